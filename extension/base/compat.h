@@ -1,0 +1,63 @@
+/*
+ * compat.h
+ *		Differences between PostgreSQL 14 and 18, the only place that looks at
+ *		PG_VERSION_NUM.
+ */
+#ifndef ECOMMERCE_BASE_COMPAT_H
+#define ECOMMERCE_BASE_COMPAT_H
+
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "miscadmin.h"
+#include "postmaster/autovacuum.h"
+#include "postmaster/bgworker.h"
+#include "replication/walsender.h"
+#include "storage/proc.h"
+
+#if PG_VERSION_NUM < 140000
+#error "ecommerce needs PostgreSQL 14 or newer"
+#endif
+
+/* The index of this backend's slot in per-backend arrays. */
+#if PG_VERSION_NUM >= 170000
+#define MyBackendSlot()			((int) MyProcNumber)
+#define BackendSlotProc(slot)	GetPGProcByNumber(slot)
+#else
+#define MyBackendSlot()			((int) MyProc->pgprocno)
+#define BackendSlotProc(slot)	(&ProcGlobal->allProcs[slot])
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define compat_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
+#else
+#define compat_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, nkeys, 0)
+#endif
+
+/*
+ * Before 15, MaxBackends is still unset while preloaded libraries are
+ * initialized; this is how the server is going to compute it.
+ */
+static inline int
+compat_max_backends(void)
+{
+#if PG_VERSION_NUM < 150000
+	if (MaxBackends == 0)
+		return MaxConnections + autovacuum_max_workers + 1 +
+			max_worker_processes + max_wal_senders;
+#endif
+	return MaxBackends;
+}
+
+/* From 15 on, shared memory is asked for in a hook. */
+#if PG_VERSION_NUM >= 150000
+#define COMPAT_SHMEM_REQUEST_HOOK
+#endif
+
+#if PG_VERSION_NUM < 150000
+#define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
+#endif
+
+#endif

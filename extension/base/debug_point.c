@@ -1,0 +1,34 @@
+/*
+ * debug_point.c
+ *		Stops a backend at a named place, for tests only.
+ *
+ * Lock protocol: shares the advisory lock (hash of the name, 0) and gives it
+ * back at once, so whoever holds it exclusively stops everybody who comes by.
+ * A crash leaves nothing behind.
+ */
+#include "postgres.h"
+
+#include "base/debug_point.h"
+
+#ifdef ECOMMERCE_DEBUG_POINTS
+
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+
+/*
+ * Waits until nobody holds pg_advisory_lock(hashtext(name)::bigint).
+ */
+void
+debug_point_wait(const char *name)
+{
+	LOCKTAG		tag;
+	int64		key = (int32) DatumGetUInt32(hash_any((const unsigned char *) name,
+													  (int) strlen(name)));
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (key >> 32), (uint32) key, 1);
+	(void) LockAcquire(&tag, ShareLock, false, false);
+	LockRelease(&tag, ShareLock, false);
+}
+
+#endif

@@ -1,0 +1,480 @@
+/*
+ * position.c
+ *		Positions of append-only logs, and the mark below which each is final.
+ *
+ * Writer: announces lowest = last + 1 in its slot; full barrier; takes the
+ * position from the sequence; raises last; clears the slot when the
+ * transaction has left the ProcArray.  Reader: reads the sequence; full
+ * barrier; takes the minimum over the announcements; and only then the
+ * snapshot it reads rows with.
+ *
+ * Why nothing is missed: a position p at or below what the reader saw in the
+ * sequence was taken before the reader looked, hence announced before, and
+ * lowest <= p because last never runs ahead of the sequence.  So either the
+ * reader sees the announcement, or it was cleared, and then the writer's end
+ * is visible to the reader's later snapshot.
+ *
+ * Why marks never go back: a mark is written to last before it is handed out,
+ * so a later announcement lies above it.
+ *
+ * What a crash leaves: shared memory is gone, the sequence is not, but it may
+ * come back lower than it was.  Therefore a mark is handed out only after WAL
+ * is flushed up to the sequence's page and to the newest commit that took
+ * positions; what was handed out is then never used again nor undone.  The
+ * same holds for synchronous standbys, which the mark waits for.
+ *
+ * On a standby the mark is what the primary's worker has published in a second
+ * sequence: its WAL record comes after the commits it speaks of.  When
+ * no transaction runs on the primary, whatever is visible is final too: the
+ * standby hears of a transaction before it can hear of its positions.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "base/compat.h"
+#include "commands/sequence.h"
+#include "common/hashfn.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "replication/syncrep.h"
+#include "replication/walsender_private.h"
+#include "storage/bufmgr.h"
+#include "storage/bufpage.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/wait_event.h"
+
+#include "base/debug_point.h"
+#include "base/errors.h"
+#include "log/position.h"
+#include "log/registry.h"
+#include "log/wakeup.h"
+
+static LogDefinition definitions[LOG_COUNT];
+static bool callback_registered = false;
+static RegistrySlot *my_slot = NULL;	/* set while this transaction is announced */
+
+static RegistryLog *current_log(LogId log);
+static void raise_to(pg_atomic_uint64 *value, uint64 at_least);
+static int64 read_sequence(Oid sequence, XLogRecPtr *lsn);
+static int64 lowest_announced(LogId log, uint32 key, int64 mark);
+static bool make_durable(XLogRecPtr lsn, bool wait);
+static bool standbys_have(XLogRecPtr lsn);
+static int64 mark_on_standby(LogId log);
+static bool take_mark(LogId log, uint32 key, bool wait, int64 *mark);
+static void transaction_ended(XactEvent event, void *arg);
+
+/*
+ * Says which sequences a log uses.  From the log's module, at load.
+ */
+void
+position_log_define(LogId log, const LogDefinition *definition)
+{
+	definitions[log] = *definition;
+}
+
+/*
+ * The key of a name.  Two names may share one: then each is held back by the
+ * other's writers, no more.
+ */
+uint32
+position_key(const char *name, int length)
+{
+	uint32		hash = 2166136261u;
+
+	/* FNV-1a: stored with the rows, so it must be the same on every machine. */
+	for (int i = 0; i < length; i++)
+		hash = (hash ^ (unsigned char) name[i]) * 16777619u;
+	return hash == POSITION_ANY_KEY ? 1 : hash;
+}
+
+/*
+ * Announces that this transaction is going to take positions under a key.
+ * Must come before position_take(), once per key; repeating is cheap.
+ */
+void
+position_announce(LogId log, uint32 key, const char *name, int length)
+{
+	RegistryLog *shared = current_log(log);
+	RegistrySlot *slot = registry_slot(MyBackendSlot());
+	uint64		lowest = pg_atomic_read_u64(&shared->last) + 1;
+	uint32		count = pg_atomic_read_u32(&slot->hold_count);
+	RegistryHold *hold;
+
+	if (!callback_registered)
+	{
+		RegisterXactCallback(transaction_ended, NULL);
+		callback_registered = true;
+	}
+	if (my_slot == NULL)
+	{
+		pg_atomic_write_u32(&slot->database, MyDatabaseId);
+		my_slot = slot;
+	}
+	for (uint32 i = 0; i < count; i++)
+	{
+		if (slot->holds[i].key == key && slot->holds[i].log == log)
+			return;
+	}
+	if (count < registry()->holds_per_slot)
+	{
+		hold = &slot->holds[count];
+		hold->key = key;
+		hold->log = log;
+		length = Min(length, (int) sizeof(hold->name) - 1);
+		memcpy(hold->name, name, length);
+		hold->name[length] = '\0';
+		pg_atomic_write_u64(&hold->lowest, lowest);
+		pg_write_barrier();
+		pg_atomic_write_u32(&slot->hold_count, count + 1);
+	}
+	else
+		pg_atomic_write_u32(&slot->overflow, 1);
+	if (pg_atomic_read_u64(&slot->lowest[log]) == 0)
+		pg_atomic_write_u64(&slot->lowest[log], lowest);
+	pg_memory_barrier();
+}
+
+/*
+ * Takes the next position.  The announcement must stand.
+ */
+int64
+position_take(LogId log)
+{
+	RegistryLog *shared = current_log(log);
+	int64		position;
+
+	Assert(my_slot != NULL && pg_atomic_read_u64(&my_slot->lowest[log]) != 0);
+	position = nextval_internal(shared->sequence, false);
+	DEBUG_POINT("position_taken");
+	if (unlikely((uint64) position < pg_atomic_read_u64(&my_slot->lowest[log])))
+		ereport(ERROR,
+				(errcode(ERRCODE_ST_COUNTER_BEHIND),
+				 errmsg("the position counter went back to " INT64_FORMAT, position),
+				 errdetail("Positions up to " UINT64_FORMAT " have been handed out since the server started.",
+						   pg_atomic_read_u64(&shared->last)),
+				 errhint("Type SELECT * FROM event_store.verify(repair => true).")));
+	raise_to(&shared->last, (uint64) position);
+	return position;
+}
+
+/*
+ * The high-water mark of a log, or of one key of it: nothing can still appear
+ * at or below it.  Take the snapshot for reading afterwards.  Waits until the
+ * mark is safe on disk and, where they are configured, on synchronous standbys.
+ */
+int64
+position_mark(LogId log, uint32 key)
+{
+	int64		mark;
+
+	(void) take_mark(log, key, true, &mark);
+	return mark;
+}
+
+/*
+ * The same, but returns false instead of waiting for a synchronous standby.
+ */
+bool
+position_mark_nowait(LogId log, uint32 key, int64 *mark)
+{
+	return take_mark(log, key, false, mark);
+}
+
+static bool
+take_mark(LogId log, uint32 key, bool wait, int64 *mark)
+{
+	RegistryLog *shared;
+	XLogRecPtr	lsn;
+	XLogRecPtr	commit_lsn;
+
+	if (RecoveryInProgress())
+	{
+		*mark = mark_on_standby(log);
+		return true;
+	}
+	shared = current_log(log);
+	*mark = read_sequence(shared->sequence, &lsn);
+	pg_memory_barrier();
+	*mark = lowest_announced(log, key, *mark);
+	pg_memory_barrier();
+	commit_lsn = pg_atomic_read_u64(&shared->lsn);
+	if (!make_durable(Max(lsn, commit_lsn), wait))
+		return false;
+	raise_to(&shared->last, (uint64) *mark);
+	return true;
+}
+
+/*
+ * Who holds back a log now, one entry per transaction and key, palloc'd.
+ * Returns how many.
+ */
+int
+position_holders(LogId log, PositionHolder **holders)
+{
+	Registry   *r = registry();
+	int			count = 0;
+
+	*holders = palloc0(sizeof(PositionHolder) * r->slot_count * (r->holds_per_slot + 1));
+	for (int i = 0; i < r->slot_count; i++)
+	{
+		RegistrySlot *slot = registry_slot(i);
+		uint64		lowest = pg_atomic_read_u64(&slot->lowest[log]);
+		uint32		hold_count = pg_atomic_read_u32(&slot->hold_count);
+		int			pid = BackendSlotProc(i)->pid;
+		int			before = count;
+
+		if (lowest == 0 || pg_atomic_read_u32(&slot->database) != MyDatabaseId)
+			continue;
+		for (uint32 h = 0; h < Min(hold_count, r->holds_per_slot); h++)
+		{
+			PositionHolder *holder = &(*holders)[count];
+
+			if (slot->holds[h].log != log)
+				continue;
+			holder->pid = pid;
+			holder->key = slot->holds[h].key;
+			holder->lowest = (int64) pg_atomic_read_u64(&slot->holds[h].lowest);
+			strlcpy(holder->name, slot->holds[h].name, sizeof(holder->name));
+			count++;
+		}
+		if (count == before || pg_atomic_read_u32(&slot->overflow))
+		{
+			(*holders)[count].pid = pid;
+			(*holders)[count].key = POSITION_ANY_KEY;
+			(*holders)[count].lowest = (int64) lowest;
+			count++;
+		}
+	}
+	return count;
+}
+
+/*
+ * Where the sequence stands: no position above it was taken.
+ */
+int64
+position_counter(LogId log)
+{
+	return read_sequence(extension_relation_oid(definitions[log].positions), NULL);
+}
+
+/*
+ * The mark last published for standbys.
+ */
+int64
+position_published(LogId log)
+{
+	return read_sequence(extension_relation_oid(definitions[log].published), NULL);
+}
+
+/*
+ * Publishes a mark for standbys.  Returns false if it stands there already.
+ */
+bool
+position_publish(LogId log, int64 mark)
+{
+	Oid			published = extension_relation_oid(definitions[log].published);
+
+	if (mark <= read_sequence(published, NULL))
+		return false;
+	DirectFunctionCall2(setval_oid, ObjectIdGetDatum(published), Int64GetDatum(mark));
+	return true;
+}
+
+/*
+ * Our shared entry for a log, made to fit the sequence that the extension has
+ * now: after DROP and CREATE EXTENSION it is another one, and nobody can be
+ * writing, because DROP locked the tables.
+ */
+static RegistryLog *
+current_log(LogId log)
+{
+	RegistryLog *shared = &registry_my_database()->logs[log];
+	Oid			sequence = extension_relation_oid(definitions[log].positions);
+
+	if (unlikely(shared->sequence != sequence))
+	{
+		uint64		counter = (uint64) read_sequence(sequence, NULL);
+
+		LWLockAcquire(&registry()->lock, LW_EXCLUSIVE);
+		if (shared->sequence != sequence)
+		{
+			pg_atomic_write_u64(&shared->last, counter);
+			pg_atomic_write_u64(&shared->lsn, 0);
+			shared->sequence = sequence;
+		}
+		LWLockRelease(&registry()->lock);
+	}
+	return shared;
+}
+
+static void
+raise_to(pg_atomic_uint64 *value, uint64 at_least)
+{
+	uint64		current = pg_atomic_read_u64(value);
+
+	while (current < at_least &&
+		   !pg_atomic_compare_exchange_u64(value, &current, at_least))
+		;
+}
+
+/*
+ * The newest value of a sequence, 0 if it gave none, and the WAL position that
+ * covers it.  Unlike a SELECT this needs no snapshot and works on a standby.
+ */
+static int64
+read_sequence(Oid sequence, XLogRecPtr *lsn)
+{
+	Relation	relation = relation_open(sequence, AccessShareLock);
+	Buffer		buffer = ReadBuffer(relation, 0);
+	Page		page;
+	HeapTupleHeader tuple;
+	Form_pg_sequence_data data;
+	int64		value;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buffer);
+	tuple = (HeapTupleHeader) PageGetItem(page, PageGetItemId(page, FirstOffsetNumber));
+	data = (Form_pg_sequence_data) ((char *) tuple + tuple->t_hoff);
+	value = data->is_called ? data->last_value : data->last_value - 1;
+	if (lsn != NULL)
+		*lsn = PageGetLSN(page);
+	UnlockReleaseBuffer(buffer);
+	relation_close(relation, AccessShareLock);
+	return value;
+}
+
+/*
+ * Lowers a mark below whatever running transactions have announced.
+ */
+static int64
+lowest_announced(LogId log, uint32 key, int64 mark)
+{
+	Registry   *r = registry();
+
+	for (int i = 0; i < r->slot_count; i++)
+	{
+		RegistrySlot *slot = registry_slot(i);
+		uint64		lowest = pg_atomic_read_u64(&slot->lowest[log]);
+		uint32		hold_count;
+
+		if (lowest == 0 || (int64) lowest > mark ||
+			pg_atomic_read_u32(&slot->database) != MyDatabaseId)
+			continue;
+		if (key == POSITION_ANY_KEY || pg_atomic_read_u32(&slot->overflow))
+		{
+			mark = (int64) lowest - 1;
+			continue;
+		}
+		hold_count = pg_atomic_read_u32(&slot->hold_count);
+		pg_read_barrier();
+		for (uint32 h = 0; h < Min(hold_count, r->holds_per_slot); h++)
+		{
+			RegistryHold *hold = &slot->holds[h];
+			int64		held = (int64) pg_atomic_read_u64(&hold->lowest);
+
+			if (hold->key == key && hold->log == log && held <= mark)
+				mark = held - 1;
+		}
+	}
+	return mark;
+}
+
+/*
+ * Makes sure that WAL up to lsn survives a crash and, where synchronous
+ * standbys are configured, a failover to one of them.  False if that would
+ * mean to wait for a standby and wait is false.
+ */
+static bool
+make_durable(XLogRecPtr lsn, bool wait)
+{
+	XLogFlush(lsn);
+	while (!standbys_have(lsn))
+	{
+		if (!wait)
+			return false;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 1, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return true;
+}
+
+static bool
+standbys_have(XLogRecPtr lsn)
+{
+	bool		result;
+
+	if (max_wal_senders == 0 || SyncRepStandbyNames == NULL || SyncRepStandbyNames[0] == '\0')
+		return true;
+	LWLockAcquire(SyncRepLock, LW_SHARED);
+	result = WalSndCtl->lsn[SYNC_REP_WAIT_FLUSH] >= lsn;
+	LWLockRelease(SyncRepLock);
+	return result;
+}
+
+static int64
+mark_on_standby(LogId log)
+{
+	LogDefinition *definition = &definitions[log];
+	int64		mark = 0;
+	Snapshot	snapshot;
+
+	if (definition->published != NULL)
+		mark = read_sequence(extension_relation_oid(definition->published), NULL);
+	if (definition->newest == NULL)
+		return mark;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (snapshot->takenDuringRecovery && snapshot->xcnt == 0 &&
+		snapshot->subxcnt == 0 && !snapshot->suboverflowed)
+		mark = Max(mark, definition->newest(snapshot));
+	UnregisterSnapshot(snapshot);
+	return mark;
+}
+
+/*
+ * End of a transaction: the announcements go.  For COMMIT and ABORT this runs
+ * after the transaction has left the ProcArray; any earlier would be too early.
+ */
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	RegistrySlot *slot = my_slot;
+
+	if (slot == NULL)
+		return;
+	switch (event)
+	{
+		case XACT_EVENT_PRE_PREPARE:
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot PREPARE a transaction that has appended events or sent messages"),
+					 errdetail("It would hold back every reader until COMMIT PREPARED, even across a restart."),
+					 errhint("Type COMMIT, or append from the transaction manager's own transaction.")));
+			break;
+		case XACT_EVENT_COMMIT:
+			for (int log = 0; log < LOG_COUNT; log++)
+			{
+				if (pg_atomic_read_u64(&slot->lowest[log]) != 0)
+					raise_to(&registry_my_database()->logs[log].lsn, XactLastCommitEnd);
+			}
+			/* FALLTHROUGH */
+		case XACT_EVENT_ABORT:
+			my_slot = NULL;
+			pg_memory_barrier();
+			for (int log = 0; log < LOG_COUNT; log++)
+				pg_atomic_write_u64(&slot->lowest[log], 0);
+			pg_memory_barrier();
+			wakeup_after_end(slot);
+			pg_atomic_write_u32(&slot->hold_count, 0);
+			pg_atomic_write_u32(&slot->overflow, 0);
+			pg_atomic_write_u32(&slot->database, InvalidOid);
+			break;
+		default:
+			break;
+	}
+}

@@ -1,0 +1,81 @@
+/*
+ * registry.h
+ *		The shared memory of layer log: one slot per backend, one entry per
+ *		database.  Private to this layer and to the worker.
+ */
+#ifndef ECOMMERCE_LOG_REGISTRY_H
+#define ECOMMERCE_LOG_REGISTRY_H
+
+#include "postgres.h"
+
+#include "port/atomics.h"
+#include "storage/lwlock.h"
+
+#include "log/position.h"
+
+#define REGISTRY_DATABASES 64
+
+/* What a transaction holds back under one key of one log. */
+typedef struct RegistryHold
+{
+	pg_atomic_uint64 lowest;
+	uint32		key;
+	uint32		log;
+	char		name[48];		/* cut off, for people to read */
+} RegistryHold;
+
+/* Written by its backend alone, read by all. */
+typedef struct RegistrySlot
+{
+	pg_atomic_uint64 lowest[LOG_COUNT]; /* 0: this transaction took no position */
+	pg_atomic_uint32 database;	/* set while any of lowest is */
+	pg_atomic_uint32 hold_count;
+	pg_atomic_uint32 overflow;	/* more keys than holds: counts under any key */
+	pg_atomic_uint32 wait_database; /* set while the backend waits in wakeup.c */
+	uint32		wait_log;
+	uint32		wait_key;
+	RegistryHold holds[FLEXIBLE_ARRAY_MEMBER];
+} RegistrySlot;
+
+typedef struct RegistryLog
+{
+	pg_atomic_uint64 last;		/* at most the sequence's, at least any mark handed out */
+	pg_atomic_uint64 lsn;		/* end of the newest commit that took positions */
+	Oid			sequence;		/* last counts for this sequence */
+} RegistryLog;
+
+typedef struct RegistryDatabase
+{
+	Oid			database;		/* InvalidOid: free */
+	RegistryLog logs[LOG_COUNT];
+	pg_atomic_uint32 waiting;	/* backends in wakeup.c */
+	pg_atomic_uint32 worker;	/* slot of the database's worker + 1, 0: none */
+	pg_atomic_uint32 worker_asleep; /* it wants to be woken by a commit */
+	pg_atomic_uint64 worker_due;	/* TimestampTz the worker sleeps until; see wakeup.h */
+	pg_atomic_uint32 worker_stop;	/* somebody wants the database for himself */
+	pg_atomic_uint32 worker_wanted; /* the launcher shall start one */
+} RegistryDatabase;
+
+typedef struct Registry
+{
+	LWLock		lock;			/* entries of databases */
+	int			tranche;
+	bool		preloaded;
+	int			slot_count;
+	int			slot_size;
+	int			holds_per_slot;
+	pg_atomic_uint32 launcher;	/* slot of the launcher + 1, 0: none */
+	RegistryDatabase databases[REGISTRY_DATABASES];
+	/* slots follow */
+} Registry;
+
+extern Size registry_size(void);
+extern void registry_request(void);
+extern void registry_attach(void);
+extern Registry *registry(void);
+extern RegistryDatabase *registry_database(Oid database, bool create);
+extern RegistryDatabase *registry_my_database(void);
+extern void registry_forget_database(Oid database);
+extern RegistrySlot *registry_slot(int number);
+
+#endif

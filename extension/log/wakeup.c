@@ -1,0 +1,249 @@
+/*
+ * wakeup.c
+ *		Waiting for a log to grow, without polling and without NOTIFY.
+ *
+ * A waiter publishes in its slot what it waits for, then looks whether it is
+ * there already, then sleeps on its latch.  A transaction that ends clears its
+ * announcements, then looks who waits, and sets the latches.  Both sides have a
+ * full barrier in between, so one of them sees the other.
+ *
+ * Aborts wake too: they can be what held the mark back.  A crash leaves nothing
+ * behind.  On a standby nobody sets latches, so wakeup_sleep() polls.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "base/compat.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "log/wakeup.h"
+
+/* How often a waiter on a standby looks, in milliseconds. */
+#define STANDBY_POLL 10
+
+static bool listening = false;
+static bool exit_callback_registered = false;
+static bool wake_worker_at_commit = false;
+static TimestampTz worker_due_at_commit = WAKEUP_NEVER;
+static bool callback_registered = false;
+
+static void stop_listening_at_exit(int code, Datum arg);
+static void register_callback(void);
+static void transaction_ended(XactEvent event, void *arg);
+static bool concerns(RegistrySlot *ended, uint32 log, uint32 key);
+
+/*
+ * From now on ends of transactions that wrote under the key (any, if
+ * POSITION_ANY_KEY) set this backend's latch.
+ */
+void
+wakeup_listen(LogId log, uint32 key)
+{
+	RegistrySlot *slot = registry_slot(MyBackendSlot());
+
+	if (!exit_callback_registered)
+	{
+		before_shmem_exit(stop_listening_at_exit, (Datum) 0);
+		exit_callback_registered = true;
+	}
+	Assert(!listening);
+	listening = true;
+	slot->wait_log = log;
+	slot->wait_key = key;
+	pg_atomic_fetch_add_u32(&registry_my_database()->waiting, 1);
+	pg_atomic_write_u32(&slot->wait_database, MyDatabaseId);
+	pg_memory_barrier();
+}
+
+/*
+ * Sleeps until something may have changed or the deadline has passed; false
+ * in the latter case.  Holds no snapshot meanwhile.  Look before each call.
+ */
+bool
+wakeup_sleep(TimestampTz deadline)
+{
+	long		timeout = -1;
+	int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+
+	InvalidateCatalogSnapshot();
+	if (deadline != WAKEUP_NEVER)
+	{
+		timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
+		if (timeout <= 0)
+			return false;
+	}
+	if (RecoveryInProgress())
+		timeout = timeout < 0 ? STANDBY_POLL : Min(timeout, STANDBY_POLL);
+	if (timeout >= 0)
+		events |= WL_TIMEOUT;
+	(void) WaitLatch(MyLatch, events, timeout, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	return true;
+}
+
+/*
+ * Ends what wakeup_listen() began.  Also safe when nothing was begun.
+ */
+void
+wakeup_unlisten(void)
+{
+	if (!listening)
+		return;
+	listening = false;
+	pg_atomic_write_u32(&registry_slot(MyBackendSlot())->wait_database, InvalidOid);
+	pg_atomic_fetch_sub_u32(&registry_my_database()->waiting, 1);
+}
+
+/*
+ * Wakes whoever waits for what this transaction wrote, and the worker.  From
+ * the end of a transaction, after its announcements were cleared but while its
+ * holds can still be read.
+ */
+void
+wakeup_after_end(RegistrySlot *ended)
+{
+	Registry   *r = registry();
+	RegistryDatabase *database = registry_my_database();
+
+	if (pg_atomic_read_u32(&database->waiting) != 0)
+	{
+		for (int i = 0; i < r->slot_count; i++)
+		{
+			RegistrySlot *slot = registry_slot(i);
+
+			if (pg_atomic_read_u32(&slot->wait_database) == MyDatabaseId &&
+				concerns(ended, slot->wait_log, slot->wait_key))
+				SetLatch(&BackendSlotProc(i)->procLatch);
+		}
+	}
+	wakeup_worker();
+}
+
+static bool
+concerns(RegistrySlot *ended, uint32 log, uint32 key)
+{
+	uint32		count = pg_atomic_read_u32(&ended->hold_count);
+
+	if (pg_atomic_read_u32(&ended->overflow))
+		return true;
+	for (uint32 i = 0; i < count; i++)
+	{
+		if (ended->holds[i].log == log &&
+			(key == POSITION_ANY_KEY || ended->holds[i].key == key))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Wakes this database's worker if it sleeps; asks the launcher for one if
+ * there is none.
+ */
+void
+wakeup_worker(void)
+{
+	RegistryDatabase *database = registry_my_database();
+	uint32		worker = pg_atomic_read_u32(&database->worker);
+
+	if (worker != 0)
+	{
+		if (pg_atomic_read_u32(&database->worker_asleep) != 0 &&
+			pg_atomic_exchange_u32(&database->worker_asleep, 0) != 0)
+			SetLatch(&BackendSlotProc(worker - 1)->procLatch);
+	}
+	else if (pg_atomic_read_u32(&registry()->launcher) != 0 &&
+			 pg_atomic_exchange_u32(&database->worker_wanted, 1) == 0)
+		wakeup_launcher();
+}
+
+/*
+ * Wakes the worker when this transaction has committed.
+ */
+void
+wakeup_worker_after_commit(void)
+{
+	register_callback();
+	wake_worker_at_commit = true;
+}
+
+/*
+ * When this transaction has committed, the worker must not sleep beyond due.
+ */
+void
+wakeup_worker_by(TimestampTz due)
+{
+	register_callback();
+	worker_due_at_commit = Min(worker_due_at_commit, due);
+}
+
+/*
+ * Wakes the launcher, if there is one.
+ */
+void
+wakeup_launcher(void)
+{
+	uint32		launcher = pg_atomic_read_u32(&registry()->launcher);
+
+	if (launcher != 0)
+		SetLatch(&BackendSlotProc(launcher - 1)->procLatch);
+}
+
+/*
+ * Refuses a waiting procedure inside a transaction block or function: it would
+ * hold its snapshot and locks while it waits.
+ */
+void
+wakeup_require_top_level(const char *procedure, bool atomic)
+{
+	if (atomic || IsTransactionBlock())
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("%s cannot run inside a transaction block or a function", procedure),
+				 errhint("CALL it on its own, in autocommit mode.")));
+}
+
+static void
+register_callback(void)
+{
+	if (!callback_registered)
+	{
+		RegisterXactCallback(transaction_ended, NULL);
+		callback_registered = true;
+	}
+}
+
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
+		return;
+	if (event == XACT_EVENT_ABORT)
+		wakeup_unlisten();
+	else
+	{
+		if (worker_due_at_commit != WAKEUP_NEVER)
+		{
+			RegistryDatabase *database = registry_my_database();
+			uint64		due = pg_atomic_read_u64(&database->worker_due);
+
+			if (due == 0 || (TimestampTz) due > worker_due_at_commit)
+				wake_worker_at_commit = true;
+		}
+		if (wake_worker_at_commit)
+			wakeup_worker();
+	}
+	wake_worker_at_commit = false;
+	worker_due_at_commit = WAKEUP_NEVER;
+}
+
+static void
+stop_listening_at_exit(int code, Datum arg)
+{
+	wakeup_unlisten();
+}

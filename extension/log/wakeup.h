@@ -1,0 +1,33 @@
+/*
+ * wakeup.h
+ *		Waiting for a log to grow, without polling and without NOTIFY.
+ *
+ * Usage:
+ *		wakeup_listen(log, key);
+ *		while (!something_to_read() && wakeup_sleep(deadline))
+ *			;
+ *		wakeup_unlisten();
+ */
+#ifndef ECOMMERCE_LOG_WAKEUP_H
+#define ECOMMERCE_LOG_WAKEUP_H
+
+#include "datatype/timestamp.h"
+
+#include "log/position.h"
+#include "log/registry.h"
+
+/* No due time: the worker sleeps until it is woken. */
+#define WAKEUP_NEVER ((TimestampTz) PG_INT64_MAX)
+
+extern void wakeup_listen(LogId log, uint32 key);
+extern bool wakeup_sleep(TimestampTz deadline);
+extern void wakeup_unlisten(void);
+extern void wakeup_after_end(RegistrySlot *slot);
+
+extern void wakeup_worker(void);
+extern void wakeup_worker_by(TimestampTz due);
+extern void wakeup_worker_after_commit(void);
+extern void wakeup_launcher(void);
+extern void wakeup_require_top_level(const char *procedure, bool atomic);
+
+#endif

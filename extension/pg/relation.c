@@ -1,0 +1,156 @@
+/*
+ * relation.c
+ *		The extension's own relations, by name, resolved once per backend.
+ *
+ * An object identifier is looked up once and forgotten when the relation is
+ * invalidated, which DROP EXTENSION does.  The first look-up after that also
+ * checks that the library and the SQL part have the same version.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_extension.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "pg/relation.h"
+
+static ExtensionRelation *known_relations = NULL;
+static bool callback_registered = false;
+
+static bool read_extension_row(Oid *owner, char **version);
+static void check_sql_version(void);
+static void forget_relation(Datum arg, Oid relid);
+
+/*
+ * The object identifier of one of our relations.  An error if the SQL part of
+ * the extension is absent or does not fit the library.
+ */
+Oid
+extension_relation_oid(ExtensionRelation *relation)
+{
+	Oid			schema;
+
+	if (relation->known)
+		return relation->oid;
+	if (!callback_registered)
+	{
+		CacheRegisterRelcacheCallback(forget_relation, (Datum) 0);
+		callback_registered = true;
+	}
+	check_sql_version();
+	schema = get_namespace_oid(relation->schema, true);
+	relation->oid = OidIsValid(schema) ? get_relname_relid(relation->name, schema) : InvalidOid;
+	if (!OidIsValid(relation->oid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"%s.%s\" of extension \"ecommerce\" does not exist",
+						relation->schema, relation->name),
+				 errhint("Type CREATE EXTENSION ecommerce in this database.")));
+	relation->known = true;
+	relation->next = known_relations;
+	known_relations = relation;
+	return relation->oid;
+}
+
+/*
+ * The installed version of the extension's SQL part, NULL if this database has
+ * none.  In the caller's memory context.
+ */
+char *
+extension_sql_version(void)
+{
+	char	   *version;
+
+	return read_extension_row(NULL, &version) ? version : NULL;
+}
+
+/*
+ * The role that owns the extension, in whose name its tables are kept.
+ */
+Oid
+extension_owner(void)
+{
+	Oid			owner;
+
+	if (!read_extension_row(&owner, NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("extension \"ecommerce\" is not installed in this database"),
+				 errhint("Type CREATE EXTENSION ecommerce.")));
+	return owner;
+}
+
+static void
+check_sql_version(void)
+{
+	char	   *version = extension_sql_version();
+
+	/* While CREATE EXTENSION runs its row is there already. */
+	if (version != NULL && strcmp(version, ECOMMERCE_VERSION) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"ecommerce\" has version %s in this database, but its library has %s",
+						version, ECOMMERCE_VERSION),
+				 errhint("Type ALTER EXTENSION ecommerce UPDATE, or install the library that fits.")));
+	if (version != NULL)
+		pfree(version);
+}
+
+/*
+ * Reads our row of pg_extension; there is no syscache for it.
+ */
+static bool
+read_extension_row(Oid *owner, char **version)
+{
+	Relation	catalog = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	row;
+	bool		found;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum("ecommerce"));
+	scan = systable_beginscan(catalog, ExtensionNameIndexId, true, NULL, 1, &key);
+	row = systable_getnext(scan);
+	found = HeapTupleIsValid(row);
+	if (found && owner != NULL)
+		*owner = ((Form_pg_extension) GETSTRUCT(row))->extowner;
+	if (found && version != NULL)
+	{
+		bool		isnull;
+		Datum		value = heap_getattr(row, Anum_pg_extension_extversion,
+										 RelationGetDescr(catalog), &isnull);
+
+		*version = TextDatumGetCString(value);
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return found;
+}
+
+static void
+forget_relation(Datum arg, Oid relid)
+{
+	ExtensionRelation **link = &known_relations;
+
+	while (*link != NULL)
+	{
+		ExtensionRelation *relation = *link;
+
+		if (relid == InvalidOid || relation->oid == relid)
+		{
+			relation->known = false;
+			*link = relation->next;
+		}
+		else
+			link = &relation->next;
+	}
+}

@@ -1,0 +1,108 @@
+/*
+ * settings.c
+ *		Every setting of the extension, as a table.
+ *
+ * None is PGC_POSTMASTER: the library must also work when it is loaded late.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "base/compat.h"
+#include "utils/guc.h"
+
+#include "pg/settings.h"
+
+bool		setting_event_store_allow_rewrite = false;
+bool		setting_event_store_allow_drop = false;
+int			setting_event_store_max_event_size = 1024 * 1024;
+int			setting_event_store_notify_interval = 10;
+char	   *setting_ecommerce_source = NULL;
+bool		setting_ecommerce_require_registered_types = false;
+
+typedef struct BoolSetting
+{
+	const char *name;
+	bool	   *variable;
+	bool		initial;
+	GucContext	context;
+	const char *description;
+} BoolSetting;
+
+typedef struct IntSetting
+{
+	const char *name;
+	int		   *variable;
+	int			initial;
+	int			min;
+	int			max;
+	GucContext	context;
+	int			flags;
+	const char *description;
+} IntSetting;
+
+typedef struct StringSetting
+{
+	const char *name;
+	char	  **variable;
+	const char *initial;
+	GucContext	context;
+	const char *description;
+} StringSetting;
+
+static const BoolSetting bool_settings[] = {
+	{"event_store.allow_rewrite", &setting_event_store_allow_rewrite, false, PGC_SUSET,
+	"Lets this session change or delete stored events, for repairs only."},
+	{"event_store.allow_drop", &setting_event_store_allow_drop, false, PGC_SUSET,
+	"Lets this session drop the extension while events exist."},
+	{"ecommerce.require_registered_types", &setting_ecommerce_require_registered_types, false, PGC_SUSET,
+	"Refuses events and messages whose type is not registered."},
+};
+
+static const IntSetting int_settings[] = {
+	{"event_store.max_event_size", &setting_event_store_max_event_size,
+		1024 * 1024, 64, 256 * 1024 * 1024, PGC_SUSET, GUC_UNIT_BYTE,
+	"Greatest size of an event's data."},
+	{"event_store.notify_interval", &setting_event_store_notify_interval,
+		10, 1, 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS,
+	"Least time between two notifications on one channel."},
+};
+
+static const StringSetting string_settings[] = {
+	{"ecommerce.source", &setting_ecommerce_source, "", PGC_USERSET,
+	"Name of the publishing service, stamped on events and messages."},
+};
+
+static const char *const prefixes[] = {"ecommerce", "event_store", "message_bus", "saga"};
+
+/*
+ * Defines all settings and reserves their prefixes, so that a misspelt one
+ * is refused.  Call once, from _PG_init.
+ */
+void
+settings_define(void)
+{
+	for (int i = 0; i < lengthof(bool_settings); i++)
+	{
+		const BoolSetting *s = &bool_settings[i];
+
+		DefineCustomBoolVariable(s->name, s->description, NULL, s->variable,
+								 s->initial, s->context, 0, NULL, NULL, NULL);
+	}
+	for (int i = 0; i < lengthof(int_settings); i++)
+	{
+		const IntSetting *s = &int_settings[i];
+
+		DefineCustomIntVariable(s->name, s->description, NULL, s->variable, s->initial,
+								s->min, s->max, s->context, s->flags, NULL, NULL, NULL);
+	}
+	for (int i = 0; i < lengthof(string_settings); i++)
+	{
+		const StringSetting *s = &string_settings[i];
+
+		DefineCustomStringVariable(s->name, s->description, NULL, s->variable, s->initial,
+								   s->context, 0, NULL, NULL, NULL);
+	}
+	for (int i = 0; i < lengthof(prefixes); i++)
+		MarkGUCPrefixReserved(prefixes[i]);
+}

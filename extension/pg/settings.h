@@ -1,0 +1,18 @@
+/*
+ * settings.h
+ *		Every setting of the extension, as variables.  Units stand in the names
+ *		of those that have one.
+ */
+#ifndef ECOMMERCE_PG_SETTINGS_H
+#define ECOMMERCE_PG_SETTINGS_H
+
+extern bool setting_event_store_allow_rewrite;
+extern bool setting_event_store_allow_drop;
+extern int	setting_event_store_max_event_size;		/* bytes */
+extern int	setting_event_store_notify_interval;	/* milliseconds */
+extern char *setting_ecommerce_source;
+extern bool setting_ecommerce_require_registered_types;
+
+extern void settings_define(void);
+
+#endif

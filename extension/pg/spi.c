@@ -1,0 +1,211 @@
+/*
+ * spi.c
+ *		The only door to SPI: checked, parameterised, plans saved per backend.
+ *
+ * spi_begin() and spi_end() nest.  Between them the search path is pg_catalog
+ * alone and, with SPI_AS_OWNER, the current user is the extension's owner; an
+ * error unwinds both, because they hang on the (sub)transaction.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#include "pg/relation.h"
+#include "pg/spi.h"
+
+/* What functions are pinned to in SQL; then there is nothing left to do. */
+#define PINNED_SEARCH_PATH "pg_catalog, pg_temp"
+
+typedef struct SpiFrame
+{
+	Oid			user;
+	int			security;
+	int			guc_level;
+} SpiFrame;
+
+/*
+ * Frames live in each level's SPI procedure context, which the abort of a
+ * (sub)transaction frees; the list head is found again from there.
+ */
+typedef struct SpiLevel
+{
+	SpiFrame	frame;
+	struct SpiLevel *outer;
+	MemoryContextCallback on_free;
+} SpiLevel;
+
+static SpiLevel *innermost = NULL;
+
+static void
+level_freed(void *arg)
+{
+	SpiLevel   *level = (SpiLevel *) arg;
+
+	/* After an error several may go at once, in any order. */
+	for (SpiLevel **link = &innermost; *link != NULL; link = &(*link)->outer)
+	{
+		if (*link == level)
+		{
+			*link = level->outer;
+			break;
+		}
+	}
+}
+
+/*
+ * Connects.  Pins the search path and takes on the rights asked for until
+ * spi_end().  Results live in the SPI context: copy out what must stay.
+ */
+void
+spi_begin(SpiRights rights)
+{
+	SpiLevel   *level;
+	Oid			owner = rights == SPI_AS_OWNER ? extension_owner() : InvalidOid;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	level = (SpiLevel *) palloc0(sizeof(SpiLevel));
+	level->outer = innermost;
+	level->on_free.func = level_freed;
+	level->on_free.arg = level;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &level->on_free);
+	innermost = level;
+
+	GetUserIdAndSecContext(&level->frame.user, &level->frame.security);
+	level->frame.guc_level = -1;
+	if (strcmp(namespace_search_path, PINNED_SEARCH_PATH) != 0)
+	{
+		level->frame.guc_level = NewGUCNestLevel();
+		(void) set_config_option("search_path", PINNED_SEARCH_PATH, PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	}
+	if (rights == SPI_AS_OWNER)
+		SetUserIdAndSecContext(owner, level->frame.security |
+							   SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+}
+
+/*
+ * Gives rights and search path back and disconnects.
+ */
+void
+spi_end(void)
+{
+	SpiFrame	frame;
+
+	if (innermost == NULL)
+		elog(ERROR, "spi_end without spi_begin");
+	frame = innermost->frame;
+	SetUserIdAndSecContext(frame.user, frame.security);
+	if (frame.guc_level >= 0)
+		AtEOXact_GUC(false, frame.guc_level);
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
+}
+
+/*
+ * Runs a statement, planned at its first use in this backend.  Returns the
+ * number of rows it gave or touched.  nulls as for SPI_execute_plan, NULL
+ * when there is none.
+ */
+uint64
+spi_run(SpiStatement *statement, int nargs, const Oid *types,
+		const Datum *values, const char *nulls)
+{
+	int			code;
+
+	if (statement->plan == NULL)
+	{
+		SPIPlanPtr	plan = SPI_prepare(statement->sql, nargs, (Oid *) types);
+
+		if (plan == NULL)
+			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+		SPI_keepplan(plan);
+		statement->plan = plan;
+	}
+	code = SPI_execute_plan(statement->plan, (Datum *) values, nulls, false, 0);
+	if (code < 0)
+		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(code));
+	return SPI_processed;
+}
+
+/*
+ * A value of the last result; rows and columns count from 0.
+ */
+Datum
+spi_value(uint64 row, int column, bool *isnull)
+{
+	if (SPI_tuptable == NULL || row >= SPI_tuptable->numvals ||
+		column >= SPI_tuptable->tupdesc->natts)
+		elog(ERROR, "no value at row " UINT64_FORMAT ", column %d", row, column);
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column + 1, isnull);
+}
+
+int64
+spi_int64(uint64 row, int column, int64 if_null)
+{
+	bool		isnull;
+	Datum		value = spi_value(row, column, &isnull);
+
+	return isnull ? if_null : DatumGetInt64(value);
+}
+
+int32
+spi_int32(uint64 row, int column, int32 if_null)
+{
+	bool		isnull;
+	Datum		value = spi_value(row, column, &isnull);
+
+	return isnull ? if_null : DatumGetInt32(value);
+}
+
+bool
+spi_bool(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = spi_value(row, column, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
+
+/*
+ * A text value as a C string in the given context, NULL for null.
+ */
+char *
+spi_text(uint64 row, int column, MemoryContext context)
+{
+	bool		isnull;
+	Datum		value = spi_value(row, column, &isnull);
+	MemoryContext old;
+	char	   *result;
+
+	if (isnull)
+		return NULL;
+	old = MemoryContextSwitchTo(context);
+	result = TextDatumGetCString(value);
+	MemoryContextSwitchTo(old);
+	return result;
+}
+
+/*
+ * A value of any type, copied to the given context.
+ */
+Datum
+spi_copy(uint64 row, int column, MemoryContext context, bool *isnull)
+{
+	Datum		value = spi_value(row, column, isnull);
+	Form_pg_attribute attribute = TupleDescAttr(SPI_tuptable->tupdesc, column);
+	MemoryContext old;
+
+	if (*isnull)
+		return (Datum) 0;
+	old = MemoryContextSwitchTo(context);
+	value = datumCopy(value, attribute->attbyval, attribute->attlen);
+	MemoryContextSwitchTo(old);
+	return value;
+}
