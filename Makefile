@@ -1,34 +1,43 @@
-# Build, install and test the extension. `make help` lists the targets.
-EXTENSION = ecommerce
-MODULE_big = ecommerce
-OUR_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" ecommerce.control)
-
-SRCS = $(sort $(wildcard extension/*.c extension/*/*.c))
-OBJS = $(SRCS:.c=.o)
-OUR_HEADERS = $(wildcard extension/*.h extension/*/*.h)
-PG_CPPFLAGS = -I$(CURDIR)/extension -DECOMMERCE_VERSION='"$(OUR_VERSION)"'
-
-# The install script is written in parts, one per module, in their order.
-SQL_PARTS = $(sort $(wildcard extension/sql/*.sql))
-DATA_built = ecommerce--$(OUR_VERSION).sql
-DATA = $(wildcard extension/upgrade/*--*--*.sql)
-EXTRA_CLEAN = $(DATA_built)
-
-# JIT bitcode buys nothing here: our functions are never inlined into a plan.
-override with_llvm = no
-
+# Build, install and test. `make help` lists the targets.
 PG_CONFIG ?= pg_config
-PGXS := $(shell $(PG_CONFIG) --pgxs)
-include $(PGXS)
+EXTENSION_MAKE = $(MAKE) --no-print-directory -f extension.mk PG_CONFIG="$(PG_CONFIG)"
+export TESTS
 
-$(OBJS): $(OUR_HEADERS) ecommerce.control
+.DEFAULT_GOAL = all
 
-ecommerce--$(OUR_VERSION).sql: $(SQL_PARTS)
-	cat $^ > $@
+all:          ## build the extension
+	@+$(EXTENSION_MAKE) all
+
+install: all  ## install the extension into the PostgreSQL of PG_CONFIG
+	@+$(EXTENSION_MAKE) install
+
+uninstall:    ## remove what install put there
+	@+$(EXTENSION_MAKE) uninstall
+
+clean:        ## remove what building made
+	@+$(EXTENSION_MAKE) clean
+	rm -rf build/check
+
+deps:         ## install the Debian and npm packages that building and testing need
+	@ci/deps
 
 # A copy of PostgreSQL that belongs to this tree alone: tests, demo and
 # benchmarks install into it and never touch the system's.
 PRIVATE_PG ?= $(CURDIR)/build/pg
-private-pg:
+private-pg:   ## copy PostgreSQL to build/pg, print its pg_config
 	@ci/private_pg "$(PG_CONFIG)" "$(PRIVATE_PG)"
-.PHONY: private-pg
+
+check: deps   ## everything CI runs; TESTS="name ..." selects tests
+	@ci/check
+
+check-style check-regress check-isolation check-tap: ## one part of check
+	@ci/check $(@:check-%=%)
+
+accept:       ## take the output of TESTS="name ..." as expected; then read git diff
+	@test -n "$(TESTS)" && ACCEPT=1 ci/check regress isolation
+
+help:         ## list the targets
+	@sed -n 's/^\([a-z][a-z0-9 -]*\):[^#]*## */\1\t/p' Makefile | expand -t 60
+
+.PHONY: all install uninstall clean deps private-pg accept help \
+	check check-style check-regress check-isolation check-tap
