@@ -5,18 +5,26 @@ export TESTS
 
 .DEFAULT_GOAL = all
 
-all:          ## build the extension
+all:          ## build the extension and the daemons
 	@+$(EXTENSION_MAKE) all
+	@+$(call services,all)
 
-install: all  ## install the extension into the PostgreSQL of PG_CONFIG
+install: all  ## install the extension where PG_CONFIG says, and the daemons
 	@+$(EXTENSION_MAKE) install
+	@+$(call services,install)
 
 uninstall:    ## remove what install put there
 	@+$(EXTENSION_MAKE) uninstall
+	@+$(call services,uninstall)
 
 clean:        ## remove what building made
 	@+$(EXTENSION_MAKE) clean
+	@+$(call services,clean)
 	rm -rf build/check
+
+# The daemons' own Makefile, where there is one.
+services = if [ -f services/Makefile ]; then \
+	$(MAKE) --no-print-directory -C services $(1) PG_CONFIG="$(PG_CONFIG)"; fi
 
 deps:         ## install the Debian and npm packages that building and testing need
 	@ci/deps
@@ -27,17 +35,53 @@ PRIVATE_PG ?= $(CURDIR)/build/pg
 private-pg:   ## copy PostgreSQL to build/pg, print its pg_config
 	@ci/private_pg "$(PG_CONFIG)" "$(PRIVATE_PG)"
 
+# Installs what is missing, builds, installs into the private copy and prints
+# where its programs are.
+prepare = PG_BINDIR=$$(ci/prepare) && export PG_BINDIR
+
+demo:         ## real orders through a private server, with a short tour
+	@$(prepare) && demo/demo.sh
+
+up:           ## start PostgreSQL, the daemons and the gateway; down: stop them
+	@$(prepare) && services/up
+
+down:
+	@services/down
+
+bench:        ## measure beside the limit and the peers; BENCH_ARGS go to bench/run
+	@ci/deps && $(prepare) && $(MAKE) -s -C bench PG_CONFIG="$$PG_BINDIR/pg_config" && \
+		bench/run $(BENCH_ARGS)
+
 check: deps   ## everything CI runs; TESTS="name ..." selects tests
 	@ci/check
 
-check-style check-regress check-isolation check-tap: ## one part of check
+check-style check-regress check-isolation check-tap check-services: ## one part of check
 	@ci/check $(@:check-%=%)
 
 accept:       ## take the output of TESTS="name ..." as expected; then read git diff
 	@test -n "$(TESTS)" && ACCEPT=1 ci/check regress isolation
 
-help:         ## list the targets
-	@sed -n 's/^\([a-z][a-z0-9 -]*\):[^#]*## */\1\t/p' Makefile | expand -t 60
+format:       ## lay out all C as check-style wants it
+	@ci/format
 
-.PHONY: all install uninstall clean deps private-pg accept help \
-	check check-style check-regress check-isolation check-tap
+coverage:     ## which lines the tests reach, in build/coverage
+	@ci/coverage
+
+check-valgrind:    ## the regression tests on a server under valgrind
+	@ci/valgrind
+
+check-pg17:   ## build and test on PostgreSQL 17, in a Debian trixie of its own (root)
+	@ci/other_pg trixie
+
+check-compile-all: ## build on every PostgreSQL that Debian has (root)
+	@ci/build release >/dev/null && ci/other_pg trixie build && ci/other_pg sid build
+
+check-fresh:  ## the README's commands on a fresh Debian, as root and as a user (root)
+	@ci/fresh
+
+help:         ## list the targets
+	@sed -n 's/^\([a-z][a-z0-9 -]*\):[^#]*## */\1\t/p' Makefile | expand -t 30
+
+.PHONY: all install uninstall clean deps private-pg demo up down bench check check-style \
+	check-regress check-isolation check-tap check-services accept format coverage \
+	check-valgrind check-pg17 check-compile-all check-fresh help
