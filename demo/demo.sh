@@ -48,7 +48,7 @@ prepare() {
 		query -1 -f "$part"
 	done
 	# Each line as it stands: the delimiter and the quote occur in no text file.
-	query -c "\\copy demo.raw_line (content) FROM '$1' (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02')"
+	query -c "\\copy demo.raw_line (content) FROM '$1' (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02', NULL E'\\x03')"
 	query -c 'CALL demo.parse()'
 	query -c "SELECT event_store.create_subscription('demo-follower', 'order')
 		WHERE NOT EXISTS (SELECT FROM event_store.subscriptions WHERE name = 'demo-follower')" >/dev/null
@@ -94,7 +94,7 @@ report() {
 }
 
 run() {
-	local csv began
+	local csv
 	step "A private PostgreSQL with the extension"
 	server_start
 	database_create

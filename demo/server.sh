@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The demo's private server, as functions for the scripts beside this file.
 #
 # Everything lives in ${ECOMMERCE_RUN:-/tmp/ecommerce}: the server in pg/ (data, log
@@ -91,9 +92,10 @@ query() {
 # Makes the database with the extension if it is not there.  One whose extension was
 # installed by another build's script is made anew: the demo has nothing to lose.
 database_create() {
-	local script installed=$RUN/installed.sql
-	script=$("$BIN/pg_config" --sharedir)/extension/$(
-		cd "$("$BIN/pg_config" --sharedir)/extension" && ls -t ecommerce--?*.sql | grep -v -- '--.*--' | head -1)
+	local extension script version installed=$RUN/installed.sql
+	extension=$("$BIN/pg_config" --sharedir)/extension
+	version=$(sed -n "s/^default_version *= *'\(.*\)'/\1/p" "$extension/ecommerce.control")
+	script=$extension/ecommerce--$version.sql
 	if [[ $(query -d postgres -c "SELECT count(*) FROM pg_database WHERE datname = 'ecommerce'") == 1 ]]; then
 		cmp -s "$script" "$installed" && return
 		query -d postgres -c 'DROP DATABASE ecommerce WITH (FORCE)'

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The tour at the end of the demo; demo.sh reads it.  Each stop shows a statement as
 # one would type it, and its answer.
 
