@@ -161,18 +161,16 @@ contract_upcast(const char *type, int length, int32 *schema_version, Jsonb *data
  * so that what was derived from them can be told to be outdated.
  */
 void
-contract_describe_upcasting(const char *type, int length, StringInfo description)
+contract_describe_upcasting(const char *type, int length, StringInfo description,
+							void (*describe_function) (StringInfo, const char *))
 {
 	Contract   *contract = find_contract(type, length);
 
-	appendStringInfo(description, "newest %d\n", contract->newest);
+	appendStringInfo(description, "newest version %d\n", contract->newest);
 	for (int i = 0; i < contract->upcaster_count; i++)
 	{
-		Oid			function = callable_resolve(contract->upcasters[i].signature);
-
-		appendStringInfo(description, "from %d: %s\n", contract->upcasters[i].from,
-						 TextDatumGetCString(DirectFunctionCall1(pg_get_functiondef,
-																 ObjectIdGetDatum(function))));
+		appendStringInfo(description, "from version %d: ", contract->upcasters[i].from);
+		describe_function(description, contract->upcasters[i].signature);
 	}
 }
 

@@ -8,6 +8,7 @@
 
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 
 /* Asks contract_check() for the newest registered version. */
@@ -16,6 +17,7 @@
 extern void contract_check(const char *type, int length, int32 *schema_version,
 						   Jsonb *data, int number);
 extern Jsonb *contract_upcast(const char *type, int length, int32 *schema_version, Jsonb *data);
-extern void contract_describe_upcasting(const char *type, int length, StringInfo description);
+extern void contract_describe_upcasting(const char *type, int length, StringInfo description,
+										void (*describe_function) (StringInfo, const char *));
 
 #endif

@@ -110,10 +110,10 @@ callable_signature(Oid function)
 }
 
 /*
- * The function with a stored signature.  An error if it is gone.
+ * The function with a stored signature, InvalidOid if it is gone.
  */
 Oid
-callable_resolve(const char *signature)
+callable_find(const char *signature)
 {
 	LOCAL_FCINFO(fcinfo, 1);
 	Datum		function;
@@ -122,12 +122,23 @@ callable_resolve(const char *signature)
 	fcinfo->args[0].value = CStringGetTextDatum(signature);
 	fcinfo->args[0].isnull = false;
 	function = to_regprocedure(fcinfo);
-	if (fcinfo->isnull)
+	return fcinfo->isnull ? InvalidOid : DatumGetObjectId(function);
+}
+
+/*
+ * The same; an error if it is gone.
+ */
+Oid
+callable_resolve(const char *signature)
+{
+	Oid			function = callable_find(signature);
+
+	if (!OidIsValid(function))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
 				 errmsg("function %s does not exist", signature),
 				 errhint("Create it again, or register another one.")));
-	return DatumGetObjectId(function);
+	return function;
 }
 
 /*

@@ -20,6 +20,7 @@ extern Datum callable_call(Callable *callable, const Datum *arguments, bool *isn
 extern void callable_return(Callable **slot, Callable *callable, MemoryContext home);
 
 extern char *callable_signature(Oid function);
+extern Oid	callable_find(const char *signature);
 extern Oid	callable_resolve(const char *signature);
 extern void callable_expect(Oid function, int nargs, const Oid *arguments, Oid result);
 

@@ -33,6 +33,18 @@ lookup_begin(Lookup *lookup, ExtensionRelation *table, ExtensionRelation *index,
 					PointerGetDatum(cstring_to_text_with_len(key, length)));
 	lookup->scan = systable_beginscan_ordered(lookup->table, lookup->index, NULL,
 											  key != NULL ? 1 : 0, &scankey);
+	lookup->direction = ForwardScanDirection;
+}
+
+/*
+ * The same in the opposite order.
+ */
+void
+lookup_begin_backward(Lookup *lookup, ExtensionRelation *table, ExtensionRelation *index,
+					  const char *key, int length)
+{
+	lookup_begin(lookup, table, index, key, length);
+	lookup->direction = BackwardScanDirection;
 }
 
 /*
@@ -41,7 +53,7 @@ lookup_begin(Lookup *lookup, ExtensionRelation *table, ExtensionRelation *index,
 bool
 lookup_next(Lookup *lookup, Datum *values, bool *nulls)
 {
-	HeapTuple	row = systable_getnext_ordered(lookup->scan, ForwardScanDirection);
+	HeapTuple	row = systable_getnext_ordered(lookup->scan, lookup->direction);
 
 	if (!HeapTupleIsValid(row))
 		return false;

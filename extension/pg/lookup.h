@@ -23,10 +23,13 @@ typedef struct Lookup
 	Relation	table;
 	SysScanDesc scan;
 	Relation	index;
+	ScanDirection direction;
 } Lookup;
 
 extern void lookup_begin(Lookup *lookup, ExtensionRelation *table, ExtensionRelation *index,
 						 const char *key, int length);
+extern void lookup_begin_backward(Lookup *lookup, ExtensionRelation *table, ExtensionRelation *index,
+								  const char *key, int length);
 extern bool lookup_next(Lookup *lookup, Datum *values, bool *nulls);
 extern void lookup_end(Lookup *lookup);
 
