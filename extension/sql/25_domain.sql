@@ -66,7 +66,7 @@ COMMENT ON FUNCTION event_store.register_upcaster(text, int, regprocedure) IS
 Registering another function for the same version replaces it.';
 
 -- What a type looks like as JSON Schema; columns that are not required may be null.
-CREATE FUNCTION event_store.json_schema(type oid, typmod int, required boolean) RETURNS jsonb
+CREATE FUNCTION event_store._json_schema(type oid, typmod int, required boolean) RETURNS jsonb
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $json_schema$
@@ -87,12 +87,12 @@ BEGIN
 		END IF;
 	END LOOP;
 	result := CASE
-		WHEN t.typtype = 'c' THEN jsonb_build_object('$ref', '#/components/schemas/' || event_store.schema_key(base))
+		WHEN t.typtype = 'c' THEN jsonb_build_object('$ref', '#/components/schemas/' || event_store._schema_key(base))
 		WHEN t.typcategory = 'A' AND t.typelem <> 0 THEN jsonb_build_object('type', 'array',
-			'items', event_store.json_schema(t.typelem, modifier, event_store.is_required(t.typelem)))
+			'items', event_store._json_schema(t.typelem, modifier, event_store._is_required(t.typelem)))
 		WHEN t.typtype = 'e' THEN jsonb_build_object('type', 'string', 'enum',
 			(SELECT jsonb_agg(enumlabel ORDER BY enumsortorder) FROM pg_catalog.pg_enum WHERE enumtypid = base))
-		ELSE event_store.scalar_schema(base, modifier) END;
+		ELSE event_store._scalar_schema(base, modifier) END;
 	IF note IS NOT NULL THEN
 		-- Beside a $ref other keys would be ignored.
 		result := CASE WHEN result ? '$ref' THEN jsonb_build_object('allOf', jsonb_build_array(result)) ELSE result END
@@ -106,10 +106,10 @@ BEGIN
 	RETURN result;
 END
 $json_schema$;
-COMMENT ON FUNCTION event_store.json_schema(oid, int, boolean) IS
+COMMENT ON FUNCTION event_store._json_schema(oid, int, boolean) IS
 'JSON Schema of a column''s type; composite types become references to components/schemas.';
 
-CREATE FUNCTION event_store.scalar_schema(type oid, typmod int) RETURNS jsonb
+CREATE FUNCTION event_store._scalar_schema(type oid, typmod int) RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $scalar_schema$
@@ -131,9 +131,9 @@ AS $scalar_schema$
 			CASE WHEN typmod > 4 THEN jsonb_build_object('maxLength', typmod - 4) ELSE '{}' END
 		ELSE jsonb_build_object('type', 'string', 'description', 'PostgreSQL ' || format_type(type, typmod)) END
 $scalar_schema$;
-COMMENT ON FUNCTION event_store.scalar_schema(oid, int) IS 'JSON Schema of a type that is neither composite, array, enum nor domain.';
+COMMENT ON FUNCTION event_store._scalar_schema(oid, int) IS 'JSON Schema of a type that is neither composite, array, enum nor domain.';
 
-CREATE FUNCTION event_store.is_required(type oid) RETURNS boolean
+CREATE FUNCTION event_store._is_required(type oid) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $is_required$
@@ -144,11 +144,11 @@ AS $is_required$
 	)
 	SELECT bool_or(typnotnull) FROM chain
 $is_required$;
-COMMENT ON FUNCTION event_store.is_required(oid) IS 'Whether a type is a NOT NULL domain, or based on one.';
+COMMENT ON FUNCTION event_store._is_required(oid) IS 'Whether a type is a NOT NULL domain, or based on one.';
 
 -- Keys of components may hold letters, digits, ".", "-" and "_" only; what else a
 -- name has is written as its code point, so that two names never share a key.
-CREATE FUNCTION event_store.component_key(name text) RETURNS text
+CREATE FUNCTION event_store._component_key(name text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $component_key$
@@ -156,35 +156,35 @@ AS $component_key$
 		ELSE '_u' || to_hex(ascii(c)) || '_' END, '' ORDER BY i)
 	FROM string_to_table(name, NULL) WITH ORDINALITY AS s (c, i)
 $component_key$;
-COMMENT ON FUNCTION event_store.component_key(text) IS 'A name as a key of an AsyncAPI document''s components.';
+COMMENT ON FUNCTION event_store._component_key(text) IS 'A name as a key of an AsyncAPI document''s components.';
 
-CREATE FUNCTION event_store.schema_key(type oid) RETURNS text
+CREATE FUNCTION event_store._schema_key(type oid) RETURNS text
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $schema_key$
-	SELECT event_store.component_key(n.nspname) || '.' || event_store.component_key(t.typname)
+	SELECT event_store._component_key(n.nspname) || '.' || event_store._component_key(t.typname)
 	FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
 	WHERE t.oid = type
 $schema_key$;
-COMMENT ON FUNCTION event_store.schema_key(oid) IS 'The key of a composite type under components/schemas.';
+COMMENT ON FUNCTION event_store._schema_key(oid) IS 'The key of a composite type under components/schemas.';
 
-CREATE FUNCTION event_store.composite_schema(type oid) RETURNS jsonb
+CREATE FUNCTION event_store._composite_schema(type oid) RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $composite_schema$
 	SELECT jsonb_strip_nulls(jsonb_build_object('description', obj_description(type, 'pg_type')))
 		|| jsonb_build_object('type', 'object', 'additionalProperties', false,
 			'properties', coalesce(jsonb_object_agg(a.attname,
-				event_store.json_schema(a.atttypid, a.atttypmod, event_store.is_required(a.atttypid))
+				event_store._json_schema(a.atttypid, a.atttypmod, event_store._is_required(a.atttypid))
 				|| jsonb_strip_nulls(jsonb_build_object('description', col_description(a.attrelid, a.attnum))))
 				FILTER (WHERE a.attname IS NOT NULL), '{}'),
 			'required', coalesce(jsonb_agg(a.attname ORDER BY a.attnum)
-				FILTER (WHERE event_store.is_required(a.atttypid)), '[]'))
+				FILTER (WHERE event_store._is_required(a.atttypid)), '[]'))
 	FROM pg_catalog.pg_type t
 		LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
 	WHERE t.oid = type
 $composite_schema$;
-COMMENT ON FUNCTION event_store.composite_schema(oid) IS 'JSON Schema of a composite type: required are the columns of NOT NULL domains, other keys are not allowed.';
+COMMENT ON FUNCTION event_store._composite_schema(oid) IS 'JSON Schema of a composite type: required are the columns of NOT NULL domains, other keys are not allowed.';
 
 CREATE FUNCTION event_store.asyncapi() RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -192,7 +192,7 @@ SET search_path = pg_catalog, pg_temp
 AS $asyncapi$
 	WITH RECURSIVE registered AS (
 		SELECT r.event_type, r.schema_version, r.payload_type,
-			event_store.component_key(r.event_type) || '.v' || r.schema_version AS key,
+			event_store._component_key(r.event_type) || '.v' || r.schema_version AS key,
 			r.schema_version = max(r.schema_version) OVER (PARTITION BY r.event_type) AS newest
 		FROM event_store.event_type r
 		WHERE EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.oid = r.payload_type)
@@ -211,7 +211,7 @@ AS $asyncapi$
 				UNION ALL SELECT t.typelem WHERE t.typcategory = 'A' AND t.typelem <> 0) AS next
 	),
 	schemas AS (
-		SELECT jsonb_object_agg(event_store.schema_key(t.oid), event_store.composite_schema(t.oid)) AS body
+		SELECT jsonb_object_agg(event_store._schema_key(t.oid), event_store._composite_schema(t.oid)) AS body
 		FROM reached JOIN pg_catalog.pg_type t ON t.oid = reached.type AND t.typtype = 'c'
 	),
 	messages AS (
@@ -223,7 +223,7 @@ AS $asyncapi$
 				'x-schema-version', r.schema_version,
 				'x-newest', r.newest,
 				'headers', jsonb_build_object('$ref', '#/components/schemas/envelope'),
-				'payload', jsonb_build_object('$ref', '#/components/schemas/' || event_store.schema_key(r.payload_type))))) AS body,
+				'payload', jsonb_build_object('$ref', '#/components/schemas/' || event_store._schema_key(r.payload_type))))) AS body,
 			jsonb_object_agg(r.key, jsonb_build_object('$ref', '#/components/messages/' || r.key)) AS refs,
 			jsonb_agg(jsonb_build_object('$ref', '#/channels/event_store/messages/' || r.key) ORDER BY r.key) AS list
 		FROM registered r
@@ -261,3 +261,91 @@ AS $asyncapi$
 $asyncapi$;
 COMMENT ON FUNCTION event_store.asyncapi() IS
 'Every registered type as an AsyncAPI 3 document with JSON Schema payloads generated from the composite types.';
+
+-- ---------------------------------------------------------------- aggregates
+
+CREATE TABLE event_store.aggregate (
+	category text COLLATE "C" PRIMARY KEY,
+	initial_state jsonb NOT NULL,
+	snapshot_every int CHECK (snapshot_every >= 1)
+);
+COMMENT ON TABLE event_store.aggregate IS 'Aggregates: the state that streams of a category begin with. Changed by create_aggregate().';
+
+CREATE TABLE event_store.event_handler (
+	category text COLLATE "C" NOT NULL REFERENCES event_store.aggregate,
+	event_type text COLLATE "C" NOT NULL,
+	handler text NOT NULL,
+	PRIMARY KEY (category, event_type)
+);
+COMMENT ON TABLE event_store.event_handler IS
+'Which function turns state and event into the next state. Changed by create_event_handler().';
+
+CREATE TABLE event_store.snapshot (
+	stream text COLLATE "C" NOT NULL,
+	version bigint NOT NULL,
+	fingerprint text NOT NULL,
+	created_at timestamptz NOT NULL,
+	updated_at timestamptz NOT NULL,
+	latest_at timestamptz NOT NULL,
+	state jsonb NOT NULL,
+	PRIMARY KEY (stream, version)
+);
+COMMENT ON TABLE event_store.snapshot IS
+'States of streams at some version. Can be emptied at any time: loading then begins at the first event.';
+COMMENT ON COLUMN event_store.snapshot.fingerprint IS
+'Of initial state, handlers and upcasters when it was taken; once they have changed it is not used any more.';
+COMMENT ON COLUMN event_store.snapshot.latest_at IS 'Greatest occurred_at of the events it covers.';
+
+CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.aggregate
+	FOR EACH STATEMENT EXECUTE FUNCTION event_store.registry_changed();
+CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.event_handler
+	FOR EACH STATEMENT EXECUTE FUNCTION event_store.registry_changed();
+ALTER TABLE event_store.aggregate ENABLE ALWAYS TRIGGER registry_changed;
+ALTER TABLE event_store.event_handler ENABLE ALWAYS TRIGGER registry_changed;
+
+CREATE FUNCTION event_store.create_aggregate(category text, initial_state jsonb DEFAULT '{}', snapshot_every int DEFAULT NULL)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_create_aggregate';
+COMMENT ON FUNCTION event_store.create_aggregate(text, jsonb, int) IS
+'Makes the streams of a category aggregates: initial_state is the state before the first event, and save() stores a snapshot every snapshot_every events (NULL: never). Of one that exists it changes both.';
+
+CREATE FUNCTION event_store.drop_aggregate(category text)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_drop_aggregate';
+COMMENT ON FUNCTION event_store.drop_aggregate(text) IS
+'Forgets an aggregate with its handlers and snapshots; its events stay. Error: ST011 if there is none.';
+
+CREATE FUNCTION event_store.create_event_handler(category text, event_type text, handler regprocedure)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_create_event_handler';
+COMMENT ON FUNCTION event_store.create_event_handler(text, text, regprocedure) IS
+'handler(state jsonb, event event_store.event) RETURNS jsonb gives the state after an event of this type. It runs with the rights of whoever loads, with search_path pg_catalog: qualify the names in it.
+A function in language SQL that is one expression is inlined. Replacing the handler, or its body, makes the category''s snapshots useless. Error: ST011 if no aggregate is defined.';
+
+CREATE FUNCTION event_store.drop_event_handler(category text, event_type text)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_drop_event_handler';
+COMMENT ON FUNCTION event_store.drop_event_handler(text, text) IS 'Forgets a handler. Error: ST010 if there is none.';
+
+CREATE FUNCTION event_store.load(stream text, at_version bigint DEFAULT NULL, at_time timestamptz DEFAULT NULL,
+								 OUT state jsonb, OUT version bigint, OUT created_at timestamptz, OUT updated_at timestamptz)
+RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_load';
+COMMENT ON FUNCTION event_store.load(text, bigint, timestamptz) IS
+'The state of a stream: its events folded through the handlers of its category, from the newest usable snapshot on. With at_version or at_time as it was then: the longest beginning of the stream up to that version or occurred_at.
+created_at, updated_at: when the first and the last event folded occurred. A stream without events gives a NULL state and version 0.
+Errors: ST010 an event without handler, ST011 no aggregate is defined for the category.';
+
+CREATE FUNCTION event_store.save(stream text, loaded_version bigint, events event_store.new_event[],
+								 OUT version bigint, OUT "position" bigint)
+RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_save';
+COMMENT ON FUNCTION event_store.save(text, bigint, event_store.new_event[]) IS
+'Appends what was decided on the state that load() gave at loaded_version, and stores a snapshot every snapshot_every events. Without events it does nothing.
+Returns version and position of the last event. Errors: ST001 if somebody else has saved since, ST010 an event without handler, ST011, and those of append.';
