@@ -66,7 +66,8 @@ INSERT INTO unpinned
 		'read_stream(text,bigint,bigint,boolean)',
 		'stream_version(text)']) AS f
 	UNION ALL
-	VALUES ('event_store.wait(bigint,interval,text,text,bigint)', 'commits; C that resolves no name');
+	VALUES
+		('event_store.wait(bigint,interval,text,text,bigint)', 'commits; C that resolves no name');
 SELECT is_empty($$
 	SELECT name FROM our_function
 	WHERE proconfig IS NULL OR NOT 'search_path=pg_catalog, pg_temp' = ANY (proconfig)
