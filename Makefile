@@ -46,13 +46,15 @@ up:           ## start PostgreSQL, the daemons and the gateway; down: stop them
 	@$(prepare) && services/up
 
 down:
-	@services/down
+	@if [ -x services/down ]; then services/down; fi
+	@demo/demo.sh stop
 
 bench:        ## measure beside the limit and the peers; BENCH_ARGS go to bench/run
 	@ci/deps && $(prepare) && $(MAKE) -s -C bench PG_CONFIG="$$PG_BINDIR/pg_config" && \
 		bench/run $(BENCH_ARGS)
 
-check: deps   ## everything CI runs; TESTS="name ..." selects tests
+check:        ## everything CI runs; TESTS="name ..." selects tests
+	@ci/deps check
 	@ci/check
 
 check-style check-regress check-isolation check-tap check-services: ## one part of check
