@@ -50,6 +50,7 @@ static DirectCache *cache_for(Relation heap);
 static DirectCache *build_cache(Relation heap);
 static void prepare_index(DirectCache *cache, int number);
 static void forget_cache(Datum arg, Oid relation);
+static void release_caches(XactEvent event, void *arg);
 
 /*
  * Opens a table; its indexes are opened when they are needed.  In the current
@@ -209,7 +210,7 @@ cache_for(Relation heap)
 			cache->users++;
 			return cache;
 		}
-		/* Not while a call further up still uses it; an error leaves one for good. */
+		/* Not while a call further up still uses it. */
 		if (!cache->valid && cache->users == 0)
 		{
 			*link = cache->next;
@@ -234,6 +235,7 @@ build_cache(Relation heap)
 	if (!callback_registered)
 	{
 		CacheRegisterRelcacheCallback(forget_cache, (Datum) 0);
+		RegisterXactCallback(release_caches, NULL);
 		callback_registered = true;
 	}
 	if (list_length(indexes) > DIRECT_MAX_INDEXES)
@@ -293,4 +295,16 @@ forget_cache(Datum arg, Oid relation)
 		if (relation == InvalidOid || cache->relation == relation)
 			cache->valid = false;
 	}
+}
+
+/*
+ * A call that failed has not closed what it had opened.
+ */
+static void
+release_caches(XactEvent event, void *arg)
+{
+	if (event != XACT_EVENT_ABORT)
+		return;
+	for (DirectCache *cache = caches; cache != NULL; cache = cache->next)
+		cache->users = 0;
 }
