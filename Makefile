@@ -57,7 +57,7 @@ check:        ## everything CI runs; TESTS="name ..." selects tests
 	@ci/deps check
 	@ci/check
 
-check-style check-regress check-isolation check-tap check-services: ## one part of check
+check-style check-regress check-isolation check-tap check-services check-tidy: ## a part of it
 	@ci/check $(@:check-%=%)
 
 accept:       ## take the output of TESTS="name ..." as expected; then read git diff
@@ -86,5 +86,5 @@ help:         ## list the targets
 	@sed -n 's/^\([a-z][a-z0-9 -]*\):[^#]*## */\1\t/p' Makefile | expand -t 30
 
 .PHONY: all install uninstall clean deps private-pg demo up down bench check check-style \
-	check-regress check-isolation check-tap check-services accept format coverage \
-	check-valgrind check-pg17 check-compile-all check-fresh help
+	check-regress check-isolation check-tap check-services check-tidy accept format \
+	coverage check-valgrind check-pg17 check-compile-all check-fresh help
