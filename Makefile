@@ -49,6 +49,9 @@ down:
 	@if [ -x services/down ]; then services/down; fi
 	@demo/demo.sh stop
 
+docs:         ## write docs/reference.md from the comments in the database
+	@$(prepare) && ci/docs
+
 bench:        ## measure beside the limit and the peers; BENCH_ARGS go to bench/run
 	@ci/deps && $(prepare) && $(MAKE) -s -C bench PG_CONFIG="$$PG_BINDIR/pg_config" && \
 		bench/run $(BENCH_ARGS)
@@ -85,6 +88,6 @@ check-fresh:  ## the README's commands on a fresh Debian, as root and as a user 
 help:         ## list the targets
 	@sed -n 's/^\([a-z][a-z0-9 -]*\):[^#]*## */\1\t/p' Makefile | expand -t 30
 
-.PHONY: all install uninstall clean deps private-pg demo up down bench check check-style \
+.PHONY: docs all install uninstall clean deps private-pg demo up down bench check check-style \
 	check-regress check-isolation check-tap check-services check-tidy accept format \
 	coverage check-valgrind check-pg17 check-compile-all check-fresh help
