@@ -56,7 +56,7 @@ reader_put_event(ReaderResult *result, const Event *event)
 	if (event->stored != NULL && !HeapTupleHasExternal(event->stored) &&
 		!contract_has_upcaster(VARDATA_ANY(event->event_type), VARSIZE_ANY_EXHDR(event->event_type)))
 	{
-		MinimalTuple row = minimal_tuple_from_heap_tuple(event->stored);
+		MinimalTuple row = compat_minimal_tuple(event->stored);
 
 		HeapTupleHeaderSetNatts(row, EVENT_PUBLIC_COLUMNS);
 		ExecStoreMinimalTuple(row, result->slot, false);
