@@ -294,7 +294,7 @@ append_result(const AppendResult *result)
 static Datum
 append_to(FunctionCallInfo fcinfo, NewEvents *events)
 {
-	AppendResult result;
+	AppendResult result = {0};
 	text	   *stream;
 
 	if (PG_ARGISNULL(1))

@@ -92,7 +92,7 @@ void
 new_events_from_json(Jsonb *json, NewEvents *events)
 {
 	JsonbIterator *iterator;
-	JsonbIteratorToken token;
+	JsonbIteratorToken token PG_USED_FOR_ASSERTS_ONLY;
 	JsonbValue	value;
 	int			number = 0;
 
@@ -107,7 +107,7 @@ new_events_from_json(Jsonb *json, NewEvents *events)
 	iterator = JsonbIteratorInit(&json->root);
 	token = JsonbIteratorNext(&iterator, &value, true);
 	Assert(token == WJB_BEGIN_ARRAY);
-	while ((token = JsonbIteratorNext(&iterator, &value, true)) == WJB_ELEM)
+	while (JsonbIteratorNext(&iterator, &value, true) == WJB_ELEM)
 	{
 		if (value.type != jbvBinary || !JsonContainerIsObject(value.val.binary.data))
 			invalid(number, NULL, "is not a JSON object",
@@ -181,13 +181,13 @@ static void
 read_object(JsonbContainer *object, int number, NewEvent *event)
 {
 	JsonbIterator *iterator = JsonbIteratorInit(object);
-	JsonbIteratorToken token;
+	JsonbIteratorToken token PG_USED_FOR_ASSERTS_ONLY;
 	JsonbValue	key;
 	JsonbValue	value;
 
 	token = JsonbIteratorNext(&iterator, &key, true);
 	Assert(token == WJB_BEGIN_OBJECT);
-	while ((token = JsonbIteratorNext(&iterator, &key, true)) == WJB_KEY)
+	while (JsonbIteratorNext(&iterator, &key, true) == WJB_KEY)
 	{
 		int			column = 0;
 
