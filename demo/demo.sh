@@ -82,7 +82,7 @@ report() {
 	query -P format=aligned -P border=1 -P tuples_only=off -P footer=off -c 'TABLE demo.tally' |
 		sed 's/^/  /'
 	echo
-	echo "Invoices that became no order, by reason:"
+	echo "Invoices that became no order, by reason; in brackets the first line of each:"
 	reasons "invoice(s)" demo.invoice_reasons
 	echo
 	echo "Lines in no order, by reason and line number:"

@@ -38,7 +38,7 @@ class Bench:
         self.server = server
         self.contenders = contenders
         self.quick = quick
-        self.seconds = 2 if quick else 4
+        self.seconds = 1 if quick else 3
         self.tools = BUILD / "bin"
 
     def fresh(self, *names):

@@ -91,8 +91,8 @@ class Measurement:
     primary: str = "per_s"
     bounds: list = field(default_factory=list)
     notes: str = ""
-    rounds: int = 5
-    quick_rounds: int = 3
+    rounds: int = 7
+    quick_rounds: int = 5
     # Other measurements that need this one's databases as it leaves them: none.
     cleanup: Callable = None
 

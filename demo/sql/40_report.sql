@@ -32,7 +32,7 @@ COMMENT ON VIEW demo.line_reasons IS 'The reported lines by reason, with their n
 
 CREATE VIEW demo.invoice_reasons AS
 SELECT problem AS reason, count(*) AS count,
-	   string_agg(format('%s (line %s)', invoice_no, first_line), ', ' ORDER BY first_line) AS numbers
+	   string_agg(format('%s (%s)', invoice_no, first_line), ', ' ORDER BY first_line) AS numbers
 FROM demo.invoice
 WHERE outcome = 'reported'
 GROUP BY problem
