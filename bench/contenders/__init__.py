@@ -6,7 +6,11 @@ A pgbench script has the same name and does the same work for every contender:
     append_existing  one event on one of :streams streams of this client, each
                      in its turn, with the version it must be at expected
 
-and finds :run, :i, :streams and :data set (driver/load.py).
+    read_stream      one of :pool streams named :prefix
+    read_all         the first :rows events of all
+
+and finds :run, :i, :streams and :data set (driver/load.py).  fill is for psql: it
+writes the streams :first to :last, :length events each, named :prefix.
 """
 import subprocess
 from pathlib import Path

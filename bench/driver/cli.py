@@ -53,10 +53,29 @@ class Bench:
         options.setdefault("seconds", None if "transactions" in options else self.seconds)
         return load.pgbench(self.server, contender, contender.script(script), **options)
 
-    def tool(self, name, database, *args, options=""):
+    def fill(self, contender, prefix, streams, length, database=None):
+        """Writes streams 1 to `streams` of `length` events each, in batches."""
+        step = max(1, 200000 // length)
+        for first in range(1, streams + 1, step):
+            self.server.psql(database or contender.database, "-f", contender.script("fill"),
+                             "-v", f"prefix={prefix}", "-v", f"first={first}",
+                             "-v", f"last={min(first + step - 1, streams)}",
+                             "-v", f"length={length}", "-v", f"data={load.PAYLOAD}",
+                             options=contender.options + " -c synchronous_commit=off")
+
+    def grow(self, contender, events, database):
+        """Makes a database of this contender with so many events, in streams of 10."""
+        say(f"growing {database} to {events:,} events")
+        contender.install(self.server, database)
+        self.fill(contender, "read10", events // 10, 10, database)
+        self.server.sql(database, "VACUUM ANALYZE")
+
+    def tool(self, name, database, *args, options="", environment=None):
         """Runs one of our own client programs; it prints lines of `metric value`."""
         done = subprocess.run([str(self.tools / name), *map(str, args)], check=False, text=True,
-                              capture_output=True, env=self.server.environment(database, options))
+                              capture_output=True,
+                              env={**self.server.environment(database, options),
+                                   **(environment or {})})
         if done.returncode != 0:
             raise load.LoadError(f"{name}: {done.stderr}")
         return {key: float(value) for key, value in
@@ -169,7 +188,7 @@ def main():
     server = Server(find_bindir(), RUN_DIR)
     try:
         for name in names:
-            server.start()
+            server.start(MEASUREMENTS[name].settings)
             bench = Bench(server, contenders, arguments.quick)
             head = machine.describe(server) + [
                 ("revision", revision()), ("measured", time.strftime("%Y-%m-%d %H:%M"))]

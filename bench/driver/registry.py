@@ -93,8 +93,8 @@ class Measurement:
     notes: str = ""
     rounds: int = 7
     quick_rounds: int = 5
-    # Other measurements that need this one's databases as it leaves them: none.
-    cleanup: Callable = None
+    # Server settings of this measurement, beside driver/server.py's.
+    settings: dict = field(default_factory=dict)
 
     def __post_init__(self):
         assert self.name not in MEASUREMENTS, self.name

@@ -1,0 +1,1 @@
+SELECT * FROM get_category_messages('order', 0, :rows::bigint);

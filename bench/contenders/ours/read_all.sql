@@ -1,0 +1,1 @@
+SELECT * FROM event_store.read_all(0, :rows::bigint);

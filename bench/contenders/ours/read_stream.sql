@@ -1,0 +1,2 @@
+\set s random(1, :pool)
+SELECT * FROM event_store.read_stream('order-' || :prefix::text || '-7f3c2a9e5d1b4c8090ab'|| '-' || :s::text);
