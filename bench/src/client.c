@@ -35,7 +35,7 @@ client_on_stop(void)
 }
 
 void
-client_die(const char *format,...)
+client_die(const char *format, ...)
 {
 	va_list		arguments;
 

@@ -59,16 +59,16 @@ event_notify_run(DutyWish *wish)
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz allowed = TimestampTzPlusMilliseconds(last_time, setting_event_store_notify_interval);
 
-	wish->wakes = WAKE_FOR_LOG(LOG_EVENT_STORE);
-	if (now < allowed)
+	if (now >= allowed && send_news())
 	{
-		/* What comes meanwhile is for the next round: no need to be woken. */
-		wish->due = allowed;
-		wish->wakes = 0;
-		return;
-	}
-	if (send_news())
 		last_time = now;
+		allowed = TimestampTzPlusMilliseconds(now, setting_event_store_notify_interval);
+	}
+	/* What comes meanwhile is for the next round: no need to be woken for it. */
+	if (now < allowed)
+		wish->due = allowed;
+	else
+		wish->wakes = WAKE_FOR_LOG(LOG_EVENT_STORE);
 }
 
 /*

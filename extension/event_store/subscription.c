@@ -225,7 +225,8 @@ take_lease(Subscription *subscription, int64 mark)
 	}
 	spi_begin(SPI_AS_OWNER);
 	for (uint64 i = 0, count = spi_run(&list, 1, (Oid[]) {TEXTOID},
-									   (Datum[]) {CStringGetTextDatum(subscription->name)}, NULL); i < count; i++)
+									   (Datum[]){CStringGetTextDatum(subscription->name)}, NULL);
+		 i < count; i++)
 	{
 		int64		checkpoint = spi_int64(i, 1, 0);
 

@@ -311,11 +311,3 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_scavenge';
 COMMENT ON FUNCTION event_store.scavenge() IS
 'Removes the events that deletion and retention hide; returns how many. Versions and positions are not used again. VACUUM then frees the space.';
-
-CREATE FUNCTION ecommerce.start_worker() RETURNS int
-LANGUAGE c VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'ecommerce_start_worker';
-COMMENT ON FUNCTION ecommerce.start_worker() IS
-'Starts this database''s background worker where the library is not preloaded; it runs until the server stops. Returns its pid, also if it runs already.
-Errors: 55000 no slot of max_worker_processes is free.';

@@ -19,7 +19,7 @@ REVOKE ALL ON TYPE event_store.event, event_store.new_event FROM PUBLIC;
 GRANT USAGE ON TYPE event_store.event, event_store.new_event TO ecommerce_reader, ecommerce_worker;
 
 -- ---------------------------------------------------------------- shared
-GRANT EXECUTE ON FUNCTION ecommerce.set_context(uuid, uuid, text, text, jsonb, text), ecommerce.context()
+GRANT EXECUTE ON FUNCTION ecommerce.set_context(uuid, uuid, text, text, jsonb, text), ecommerce.context(), ecommerce.preloaded()
 	TO ecommerce_reader, ecommerce_worker;
 GRANT EXECUTE ON FUNCTION ecommerce.start_worker() TO ecommerce_admin;
 

@@ -6,8 +6,10 @@
  * extension is not there; idles, with one message in the log, when its SQL part
  * has another version than the library.
  *
- * Lock protocol: says what it wants to be woken for before it runs its duties,
- * so that what happens meanwhile wakes it again.  A crash leaves nothing behind.
+ * Lock protocol: says what it wants to be woken for, then runs its duties once
+ * more before it sleeps, so that nothing is missed in between; and says nothing
+ * while it is busy, so that no commit pays for a signal.  A crash leaves nothing
+ * behind.
  */
 #include "postgres.h"
 
@@ -80,6 +82,7 @@ ecommerce_worker_main(Datum arg)
 	RegistryDatabase *shared;
 	MemoryContext loop_context;
 	uint32		none = 0;
+	uint32		wakes = 0;
 	bool		said_other_version = false;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -109,8 +112,8 @@ ecommerce_worker_main(Datum arg)
 		}
 		MemoryContextSwitchTo(loop_context);
 		MemoryContextReset(loop_context);
+		/* Due times that come up while the duties run must wake us. */
 		pg_atomic_write_u64(&shared->worker_due, (uint64) WAKEUP_NEVER);
-		pg_atomic_write_u32(&shared->worker_wakes, WAKE_FOR_ANYTHING);
 		pg_memory_barrier();
 
 		if (pg_atomic_read_u32(&shared->worker_stop) != 0)
@@ -133,9 +136,15 @@ ecommerce_worker_main(Datum arg)
 			wish.due = Min(wish.due, own.due);
 			wish.wakes |= own.wakes;
 		}
-		/* Whatever is not wished for may have set the latch already: once, no more. */
-		pg_atomic_fetch_and_u32(&shared->worker_wakes, wish.wakes);
+		if ((wish.wakes & ~wakes) != 0)
+		{
+			wakes = wish.wakes;
+			pg_atomic_exchange_u32(&shared->worker_wakes, wakes);
+			continue;
+		}
+		pg_atomic_exchange_u32(&shared->worker_wakes, wish.wakes);
 		sleep_until(wish.due);
+		wakes = pg_atomic_read_u32(&shared->worker_wakes);
 	}
 	pg_atomic_write_u32(&shared->worker_failed, 0);
 }
@@ -196,6 +205,16 @@ leave_registry(int code, Datum arg)
 
 	pg_atomic_write_u32(&shared->worker_wakes, 0);
 	pg_atomic_write_u32(&shared->worker, 0);
+}
+
+PG_FUNCTION_INFO_V1(ecommerce_preloaded);
+/*
+ * ecommerce.preloaded()
+ */
+Datum
+ecommerce_preloaded(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(registry()->preloaded);
 }
 
 PG_FUNCTION_INFO_V1(ecommerce_start_worker);

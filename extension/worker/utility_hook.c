@@ -89,7 +89,8 @@ database_to_empty(Node *statement)
 			return ((DropdbStmt *) statement)->dbname;
 		case T_RenameStmt:
 			return ((RenameStmt *) statement)->renameType == OBJECT_DATABASE
-				? ((RenameStmt *) statement)->subname : NULL;
+					   ? ((RenameStmt *) statement)->subname
+					   : NULL;
 		case T_AlterDatabaseStmt:
 			foreach(cell, ((AlterDatabaseStmt *) statement)->options)
 			{
