@@ -1,6 +1,5 @@
 """Renders samples as text: a table per measurement, then the bounds."""
-
-CONTENDER_WIDTH = 14
+import statistics
 
 
 def table(rows, aligns):
@@ -67,10 +66,14 @@ def render(parts):
             lines += [f"{what + ':':<12}{value}" for what, value in machine] + [""]
             previous = machine
         facts = dict(map(tuple, head))
+        foreign = [value for (_, _, metric), values in samples.rows.items()
+                   if metric == "foreign" for value in values]
         rounds = max(map(len, samples.rows.values()), default=0)
         lines += [f"== {measurement.name}: {measurement.title} ==",
                   f"medians of {rounds} rounds, {facts['measured']}, "
-                  f"fdatasync {facts['fdatasync'].split(' for')[0]}, load {facts['load']}", ""]
+                  f"fdatasync {facts['fdatasync'].split(' for')[0]}, load {facts['load']}",
+                  *([f"other processes took {statistics.median(foreign):.0%} of the machine "
+                     f"(median run; worst {max(foreign):.0%})"] if foreign else []), ""]
         lines += measurement_table(measurement, samples)
         lines += ["", *([measurement.notes.strip(), ""] if measurement.notes else [])]
     bounds = [row for part in parts for row in bound_rows(part[0], part[1])]

@@ -13,7 +13,7 @@ def run_one(bench, contender, clients, live):
             followers = [bench.background("consume", contender.database, "first"),
                          bench.background("consume", contender.database, "second"),
                          bench.background("listen", contender.database, "event_store")]
-        metrics = bench.append(contender, "append_existing", clients=clients)
+        metrics = contender.append(bench.server, "existing", clients=clients, seconds=bench.seconds)
         ended = [stop_background(process) for process in followers]
         if live:
             metrics["followed"] = min(run["events"] for run in ended[:2])

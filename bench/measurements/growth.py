@@ -9,8 +9,8 @@ READ = "read of a 10-event stream, {:,} events, 8 clients"
 
 def run_append(bench, contender, database):
     def run():
-        return pgbench(bench.server, contender, contender.script("append_new"), clients=8,
-                       seconds=bench.seconds, synchronous_commit=False, database=database)
+        return contender.append(bench.server, "new", clients=8, seconds=bench.seconds,
+                                synchronous_commit=False, database=database)
     return run
 
 

@@ -1,5 +1,5 @@
 """Bytes on disk and in the log per event."""
-from driver.load import LoadError, pgbench
+from driver.load import LoadError
 from driver.registry import Bound, Case, Column, Measurement
 
 DISK = "200 000 events, 10 a stream, appended one by one"
@@ -22,12 +22,13 @@ def disk(bench, contender):
         events = 40000 if bench.quick else 200000
         contender.install(bench.server, database)
         before = table_bytes(bench.server, database)
-        metrics = pgbench(bench.server, contender, contender.script("append_existing"), clients=8,
-                          transactions=events // 8, synchronous_commit=False, database=database,
-                          variables={"streams": events // 80})
+        metrics = contender.append(bench.server, "existing", clients=8, transactions=events // 8,
+                                   synchronous_commit=False, database=database,
+                                   variables={"streams": events // 80})
         grown = table_bytes(bench.server, database) - before
         bench.server.create_database(database)
-        return {"disk_bytes": grown / events, "wal_bytes": metrics["wal_bytes"]}
+        return {"disk_bytes": grown / events, "wal_bytes": metrics["wal_bytes"],
+                "foreign": metrics["foreign"]}
     return run
 
 
@@ -39,11 +40,11 @@ def log(bench, contender, database, checkpoint):
             bench.server.sql("postgres", "CHECKPOINT")
         else:
             # The first ones write full pages, so that none falls into the run.
-            bench.append(contender, "append_new", **append)
-        metrics = bench.append(contender, "append_new", **append)
+            contender.append(bench.server, "new", **append)
+        metrics = contender.append(bench.server, "new", **append)
         if metrics["events"] != 10000:
             raise LoadError(f"{contender.name}: {metrics['events']} events instead of 10000")
-        return {"wal_bytes": metrics["wal_bytes"]}
+        return {"wal_bytes": metrics["wal_bytes"], "foreign": metrics["foreign"]}
     return run
 
 
