@@ -34,7 +34,7 @@ def server_cpu_seconds(postmaster):
     for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
         try:
             fields = stat(child)
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             # It ended after the list was read: its parent's sum will have it
             # next time, and one tick is below what we can resolve.
             continue

@@ -49,7 +49,8 @@ DECLARE
 BEGIN
 	FOR t IN SELECT * FROM demo.tally LOOP
 		IF t."in the file" <> t."orders created" + t."orders cancelled" + t.reported THEN
-			RAISE EXCEPTION 'the report does not add up: % of % are missing', t.what, t."in the file";
+			RAISE EXCEPTION 'the report does not add up: % of % are missing',
+				t.what, t."in the file";
 		END IF;
 	END LOOP;
 	SELECT count(*) INTO posted FROM demo.invoice WHERE outcome <> 'reported';

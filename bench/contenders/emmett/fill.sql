@@ -1,3 +1,4 @@
+-- Streams :first to :last of :length events each.
 SELECT count(*)
 FROM generate_series(:first, :last) AS s, LATERAL emt_append_to_stream(
 	ARRAY(SELECT gen_random_uuid()::text FROM generate_series(1, :length) WHERE s > 0),

@@ -8,12 +8,17 @@ import { getPostgreSQLEventStore } from '@event-driven-io/emmett-postgresql';
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 
-const [kind, clients, seconds] = [process.argv[2], Number(process.argv[3]), Number(process.argv[4])];
+const kind = process.argv[2];
+const [clients, seconds] = process.argv.slice(3).map(Number);
 const { PGHOST, PGPORT, PGUSER, PGDATABASE, PGOPTIONS, BENCH_PAYLOAD } = process.env;
 const pool = new pg.Pool({ host: PGHOST, port: Number(PGPORT), user: PGUSER, database: PGDATABASE,
   options: PGOPTIONS, max: clients });
-const url = `postgresql://${PGUSER}@localhost:${PGPORT}/${PGDATABASE}?host=${encodeURIComponent(PGHOST)}`;
-const store = getPostgreSQLEventStore(url, { connectionOptions: { pool, pooled: true }, schema: { autoMigration: 'None' } });
+const url = `postgresql://${PGUSER}@localhost:${PGPORT}/${PGDATABASE}`
+  + `?host=${encodeURIComponent(PGHOST)}`;
+const store = getPostgreSQLEventStore(url, {
+  connectionOptions: { pool, pooled: true },
+  schema: { autoMigration: 'None' },
+});
 const data = JSON.parse(BENCH_PAYLOAD);
 
 let events = 0;
