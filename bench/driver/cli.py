@@ -149,7 +149,7 @@ def run_rounds(measurement, bench, arguments):
     rounds = arguments.rounds or (measurement.quick_rounds if bench.quick else measurement.rounds)
     say(f"{measurement.name}: preparing")
     cases = [case for case in measurement.cases(bench)
-             if arguments.where in case.condition and case.contender in bench.contenders]
+             if arguments.where in case.condition]
     for turn in range(1, rounds + 1):
         for number, case in enumerate(cases, 1):
             metrics = run_case(case, arguments.patience)

@@ -87,12 +87,13 @@ class Measurement:
     # cases(bench) prepares what is needed and returns the cases of one round.
     cases: Callable
     columns: list
-    # The metric whose ratio to the limit is shown, and whether more is better.
+    # The metric whose ratio to the baseline is shown.
     primary: str = "per_s"
+    baseline: str = "limit"
     bounds: list = field(default_factory=list)
     notes: str = ""
-    rounds: int = 7
-    quick_rounds: int = 5
+    rounds: int = 5
+    quick_rounds: int = 3
     # Server settings of this measurement, beside driver/server.py's.
     settings: dict = field(default_factory=dict)
 

@@ -21,7 +21,7 @@ def in_order(values):
 
 def measurement_table(measurement, samples):
     heading = ["condition", "contender", *(c.heading for c in measurement.columns),
-               "of limit", "spread"]
+               f"of {measurement.baseline}", "spread"]
     rows = [heading]
     pairs = in_order((condition, contender) for condition, contender, _ in samples.rows)
     previous = None
@@ -34,8 +34,9 @@ def measurement_table(measurement, samples):
                 row.append(column.format.format(samples.median(*key))
                            if key in samples.rows else "-")
             primary = measurement.primary
-            row.append(f"{samples.ratio(condition, primary, contender):.2f}"
-                       if (condition, "limit", primary) in samples.rows
+            baseline = measurement.baseline
+            row.append(f"{samples.ratio(condition, primary, contender, baseline):.2f}"
+                       if (condition, baseline, primary) in samples.rows
                        and (condition, contender, primary) in samples.rows else "-")
             row.append(f"{samples.spread(condition, contender, primary) * 100:.0f} %"
                        if (condition, contender, primary) in samples.rows else "-")
