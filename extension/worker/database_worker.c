@@ -207,6 +207,16 @@ leave_registry(int code, Datum arg)
 	pg_atomic_write_u32(&shared->worker, 0);
 }
 
+PG_FUNCTION_INFO_V1(ecommerce_preloaded);
+/*
+ * ecommerce.preloaded()
+ */
+Datum
+ecommerce_preloaded(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(registry()->preloaded);
+}
+
 PG_FUNCTION_INFO_V1(ecommerce_start_worker);
 /*
  * ecommerce.start_worker()
