@@ -1,5 +1,6 @@
 -- fails(statement): what a statement fails with, and that it left nothing behind.
--- uid(n): the n-th of some event ids. outcome(statement): result or SQLSTATE, short.
+-- refusal(statement): the same in one line. outcome(statement): result or SQLSTATE.
+-- uid(n): the n-th of some event ids.
 
 -- All that a failed call could have changed; positions do not come back with a
 -- rollback, so a call that took one before it failed is found out.
@@ -40,6 +41,14 @@ BEGIN
 		RETURN NEXT '  LEFT SOMETHING BEHIND: ' || before || ' became ' || store_state();
 	END IF;
 END
+$$;
+
+-- The same in one line, for long lists: SQLSTATE, message, and what is wrong with
+-- the error itself.
+CREATE FUNCTION refusal(statement text) RETURNS text LANGUAGE sql AS $$
+	SELECT concat(string_agg(line, ' ') FILTER (WHERE line NOT LIKE '  hint: %'),
+		CASE WHEN count(*) FILTER (WHERE line LIKE '  hint: %.') = 0 THEN ' (NO HINT)' END)
+	FROM fails(statement) line
 $$;
 
 -- The first column of the first row, or the SQLSTATE.
