@@ -20,6 +20,7 @@
 #include "base/errors.h"
 #include "event_store/contract.h"
 #include "event_store/new_event.h"
+#include "event_store/stream.h"
 #include "pg/context.h"
 #include "pg/settings.h"
 
@@ -290,20 +291,15 @@ check_event(NewEvent *event, int number)
 static void
 check_event_type(NewEvent *event, int number)
 {
-	const char *type;
 	int			length;
 
 	if (event->event_type == NULL || VARSIZE_ANY_EXHDR(event->event_type) == 0)
 		invalid(number, "event_type", "is empty", "Name it in the past tense, for example OrderCreated.");
-	type = VARDATA_ANY(event->event_type);
 	length = VARSIZE_ANY_EXHDR(event->event_type);
 	if (length > EVENT_TYPE_MAX)
 		invalid(number, "event_type", "has more than 255 bytes", "Use a shorter name, for example OrderCreated.");
-	for (int i = 0; i < length; i++)
-	{
-		if ((unsigned char) type[i] < 0x20 || type[i] == 0x7f)
-			invalid(number, "event_type", "has a control character", "Use printable characters only.");
-	}
+	if (control_character(VARDATA_ANY(event->event_type), length) >= 0)
+		invalid(number, "event_type", "has a control character", "Use printable characters only.");
 }
 
 static void
