@@ -62,7 +62,7 @@ typedef struct Upcaster
 
 typedef struct Contract
 {
-	ContractName	name;			/* hash key, must be first */
+	ContractName name;			/* hash key, must be first */
 	int			version_count;
 	Version    *versions;		/* rising */
 	int			upcaster_count;
@@ -157,6 +157,15 @@ contract_upcast(const char *type, int length, int32 *schema_version, Jsonb *data
 }
 
 /*
+ * Whether reads may give a type's events in another shape than they are stored.
+ */
+bool
+contract_has_upcaster(const char *type, int length)
+{
+	return find_contract(type, length)->upcaster_count > 0;
+}
+
+/*
  * Writes down everything that decides in which shape events of a type are read,
  * so that what was derived from them can be told to be outdated.
  */
@@ -177,7 +186,7 @@ contract_describe_upcasting(const char *type, int length, StringInfo description
 static Contract *
 find_contract(const char *type, int length)
 {
-	ContractName	name = {type, length};
+	ContractName name = {type, length};
 	Contract   *contract;
 	bool		found;
 
