@@ -30,6 +30,7 @@ static ExtensionRelation relation_event = {"event_store", "event"};
 static void check_definition(FunctionCallInfo fcinfo);
 static Datum table_names(ArrayType *tables);
 static Projection *lock_argument(FunctionCallInfo fcinfo, ProjectionProgress *progress);
+static bool append_failed_at(const Projection *projection, int64 position);
 static void hold_back(const Projection *projection);
 static void let_go(const Projection *projection);
 static void remove_deferred(Datum name, int64 position);
@@ -205,7 +206,8 @@ event_store_skip_event(PG_FUNCTION_ARGS)
 	Projection *projection = lock_argument(fcinfo, &progress);
 	int64		position = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
 
-	if (position <= 0 || position != progress.error_position)
+	if (position <= 0 || (position != progress.error_position &&
+						  !(projection->is_inline && append_failed_at(projection, position))))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("projection \"%s\" does not fail at position " INT64_FORMAT,
@@ -251,6 +253,24 @@ event_store_rebuild_projection(PG_FUNCTION_ARGS)
 	progress_write(projection, &progress);
 	wakeup_worker_after_commit(WAKE_FOR_TIMER);
 	PG_RETURN_VOID();
+}
+
+/*
+ * Whether an append has deferred an event because the handler failed at it.
+ */
+static bool
+append_failed_at(const Projection *projection, int64 position)
+{
+	static SpiStatement find = {
+		"SELECT FROM event_store.projection_deferred WHERE name = $1 AND position = $2 AND last_error IS NOT NULL"
+	};
+	Datum		values[2] = {CStringGetTextDatum(projection->name), Int64GetDatum(position)};
+	bool		found;
+
+	spi_begin(SPI_AS_OWNER);
+	found = spi_run(&find, 2, (Oid[]) {TEXTOID, INT8OID}, values, NULL) == 1;
+	spi_end();
+	return found;
 }
 
 /*
