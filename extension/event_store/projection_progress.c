@@ -67,7 +67,9 @@ progress_read(const Projection *projection, ProjectionProgress *progress)
 		if (!nulls[PROGRESS_REBUILD_STEP])
 			progress->rebuild_step =
 				strcmp(TextDatumGetCString(values[PROGRESS_REBUILD_STEP]),
-					   rebuild_steps[REBUILD_REQUESTED]) == 0 ? REBUILD_REQUESTED : REBUILD_REPLAYING;
+					   rebuild_steps[REBUILD_REQUESTED]) == 0
+					? REBUILD_REQUESTED
+					: REBUILD_REPLAYING;
 		progress->rebuild_until = nulls[PROGRESS_REBUILD_UNTIL] ? -1
 			: DatumGetInt64(values[PROGRESS_REBUILD_UNTIL]);
 		progress->paused = DatumGetBool(values[PROGRESS_PAUSED]);
