@@ -266,12 +266,17 @@ position_counter(LogId log)
 }
 
 /*
- * The mark last published for standbys.
+ * How far readers can have been, as far as is known: the mark last published
+ * for standbys, or what was handed out since the server started.
  */
 int64
 position_published(LogId log)
 {
-	return read_sequence(extension_relation_oid(definitions[log].published), NULL);
+	int64		published = read_sequence(extension_relation_oid(definitions[log].published), NULL);
+
+	if (RecoveryInProgress())
+		return published;
+	return Max(published, (int64) pg_atomic_read_u64(&current_log(log)->last));
 }
 
 /*
