@@ -129,7 +129,8 @@ defer(ProjectionRun *run, const ErrorData *error)
 
 	while (event_scan_next(scan, &event) && event.version <= run->upto)
 	{
-		bool		failed = error != NULL && (run->position == 0 || event.position == run->position);
+		bool		failed = error != NULL && (run->position == 0 ||
+			event.position == run->position);
 		Datum		values[DEFERRED_COLUMNS] = {name, Int64GetDatum(event.position)};
 
 		if (!event_filter_admits(&run->projection->filter, &event))
