@@ -75,6 +75,8 @@ aggregate_find(const char *category, int length)
 	bool		found;
 
 	memcpy(key, category, Min(length, (int) sizeof(key) - 1));
+	/* Tables that this transaction has locked already would not do it. */
+	AcceptInvalidationMessages();
 	for (;;)
 	{
 		if (cache == NULL || stale)
