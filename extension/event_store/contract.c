@@ -115,6 +115,7 @@ contract_check(const char *type, int length, int32 *schema_version, Jsonb *data,
 			*schema_version = 1;
 		return;
 	}
+	Assert(contract->versions != NULL);
 	if (*schema_version == CONTRACT_NEWEST)
 		version = &contract->versions[contract->version_count - 1];
 	for (int i = 0; version == NULL && i < contract->version_count; i++)

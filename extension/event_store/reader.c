@@ -56,7 +56,7 @@ reader_put_event(ReaderResult *result, const Event *event)
 	if (event->stored != NULL && !HeapTupleHasExternal(event->stored) &&
 		!contract_has_upcaster(VARDATA_ANY(event->event_type), VARSIZE_ANY_EXHDR(event->event_type)))
 	{
-		MinimalTuple row = minimal_tuple_from_heap_tuple(event->stored);
+		MinimalTuple row = compat_minimal_tuple(event->stored);
 
 		HeapTupleHeaderSetNatts(row, EVENT_PUBLIC_COLUMNS);
 		ExecStoreMinimalTuple(row, result->slot, false);
@@ -185,6 +185,8 @@ Datum
 event_store_read_stream(PG_FUNCTION_ARGS)
 {
 	text	   *stream;
+	int64		from_version = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
+	bool		backward = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
 	int64		max_count;
 	Snapshot	snapshot;
 	EventScan  *scan;
@@ -192,10 +194,12 @@ event_store_read_stream(PG_FUNCTION_ARGS)
 	not_null(fcinfo, 0, "stream");
 	stream = PG_GETARG_TEXT_PP(0);
 	max_count = max_count_argument(fcinfo, 2);
+	/* Who pages backward asks for version 0 in the end: nothing is there. */
+	if (backward && !PG_ARGISNULL(1) && from_version < 1)
+		max_count = 0;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	scan = event_scan_stream(VARDATA_ANY(stream), VARSIZE_ANY_EXHDR(stream),
-							 PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1),
-							 !PG_ARGISNULL(3) && PG_GETARG_BOOL(3), snapshot);
+							 from_version, backward, snapshot);
 	put_events(fcinfo, scan, max_count);
 	event_scan_end(scan);
 	UnregisterSnapshot(snapshot);
