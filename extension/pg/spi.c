@@ -15,6 +15,7 @@
 #include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "pg/relation.h"
 #include "pg/spi.h"
@@ -41,6 +42,8 @@ typedef struct SpiLevel
 } SpiLevel;
 
 static SpiLevel *innermost = NULL;
+
+static void prepare(SpiStatement *statement, int nargs, const Oid *types);
 
 static void
 level_freed(void *arg)
@@ -119,19 +122,43 @@ spi_run(SpiStatement *statement, int nargs, const Oid *types,
 {
 	int			code;
 
-	if (statement->plan == NULL)
-	{
-		SPIPlanPtr	plan = SPI_prepare(statement->sql, nargs, (Oid *) types);
-
-		if (plan == NULL)
-			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-		SPI_keepplan(plan);
-		statement->plan = plan;
-	}
+	prepare(statement, nargs, types);
 	code = SPI_execute_plan(statement->plan, (Datum *) values, nulls, false, 0);
 	if (code < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(code));
 	return SPI_processed;
+}
+
+/*
+ * The same, but the statement sees what is committed now, even under
+ * REPEATABLE READ.
+ */
+uint64
+spi_run_latest(SpiStatement *statement, int nargs, const Oid *types,
+			   const Datum *values, const char *nulls)
+{
+	int			code;
+
+	prepare(statement, nargs, types);
+	code = SPI_execute_snapshot(statement->plan, (Datum *) values, nulls, GetLatestSnapshot(),
+								InvalidSnapshot, false, true, 0);
+	if (code < 0)
+		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(code));
+	return SPI_processed;
+}
+
+static void
+prepare(SpiStatement *statement, int nargs, const Oid *types)
+{
+	SPIPlanPtr	plan;
+
+	if (statement->plan != NULL)
+		return;
+	plan = SPI_prepare(statement->sql, nargs, (Oid *) types);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	SPI_keepplan(plan);
+	statement->plan = plan;
 }
 
 /*
