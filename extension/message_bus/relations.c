@@ -28,5 +28,6 @@ ExtensionRelation bus_aside_table = BUS("aside");
 ExtensionRelation bus_aside_id_index = BUS("aside_id_idx");
 ExtensionRelation bus_aside_due_index = BUS("aside_due_idx");
 ExtensionRelation bus_aside_receipt_index = BUS("aside_receipt_idx");
+ExtensionRelation bus_aside_expiry_index = BUS("aside_expiry_idx");
 ExtensionRelation bus_dead_table = BUS("dead");
 ExtensionRelation bus_dead_id_index = BUS("dead_id_idx");

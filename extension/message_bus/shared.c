@@ -16,6 +16,7 @@
 #include "lib/dshash.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
+#include "storage/proc.h"
 #include "storage/shmem.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -30,13 +31,29 @@ typedef struct BusShared
 	dsa_handle	area;
 	dshash_table_handle databases;
 	dshash_table_handle endpoints;
+	dshash_table_handle claims;
 	bool		created;
 } BusShared;
+
+/* A message id that a running transaction is sending. */
+typedef struct ClaimKey
+{
+	Oid			database;
+	int32		endpoint_id;
+	pg_uuid_t	message_id;
+} ClaimKey;
+
+typedef struct Claim
+{
+	ClaimKey	key;
+	VirtualTransactionId owner;
+} Claim;
 
 static BusShared *shared = NULL;
 static dsa_area *area = NULL;
 static dshash_table *databases = NULL;
 static dshash_table *endpoints = NULL;
+static dshash_table *claims = NULL;
 static BusDatabase *my_database = NULL;
 
 static void attach_area(void);
@@ -97,11 +114,13 @@ attach_area(void)
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 	dshash_parameters of_databases;
 	dshash_parameters of_endpoints;
+	dshash_parameters of_claims;
 	dsa_area   *mapped;
 
 	bus_shared_attach();
 	of_databases = table_parameters(sizeof(BusDatabaseKey), sizeof(BusDatabase));
 	of_endpoints = table_parameters(sizeof(BusEndpointKey), sizeof(BusEndpoint));
+	of_claims = table_parameters(sizeof(ClaimKey), sizeof(Claim));
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	mapped = shared->created ? dsa_attach(shared->area) : dsa_create(shared->tranche);
 	dsa_pin_mapping(mapped);
@@ -110,15 +129,18 @@ attach_area(void)
 		dsa_pin(mapped);
 		databases = dshash_create(mapped, &of_databases, NULL);
 		endpoints = dshash_create(mapped, &of_endpoints, NULL);
+		claims = dshash_create(mapped, &of_claims, NULL);
 		shared->area = dsa_get_handle(mapped);
 		shared->databases = dshash_get_hash_table_handle(databases);
 		shared->endpoints = dshash_get_hash_table_handle(endpoints);
+		shared->claims = dshash_get_hash_table_handle(claims);
 		shared->created = true;
 	}
 	else
 	{
 		databases = dshash_attach(mapped, &of_databases, shared->databases, NULL);
 		endpoints = dshash_attach(mapped, &of_endpoints, shared->endpoints, NULL);
+		claims = dshash_attach(mapped, &of_claims, shared->claims, NULL);
 	}
 	area = mapped;
 	LWLockRelease(&shared->lock);
@@ -219,6 +241,37 @@ bus_breaker_create(const char *message_type)
 
 	strcpy(bus_breaker(pointer)->message_type, message_type);
 	return pointer;
+}
+
+/*
+ * Claims a message id for this transaction.  False if there is a claim
+ * already; then *owner is whose.
+ */
+bool
+bus_claim(int32 endpoint_id, const pg_uuid_t *message_id, VirtualTransactionId *owner)
+{
+	ClaimKey	key = {MyDatabaseId, endpoint_id, *message_id};
+	Claim	   *claim;
+	bool		found;
+
+	(void) bus_database();
+	claim = dshash_find_or_insert(claims, &key, &found);
+	if (!found)
+		GET_VXID_FROM_PGPROC(claim->owner, *MyProc);
+	*owner = claim->owner;
+	dshash_release_lock(claims, claim);
+	return !found;
+}
+
+/*
+ * Gives a claim back.
+ */
+void
+bus_unclaim(int32 endpoint_id, const pg_uuid_t *message_id)
+{
+	ClaimKey	key = {MyDatabaseId, endpoint_id, *message_id};
+
+	(void) dshash_delete_key(claims, &key);
 }
 
 /*

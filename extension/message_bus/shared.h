@@ -28,6 +28,15 @@
 /* Later than everything that is due. */
 #define NEVER_DUE ((TimestampTz) PG_INT64_MAX)
 
+/* The unsettled leases of a lane. */
+typedef struct BusLeases
+{
+	uint32		count;
+	uint32		in_ring;		/* of messages that had not been set aside */
+	TimestampTz first_end;
+	TimestampTz last_end;
+} BusLeases;
+
 /*
  * A lane.  cursor is written by the lane's holder alone.  tail is raised before
  * a position is taken, so a lane with tail <= cursor is empty.  due_version
@@ -47,9 +56,7 @@ typedef struct BusLane
 	bool		held;			/* messages that wait for a breaker */
 	uint32		due_version;
 	TimestampTz next_due;		/* earliest message set aside, or NEVER_DUE */
-	uint32		leased;			/* unsettled leases */
-	TimestampTz leased_until;	/* the last of them to expire */
-	TimestampTz lease_expiry;	/* the first of them to expire */
+	BusLeases	leases;
 } BusLane;
 
 typedef struct BusRate
@@ -79,6 +86,7 @@ typedef struct BusEndpoint
 	pg_atomic_uint64 notified_at;
 	BusRate		sent;
 	BusRate		acked;
+	pg_atomic_uint32 tripped;	/* breakers that are not closed */
 	LWLock		lock;			/* the list of breakers and what is in it */
 	dsa_pointer breakers;		/* BusBreaker, linked */
 } BusEndpoint;
@@ -101,6 +109,7 @@ typedef struct BusBreaker
 	TimestampTz opened_at;
 	TimestampTz retry_at;
 	int32		probe_holder;	/* process whose transaction has the probe, 0: none */
+	TimestampTz probe_until;	/* a lease has it; 0: none */
 	bool		dirty;			/* differs from message_bus.breaker */
 	bool		held;			/* messages were set aside for it */
 	char		message_type[FLEXIBLE_ARRAY_MEMBER];
@@ -121,8 +130,9 @@ typedef struct BusSegment
 	pg_atomic_uint32 state;
 	pg_atomic_uint32 generation;	/* of its contents, rises with every reuse */
 	pg_atomic_uint64 since;		/* in this state */
+	pg_atomic_uint64 sealed_at; /* no position above it is in here */
 	pg_atomic_uint32 expiring;	/* may have messages that expire */
-	TransactionId evacuated_by;
+	pg_atomic_uint64 evacuated_by;	/* the transaction that copied what was left */
 } BusSegment;
 
 /* A consumer died while it handled this message. */
@@ -151,10 +161,10 @@ typedef struct BusDatabase
 	BusSegment	segments[RING_SEGMENTS];
 	pg_atomic_uint32 current_ack;
 	pg_atomic_uint32 notify_pending;	/* some endpoint has notify set */
-	pg_atomic_uint32 breakers_dirty;
 	pg_atomic_uint64 next_due;	/* earliest of all that the worker must not miss */
-	pg_atomic_uint64 expiry_low;	/* messages that expire before it were looked at */
-	LWLock		lock;			/* deaths */
+	LWLock		lock;			/* for what follows */
+	TimestampTz expiry_low;		/* messages that expire before it were looked at */
+	uint32		expiry_version; /* rises when it is lowered */
 	pg_atomic_uint32 death_count;
 	BusDeath	deaths[DEATH_RECORDS];
 } BusDatabase;
@@ -165,7 +175,8 @@ typedef enum BusLockClass
 	BUS_LOCK_LANE = 0xEC01,		/* exclusive: the lane's holder */
 	BUS_LOCK_ENDPOINT = 0xEC02, /* share: whoever uses it; exclusive: drop */
 	BUS_LOCK_LOAD = 0xEC03,		/* exclusive: fills shared memory */
-	BUS_LOCK_FOLD = 0xEC04		/* exclusive: folds acks; share: reads them */
+	BUS_LOCK_FOLD = 0xEC04,		/* exclusive: folds acks; share: reads them */
+	BUS_LOCK_BREAKER = 0xEC05	/* exclusive: writes an endpoint's breakers down */
 } BusLockClass;
 
 extern Size bus_shared_size(void);
@@ -176,6 +187,8 @@ extern BusEndpoint *bus_endpoint_find(int32 endpoint_id);
 extern BusLane *bus_lanes(BusEndpoint *endpoint);
 extern BusBreaker *bus_breaker(dsa_pointer pointer);
 extern dsa_pointer bus_breaker_create(const char *message_type);
+extern bool bus_claim(int32 endpoint_id, const pg_uuid_t *message_id, VirtualTransactionId *owner);
+extern void bus_unclaim(int32 endpoint_id, const pg_uuid_t *message_id);
 extern BusEndpoint **bus_endpoints(int *count);
 extern void bus_lock_init(LWLock *lock);
 

@@ -10,8 +10,10 @@
 #include "postgres.h"
 
 #include "access/heapam.h"
+#include "access/heaptoast.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "base/compat.h"
 #include "catalog/indexing.h"
 #include "utils/builtins.h"
@@ -29,12 +31,28 @@ void
 table_scan_begin(TableScan *scan, ExtensionRelation *table, ExtensionRelation *index,
 				 int key_count, ScanKey keys, Snapshot snapshot)
 {
-	scan->table = table_open(extension_relation_oid(table), AccessShareLock);
+	Relation	relation = table_open(extension_relation_oid(table), AccessShareLock);
+	Snapshot	own = NULL;
+
+	if (snapshot == NULL)
+		own = snapshot = RegisterSnapshot(GetLatestSnapshot());
+	table_scan_attach(scan, relation, index, key_count, keys, snapshot);
+	scan->snapshot = own;
+}
+
+/*
+ * Begins a scan of a table that is open and stays so; table_scan_detach() ends
+ * it.
+ */
+void
+table_scan_attach(TableScan *scan, Relation table, ExtensionRelation *index,
+				  int key_count, ScanKey keys, Snapshot snapshot)
+{
+	scan->table = table;
 	scan->index = index_open(extension_relation_oid(index), AccessShareLock);
-	scan->snapshot = snapshot == NULL ? RegisterSnapshot(GetLatestSnapshot()) : NULL;
-	scan->slot = table_slot_create(scan->table, NULL);
-	scan->scan = compat_index_beginscan(scan->table, scan->index,
-										snapshot == NULL ? scan->snapshot : snapshot, key_count);
+	scan->snapshot = NULL;
+	scan->slot = table_slot_create(table, NULL);
+	scan->scan = compat_index_beginscan(table, scan->index, snapshot, key_count);
 	index_rescan(scan->scan, keys, key_count, NULL, 0);
 }
 
@@ -50,14 +68,48 @@ table_scan_next(TableScan *scan, ScanDirection direction)
 }
 
 void
-table_scan_end(TableScan *scan)
+table_scan_detach(TableScan *scan)
 {
 	index_endscan(scan->scan);
 	ExecDropSingleTupleTableSlot(scan->slot);
 	index_close(scan->index, AccessShareLock);
+}
+
+void
+table_scan_end(TableScan *scan)
+{
+	table_scan_detach(scan);
 	table_close(scan->table, AccessShareLock);
 	if (scan->snapshot != NULL)
 		UnregisterSnapshot(scan->snapshot);
+}
+
+/*
+ * A copy that needs nothing of the table any more.
+ */
+HeapTuple
+table_copy_row(HeapTuple row, TupleDesc descriptor)
+{
+	return HeapTupleHasExternal(row) ? toast_flatten_tuple(row, descriptor) : heap_copytuple(row);
+}
+
+/*
+ * Locks the scan's row for change, unless somebody else has it or has changed
+ * it; then false.
+ */
+bool
+table_lock_row(TableScan *scan, HeapTuple row)
+{
+	ItemPointerData tid = row->t_self;
+	TM_FailureData failure;
+	TupleTableSlot *slot = table_slot_create(scan->table, NULL);
+	TM_Result	result;
+
+	result = table_tuple_lock(scan->table, &tid, scan->scan->xs_snapshot, slot,
+							  GetCurrentCommandId(true), LockTupleExclusive, LockWaitSkip, 0,
+							  &failure);
+	ExecDropSingleTupleTableSlot(slot);
+	return result == TM_Ok;
 }
 
 /*

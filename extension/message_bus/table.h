@@ -28,9 +28,14 @@ typedef struct TableScan
 
 extern void table_scan_begin(TableScan *scan, ExtensionRelation *table, ExtensionRelation *index,
 							 int key_count, ScanKey keys, Snapshot snapshot);
+extern void table_scan_attach(TableScan *scan, Relation table, ExtensionRelation *index,
+							  int key_count, ScanKey keys, Snapshot snapshot);
+extern void table_scan_detach(TableScan *scan);
 extern HeapTuple table_scan_next(TableScan *scan, ScanDirection direction);
 extern void table_scan_end(TableScan *scan);
 
+extern HeapTuple table_copy_row(HeapTuple row, TupleDesc descriptor);
+extern bool table_lock_row(TableScan *scan, HeapTuple row);
 extern void table_insert(ExtensionRelation *table, const Datum *values, const bool *nulls);
 extern void table_update(ExtensionRelation *table, ItemPointer tid,
 						 const Datum *values, const bool *nulls);

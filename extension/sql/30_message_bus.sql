@@ -156,6 +156,7 @@ COMMENT ON TABLE message_bus.aside IS
 receipt: the last lease of a message that waits for a retry, by which a late ack is still accepted.';
 CREATE UNIQUE INDEX aside_id_idx ON message_bus.aside (message_id, endpoint_id);
 CREATE INDEX aside_due_idx ON message_bus.aside (endpoint_id, lane, due_at, position);
+CREATE INDEX aside_expiry_idx ON message_bus.aside (expires_at);
 CREATE INDEX aside_receipt_idx ON message_bus.aside (receipt);
 
 CREATE TABLE message_bus.dead (
@@ -187,6 +188,9 @@ CREATE TABLE message_bus.lease (
 	position bigint,
 	upto bigint NOT NULL,
 	message_id uuid NOT NULL,
+	message_type text NOT NULL,
+	attempt int NOT NULL,
+	probe boolean NOT NULL,
 	leased_until timestamptz NOT NULL
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE message_bus.lease IS
