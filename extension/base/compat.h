@@ -37,6 +37,13 @@
 	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
+/* From 18 on, room can be asked for before the tuple. */
+#if PG_VERSION_NUM >= 180000
+#define compat_minimal_tuple(tuple) minimal_tuple_from_heap_tuple(tuple, 0)
+#else
+#define compat_minimal_tuple(tuple) minimal_tuple_from_heap_tuple(tuple)
+#endif
+
 /* From 17 on, an index may keep pins between insertions. */
 #if PG_VERSION_NUM >= 170000
 #define compat_index_insert_cleanup(index, info) index_insert_cleanup(index, info)
@@ -73,6 +80,15 @@ extern bool compat_timestamptz_parse(char *text, TimestampTz *result);
 
 #if PG_VERSION_NUM < 150000
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
+#endif
+
+/* Whether the current user may execute a function. */
+#if PG_VERSION_NUM >= 160000
+#define compat_may_execute(function) \
+	(object_aclcheck(ProcedureRelationId, function, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK)
+#else
+#define compat_may_execute(function) \
+	(pg_proc_aclcheck(function, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK)
 #endif
 
 #endif

@@ -2,7 +2,9 @@
  * errors.h
  *		SQLSTATEs of the extension, in bands by module.
  *
- * ST event store, SB subscription, MB message bus, SG saga.  Classes that begin
+ * ST event store, SB subscription, MB message bus, SG saga; OR the order
+ * aggregate, which is written in SQL (OR001 a rule is broken, OR002 a step is
+ * refused in the order's state).  Classes that begin
  * with 0-4 or A-H belong to the SQL standard, so ours do not.
  */
 #ifndef ECOMMERCE_BASE_ERRORS_H
@@ -37,5 +39,10 @@
 #define ERRCODE_SG_UNDEFINED			MAKE_SQLSTATE('S', 'G', '0', '0', '4')
 #define ERRCODE_SG_TEMPLATE				MAKE_SQLSTATE('S', 'G', '0', '0', '5')
 #define ERRCODE_SG_INVALID_DEFINITION	MAKE_SQLSTATE('S', 'G', '0', '1', '0')
+
+/* For functions that only report; PostgreSQL has another word for it from 18 on. */
+#ifndef pg_attribute_noreturn
+#define pg_attribute_noreturn() __attribute__((noreturn))
+#endif
 
 #endif

@@ -20,6 +20,7 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -27,6 +28,7 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "event_store/append.h"
+#include "event_store/projection.h"
 #include "event_store/stream.h"
 #include "log/position.h"
 #include "pg/context.h"
@@ -62,11 +64,7 @@ event_append(const char *stream_text, int length, int64 expected_version,
 	Stream		stream;
 
 	stream_name(&name, stream_text, length);
-	if (expected_version < EXPECTED_EXISTS)
-		ereport(ERROR,
-				(errcode(ERRCODE_ST_INVALID_EVENT),
-				 errmsg("expected_version is " INT64_FORMAT, expected_version),
-				 errhint("Use the version you read, -1 for any, or -2 for a stream that has an event.")));
+	expected_version_check(expected_version);
 	new_events_check(events);
 	PreventCommandIfReadOnly("event_store.append");
 	PreventCommandDuringRecovery("event_store.append");
@@ -101,6 +99,7 @@ event_append(const char *stream_text, int length, int64 expected_version,
 			result->position = position_take(LOG_EVENT_STORE);
 			store_event(&tables, &name, &stream, &events->events[i], result->version, result->position);
 		}
+		projection_after_append(&name, stream.version + 1, result->version);
 	}
 	event_tables_close(&tables);
 }
@@ -235,13 +234,13 @@ static void
 insert_with_executor(TupleTableSlot *row)
 {
 	static SpiStatement insert = {
-		"INSERT INTO event_store.stored_event (position, stream_id, version, occurred_at, event_id,"
-		" category_key, schema_version, stream, event_type, metadata, data)"
+		"INSERT INTO event_store.stored_event (position, stream, version, event_id, event_type,"
+		" schema_version, data, metadata, occurred_at, stream_id, category_key)"
 		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 	};
 	static const Oid types[EVENT_COLUMNS] = {
-		INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, UUIDOID, INT4OID, INT4OID,
-		TEXTOID, TEXTOID, JSONBOID, JSONBOID
+		INT8OID, TEXTOID, INT8OID, UUIDOID, TEXTOID, INT4OID, JSONBOID, JSONBOID,
+		TIMESTAMPTZOID, INT8OID, INT4OID
 	};
 
 	spi_begin(SPI_AS_OWNER);
@@ -261,18 +260,30 @@ duplicate_event(const pg_uuid_t *event_id)
 
 /* ---------------------------------------------------------------- SQL */
 
+/*
+ * All appends give (version, position).  Asking PostgreSQL for that row type
+ * anew would cost each call a few per cent.
+ */
 static Datum
-append_result(FunctionCallInfo fcinfo, const AppendResult *result)
+append_result(const AppendResult *result)
 {
-	TupleDesc	descriptor;
+	static TupleDesc descriptor = NULL;
 	Datum		values[2];
 	bool		nulls[2] = {false, result->position == 0};
 
-	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+	if (descriptor == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		descriptor = CreateTemplateTupleDesc(2);
+		TupleDescInitEntry(descriptor, 1, "version", INT8OID, -1, 0);
+		TupleDescInitEntry(descriptor, 2, "position", INT8OID, -1, 0);
+		descriptor = BlessTupleDesc(descriptor);
+		MemoryContextSwitchTo(old);
+	}
 	values[0] = Int64GetDatum(result->version);
 	values[1] = Int64GetDatum(result->position);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
+	return HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls));
 }
 
 /*
@@ -281,7 +292,7 @@ append_result(FunctionCallInfo fcinfo, const AppendResult *result)
 static Datum
 append_to(FunctionCallInfo fcinfo, NewEvents *events)
 {
-	AppendResult result;
+	AppendResult result = {0};
 	text	   *stream;
 
 	if (PG_ARGISNULL(1))
@@ -291,7 +302,7 @@ append_to(FunctionCallInfo fcinfo, NewEvents *events)
 				 errhint("Use the version you read, -1 for any, or -2 for a stream that has an event.")));
 	stream = PG_ARGISNULL(0) ? cstring_to_text("") : PG_GETARG_TEXT_PP(0);
 	event_append(VARDATA_ANY(stream), VARSIZE_ANY_EXHDR(stream), PG_GETARG_INT64(1), events, &result);
-	return append_result(fcinfo, &result);
+	return append_result(&result);
 }
 
 PG_FUNCTION_INFO_V1(event_store_append);
@@ -373,6 +384,7 @@ event_store_check_version(PG_FUNCTION_ARGS)
 	stream_text = PG_ARGISNULL(0) ? cstring_to_text("") : PG_GETARG_TEXT_PP(0);
 	expected = PG_GETARG_INT64(1);
 	stream_name(&name, VARDATA_ANY(stream_text), VARSIZE_ANY_EXHDR(stream_text));
+	expected_version_check(expected);
 	PreventCommandIfReadOnly("event_store.check_version");
 	PreventCommandDuringRecovery("event_store.check_version");
 	event_tables_open(&tables, RowExclusiveLock);

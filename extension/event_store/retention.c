@@ -17,6 +17,7 @@
 
 #include "base/errors.h"
 #include "event_store/guard.h"
+#include "event_store/snapshot.h"
 #include "event_store/stream.h"
 #include "event_store/table.h"
 #include "event_store/visibility.h"
@@ -52,6 +53,7 @@ hide_stream(FunctionCallInfo fcinfo, const char *function, bool for_good)
 				 errhint("Use the version you read, or -1 for any.")));
 	text_name = PG_GETARG_TEXT_PP(0);
 	stream_name(&name, VARDATA_ANY(text_name), VARSIZE_ANY_EXHDR(text_name));
+	expected_version_check(PG_GETARG_INT64(1));
 	PreventCommandIfReadOnly(function);
 	PreventCommandDuringRecovery(function);
 	event_tables_open(&tables, RowExclusiveLock);
@@ -66,13 +68,19 @@ hide_stream(FunctionCallInfo fcinfo, const char *function, bool for_good)
 
 	spi_begin(SPI_AS_OWNER);
 	level = guard_allow_rewrite();
-	(void) spi_run(&mark, 3, (Oid[]) {INT8OID, BOOLOID, INT8OID},
-				   (Datum[]) {Int64GetDatum(stream.version), BoolGetDatum(for_good),
-				   Int64GetDatum(stream.key)}, NULL);
+	/* A stream younger than the transaction's snapshot is locked, but UPDATE does not see it. */
+	if (spi_run(&mark, 3, (Oid[]) {INT8OID, BOOLOID, INT8OID},
+				(Datum[]) {Int64GetDatum(stream.version), BoolGetDatum(for_good),
+				Int64GetDatum(stream.key)}, NULL) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("stream \"%.*s\" has changed since this transaction began", name.length, name.text),
+				 errhint("Repeat the transaction.")));
 	(void) spi_run(&hide, 2, (Oid[]) {INT8OID, INT8OID},
 				   (Datum[]) {Int64GetDatum(stream.id), Int64GetDatum(stream.version)}, NULL);
 	guard_forbid_rewrite(level);
 	spi_end();
+	snapshot_forget(name.text, name.length);
 }
 
 PG_FUNCTION_INFO_V1(event_store_delete_stream);

@@ -29,6 +29,18 @@ ExtensionRelation index_event_correlation = {"event_store", "stored_event_correl
 ExtensionRelation index_stream_name_key = {"event_store", "stream_name_key_idx"};
 ExtensionRelation index_truncated_stream = {"event_store", "truncated_stream_pkey"};
 
+/* A version that a stream has had, as far as this backend knows. */
+typedef struct VersionHint
+{
+	int64		stream_id;
+	int64		version;
+} VersionHint;
+
+static VersionHint version_hints[4096];
+
+static int64 last_version_from(EventTables *tables, int64 stream_id, int64 at_least,
+							   Snapshot snapshot);
+
 /*
  * Opens both tables for insertion.
  */
@@ -49,17 +61,37 @@ event_tables_close(EventTables *tables)
 /*
  * The version of a stream's last event as the snapshot sees it, 0 if there is
  * none.
+ *
+ * An index scan takes in all that matches on a page before it gives the first
+ * row, so for long streams it pays to ask from a version on that we have seen.
  */
 int64
 event_last_version(EventTables *tables, int64 stream_id, Snapshot snapshot)
 {
+	VersionHint *hint = &version_hints[stream_id % lengthof(version_hints)];
+	int64		version = 0;
+
+	if (hint->stream_id == stream_id)
+		version = last_version_from(tables, stream_id, hint->version, snapshot);
+	/* The event that the hint is from may have been rolled back. */
+	if (version == 0)
+		version = last_version_from(tables, stream_id, 1, snapshot);
+	hint->stream_id = stream_id;
+	hint->version = Max(version, 1);
+	return version;
+}
+
+static int64
+last_version_from(EventTables *tables, int64 stream_id, int64 at_least, Snapshot snapshot)
+{
 	DirectTable *events = tables->events;
-	ScanKeyData key;
+	ScanKeyData keys[2];
 	bool		found;
 	bool		isnull;
 
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(stream_id));
-	(void) direct_find(events->heap, direct_index(events, &index_event_version), snapshot, 1, &key,
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(stream_id));
+	ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(at_least));
+	(void) direct_find(events->heap, direct_index(events, &index_event_version), snapshot, 2, keys,
 					   BackwardScanDirection, events->slot, &found);
 	if (!found)
 		return 0;

@@ -45,31 +45,28 @@ typedef struct DirectCache
 static DirectCache *caches = NULL;
 static bool callback_registered = false;
 
+static Relation open_index(DirectTable *table, int number);
 static DirectCache *cache_for(Relation heap);
 static DirectCache *build_cache(Relation heap);
 static void prepare_index(DirectCache *cache, int number);
 static void forget_cache(Datum arg, Oid relation);
+static void release_caches(XactEvent event, void *arg);
 
 /*
- * Opens a table and its indexes for insertion.  In the current memory context.
+ * Opens a table; its indexes are opened when they are needed.  In the current
+ * memory context.
  */
 DirectTable *
 direct_open(ExtensionRelation *relation, int lockmode)
 {
-	DirectTable *table = palloc(sizeof(DirectTable));
+	DirectTable *table = palloc0(sizeof(DirectTable));
 
 	table->heap = table_open(extension_relation_oid(relation), lockmode);
 	table->lockmode = lockmode;
 	table->cache = cache_for(table->heap);
-	table->row = MakeSingleTupleTableSlot(RelationGetDescr(table->heap), &TTSOpsVirtual);
+	if (lockmode != AccessShareLock)
+		table->row = MakeSingleTupleTableSlot(RelationGetDescr(table->heap), &TTSOpsVirtual);
 	table->slot = table_slot_create(table->heap, NULL);
-	table->estate = table->cache->estate;
-	table->index_count = table->cache->index_count;
-	for (int i = 0; i < table->index_count; i++)
-	{
-		table->indexes[i] = index_open(table->cache->indexes[i], lockmode);
-		table->infos[i] = table->cache->infos[i];
-	}
 	return table;
 }
 
@@ -99,17 +96,18 @@ bool
 direct_insert(DirectTable *table, Oid may_conflict)
 {
 	TupleTableSlot *slot = table->row;
-	ExprContext *expressions = GetPerTupleExprContext(table->estate);
+	DirectCache *cache = table->cache;
+	ExprContext *expressions = GetPerTupleExprContext(cache->estate);
 	bool		unique = true;
 
 	ExecStoreVirtualTuple(slot);
 	table_tuple_insert(table->heap, slot, GetCurrentCommandId(true), 0, NULL);
 
 	expressions->ecxt_scantuple = slot;
-	for (int i = 0; i < table->index_count; i++)
+	for (int i = 0; i < cache->index_count; i++)
 	{
-		Relation	index = table->indexes[i];
-		IndexInfo  *info = table->infos[i];
+		Relation	index = open_index(table, i);
+		IndexInfo  *info = cache->infos[i];
 		IndexUniqueCheck check = UNIQUE_CHECK_NO;
 		Datum		values[INDEX_MAX_KEYS];
 		bool		nulls[INDEX_MAX_KEYS];
@@ -118,14 +116,14 @@ direct_insert(DirectTable *table, Oid may_conflict)
 			continue;
 		if (info->ii_PredicateState != NULL && !ExecQual(info->ii_PredicateState, expressions))
 			continue;
-		FormIndexDatum(info, slot, table->estate, values, nulls);
+		FormIndexDatum(info, slot, cache->estate, values, nulls);
 		if (info->ii_Unique)
 			check = RelationGetRelid(index) == may_conflict ? UNIQUE_CHECK_PARTIAL : UNIQUE_CHECK_YES;
 		if (!index_insert(index, values, nulls, &slot->tts_tid, table->heap, check, false, info) &&
 			check == UNIQUE_CHECK_PARTIAL)
 			unique = false;
 	}
-	ResetPerTupleExprContext(table->estate);
+	ResetPerTupleExprContext(cache->estate);
 	return unique;
 }
 
@@ -137,30 +135,36 @@ direct_index(DirectTable *table, ExtensionRelation *index)
 {
 	Oid			wanted = extension_relation_oid(index);
 
-	for (int i = 0; i < table->index_count; i++)
+	for (int i = 0; i < table->cache->index_count; i++)
 	{
-		if (RelationGetRelid(table->indexes[i]) == wanted)
-			return table->indexes[i];
+		if (table->cache->indexes[i] == wanted)
+			return open_index(table, i);
 	}
 	elog(ERROR, "index \"%s\" does not belong to table \"%s\"",
 		 index->name, RelationGetRelationName(table->heap));
 }
 
 /*
- * Closes what direct_open() opened; locks stay until the transaction ends.
+ * Closes what direct_open() opened.  A reader's locks go at once, a writer's stay
+ * until the transaction ends.
  */
 void
 direct_close(DirectTable *table)
 {
-	for (int i = 0; i < table->index_count; i++)
+	int			lockmode = table->lockmode == AccessShareLock ? AccessShareLock : NoLock;
+
+	for (int i = 0; i < table->cache->index_count; i++)
 	{
-		compat_index_insert_cleanup(table->indexes[i], table->infos[i]);
-		table->infos[i]->ii_AmCache = NULL;
-		index_close(table->indexes[i], NoLock);
+		if (table->indexes[i] == NULL)
+			continue;
+		compat_index_insert_cleanup(table->indexes[i], table->cache->infos[i]);
+		table->cache->infos[i]->ii_AmCache = NULL;
+		index_close(table->indexes[i], lockmode);
 	}
-	ExecDropSingleTupleTableSlot(table->row);
+	if (table->row != NULL)
+		ExecDropSingleTupleTableSlot(table->row);
 	ExecDropSingleTupleTableSlot(table->slot);
-	table_close(table->heap, NoLock);
+	table_close(table->heap, lockmode);
 	table->cache->users--;
 	pfree(table);
 }
@@ -181,10 +185,17 @@ direct_find(Relation heap, Relation index, Snapshot snapshot, int nkeys, ScanKey
 	*found = index_getnext_slot(scan, direction, slot);
 	if (*found && snapshot->snapshot_type == SNAPSHOT_DIRTY)
 		in_progress = TransactionIdIsValid(snapshot->xmin) ? snapshot->xmin : snapshot->xmax;
-	if (*found)
-		ExecMaterializeSlot(slot);
+	/* The slot keeps its own pin on the buffer. */
 	index_endscan(scan);
 	return in_progress;
+}
+
+static Relation
+open_index(DirectTable *table, int number)
+{
+	if (table->indexes[number] == NULL)
+		table->indexes[number] = index_open(table->cache->indexes[number], table->lockmode);
+	return table->indexes[number];
 }
 
 static DirectCache *
@@ -201,7 +212,7 @@ cache_for(Relation heap)
 			cache->users++;
 			return cache;
 		}
-		/* Not while a call further up still uses it; an error leaves one for good. */
+		/* Not while a call further up still uses it. */
 		if (!cache->valid && cache->users == 0)
 		{
 			*link = cache->next;
@@ -226,6 +237,7 @@ build_cache(Relation heap)
 	if (!callback_registered)
 	{
 		CacheRegisterRelcacheCallback(forget_cache, (Datum) 0);
+		RegisterXactCallback(release_caches, NULL);
 		callback_registered = true;
 	}
 	if (list_length(indexes) > DIRECT_MAX_INDEXES)
@@ -285,4 +297,16 @@ forget_cache(Datum arg, Oid relation)
 		if (relation == InvalidOid || cache->relation == relation)
 			cache->valid = false;
 	}
+}
+
+/*
+ * A call that failed has not closed what it had opened.
+ */
+static void
+release_caches(XactEvent event, void *arg)
+{
+	if (event != XACT_EVENT_ABORT)
+		return;
+	for (DirectCache *cache = caches; cache != NULL; cache = cache->next)
+		cache->users = 0;
 }

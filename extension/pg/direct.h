@@ -24,12 +24,9 @@
 typedef struct DirectTable
 {
 	Relation	heap;
-	TupleTableSlot *row;		/* to fill and insert */
+	TupleTableSlot *row;		/* to fill and insert; NULL for readers */
 	TupleTableSlot *slot;		/* to scan with */
-	int			index_count;
-	Relation	indexes[DIRECT_MAX_INDEXES];
-	IndexInfo  *infos[DIRECT_MAX_INDEXES];
-	EState	   *estate;			/* for index expressions and predicates */
+	Relation	indexes[DIRECT_MAX_INDEXES];	/* NULL until needed */
 	int			lockmode;
 	struct DirectCache *cache;
 } DirectTable;
