@@ -24,7 +24,7 @@ typedef struct RowValues
 	bool		nulls[ASIDE_COLUMNS];
 } RowValues;
 
-StaticAssertDecl(ASIDE_COLUMNS >= DEAD_COLUMNS, "RowValues must hold any row");
+StaticAssertDecl((int) ASIDE_COLUMNS >= (int) DEAD_COLUMNS, "RowValues must hold any row");
 
 /* How a message failed, so far. */
 typedef struct Failure

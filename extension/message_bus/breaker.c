@@ -65,6 +65,8 @@ static void open_breaker(BusEndpoint *endpoint, BusBreaker *breaker, const Break
 						 TimestampTz now);
 static void count_closed(BusEndpoint *endpoint, BusBreaker *breaker, const BreakerPolicy *policy,
 						 const BreakerOutcome *outcome, TimestampTz now);
+static void close_breaker(BusEndpoint *endpoint, BusBreaker *breaker);
+static void fill_row(BusEndpoint *endpoint, BusBreaker *breaker, Datum *values, bool *nulls);
 static void write_down(BusEndpoint *endpoint, BusBreaker *breaker);
 static void read_breaker(BusEndpoint *endpoint, HeapTuple row, TupleDesc descriptor);
 
@@ -283,9 +285,7 @@ breaker_count(BusEndpoint *endpoint, const BreakerPolicy *policy, const char *me
 			open_breaker(endpoint, breaker, policy, now);
 		else if ((breaker->probe_successes += outcome->attempts) >= policy->active_threshold)
 		{
-			change_state(endpoint, breaker, BREAKER_CLOSED);
-			breaker->attempts = breaker->failures = 0;
-			breaker->window_start = breaker->opened_at = breaker->retry_at = 0;
+			close_breaker(endpoint, breaker);
 			closed = true;
 		}
 	}
@@ -325,6 +325,14 @@ open_breaker(BusEndpoint *endpoint, BusBreaker *breaker, const BreakerPolicy *po
 	breaker->opened_at = now;
 	breaker->retry_at = now + policy->reset_interval;
 	breaker->probe_successes = 0;
+}
+
+static void
+close_breaker(BusEndpoint *endpoint, BusBreaker *breaker)
+{
+	change_state(endpoint, breaker, BREAKER_CLOSED);
+	breaker->attempts = breaker->failures = breaker->probe_successes = 0;
+	breaker->window_start = breaker->opened_at = breaker->retry_at = 0;
 }
 
 static void
@@ -384,21 +392,16 @@ breaker_write_dirty(BusEndpoint *endpoint)
 	}
 }
 
+/*
+ * The row of a breaker as it is now.
+ */
 static void
-write_down(BusEndpoint *endpoint, BusBreaker *breaker)
+fill_row(BusEndpoint *endpoint, BusBreaker *breaker, Datum *values, bool *nulls)
 {
-	Datum		values[COLUMN_COUNT];
-	bool		nulls[COLUMN_COUNT] = {0};
-	TableScan	scan;
-	ScanKeyData keys[2];
-	HeapTuple	row;
-	ItemPointerData tid;
-
-	(void) bus_lock(BUS_LOCK_BREAKER, endpoint->key.endpoint_id, 0, ExclusiveLock, true);
+	memset(nulls, false, sizeof(bool) * COLUMN_COUNT);
 	values[COLUMN_ENDPOINT_ID] = Int32GetDatum(endpoint->key.endpoint_id);
 	values[COLUMN_TYPE] = CStringGetTextDatum(breaker->message_type);
-	LWLockAcquire(&endpoint->lock, LW_EXCLUSIVE);
-	breaker->dirty = false;
+	LWLockAcquire(&endpoint->lock, LW_SHARED);
 	values[COLUMN_STATE] = CStringGetTextDatum(state_names[breaker->state]);
 	values[COLUMN_ATTEMPTS] = Int32GetDatum(breaker->attempts);
 	values[COLUMN_FAILURES] = Int32GetDatum(breaker->failures);
@@ -410,6 +413,21 @@ write_down(BusEndpoint *endpoint, BusBreaker *breaker)
 	nulls[COLUMN_RETRY_AT] = breaker->retry_at == 0;
 	values[COLUMN_PROBE_SUCCESSES] = Int32GetDatum(breaker->probe_successes);
 	LWLockRelease(&endpoint->lock);
+}
+
+static void
+write_down(BusEndpoint *endpoint, BusBreaker *breaker)
+{
+	Datum		values[COLUMN_COUNT];
+	bool		nulls[COLUMN_COUNT];
+	TableScan	scan;
+	ScanKeyData keys[2];
+	HeapTuple	row;
+	ItemPointerData tid;
+
+	(void) bus_lock(BUS_LOCK_BREAKER, endpoint->key.endpoint_id, 0, ExclusiveLock, true);
+	breaker->dirty = false;
+	fill_row(endpoint, breaker, values, nulls);
 	remember(&written, endpoint, breaker);
 
 	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->key.endpoint_id);
@@ -423,6 +441,44 @@ write_down(BusEndpoint *endpoint, BusBreaker *breaker)
 		table_update(&breaker_table, &tid, values, nulls);
 	else
 		table_insert(&breaker_table, values, nulls);
+}
+
+/*
+ * Closes a breaker by hand; false if there is none.
+ */
+bool
+breaker_reset(BusEndpoint *endpoint, const char *message_type)
+{
+	BusBreaker *breaker;
+
+	LWLockAcquire(&endpoint->lock, LW_EXCLUSIVE);
+	breaker = find(endpoint, message_type, false);
+	if (breaker != NULL)
+		close_breaker(endpoint, breaker);
+	LWLockRelease(&endpoint->lock);
+	if (breaker == NULL)
+		return false;
+	write_down(endpoint, breaker);
+	wakeup_waiters(LOG_MESSAGE_BUS, endpoint_key(endpoint->key.endpoint_id, 0));
+	return true;
+}
+
+/*
+ * Adds a row for each breaker of an endpoint.
+ */
+void
+breaker_describe(BusEndpoint *endpoint, Tuplestorestate *result, TupleDesc descriptor)
+{
+	/* Breakers are only ever added, at the end. */
+	for (BusBreaker *breaker = bus_breaker(endpoint->breakers);
+		 breaker != NULL; breaker = bus_breaker(breaker->next))
+	{
+		Datum		values[COLUMN_COUNT];
+		bool		nulls[COLUMN_COUNT];
+
+		fill_row(endpoint, breaker, values, nulls);
+		tuplestore_putvalues(result, descriptor, values, nulls);
+	}
 }
 
 /*

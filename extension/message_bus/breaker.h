@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "utils/tuplestore.h"
+
 #include "message_bus/endpoint.h"
 #include "message_bus/shared.h"
 
@@ -39,6 +41,9 @@ extern BusBreaker *breaker_count(BusEndpoint *endpoint, const BreakerPolicy *pol
 								 const char *message_type, const BreakerOutcome *outcome,
 								 TimestampTz now);
 extern void breaker_write_dirty(BusEndpoint *endpoint);
+extern bool breaker_reset(BusEndpoint *endpoint, const char *message_type);
+extern void breaker_describe(BusEndpoint *endpoint, Tuplestorestate *result,
+							 TupleDesc descriptor);
 extern void breaker_end_transaction(bool committed);
 
 #endif

@@ -20,6 +20,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "message_bus/breaker.h"
 #include "message_bus/dead_letter.h"
 #include "message_bus/death.h"
 #include "message_bus/expiry.h"

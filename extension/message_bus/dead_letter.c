@@ -20,8 +20,6 @@
 #include "pg/clock.h"
 #include "pg/spi.h"
 
-#define FAULT_TYPE "Fault"
-
 static void publish_fault(const Endpoint *endpoint, const RowValues *row, const char *message_type,
 						  const Failure *failure);
 

@@ -10,6 +10,9 @@
 #include "message_bus/aside.h"
 #include "message_bus/endpoint.h"
 
+/* The message that tells of a dead letter. */
+#define FAULT_TYPE "Fault"
+
 extern void dead_letter(const Endpoint *endpoint, const RowValues *row, const char *reason,
 						const Failure *failure);
 extern bool dead_has_message(int32 endpoint_id, pg_uuid_t *message_id);

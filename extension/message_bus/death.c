@@ -21,6 +21,7 @@
 #include "utils/memutils.h"
 
 #include "log/wakeup.h"
+#include "message_bus/aside.h"
 #include "message_bus/breaker.h"
 #include "message_bus/death.h"
 #include "message_bus/load.h"

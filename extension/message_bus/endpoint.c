@@ -28,6 +28,7 @@
 #include "message_bus/relations.h"
 #include "message_bus/table.h"
 #include "pg/settings.h"
+#include "pg/spi.h"
 
 #define NAME_SIZE 256
 
@@ -140,6 +141,25 @@ endpoint_by_id(int32 id)
 		return entry->endpoint;
 	key_int4(&key, 1, BTEqualStrategyNumber, id);
 	return load_endpoint(&endpoint_id_index, &key);
+}
+
+/*
+ * The ids of all endpoints, palloc'd.
+ */
+int32 *
+endpoint_all(int *count)
+{
+	static SpiStatement all = {"SELECT e.endpoint_id FROM message_bus.endpoint e"};
+	MemoryContext caller = CurrentMemoryContext;
+	int32	   *ids;
+
+	spi_begin(SPI_AS_OWNER);
+	*count = (int) spi_run_latest(&all, 0, NULL, NULL, NULL);
+	ids = MemoryContextAlloc(caller, sizeof(int32) * Max(*count, 1));
+	for (int i = 0; i < *count; i++)
+		ids[i] = spi_int32(i, 0, 0);
+	spi_end();
+	return ids;
 }
 
 /*

@@ -28,6 +28,7 @@ extern void endpoint_cache_init(void);
 extern void endpoint_cache_changed(void);
 extern Endpoint *endpoint_by_name(const char *name, bool missing_ok);
 extern Endpoint *endpoint_by_id(int32 id);
+extern int32 *endpoint_all(int *count);
 extern int	endpoint_routes(const char *message_type, const int32 **ids);
 extern int	endpoint_max_depth(const Endpoint *endpoint);
 extern int32 endpoint_lane(const Endpoint *endpoint, const char *partition_key, int length);

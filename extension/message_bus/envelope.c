@@ -37,7 +37,8 @@ static char *text_of(const RowValues *row, int column);
  * context.
  */
 void
-envelope_stamp(const BusOutgoing *outgoing, const pg_uuid_t *message_id, RowValues *row)
+envelope_stamp(const BusOutgoing *outgoing, const pg_uuid_t *message_id,
+			   int32 schema_version, RowValues *row)
 {
 	const Context *context = outgoing->context != NULL ? outgoing->context : context_get();
 	const pg_uuid_t *correlation;
@@ -53,7 +54,7 @@ envelope_stamp(const BusOutgoing *outgoing, const pg_uuid_t *message_id, RowValu
 			 context->conversation_id != NULL ? context->conversation_id : correlation);
 	set_uuid(row, ROW_CAUSATION_ID, context->causation_id);
 	set_time(row, ROW_SENT_AT, clock_now());
-	row->values[ROW_SCHEMA_VERSION] = Int32GetDatum(1);
+	row->values[ROW_SCHEMA_VERSION] = Int32GetDatum(schema_version);
 	row->nulls[ROW_SCHEMA_VERSION] = false;
 	set_text(row, ROW_MESSAGE_TYPE, outgoing->message_type);
 	row->values[ROW_BODY] = JsonbPGetDatum(outgoing->body);

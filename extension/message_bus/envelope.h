@@ -44,7 +44,7 @@ typedef enum DeliveryColumn
 
 extern Jsonb *envelope_empty_object(void);
 extern void envelope_stamp(const BusOutgoing *outgoing, const pg_uuid_t *message_id,
-						   RowValues *row);
+						   int32 schema_version, RowValues *row);
 extern void envelope_address(RowValues *row, const Endpoint *endpoint);
 extern void envelope_columns(const RowValues *row, int32 attempt, Datum *values, bool *nulls);
 extern Datum envelope_datum(const RowValues *row, int32 attempt);

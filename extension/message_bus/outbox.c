@@ -58,13 +58,12 @@ static Size unwritten_bytes = 0;
 static Letter *new_letter(BusEndpoint *endpoint);
 static void write_row(Letter *letter, const RowValues *row);
 static Letter *reserve(const Endpoint *endpoint);
-static bool is_stored(const Endpoint *endpoint, pg_uuid_t *message_id);
 static void announce(Letter *letter);
 static void forget_letter(Letter *letter);
 
 /*
- * Claims a message id for an endpoint, waiting for whoever is sending it.
- * False if the endpoint has the message already.
+ * Claims a message id for an endpoint until the transaction ends, waiting for
+ * whoever else is sending it.  False if this transaction has claimed it.
  */
 bool
 outbox_claim(const Endpoint *endpoint, const pg_uuid_t *message_id)
@@ -72,7 +71,6 @@ outbox_claim(const Endpoint *endpoint, const pg_uuid_t *message_id)
 	VirtualTransactionId owner;
 	VirtualTransactionId waited_for = {0};
 	VirtualTransactionId mine;
-	pg_uuid_t	id = *message_id;
 	Letter	   *letter;
 
 	GET_VXID_FROM_PGPROC(mine, *MyProc);
@@ -90,11 +88,19 @@ outbox_claim(const Endpoint *endpoint, const pg_uuid_t *message_id)
 	letter = new_letter(endpoint->shared);
 	letter->claimed = true;
 	letter->message_id = *message_id;
-	if (!is_stored(endpoint, &id))
-		return true;
-	forget_letter(letter);
-	letter_count--;
-	return false;
+	return true;
+}
+
+/*
+ * Claims a message id; false if the endpoint has that message already.
+ */
+bool
+outbox_is_new(const Endpoint *endpoint, const pg_uuid_t *message_id)
+{
+	pg_uuid_t	id = *message_id;
+
+	return outbox_claim(endpoint, message_id) && !ring_has_message(endpoint->id, &id) &&
+		!aside_has_message(endpoint->id, &id) && !dead_has_message(endpoint->id, &id);
 }
 
 /*
@@ -185,14 +191,6 @@ new_letter(BusEndpoint *endpoint)
 	letter->endpoint = endpoint;
 	letter->sent_in = GetCurrentSubTransactionId();
 	return letter;
-}
-
-static bool
-is_stored(const Endpoint *endpoint, pg_uuid_t *message_id)
-{
-	return ring_has_message(endpoint->id, message_id) ||
-		aside_has_message(endpoint->id, message_id) ||
-		dead_has_message(endpoint->id, message_id);
 }
 
 /*

@@ -11,6 +11,7 @@
 #include "message_bus/endpoint.h"
 
 extern bool outbox_claim(const Endpoint *endpoint, const pg_uuid_t *message_id);
+extern bool outbox_is_new(const Endpoint *endpoint, const pg_uuid_t *message_id);
 extern void outbox_add(const Endpoint *endpoint, RowValues *row);
 extern void outbox_remember(const RowValues *row);
 extern void outbox_flush(void);

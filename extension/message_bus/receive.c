@@ -20,6 +20,7 @@
 
 #include "base/debug_point.h"
 #include "base/errors.h"
+#include "message_bus/breaker.h"
 #include "message_bus/death.h"
 #include "message_bus/envelope.h"
 #include "message_bus/lease.h"
@@ -27,6 +28,7 @@
 #include "message_bus/message_bus.h"
 #include "message_bus/receive.h"
 #include "message_bus/settle.h"
+#include "message_bus/status.h"
 #include "message_bus/transaction.h"
 #include "pg/clock.h"
 

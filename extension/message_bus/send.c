@@ -15,6 +15,8 @@
 #include "utils/timestamp.h"
 
 #include "base/errors.h"
+#include "event_store/contract.h"
+#include "message_bus/dead_letter.h"
 #include "message_bus/envelope.h"
 #include "message_bus/load.h"
 #include "message_bus/outbox.h"
@@ -24,7 +26,7 @@
 
 #define MAX_NAME 255
 
-static void check(const BusOutgoing *outgoing);
+static void check(const BusOutgoing *outgoing, int32 *schema_version);
 static void deliver(int32 endpoint_id, const BusOutgoing *outgoing, RowValues *row);
 
 /*
@@ -34,12 +36,13 @@ void
 message_bus_send(const BusOutgoing *outgoing, pg_uuid_t *message_id)
 {
 	RowValues	row;
+	int32		schema_version = CONTRACT_NEWEST;
 	const int32 *ids;
 	int32		single;
 	int			count;
 
 	PreventCommandIfReadOnly("message_bus.send()");
-	check(outgoing);
+	check(outgoing, &schema_version);
 	if (outgoing->message_id != NULL)
 		*message_id = *outgoing->message_id;
 	else
@@ -54,7 +57,7 @@ message_bus_send(const BusOutgoing *outgoing, pg_uuid_t *message_id)
 		count = endpoint_routes(outgoing->message_type, &ids);
 	if (count == 0)
 		return;
-	envelope_stamp(outgoing, message_id, &row);
+	envelope_stamp(outgoing, message_id, schema_version, &row);
 	if (count == 1)
 		deliver(ids[0], outgoing, &row);
 	else
@@ -69,8 +72,11 @@ message_bus_send(const BusOutgoing *outgoing, pg_uuid_t *message_id)
 	}
 }
 
+/*
+ * Refuses what is no message, or breaks the contract of its type.
+ */
 static void
-check(const BusOutgoing *outgoing)
+check(const BusOutgoing *outgoing, int32 *schema_version)
 {
 	if (outgoing->message_type[0] == '\0' || strlen(outgoing->message_type) > MAX_NAME)
 		ereport(ERROR,
@@ -82,6 +88,12 @@ check(const BusOutgoing *outgoing)
 				(errcode(ERRCODE_MB_INVALID_MESSAGE),
 				 errmsg("headers must be a JSON object"),
 				 errhint("Pass something like '{\"channel\": \"web\"}'.")));
+	/* Ours, and sent on behalf of somebody who cannot help it. */
+	if (strcmp(outgoing->message_type, FAULT_TYPE) == 0)
+		*schema_version = 1;
+	else
+		contract_check(outgoing->message_type, (int) strlen(outgoing->message_type),
+					   schema_version, outgoing->body, -1);
 }
 
 static void
@@ -93,7 +105,7 @@ deliver(int32 endpoint_id, const BusOutgoing *outgoing, RowValues *row)
 	if (endpoint == NULL)
 		return;
 	endpoint_use(endpoint_id);
-	if (outgoing->message_id != NULL && !outbox_claim(endpoint, outgoing->message_id))
+	if (outgoing->message_id != NULL && !outbox_is_new(endpoint, outgoing->message_id))
 		return;
 	envelope_address(row, endpoint);
 	if (!row->nulls[ROW_DELIVER_AT] &&

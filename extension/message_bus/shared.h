@@ -132,6 +132,7 @@ typedef struct BusSegment
 	pg_atomic_uint64 since;		/* in this state */
 	pg_atomic_uint64 sealed_at; /* no position above it is in here */
 	pg_atomic_uint32 expiring;	/* may have messages that expire */
+	pg_atomic_uint64 evacuate_since;	/* decided then; 0: not */
 	pg_atomic_uint64 evacuated_by;	/* the transaction that copied what was left */
 } BusSegment;
 

@@ -16,6 +16,7 @@
 #include "access/xact.h"
 #include "base/compat.h"
 #include "catalog/indexing.h"
+#include "catalog/pg_collation.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"

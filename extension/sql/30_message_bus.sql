@@ -219,3 +219,185 @@ CREATE TABLE message_bus.breaker (
 );
 COMMENT ON TABLE message_bus.breaker IS
 'Circuit breakers as last written down; message_bus.circuit_breakers shows them as they are.';
+
+-- ---------------------------------------------------------------- endpoints
+CREATE FUNCTION message_bus.endpoint_name(type_name text, kind text DEFAULT 'consumer', prefix text DEFAULT '',
+										  include_namespace boolean DEFAULT false)
+RETURNS text LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_endpoint_name';
+COMMENT ON FUNCTION message_bus.endpoint_name(text, text, text, boolean) IS
+'The kebab-case name of an endpoint: SubmitOrderConsumer gives submit-order.
+kind: consumer, saga, activity, compensate_activity or message; it says which suffix of the type is left out. 22023: nothing is left, or an unknown kind.';
+
+CREATE FUNCTION message_bus.create_endpoint(
+	name text, lanes int DEFAULT 8,
+	retry jsonb DEFAULT '{"kind": "exponential", "limit": 5, "min": "1 s", "max": "30 s", "delta": "3 s"}',
+	breaker jsonb DEFAULT '{"tracking_period": "60 s", "trip_threshold": 15, "active_threshold": 10, "reset_interval": "5 min"}',
+	timeout interval DEFAULT '30 s')
+RETURNS void LANGUAGE c VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_create_endpoint';
+COMMENT ON FUNCTION message_bus.create_endpoint(text, int, jsonb, jsonb, interval) IS
+'Creates an endpoint. lanes (1 to 256): how many consumers can work at once; messages with one partition key share a lane.
+retry: {"kind":"exponential","limit","min","max","delta"}, {"kind":"incremental","limit","initial","increment"},
+{"kind":"interval","limit","interval"}, {"kind":"interval","intervals":[...]}, {"kind":"immediate","limit"} or {"kind":"none"}; times are intervals as text.
+breaker: {"tracking_period","trip_threshold" (percent),"active_threshold","reset_interval"} or {"kind":"none"}.
+timeout: of one execution, kept by the client library. 42710: the endpoint exists. 22023: a malformed policy.';
+
+CREATE FUNCTION message_bus.alter_endpoint(name text, retry jsonb DEFAULT NULL, breaker jsonb DEFAULT NULL,
+										   timeout interval DEFAULT NULL, max_depth int DEFAULT NULL)
+RETURNS void LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_alter_endpoint';
+COMMENT ON FUNCTION message_bus.alter_endpoint(text, jsonb, jsonb, interval, int) IS
+'Changes what is not NULL. max_depth: greatest number of messages waiting or in flight, -1 is unlimited. MB001: no such endpoint.';
+
+CREATE FUNCTION message_bus.drop_endpoint(name text, force boolean DEFAULT false)
+RETURNS void LANGUAGE c VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_drop_endpoint';
+COMMENT ON FUNCTION message_bus.drop_endpoint(text, boolean) IS
+'Drops an endpoint with its routes, and with force its messages. MB001: no such endpoint. MB004: it has messages, dead letters included.';
+
+CREATE FUNCTION message_bus.pause(endpoint text) RETURNS void LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_pause';
+COMMENT ON FUNCTION message_bus.pause(text) IS
+'From the commit on nothing is received from the endpoint; sending to it goes on. MB001: no such endpoint.';
+
+CREATE FUNCTION message_bus.resume(endpoint text) RETURNS void LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_resume';
+COMMENT ON FUNCTION message_bus.resume(text) IS 'Ends what pause() began. MB001: no such endpoint.';
+
+CREATE FUNCTION message_bus.subscribe(endpoint text, message_type text) RETURNS void LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_subscribe';
+COMMENT ON FUNCTION message_bus.subscribe(text, text) IS
+'What is published with that type after the commit reaches the endpoint. MB001: no such endpoint.';
+
+CREATE FUNCTION message_bus.unsubscribe(endpoint text, message_type text) RETURNS void LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_unsubscribe';
+COMMENT ON FUNCTION message_bus.unsubscribe(text, text) IS 'Ends what subscribe() began. MB001: no such endpoint.';
+
+CREATE FUNCTION message_bus.reset_breaker(endpoint text, message_type text) RETURNS boolean LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_reset_breaker';
+COMMENT ON FUNCTION message_bus.reset_breaker(text, text) IS
+'Closes a circuit breaker; false if nothing of that type has been delivered yet. MB001: no such endpoint.';
+
+-- ---------------------------------------------------------------- sending
+-- send, publish, receive, ack and handle run no SQL where it matters, so they do without the cost of SET; what SQL the rare
+-- branches run pins its search path in pg/spi.c.
+CREATE FUNCTION message_bus.send(endpoint text, message_type text, body jsonb, message_id uuid DEFAULT NULL,
+								 partition_key text DEFAULT NULL, deliver_at timestamptz DEFAULT NULL,
+								 expires_at timestamptz DEFAULT NULL, headers jsonb DEFAULT '{}')
+RETURNS uuid LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'message_bus_send_sql';
+COMMENT ON FUNCTION message_bus.send(text, text, jsonb, uuid, text, timestamptz, timestamptz, jsonb) IS
+'Sends a message to an endpoint, if the transaction commits; returns its id. message_id NULL is a new one; one that the endpoint has already is not stored again.
+partition_key NULL is the correlation id: messages with one key are delivered in order. deliver_at: not before; expires_at: a dead letter from then on.
+MB001: no such endpoint. MB002: it is full. MB005: no message. ST004: the body breaks the contract registered for the type.';
+
+CREATE FUNCTION message_bus.publish(message_type text, body jsonb, message_id uuid DEFAULT NULL,
+									partition_key text DEFAULT NULL, deliver_at timestamptz DEFAULT NULL,
+									expires_at timestamptz DEFAULT NULL, headers jsonb DEFAULT '{}')
+RETURNS uuid LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'message_bus_publish_sql';
+COMMENT ON FUNCTION message_bus.publish(text, jsonb, uuid, text, timestamptz, timestamptz, jsonb) IS
+'Sends a message to every endpoint that has subscribed to its type, if the transaction commits; returns its id. Without a subscriber nothing is stored. Otherwise as send().';
+
+CREATE FUNCTION message_bus.cancel_scheduled(message_id uuid) RETURNS boolean LANGUAGE c VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_cancel_scheduled_sql';
+COMMENT ON FUNCTION message_bus.cancel_scheduled(uuid) IS
+'Removes a message whose deliver_at has not come; false if there is none, or it is due.';
+
+-- ---------------------------------------------------------------- receiving
+CREATE FUNCTION message_bus.receive(endpoint text, max_messages int DEFAULT 50, lease interval DEFAULT NULL)
+RETURNS SETOF message_bus.delivery LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'message_bus_receive_sql';
+COMMENT ON FUNCTION message_bus.receive(text, int, interval) IS
+'Takes up to max_messages from lanes that nobody holds. Without lease they belong to this transaction: what is not settled when it ends is returned.
+With lease (not in a transaction block, 25001) they are the caller''s for so long, whatever happens to his connection. MB001: no such endpoint.';
+
+CREATE FUNCTION message_bus.ack(VARIADIC delivery_ids bigint[]) RETURNS int LANGUAGE c VOLATILE STRICT
+AS 'MODULE_PATHNAME', 'message_bus_ack_sql';
+COMMENT ON FUNCTION message_bus.ack(bigint[]) IS
+'Settles deliveries as done; returns how many. MB003: one of them is unknown, settled or has passed on; then none is acked.';
+
+CREATE FUNCTION message_bus.fail(delivery_id bigint, error_code text, error text, retryable boolean DEFAULT true)
+RETURNS void LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_fail_sql';
+COMMENT ON FUNCTION message_bus.fail(bigint, text, text, boolean) IS
+'Settles a delivery as failed: it is retried by the endpoint''s policy, or becomes a dead letter and a Fault is published. MB003 as ack().';
+
+CREATE FUNCTION message_bus.skip(delivery_id bigint, reason text DEFAULT NULL) RETURNS void LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_skip_sql';
+COMMENT ON FUNCTION message_bus.skip(bigint, text) IS
+'Settles a delivery as a dead letter with reason skipped, for a message type the consumer has no handler for. MB003 as ack().';
+
+CREATE FUNCTION message_bus.handle(delivery_id bigint) RETURNS void LANGUAGE c VOLATILE STRICT
+AS 'MODULE_PATHNAME', 'message_bus_handle_sql';
+COMMENT ON FUNCTION message_bus.handle(bigint) IS
+'Sets the context from a delivery until the next call or the end of the transaction: correlation, conversation, user, tenant, traceparent; causation is its id.
+A message whose consumer dies now is retried at once; of too many deaths it becomes a dead letter with code crash. MB003 as ack().';
+
+CREATE FUNCTION message_bus.extend_lease(delivery_ids bigint[], lease interval) RETURNS int LANGUAGE c VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_extend_lease_sql';
+COMMENT ON FUNCTION message_bus.extend_lease(bigint[], interval) IS
+'Lets leases end so long from now; returns how many. MB003: one of them is unknown, settled or has passed on; then none is changed.';
+
+CREATE PROCEDURE message_bus.wait(endpoint text, timeout interval, INOUT ready boolean DEFAULT NULL) LANGUAGE c
+AS 'MODULE_PATHNAME', 'message_bus_wait_sql';
+COMMENT ON PROCEDURE message_bus.wait(text, interval, boolean) IS
+'Waits until there is something to receive on a free lane: ready says whether. At top level in autocommit only (25001); holds no snapshot meanwhile. MB001: no such endpoint.';
+
+-- ---------------------------------------------------------------- dead letters
+CREATE FUNCTION message_bus.redrive(message_id uuid, body jsonb DEFAULT NULL, endpoint text DEFAULT NULL)
+RETURNS int LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_redrive_sql';
+COMMENT ON FUNCTION message_bus.redrive(uuid, jsonb, text) IS
+'Sends a dead letter to its endpoint again, same id and context, attempts from 1, optionally with a corrected body; endpoint NULL is all that have it. Returns how many.
+An expiry that has passed no longer counts. MB001: no such endpoint. ST004: the body breaks its contract.';
+
+CREATE FUNCTION message_bus.redrive_endpoint(endpoint text, reason text DEFAULT NULL, max int DEFAULT NULL)
+RETURNS int LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_redrive_endpoint_sql';
+COMMENT ON FUNCTION message_bus.redrive_endpoint(text, text, int) IS
+'Redrives an endpoint''s dead letters, those first that failed first; reason NULL is all but discarded ones. Returns how many. MB001: no such endpoint.';
+
+CREATE FUNCTION message_bus.discard(message_id uuid, endpoint text DEFAULT NULL) RETURNS int LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_discard_sql';
+COMMENT ON FUNCTION message_bus.discard(uuid, text) IS
+'Marks dead letters as given up: they stay, with reason discarded. Returns how many. MB001: no such endpoint.';
+
+-- ---------------------------------------------------------------- operation
+CREATE FUNCTION message_bus.maintain() RETURNS void LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_maintain_sql';
+COMMENT ON FUNCTION message_bus.maintain() IS
+'One turn of what the background worker does for the bus: what has expired, leases, rotation of the ring. For servers without the worker; call it every few seconds.';
+
+CREATE FUNCTION message_bus._endpoint_status(OUT endpoint_id int, OUT depth bigint, OUT in_flight bigint, OUT oldest_sent_at timestamptz,
+											 OUT sent_per_s float8, OUT acked_per_s float8)
+RETURNS SETOF record LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_endpoint_status';
+COMMENT ON FUNCTION message_bus._endpoint_status() IS 'What shared memory knows of endpoints; no rows on a standby.';
+
+CREATE FUNCTION message_bus._breaker_status(OUT endpoint_id int, OUT message_type text, OUT state text, OUT attempts int, OUT failures int,
+											OUT window_start timestamptz, OUT opened_at timestamptz, OUT retry_at timestamptz,
+											OUT probe_successes int)
+RETURNS SETOF record LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_breaker_status';
+COMMENT ON FUNCTION message_bus._breaker_status() IS 'What shared memory knows of circuit breakers; no rows on a standby.';
