@@ -70,7 +70,8 @@ END
 $$;
 
 SELECT event_store.create_projection('order_list', 'shop.project_order_list(event_store.event)',
-	category => 'order', event_types => '{OrderCreated, OrderConfirmed, OrderCancelled, OrderCompleted}',
+	category => 'order',
+	event_types => '{OrderCreated, OrderConfirmed, OrderCancelled, OrderCompleted}',
 	mode => 'inline', tables => '{shop.order_list}');
 SELECT event_store.create_projection('product_sale', 'shop.project_product_sale(event_store.event)',
 	category => 'order', event_types => '{OrderCreated, OrderCancelled}',

@@ -7,26 +7,32 @@ BEGIN
 	EXECUTE command;
 	state := 'ok';
 EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
+	GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT,
+		hint = PG_EXCEPTION_HINT;
 END $$;
 -- Lets a projection come to rest, by hand or by the worker, whoever is first. Waits before
 -- retries are left out.
 CREATE PROCEDURE settle(projection text) LANGUAGE plpgsql AS $$
 BEGIN
 	LOOP
-		UPDATE event_store.projection_progress SET retry_at = NULL WHERE name = projection AND retry_at IS NOT NULL;
+		UPDATE event_store.projection_progress SET retry_at = NULL WHERE name = projection
+			AND retry_at IS NOT NULL;
 		COMMIT;
 		PERFORM event_store.run_projections(7);
 		COMMIT;
 		EXIT WHEN EXISTS (SELECT FROM event_store.projections p
-			WHERE p.name = projection AND (p.state IN ('paused', 'failed') OR p.state = 'running' AND p.lag_events = 0));
+			WHERE p.name = projection AND (p.state IN ('paused', 'failed')
+				OR p.state = 'running' AND p.lag_events = 0));
 	END LOOP;
 END $$;
 CREATE VIEW brief AS
-	SELECT name, mode, state, lag_events, lag > '0' AS lags, error_position, last_error FROM event_store.projections;
-CREATE FUNCTION add(n int, stream text DEFAULT 'a-1', event_type text DEFAULT 'Added') RETURNS bigint LANGUAGE sql AS $$
+	SELECT name, mode, state, lag_events, lag > '0' AS lags, error_position, last_error
+		FROM event_store.projections;
+CREATE FUNCTION add(n int, stream text DEFAULT 'a-1',
+	event_type text DEFAULT 'Added') RETURNS bigint LANGUAGE sql AS $$
 	SELECT (event_store.append_batch(stream, -1,
-		array_fill(ROW(event_type, '{}', NULL, NULL, NULL, NULL)::event_store.new_event, ARRAY[n]))).position $$;
+		array_fill(ROW(event_type, '{}', NULL, NULL, NULL, NULL)::event_store.new_event,
+			ARRAY[n]))).position $$;
 
 -- A projection that writes down what it got, and fails at the positions in a table. Calls are
 -- counted by a sequence, which a rollback does not turn back.
@@ -36,7 +42,8 @@ CREATE SEQUENCE calls;
 CREATE FUNCTION note(event event_store.event) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM nextval('public.calls');
-	INSERT INTO public.got (who, stream, version, at) VALUES (current_user, event.stream, event.version, event.position);
+	INSERT INTO public.got (who, stream, version, at) VALUES (current_user, event.stream,
+		event.version, event.position);
 	IF EXISTS (SELECT FROM public.bad WHERE at = event.position) THEN
 		RAISE EXCEPTION 'event % is bad', event.position;
 	END IF;
@@ -47,10 +54,15 @@ SELECT * FROM attempt($$SELECT event_store.create_projection('p', 'lower(text)')
 SELECT * FROM attempt($$SELECT event_store.create_projection('p', NULL)$$);
 SELECT * FROM attempt($$SELECT event_store.create_projection(NULL, 'note(event_store.event)')$$);
 SELECT * FROM attempt($$SELECT event_store.create_projection('', 'note(event_store.event)')$$);
-SELECT * FROM attempt($$SELECT event_store.create_projection('p', 'note(event_store.event)', mode => 'fast')$$);
-SELECT * FROM attempt($$SELECT event_store.create_projection('p', 'note(event_store.event)', category => 'a-b')$$);
-SELECT * FROM attempt($$SELECT event_store.create_projection('p', 'note(event_store.event)', event_types => '{A, NULL}')$$);
-SELECT * FROM attempt($$SELECT event_store.create_projection('p', 'note(event_store.event)', tables => '{NULL}')$$);
+SELECT * FROM attempt($$
+	SELECT event_store.create_projection('p', 'note(event_store.event)', mode => 'fast')$$);
+SELECT * FROM attempt($$
+	SELECT event_store.create_projection('p', 'note(event_store.event)', category => 'a-b')$$);
+SELECT * FROM attempt($$
+	SELECT event_store.create_projection('p', 'note(event_store.event)', event_types => '{A,
+		NULL}')$$);
+SELECT * FROM attempt($$
+	SELECT event_store.create_projection('p', 'note(event_store.event)', tables => '{NULL}')$$);
 SELECT * FROM attempt($$SELECT event_store.pause_projection('p')$$);
 SELECT * FROM attempt($$SELECT event_store.resume_projection('p')$$);
 SELECT * FROM attempt($$SELECT event_store.skip_event('p', 1)$$);
@@ -61,14 +73,17 @@ SELECT * FROM attempt($$SELECT event_store.run_projections(0)$$);
 
 -- ------------------------------------------------------------ async: from the first event on
 SELECT add(3), add(1, 'b-1'), add(1, 'a-2', 'Other');
-SELECT event_store.create_projection('p', 'note(event_store.event)', 'a', '{Added}', tables => '{got}');
+SELECT event_store.create_projection('p', 'note(event_store.event)', 'a', '{Added}', tables
+	=> '{got}');
 SELECT * FROM attempt($$SELECT event_store.create_projection('p', 'note(event_store.event)')$$);
 CALL settle('p');
 SELECT stream, version FROM got ORDER BY id;
 SELECT add(20), add(1, 'b-1'), add(2, 'a-3');
 CALL settle('p');
-SELECT count(*), count(DISTINCT at), bool_and(in_order) FROM (SELECT at, at > lag(at, 1, 0::bigint) OVER (ORDER BY id) AS in_order FROM got) g;
-SELECT p.checkpoint <= p.head AS sane, g.checkpoint = p.checkpoint AS same, p.updated_at <= clock_timestamp() AS past
+SELECT count(*), count(DISTINCT at), bool_and(in_order) FROM (SELECT at, at > lag(at, 1,
+	0::bigint) OVER (ORDER BY id) AS in_order FROM got) g;
+SELECT p.checkpoint <= p.head AS sane, g.checkpoint = p.checkpoint AS same,
+	p.updated_at <= clock_timestamp() AS past
 FROM event_store.projections p JOIN event_store.projection_progress g USING (name);
 SELECT * FROM brief;
 
@@ -119,7 +134,8 @@ SELECT state IN ('rebuilding', 'running') FROM brief;
 CALL settle('p');
 SELECT * FROM brief;
 -- The event that was skipped is there now.
-(TABLE before EXCEPT SELECT stream, version, at FROM got) UNION ALL (SELECT stream, version, at FROM got EXCEPT TABLE before);
+(TABLE before EXCEPT SELECT stream, version, at FROM got) UNION ALL (SELECT stream, version, at
+	FROM got EXCEPT TABLE before);
 SELECT event_store.drop_projection('p');
 SELECT count(*) FROM event_store.projection_progress;
 
@@ -138,7 +154,8 @@ SELECT event_store.drop_projection('p');
 
 -- ------------------------------------------------------------ inline
 TRUNCATE got;
-SELECT event_store.create_projection('i', 'note(event_store.event)', 'a', '{Added}', 'inline', '{got}');
+SELECT event_store.create_projection('i', 'note(event_store.event)', 'a', '{Added}', 'inline',
+	'{got}');
 SELECT add(3), add(1, 'b-1'), add(1, 'a-2', 'Other');
 SELECT stream, version FROM got ORDER BY id;
 BEGIN;
@@ -148,17 +165,21 @@ ROLLBACK;
 SELECT count(*) FROM got;
 SELECT * FROM brief;
 -- A repetition is no new event.
-SELECT event_store.append('a-9', 0, 'Added', '{}', event_id => 'e0000000-0000-4000-8000-000000000001') IS NOT NULL;
-SELECT event_store.append('a-9', 0, 'Added', '{}', event_id => 'e0000000-0000-4000-8000-000000000001') IS NOT NULL;
+SELECT event_store.append('a-9', 0, 'Added', '{}', event_id
+	=> 'e0000000-0000-4000-8000-000000000001') IS NOT NULL;
+SELECT event_store.append('a-9', 0, 'Added', '{}', event_id
+	=> 'e0000000-0000-4000-8000-000000000001') IS NOT NULL;
 SELECT count(*) FROM got WHERE stream = 'a-9';
 
--- A failure: the append goes through, what follows waits for the worker, nothing is lost or done twice.
+-- A failure: the append goes through, what follows waits for the worker,
+-- nothing is lost or done twice.
 INSERT INTO bad SELECT p.head + 3 FROM event_store.projections p;
 SELECT add(4) > 0;
 SELECT add(2) > 0;
 SELECT count(*) FROM got WHERE at > (SELECT min(at) - 3 FROM bad);
 CALL settle('i');
-SELECT state, lag_events, last_error ~ '^event \d+ is bad' AS said, error_position = (SELECT at FROM bad) AS there FROM brief;
+SELECT state, lag_events, last_error ~ '^event \d+ is bad' AS said, error_position = (SELECT at
+	FROM bad) AS there FROM brief;
 SELECT count(*) FROM got WHERE at > (SELECT min(at) - 3 FROM bad);
 SELECT add(1) > 0;
 SELECT event_store.skip_event('i', error_position) FROM event_store.projections;
@@ -167,7 +188,8 @@ SELECT * FROM brief;
 SELECT count(*) FROM event_store.projection_deferred;
 TRUNCATE bad;
 SELECT add(1) > 0;
-SELECT count(*), count(DISTINCT at), bool_and(in_order) FROM (SELECT at, at > lag(at, 1, 0::bigint) OVER (ORDER BY id) AS in_order FROM got) g;
+SELECT count(*), count(DISTINCT at), bool_and(in_order) FROM (SELECT at, at > lag(at, 1,
+	0::bigint) OVER (ORDER BY id) AS in_order FROM got) g;
 
 -- Pause and resume; nobody's appends wait.
 SELECT event_store.pause_projection('i');
@@ -187,10 +209,12 @@ SELECT count(*) - :before AS at_once FROM got;
 UPDATE got SET version = 0;
 SELECT event_store.rebuild_projection('i');
 CALL settle('i');
-SELECT count(*) = (SELECT count(*) FROM event_store.stored_event WHERE event_type = 'Added' AND stream LIKE 'a-%') AS all_of_them,
+SELECT count(*) = (SELECT count(*) FROM event_store.stored_event WHERE event_type = 'Added'
+	AND stream LIKE 'a-%') AS all_of_them,
 	count(*) = count(DISTINCT at) AS once FROM got;
 SELECT add(1) > 0;
-SELECT count(*) = (SELECT count(*) FROM event_store.stored_event WHERE event_type = 'Added' AND stream LIKE 'a-%') AS at_once FROM got;
+SELECT count(*) = (SELECT count(*) FROM event_store.stored_event WHERE event_type = 'Added'
+	AND stream LIKE 'a-%') AS at_once FROM got;
 SELECT count(*) FROM event_store.projection_deferred;
 
 -- Several inline projections; one that fails leaves the others alone. A handler may append itself.
@@ -204,7 +228,8 @@ SELECT event_store.create_projection('fail', 'fail(event_store.event)', 'c', mod
 SELECT event_store.create_projection('heard', 'note(event_store.event)', 'echo', mode => 'inline');
 SELECT add(2, 'c-1') > 0;
 SELECT stream, version FROM got WHERE stream LIKE 'echo-%' ORDER BY id;
-SELECT name, state, lag_events, last_error FROM brief WHERE name IN ('echo', 'fail', 'heard') ORDER BY name;
+SELECT name, state, lag_events, last_error FROM brief WHERE name IN ('echo', 'fail', 'heard')
+	ORDER BY name;
 SELECT event_store.drop_projection(name) FROM event_store.projections WHERE name <> 'heard';
 SELECT event_store.drop_projection('heard');
 SELECT count(*) FROM event_store.projection_deferred;
@@ -230,8 +255,11 @@ BEGIN
 	IF event.event_type = 'Leave' THEN CREATE TEMP TABLE left_behind (); END IF;
 	IF event.event_type = 'Become' THEN SET ROLE postgres; END IF;
 END $$;
-SELECT * FROM attempt($$SELECT event_store.create_projection('own', 'own_note(event_store.event)', 'o', mode => 'inline', tables => '{got}')$$);
-SELECT event_store.create_projection('own', 'own_note(event_store.event)', 'o', mode => 'inline', tables => '{own}');
+SELECT * FROM attempt($$
+	SELECT event_store.create_projection('own', 'own_note(event_store.event)', 'o', mode
+		=> 'inline', tables => '{got}')$$);
+SELECT event_store.create_projection('own', 'own_note(event_store.event)', 'o', mode
+	=> 'inline', tables => '{own}');
 RESET ROLE;
 SET ROLE projection_appender;
 SELECT add(1, 'o-1') > 0;
@@ -275,21 +303,26 @@ DROP ROLE projection_appender;
 CREATE FUNCTION place(n int, customer int, quantity int) RETURNS bigint LANGUAGE sql AS $$
 	SELECT ecommerce.create_order(('a0000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid,
 		('c0000000-0000-4000-8000-' || lpad(customer::text, 12, '0'))::uuid,
-		jsonb_build_array(jsonb_build_object('product_id', 'b0000000-0000-4000-8000-000000000001', 'product_name', 'Mug',
+		jsonb_build_array(jsonb_build_object('product_id',
+			'b0000000-0000-4000-8000-000000000001', 'product_name', 'Mug',
 			'sku', 'MUG', 'quantity', quantity, 'unit_price', 2.50),
-			jsonb_build_object('product_id', 'b0000000-0000-4000-8000-000000000002', 'product_name', 'Tea',
+			jsonb_build_object('product_id', 'b0000000-0000-4000-8000-000000000002',
+				'product_name', 'Tea',
 			'sku', 'TEA', 'quantity', 1, 'unit_price', 4)),
-		'{"street": "1 High St", "city": "Leeds", "state": "", "postal_code": "LS1", "country": "GB"}',
+		'{"street": "1 High St", "city": "Leeds", "state": "", "postal_code": "LS1",
+			"country": "GB"}',
 		'{"type": "card", "last4_digits": "4242"}') $$;
 CALL settle('order_list');
 SELECT place(1, 1, 1), place(2, 1, 2), place(3, 2, 3);
 SELECT ecommerce.confirm_order('a0000000-0000-4000-8000-000000000001', 'N-1');
 SELECT ecommerce.complete_order('a0000000-0000-4000-8000-000000000001');
 SELECT ecommerce.cancel_order('a0000000-0000-4000-8000-000000000003', 'no');
-SELECT right(customer_id::text, 1) AS customer, status, right(order_id::text, 1) AS "order", items, total_amount
+SELECT right(customer_id::text, 1) AS customer, status, right(order_id::text, 1) AS "order",
+	items, total_amount
 FROM shop.order_list ORDER BY 1, 2, 3;
 CALL settle('product_sale');
-SELECT sku, pieces, revenue, day = (SELECT min(placed_at AT TIME ZONE 'UTC')::date FROM shop.order_list) AS that_day
+SELECT sku, pieces, revenue, day = (SELECT min(placed_at AT TIME ZONE 'UTC')::date
+	FROM shop.order_list) AS that_day
 FROM shop.product_sale ORDER BY sku;
 UPDATE shop.product_sale SET pieces = 0;
 SELECT event_store.rebuild_projection('product_sale'), event_store.rebuild_projection('order_list');

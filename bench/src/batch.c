@@ -290,7 +290,7 @@ static const struct Mode
 	{"copy_binary", NULL, NULL, write_copy_binary},
 	{"batch", "SELECT event_store.append_batch($1, 0, $2)", make_text_array, write_text_parameter},
 	{"batch_binary", "SELECT event_store.append_batch($1, 0, $2)", make_binary_array,
-	write_binary_parameter},
+	 write_binary_parameter},
 	{"json", "SELECT event_store.append_json($1, 0, $2)", make_json, write_text_parameter},
 };
 

@@ -191,6 +191,8 @@ find_contract(const char *type, int length)
 	Contract   *contract;
 	bool		found;
 
+	/* Tables that this transaction has locked already would not do it. */
+	AcceptInvalidationMessages();
 	if (cache == NULL || stale || hash_get_num_entries(cache) > CACHE_MAX_TYPES)
 		start_cache();
 	contract = hash_search(cache, &name, HASH_FIND, NULL);

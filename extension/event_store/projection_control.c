@@ -47,7 +47,8 @@ event_store_create_projection(PG_FUNCTION_ARGS)
 		" VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING"
 	};
 	static SpiStatement start = {"INSERT INTO event_store.projection_progress (name) VALUES ($1)"};
-	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID};
+	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID,
+		TEXTARRAYOID};
 	Datum		values[7];
 	char		nulls[] = "       ";
 
@@ -58,7 +59,8 @@ event_store_create_projection(PG_FUNCTION_ARGS)
 	values[3] = PG_GETARG_DATUM(4);
 	values[4] = PG_GETARG_DATUM(2);
 	values[5] = PG_GETARG_DATUM(3);
-	values[6] = table_names(PG_ARGISNULL(5) ? construct_empty_array(REGCLASSOID) : PG_GETARG_ARRAYTYPE_P(5));
+	values[6] = table_names(PG_ARGISNULL(5) ? construct_empty_array(REGCLASSOID)
+							: PG_GETARG_ARRAYTYPE_P(5));
 	nulls[4] = PG_ARGISNULL(2) ? 'n' : ' ';
 	nulls[5] = PG_ARGISNULL(3) ? 'n' : ' ';
 	spi_begin(SPI_AS_OWNER);
@@ -135,8 +137,8 @@ table_names(ArrayType *tables)
 					 errmsg("tables[%d] does not exist", i)));
 		if (pg_class_aclcheck(table, GetUserId(), ACL_TRUNCATE) != ACLCHECK_OK)
 			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, name);
-		names[i] = CStringGetTextDatum(quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)),
-																  name));
+		name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)), name);
+		names[i] = CStringGetTextDatum(name);
 	}
 	return PointerGetDatum(construct_array(names, count, TEXTOID, -1, false, TYPALIGN_INT));
 }
