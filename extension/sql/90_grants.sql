@@ -3,6 +3,7 @@
 DO $revoke$
 DECLARE
 	routine pg_catalog.regprocedure;
+	type pg_catalog.regtype;
 BEGIN
 	FOR routine IN
 		SELECT p.oid FROM pg_catalog.pg_proc p
@@ -11,12 +12,21 @@ BEGIN
 	LOOP
 		EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', routine);
 	END LOOP;
+	-- Whoever may read may also build tables and functions on our types.
+	FOR type IN
+		SELECT t.oid FROM pg_catalog.pg_type t
+		LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
+		WHERE t.typnamespace IN ('ecommerce'::pg_catalog.regnamespace, 'event_store'::pg_catalog.regnamespace,
+								 'message_bus'::pg_catalog.regnamespace, 'saga'::pg_catalog.regnamespace)
+		AND (t.typtype IN ('d', 'e') OR t.typtype = 'c' AND c.relkind = 'c')
+	LOOP
+		EXECUTE pg_catalog.format('REVOKE ALL ON TYPE %s FROM PUBLIC', type);
+		EXECUTE pg_catalog.format('GRANT USAGE ON TYPE %s TO ecommerce_reader, ecommerce_worker', type);
+	END LOOP;
 END
 $revoke$;
 
 GRANT USAGE ON SCHEMA ecommerce, event_store, message_bus, saga TO ecommerce_reader, ecommerce_worker;
-REVOKE ALL ON TYPE event_store.event, event_store.new_event FROM PUBLIC;
-GRANT USAGE ON TYPE event_store.event, event_store.new_event TO ecommerce_reader, ecommerce_worker;
 
 -- ---------------------------------------------------------------- shared
 GRANT EXECUTE ON FUNCTION ecommerce.set_context(uuid, uuid, text, text, jsonb, text), ecommerce.context(), ecommerce.preloaded()
