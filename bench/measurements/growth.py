@@ -46,6 +46,8 @@ def at_size(samples, condition):
     """The greater size's rate as a part of the smaller one's."""
     found = sorted({int(c.split(", ", 1)[1].split(" events")[0].replace(",", ""))
                     for c, _, _ in samples.rows if c.startswith(condition.split(",")[0])})
+    if len(found) < 2:
+        raise KeyError(condition)
     return samples.ratio(condition.format(found[-1]), "per_s", to="ours",
                          to_condition=condition.format(found[0]))
 

@@ -23,6 +23,7 @@
 #include "utils/tuplestore.h"
 
 #include "base/compat.h"
+#include "base/debug_point.h"
 #include "base/errors.h"
 #include "event_store/contract.h"
 #include "event_store/reader.h"
@@ -223,8 +224,18 @@ event_store_read_all(PG_FUNCTION_ARGS)
 	max_count = max_count_argument(fcinfo, 1);
 	filter_names(fcinfo, &filter, 2, -1);
 	event_filter_types(&filter, PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3));
-	mark = position_mark(LOG_EVENT_STORE, reader_key(&filter));
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (DEBUG_BREAK("mark_after_snapshot"))
+	{
+		/* Rare without the pause, but found by a longer run all the same. */
+		snapshot = RegisterSnapshot(GetLatestSnapshot());
+		pg_usleep(300);
+		mark = position_mark(LOG_EVENT_STORE, reader_key(&filter));
+	}
+	else
+	{
+		mark = position_mark(LOG_EVENT_STORE, reader_key(&filter));
+		snapshot = RegisterSnapshot(GetLatestSnapshot());
+	}
 	scan = event_scan_positions(&filter, PG_GETARG_INT64(0), mark, snapshot);
 	put_events(fcinfo, scan, max_count);
 	event_scan_end(scan);

@@ -119,6 +119,8 @@ event_store_set_retention(PG_FUNCTION_ARGS)
 	};
 	static SpiStatement unset = {"DELETE FROM event_store.retention WHERE name = $1"};
 	static const Oid types[4] = {TEXTOID, INT8OID, INTERVALOID, INT8OID};
+	Interval	zero = {0};
+	const char *negative = NULL;
 	StreamName	name;
 	text	   *text_name;
 	Datum		values[4];
@@ -135,11 +137,17 @@ event_store_set_retention(PG_FUNCTION_ARGS)
 		values[i] = fcinfo->args[i].value;
 		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
 	}
-	if ((!PG_ARGISNULL(1) && PG_GETARG_INT64(1) < 0) || (!PG_ARGISNULL(3) && PG_GETARG_INT64(3) < 0))
+	if (!PG_ARGISNULL(1) && PG_GETARG_INT64(1) < 0)
+		negative = "max_count";
+	else if (!PG_ARGISNULL(2) &&
+			 DatumGetBool(DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(2), IntervalPGetDatum(&zero))))
+		negative = "max_age";
+	else if (!PG_ARGISNULL(3) && PG_GETARG_INT64(3) < 0)
+		negative = "truncate_before";
+	if (negative != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must not be negative",
-						!PG_ARGISNULL(1) && PG_GETARG_INT64(1) < 0 ? "max_count" : "truncate_before"),
+				 errmsg("%s must not be negative", negative),
 				 errhint("Pass NULL for no limit.")));
 	spi_begin(SPI_AS_OWNER);
 	if (PG_ARGISNULL(1) && PG_ARGISNULL(2) && PG_ARGISNULL(3))
