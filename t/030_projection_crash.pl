@@ -83,6 +83,8 @@ sub start_again
 	{
 		return 1 if $node->start(fail_ok => 1);
 		select(undef, undef, undef, 0.1);
+		# In case the attempt only timed out.
+		$node->stop('fast', fail_ok => 1);
 	}
 	return 0;
 }
