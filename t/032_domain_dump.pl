@@ -43,9 +43,11 @@ $node->safe_psql(
 	SELECT event_store.create_projection('tally', 'tally(event_store.event)', 'meter', tables => '{tally}');
 	SELECT event_store.create_projection('inline', 'tally_inline(event_store.event)', 'meter',
 		mode => 'inline', tables => '{tally_inline}');
+	SELECT event_store.rebuild_projection('inline');
 });
-ok( $node->poll_query_until('shop', "SELECT lag_events = 0 FROM event_store.projections WHERE name = 'tally'"),
-	'the projection is up to date');
+ok( $node->poll_query_until('shop', "SELECT bool_and(state = 'running' AND lag_events = 0)
+		FROM event_store.projections"),
+	'the projections are up to date');
 # Both are behind when the dump is made: one is paused, the other had better not run yet.
 $node->safe_psql(
 	'shop', q{
