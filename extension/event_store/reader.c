@@ -36,7 +36,7 @@
 #include "pg/spi.h"
 
 /* Memory for a result before it goes to disk, in kilobytes. */
-#define RESULT_MEMORY Max(work_mem, 64 * 1024)
+#define RESULT_MEMORY Max(work_mem, 128 * 1024)
 
 static void put_events(FunctionCallInfo fcinfo, EventScan *scan, int64 max_count);
 static int64 max_count_argument(FunctionCallInfo fcinfo, int argument);

@@ -57,7 +57,7 @@ CREATE INDEX stored_event_category_idx ON event_store.stored_event (category_key
 CREATE INDEX stored_event_correlation_idx ON event_store.stored_event (event_store.correlation_of(metadata), position)
 	WHERE event_store.correlation_of(metadata) IS NOT NULL;
 CREATE INDEX stored_event_occurred_at_idx ON event_store.stored_event
-	USING brin (occurred_at) WITH (pages_per_range = 32, autosummarize = on);
+	USING brin (occurred_at) WITH (pages_per_range = 32);
 
 -- Retention: policies by name, and per stream the version before which nothing is shown.
 CREATE TABLE event_store.retention (
