@@ -30,8 +30,10 @@ sub sqlstate_of
 	return $err =~ /ERROR:  (\w{5})/ ? $1 : "none: $err";
 }
 
-is( $node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecommerce launcher'}),
-	'1', 'the launcher runs');
+ok( $node->poll_query_until(
+		'postgres', q{SELECT count(*) = 1 FROM pg_stat_activity
+		WHERE backend_type = 'ecommerce launcher'}),
+	'the launcher runs');
 $node->safe_psql('postgres', 'CREATE DATABASE shop');
 $node->safe_psql('shop', 'CREATE EXTENSION ecommerce');
 has_worker('shop', '1', 'CREATE EXTENSION brings a worker');
