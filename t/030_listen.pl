@@ -43,8 +43,7 @@ sub receive
 	my $output = $listener->query_safe('SELECT pg_sleep(0.01)');
 
 	push @received, [ $1, $2, $3 ]
-	  while $output =~
-	  /Asynchronous notification "([^"]*)" with payload "([^"]*)" received from server process with PID (\d+)/g;
+	  while $output =~ /notification "([^"]*)" with payload "([^"]*)" received .* PID (\d+)/g;
 	return;
 }
 
