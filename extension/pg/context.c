@@ -263,7 +263,6 @@ ecommerce_set_context(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("headers must be a JSON object"),
 				 errhint("Pass something like '{\"channel\": \"web\"}'.")));
-	context.conversation_id = context.correlation_id;
 	context_set(&context);
 	PG_RETURN_VOID();
 }
