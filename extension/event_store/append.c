@@ -236,13 +236,13 @@ static void
 insert_with_executor(TupleTableSlot *row)
 {
 	static SpiStatement insert = {
-		"INSERT INTO event_store.stored_event (position, stream_id, version, occurred_at, event_id,"
-		" category_key, schema_version, stream, event_type, metadata, data)"
+		"INSERT INTO event_store.stored_event (position, stream, version, event_id, event_type,"
+		" schema_version, data, metadata, occurred_at, stream_id, category_key)"
 		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 	};
 	static const Oid types[EVENT_COLUMNS] = {
-		INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, UUIDOID, INT4OID, INT4OID,
-		TEXTOID, TEXTOID, JSONBOID, JSONBOID
+		INT8OID, TEXTOID, INT8OID, UUIDOID, TEXTOID, INT4OID, JSONBOID, JSONBOID,
+		TIMESTAMPTZOID, INT8OID, INT4OID
 	};
 
 	spi_begin(SPI_AS_OWNER);

@@ -40,7 +40,7 @@
 #define LOCK_SPACE_STREAM_NAME 3
 
 static int64 name_key(const char *name, int length);
-static bool find_row(EventTables *tables, const StreamName *name, Snapshot snapshot,
+static bool find_row(DirectTable *streams, const StreamName *name, Snapshot snapshot,
 					 int64 *key, TransactionId *in_progress);
 static void read_row(TupleTableSlot *slot, Stream *stream);
 static void set_version(EventTables *tables, Stream *stream, Snapshot snapshot);
@@ -124,7 +124,7 @@ stream_lock(EventTables *tables, const StreamName *name, LockTupleMode mode, Str
 		TM_Result	locked;
 		ItemPointerData tid;
 
-		if (!find_row(tables, name, &dirty, &key, &in_progress))
+		if (!find_row(streams, name, &dirty, &key, &in_progress))
 			return false;
 		/* Somebody is making or changing the row: what he leaves is what counts. */
 		if (TransactionIdIsValid(in_progress))
@@ -164,7 +164,7 @@ stream_create(EventTables *tables, const StreamName *name, int64 id, Stream *str
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) ((uint64) name->key >> 32),
 						 (uint32) name->key, LOCK_SPACE_STREAM_NAME);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
-	if (!find_row(tables, name, &dirty, &key, &in_progress))
+	if (!find_row(streams, name, &dirty, &key, &in_progress))
 	{
 		TupleTableSlot *row = streams->row;
 
@@ -213,11 +213,29 @@ stream_read(EventTables *tables, const StreamName *name, Snapshot snapshot, Stre
 	int64		key;
 
 	memset(stream, 0, sizeof(*stream));
-	if (!find_row(tables, name, snapshot, &key, &in_progress))
+	if (!find_row(tables->streams, name, snapshot, &key, &in_progress))
 		return false;
 	read_row(tables->streams->slot, stream);
 	set_version(tables, stream, snapshot);
 	return true;
+}
+
+/*
+ * The id of a stream, 0 if the snapshot sees none.
+ */
+int64
+stream_id(const StreamName *name, Snapshot snapshot)
+{
+	DirectTable *streams = direct_open(&relation_stream, AccessShareLock);
+	TransactionId in_progress;
+	int64		key;
+	int64		id = 0;
+	bool		isnull;
+
+	if (find_row(streams, name, snapshot, &key, &in_progress))
+		id = DatumGetInt64(slot_getattr(streams->slot, STREAM_ID + 1, &isnull));
+	direct_close(streams);
+	return id;
 }
 
 /*
@@ -267,10 +285,9 @@ name_key(const char *name, int length)
  * is where it stands, or where it would have to be put.
  */
 static bool
-find_row(EventTables *tables, const StreamName *name, Snapshot snapshot,
+find_row(DirectTable *streams, const StreamName *name, Snapshot snapshot,
 		 int64 *key, TransactionId *in_progress)
 {
-	DirectTable *streams = tables->streams;
 	Relation	index = direct_index(streams, &index_stream_name_key);
 
 	for (*key = name->key;; *key = (int64) ((uint64) *key + 1))

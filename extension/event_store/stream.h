@@ -45,6 +45,7 @@ extern bool stream_lock(EventTables *tables, const StreamName *name, LockTupleMo
 extern void stream_create(EventTables *tables, const StreamName *name, int64 id, Stream *stream);
 extern bool stream_read(EventTables *tables, const StreamName *name, Snapshot snapshot,
 						Stream *stream);
+extern int64 stream_id(const StreamName *name, Snapshot snapshot);
 extern void stream_expect(const StreamName *name, const Stream *stream, int64 expected);
 extern void stream_lock_or_create(EventTables *tables, const StreamName *name, LockTupleMode mode,
 								  Stream *stream);

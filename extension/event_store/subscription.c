@@ -292,8 +292,7 @@ event_store_fetch(PG_FUNCTION_ARGS)
 {
 	char	   *name = name_argument(fcinfo, 0);
 	int			max_count = PG_ARGISNULL(1) ? 100 : PG_GETARG_INT32(1);
-	TupleDesc	descriptor;
-	Tuplestorestate *result;
+	ReaderResult result;
 	Subscription subscription;
 	Lease	   *lease;
 	Snapshot	snapshot;
@@ -309,7 +308,7 @@ event_store_fetch(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_count must be at least 1"),
 				 errhint("100 is a good size of a batch.")));
-	result = reader_begin_result(fcinfo, &descriptor);
+	reader_begin_result(fcinfo, &result);
 	load_subscription(name, &subscription);
 	mark = position_mark(LOG_EVENT_STORE, reader_key(&subscription.filter));
 	lease = find_lease(name);
@@ -324,7 +323,7 @@ event_store_fetch(PG_FUNCTION_ARGS)
 	scan = event_scan_positions(&subscription.filter, fetched, mark, snapshot);
 	for (int count = 0; count < max_count && event_scan_next(scan, &event); count++)
 	{
-		reader_put_event(result, descriptor, &event);
+		reader_put_event(&result, &event);
 		fetched = event.position;
 	}
 	event_scan_end(scan);
