@@ -23,6 +23,7 @@ static void apply_fact(Turn *turn, FactChange *change);
 static void apply_send(Turn *turn, SendAction *send);
 static char *send_key(Turn *turn, SendAction *send);
 static void send_fact(Turn *turn, SendAction *send, const char *key, int64 attempt);
+static SendAction *find_resent(const Definition *definition, int timer, const char *step);
 static void apply_publish(Turn *turn, PublishAction *publish);
 static void apply_append(Turn *turn, AppendAction *append);
 static void apply_schedule(Turn *turn, ScheduleAction *schedule);
@@ -157,7 +158,7 @@ apply_send(Turn *turn, SendAction *send)
 	{
 		Tree	   *resend = tree_object();
 
-		tree_put(resend, "send", tree_int(send->index));
+		tree_put_text(resend, "step", send->step);
 		tree_put_text(resend, "key", key);
 		tree_put(resend, "left", tree_int(send->resend->limit));
 		machine->resends = tree_with(machine->resends,
@@ -272,18 +273,16 @@ resend_command(Turn *turn, int timer)
 	const char *name = definition_timer(machine->definition, timer);
 	Tree	   *resend = tree_get(machine->resends, name);
 	int64		left = tree_to_int(tree_get(resend, "left"), 0);
-	int64		index = tree_to_int(tree_get(resend, "send"), -1);
-	SendAction *send;
+	SendAction *send = resend == NULL || left <= 0 ? NULL :
+		find_resent(machine->definition, timer, tree_get_text(resend, "step"));
 	char	   *key;
 
-	if (resend == NULL || left <= 0 || index < 0 ||
-		index >= list_length(machine->definition->sends))
+	if (send == NULL)
 	{
 		if (resend != NULL)
 			machine->resends = tree_without(machine->resends, name);
 		return false;
 	}
-	send = list_nth(machine->definition->sends, index);
 	key = tree_get_text(resend, "key");
 	send_command(turn, send->endpoint, send->type, evaluate_body(turn, send->body, key), key);
 	machine->resends = tree_with(machine->resends, name,
@@ -291,6 +290,24 @@ resend_command(Turn *turn, int timer)
 	machine_arm(machine, timer, turn->input->now + send->resend->min * 1000);
 	note_timer(turn, timer, machine_armed(machine, timer)->due);
 	return true;
+}
+
+/*
+ * The command of a step that a timer resends; verification lets there be one.
+ */
+static SendAction *
+find_resent(const Definition *definition, int timer, const char *step)
+{
+	ListCell   *cell;
+
+	foreach(cell, definition->sends)
+	{
+		SendAction *send = lfirst(cell);
+
+		if (send->timer == timer && strcmp(send->step, step) == 0)
+			return send;
+	}
+	return NULL;
 }
 
 static void

@@ -73,7 +73,7 @@ typedef struct Compensation
 
 typedef struct SendAction
 {
-	int			index;			/* in the definition's list */
+	const Tree *source;
 	Path	   *condition;
 	const char *step;
 	Template   *attempt;
@@ -220,6 +220,7 @@ typedef struct Definition
 	Tree	   *document;
 	const char *endpoint;
 	int			initial;
+	bool		uses_envelope;	/* $.envelope is read somewhere */
 	int64		park_for;		/* milliseconds */
 	int64		retain_for;
 	List	   *events;

@@ -9,6 +9,8 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+
 #include "saga/definition_parse.h"
 
 #define DEFAULT_PARK_FOR INT64CONST(600000)	/* 10 minutes */
@@ -24,7 +26,9 @@ static const struct
 	{"fault", DECIDE_FAULT},
 };
 
+static bool mentions_envelope(const Tree *tree);
 static void parse_document(Parser *p, const Tree *document);
+static void check_conditions(Parser *p, const Tree *conditions);
 static void parse_events(Parser *p, const Tree *events);
 static void parse_event_facts(Parser *p, const Tree *events);
 static List *parse_state_names(Parser *p, const Tree *states, const char *what);
@@ -33,6 +37,7 @@ static void parse_state(Parser *p, State *state, const Tree *tree, bool common);
 static void parse_on(Parser *p, State *state, const Tree *on);
 static void parse_start(Parser *p, const Tree *start);
 static void parse_cancel(Parser *p, const Tree *cancel);
+static Transition *default_cancel(const Definition *definition);
 static Decision parse_decision(Parser *p, const Tree *tree, const char *what);
 static int	find_reaction_event(const Definition *definition, const char *name);
 static void link_definition(Parser *p);
@@ -53,10 +58,30 @@ definition_parse(const char *name, Jsonb *document, List **problems)
 	definition->document = tree_from_jsonb(document);
 	definition->cancel_event = NOWHERE;
 	definition->initial = NOWHERE;
+	definition->uses_envelope = mentions_envelope(definition->document);
 	definition->timers = list_make2(pstrdup("compensate"), pstrdup("retain"));
 	if (parse_is_object(&parser, definition->document, "the definition"))
 		parse_document(&parser, definition->document);
 	return definition;
+}
+
+/*
+ * Whether any path, or a function, might read the envelope.
+ */
+static bool
+mentions_envelope(const Tree *tree)
+{
+	check_stack_depth();
+	if (tree->type == TREE_STRING)
+		return strstr(tree_to_text(tree), "$.envelope") != NULL;
+	for (int i = 0; tree->type == TREE_ARRAY && i < tree->count; i++)
+		if (mentions_envelope(tree->as.items[i]))
+			return true;
+	for (int i = 0; tree->type == TREE_OBJECT && i < tree->count; i++)
+		if (strcmp(member_name(tree, i), "call") == 0 ||
+			mentions_envelope(tree->as.members[i].value))
+			return true;
+	return false;
 }
 
 static void
@@ -71,12 +96,13 @@ parse_document(Parser *p, const Tree *document)
 	Tree	   *start = tree_get(document, "start");
 
 	parse_keys(p, document, "the definition",
-			   "endpoint initial park_for retain_for events facts owed common start states cancel"
-			   " description");
+			   "description endpoint initial park_for retain_for conditions commands events facts"
+			   " owed common start states cancel");
 	definition->endpoint = parse_text(p, document, "endpoint", false);
 	definition->park_for = parse_interval(p, document, "park_for", DEFAULT_PARK_FOR);
 	definition->retain_for = parse_interval(p, document, "retain_for", DEFAULT_RETAIN_FOR);
 
+	check_conditions(p, tree_get(document, "conditions"));
 	if (parse_is_object(p, events, "\"events\""))
 		parse_events(p, events);
 	if (facts != NULL && parse_is_object(p, facts, "\"facts\""))
@@ -105,6 +131,26 @@ parse_document(Parser *p, const Tree *document)
 		parse_owed(p, owed);
 	finish_facts(p);
 	link_definition(p);
+	if (tree_get(document, "cancel") == NULL)
+		definition->cancel = default_cancel(definition);
+}
+
+/*
+ * Conditions are used by name in guards; each must be a path by itself.
+ */
+static void
+check_conditions(Parser *p, const Tree *conditions)
+{
+	if (conditions == NULL || !parse_is_object(p, conditions, "\"conditions\""))
+		return;
+	for (int i = 0; i < conditions->count; i++)
+	{
+		char	   *name = member_name(conditions, i);
+
+		p->event = psprintf("conditions.%s", name);
+		(void) parse_path(p, conditions, name);
+		p->event = NULL;
+	}
 }
 
 /*
@@ -302,6 +348,41 @@ parse_cancel(Parser *p, const Tree *cancel)
 		}
 	}
 	p->event = NULL;
+}
+
+/*
+ * Without a word about cancelling: what the first transition that compensates does
+ * to undo the steps, NULL if none does.
+ */
+static Transition *
+default_cancel(const Definition *definition)
+{
+	ListCell   *state_cell;
+	ListCell   *reaction_cell;
+	ListCell   *cell;
+
+	foreach(state_cell, definition->states)
+	{
+		foreach(reaction_cell, ((State *) lfirst(state_cell))->on)
+		{
+			foreach(cell, ((Reaction *) lfirst(reaction_cell))->transitions)
+			{
+				Transition *found = lfirst(cell);
+				Transition *cancel;
+
+				if (found->compensate == NULL)
+					continue;
+				cancel = palloc0(sizeof(Transition));
+				cancel->label = "cancelled by an operator";
+				cancel->each = NOWHERE;
+				cancel->unschedule_all = true;
+				cancel->compensate = found->compensate;
+				cancel->target = found->target;
+				return cancel;
+			}
+		}
+	}
+	return NULL;
 }
 
 static Decision

@@ -434,7 +434,8 @@ check_timers_used(Graph *graph)
 }
 
 /*
- * A step's compensation is found by its name, so there can be only one.
+ * A step's compensation is found by its name, so there can be only one; and so is
+ * the command that a timer repeats.
  */
 static void
 check_steps(Graph *graph)
@@ -454,6 +455,17 @@ check_steps(Graph *graph)
 				 strcmp(other->compensation->endpoint, send->compensation->endpoint) != 0))
 				definition_problem(graph->problems, "error", NULL, NULL,
 								   "step \"%s\" has two different compensations", send->step);
+		}
+		for (int j = 0; send->timer != NOWHERE && j < i; j++)
+		{
+			SendAction *other = list_nth(sends, j);
+
+			if (other->timer == send->timer && strcmp(other->step, send->step) == 0 &&
+				(strcmp(other->type, send->type) != 0 ||
+				 !tree_equal(tree_get(other->source, "body"), tree_get(send->source, "body"))))
+				definition_problem(graph->problems, "error", NULL, NULL,
+								   "timer \"%s\" resends two different commands of step \"%s\"",
+								   definition_timer(graph->definition, send->timer), send->step);
 		}
 	}
 }

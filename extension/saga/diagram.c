@@ -23,6 +23,7 @@ static void draw_reactions(Drawing *drawing, int from);
 static void draw_transitions(Drawing *drawing, int from, const char *event,
 							 const List *transitions);
 static void draw_edge(Drawing *drawing, int from, int to, const char *event, const char *why);
+static char *node(Drawing *drawing, int state);
 static char *quoted(const char *text, bool dot);
 
 /*
@@ -53,7 +54,7 @@ definition_diagram(const Definition *definition, const char *format)
 		draw_reactions(&drawing, i);
 	for (int i = 0; i < list_length(definition->states); i++)
 		if (definition_state(definition, i)->final && !drawing.dot)
-			appendStringInfo(&drawing.text, "\ts%d --> [*]\n", i);
+			appendStringInfo(&drawing.text, "\t%s --> [*]\n", node(&drawing, i));
 	if (drawing.dot)
 		appendStringInfoString(&drawing.text, "}\n");
 	return drawing.text.data;
@@ -67,9 +68,9 @@ draw_nodes(Drawing *drawing)
 		State	   *state = definition_state(drawing->definition, i);
 
 		if (drawing->dot)
-			appendStringInfo(&drawing->text, "\ts%d [label=\"%s\"%s];\n", i,
-							 quoted(state->name, true), state->final ? ", peripheries=2" : "");
-		else
+			appendStringInfo(&drawing->text, "\t%s%s;\n", node(drawing, i),
+							 state->final ? " [peripheries=2]" : "");
+		else if (strcmp(node(drawing, i), state->name) != 0)
 			appendStringInfo(&drawing->text, "\tstate \"%s\" as s%d\n",
 							 quoted(state->name, false), i);
 	}
@@ -124,7 +125,8 @@ static void
 draw_edge(Drawing *drawing, int from, int to, const char *event, const char *why)
 {
 	StringInfoData label;
-	char	   *source = from == NOWHERE ? (drawing->dot ? "start" : "[*]") : psprintf("s%d", from);
+	const char *source = from != NOWHERE ? node(drawing, from) :
+		drawing->dot ? "start" : "[*]";
 
 	initStringInfo(&label);
 	if (event != NULL)
@@ -132,15 +134,32 @@ draw_edge(Drawing *drawing, int from, int to, const char *event, const char *why
 	if (why != NULL)
 		appendStringInfo(&label, event != NULL ? " [%s]" : "[%s]", why);
 	if (drawing->dot)
-		appendStringInfo(&drawing->text, "\t%s -> s%d [label=\"%s\"];\n", source, to,
-						 quoted(label.data, true));
+		appendStringInfo(&drawing->text, "\t%s -> %s [label=\"%s\"];\n", source,
+						 node(drawing, to), quoted(label.data, true));
 	else
-		appendStringInfo(&drawing->text, "\t%s --> s%d: %s\n", source, to,
+		appendStringInfo(&drawing->text, "\t%s --> %s : %s\n", source, node(drawing, to),
 						 quoted(label.data, false));
 }
 
 /*
- * Text as it may stand in a label.
+ * A state's name where the format wants an identifier.
+ */
+static char *
+node(Drawing *drawing, int state)
+{
+	const char *name = definition_state(drawing->definition, state)->name;
+
+	if (drawing->dot)
+		return psprintf("\"%s\"", quoted(name, true));
+	for (const char *at = name; *at != '\0'; at++)
+		if (!isalnum((unsigned char) *at) && *at != '_')
+			return psprintf("s%d", state);
+	return pstrdup(name);
+}
+
+/*
+ * Text as it may stand in a label.  In Mermaid a semicolon ends the line and
+ * a number sign begins an entity.
  */
 static char *
 quoted(const char *text, bool dot)
@@ -152,7 +171,7 @@ quoted(const char *text, bool dot)
 	{
 		if (dot && (*at == '"' || *at == '\\'))
 			appendStringInfoChar(&result, '\\');
-		if (!dot && (*at == '"' || *at == ':' || *at == ';' || *at == '#'))
+		if (!dot && (*at == ';' || *at == '#'))
 			appendStringInfo(&result, "#%d;", (unsigned char) *at);
 		else
 			appendStringInfoChar(&result, *at == '\n' ? ' ' : *at);

@@ -64,7 +64,7 @@ typedef struct Machine
 	List	   *timers;			/* of ArmedTimer */
 	int64		last_token;
 	Tree	   *sends;			/* key: number of messages sent with it */
-	Tree	   *resends;		/* timer: {send, key, attempt, left} */
+	Tree	   *resends;		/* timer: {step, key, left} */
 	Tree	   *steps;			/* [{step, key}], in the order they were sent */
 	List	   *outstanding;	/* of Outstanding */
 	Undo	   *undo;

@@ -10,10 +10,15 @@
 #include "pg/attempt.h"
 #include "saga/definition_parse.h"
 
+#define CONDITION_LETTERS \
+	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+#define MAX_NESTING 10
+
 /* What is compiled by code that raises errors. */
 typedef struct Compilation
 {
 	const Tree *source;
+	const char *text;			/* of a path, conditions put in */
 	Path	   *path;
 	Template   *template;
 	Backoff    *backoff;
@@ -122,7 +127,39 @@ compile_path(void *argument)
 {
 	Compilation *compilation = argument;
 
-	compilation->path = path_compile(tree_to_text(compilation->source));
+	compilation->path = path_compile(compilation->text);
+	compilation->path->source = tree_to_text(compilation->source);
+}
+
+/*
+ * A path with every <name> replaced by that condition of the definition.
+ */
+static char *
+put_in_conditions(Parser *p, const char *source, int depth)
+{
+	Tree	   *conditions = tree_get(p->definition->document, "conditions");
+	StringInfoData text;
+
+	initStringInfo(&text);
+	while (*source != '\0')
+	{
+		int			length = *source == '<' ? (int) strspn(source + 1, CONDITION_LETTERS) : 0;
+
+		if (length > 0 && source[length + 1] == '>')
+		{
+			Tree	   *condition = tree_get_n(conditions, source + 1, length);
+
+			if (condition == NULL || condition->type != TREE_STRING || depth >= MAX_NESTING)
+				parse_problem(p, "\"conditions\" has no usable \"%.*s\"", length, source + 1);
+			else
+				appendStringInfo(&text, "(%s)", put_in_conditions(p, tree_to_text(condition),
+																  depth + 1));
+			source += length + 2;
+		}
+		else
+			appendStringInfoChar(&text, *source++);
+	}
+	return text.data;
 }
 
 Path *
@@ -137,6 +174,7 @@ parse_path(Parser *p, const Tree *object, const char *key)
 		parse_problem(p, "\"%s\" must be a jsonpath in a string", key);
 		return NULL;
 	}
+	compilation.text = put_in_conditions(p, tree_to_text(compilation.source), 0);
 	return compile(p, compile_path, &compilation, key) ? compilation.path : NULL;
 }
 

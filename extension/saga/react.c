@@ -157,7 +157,7 @@ react_cancel(Machine *machine, const Input *input, Effects *effects)
  * The instance has another definition now: let its rules apply.
  */
 void
-react_migrated(Machine *machine, const Input *input, Effects *effects, int from)
+react_migrated(Machine *machine, const Input *input, Effects *effects)
 {
 	Turn		turn;
 
@@ -165,7 +165,6 @@ react_migrated(Machine *machine, const Input *input, Effects *effects, int from)
 	turn.effective = true;
 	settle(&turn);
 	finish_turn(&turn, DECIDE_IGNORE);
-	effects->from = from;
 }
 
 static void

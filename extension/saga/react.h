@@ -67,7 +67,6 @@ extern void react_timer(Machine *machine, int timer, TimestampTz now, Effects *e
 extern void react_goto(Machine *machine, int state, const Input *input, Effects *effects);
 extern void react_retry(Machine *machine, const Input *input, Effects *effects);
 extern bool react_cancel(Machine *machine, const Input *input, Effects *effects);
-extern void react_migrated(Machine *machine, const Input *input, Effects *effects,
-						   int from);
+extern void react_migrated(Machine *machine, const Input *input, Effects *effects);
 
 #endif

@@ -9,6 +9,7 @@
  *		{"$first": p, "default": v}		the first of several matches
  *		{"$time": p, "plus": "30 s"}	a time and an interval; p "now" is the time of the event
  *		{"$setting": "ecommerce.currency"}	a setting, as text
+ *		{"$each": p, "as": t}	an array of t for each match of p, which is $.item in t
  *
  * A path without match is an error (SG005) unless there is a default.
  */
@@ -32,6 +33,7 @@ typedef enum TemplateKind
 	TEMPLATE_TEXT,
 	TEMPLATE_TIME,
 	TEMPLATE_SETTING,
+	TEMPLATE_EACH,
 	TEMPLATE_ARRAY,
 	TEMPLATE_OBJECT
 } TemplateKind;
@@ -41,7 +43,7 @@ struct Template
 	TemplateKind kind;
 	Tree	   *literal;
 	Path	   *path;
-	Template   *otherwise;		/* default of a path */
+	Template   *otherwise;		/* default of a path, or what "$each" makes */
 	Interval   *plus;
 	int			count;			/* parts, items or members */
 	Template  **parts;
@@ -61,6 +63,7 @@ static Tree *evaluate_path(const Template *template, Document *document);
 static Tree *evaluate_text(const Template *template, Document *document);
 static Tree *evaluate_time(const Template *template, Document *document);
 static Tree *evaluate_setting(const Template *template);
+static Tree *evaluate_each(const Template *template, Document *document);
 
 /*
  * Compiles a template.  Errors, of syntax alone, are SG005 or jsonpath's own.
@@ -113,6 +116,8 @@ template_evaluate(const Template *template, Document *document)
 			return evaluate_time(template, document);
 		case TEMPLATE_SETTING:
 			return evaluate_setting(template);
+		case TEMPLATE_EACH:
+			return evaluate_each(template, document);
 		case TEMPLATE_ARRAY:
 			result = tree_array();
 			for (int i = 0; i < template->count; i++)
@@ -302,11 +307,20 @@ compile_operator(const char *operator, const Tree *object)
 													  Int32GetDatum(-1)));
 		return template;
 	}
+	if (strcmp(operator, "$each") == 0)
+	{
+		check_operator_keys(operator, object, "as");
+		template = new_template(TEMPLATE_EACH);
+		template->path = path_compile(tree_to_text(operand));
+		template->otherwise = template_compile(tree_get(object, "as") != NULL ?
+											   tree_get(object, "as") : tree_text("$.item"));
+		return template;
+	}
 	if (strcmp(operator, "$path") != 0 && strcmp(operator, "$first") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_SG_TEMPLATE),
 				 errmsg("unknown operator \"%s\" in a template", operator),
-				 errhint("There are $path, $first, $time and $setting; a key cannot begin with \"$\".")));
+				 errhint("There are $path, $first, $each, $time and $setting.")));
 	check_operator_keys(operator, object, "default");
 	template = new_template(strcmp(operator, "$path") == 0 ? TEMPLATE_PATH : TEMPLATE_FIRST);
 	template->path = path_compile(tree_to_text(operand));
@@ -417,4 +431,19 @@ evaluate_setting(const Template *template)
 	const char *value = GetConfigOption(tree_to_text(template->literal), false, true);
 
 	return tree_text(value == NULL ? "" : pstrdup(value));
+}
+
+static Tree *
+evaluate_each(const Template *template, Document *document)
+{
+	Tree	   *matches = path_query(template->path, document);
+	Tree	   *result = tree_array();
+
+	for (int i = 0; i < matches->count; i++)
+	{
+		Document	inner = {tree_with(document->root, "item", matches->as.items[i]), NULL};
+
+		tree_append(result, template_evaluate(template->otherwise, &inner));
+	}
+	return result;
 }

@@ -137,10 +137,61 @@ parse_set(Parser *p, const Tree *tree)
 	return parse_template(p, tree, "set");
 }
 
+/*
+ * The command with parts of it replaced; null takes a part away.  An operator of
+ * templates is one value, whose parts are not merged.
+ */
+static Tree *
+change_command(Tree *command, Tree *changes)
+{
+	Tree	   *result;
+
+	if (changes->type != TREE_OBJECT || command == NULL || command->type != TREE_OBJECT)
+		return changes;
+	for (int i = 0; i < changes->count; i++)
+		if (changes->as.members[i].length > 0 && changes->as.members[i].key[0] == '$')
+			return changes;
+	result = command;
+	for (int i = 0; i < changes->count; i++)
+	{
+		char	   *key = member_name(changes, i);
+		Tree	   *value = changes->as.members[i].value;
+
+		if (value->type == TREE_NULL)
+			result = tree_without(result, key);
+		else
+			result = tree_with(result, key, change_command(tree_get(result, key), value));
+	}
+	return result;
+}
+
+/*
+ * A send may take a command of the definition's "commands" and change parts of it.
+ */
+static const Tree *
+named_command(Parser *p, const Tree *tree)
+{
+	char	   *name = parse_text(p, tree, "command", false);
+	Tree	   *command;
+
+	if (name == NULL)
+		return tree;
+	command = tree_get(tree_get(p->definition->document, "commands"), name);
+	if (command == NULL)
+	{
+		parse_problem(p, "\"commands\" has no \"%s\"", name);
+		return tree;
+	}
+	if (!parse_is_object(p, command, "the command"))
+		return tree;
+	return change_command(command, tree_without(tree, "command"));
+}
+
 static SendAction *
-parse_send(Parser *p, const Tree *tree)
+parse_send(Parser *p, const Tree *given)
 {
 	SendAction *send = palloc0(sizeof(SendAction));
+	const Tree *tree = named_command(p, given);
 	Tree	   *fact = tree_get(tree, "fact");
 
 	parse_keys(p, tree, "\"send\"",
@@ -162,7 +213,7 @@ parse_send(Parser *p, const Tree *tree)
 		parse_is_object(p, tree_get(tree, "resend"), "\"resend\""))
 		parse_resend(p, send, tree_get(tree, "resend"));
 	parse_send_compensation(p, send, tree_get(tree, "compensation"));
-	send->index = list_length(p->definition->sends);
+	send->source = tree;
 	p->definition->sends = lappend(p->definition->sends, send);
 	return send;
 }
