@@ -79,6 +79,9 @@ check-valgrind:    ## the regression tests on a server under valgrind
 check-pg17:   ## build and test on PostgreSQL 17, in a Debian trixie of its own (root)
 	@ci/other_pg trixie
 
+check-pg18:   ## the same on PostgreSQL 18, in a Debian sid
+	@ci/other_pg sid
+
 check-compile-all: ## build on every PostgreSQL that Debian has (root)
 	@ci/build release >/dev/null && ci/other_pg trixie build && ci/other_pg sid build
 
@@ -90,4 +93,4 @@ help:         ## list the targets
 
 .PHONY: docs all install uninstall clean deps private-pg demo up down bench check check-style \
 	check-regress check-isolation check-tap check-services check-tidy accept format \
-	coverage check-valgrind check-pg17 check-compile-all check-fresh help
+	coverage check-valgrind check-pg17 check-pg18 check-compile-all check-fresh help

@@ -28,6 +28,7 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "event_store/append.h"
+#include "event_store/projection.h"
 #include "event_store/stream.h"
 #include "log/position.h"
 #include "pg/context.h"
@@ -63,11 +64,7 @@ event_append(const char *stream_text, int length, int64 expected_version,
 	Stream		stream;
 
 	stream_name(&name, stream_text, length);
-	if (expected_version < EXPECTED_EXISTS)
-		ereport(ERROR,
-				(errcode(ERRCODE_ST_INVALID_EVENT),
-				 errmsg("expected_version is " INT64_FORMAT, expected_version),
-				 errhint("Use the version you read, -1 for any, or -2 for a stream that has an event.")));
+	expected_version_check(expected_version);
 	new_events_check(events);
 	PreventCommandIfReadOnly("event_store.append");
 	PreventCommandDuringRecovery("event_store.append");
@@ -102,6 +99,7 @@ event_append(const char *stream_text, int length, int64 expected_version,
 			result->position = position_take(LOG_EVENT_STORE);
 			store_event(&tables, &name, &stream, &events->events[i], result->version, result->position);
 		}
+		projection_after_append(&name, stream.version + 1, result->version);
 	}
 	event_tables_close(&tables);
 }
@@ -294,7 +292,7 @@ append_result(const AppendResult *result)
 static Datum
 append_to(FunctionCallInfo fcinfo, NewEvents *events)
 {
-	AppendResult result;
+	AppendResult result = {0};
 	text	   *stream;
 
 	if (PG_ARGISNULL(1))
@@ -386,6 +384,7 @@ event_store_check_version(PG_FUNCTION_ARGS)
 	stream_text = PG_ARGISNULL(0) ? cstring_to_text("") : PG_GETARG_TEXT_PP(0);
 	expected = PG_GETARG_INT64(1);
 	stream_name(&name, VARDATA_ANY(stream_text), VARSIZE_ANY_EXHDR(stream_text));
+	expected_version_check(expected);
 	PreventCommandIfReadOnly("event_store.check_version");
 	PreventCommandDuringRecovery("event_store.check_version");
 	event_tables_open(&tables, RowExclusiveLock);

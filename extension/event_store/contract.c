@@ -115,6 +115,7 @@ contract_check(const char *type, int length, int32 *schema_version, Jsonb *data,
 			*schema_version = 1;
 		return;
 	}
+	Assert(contract->versions != NULL);
 	if (*schema_version == CONTRACT_NEWEST)
 		version = &contract->versions[contract->version_count - 1];
 	for (int i = 0; version == NULL && i < contract->version_count; i++)
@@ -190,6 +191,8 @@ find_contract(const char *type, int length)
 	Contract   *contract;
 	bool		found;
 
+	/* Tables that this transaction has locked already would not do it. */
+	AcceptInvalidationMessages();
 	if (cache == NULL || stale || hash_get_num_entries(cache) > CACHE_MAX_TYPES)
 		start_cache();
 	contract = hash_search(cache, &name, HASH_FIND, NULL);

@@ -23,6 +23,7 @@
 #include "utils/tuplestore.h"
 
 #include "base/compat.h"
+#include "base/debug_point.h"
 #include "base/errors.h"
 #include "event_store/contract.h"
 #include "event_store/reader.h"
@@ -56,7 +57,7 @@ reader_put_event(ReaderResult *result, const Event *event)
 	if (event->stored != NULL && !HeapTupleHasExternal(event->stored) &&
 		!contract_has_upcaster(VARDATA_ANY(event->event_type), VARSIZE_ANY_EXHDR(event->event_type)))
 	{
-		MinimalTuple row = minimal_tuple_from_heap_tuple(event->stored);
+		MinimalTuple row = compat_minimal_tuple(event->stored);
 
 		HeapTupleHeaderSetNatts(row, EVENT_PUBLIC_COLUMNS);
 		ExecStoreMinimalTuple(row, result->slot, false);
@@ -185,6 +186,8 @@ Datum
 event_store_read_stream(PG_FUNCTION_ARGS)
 {
 	text	   *stream;
+	int64		from_version = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
+	bool		backward = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
 	int64		max_count;
 	Snapshot	snapshot;
 	EventScan  *scan;
@@ -192,10 +195,12 @@ event_store_read_stream(PG_FUNCTION_ARGS)
 	not_null(fcinfo, 0, "stream");
 	stream = PG_GETARG_TEXT_PP(0);
 	max_count = max_count_argument(fcinfo, 2);
+	/* Who pages backward asks for version 0 in the end: nothing is there. */
+	if (backward && !PG_ARGISNULL(1) && from_version < 1)
+		max_count = 0;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	scan = event_scan_stream(VARDATA_ANY(stream), VARSIZE_ANY_EXHDR(stream),
-							 PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1),
-							 !PG_ARGISNULL(3) && PG_GETARG_BOOL(3), snapshot);
+							 from_version, backward, snapshot);
 	put_events(fcinfo, scan, max_count);
 	event_scan_end(scan);
 	UnregisterSnapshot(snapshot);
@@ -219,8 +224,18 @@ event_store_read_all(PG_FUNCTION_ARGS)
 	max_count = max_count_argument(fcinfo, 1);
 	filter_names(fcinfo, &filter, 2, -1);
 	event_filter_types(&filter, PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3));
-	mark = position_mark(LOG_EVENT_STORE, reader_key(&filter));
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (DEBUG_BREAK("mark_after_snapshot"))
+	{
+		/* Rare without the pause, but found by a longer run all the same. */
+		snapshot = RegisterSnapshot(GetLatestSnapshot());
+		pg_usleep(300);
+		mark = position_mark(LOG_EVENT_STORE, reader_key(&filter));
+	}
+	else
+	{
+		mark = position_mark(LOG_EVENT_STORE, reader_key(&filter));
+		snapshot = RegisterSnapshot(GetLatestSnapshot());
+	}
 	scan = event_scan_positions(&filter, PG_GETARG_INT64(0), mark, snapshot);
 	put_events(fcinfo, scan, max_count);
 	event_scan_end(scan);

@@ -51,6 +51,8 @@ static void set_version(EventTables *tables, Stream *stream, Snapshot snapshot);
 void
 stream_name(StreamName *name, const char *text, int length)
 {
+	int			control;
+
 	if (length == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_ST_INVALID_EVENT),
@@ -66,21 +68,37 @@ stream_name(StreamName *name, const char *text, int length)
 				(errcode(ERRCODE_ST_INVALID_EVENT),
 				 errmsg("stream name \"%.*s\" has an empty category", length, text),
 				 errhint("Put the category before the first \"-\", for example order-7f3c.")));
-	for (int i = 0; i < length; i++)
-	{
-		unsigned char c = (unsigned char) text[i];
-
-		if (c < 0x20 || c == 0x7f)
-			ereport(ERROR,
-					(errcode(ERRCODE_ST_INVALID_EVENT),
-					 errmsg("stream name has a control character at byte %d", i),
-					 errhint("Use printable characters only.")));
-	}
+	control = control_character(text, length);
+	if (control >= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_ST_INVALID_EVENT),
+				 errmsg("stream name has a control character at byte %d", control),
+				 errhint("Use printable characters only.")));
 	name->text = text;
 	name->length = length;
 	name->category_length = category_length(text, length);
 	name->key = name_key(text, length);
 	name->category_key = category_key(text, name->category_length);
+}
+
+/*
+ * Where the first control character of a text stands, -1 if it has none.  That
+ * is U+0000 to U+001F, U+007F, and U+0080 to U+009F, which UTF-8 writes in two bytes.
+ */
+int
+control_character(const char *text, int length)
+{
+	bool		utf8 = GetDatabaseEncoding() == PG_UTF8;
+
+	for (int i = 0; i < length; i++)
+	{
+		unsigned char c = (unsigned char) text[i];
+
+		if (c < 0x20 || c == 0x7f ||
+			(utf8 && c == 0xc2 && i + 1 < length && (unsigned char) text[i + 1] < 0xa0))
+			return i;
+	}
+	return -1;
 }
 
 /*
@@ -236,6 +254,19 @@ stream_id(const StreamName *name, Snapshot snapshot)
 		id = DatumGetInt64(slot_getattr(streams->slot, STREAM_ID + 1, &isnull));
 	direct_close(streams);
 	return id;
+}
+
+/*
+ * Fails if a number can be nobody's expectation.
+ */
+void
+expected_version_check(int64 expected)
+{
+	if (expected < EXPECTED_EXISTS)
+		ereport(ERROR,
+				(errcode(ERRCODE_ST_INVALID_EVENT),
+				 errmsg("expected_version is " INT64_FORMAT, expected),
+				 errhint("Use the version you read, -1 for any, or -2 for a stream that has an event.")));
 }
 
 /*
