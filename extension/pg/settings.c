@@ -19,15 +19,12 @@ int			setting_event_store_max_event_size = 1024 * 1024;
 int			setting_event_store_notify_interval = 10;
 char	   *setting_ecommerce_source = NULL;
 bool		setting_ecommerce_require_registered_types = false;
-<<<<<<< HEAD
 char	   *setting_ecommerce_currency = NULL;
 int			setting_saga_workers = 1;
 bool		setting_saga_log_transitions = true;
-=======
 int			setting_message_bus_max_depth = -1;
 int			setting_message_bus_random_seed = -1;
 int			setting_message_bus_dedupe_window = 60 * 1000;
->>>>>>> bus
 
 typedef struct BoolSetting
 {
@@ -77,10 +74,8 @@ static const IntSetting int_settings[] = {
 	{"event_store.notify_interval", &setting_event_store_notify_interval,
 		10, 1, 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS,
 	"Least time between two notifications on one channel."},
-<<<<<<< HEAD
 	{"saga.workers", &setting_saga_workers, 1, 0, 64, PGC_SUSET, 0,
 	"Number of background workers that run this database's sagas; 0 switches them off."},
-=======
 	{"message_bus.max_depth", &setting_message_bus_max_depth,
 		-1, -1, INT_MAX, PGC_SUSET, 0,
 	"Greatest depth of endpoints that have none of their own; -1 is unlimited."},
@@ -90,7 +85,6 @@ static const IntSetting int_settings[] = {
 	{"message_bus.dedupe_window", &setting_message_bus_dedupe_window,
 		60 * 1000, 100, 24 * 60 * 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS,
 	"How long after its ack a message is still known, at least; bounds the ring too."},
->>>>>>> bus
 };
 
 static const StringSetting string_settings[] = {

@@ -137,7 +137,7 @@ prepare_endpoint(const Definition *definition)
 		(void) spi_run(&create, 1, (Oid[]) {TEXTOID}, &endpoint, NULL);
 	foreach(cell, definition->events)
 	{
-		Event	   *event = lfirst(cell);
+		SagaEvent  *event = lfirst(cell);
 
 		(void) spi_run(&subscribe, 2, (Oid[]) {TEXTOID, TEXTOID},
 					   (Datum[]) {endpoint, CStringGetTextDatum(event->name)}, NULL);

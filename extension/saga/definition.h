@@ -179,12 +179,12 @@ typedef struct State
 	List	   *always;			/* its own and the included ones */
 } State;
 
-typedef struct Event
+typedef struct SagaEvent
 {
 	const char *name;
 	Path	   *correlate;		/* NULL: the message's correlation id */
 	List	   *facts;			/* of FactChange, alternatives */
-} Event;
+} SagaEvent;
 
 /* An answer to a compensation after which resending it is pointless. */
 typedef struct Refusal
@@ -236,7 +236,7 @@ typedef struct Definition
 	Template   *cancel_body;
 } Definition;
 
-#define definition_event(d, i) ((Event *) list_nth((d)->events, i))
+#define definition_event(d, i) ((SagaEvent *) list_nth((d)->events, i))
 #define definition_state(d, i) ((State *) list_nth((d)->states, i))
 #define definition_timer(d, i) ((const char *) list_nth((d)->timers, i))
 #define definition_fact(d, i) ((Fact *) list_nth((d)->facts, i))

@@ -162,7 +162,7 @@ parse_events(Parser *p, const Tree *events)
 {
 	for (int i = 0; i < events->count; i++)
 	{
-		Event	   *event = palloc0(sizeof(Event));
+		SagaEvent  *event = palloc0(sizeof(SagaEvent));
 		Tree	   *tree = events->as.members[i].value;
 
 		event->name = member_name(events, i);
@@ -184,7 +184,7 @@ parse_event_facts(Parser *p, const Tree *events)
 {
 	for (int i = 0; i < events->count; i++)
 	{
-		Event	   *event = definition_event(p->definition, i);
+		SagaEvent  *event = definition_event(p->definition, i);
 		Tree	   *facts = as_list(tree_get(events->as.members[i].value, "fact"));
 
 		p->event = event->name;

@@ -19,6 +19,7 @@
 #include "log/wakeup.h"
 #include "pg/settings.h"
 #include "saga/engine.h"
+#include "saga/saga.h"
 
 /* Messages and timers per transaction: enough to share its commit, not to wait for. */
 #define BATCH_MESSAGES 200

@@ -6,7 +6,6 @@
 #define ECOMMERCE_SAGA_ENGINE_H
 
 #include "message_bus/message_bus.h"
-#include "pg/duty.h"
 #include "saga/react.h"
 #include "saga/store.h"
 
@@ -40,8 +39,5 @@ extern TimestampTz parked_next_due(void);
 /* timer.c */
 extern int	timers_fire(TimestampTz as_of, int max, bool by_hand, bool *more);
 extern TimestampTz timers_next_due(void);
-
-/* duty.c */
-extern void saga_run_duty(DutyWish *wish);
 
 #endif

@@ -52,7 +52,7 @@ typedef struct Batch
 static void process_batch(void *argument);
 static ErrorData *process_singly(Batch *batch, int *done);
 static void address_letter(Batch *batch, Letter *letter);
-static bool correlate(const Definition *definition, const Event *event, Letter *letter,
+static bool correlate(const Definition *definition, const SagaEvent *event, Letter *letter,
 					  pg_uuid_t *id);
 static Slot *find_slot(Batch *batch, Definition *definition, const pg_uuid_t *id);
 static void load_slots(Batch *batch);
@@ -163,7 +163,7 @@ address_letter(Batch *batch, Letter *letter)
 	foreach(cell, definition_all_current())
 	{
 		Definition *definition = lfirst(cell);
-		Event	   *event = NULL;
+		SagaEvent  *event = NULL;
 		int			index;
 		pg_uuid_t	id;
 
@@ -189,7 +189,7 @@ address_letter(Batch *batch, Letter *letter)
  * The correlation id that an event's path yields; an error if it yields none.
  */
 static bool
-correlate(const Definition *definition, const Event *event, Letter *letter, pg_uuid_t *id)
+correlate(const Definition *definition, const SagaEvent *event, Letter *letter, pg_uuid_t *id)
 {
 	Document	document = {tree_object(), NULL};
 	Tree	   *value;

@@ -236,7 +236,7 @@ static Heard
 hear_facts(Turn *turn)
 {
 	Machine    *machine = turn->machine;
-	Event	   *event = definition_event(machine->definition, turn->input->event);
+	SagaEvent  *event = definition_event(machine->definition, turn->input->event);
 	ListCell   *cell;
 
 	foreach(cell, event->facts)

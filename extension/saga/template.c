@@ -172,6 +172,7 @@ time_to_tree(TimestampTz time)
 	if (timestamp2tm(time, NULL, &tm, &fraction, NULL, NULL) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
+	tm.tm_isdst = 0;			/* else no zone is written */
 	EncodeDateTime(&tm, fraction, true, zone, NULL, USE_XSD_DATES, text);
 	return tree_text(pstrdup(text));
 }
