@@ -21,7 +21,6 @@
 static const char *const kept_context[] = {"correlation_id", "conversation_id", "tenant_id"};
 
 static void take_context(const Machine *machine, const Cause *cause);
-static pg_uuid_t *uuid_member(const Tree *object, const char *key);
 static void send_message(const Machine *machine, const OutMessage *message);
 static void append_event(const OutEvent *event);
 static bool stream_has_events(const char *stream);
@@ -95,27 +94,15 @@ take_context(const Machine *machine, const Cause *cause)
 {
 	Context		context = {0};
 
-	context.correlation_id = uuid_member(machine->context, "correlation_id");
+	context.correlation_id = uuid_from_tree(tree_get(machine->context, "correlation_id"));
 	if (context.correlation_id == NULL)
 		context.correlation_id = unconstify(pg_uuid_t *, &machine->id);
-	context.conversation_id = uuid_member(machine->context, "conversation_id");
+	context.conversation_id = uuid_from_tree(tree_get(machine->context, "conversation_id"));
 	context.causation_id = unconstify(pg_uuid_t *, cause->message_id);
 	context.tenant_id = tree_get_text(machine->context, "tenant_id");
 	context.user_id = tree_get_text(cause->envelope, "user_id");
 	context.traceparent = tree_get_text(cause->envelope, "traceparent");
 	context_set(&context);
-}
-
-static pg_uuid_t *
-uuid_member(const Tree *object, const char *key)
-{
-	Tree	   *value = tree_get(object, key);
-	pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
-
-	if (value == NULL || value->type != TREE_STRING ||
-		!uuid_parse(value->as.string, value->count, uuid))
-		return NULL;
-	return uuid;
 }
 
 static void

@@ -42,7 +42,8 @@ static List *read_waiting(const Machine *machine);
 static ParkedMessage *read_parked(uint64 row, MemoryContext context);
 static void replay_one(void *argument);
 static void settle_replayed(Replay *replay, const ErrorData *error);
-static void send_back(const ParkedMessage *message, TimestampTz expires_at);
+static BusOutgoing as_it_was(const ParkedMessage *message, Context *context);
+static void send_back(const ParkedMessage *message);
 static void remove_parked(int64 id);
 static void mark_deferred(int64 id);
 
@@ -194,39 +195,53 @@ settle_replayed(Replay *replay, const ErrorData *error)
 		return;
 	}
 	if (error != NULL || replay->effects.outcome == OUTCOME_FAULTED)
-		send_back(message, BUS_NO_TIME);
+		send_back(message);
 	remove_parked(message->id);
 }
 
 /*
- * Sends a message to its endpoint again, as it was but under another id: the bus
- * has settled the first.
+ * The message as it was, to be sent or buried.
  */
-static void
-send_back(const ParkedMessage *message, TimestampTz expires_at)
+static BusOutgoing
+as_it_was(const ParkedMessage *message, Context *context)
 {
+	const Tree *envelope = message->envelope;
+	Tree	   *headers = tree_get(envelope, "headers");
 	BusOutgoing outgoing = {0};
-	Context		context = {0};
-	pg_uuid_t	again;
-	pg_uuid_t	stored;
-	pg_uuid_t	correlation;
-	char	   *correlation_text = tree_get_text(message->envelope, "correlation_id");
-	Tree	   *headers = tree_get(message->envelope, "headers");
 
-	uuid_v5(&message->message_id, "again", &again);
-	if (correlation_text != NULL &&
-		uuid_parse(correlation_text, (int) strlen(correlation_text), &correlation))
-		context.correlation_id = &correlation;
-	context.causation_id = unconstify(pg_uuid_t *, &message->message_id);
+	memset(context, 0, sizeof(Context));
+	context->correlation_id = uuid_from_tree(tree_get(envelope, "correlation_id"));
+	context->conversation_id = uuid_from_tree(tree_get(envelope, "conversation_id"));
+	context->causation_id = uuid_from_tree(tree_get(envelope, "causation_id"));
+	context->user_id = tree_get_text(envelope, "user_id");
+	context->tenant_id = tree_get_text(envelope, "tenant_id");
+	context->traceparent = tree_get_text(envelope, "traceparent");
 	outgoing.endpoint = message->endpoint;
 	outgoing.message_type = message->type;
 	outgoing.body = tree_to_jsonb(message->body);
-	outgoing.message_id = &again;
-	outgoing.partition_key = tree_get_text(message->envelope, "partition_key");
+	outgoing.message_id = &message->message_id;
+	outgoing.partition_key = tree_get_text(envelope, "partition_key");
 	outgoing.deliver_at = BUS_NO_TIME;
-	outgoing.expires_at = expires_at;
+	outgoing.expires_at = BUS_NO_TIME;
 	outgoing.headers = headers == NULL ? NULL : tree_to_jsonb(headers);
-	outgoing.context = &context;
+	outgoing.context = context;
+	return outgoing;
+}
+
+/*
+ * Sends a message to its endpoint again, under another id: the bus has settled
+ * the first.
+ */
+static void
+send_back(const ParkedMessage *message)
+{
+	Context		context;
+	BusOutgoing outgoing = as_it_was(message, &context);
+	pg_uuid_t	again;
+	pg_uuid_t	stored;
+
+	uuid_v5(&message->message_id, "again", &again);
+	outgoing.message_id = &again;
 	message_bus_send(&outgoing, &stored);
 }
 
@@ -262,8 +277,12 @@ parked_expire(TimestampTz as_of)
 	foreach(cell, expired)
 	{
 		ParkedMessage *message = lfirst(cell);
+		Context		context;
+		BusOutgoing outgoing = as_it_was(message, &context);
 
-		send_back(message, clock_now());
+		message_bus_bury(&outgoing,
+						 (int32) tree_to_int(tree_get(message->envelope, "schema_version"), 1),
+						 "expired", NULL, "its saga was not created in time");
 		remove_parked(message->id);
 	}
 	return list_length(expired);

@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
+#include "pg/context.h"
 #include "saga/step_key.h"
 
 #define SHA1_LENGTH 20
@@ -85,6 +86,20 @@ char *
 uuid_text(const pg_uuid_t *uuid)
 {
 	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
+}
+
+/*
+ * A string that is a UUID, else NULL.
+ */
+pg_uuid_t *
+uuid_from_tree(const Tree *tree)
+{
+	pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
+
+	if (tree == NULL || tree->type != TREE_STRING ||
+		!uuid_parse(tree->as.string, tree->count, uuid))
+		return NULL;
+	return uuid;
 }
 
 PG_FUNCTION_INFO_V1(ecommerce_uuid_v5);
