@@ -49,7 +49,7 @@ static void walk_subscript(Walk *w, JsonPathItem *item, Tree *value, Matches *ma
 static void walk_operation(Walk *w, JsonPathItem *item, Matches *matches);
 static Truth walk_predicate(Walk *w, JsonPathItem *item);
 static Truth compare_operands(Walk *w, JsonPathItem *item);
-static Truth compare_scalars(JsonPathItemType operator, const Tree *a, const Tree *b);
+static Truth compare_scalars(JsonPathItemType operation, const Tree *a, const Tree *b);
 static Tree *literal(JsonPathItem *item);
 static void add_match(Matches *matches, Tree *value);
 static void add_unwrapped(Matches *matches, Tree *value);
@@ -340,7 +340,7 @@ walk_operation(Walk *w, JsonPathItem *item, Matches *matches)
 	Truth		truth;
 	JsonPathItem side;
 	Matches		operands[2] = {{0}, {0}};
-	PGFunction	operator;
+	PGFunction	operation;
 
 	if (item->type != jpiAdd && item->type != jpiSub && item->type != jpiMul)
 	{
@@ -358,13 +358,13 @@ walk_operation(Walk *w, JsonPathItem *item, Matches *matches)
 			w->bailed = true;
 	if (w->bailed)
 		return;
-	operator = item->type == jpiAdd ? numeric_add :
+	operation = item->type == jpiAdd ? numeric_add :
 		item->type == jpiSub ? numeric_sub : numeric_mul;
 	{
 		Tree	   *result = tree_int(0);
 
 		result->as.number =
-			DatumGetNumeric(DirectFunctionCall2(operator,
+			DatumGetNumeric(DirectFunctionCall2(operation,
 												NumericGetDatum(operands[0].first->as.number),
 												NumericGetDatum(operands[1].first->as.number)));
 		walk_next(w, item, result, true, matches);
@@ -456,7 +456,7 @@ compare_operands(Walk *w, JsonPathItem *item)
 }
 
 static Truth
-compare_scalars(JsonPathItemType operator, const Tree *a, const Tree *b)
+compare_scalars(JsonPathItemType operation, const Tree *a, const Tree *b)
 {
 	int			order;
 	bool		result;
@@ -464,13 +464,13 @@ compare_scalars(JsonPathItemType operator, const Tree *a, const Tree *b)
 	if (a->type != b->type)
 	{
 		if (a->type == TREE_NULL || b->type == TREE_NULL)
-			return operator == jpiNotEqual ? IS_TRUE : IS_FALSE;
+			return operation == jpiNotEqual ? IS_TRUE : IS_FALSE;
 		return IS_UNKNOWN;
 	}
 	if (a->type == TREE_ARRAY || a->type == TREE_OBJECT)
 		return IS_UNKNOWN;
 	order = a->type == TREE_BOOL ? (int) a->as.boolean - (int) b->as.boolean : tree_compare(a, b);
-	switch (operator)
+	switch (operation)
 	{
 		case jpiEqual:
 			result = order == 0;

@@ -54,8 +54,8 @@ static Template *compile_string(const char *text);
 static Template *compile_interpolation(const char *text);
 static const char *end_of_hole(const char *start);
 static Template *compile_object(const Tree *object);
-static Template *compile_operator(const char *operator, const Tree *object);
-static void check_operator_keys(const char *operator, const Tree *object, const char *other);
+static Template *compile_operator(const char *operation, const Tree *object);
+static void check_operator_keys(const char *operation, const Tree *object, const char *other);
 static void add_part(Template *template, Template *part);
 static Template *new_template(TemplateKind kind);
 static Template *literal_text(const char *bytes, int length);
@@ -276,9 +276,9 @@ compile_object(const Tree *object)
 }
 
 static Template *
-compile_operator(const char *operator, const Tree *object)
+compile_operator(const char *operation, const Tree *object)
 {
-	Tree	   *operand = tree_get(object, operator);
+	Tree	   *operand = tree_get(object, operation);
 	Tree	   *otherwise = tree_get(object, "default");
 	Tree	   *plus = tree_get(object, "plus");
 	Template   *template;
@@ -286,17 +286,17 @@ compile_operator(const char *operator, const Tree *object)
 	if (operand->type != TREE_STRING)
 		ereport(ERROR,
 				(errcode(ERRCODE_SG_TEMPLATE),
-				 errmsg("\"%s\" of a template must be a string", operator)));
-	if (strcmp(operator, "$setting") == 0)
+				 errmsg("\"%s\" of a template must be a string", operation)));
+	if (strcmp(operation, "$setting") == 0)
 	{
-		check_operator_keys(operator, object, NULL);
+		check_operator_keys(operation, object, NULL);
 		template = new_template(TEMPLATE_SETTING);
 		template->literal = tree_copy(operand);
 		return template;
 	}
-	if (strcmp(operator, "$time") == 0)
+	if (strcmp(operation, "$time") == 0)
 	{
-		check_operator_keys(operator, object, "plus");
+		check_operator_keys(operation, object, "plus");
 		template = new_template(TEMPLATE_TIME);
 		if (!tree_is_text(operand, "now"))
 			template->path = path_compile(tree_to_text(operand));
@@ -308,22 +308,22 @@ compile_operator(const char *operator, const Tree *object)
 													  Int32GetDatum(-1)));
 		return template;
 	}
-	if (strcmp(operator, "$each") == 0)
+	if (strcmp(operation, "$each") == 0)
 	{
-		check_operator_keys(operator, object, "as");
+		check_operator_keys(operation, object, "as");
 		template = new_template(TEMPLATE_EACH);
 		template->path = path_compile(tree_to_text(operand));
 		template->otherwise = template_compile(tree_get(object, "as") != NULL ?
 											   tree_get(object, "as") : tree_text("$.item"));
 		return template;
 	}
-	if (strcmp(operator, "$path") != 0 && strcmp(operator, "$first") != 0)
+	if (strcmp(operation, "$path") != 0 && strcmp(operation, "$first") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_SG_TEMPLATE),
-				 errmsg("unknown operator \"%s\" in a template", operator),
+				 errmsg("unknown operator \"%s\" in a template", operation),
 				 errhint("There are $path, $first, $each, $time and $setting.")));
-	check_operator_keys(operator, object, "default");
-	template = new_template(strcmp(operator, "$path") == 0 ? TEMPLATE_PATH : TEMPLATE_FIRST);
+	check_operator_keys(operation, object, "default");
+	template = new_template(strcmp(operation, "$path") == 0 ? TEMPLATE_PATH : TEMPLATE_FIRST);
 	template->path = path_compile(tree_to_text(operand));
 	if (otherwise != NULL)
 		template->otherwise = template_compile(otherwise);
@@ -331,16 +331,16 @@ compile_operator(const char *operator, const Tree *object)
 }
 
 static void
-check_operator_keys(const char *operator, const Tree *object, const char *other)
+check_operator_keys(const char *operation, const Tree *object, const char *other)
 {
 	for (int i = 0; i < object->count; i++)
 	{
 		char	   *key = pnstrdup(object->as.members[i].key, object->as.members[i].length);
 
-		if (strcmp(key, operator) != 0 && (other == NULL || strcmp(key, other) != 0))
+		if (strcmp(key, operation) != 0 && (other == NULL || strcmp(key, other) != 0))
 			ereport(ERROR,
 					(errcode(ERRCODE_SG_TEMPLATE),
-					 errmsg("unknown key \"%s\" beside \"%s\" in a template", key, operator)));
+					 errmsg("unknown key \"%s\" beside \"%s\" in a template", key, operation)));
 	}
 }
 
