@@ -39,6 +39,7 @@ CREATE TABLE saga.definition_transition (
 );
 COMMENT ON TABLE saga.definition_transition IS
 'The transitions of each definition, alternatives in the order they are tried. A null state is the start; event "always" is a rule; a null target stays.';
+COMMENT ON SEQUENCE saga.definition_transition_id_seq IS 'Numbers of transitions of definitions.';
 CREATE INDEX definition_transition_name_idx ON saga.definition_transition (name, version);
 
 CREATE TABLE saga.definition_action (
@@ -175,6 +176,7 @@ CREATE TABLE saga.parked_message (
 );
 COMMENT ON TABLE saga.parked_message IS
 'Messages that wait: parked for an instance that does not exist yet, deferred until an instance changes its state.';
+COMMENT ON SEQUENCE saga.parked_message_id_seq IS 'Order in which messages were put aside.';
 CREATE INDEX parked_message_instance_idx ON saga.parked_message (correlation_id, saga);
 CREATE INDEX parked_message_until_idx ON saga.parked_message (park_until);
 
