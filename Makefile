@@ -1,34 +1,87 @@
-# Build, install and test the extension. `make help` lists the targets.
-EXTENSION = ecommerce
-MODULE_big = ecommerce
-OUR_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" ecommerce.control)
-
-SRCS = $(sort $(wildcard extension/*.c extension/*/*.c))
-OBJS = $(SRCS:.c=.o)
-OUR_HEADERS = $(wildcard extension/*.h extension/*/*.h)
-PG_CPPFLAGS = -I$(CURDIR)/extension -DECOMMERCE_VERSION='"$(OUR_VERSION)"'
-
-# The install script is written in parts, one per module, in their order.
-SQL_PARTS = $(sort $(wildcard extension/sql/*.sql))
-DATA_built = ecommerce--$(OUR_VERSION).sql
-DATA = $(wildcard extension/upgrade/*--*--*.sql)
-EXTRA_CLEAN = $(DATA_built)
-
-# JIT bitcode buys nothing here: our functions are never inlined into a plan.
-override with_llvm = no
-
+# Build, install and test. `make help` lists the targets.
 PG_CONFIG ?= pg_config
-PGXS := $(shell $(PG_CONFIG) --pgxs)
-include $(PGXS)
+EXTENSION_MAKE = $(MAKE) --no-print-directory -f extension.mk PG_CONFIG="$(PG_CONFIG)"
+export TESTS
 
-$(OBJS): $(OUR_HEADERS) ecommerce.control
+.DEFAULT_GOAL = all
 
-ecommerce--$(OUR_VERSION).sql: $(SQL_PARTS)
-	cat $^ > $@
+all:          ## build the extension and the daemons
+	@+$(EXTENSION_MAKE) all
+	@+$(call services,all)
+
+install: all  ## install the extension where PG_CONFIG says, and the daemons
+	@+$(EXTENSION_MAKE) install
+	@+$(call services,install)
+
+uninstall:    ## remove what install put there
+	@+$(EXTENSION_MAKE) uninstall
+	@+$(call services,uninstall)
+
+clean:        ## remove what building made
+	@+$(EXTENSION_MAKE) clean
+	@+$(call services,clean)
+	rm -rf build/check
+
+# The daemons' own Makefile, where there is one.
+services = if [ -f services/Makefile ]; then \
+	$(MAKE) --no-print-directory -C services $(1) PG_CONFIG="$(PG_CONFIG)"; fi
+
+deps:         ## install the Debian and npm packages that building and testing need
+	@ci/deps
 
 # A copy of PostgreSQL that belongs to this tree alone: tests, demo and
 # benchmarks install into it and never touch the system's.
 PRIVATE_PG ?= $(CURDIR)/build/pg
-private-pg:
+private-pg:   ## copy PostgreSQL to build/pg, print its pg_config
 	@ci/private_pg "$(PG_CONFIG)" "$(PRIVATE_PG)"
-.PHONY: private-pg
+
+# Installs what is missing, builds, installs into the private copy and prints
+# where its programs are.
+prepare = PG_BINDIR=$$(ci/prepare) && export PG_BINDIR
+
+demo:         ## real orders through a private server, with a short tour
+	@$(prepare) && demo/demo.sh
+
+up:           ## start PostgreSQL, the daemons and the gateway; down: stop them
+	@$(prepare) && services/up
+
+down:
+	@services/down
+
+bench:        ## measure beside the limit and the peers; BENCH_ARGS go to bench/run
+	@ci/deps && $(prepare) && $(MAKE) -s -C bench PG_CONFIG="$$PG_BINDIR/pg_config" && \
+		bench/run $(BENCH_ARGS)
+
+check: deps   ## everything CI runs; TESTS="name ..." selects tests
+	@ci/check
+
+check-style check-regress check-isolation check-tap check-services: ## one part of check
+	@ci/check $(@:check-%=%)
+
+accept:       ## take the output of TESTS="name ..." as expected; then read git diff
+	@test -n "$(TESTS)" && ACCEPT=1 ci/check regress isolation
+
+format:       ## lay out all C as check-style wants it
+	@ci/format
+
+coverage:     ## which lines the tests reach, in build/coverage
+	@ci/coverage
+
+check-valgrind:    ## the regression tests on a server under valgrind
+	@ci/valgrind
+
+check-pg17:   ## build and test on PostgreSQL 17, in a Debian trixie of its own (root)
+	@ci/other_pg trixie
+
+check-compile-all: ## build on every PostgreSQL that Debian has (root)
+	@ci/build release >/dev/null && ci/other_pg trixie build && ci/other_pg sid build
+
+check-fresh:  ## the README's commands on a fresh Debian, as root and as a user (root)
+	@ci/fresh
+
+help:         ## list the targets
+	@sed -n 's/^\([a-z][a-z0-9 -]*\):[^#]*## */\1\t/p' Makefile | expand -t 30
+
+.PHONY: all install uninstall clean deps private-pg demo up down bench check check-style \
+	check-regress check-isolation check-tap check-services accept format coverage \
+	check-valgrind check-pg17 check-compile-all check-fresh help

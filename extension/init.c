@@ -61,4 +61,5 @@ _PG_init(void)
 	previous_shmem_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = start_shared_memory;
 	worker_register_launcher();
+	worker_install_utility_hook();
 }

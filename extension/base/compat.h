@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "datatype/timestamp.h"
 #include "miscadmin.h"
 #include "postmaster/autovacuum.h"
 #include "postmaster/bgworker.h"
@@ -36,6 +37,13 @@
 	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
+/* From 17 on, an index may keep pins between insertions. */
+#if PG_VERSION_NUM >= 170000
+#define compat_index_insert_cleanup(index, info) index_insert_cleanup(index, info)
+#else
+#define compat_index_insert_cleanup(index, info) ((void) 0)
+#endif
+
 /*
  * Before 15, MaxBackends is still unset while preloaded libraries are
  * initialized; this is how the server is going to compute it.
@@ -51,10 +59,17 @@ compat_max_backends(void)
 	return MaxBackends;
 }
 
+/* From 16 on, input functions can report errors softly. */
+#if PG_VERSION_NUM >= 160000
+#define COMPAT_SOFT_ERRORS
+#endif
+
 /* From 15 on, shared memory is asked for in a hook. */
 #if PG_VERSION_NUM >= 150000
 #define COMPAT_SHMEM_REQUEST_HOOK
 #endif
+
+extern bool compat_timestamptz_parse(char *text, TimestampTz *result);
 
 #if PG_VERSION_NUM < 150000
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)

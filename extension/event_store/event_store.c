@@ -5,6 +5,8 @@
 #include "postgres.h"
 
 #include "event_store/event_store.h"
+#include "event_store/guard.h"
+#include "event_store/table.h"
 #include "log/position.h"
 
 static ExtensionRelation positions = {"event_store", "position_seq"};
@@ -16,7 +18,8 @@ static ExtensionRelation published = {"event_store", "published_mark_seq"};
 void
 event_store_init(void)
 {
-	LogDefinition definition = {&positions, &published, NULL};
+	LogDefinition definition = {&positions, &published, event_newest_position};
 
 	position_log_define(LOG_EVENT_STORE, &definition);
+	guard_install();
 }

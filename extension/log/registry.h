@@ -50,8 +50,9 @@ typedef struct RegistryDatabase
 	RegistryLog logs[LOG_COUNT];
 	pg_atomic_uint32 waiting;	/* backends in wakeup.c */
 	pg_atomic_uint32 worker;	/* slot of the database's worker + 1, 0: none */
-	pg_atomic_uint32 worker_asleep; /* it wants to be woken by a commit */
+	pg_atomic_uint32 worker_wakes;	/* what it wants to be woken for, see wakeup.h */
 	pg_atomic_uint64 worker_due;	/* TimestampTz the worker sleeps until; see wakeup.h */
+	pg_atomic_uint32 worker_failed;	/* the worker runs, or ended without meaning to */
 	pg_atomic_uint32 worker_stop;	/* somebody wants the database for himself */
 	pg_atomic_uint32 worker_wanted; /* the launcher shall start one */
 } RegistryDatabase;
@@ -65,6 +66,7 @@ typedef struct Registry
 	int			slot_size;
 	int			holds_per_slot;
 	pg_atomic_uint32 launcher;	/* slot of the launcher + 1, 0: none */
+	pg_atomic_uint32 rescan;	/* the launcher shall look at all databases again */
 	RegistryDatabase databases[REGISTRY_DATABASES];
 	/* slots follow */
 } Registry;

@@ -28,7 +28,7 @@
 
 static bool listening = false;
 static bool exit_callback_registered = false;
-static bool wake_worker_at_commit = false;
+static uint32 wake_worker_at_commit = 0;
 static TimestampTz worker_due_at_commit = WAKEUP_NEVER;
 static bool callback_registered = false;
 
@@ -36,6 +36,7 @@ static void stop_listening_at_exit(int code, Datum arg);
 static void register_callback(void);
 static void transaction_ended(XactEvent event, void *arg);
 static bool concerns(RegistrySlot *ended, uint32 log, uint32 key);
+static uint32 logs_of(RegistrySlot *ended);
 
 /*
  * From now on ends of transactions that wrote under the key (any, if
@@ -122,7 +123,20 @@ wakeup_after_end(RegistrySlot *ended)
 				SetLatch(&BackendSlotProc(i)->procLatch);
 		}
 	}
-	wakeup_worker();
+	wakeup_worker(logs_of(ended));
+}
+
+static uint32
+logs_of(RegistrySlot *ended)
+{
+	uint32		count = pg_atomic_read_u32(&ended->hold_count);
+	uint32		logs = 0;
+
+	if (pg_atomic_read_u32(&ended->overflow))
+		return WAKE_FOR_ANYTHING;
+	for (uint32 i = 0; i < count; i++)
+		logs |= WAKE_FOR_LOG(ended->holds[i].log);
+	return logs;
 }
 
 static bool
@@ -142,19 +156,19 @@ concerns(RegistrySlot *ended, uint32 log, uint32 key)
 }
 
 /*
- * Wakes this database's worker if it sleeps; asks the launcher for one if
- * there is none.
+ * Wakes this database's worker if it sleeps and wants to be woken for one of
+ * the reasons; asks the launcher for a worker if there is none.
  */
 void
-wakeup_worker(void)
+wakeup_worker(uint32 reasons)
 {
 	RegistryDatabase *database = registry_my_database();
 	uint32		worker = pg_atomic_read_u32(&database->worker);
 
 	if (worker != 0)
 	{
-		if (pg_atomic_read_u32(&database->worker_asleep) != 0 &&
-			pg_atomic_exchange_u32(&database->worker_asleep, 0) != 0)
+		if ((pg_atomic_read_u32(&database->worker_wakes) & reasons) != 0 &&
+			pg_atomic_exchange_u32(&database->worker_wakes, 0) != 0)
 			SetLatch(&BackendSlotProc(worker - 1)->procLatch);
 	}
 	else if (pg_atomic_read_u32(&registry()->launcher) != 0 &&
@@ -163,13 +177,13 @@ wakeup_worker(void)
 }
 
 /*
- * Wakes the worker when this transaction has committed.
+ * Wakes the worker for these reasons when this transaction has committed.
  */
 void
-wakeup_worker_after_commit(void)
+wakeup_worker_after_commit(uint32 reasons)
 {
 	register_callback();
-	wake_worker_at_commit = true;
+	wake_worker_at_commit |= reasons;
 }
 
 /*
@@ -233,12 +247,12 @@ transaction_ended(XactEvent event, void *arg)
 			uint64		due = pg_atomic_read_u64(&database->worker_due);
 
 			if (due == 0 || (TimestampTz) due > worker_due_at_commit)
-				wake_worker_at_commit = true;
+				wake_worker_at_commit |= WAKE_FOR_TIMER;
 		}
-		if (wake_worker_at_commit)
-			wakeup_worker();
+		if (wake_worker_at_commit != 0)
+			wakeup_worker(wake_worker_at_commit);
 	}
-	wake_worker_at_commit = false;
+	wake_worker_at_commit = 0;
 	worker_due_at_commit = WAKEUP_NEVER;
 }
 

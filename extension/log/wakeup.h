@@ -24,9 +24,14 @@ extern bool wakeup_sleep(TimestampTz deadline);
 extern void wakeup_unlisten(void);
 extern void wakeup_after_end(RegistrySlot *slot);
 
-extern void wakeup_worker(void);
+/* Why a worker is woken, as bits: 1 << LogId, and these. */
+#define WAKE_FOR_LOG(log)	(1u << (log))
+#define WAKE_FOR_TIMER		(1u << 30)
+#define WAKE_FOR_ANYTHING	0xffffffffu
+
+extern void wakeup_worker(uint32 reasons);
 extern void wakeup_worker_by(TimestampTz due);
-extern void wakeup_worker_after_commit(void);
+extern void wakeup_worker_after_commit(uint32 reasons);
 extern void wakeup_launcher(void);
 extern void wakeup_require_top_level(const char *procedure, bool atomic);
 

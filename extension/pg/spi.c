@@ -15,6 +15,7 @@
 #include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 #include "pg/relation.h"
 #include "pg/spi.h"
@@ -40,7 +41,20 @@ typedef struct SpiLevel
 	MemoryContextCallback on_free;
 } SpiLevel;
 
+/* Rows that a cursor brings at a time. */
+#define CURSOR_PORTION 1000
+
+struct SpiCursor
+{
+	Portal		portal;
+	TupleTableSlot *slot;
+	uint64		next;
+	uint64		count;
+};
+
 static SpiLevel *innermost = NULL;
+
+static void prepare(SpiStatement *statement, int nargs, const Oid *types);
 
 static void
 level_freed(void *arg)
@@ -119,19 +133,76 @@ spi_run(SpiStatement *statement, int nargs, const Oid *types,
 {
 	int			code;
 
-	if (statement->plan == NULL)
-	{
-		SPIPlanPtr	plan = SPI_prepare(statement->sql, nargs, (Oid *) types);
-
-		if (plan == NULL)
-			elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-		SPI_keepplan(plan);
-		statement->plan = plan;
-	}
+	prepare(statement, nargs, types);
 	code = SPI_execute_plan(statement->plan, (Datum *) values, nulls, false, 0);
 	if (code < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s", SPI_result_code_string(code));
 	return SPI_processed;
+}
+
+static void
+prepare(SpiStatement *statement, int nargs, const Oid *types)
+{
+	SPIPlanPtr	plan;
+
+	if (statement->plan != NULL)
+		return;
+	plan = SPI_prepare(statement->sql, nargs, (Oid *) types);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	SPI_keepplan(plan);
+	statement->plan = plan;
+}
+
+/*
+ * Opens a read-only query as the extension's owner, under the given snapshot.
+ * Connects to SPI until spi_cursor_close().
+ */
+SpiCursor *
+spi_cursor_open(SpiStatement *statement, int nargs, const Oid *types,
+				const Datum *values, const char *nulls, Snapshot snapshot)
+{
+	SpiCursor  *cursor;
+
+	spi_begin(SPI_AS_OWNER);
+	prepare(statement, nargs, types);
+	cursor = palloc0(sizeof(SpiCursor));
+	PushActiveSnapshot(snapshot);
+	cursor->portal = SPI_cursor_open(NULL, statement->plan, (Datum *) values, nulls, true);
+	PopActiveSnapshot();
+	if (cursor->portal == NULL)
+		elog(ERROR, "SPI_cursor_open failed: %s", SPI_result_code_string(SPI_result));
+	return cursor;
+}
+
+/*
+ * The next row, NULL at the end.  Valid until the next call.
+ */
+TupleTableSlot *
+spi_cursor_next(SpiCursor *cursor)
+{
+	if (cursor->next == cursor->count)
+	{
+		if (SPI_tuptable != NULL)
+			SPI_freetuptable(SPI_tuptable);
+		SPI_cursor_fetch(cursor->portal, true, CURSOR_PORTION);
+		cursor->next = 0;
+		cursor->count = SPI_processed;
+		if (cursor->count == 0)
+			return NULL;
+		if (cursor->slot == NULL)
+			cursor->slot = MakeSingleTupleTableSlot(CreateTupleDescCopy(SPI_tuptable->tupdesc),
+													&TTSOpsHeapTuple);
+	}
+	ExecStoreHeapTuple(SPI_tuptable->vals[cursor->next++], cursor->slot, false);
+	return cursor->slot;
+}
+
+void
+spi_cursor_close(SpiCursor *cursor)
+{
+	SPI_cursor_close(cursor->portal);
+	spi_end();
 }
 
 /*
@@ -208,4 +279,18 @@ spi_copy(uint64 row, int column, MemoryContext context, bool *isnull)
 	value = datumCopy(value, attribute->attbyval, attribute->attlen);
 	MemoryContextSwitchTo(old);
 	return value;
+}
+
+/*
+ * Commits the transaction of a procedure that was called at top level and
+ * starts the next one, which holds no snapshot yet.
+ */
+void
+spi_commit_transaction(void)
+{
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	SPI_commit();
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
 }

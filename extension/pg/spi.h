@@ -26,6 +26,9 @@ typedef struct SpiStatement
 	SPIPlanPtr	plan;
 } SpiStatement;
 
+/* A query whose rows come in portions; stays inside spi_begin and spi_end of its own. */
+typedef struct SpiCursor SpiCursor;
+
 typedef enum SpiRights
 {
 	SPI_AS_CALLER,
@@ -41,6 +44,11 @@ extern int64 spi_int64(uint64 row, int column, int64 if_null);
 extern int32 spi_int32(uint64 row, int column, int32 if_null);
 extern bool spi_bool(uint64 row, int column);
 extern char *spi_text(uint64 row, int column, MemoryContext context);
+extern SpiCursor *spi_cursor_open(SpiStatement *statement, int nargs, const Oid *types,
+								  const Datum *values, const char *nulls, Snapshot snapshot);
+extern TupleTableSlot *spi_cursor_next(SpiCursor *cursor);
+extern void spi_cursor_close(SpiCursor *cursor);
+extern void spi_commit_transaction(void);
 extern Datum spi_copy(uint64 row, int column, MemoryContext context, bool *isnull);
 
 #endif

@@ -1,8 +1,268 @@
+/*
+ * launcher.c
+ *		Starts a worker for every database that has the extension.
+ *
+ * Connected to no database, so that any can be dropped; it reads shared
+ * catalogues with plain scans and runs no SQL.  A worker that finds no
+ * extension ends at once and is not started again until a backend asks.
+ */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "base/compat.h"
+#include "catalog/pg_database.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/acl.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "log/registry.h"
+#include "log/wakeup.h"
 #include "worker/worker.h"
 
+/* Milliseconds before a worker that ended is started again, if it is wanted. */
+#define RESTART_DELAY 1000
+
+typedef struct Managed
+{
+	Oid			database;
+	BackgroundWorkerHandle *handle; /* NULL: not running */
+	bool		wanted;
+	TimestampTz not_before;
+} Managed;
+
+PGDLLEXPORT void ecommerce_launcher_main(Datum arg);
+
+static List *managed = NIL;
+static Oid	worker_role = InvalidOid;
+
+static void scan_databases(void);
+static Managed *find_managed(Oid database);
+static void take_requests(void);
+static TimestampTz start_wanted(void);
+static void note_ended(void);
+static void leave_registry(int code, Datum arg);
+
+/*
+ * Registers the launcher with the postmaster.  While libraries are preloaded.
+ */
 void
 worker_register_launcher(void)
 {
+	BackgroundWorker worker = {0};
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = 1;
+	strlcpy(worker.bgw_library_name, "ecommerce", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "ecommerce_launcher_main", sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_name, "ecommerce launcher", sizeof(worker.bgw_name));
+	strlcpy(worker.bgw_type, "ecommerce launcher", sizeof(worker.bgw_type));
+	RegisterBackgroundWorker(&worker);
+}
+
+/*
+ * Main loop of the launcher.
+ */
+void
+ecommerce_launcher_main(Datum arg)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+
+	before_shmem_exit(leave_registry, (Datum) 0);
+	pg_atomic_write_u32(&registry()->rescan, 1);
+	pg_atomic_write_u32(&registry()->launcher, MyBackendSlot() + 1);
+	for (;;)
+	{
+		TimestampTz due;
+		long		timeout = -1;
+
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		note_ended();
+		if (pg_atomic_exchange_u32(&registry()->rescan, 0) != 0)
+			scan_databases();
+		take_requests();
+		due = start_wanted();
+		if (due != WAKEUP_NEVER)
+			timeout = Max(1, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), due));
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout >= 0 ? WL_TIMEOUT : 0),
+						 timeout, PG_WAIT_EXTENSION);
+	}
+}
+
+/*
+ * Wants a worker for every database that can have one, and forgets databases
+ * that are gone.  Without the worker's role no database has the extension.
+ */
+static void
+scan_databases(void)
+{
+	MemoryContext loop_context = CurrentMemoryContext;
+	List	   *present = NIL;
+	Relation	catalog;
+	TableScanDesc scan;
+	HeapTuple	row;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	worker_role = get_role_oid(WORKER_ROLE, true);
+	catalog = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(catalog, 0, NULL);
+	while (HeapTupleIsValid(row = heap_getnext(scan, ForwardScanDirection)))
+	{
+		Form_pg_database database = (Form_pg_database) GETSTRUCT(row);
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		present = lappend_oid(present, database->oid);
+		if (OidIsValid(worker_role) && database->datallowconn && !database->datistemplate)
+			find_managed(database->oid)->wanted = true;
+		MemoryContextSwitchTo(old);
+	}
+	table_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(loop_context);
+
+	for (int i = 0; i < REGISTRY_DATABASES; i++)
+	{
+		Oid			database = registry()->databases[i].database;
+
+		if (OidIsValid(database) && !list_member_oid(present, database))
+			registry_forget_database(database);
+	}
+	list_free(present);
+}
+
+static Managed *
+find_managed(Oid database)
+{
+	ListCell   *cell;
+	Managed    *entry;
+	MemoryContext old;
+
+	foreach(cell, managed)
+	{
+		entry = (Managed *) lfirst(cell);
+		if (entry->database == database)
+			return entry;
+	}
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	entry = palloc0(sizeof(Managed));
+	entry->database = database;
+	managed = lappend(managed, entry);
+	MemoryContextSwitchTo(old);
+	return entry;
+}
+
+/*
+ * Takes up what backends have asked for through the registry.
+ */
+static void
+take_requests(void)
+{
+	for (int i = 0; i < REGISTRY_DATABASES; i++)
+	{
+		RegistryDatabase *database = &registry()->databases[i];
+
+		if (!OidIsValid(database->database) ||
+			pg_atomic_exchange_u32(&database->worker_wanted, 0) == 0)
+			continue;
+		/* The role came with the first CREATE EXTENSION. */
+		if (!OidIsValid(worker_role))
+			scan_databases();
+		find_managed(database->database)->wanted = OidIsValid(worker_role);
+	}
+}
+
+/*
+ * Notes which workers have ended; such a one is not wanted any more unless it
+ * is asked for, except after a failure.
+ */
+static void
+note_ended(void)
+{
+	ListCell   *cell;
+
+	foreach(cell, managed)
+	{
+		Managed    *entry = (Managed *) lfirst(cell);
+		RegistryDatabase *database;
+		pid_t		pid;
+
+		if (entry->handle == NULL ||
+			GetBackgroundWorkerPid(entry->handle, &pid) != BGWH_STOPPED)
+			continue;
+		pfree(entry->handle);
+		entry->handle = NULL;
+		entry->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RESTART_DELAY);
+		database = registry_database(entry->database, false);
+		/* It takes its mark along when it ends of its own accord. */
+		if (database != NULL && pg_atomic_exchange_u32(&database->worker_failed, 0) != 0)
+			entry->wanted = true;
+	}
+}
+
+/*
+ * Starts the workers that are wanted.  Returns when to try again.
+ */
+static TimestampTz
+start_wanted(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz due = WAKEUP_NEVER;
+	ListCell   *cell;
+
+	foreach(cell, managed)
+	{
+		Managed    *entry = (Managed *) lfirst(cell);
+		RegistryDatabase *database = registry_database(entry->database, false);
+		BackgroundWorker worker;
+
+		if (!entry->wanted || entry->handle != NULL)
+			continue;
+		if (database != NULL && pg_atomic_read_u32(&database->worker_stop) != 0)
+			continue;
+		if (now < entry->not_before)
+		{
+			due = Min(due, entry->not_before);
+			continue;
+		}
+		worker_describe(&worker, entry->database, worker_role);
+		worker.bgw_notify_pid = MyProcPid;
+		if (RegisterDynamicBackgroundWorker(&worker, &entry->handle))
+			entry->wanted = false;
+		else
+		{
+			entry->handle = NULL;
+			entry->not_before = TimestampTzPlusMilliseconds(now, RESTART_DELAY);
+			due = Min(due, entry->not_before);
+		}
+	}
+	return due;
+}
+
+static void
+leave_registry(int code, Datum arg)
+{
+	pg_atomic_write_u32(&registry()->launcher, 0);
 }

@@ -1,0 +1,80 @@
+"""Who is measured.  Each contender is a directory of SQL and pgbench scripts.
+
+A pgbench script has the same name and does the same work for every contender:
+
+    append_new       one event on a stream that does not exist yet, version 0 expected
+    append_existing  one event on one of :streams streams of this client, each
+                     in its turn, with the version it must be at expected
+
+and finds :run, :i, :streams and :data set (driver/load.py).
+"""
+import subprocess
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+class Contender:
+    def __init__(self, name, title, options=""):
+        self.name = name
+        self.title = title
+        self.options = options
+        # Further variables of its pgbench scripts.
+        self.variables = {}
+        self.database = f"bench_{name}"
+        self.directory = HERE / name
+
+    def script(self, name):
+        return self.directory / f"{name}.sql"
+
+    def has(self, name):
+        return self.script(name).exists()
+
+    def install(self, server, database=None):
+        """Makes a database with this contender's objects, empty."""
+        database = database or self.database
+        server.create_database(database)
+        server.psql(database, "-f", self.script("setup"))
+
+
+class MessageDb(Contender):
+    """@eventide/message-db, installed by its own script."""
+
+    def __init__(self, modules):
+        super().__init__("message_db", "message-db 1.3.1", "-c search_path=message_store,public")
+        self.modules = modules
+
+    def install(self, server, database=None):
+        database = database or self.database
+        server.create_database(database)
+        env = dict(server.environment(database, "-c client_min_messages=warning"),
+                   DATABASE_NAME=database, CREATE_DATABASE="off")
+        script = self.modules / "@eventide/message-db/database/install.sh"
+        subprocess.run(["bash", str(script)], env=env, check=True,
+                       stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+
+
+class Emmett(Contender):
+    """@event-driven-io/emmett-postgresql; its library makes its schema."""
+
+    def __init__(self, name, title):
+        super().__init__(name, title)
+        self.directory = HERE / "emmett"
+        # Not in the scripts, where pgbench would take :default for a variable.
+        self.variables = {"partition": "emt:default"}
+
+    def install(self, server, database=None):
+        database = database or self.database
+        server.create_database(database)
+        subprocess.run(["node", str(self.directory / "migrate.mjs")],
+                       env=server.environment(database), check=True, stdout=subprocess.DEVNULL)
+
+
+def all_contenders(modules: Path):
+    """All contenders by name, the limit first: ratios are against it."""
+    return {contender.name: contender for contender in (
+        Contender("limit", "plain INSERT"),
+        Contender("ours", "ecommerce"),
+        MessageDb(modules),
+        Emmett("emmett", "Emmett 0.42.0"),
+    )}

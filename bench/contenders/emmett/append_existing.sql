@@ -1,0 +1,4 @@
+\set i :i + 1
+\set s :i % :streams
+\set v :i / :streams
+SELECT * FROM emt_append_to_stream(ARRAY[gen_random_uuid()::text], ARRAY[:data::jsonb], ARRAY['{}'::jsonb], ARRAY['1'], ARRAY['OrderCreated'], ARRAY['E'], 'order-' || :run::text || '-' || :client_id::text || '-' || :s::text, 'order', :v::bigint, :partition);

@@ -1,0 +1,4 @@
+\set i :i + 1
+\set s :i % :streams
+\set v :i / :streams
+INSERT INTO event (stream, version, event_type, data) VALUES ('order-' || :run::text || '-' || :client_id::text || '-' || :s::text, :v::bigint + 1, 'OrderCreated', :data::jsonb);

@@ -1,0 +1,4 @@
+\set i :i + 1
+\set s :i % :streams
+\set v :i / :streams
+SELECT event_store.append('order-' || :run::text || '-' || :client_id::text || '-' || :s::text, :v::bigint, 'OrderCreated', :data::jsonb);

@@ -1,0 +1,109 @@
+"""Runs a load and reads what it cost the server.
+
+The driver for SQL is pgbench with the prepared protocol.  The server's own
+counters and its processes' CPU time are read before and after.
+"""
+import os
+import re
+import subprocess
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+# An order with two items, 300 bytes long: what the bounds call a 300-byte payload.
+PAYLOAD = ('{"customer_id": "0b7c61c2-6dcd-4d5c-9e0f-3f9d5c6b1f11", "items": [{"sku": "85123A", '
+           '"quantity": 6, "unit_price": 2.55, "total_price": 15.30}, {"sku": "71053", '
+           '"quantity": 6, "unit_price": 3.39, "total_price": 20.34}], "total_amount": 35.64, '
+           '"country": "United Kingdom", "payment": "card 4242"}')
+PAYLOAD = PAYLOAD.replace('"card 4242"}', '"card ' + "4" * (300 - len(PAYLOAD) + 4) + '"}')
+assert len(PAYLOAD) == 300
+
+
+def server_cpu_seconds(postmaster):
+    """CPU time of the postmaster, its living children and those it has reaped."""
+    def stat(pid):
+        text = Path(f"/proc/{pid}/stat").read_text()
+        return text[text.rindex(")") + 2:].split()
+
+    own = stat(postmaster)
+    total = sum(int(own[i]) for i in (11, 12, 13, 14))
+    for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
+        try:
+            fields = stat(child)
+        except FileNotFoundError:
+            # It ended after the list was read: its parent's sum will have it
+            # next time, and one tick is below what we can resolve.
+            continue
+        total += int(fields[11]) + int(fields[12])
+    return total / TICKS
+
+
+@dataclass
+class Cost:
+    """What the server spent between two readings."""
+    cpu: float
+    wal: int
+    syncs: int
+
+    def per(self, events):
+        return {"cpu_us": self.cpu * 1e6 / events, "wal_bytes": self.wal / events,
+                "syncs": self.syncs / events}
+
+
+class Meter:
+    """Reads the server's counters when entered and when left."""
+
+    def __init__(self, server):
+        self.server = server
+        self.cost = None
+
+    def _counters(self):
+        row = self.server.sql("postgres",
+                              "SELECT pg_current_wal_insert_lsn() - '0/0', wal_sync FROM pg_stat_wal")
+        return [int(value) for value in row.split("|")]
+
+    def __enter__(self):
+        self.wal, self.syncs = self._counters()
+        self.cpu = server_cpu_seconds(self.server.postmaster_pid)
+        return self
+
+    def __exit__(self, *_):
+        cpu = server_cpu_seconds(self.server.postmaster_pid) - self.cpu
+        wal, syncs = self._counters()
+        self.cost = Cost(cpu, wal - self.wal, syncs - self.syncs)
+
+
+class LoadError(Exception):
+    """The load generator failed, or some of its transactions did."""
+
+
+def pgbench(server, contender, script, *, clients, seconds=None, transactions=None,
+            synchronous_commit=True, variables=None, events=1, database=None):
+    """Runs one script of a contender and returns its metrics.
+
+    events is the number of events (or rows) that one run of the script is worth.
+    Every run gets a new value of the variable `run`, so that names do not collide.
+    """
+    given = {"run": uuid.uuid4().hex[:20], "i": -1, "streams": 100, "data": PAYLOAD,
+             **contender.variables, **(variables or {})}
+    command = [str(server.bindir / "pgbench"), "-n", "-M", "prepared", "-c", str(clients),
+               "-j", str(min(clients, 2)), "-f", str(script)]
+    command += ["-T", str(seconds)] if seconds else ["-t", str(transactions)]
+    for name, value in given.items():
+        command += ["-D", f"{name}={value}"]
+    options = contender.options
+    options += f" -c synchronous_commit={'on' if synchronous_commit else 'off'}"
+    with Meter(server) as meter:
+        done = subprocess.run(command, capture_output=True, text=True, check=False,
+                              env=server.environment(database or contender.database, options))
+    if done.returncode != 0 or "failed transactions: 0 " not in done.stdout:
+        # All clients fail with the same words: the first will do.
+        said = "\n".join((done.stderr or done.stdout).splitlines()[:6])
+        raise LoadError(f"{contender.name} {Path(script).name}: {said}")
+    ran = int(re.search(r"transactions actually processed: (\d+)", done.stdout).group(1))
+    tps = float(re.search(r"^tps = ([\d.]+) \(without", done.stdout, re.M).group(1))
+    latency = float(re.search(r"latency average = ([\d.]+) ms", done.stdout).group(1))
+    return {"per_s": tps * events, "ms": latency, "events": ran * events,
+            **meter.cost.per(ran * events)}

@@ -1,0 +1,1 @@
+"""One file per measurement; driver/registry.py says what it consists of."""

@@ -1,0 +1,39 @@
+# Shared by the scripts that run tests: where things are and how results are
+# kept. One line per test or check in $RESULTS: passed, failed, part, name.
+
+# Runs a command as a user that PostgreSQL accepts: root becomes postgres.
+as_server() {
+	if ((EUID == 0)); then
+		runuser -u postgres -- "$@"
+	else
+		"$@"
+	fi
+}
+
+# record PASSED FAILED PART NAME
+record() {
+	printf '%d\t%d\t%s\t%s\n' "$@" >>"$RESULTS"
+	if (($2)); then
+		echo "not ok  $3: $4"
+	else
+		echo "ok      $3: $4"
+	fi
+}
+
+# Runs a command as one check: its output is shown if it fails.
+# run_check PART NAME COMMAND...
+run_check() {
+	local part=$1 name=$2 output
+	shift 2
+	if output=$("$@" 2>&1); then
+		record 1 0 "$part" "$name"
+	else
+		record 0 1 "$part" "$name"
+		sed 's/^/        /' <<<"$output"
+	fi
+}
+
+# True if TESTS is empty or names this test.
+selected() {
+	[[ -z ${TESTS:-} || " $TESTS " == *" $1 "* ]]
+}

@@ -1,0 +1,87 @@
+-- From raw lines to typed ones.  A line never disappears: what cannot be read is
+-- kept with the reason, and so are the lines of an invoice that cannot be posted.
+
+-- Splits one line of comma-separated values; a field may be quoted, and a quote
+-- inside it is doubled.
+CREATE FUNCTION demo.fields(line text) RETURNS text[]
+	LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT array_agg(CASE WHEN field[1] LIKE '"%'
+						  THEN replace(substr(field[1], 2, length(field[1]) - 2), '""', '"')
+						  ELSE btrim(field[1]) END ORDER BY number)
+	FROM regexp_matches(',' || rtrim(line, E'\r'), ',("(?:[^"]|"")*"|[^,]*)', 'g')
+		 WITH ORDINALITY AS split (field, number)
+$$;
+
+-- A date written day/month/year, in UTC; null for anything else.
+CREATE FUNCTION demo.date_of(written text) RETURNS timestamptz
+	LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	part text[] := regexp_match(written, '^(\d{1,2})/(\d{1,2})/(\d{4})$');
+BEGIN
+	RETURN make_timestamptz(part[3]::int, part[2]::int, part[1]::int, 0, 0, 0, 'UTC');
+EXCEPTION WHEN datetime_field_overflow THEN
+	RETURN NULL;
+END
+$$;
+
+-- Why these eight fields cannot be a line of an order or of a return; null if they can.
+CREATE FUNCTION demo.problem_of(f text[]) RETURNS text
+	LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+	SELECT CASE
+		WHEN f[1] !~ '^C?\d{6}$' THEN 'the invoice number is neither a sale nor a cancellation'
+		WHEN demo.date_of(f[5]) IS NULL THEN 'the date is not day/month/year'
+		WHEN f[2] !~ '^\d{5}[A-Za-z]{0,2}$' THEN 'the stock code is no product'
+		WHEN f[4] !~ '^-?\d{1,9}$' OR f[4]::int = 0 THEN 'the quantity is no whole number other than 0'
+		WHEN f[1] LIKE 'C%' AND f[4]::int > 0 THEN 'the quantity of a cancellation is not negative'
+		WHEN f[1] NOT LIKE 'C%' AND f[4]::int < 0 THEN 'the quantity of a sale is negative'
+		WHEN f[6] !~ '^\d{1,9}(\.\d{1,2})?$' THEN 'the price is not an amount in pounds and pence'
+		WHEN f[3] = '' THEN 'the product has no description'
+		WHEN f[7] !~ '^\d*$' THEN 'the customer is no number'
+		WHEN f[8] = '' THEN 'the line names no country'
+		END
+$$;
+
+-- Fills demo.line and demo.invoice from demo.raw_line.
+CREATE PROCEDURE demo.parse()
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF (SELECT content FROM demo.raw_line ORDER BY line_no LIMIT 1) IS DISTINCT FROM
+		'InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country' THEN
+		RAISE EXCEPTION 'the file does not begin with the heading of the Online Retail data set';
+	END IF;
+
+	INSERT INTO demo.line (line_no, problem)
+	SELECT line_no, format('it has %s fields instead of 8', cardinality(demo.fields(content)))
+	FROM demo.raw_line
+	WHERE line_no > 1 AND cardinality(demo.fields(content)) <> 8;
+
+	-- MATERIALIZED: a line must be split, and found good, before it is converted.
+	WITH split AS MATERIALIZED (
+		SELECT line_no, f, demo.problem_of(f) AS problem
+		FROM (SELECT line_no, demo.fields(content) AS f FROM demo.raw_line WHERE line_no > 1) AS l
+		WHERE cardinality(f) = 8)
+	INSERT INTO demo.line
+	SELECT line_no, nullif(f[1], ''), f[1] LIKE 'C%', upper(f[2]), nullif(f[3], ''),
+		   CASE WHEN problem IS NULL THEN abs(f[4]::int) END,
+		   demo.date_of(f[5]),
+		   CASE WHEN problem IS NULL THEN f[6]::numeric END,
+		   nullif(f[7], ''), f[8], problem
+	FROM split;
+
+	INSERT INTO demo.invoice
+	SELECT invoice_no, bool_or(cancels), min(customer), min(invoice_date), min(country),
+		   min(line_no), 'order-' || demo.uuid_of('order', invoice_no), NULL,
+		   CASE
+			   WHEN invoice_no !~ '^C?\d{6}$' THEN 'the invoice number is neither a sale nor a cancellation'
+			   WHEN count(customer) = 0 THEN 'the invoice has no customer'
+			   WHEN count(DISTINCT (coalesce(customer, ''), country, invoice_date)) > 1
+			   THEN 'the lines of the invoice disagree about customer, country or date'
+			   WHEN count(*) FILTER (WHERE problem IS NULL) = 0 THEN 'no line of the invoice is left'
+			   WHEN count(*) FILTER (WHERE problem IS NULL) > 500 THEN 'the invoice has more than 500 lines'
+		   END
+	FROM demo.line
+	WHERE invoice_no IS NOT NULL
+	GROUP BY invoice_no;
+	UPDATE demo.invoice SET outcome = 'reported' WHERE problem IS NOT NULL;
+END
+$$;

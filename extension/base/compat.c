@@ -1,0 +1,60 @@
+/*
+ * compat.c
+ *		What differs between versions and needs more than a macro.
+ */
+#include "postgres.h"
+
+#include "base/compat.h"
+#include "fmgr.h"
+#include "utils/datetime.h"
+#include "utils/timestamp.h"
+
+#ifdef COMPAT_SOFT_ERRORS
+#include "nodes/miscnodes.h"
+#endif
+
+/*
+ * Reads a time as timestamptz_in() does, but answers false instead of failing.
+ */
+bool
+compat_timestamptz_parse(char *text, TimestampTz *result)
+{
+#ifdef COMPAT_SOFT_ERRORS
+	ErrorSaveContext soft = {T_ErrorSaveContext};
+	Datum		value;
+
+	if (!DirectInputFunctionCallSafe(timestamptz_in, text, InvalidOid, -1, (Node *) &soft, &value))
+		return false;
+	*result = DatumGetTimestampTz(value);
+	return true;
+#else
+	char	   *fields[MAXDATEFIELDS];
+	int			types[MAXDATEFIELDS];
+	char		work[MAXDATELEN + MAXDATEFIELDS];
+	int			count;
+	int			kind;
+	int			zone;
+	struct pg_tm tm;
+	fsec_t		fraction;
+
+	if (ParseDateTime(text, work, sizeof(work), fields, types, MAXDATEFIELDS, &count) != 0 ||
+		DecodeDateTime(fields, types, count, &kind, &tm, &fraction, &zone) != 0)
+		return false;
+	switch (kind)
+	{
+		case DTK_DATE:
+			return tm2timestamp(&tm, fraction, &zone, result) == 0;
+		case DTK_EPOCH:
+			*result = SetEpochTimestamp();
+			return true;
+		case DTK_LATE:
+			*result = DT_NOEND;
+			return true;
+		case DTK_EARLY:
+			*result = DT_NOBEGIN;
+			return true;
+		default:
+			return false;
+	}
+#endif
+}

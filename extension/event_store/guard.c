@@ -1,0 +1,123 @@
+/*
+ * guard.c
+ *		Stored events do not change and are not dropped by accident.
+ *
+ * The trigger fires for superusers and replication roles too.  The hook sees
+ * every way in which the table can go: DROP EXTENSION, DROP OWNED, CASCADE.
+ * It is there when the library is preloaded, or loaded in the session.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "base/errors.h"
+#include "event_store/guard.h"
+#include "event_store/table.h"
+#include "pg/settings.h"
+
+static object_access_hook_type previous_hook = NULL;
+
+static bool has_rows(Oid relation);
+
+static void
+refuse_drop_with_events(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *arg)
+{
+	char	   *name;
+
+	if (previous_hook)
+		previous_hook(access, class_id, object_id, sub_id, arg);
+	if (access != OAT_DROP || class_id != RelationRelationId || sub_id != 0 ||
+		setting_event_store_allow_drop)
+		return;
+	name = get_rel_name(object_id);
+	if (name == NULL || strcmp(name, relation_stored_event.name) != 0 ||
+		get_rel_namespace(object_id) != get_namespace_oid(relation_stored_event.schema, true) ||
+		!has_rows(object_id))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_ST_EVENTS_EXIST),
+			 errmsg("extension \"ecommerce\" holds events in this database and is not dropped"),
+			 errhint("To lose them, type SET event_store.allow_drop = on first. To keep them, pg_dump the database.")));
+}
+
+/*
+ * Installs the hook that refuses to drop events.
+ */
+void
+guard_install(void)
+{
+	previous_hook = object_access_hook;
+	object_access_hook = refuse_drop_with_events;
+}
+
+/*
+ * Lets our own statements change stored rows until guard_forbid_rewrite(), or
+ * the end of the (sub)transaction after an error.
+ */
+int
+guard_allow_rewrite(void)
+{
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("event_store.allow_rewrite", "on", PGC_SUSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
+void
+guard_forbid_rewrite(int level)
+{
+	AtEOXact_GUC(false, level);
+}
+
+static bool
+has_rows(Oid relation)
+{
+	Relation	heap = table_open(relation, NoLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(heap, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(heap, NULL);
+	bool		found = table_scan_getnextslot(scan, ForwardScanDirection, slot);
+
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(heap, NoLock);
+	return found;
+}
+
+PG_FUNCTION_INFO_V1(event_store_guard_immutable);
+/*
+ * Trigger event_store.guard_immutable()
+ */
+Datum
+event_store_guard_immutable(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("event_store.guard_immutable can only be called as a trigger")));
+	if (!setting_event_store_allow_rewrite)
+		ereport(ERROR,
+				(errcode(ERRCODE_ST_IMMUTABLE),
+				 errmsg("rows of %s.%s are immutable",
+						get_namespace_name(RelationGetNamespace(trigger->tg_relation)),
+						RelationGetRelationName(trigger->tg_relation)),
+				 errhint("Append an event that corrects, or use event_store.delete_stream and scavenge. A superuser can SET event_store.allow_rewrite = on for repairs.")));
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		return PointerGetDatum(trigger->tg_newtuple);
+	return PointerGetDatum(TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ? trigger->tg_trigtuple : NULL);
+}

@@ -1,0 +1,20 @@
+/*
+ * reader.h
+ *		What SQL functions that give events share.
+ */
+#ifndef ECOMMERCE_EVENT_STORE_READER_H
+#define ECOMMERCE_EVENT_STORE_READER_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/tuplestore.h"
+
+#include "event_store/read.h"
+
+extern Tuplestorestate *reader_begin_result(FunctionCallInfo fcinfo, TupleDesc *descriptor);
+extern void reader_put_event(Tuplestorestate *result, TupleDesc descriptor, const Event *event);
+extern uint32 reader_key(const EventFilter *filter);
+extern void reader_channel(const char *category, int length, char *channel);
+
+#endif

@@ -1,0 +1,313 @@
+/*
+ * stream.c
+ *		Streams: names, categories, and the row that appends lock.
+ *
+ * Lock protocol: whoever appends holds the stream's row locked until the
+ * transaction ends, so that versions are given out one transaction after the
+ * other; the row itself is not changed.  Who makes the row holds, for the
+ * moment of insertion, an advisory lock on the name's hash in a space of its
+ * own (the fourth field of the lock tag is 3).  A crash leaves nothing behind:
+ * row locks die with their transaction.
+ *
+ * The row comes before the positions of its events: a standby must hear of a
+ * transaction before it can hear of its positions.
+ *
+ * A stream is found by a 64-bit hash of its name.  Should two names share one,
+ * the second is kept under the next free number.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/skey.h"
+#include "access/stratnum.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "commands/sequence.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/json.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "base/errors.h"
+#include "event_store/stream.h"
+#include "log/position.h"
+
+#define LOCK_SPACE_STREAM_NAME 3
+
+static int64 name_key(const char *name, int length);
+static bool find_row(EventTables *tables, const StreamName *name, Snapshot snapshot,
+					 int64 *key, TransactionId *in_progress);
+static void read_row(TupleTableSlot *slot, Stream *stream);
+static void set_version(EventTables *tables, Stream *stream, Snapshot snapshot);
+
+/*
+ * Checks a stream's name and takes it apart.  The text must outlive the result.
+ */
+void
+stream_name(StreamName *name, const char *text, int length)
+{
+	if (length == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_ST_INVALID_EVENT),
+				 errmsg("stream name is empty"),
+				 errhint("Name streams category-id, for example order-7f3c.")));
+	if (length > STREAM_NAME_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_ST_INVALID_EVENT),
+				 errmsg("stream name has %d bytes, more than %d", length, STREAM_NAME_MAX),
+				 errhint("Name streams category-id, for example order-7f3c.")));
+	if (text[0] == '-')
+		ereport(ERROR,
+				(errcode(ERRCODE_ST_INVALID_EVENT),
+				 errmsg("stream name \"%.*s\" has an empty category", length, text),
+				 errhint("Put the category before the first \"-\", for example order-7f3c.")));
+	for (int i = 0; i < length; i++)
+	{
+		unsigned char c = (unsigned char) text[i];
+
+		if (c < 0x20 || c == 0x7f)
+			ereport(ERROR,
+					(errcode(ERRCODE_ST_INVALID_EVENT),
+					 errmsg("stream name has a control character at byte %d", i),
+					 errhint("Use printable characters only.")));
+	}
+	name->text = text;
+	name->length = length;
+	name->category_length = category_length(text, length);
+	name->key = name_key(text, length);
+	name->category_key = category_key(text, name->category_length);
+}
+
+/*
+ * The length of the category at the beginning of a stream's name.
+ */
+int
+category_length(const char *stream, int length)
+{
+	const char *dash = memchr(stream, '-', length);
+
+	return dash != NULL ? (int) (dash - stream) : length;
+}
+
+/*
+ * The key under which a category's events are announced and indexed.
+ */
+uint32
+category_key(const char *category, int length)
+{
+	return position_key(category, length);
+}
+
+/*
+ * Locks a stream's row in its newest version until the transaction ends,
+ * waiting for whoever holds it, and reads its version as it is then.  Returns
+ * false, with nothing locked, if there is no such stream.
+ */
+bool
+stream_lock(EventTables *tables, const StreamName *name, LockTupleMode mode, Stream *stream)
+{
+	DirectTable *streams = tables->streams;
+	SnapshotData dirty;
+	int64		key;
+
+	memset(stream, 0, sizeof(*stream));
+	InitDirtySnapshot(dirty);
+	for (;;)
+	{
+		TransactionId in_progress;
+		TM_FailureData failure;
+		ItemPointerData tid;
+
+		if (!find_row(tables, name, &dirty, &key, &in_progress))
+			return false;
+		/* Somebody is making or changing the row: what he leaves is what counts. */
+		if (TransactionIdIsValid(in_progress))
+		{
+			XactLockTableWait(in_progress, streams->heap, &streams->slot->tts_tid, XLTW_Lock);
+			continue;
+		}
+		tid = streams->slot->tts_tid;
+		if (table_tuple_lock(streams->heap, &tid, SnapshotSelf, streams->slot,
+							 GetCurrentCommandId(true), mode, LockWaitBlock, 0, &failure) == TM_Ok)
+			break;
+		CHECK_FOR_INTERRUPTS();
+	}
+	read_row(streams->slot, stream);
+	set_version(tables, stream, SnapshotSelf);
+	return true;
+}
+
+/*
+ * Makes the row of a stream that stream_lock() did not find, under a new id.
+ * If another transaction makes it at the same time, it waits for that one; then
+ * stream->id is not the given id and the row is not locked.
+ */
+void
+stream_create(EventTables *tables, const StreamName *name, int64 id, Stream *stream)
+{
+	DirectTable *streams = tables->streams;
+	SnapshotData dirty;
+	TransactionId in_progress;
+	LOCKTAG		tag;
+	int64		key;
+
+	memset(stream, 0, sizeof(*stream));
+	InitDirtySnapshot(dirty);
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) ((uint64) name->key >> 32),
+						 (uint32) name->key, LOCK_SPACE_STREAM_NAME);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	if (!find_row(tables, name, &dirty, &key, &in_progress))
+	{
+		TupleTableSlot *row = streams->row;
+
+		ExecClearTuple(row);
+		memset(row->tts_isnull, false, sizeof(bool) * STREAM_COLUMNS);
+		row->tts_values[STREAM_ID] = Int64GetDatum(id);
+		row->tts_values[STREAM_NAME_KEY] = Int64GetDatum(key);
+		row->tts_values[STREAM_NAME] = PointerGetDatum(cstring_to_text_with_len(name->text, name->length));
+		row->tts_isnull[STREAM_LAST_VERSION] = true;
+		row->tts_isnull[STREAM_DELETED_VERSION] = true;
+		row->tts_isnull[STREAM_TOMBSTONED] = true;
+		(void) direct_insert(streams, InvalidOid);
+		stream->id = id;
+		stream->key = key;
+		stream->tid = row->tts_tid;
+	}
+	LockRelease(&tag, ExclusiveLock, false);
+}
+
+/*
+ * Locks a stream's row, making it first where it is missing.
+ */
+void
+stream_lock_or_create(EventTables *tables, const StreamName *name, LockTupleMode mode, Stream *stream)
+{
+	static ExtensionRelation stream_ids = {"event_store", "stream_id_seq"};
+	int64		id = 0;
+
+	while (!stream_lock(tables, name, mode, stream))
+	{
+		if (id == 0)
+			id = nextval_internal(extension_relation_oid(&stream_ids), false);
+		stream_create(tables, name, id, stream);
+		if (stream->id == id)
+			break;
+	}
+}
+
+/*
+ * Reads a stream without locking it.  Returns false if the snapshot sees none.
+ */
+bool
+stream_read(EventTables *tables, const StreamName *name, Snapshot snapshot, Stream *stream)
+{
+	TransactionId in_progress;
+	int64		key;
+
+	memset(stream, 0, sizeof(*stream));
+	if (!find_row(tables, name, snapshot, &key, &in_progress))
+		return false;
+	read_row(tables->streams->slot, stream);
+	set_version(tables, stream, snapshot);
+	return true;
+}
+
+/*
+ * Fails unless the stream is at the expected version and can be appended to.
+ */
+void
+stream_expect(const StreamName *name, const Stream *stream, int64 expected)
+{
+	bool		empty = stream->version == 0 || stream->version == stream->deleted_version;
+	StringInfoData stream_json;
+
+	if (stream->tombstoned)
+		ereport(ERROR,
+				(errcode(ERRCODE_ST_STREAM_TOMBSTONED),
+				 errmsg("stream \"%.*s\" has been tombstoned", name->length, name->text),
+				 errhint("A tombstone is for good: append to a stream of another name.")));
+	if (expected == EXPECTED_ANY || expected == stream->version ||
+		(expected == EXPECTED_EXISTS && !empty) || (expected == 0 && empty))
+		return;
+	initStringInfo(&stream_json);
+	escape_json(&stream_json, pnstrdup(name->text, name->length));
+	ereport(ERROR,
+			(errcode(ERRCODE_ST_VERSION_CONFLICT),
+			 errmsg("expected version " INT64_FORMAT " but was " INT64_FORMAT " for stream \"%.*s\"",
+					expected, stream->version, name->length, name->text),
+			 errdetail_internal("{\"stream\": %s, \"expected_version\": " INT64_FORMAT
+								", \"actual_version\": " INT64_FORMAT "}",
+								stream_json.data, expected, stream->version),
+			 errhint("Read the stream again, decide again, and append with the version you then have.")));
+}
+
+/*
+ * FNV-1a, 64 bits: stored, so it must be the same on every machine.
+ */
+static int64
+name_key(const char *name, int length)
+{
+	uint64		hash = UINT64CONST(14695981039346656037);
+
+	for (int i = 0; i < length; i++)
+		hash = (hash ^ (unsigned char) name[i]) * UINT64CONST(1099511628211);
+	return (int64) hash;
+}
+
+/*
+ * Looks a stream up by its name.  The row is in the slot of the table then; key
+ * is where it stands, or where it would have to be put.
+ */
+static bool
+find_row(EventTables *tables, const StreamName *name, Snapshot snapshot,
+		 int64 *key, TransactionId *in_progress)
+{
+	DirectTable *streams = tables->streams;
+	Relation	index = direct_index(streams, &index_stream_name_key);
+
+	for (*key = name->key;; *key = (int64) ((uint64) *key + 1))
+	{
+		ScanKeyData scankey;
+		bool		found;
+		bool		isnull;
+		text	   *stored;
+
+		ScanKeyInit(&scankey, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(*key));
+		*in_progress = direct_find(streams->heap, index, snapshot, 1, &scankey,
+								   ForwardScanDirection, streams->slot, &found);
+		if (!found)
+			return false;
+		stored = DatumGetTextPP(slot_getattr(streams->slot, STREAM_NAME + 1, &isnull));
+		if (VARSIZE_ANY_EXHDR(stored) == name->length &&
+			memcmp(VARDATA_ANY(stored), name->text, name->length) == 0)
+			return true;
+	}
+}
+
+static void
+read_row(TupleTableSlot *slot, Stream *stream)
+{
+	slot_getallattrs(slot);
+	stream->tid = slot->tts_tid;
+	stream->id = DatumGetInt64(slot->tts_values[STREAM_ID]);
+	stream->key = DatumGetInt64(slot->tts_values[STREAM_NAME_KEY]);
+	stream->version = slot->tts_isnull[STREAM_LAST_VERSION] ? 0
+		: DatumGetInt64(slot->tts_values[STREAM_LAST_VERSION]);
+	stream->deleted_version = slot->tts_isnull[STREAM_DELETED_VERSION] ? 0
+		: DatumGetInt64(slot->tts_values[STREAM_DELETED_VERSION]);
+	stream->tombstoned = !slot->tts_isnull[STREAM_TOMBSTONED] &&
+		DatumGetBool(slot->tts_values[STREAM_TOMBSTONED]);
+}
+
+static void
+set_version(EventTables *tables, Stream *stream, Snapshot snapshot)
+{
+	int64		last = event_last_version(tables, stream->id, snapshot);
+
+	stream->version = Max(stream->version, Max(last, stream->deleted_version));
+}

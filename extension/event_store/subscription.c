@@ -1,0 +1,522 @@
+/*
+ * subscription.c
+ *		Persistent subscriptions: fetch leases a partition, advance moves it.
+ *
+ * Lock protocol: the row of a partition is locked FOR UPDATE by the transaction
+ * that has it on lease; others skip it.  Checkpoint and side effects therefore
+ * commit together, and a consumer that dies gives the partition back by itself.
+ * A stream falls into the partition that its id modulo their number gives.
+ *
+ * What this backend has fetched is remembered per subscription for the length
+ * of the transaction, and goes back with a rolled-back savepoint.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/errors.h"
+#include "event_store/reader.h"
+#include "event_store/stream.h"
+#include "event_store/table.h"
+#include "log/position.h"
+#include "pg/spi.h"
+
+#define PARTITIONS_MAX 1024
+
+/* Positions scanned in vain before the checkpoint is moved over them. */
+#define SKIP_BEFORE_MOVING 1000
+
+/* A partition on lease, one entry per savepoint level that changed it. */
+typedef struct Lease
+{
+	char	   *subscription;
+	int			partition;
+	int64		fetched;		/* position of the last event given out */
+	int64		checkpoint;
+	SubTransactionId level;
+	struct Lease *before;		/* older entries, of this and of other subscriptions */
+} Lease;
+
+typedef struct Subscription
+{
+	char	   *name;
+	EventFilter filter;
+} Subscription;
+
+static Lease *leases = NULL;	/* in TopTransactionContext */
+static bool callbacks_registered = false;
+
+static void transaction_ended(XactEvent event, void *arg);
+static void savepoint_ended(SubXactEvent event, SubTransactionId level,
+							SubTransactionId parent, void *arg);
+static Lease *find_lease(const char *name);
+static Lease *remember(const char *name, int partition, int64 fetched, int64 checkpoint);
+static void load_subscription(const char *name, Subscription *subscription);
+static Lease *take_lease(Subscription *subscription, int64 mark);
+static bool lock_partition(Subscription *subscription, int partition, Lease **lease);
+static void move_checkpoint(const char *name, int partition, int64 checkpoint);
+static char *name_argument(FunctionCallInfo fcinfo, int argument);
+
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		leases = NULL;
+}
+
+static void
+savepoint_ended(SubXactEvent event, SubTransactionId level, SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		while (leases != NULL && leases->level == level)
+			leases = leases->before;
+	}
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		for (Lease *lease = leases; lease != NULL && lease->level == level; lease = lease->before)
+			lease->level = parent;
+	}
+}
+
+/*
+ * The newest entry of a subscription, NULL if this transaction has no lease.
+ */
+static Lease *
+find_lease(const char *name)
+{
+	for (Lease *lease = leases; lease != NULL; lease = lease->before)
+	{
+		if (strcmp(lease->subscription, name) == 0)
+			return lease;
+	}
+	return NULL;
+}
+
+/*
+ * Notes how far this transaction is.  A new entry for a new savepoint level, so
+ * that rolling it back brings the old one back.
+ */
+static Lease *
+remember(const char *name, int partition, int64 fetched, int64 checkpoint)
+{
+	Lease	   *lease = find_lease(name);
+
+	if (lease == NULL || lease->level != GetCurrentSubTransactionId())
+	{
+		Lease	   *entry = MemoryContextAlloc(TopTransactionContext, sizeof(Lease));
+
+		if (!callbacks_registered)
+		{
+			RegisterXactCallback(transaction_ended, NULL);
+			RegisterSubXactCallback(savepoint_ended, NULL);
+			callbacks_registered = true;
+		}
+		entry->subscription = MemoryContextStrdup(TopTransactionContext, name);
+		entry->level = GetCurrentSubTransactionId();
+		entry->before = leases;
+		leases = lease = entry;
+	}
+	lease->partition = partition;
+	lease->fetched = fetched;
+	lease->checkpoint = checkpoint;
+	return lease;
+}
+
+static void
+unknown_subscription(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_SB_NO_SUBSCRIPTION),
+			 errmsg("subscription \"%s\" does not exist", name),
+			 errhint("Type SELECT event_store.create_subscription('%s').", name)));
+}
+
+static void
+load_subscription(const char *name, Subscription *subscription)
+{
+	static SpiStatement find = {
+		"SELECT category, stream, event_types, partitions FROM event_store.subscription WHERE name = $1"
+	};
+	MemoryContext context = CurrentMemoryContext;
+	EventFilter *filter = &subscription->filter;
+	Datum		types;
+	bool		isnull;
+
+	memset(subscription, 0, sizeof(*subscription));
+	subscription->name = pstrdup(name);
+	spi_begin(SPI_AS_OWNER);
+	if (spi_run(&find, 1, (Oid[]) {TEXTOID}, (Datum[]) {CStringGetTextDatum(name)}, NULL) == 0)
+		unknown_subscription(name);
+	filter->category = spi_text(0, 0, context);
+	filter->stream = spi_text(0, 1, context);
+	types = spi_copy(0, 2, context, &isnull);
+	filter->partitions = spi_int32(0, 3, 1);
+	spi_end();
+	filter->category_length = filter->category ? (int) strlen(filter->category) : 0;
+	filter->stream_length = filter->stream ? (int) strlen(filter->stream) : 0;
+	if (filter->stream != NULL && filter->category == NULL)
+	{
+		/* Then only the category's part of the index need be read. */
+		filter->category = filter->stream;
+		filter->category_length = category_length(filter->stream, filter->stream_length);
+	}
+	event_filter_types(filter, isnull ? NULL : DatumGetArrayTypeP(types));
+}
+
+/*
+ * Locks a partition that nobody holds; false if somebody does.
+ */
+static bool
+lock_partition(Subscription *subscription, int partition, Lease **lease)
+{
+	static SpiStatement lock = {
+		"SELECT checkpoint FROM event_store.subscription_partition"
+		" WHERE name = $1 AND partition = $2 FOR UPDATE SKIP LOCKED"
+	};
+	bool		locked;
+	int64		checkpoint = 0;
+
+	spi_begin(SPI_AS_OWNER);
+	locked = spi_run(&lock, 2, (Oid[]) {TEXTOID, INT4OID},
+					 (Datum[]) {CStringGetTextDatum(subscription->name), Int32GetDatum(partition)},
+					 NULL) == 1;
+	if (locked)
+		checkpoint = spi_int64(0, 0, 0);
+	spi_end();
+	if (locked)
+		*lease = remember(subscription->name, partition, checkpoint, checkpoint);
+	return locked;
+}
+
+/*
+ * Leases a free partition, one that has events if there is any.  NULL if all
+ * are held, or free ones have nothing to read.
+ */
+static Lease *
+take_lease(Subscription *subscription, int64 mark)
+{
+	static SpiStatement list = {
+		"SELECT partition, checkpoint FROM event_store.subscription_partition WHERE name = $1"
+	};
+	int			partitions = subscription->filter.partitions;
+	int64	   *checkpoints = palloc0(sizeof(int64) * partitions);
+	bool	   *held = palloc0(sizeof(bool) * partitions);
+	EventFilter filter = subscription->filter;
+	int			candidates = partitions;
+	int64		lowest = PG_INT64_MAX;
+	Lease	   *lease = NULL;
+	Snapshot	snapshot;
+	EventScan  *scan;
+	Event		event;
+
+	if (partitions == 1)
+	{
+		(void) lock_partition(subscription, 0, &lease);
+		return lease;
+	}
+	spi_begin(SPI_AS_OWNER);
+	for (uint64 i = 0, count = spi_run(&list, 1, (Oid[]) {TEXTOID},
+									   (Datum[]){CStringGetTextDatum(subscription->name)}, NULL);
+		 i < count; i++)
+	{
+		int64		checkpoint = spi_int64(i, 1, 0);
+
+		checkpoints[spi_int32(i, 0, 0)] = checkpoint;
+		lowest = Min(lowest, checkpoint);
+	}
+	spi_end();
+
+	/* The partition of the oldest event that nobody works on. */
+	filter.partitions = 0;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan = event_scan_positions(&filter, lowest, mark, snapshot);
+	while (lease == NULL && candidates > 0 && event_scan_next(scan, &event))
+	{
+		int			partition = (int) (event.stream_id % partitions);
+
+		if (held[partition] || event.position <= checkpoints[partition])
+			continue;
+		if (!lock_partition(subscription, partition, &lease) || lease->checkpoint >= event.position)
+		{
+			/* Somebody else has it, or has just been through it. */
+			held[partition] = true;
+			candidates--;
+			lease = NULL;
+		}
+	}
+	event_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	return lease;
+}
+
+static void
+move_checkpoint(const char *name, int partition, int64 checkpoint)
+{
+	static SpiStatement move = {
+		"UPDATE event_store.subscription_partition SET checkpoint = $3 WHERE name = $1 AND partition = $2"
+	};
+
+	spi_begin(SPI_AS_OWNER);
+	(void) spi_run(&move, 3, (Oid[]) {TEXTOID, INT4OID, INT8OID},
+				   (Datum[]) {CStringGetTextDatum(name), Int32GetDatum(partition), Int64GetDatum(checkpoint)},
+				   NULL);
+	spi_end();
+}
+
+static char *
+name_argument(FunctionCallInfo fcinfo, int argument)
+{
+	if (PG_ARGISNULL(argument))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("name must not be null"),
+				 errhint("Name the subscription.")));
+	return text_to_cstring(PG_GETARG_TEXT_PP(argument));
+}
+
+PG_FUNCTION_INFO_V1(event_store_fetch);
+/*
+ * event_store.fetch(name, max_count)
+ */
+Datum
+event_store_fetch(PG_FUNCTION_ARGS)
+{
+	char	   *name = name_argument(fcinfo, 0);
+	int			max_count = PG_ARGISNULL(1) ? 100 : PG_GETARG_INT32(1);
+	TupleDesc	descriptor;
+	Tuplestorestate *result;
+	Subscription subscription;
+	Lease	   *lease;
+	Snapshot	snapshot;
+	EventScan  *scan;
+	Event		event;
+	int64		mark;
+	int64		fetched;
+
+	PreventCommandIfReadOnly("event_store.fetch");
+	PreventCommandDuringRecovery("event_store.fetch");
+	if (max_count < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_count must be at least 1"),
+				 errhint("100 is a good size of a batch.")));
+	result = reader_begin_result(fcinfo, &descriptor);
+	load_subscription(name, &subscription);
+	mark = position_mark(LOG_EVENT_STORE, reader_key(&subscription.filter));
+	lease = find_lease(name);
+	if (lease == NULL)
+		lease = take_lease(&subscription, mark);
+	if (lease == NULL)
+		return (Datum) 0;
+
+	subscription.filter.partition = lease->partition;
+	fetched = Max(lease->fetched, lease->checkpoint);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan = event_scan_positions(&subscription.filter, fetched, mark, snapshot);
+	for (int count = 0; count < max_count && event_scan_next(scan, &event); count++)
+	{
+		reader_put_event(result, descriptor, &event);
+		fetched = event.position;
+	}
+	event_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	if (fetched > lease->fetched)
+		(void) remember(name, lease->partition, fetched, lease->checkpoint);
+	else if (lease->fetched == lease->checkpoint && mark - lease->checkpoint > SKIP_BEFORE_MOVING)
+	{
+		/* Nothing for us in a long stretch: do not read it again next time. */
+		move_checkpoint(name, lease->partition, mark);
+		(void) remember(name, lease->partition, mark, mark);
+	}
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(event_store_advance);
+/*
+ * event_store.advance(name, checkpoint)
+ */
+Datum
+event_store_advance(PG_FUNCTION_ARGS)
+{
+	char	   *name = name_argument(fcinfo, 0);
+	int64		checkpoint;
+	Lease	   *lease;
+
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("checkpoint must not be null"),
+				 errhint("Pass the position of the last event you have dealt with.")));
+	checkpoint = PG_GETARG_INT64(1);
+	PreventCommandDuringRecovery("event_store.advance");
+	lease = find_lease(name);
+	if (lease == NULL)
+	{
+		Subscription subscription;
+
+		load_subscription(name, &subscription);
+		ereport(ERROR,
+				(errcode(ERRCODE_SB_NOT_FETCHED),
+				 errmsg("nothing of subscription \"%s\" was fetched in this transaction", name),
+				 errhint("Call event_store.fetch, deal with the events, then advance, all in one transaction.")));
+	}
+	if (checkpoint < lease->checkpoint || checkpoint > Max(lease->fetched, lease->checkpoint))
+		ereport(ERROR,
+				(errcode(ERRCODE_SB_INVALID_CHECKPOINT),
+				 errmsg("checkpoint " INT64_FORMAT " of subscription \"%s\" is not among the events fetched",
+						checkpoint, name),
+				 errdetail("This transaction has fetched events above " INT64_FORMAT " and up to " INT64_FORMAT ".",
+						   lease->checkpoint, Max(lease->fetched, lease->checkpoint)),
+				 errhint("Pass the position of an event you got, or use event_store.reset_subscription.")));
+	move_checkpoint(name, lease->partition, checkpoint);
+	(void) remember(name, lease->partition, Max(lease->fetched, checkpoint), checkpoint);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(event_store_create_subscription);
+/*
+ * event_store.create_subscription(name, category, event_types, start_after, partitions, stream)
+ */
+Datum
+event_store_create_subscription(PG_FUNCTION_ARGS)
+{
+	static SpiStatement create = {
+		"INSERT INTO event_store.subscription (name, category, event_types, partitions, stream)"
+		" VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name) DO NOTHING"
+	};
+	static SpiStatement divide = {
+		"INSERT INTO event_store.subscription_partition (name, partition, checkpoint)"
+		" SELECT $1, n, $3 FROM generate_series(0, $2 - 1) n"
+	};
+	char	   *name = name_argument(fcinfo, 0);
+	int64		start_after = PG_ARGISNULL(3) ? 0 : PG_GETARG_INT64(3);
+	int			partitions = PG_ARGISNULL(4) ? 1 : PG_GETARG_INT32(4);
+	Datum		values[5] = {fcinfo->args[0].value, fcinfo->args[1].value, fcinfo->args[2].value,
+	Int32GetDatum(partitions), fcinfo->args[5].value};
+	char		nulls[5] = {' ', PG_ARGISNULL(1) ? 'n' : ' ', PG_ARGISNULL(2) ? 'n' : ' ', ' ',
+	PG_ARGISNULL(5) ? 'n' : ' '};
+	EventFilter types;
+
+	if (name[0] == '\0' || strlen(name) > 255)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("name of a subscription must have 1 to 255 bytes")));
+	if (partitions < 1 || partitions > PARTITIONS_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("partitions must be between 1 and %d", PARTITIONS_MAX),
+				 errhint("As many as consumers that shall work in parallel, or a few times more.")));
+	if (start_after < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("start_after must not be negative"),
+				 errhint("0 starts at the first event, event_store.high_water_mark() at the next.")));
+	event_filter_types(&types, PG_ARGISNULL(2) ? NULL : PG_GETARG_ARRAYTYPE_P(2));
+	spi_begin(SPI_AS_OWNER);
+	if (spi_run(&create, 5, (Oid[]) {TEXTOID, TEXTOID, TEXTARRAYOID, INT4OID, TEXTOID}, values, nulls) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("subscription \"%s\" exists already", name),
+				 errhint("Use it as it is, or event_store.drop_subscription first.")));
+	(void) spi_run(&divide, 3, (Oid[]) {TEXTOID, INT4OID, INT8OID},
+				   (Datum[]) {values[0], Int32GetDatum(partitions), Int64GetDatum(start_after)}, NULL);
+	spi_end();
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(event_store_drop_subscription);
+/*
+ * event_store.drop_subscription(name)
+ */
+Datum
+event_store_drop_subscription(PG_FUNCTION_ARGS)
+{
+	static SpiStatement drop_partitions = {
+		"DELETE FROM event_store.subscription_partition WHERE name = $1"
+	};
+	static SpiStatement drop = {"DELETE FROM event_store.subscription WHERE name = $1"};
+	char	   *name = name_argument(fcinfo, 0);
+	Datum		value = CStringGetTextDatum(name);
+
+	spi_begin(SPI_AS_OWNER);
+	(void) spi_run(&drop_partitions, 1, (Oid[]) {TEXTOID}, &value, NULL);
+	if (spi_run(&drop, 1, (Oid[]) {TEXTOID}, &value, NULL) == 0)
+		unknown_subscription(name);
+	spi_end();
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(event_store_reset_subscription);
+/*
+ * event_store.reset_subscription(name, to_position)
+ */
+Datum
+event_store_reset_subscription(PG_FUNCTION_ARGS)
+{
+	static SpiStatement reset = {
+		"UPDATE event_store.subscription_partition SET checkpoint = $2 WHERE name = $1"
+	};
+	char	   *name = name_argument(fcinfo, 0);
+
+	if (PG_ARGISNULL(1) || PG_GETARG_INT64(1) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("to_position must not be null or negative"),
+				 errhint("0 reads everything again.")));
+	spi_begin(SPI_AS_OWNER);
+	if (spi_run(&reset, 2, (Oid[]) {TEXTOID, INT8OID},
+				(Datum[]) {CStringGetTextDatum(name), Int64GetDatum(PG_GETARG_INT64(1))}, NULL) == 0)
+		unknown_subscription(name);
+	spi_end();
+	if (find_lease(name) != NULL)
+		(void) remember(name, find_lease(name)->partition, PG_GETARG_INT64(1), PG_GETARG_INT64(1));
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(event_store_subscription_lag);
+/*
+ * event_store.subscription_lag(name, partition, checkpoint)
+ */
+Datum
+event_store_subscription_lag(PG_FUNCTION_ARGS)
+{
+	Subscription subscription;
+	TupleDesc	descriptor;
+	Datum		values[3] = {0};
+	bool		nulls[3] = {false, false, true};
+	int64		count = 0;
+	Snapshot	snapshot;
+	EventScan  *scan;
+	Event		event;
+	int64		mark;
+
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	load_subscription(name_argument(fcinfo, 0), &subscription);
+	subscription.filter.partition = PG_GETARG_INT32(1);
+	mark = position_mark(LOG_EVENT_STORE, reader_key(&subscription.filter));
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan = event_scan_positions(&subscription.filter, PG_GETARG_INT64(2), mark, snapshot);
+	while (event_scan_next(scan, &event))
+	{
+		if (count++ == 0)
+		{
+			values[2] = TimestampTzGetDatum(event.occurred_at);
+			nulls[2] = false;
+		}
+	}
+	event_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	values[0] = Int64GetDatum(mark);
+	values[1] = Int64GetDatum(count);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
+}

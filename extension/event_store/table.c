@@ -1,0 +1,121 @@
+/*
+ * table.c
+ *		The event store's tables, opened together for one call.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/relation.h"
+#include "access/skey.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "base/compat.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "event_store/table.h"
+
+ExtensionRelation relation_stored_event = {"event_store", "stored_event"};
+ExtensionRelation relation_stream = {"event_store", "stream"};
+ExtensionRelation relation_retention = {"event_store", "retention"};
+ExtensionRelation relation_truncated_stream = {"event_store", "truncated_stream"};
+ExtensionRelation index_event_position = {"event_store", "stored_event_position_idx"};
+ExtensionRelation index_event_version = {"event_store", "stored_event_version_idx"};
+ExtensionRelation index_event_id = {"event_store", "stored_event_event_id_idx"};
+ExtensionRelation index_event_category = {"event_store", "stored_event_category_idx"};
+ExtensionRelation index_event_correlation = {"event_store", "stored_event_correlation_idx"};
+ExtensionRelation index_stream_name_key = {"event_store", "stream_name_key_idx"};
+ExtensionRelation index_truncated_stream = {"event_store", "truncated_stream_pkey"};
+
+/* A version that a stream has had, as far as this backend knows. */
+typedef struct VersionHint
+{
+	int64		stream_id;
+	int64		version;
+} VersionHint;
+
+static VersionHint version_hints[4096];
+
+static int64 last_version_from(EventTables *tables, int64 stream_id, int64 at_least,
+							   Snapshot snapshot);
+
+/*
+ * Opens both tables for insertion.
+ */
+void
+event_tables_open(EventTables *tables, int lockmode)
+{
+	tables->events = direct_open(&relation_stored_event, lockmode);
+	tables->streams = direct_open(&relation_stream, lockmode);
+}
+
+void
+event_tables_close(EventTables *tables)
+{
+	direct_close(tables->streams);
+	direct_close(tables->events);
+}
+
+/*
+ * The version of a stream's last event as the snapshot sees it, 0 if there is
+ * none.
+ *
+ * An index scan takes in all that matches on a page before it gives the first
+ * row, so for long streams it pays to ask from a version on that we have seen.
+ */
+int64
+event_last_version(EventTables *tables, int64 stream_id, Snapshot snapshot)
+{
+	VersionHint *hint = &version_hints[stream_id % lengthof(version_hints)];
+	int64		version = 0;
+
+	if (hint->stream_id == stream_id)
+		version = last_version_from(tables, stream_id, hint->version, snapshot);
+	/* The event that the hint is from may have been rolled back. */
+	if (version == 0)
+		version = last_version_from(tables, stream_id, 1, snapshot);
+	hint->stream_id = stream_id;
+	hint->version = Max(version, 1);
+	return version;
+}
+
+static int64
+last_version_from(EventTables *tables, int64 stream_id, int64 at_least, Snapshot snapshot)
+{
+	DirectTable *events = tables->events;
+	ScanKeyData keys[2];
+	bool		found;
+	bool		isnull;
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(stream_id));
+	ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(at_least));
+	(void) direct_find(events->heap, direct_index(events, &index_event_version), snapshot, 2, keys,
+					   BackwardScanDirection, events->slot, &found);
+	if (!found)
+		return 0;
+	return DatumGetInt64(slot_getattr(events->slot, EVENT_VERSION + 1, &isnull));
+}
+
+/*
+ * The greatest position that a snapshot sees, 0 if there is none.
+ */
+int64
+event_newest_position(Snapshot snapshot)
+{
+	Relation	heap = table_open(extension_relation_oid(&relation_stored_event), AccessShareLock);
+	Relation	index = index_open(extension_relation_oid(&index_event_position), AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(heap, NULL);
+	bool		found;
+	bool		isnull;
+	int64		position = 0;
+
+	(void) direct_find(heap, index, snapshot, 0, NULL, BackwardScanDirection, slot, &found);
+	if (found)
+		position = DatumGetInt64(slot_getattr(slot, EVENT_POSITION + 1, &isnull));
+	ExecDropSingleTupleTableSlot(slot);
+	index_close(index, AccessShareLock);
+	table_close(heap, AccessShareLock);
+	return position;
+}

@@ -1,0 +1,70 @@
+-- Every privilege, in one place. PUBLIC has none.
+
+DO $revoke$
+DECLARE
+	routine pg_catalog.regprocedure;
+BEGIN
+	FOR routine IN
+		SELECT p.oid FROM pg_catalog.pg_proc p
+		WHERE p.pronamespace IN ('ecommerce'::pg_catalog.regnamespace, 'event_store'::pg_catalog.regnamespace,
+								 'message_bus'::pg_catalog.regnamespace, 'saga'::pg_catalog.regnamespace)
+	LOOP
+		EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', routine);
+	END LOOP;
+END
+$revoke$;
+
+GRANT USAGE ON SCHEMA ecommerce, event_store, message_bus, saga TO ecommerce_reader, ecommerce_worker;
+REVOKE ALL ON TYPE event_store.event, event_store.new_event FROM PUBLIC;
+GRANT USAGE ON TYPE event_store.event, event_store.new_event TO ecommerce_reader, ecommerce_worker;
+
+-- ---------------------------------------------------------------- shared
+GRANT EXECUTE ON FUNCTION ecommerce.set_context(uuid, uuid, text, text, jsonb, text), ecommerce.context(), ecommerce.preloaded()
+	TO ecommerce_reader, ecommerce_worker;
+GRANT EXECUTE ON FUNCTION ecommerce.start_worker() TO ecommerce_admin;
+
+-- ---------------------------------------------------------------- event store
+GRANT SELECT ON event_store.stored_event, event_store.stream, event_store.retention, event_store.truncated_stream,
+	event_store.subscription, event_store.subscription_partition,
+	event_store.appenders, event_store.streams, event_store.subscriptions
+	TO ecommerce_reader;
+GRANT EXECUTE ON FUNCTION
+	event_store.read_stream(text, bigint, bigint, boolean),
+	event_store.read_all(bigint, bigint, text, text[]),
+	event_store.read_between(timestamptz, timestamptz, text, bigint),
+	event_store.read_correlation(uuid),
+	event_store.get_event(uuid),
+	event_store.stream_version(text),
+	event_store.high_water_mark(text),
+	event_store.channel(text),
+	event_store.correlation_of(jsonb),
+	event_store.position_holders(),
+	event_store.position_counter(),
+	event_store.published_mark(),
+	event_store.subscription_lag(text, int, bigint),
+	-- a consumer's own bookkeeping, no event is written
+	event_store.fetch(text, int),
+	event_store.advance(text, bigint)
+	TO ecommerce_reader;
+GRANT EXECUTE ON PROCEDURE event_store.wait(bigint, interval, text, text, bigint) TO ecommerce_reader;
+GRANT EXECUTE ON FUNCTION
+	event_store.append(text, bigint, text, jsonb, jsonb, uuid),
+	event_store.append_batch(text, bigint, event_store.new_event[]),
+	event_store.append_json(text, bigint, jsonb),
+	event_store.check_version(text, bigint),
+	event_store.create_subscription(text, text, text[], bigint, int, text)
+	TO ecommerce_writer;
+GRANT EXECUTE ON FUNCTION
+	event_store.delete_stream(text, bigint),
+	event_store.tombstone_stream(text, bigint),
+	event_store.set_retention(text, bigint, interval, bigint),
+	event_store.scavenge(),
+	event_store.drop_subscription(text),
+	event_store.reset_subscription(text, bigint),
+	event_store.verify(boolean)
+	TO ecommerce_admin;
+GRANT SELECT ON SEQUENCE event_store.position_seq, event_store.stream_id_seq, event_store.published_mark_seq
+	TO ecommerce_reader;
+GRANT UPDATE ON SEQUENCE event_store.position_seq, event_store.stream_id_seq TO ecommerce_admin;
+-- The worker publishes the mark for standbys.
+GRANT UPDATE ON SEQUENCE event_store.published_mark_seq TO ecommerce_worker;

@@ -1,0 +1,13 @@
+-- What pg_dump carries besides CREATE EXTENSION: all data, and the counters above it.
+-- One call per statement: each changes the same row of the catalogue.
+
+-- ---------------------------------------------------------------- event store
+SELECT pg_catalog.pg_extension_config_dump('event_store.stored_event', '');
+SELECT pg_catalog.pg_extension_config_dump('event_store.stream', '');
+SELECT pg_catalog.pg_extension_config_dump('event_store.position_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('event_store.stream_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('event_store.published_mark_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('event_store.retention', '');
+SELECT pg_catalog.pg_extension_config_dump('event_store.truncated_stream', '');
+SELECT pg_catalog.pg_extension_config_dump('event_store.subscription', '');
+SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_partition', '');

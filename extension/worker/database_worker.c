@@ -1,0 +1,243 @@
+/*
+ * database_worker.c
+ *		The background worker of one database: a loop over duties.
+ *
+ * Connects as role ecommerce_worker, never as a superuser.  Ends when the
+ * extension is not there; idles, with one message in the log, when its SQL part
+ * has another version than the library.
+ *
+ * Lock protocol: says what it wants to be woken for, then runs its duties once
+ * more before it sleeps, so that nothing is missed in between; and says nothing
+ * while it is busy, so that no commit pays for a signal.  A crash leaves nothing
+ * behind.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/compat.h"
+#include "fmgr.h"
+#include "libpq/pqsignal.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "event_store/notify.h"
+#include "log/registry.h"
+#include "log/wakeup.h"
+#include "pg/duty.h"
+#include "pg/relation.h"
+#include "worker/worker.h"
+
+PGDLLEXPORT void ecommerce_worker_main(Datum arg);
+
+/* What the worker does, in this order. */
+static const Duty duties[] = {
+	{"notify event listeners", event_notify_run},
+};
+
+typedef enum ExtensionState
+{
+	EXTENSION_ABSENT,
+	EXTENSION_OTHER_VERSION,
+	EXTENSION_READY
+} ExtensionState;
+
+static void connect_as_worker(Oid database);
+static ExtensionState extension_state(void);
+static void sleep_until(TimestampTz due);
+static void leave_registry(int code, Datum arg);
+
+/*
+ * Describes the worker of a database, for RegisterDynamicBackgroundWorker().
+ */
+void
+worker_describe(BackgroundWorker *worker, Oid database, Oid role)
+{
+	memset(worker, 0, sizeof(*worker));
+	worker->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker->bgw_restart_time = BGW_NEVER_RESTART;
+	worker->bgw_main_arg = ObjectIdGetDatum(database);
+	memcpy(worker->bgw_extra, &role, sizeof(role));
+	strlcpy(worker->bgw_library_name, "ecommerce", sizeof(worker->bgw_library_name));
+	strlcpy(worker->bgw_function_name, "ecommerce_worker_main", sizeof(worker->bgw_function_name));
+	snprintf(worker->bgw_name, sizeof(worker->bgw_name), "ecommerce worker for database %u", database);
+	strlcpy(worker->bgw_type, "ecommerce worker", sizeof(worker->bgw_type));
+}
+
+/*
+ * Main loop of a database's worker.
+ */
+void
+ecommerce_worker_main(Datum arg)
+{
+	Oid			database = DatumGetObjectId(arg);
+	RegistryDatabase *shared;
+	MemoryContext loop_context;
+	uint32		none = 0;
+	uint32		wakes = 0;
+	bool		said_other_version = false;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	connect_as_worker(database);
+	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_OVERRIDE);
+	SetConfigOption("application_name", "ecommerce worker", PGC_USERSET, PGC_S_OVERRIDE);
+
+	shared = registry_my_database();
+	if (!pg_atomic_compare_exchange_u32(&shared->worker, &none, MyBackendSlot() + 1))
+		return;					/* there is one already */
+	before_shmem_exit(leave_registry, (Datum) 0);
+	pg_atomic_write_u32(&shared->worker_failed, 1);
+	loop_context = AllocSetContextCreate(TopMemoryContext, "ecommerce worker", ALLOCSET_DEFAULT_SIZES);
+	for (;;)
+	{
+		DutyWish	wish = {WAKEUP_NEVER, WAKE_FOR_TIMER};
+		ExtensionState state;
+
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		MemoryContextSwitchTo(loop_context);
+		MemoryContextReset(loop_context);
+		/* Due times that come up while the duties run must wake us. */
+		pg_atomic_write_u64(&shared->worker_due, (uint64) WAKEUP_NEVER);
+		pg_memory_barrier();
+
+		if (pg_atomic_read_u32(&shared->worker_stop) != 0)
+			break;
+		state = extension_state();
+		if (state == EXTENSION_ABSENT)
+			break;
+		if (state == EXTENSION_OTHER_VERSION && !said_other_version)
+			ereport(LOG,
+					(errmsg("ecommerce worker idles: the extension's SQL part does not have the library's version, %s",
+							ECOMMERCE_VERSION),
+					 errhint("Type ALTER EXTENSION ecommerce UPDATE in this database.")));
+		said_other_version = state == EXTENSION_OTHER_VERSION;
+		for (int i = 0; i < lengthof(duties) && state == EXTENSION_READY; i++)
+		{
+			DutyWish	own = {WAKEUP_NEVER, 0};
+
+			MemoryContextSwitchTo(loop_context);
+			duties[i].run(&own);
+			wish.due = Min(wish.due, own.due);
+			wish.wakes |= own.wakes;
+		}
+		if ((wish.wakes & ~wakes) != 0)
+		{
+			wakes = wish.wakes;
+			pg_atomic_exchange_u32(&shared->worker_wakes, wakes);
+			continue;
+		}
+		pg_atomic_exchange_u32(&shared->worker_wakes, wish.wakes);
+		sleep_until(wish.due);
+		wakes = pg_atomic_read_u32(&shared->worker_wakes);
+	}
+	pg_atomic_write_u32(&shared->worker_failed, 0);
+}
+
+/*
+ * Before it is connected a process cannot look a role up, so whoever starts the
+ * worker passes the role's identifier along.
+ */
+static void
+connect_as_worker(Oid database)
+{
+	Oid			role;
+
+	memcpy(&role, MyBgworkerEntry->bgw_extra, sizeof(role));
+	BackgroundWorkerInitializeConnectionByOid(database, role, 0);
+}
+
+/*
+ * Sleeps until woken or due, having told others when that is.
+ */
+static void
+sleep_until(TimestampTz due)
+{
+	RegistryDatabase *shared = registry_my_database();
+	long		timeout = -1;
+
+	pg_atomic_write_u64(&shared->worker_due, (uint64) due);
+	pg_memory_barrier();
+	if (due != WAKEUP_NEVER)
+		timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), due);
+	(void) WaitLatch(MyLatch,
+					 WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout >= 0 ? WL_TIMEOUT : 0),
+					 timeout, PG_WAIT_EXTENSION);
+}
+
+static ExtensionState
+extension_state(void)
+{
+	ExtensionState state;
+	char	   *version;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	version = extension_sql_version();
+	if (version == NULL)
+		state = EXTENSION_ABSENT;
+	else
+		state = strcmp(version, ECOMMERCE_VERSION) == 0 ? EXTENSION_READY : EXTENSION_OTHER_VERSION;
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	return state;
+}
+
+static void
+leave_registry(int code, Datum arg)
+{
+	RegistryDatabase *shared = registry_my_database();
+
+	pg_atomic_write_u32(&shared->worker_wakes, 0);
+	pg_atomic_write_u32(&shared->worker, 0);
+}
+
+PG_FUNCTION_INFO_V1(ecommerce_preloaded);
+/*
+ * ecommerce.preloaded()
+ */
+Datum
+ecommerce_preloaded(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(registry()->preloaded);
+}
+
+PG_FUNCTION_INFO_V1(ecommerce_start_worker);
+/*
+ * ecommerce.start_worker()
+ */
+Datum
+ecommerce_start_worker(PG_FUNCTION_ARGS)
+{
+	uint32		running = pg_atomic_read_u32(&registry_my_database()->worker);
+	BackgroundWorker worker;
+	BackgroundWorkerHandle *handle;
+	pid_t		pid;
+
+	if (running != 0)
+		PG_RETURN_INT32(BackendSlotProc(running - 1)->pid);
+	worker_describe(&worker, MyDatabaseId, get_role_oid(WORKER_ROLE, false));
+	worker.bgw_notify_pid = MyProcPid;
+	if (!RegisterDynamicBackgroundWorker(&worker, &handle) ||
+		WaitForBackgroundWorkerStartup(handle, &pid) != BGWH_STARTED)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("could not start a background worker"),
+				 errhint("Raise max_worker_processes, or add ecommerce to shared_preload_libraries. The server's log may tell more.")));
+	PG_RETURN_INT32(pid);
+}

@@ -1,0 +1,161 @@
+/*
+ * utility_hook.c
+ *		Commands that concern the workers.
+ *
+ * A worker is connected to its database, and would make DROP DATABASE and the
+ * like wait for seconds and fail.  So it is asked to leave first, and comes back
+ * at the end of the transaction, if the database is still there.  After CREATE
+ * or ALTER EXTENSION the worker is woken, or wanted.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "base/compat.h"
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "nodes/parsenodes.h"
+#include "storage/latch.h"
+#include "tcop/utility.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "log/registry.h"
+#include "log/wakeup.h"
+#include "worker/worker.h"
+
+/* Milliseconds to wait for a worker to leave; the command itself waits longer. */
+#define LEAVE_TIMEOUT 3000
+
+static ProcessUtility_hook_type previous_hook = NULL;
+static Oid	emptied_database = InvalidOid;
+static bool rescan_wanted = false;
+static bool callback_registered = false;
+
+static const char *database_to_empty(Node *statement);
+static void empty_database(const char *name);
+static void transaction_ended(XactEvent event, void *arg);
+
+static void
+watch_utility(PlannedStmt *planned, const char *query, bool read_only_tree,
+			  ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
+			  DestReceiver *destination, QueryCompletion *completion)
+{
+	Node	   *statement = planned->utilityStmt;
+	const char *database = database_to_empty(statement);
+	/* The statement may be gone when it has been run. */
+	bool		is_extension = IsA(statement, CreateExtensionStmt) || IsA(statement, AlterExtensionStmt);
+
+	if (!callback_registered)
+	{
+		RegisterXactCallback(transaction_ended, NULL);
+		callback_registered = true;
+	}
+	if (database != NULL)
+		empty_database(database);
+	if (IsA(statement, CreatedbStmt) || IsA(statement, DropdbStmt))
+		rescan_wanted = true;
+	if (previous_hook)
+		previous_hook(planned, query, read_only_tree, context, params, environment,
+					  destination, completion);
+	else
+		standard_ProcessUtility(planned, query, read_only_tree, context, params, environment,
+								destination, completion);
+	if (is_extension)
+		wakeup_worker_after_commit(WAKE_FOR_ANYTHING);
+}
+
+/*
+ * Installs the hook.  While libraries are preloaded.
+ */
+void
+worker_install_utility_hook(void)
+{
+	previous_hook = ProcessUtility_hook;
+	ProcessUtility_hook = watch_utility;
+}
+
+/*
+ * The database that nobody may be connected to for a command, NULL for others.
+ */
+static const char *
+database_to_empty(Node *statement)
+{
+	ListCell   *cell;
+
+	switch (nodeTag(statement))
+	{
+		case T_DropdbStmt:
+			return ((DropdbStmt *) statement)->dbname;
+		case T_RenameStmt:
+			return ((RenameStmt *) statement)->renameType == OBJECT_DATABASE
+					   ? ((RenameStmt *) statement)->subname
+					   : NULL;
+		case T_AlterDatabaseStmt:
+			foreach(cell, ((AlterDatabaseStmt *) statement)->options)
+			{
+				if (strcmp(((DefElem *) lfirst(cell))->defname, "tablespace") == 0)
+					return ((AlterDatabaseStmt *) statement)->dbname;
+			}
+			return NULL;
+		case T_CreatedbStmt:
+			foreach(cell, ((CreatedbStmt *) statement)->options)
+			{
+				DefElem    *option = (DefElem *) lfirst(cell);
+
+				if (strcmp(option->defname, "template") == 0 && option->arg != NULL)
+					return defGetString(option);
+			}
+			return NULL;
+		default:
+			return NULL;
+	}
+}
+
+static void
+empty_database(const char *name)
+{
+	Oid			oid = get_database_oid(name, true);
+	RegistryDatabase *database;
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LEAVE_TIMEOUT);
+
+	if (!OidIsValid(oid) || oid == MyDatabaseId ||
+		(database = registry_database(oid, false)) == NULL)
+		return;
+	emptied_database = oid;
+	pg_atomic_write_u32(&database->worker_stop, 1);
+	while (GetCurrentTimestamp() < deadline)
+	{
+		uint32		worker = pg_atomic_read_u32(&database->worker);
+
+		if (worker == 0)
+			break;
+		SetLatch(&BackendSlotProc(worker - 1)->procLatch);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 10, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
+		return;
+	if (OidIsValid(emptied_database))
+	{
+		RegistryDatabase *database = registry_database(emptied_database, false);
+
+		if (database != NULL)
+			pg_atomic_write_u32(&database->worker_stop, 0);
+		emptied_database = InvalidOid;
+		rescan_wanted = true;
+	}
+	if (rescan_wanted)
+	{
+		pg_atomic_write_u32(&registry()->rescan, 1);
+		wakeup_launcher();
+	}
+	rescan_wanted = false;
+}

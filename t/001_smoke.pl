@@ -1,0 +1,24 @@
+# A server that preloads the library starts, creates the extension, restarts
+# with it, and its log has no error.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'ecommerce'");
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION ecommerce');
+$node->restart;
+is( $node->safe_psql(
+		'postgres', "SELECT extversion = default_version FROM pg_extension
+		JOIN pg_available_extensions ON name = extname WHERE extname = 'ecommerce'"),
+	't',
+	'the installed version is the available one');
+$node->stop;
+unlike(slurp_file($node->logfile), qr/ERROR|FATAL|PANIC/, 'no error in the log');
+
+done_testing();

@@ -1,0 +1,123 @@
+-- What holds for every object of the extension, whoever adds it: comments,
+-- pinned search_path, privileges, dump. pgTAP; run by t/002_catalog.pl.
+\set QUIET on
+\pset format unaligned
+\pset tuples_only on
+\pset pager off
+\set ON_ERROR_STOP on
+
+BEGIN;
+SET client_min_messages = warning;
+
+CREATE TEMP VIEW member AS
+	SELECT d.classid, d.objid
+	FROM pg_depend d
+	JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass
+	WHERE e.extname = 'ecommerce' AND d.deptype = 'e';
+CREATE TEMP VIEW our_function AS
+	SELECT p.oid::regprocedure::text AS name, p.*
+	FROM pg_proc p JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid;
+CREATE TEMP VIEW our_relation AS
+	SELECT c.oid::regclass::text AS name, c.*
+	FROM pg_class c JOIN member m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid;
+
+SELECT plan(13);
+
+SELECT isnt_empty('SELECT FROM member', 'the extension has members');
+
+SELECT is_empty($$
+	SELECT pg_describe_object(classid, objid, 0)
+	FROM member m
+	WHERE obj_description(objid, (SELECT relname FROM pg_class WHERE oid = classid)) IS NULL
+	AND NOT (classid = 'pg_type'::regclass AND EXISTS (
+		-- arrays, and the row types of tables and views
+		SELECT FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
+		WHERE t.oid = m.objid AND (t.typelem <> 0 AND t.typlen = -1 OR c.relkind <> 'c')))
+	-- the rest are parts of a commented object
+	AND classid NOT IN ('pg_rewrite'::regclass, 'pg_trigger'::regclass, 'pg_constraint'::regclass,
+						'pg_cast'::regclass, 'pg_opfamily'::regclass)
+	ORDER BY 1
+$$, 'every object has a comment');
+
+SELECT is_empty($$
+	SELECT pg_describe_object(classid, objid, 0) FROM member m
+	WHERE (classid = 'pg_proc'::regclass AND (SELECT pronamespace::regnamespace::text FROM pg_proc
+			WHERE oid = objid) NOT IN ('ecommerce', 'event_store', 'message_bus', 'saga'))
+	OR (classid = 'pg_class'::regclass AND (SELECT relnamespace::regnamespace::text FROM pg_class
+			WHERE oid = objid) NOT IN ('ecommerce', 'event_store', 'message_bus', 'saga'))
+	ORDER BY 1
+$$, 'nothing lies outside our schemas');
+
+-- A pinned search_path costs a microsecond per call. The hot functions that go
+-- without run no SQL and look up no name while they have the caller's.
+CREATE TEMP TABLE unpinned (name text PRIMARY KEY, reason text NOT NULL);
+SELECT is_empty($$
+	SELECT name FROM our_function
+	WHERE proconfig IS NULL OR NOT 'search_path=pg_catalog, pg_temp' = ANY (proconfig)
+	EXCEPT SELECT name FROM unpinned
+	ORDER BY 1
+$$, 'every function pins search_path');
+
+SELECT is_empty($$
+	SELECT name FROM our_function
+	WHERE proacl IS NULL OR EXISTS (SELECT FROM aclexplode(proacl) WHERE grantee = 0)
+	ORDER BY 1
+$$, 'PUBLIC may execute nothing');
+
+SELECT is_empty($$
+	SELECT name FROM our_relation
+	WHERE EXISTS (SELECT FROM aclexplode(relacl) WHERE grantee = 0)
+	ORDER BY 1
+$$, 'PUBLIC may read and write nothing');
+
+SELECT is_empty($$
+	SELECT name, grantee::regrole, privilege_type FROM our_relation, aclexplode(relacl)
+	WHERE grantee <> relowner AND privilege_type <> 'SELECT'
+	AND grantee <> 'ecommerce_worker'::regrole
+	ORDER BY 1, 2, 3
+$$, 'nobody has direct write rights on a relation');
+
+SELECT is_empty($$
+	SELECT nspname, grantee::regrole FROM pg_namespace, aclexplode(nspacl)
+	WHERE nspname IN ('ecommerce', 'event_store', 'message_bus', 'saga')
+	AND grantee <> nspowner AND (grantee = 0 OR privilege_type <> 'USAGE')
+	ORDER BY 1
+$$, 'nobody may create objects in our schemas');
+
+-- Each with the reason why its caller's rights do not do.
+CREATE TEMP TABLE definer (name text PRIMARY KEY, reason text NOT NULL);
+SELECT is_empty($$
+	SELECT name FROM our_function WHERE prosecdef EXCEPT SELECT name FROM definer ORDER BY 1
+$$, 'SECURITY DEFINER is listed with its reason');
+
+SELECT is_empty($$
+	SELECT name FROM our_function, unnest(proargmodes, proargnames) AS a (mode, arg)
+	WHERE a.mode IN ('i', 'b', 'v') AND coalesce(a.arg, '') = ''
+	UNION
+	SELECT name FROM our_function
+	WHERE pronargs > 0 AND proargnames IS NULL AND prorettype NOT IN ('trigger'::regtype)
+	ORDER BY 1
+$$, 'every parameter has a name');
+
+SELECT is_empty($$
+	SELECT name FROM our_relation r
+	WHERE relkind IN ('r', 'S') AND relpersistence = 'p'
+	AND NOT EXISTS (
+		SELECT FROM pg_extension WHERE extname = 'ecommerce' AND r.oid = ANY (extconfig))
+	ORDER BY 1
+$$, 'pg_dump carries every table and sequence');
+
+SELECT is_empty($$
+	SELECT name FROM our_relation WHERE relkind = 'r' AND NOT EXISTS (
+		SELECT FROM pg_index WHERE indrelid = our_relation.oid AND indisprimary)
+	ORDER BY 1
+$$, 'every table has a primary key');
+
+SELECT is_empty($$
+	SELECT conrelid::regclass, conname FROM pg_constraint
+	JOIN our_relation r ON r.oid = conrelid WHERE NOT convalidated
+	ORDER BY 1
+$$, 'every constraint is validated');
+
+SELECT * FROM finish();
+ROLLBACK;
