@@ -81,20 +81,22 @@ RETURNS SETOF record LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $claim$
 	WITH due AS (
-		SELECT n.notification_id FROM ecommerce_notification.notification n
+		SELECT n.notification_id, t.subject, t.body,
+			n.data || jsonb_build_object('order_id', n.order_id, 'customer_id', n.customer_id) AS document
+		FROM ecommerce_notification.notification n
+		JOIN ecommerce_notification.template t ON t.name = n.template
 		WHERE n.status = 'pending' AND n.due_at <= clock_timestamp()
 			AND (n.lease_until IS NULL OR n.lease_until <= clock_timestamp())
 		ORDER BY n.due_at LIMIT max_count
-		FOR UPDATE SKIP LOCKED)
+		FOR UPDATE OF n SKIP LOCKED)
 	UPDATE ecommerce_notification.notification n
 	SET lease_until = clock_timestamp() + lease, fence = n.fence + 1
-	FROM due, ecommerce_notification.template t,
-		LATERAL (SELECT n.data || jsonb_build_object('order_id', n.order_id, 'customer_id', n.customer_id) AS value) AS full_data
-	WHERE n.notification_id = due.notification_id AND t.name = n.template
+	FROM due
+	WHERE n.notification_id = due.notification_id
 	RETURNING n.notification_id, n.fence, 'send'::text, jsonb_build_object('key', n.key, 'order_id', n.order_id,
 		'customer_id', n.customer_id, 'template', n.template, 'email', n.data -> 'email',
-		'subject', ecommerce_notification.render(t.subject, full_data.value, false),
-		'body', ecommerce_notification.render(t.body, full_data.value, true)), n.correlation_id, n.traceparent
+		'subject', ecommerce_notification.render(due.subject, due.document, false),
+		'body', ecommerce_notification.render(due.body, due.document, true)), n.correlation_id, n.traceparent
 $claim$;
 COMMENT ON FUNCTION ecommerce_notification.claim(int, interval) IS
 'Takes notifications that are due, rendered, under a lease. operation: send; request: {key, order_id, customer_id, template, email, subject, body}.';

@@ -20,12 +20,13 @@ AS $claim$
 	FROM due
 	WHERE p.payment_id = due.payment_id
 	RETURNING p.payment_id, p.fence, p.operation, jsonb_build_object('key', p.key, 'order_id', p.order_id,
-		'amount', p.amount, 'currency', p.currency, 'token', p.token, 'transaction_id', p.transaction_id,
-		'reason', p.cancel_reason, 'charge_age', extract(epoch FROM clock_timestamp() - p.charge_begun_at)),
+		'amount', p.amount, 'cents', (p.amount * 100)::bigint, 'currency', p.currency, 'token', p.token,
+		'transaction_id', p.transaction_id, 'reason', p.cancel_reason, 'is_cancelled', p.is_cancelled,
+		'charge_age', floor(extract(epoch FROM clock_timestamp() - p.charge_begun_at))),
 		p.correlation_id, p.traceparent
 $claim$;
 COMMENT ON FUNCTION ecommerce_payment.claim(int, interval) IS
-'Takes calls that are due, under a lease. operation: charge, query, refund; request: {key, order_id, amount, currency, token, transaction_id, reason, charge_age in seconds}. The key is the idempotency key at the provider.';
+'Takes calls that are due, under a lease. operation: charge, query, refund; request: {key, order_id, amount, cents, currency, token, transaction_id, reason, is_cancelled, charge_age in seconds}. The key is the idempotency key at the provider.';
 
 CREATE FUNCTION ecommerce_payment.settle(work_id uuid, fence bigint, outcome jsonb)
 RETURNS boolean LANGUAGE plpgsql VOLATILE
