@@ -75,4 +75,13 @@ extern bool compat_timestamptz_parse(char *text, TimestampTz *result);
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
 #endif
 
+/* Whether the current user may execute a function. */
+#if PG_VERSION_NUM >= 160000
+#define compat_may_execute(function) \
+	(object_aclcheck(ProcedureRelationId, function, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK)
+#else
+#define compat_may_execute(function) \
+	(pg_proc_aclcheck(function, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK)
+#endif
+
 #endif

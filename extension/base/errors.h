@@ -2,7 +2,9 @@
  * errors.h
  *		SQLSTATEs of the extension, in bands by module.
  *
- * ST event store, SB subscription, MB message bus, SG saga.  Classes that begin
+ * ST event store, SB subscription, MB message bus, SG saga; OR the order
+ * aggregate, which is written in SQL (OR001 a rule is broken, OR002 a step is
+ * refused in the order's state).  Classes that begin
  * with 0-4 or A-H belong to the SQL standard, so ours do not.
  */
 #ifndef ECOMMERCE_BASE_ERRORS_H

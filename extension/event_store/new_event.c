@@ -18,6 +18,7 @@
 
 #include "base/compat.h"
 #include "base/errors.h"
+#include "event_store/contract.h"
 #include "event_store/new_event.h"
 #include "pg/context.h"
 #include "pg/settings.h"
@@ -273,6 +274,8 @@ check_event(NewEvent *event, int number)
 				 errmsg("%s has %zu bytes, more than event_store.max_event_size, %d",
 						path(number, "data"), size, setting_event_store_max_event_size),
 				 errhint("Keep large documents elsewhere and refer to them, or raise event_store.max_event_size.")));
+	contract_check(VARDATA_ANY(event->event_type), VARSIZE_ANY_EXHDR(event->event_type),
+				   &event->schema_version, event->data, number);
 	if (event->has_occurred_at && TIMESTAMP_NOT_FINITE(event->occurred_at))
 		invalid(number, "occurred_at", "is not a finite time", "Use ISO 8601 in UTC, for example 2026-01-31T12:00:00Z.");
 	if (event->metadata != NULL && !JB_ROOT_IS_OBJECT(event->metadata))

@@ -22,6 +22,7 @@
 #include "utils/rel.h"
 
 #include "base/errors.h"
+#include "event_store/contract.h"
 #include "event_store/read.h"
 #include "event_store/stream.h"
 #include "event_store/table.h"
@@ -275,18 +276,23 @@ fetch_external(Jsonb *value)
 }
 
 /*
- * The nine columns of event_store.event.
+ * The nine columns of event_store.event, in the newest registered shape.
  */
 void
 event_to_values(const Event *event, Datum *values)
 {
+	int32		schema_version = event->schema_version;
+	Jsonb	   *data = (Jsonb *) fetch_external(event->data);
+
+	data = contract_upcast(VARDATA_ANY(event->event_type), VARSIZE_ANY_EXHDR(event->event_type),
+						   &schema_version, data);
 	values[0] = Int64GetDatum(event->position);
 	values[1] = PointerGetDatum(event->stream);
 	values[2] = Int64GetDatum(event->version);
 	values[3] = UUIDPGetDatum(event->event_id);
 	values[4] = PointerGetDatum(event->event_type);
-	values[5] = Int32GetDatum(event->schema_version);
-	values[6] = PointerGetDatum(fetch_external(event->data));
+	values[5] = Int32GetDatum(schema_version);
+	values[6] = PointerGetDatum(data);
 	values[7] = PointerGetDatum(fetch_external(event->metadata));
 	values[8] = TimestampTzGetDatum(event->occurred_at);
 }

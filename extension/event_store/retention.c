@@ -17,6 +17,7 @@
 
 #include "base/errors.h"
 #include "event_store/guard.h"
+#include "event_store/snapshot.h"
 #include "event_store/stream.h"
 #include "event_store/table.h"
 #include "event_store/visibility.h"
@@ -73,6 +74,7 @@ hide_stream(FunctionCallInfo fcinfo, const char *function, bool for_good)
 				   (Datum[]) {Int64GetDatum(stream.id), Int64GetDatum(stream.version)}, NULL);
 	guard_forbid_rewrite(level);
 	spi_end();
+	snapshot_forget(name.text, name.length);
 }
 
 PG_FUNCTION_INFO_V1(event_store_delete_stream);

@@ -121,6 +121,7 @@ stream_lock(EventTables *tables, const StreamName *name, LockTupleMode mode, Str
 	{
 		TransactionId in_progress;
 		TM_FailureData failure;
+		TM_Result	locked;
 		ItemPointerData tid;
 
 		if (!find_row(tables, name, &dirty, &key, &in_progress))
@@ -132,8 +133,10 @@ stream_lock(EventTables *tables, const StreamName *name, LockTupleMode mode, Str
 			continue;
 		}
 		tid = streams->slot->tts_tid;
-		if (table_tuple_lock(streams->heap, &tid, SnapshotSelf, streams->slot,
-							 GetCurrentCommandId(true), mode, LockWaitBlock, 0, &failure) == TM_Ok)
+		locked = table_tuple_lock(streams->heap, &tid, SnapshotSelf, streams->slot,
+								  GetCurrentCommandId(true), mode, LockWaitBlock, 0, &failure);
+		/* Invisible: this very command has made the row, so nobody else can have it. */
+		if (locked == TM_Ok || locked == TM_Invisible)
 			break;
 		CHECK_FOR_INTERRUPTS();
 	}

@@ -63,6 +63,46 @@ GRANT EXECUTE ON FUNCTION
 	event_store.reset_subscription(text, bigint),
 	event_store.verify(boolean)
 	TO ecommerce_admin;
+-- ---------------------------------------------------------------- domain models
+GRANT SELECT ON event_store.event_type, event_store.upcaster, event_store.aggregate,
+	event_store.event_handler, event_store.snapshot
+	TO ecommerce_reader;
+GRANT EXECUTE ON FUNCTION
+	event_store.asyncapi(),
+	event_store._json_schema(oid, int, boolean),
+	event_store._scalar_schema(oid, int),
+	event_store._composite_schema(oid),
+	event_store._is_required(oid),
+	event_store._component_key(text),
+	event_store._schema_key(oid),
+	event_store.check_data(text, jsonb, int),
+	event_store.load(text, bigint, timestamptz),
+	ecommerce.apply_order_created(jsonb, event_store.event),
+	ecommerce.apply_order_confirmed(jsonb, event_store.event),
+	ecommerce.apply_order_cancelled(jsonb, event_store.event),
+	ecommerce.apply_order_completed(jsonb, event_store.event),
+	ecommerce.check_order(ecommerce.order_created)
+	TO ecommerce_reader;
+GRANT EXECUTE ON FUNCTION
+	event_store.save(text, bigint, event_store.new_event[]),
+	ecommerce._save_order(uuid, text, text[], text, jsonb, bigint),
+	ecommerce.create_order(uuid, uuid, jsonb, jsonb, jsonb, numeric),
+	ecommerce.confirm_order(uuid, text, bigint),
+	ecommerce.cancel_order(uuid, text, text, bigint),
+	ecommerce.complete_order(uuid, bigint)
+	TO ecommerce_writer;
+GRANT EXECUTE ON FUNCTION
+	event_store.register_event_type(text, regtype, int),
+	event_store.unregister_event_type(text, int),
+	event_store.register_upcaster(text, int, regprocedure),
+	event_store.create_aggregate(text, jsonb, int),
+	event_store.drop_aggregate(text),
+	event_store.create_event_handler(text, text, regprocedure),
+	event_store.drop_event_handler(text, text),
+	ecommerce.register_contracts(),
+	ecommerce.install_order_aggregate()
+	TO ecommerce_admin;
+
 GRANT SELECT ON SEQUENCE event_store.position_seq, event_store.stream_id_seq, event_store.published_mark_seq
 	TO ecommerce_reader;
 GRANT UPDATE ON SEQUENCE event_store.position_seq, event_store.stream_id_seq TO ecommerce_admin;

@@ -11,3 +11,10 @@ SELECT pg_catalog.pg_extension_config_dump('event_store.retention', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.truncated_stream', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.subscription', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_partition', '');
+
+-- ---------------------------------------------------------------- domain models
+SELECT pg_catalog.pg_extension_config_dump('event_store.event_type', '');
+SELECT pg_catalog.pg_extension_config_dump('event_store.upcaster', '');
+SELECT pg_catalog.pg_extension_config_dump('event_store.aggregate', '');
+SELECT pg_catalog.pg_extension_config_dump('event_store.event_handler', '');
+SELECT pg_catalog.pg_extension_config_dump('event_store.snapshot', '');

@@ -1,0 +1,385 @@
+/*
+ * contract.c
+ *		Registered event types: checking data that comes in, upcasting data that
+ *		goes out.
+ *
+ * What the tables event_type and upcaster say of a type is cached per backend,
+ * compiled trees included, types that are not registered too.  A trigger on
+ * both tables sends a relcache invalidation; that, or one of a type that a tree
+ * was compiled from, makes the next call start with an empty cache.  The old
+ * one stays until the transaction ends, because a call may be standing in it.
+ *
+ * The tables are read with the newest snapshot: a registration counts from its
+ * commit on, also in a transaction that began before.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "commands/trigger.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "base/errors.h"
+#include "event_store/contract.h"
+#include "event_store/contract_check.h"
+#include "event_store/contract_tree.h"
+#include "pg/callable.h"
+#include "pg/lookup.h"
+#include "pg/settings.h"
+
+#define EVENT_TYPE_COLUMNS 3
+#define UPCASTER_COLUMNS 3
+
+/* Enough for every shop; beyond it somebody makes up type names. */
+#define CACHE_MAX_TYPES 4096
+
+typedef struct ContractName
+{
+	const char *text;
+	int			length;
+} ContractName;
+
+typedef struct Version
+{
+	int32		number;
+	Oid			payload;
+	ContractNode *tree;			/* compiled at first use */
+} Version;
+
+typedef struct Upcaster
+{
+	int32		from;
+	char	   *signature;
+	Callable   *idle;
+} Upcaster;
+
+typedef struct Contract
+{
+	ContractName	name;			/* hash key, must be first */
+	int			version_count;
+	Version    *versions;		/* rising */
+	int			upcaster_count;
+	Upcaster   *upcasters;		/* rising */
+	int32		newest;			/* what reads return, 0: what is stored */
+} Contract;
+
+static ExtensionRelation relation_event_type = {"event_store", "event_type"};
+static ExtensionRelation index_event_type = {"event_store", "event_type_pkey"};
+static ExtensionRelation relation_upcaster = {"event_store", "upcaster"};
+static ExtensionRelation index_upcaster = {"event_store", "upcaster_pkey"};
+
+static MemoryContext cache_context = NULL;
+static HTAB *cache = NULL;
+static ContractDependencies dependencies;
+static Oid	registries[2];		/* the two tables */
+static bool stale = false;
+
+static Contract *find_contract(const char *type, int length);
+static void start_cache(void);
+static uint32 hash_name(const void *key, Size size);
+static int	match_names(const void *a, const void *b, Size size);
+static void load_versions(Contract *contract);
+static void load_upcasters(Contract *contract);
+static ContractNode *tree_of(const Contract *contract, Version *version);
+static Jsonb *apply_upcaster(Upcaster *upcaster, Jsonb *data);
+static void relation_changed(Datum arg, Oid relation);
+static void type_changed(Datum arg, int cacheid, uint32 hash);
+
+/*
+ * Checks an event's or a message's data, an object, against its registered
+ * type.  schema_version may be CONTRACT_NEWEST; it becomes the version to store.
+ * number is the event's place in its call, -1 if it is alone.  Raises ST004.
+ */
+void
+contract_check(const char *type, int length, int32 *schema_version, Jsonb *data, int number)
+{
+	Contract   *contract = find_contract(type, length);
+	Version    *version = NULL;
+	ContractSubject subject = {type, length, 0, number};
+
+	if (contract->version_count == 0)
+	{
+		if (setting_ecommerce_require_registered_types)
+			ereport(ERROR,
+					(errcode(ERRCODE_ST_INVALID_EVENT),
+					 errmsg("type \"%.*s\" is not registered", length, type),
+					 errhint("Register it with event_store.register_event_type(), or switch ecommerce.require_registered_types off.")));
+		if (*schema_version == CONTRACT_NEWEST)
+			*schema_version = 1;
+		return;
+	}
+	if (*schema_version == CONTRACT_NEWEST)
+		version = &contract->versions[contract->version_count - 1];
+	for (int i = 0; version == NULL && i < contract->version_count; i++)
+	{
+		if (contract->versions[i].number == *schema_version)
+			version = &contract->versions[i];
+	}
+	if (version == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_ST_INVALID_EVENT),
+				 errmsg("version %d of type \"%.*s\" is not registered", *schema_version, length, type),
+				 errhint("The newest registered version is %d; register others with event_store.register_event_type().",
+						 contract->versions[contract->version_count - 1].number)));
+	*schema_version = version->number;
+	subject.schema_version = version->number;
+	contract_check_document(tree_of(contract, version), data, &subject);
+}
+
+/*
+ * Brings stored data to the newest version that its type's upcasters lead to;
+ * schema_version says which one that is.  Returns data itself when there is
+ * nothing to do.  Upcasters run with the current user's rights: that must be
+ * the user who reads, not the extension's owner.
+ */
+Jsonb *
+contract_upcast(const char *type, int length, int32 *schema_version, Jsonb *data)
+{
+	Contract   *contract = find_contract(type, length);
+
+	for (int i = 0; i < contract->upcaster_count && *schema_version < contract->newest; i++)
+	{
+		Upcaster   *upcaster = &contract->upcasters[i];
+
+		if (upcaster->from != *schema_version)
+			continue;
+		data = apply_upcaster(upcaster, data);
+		(*schema_version)++;
+	}
+	return data;
+}
+
+/*
+ * Writes down everything that decides in which shape events of a type are read,
+ * so that what was derived from them can be told to be outdated.
+ */
+void
+contract_describe_upcasting(const char *type, int length, StringInfo description,
+							void (*describe_function) (StringInfo, const char *))
+{
+	Contract   *contract = find_contract(type, length);
+
+	appendStringInfo(description, "newest version %d\n", contract->newest);
+	for (int i = 0; i < contract->upcaster_count; i++)
+	{
+		appendStringInfo(description, "from version %d: ", contract->upcasters[i].from);
+		describe_function(description, contract->upcasters[i].signature);
+	}
+}
+
+static Contract *
+find_contract(const char *type, int length)
+{
+	ContractName	name = {type, length};
+	Contract   *contract;
+	bool		found;
+
+	if (cache == NULL || stale || hash_get_num_entries(cache) > CACHE_MAX_TYPES)
+		start_cache();
+	contract = hash_search(cache, &name, HASH_FIND, NULL);
+	if (contract != NULL)
+		return contract;
+	for (;;)
+	{
+		Contract	loading = {0};
+		MemoryContext old = MemoryContextSwitchTo(cache_context);
+
+		loading.name.text = pnstrdup(type, length);
+		loading.name.length = length;
+		load_versions(&loading);
+		load_upcasters(&loading);
+		MemoryContextSwitchTo(old);
+		if (!stale)
+		{
+			contract = hash_search(cache, &loading.name, HASH_ENTER, &found);
+			*contract = loading;
+			return contract;
+		}
+		/* Somebody registered something while we were reading. */
+		start_cache();
+	}
+}
+
+/*
+ * Starts with nothing cached.  The old cache goes with the transaction.
+ */
+static void
+start_cache(void)
+{
+	static bool callbacks_registered = false;
+	HASHCTL		control = {0};
+
+	if (!callbacks_registered)
+	{
+		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(TYPEOID, type_changed, (Datum) 0);
+		callbacks_registered = true;
+	}
+	if (cache_context != NULL)
+		MemoryContextSetParent(cache_context, TopTransactionContext);
+	cache = NULL;
+	cache_context = AllocSetContextCreate(CacheMemoryContext, "contracts", ALLOCSET_DEFAULT_SIZES);
+	dependencies.relations = NIL;
+	dependencies.type_hashes = NIL;
+	control.keysize = sizeof(ContractName);
+	control.entrysize = sizeof(Contract);
+	control.hash = hash_name;
+	control.match = match_names;
+	control.hcxt = cache_context;
+	cache = hash_create("contracts", 64, &control,
+						HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
+	stale = false;
+	registries[0] = extension_relation_oid(&relation_event_type);
+	registries[1] = extension_relation_oid(&relation_upcaster);
+}
+
+static uint32
+hash_name(const void *key, Size size)
+{
+	const ContractName *name = key;
+
+	return hash_bytes((const unsigned char *) name->text, name->length);
+}
+
+static int
+match_names(const void *a, const void *b, Size size)
+{
+	const ContractName *left = a;
+	const ContractName *right = b;
+
+	return left->length != right->length || memcmp(left->text, right->text, left->length) != 0;
+}
+
+static void
+load_versions(Contract *contract)
+{
+	Lookup		lookup;
+	Datum		values[EVENT_TYPE_COLUMNS];
+	bool		nulls[EVENT_TYPE_COLUMNS];
+	List	   *versions = NIL;
+	ListCell   *cell;
+
+	lookup_begin(&lookup, &relation_event_type, &index_event_type,
+				 contract->name.text, contract->name.length);
+	while (lookup_next(&lookup, values, nulls))
+	{
+		Version    *version = palloc0(sizeof(Version));
+
+		version->number = DatumGetInt32(values[1]);
+		version->payload = DatumGetObjectId(values[2]);
+		versions = lappend(versions, version);
+	}
+	lookup_end(&lookup);
+	contract->versions = palloc(sizeof(Version) * Max(list_length(versions), 1));
+	foreach(cell, versions)
+	{
+		contract->versions[contract->version_count] = *(Version *) lfirst(cell);
+		contract->newest = contract->versions[contract->version_count++].number;
+	}
+	list_free_deep(versions);
+}
+
+static void
+load_upcasters(Contract *contract)
+{
+	Lookup		lookup;
+	Datum		values[UPCASTER_COLUMNS];
+	bool		nulls[UPCASTER_COLUMNS];
+	List	   *upcasters = NIL;
+	ListCell   *cell;
+
+	lookup_begin(&lookup, &relation_upcaster, &index_upcaster,
+				 contract->name.text, contract->name.length);
+	while (lookup_next(&lookup, values, nulls))
+	{
+		Upcaster   *upcaster = palloc0(sizeof(Upcaster));
+
+		upcaster->from = DatumGetInt32(values[1]);
+		upcaster->signature = TextDatumGetCString(values[2]);
+		upcasters = lappend(upcasters, upcaster);
+	}
+	lookup_end(&lookup);
+	contract->upcasters = palloc(sizeof(Upcaster) * Max(list_length(upcasters), 1));
+	foreach(cell, upcasters)
+		contract->upcasters[contract->upcaster_count++] = *(Upcaster *) lfirst(cell);
+	/* Types that nobody registered have upcasters only. */
+	if (contract->version_count == 0 && contract->upcaster_count > 0)
+		contract->newest = contract->upcasters[contract->upcaster_count - 1].from + 1;
+	list_free_deep(upcasters);
+}
+
+static ContractNode *
+tree_of(const Contract *contract, Version *version)
+{
+	MemoryContext old;
+
+	if (version->tree != NULL)
+		return version->tree;
+	if (!SearchSysCacheExists1(TYPEOID, ObjectIdGetDatum(version->payload)))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the type that version %d of \"%.*s\" is registered with does not exist",
+						version->number, contract->name.length, contract->name.text),
+				 errhint("Call event_store.unregister_event_type() and register it anew.")));
+	old = MemoryContextSwitchTo(cache_context);
+	version->tree = contract_compile(version->payload, &dependencies);
+	MemoryContextSwitchTo(old);
+	return version->tree;
+}
+
+static Jsonb *
+apply_upcaster(Upcaster *upcaster, Jsonb *data)
+{
+	MemoryContext home = cache_context;
+	Callable   *callable = callable_borrow(&upcaster->idle, upcaster->signature, home);
+	Datum		argument = JsonbPGetDatum(data);
+	Datum		result;
+	bool		isnull;
+
+	result = callable_call(callable, &argument, &isnull);
+	if (isnull || !JB_ROOT_IS_OBJECT(DatumGetJsonbP(result)))
+		ereport(ERROR,
+				(errcode(ERRCODE_ST_INVALID_EVENT),
+				 errmsg("upcaster %s did not return a JSON object", upcaster->signature),
+				 errhint("It must return the data of version %d.", upcaster->from + 1)));
+	callable_return(&upcaster->idle, callable, home);
+	return DatumGetJsonbP(result);
+}
+
+static void
+relation_changed(Datum arg, Oid relation)
+{
+	if (relation == InvalidOid ||
+		relation == registries[0] || relation == registries[1] ||
+		list_member_oid(dependencies.relations, relation))
+		stale = true;
+}
+
+static void
+type_changed(Datum arg, int cacheid, uint32 hash)
+{
+	if (hash == 0 || list_member_int(dependencies.type_hashes, (int) hash))
+		stale = true;
+}
+
+PG_FUNCTION_INFO_V1(event_store_registry_changed);
+/*
+ * Trigger on tables that backends cache: makes them all read it again.
+ */
+Datum
+event_store_registry_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("event_store.registry_changed is a trigger")));
+	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
+	return PointerGetDatum(NULL);
+}

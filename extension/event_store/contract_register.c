@@ -1,0 +1,166 @@
+/*
+ * contract_register.c
+ *		Registering event types and upcasters.
+ *
+ * Registering the same thing again changes nothing.  A version once registered
+ * keeps its type: events that fitted must go on fitting.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+
+#include "base/errors.h"
+#include "event_store/contract.h"
+#include "event_store/new_event.h"
+#include "pg/callable.h"
+#include "pg/spi.h"
+
+static text *checked_name(FunctionCallInfo fcinfo, int argument);
+static int32 checked_version(FunctionCallInfo fcinfo, int argument, const char *what);
+
+PG_FUNCTION_INFO_V1(event_store_register_event_type);
+/*
+ * event_store.register_event_type(event_type, payload_type, schema_version)
+ */
+Datum
+event_store_register_event_type(PG_FUNCTION_ARGS)
+{
+	static SpiStatement insert = {
+		"INSERT INTO event_store.event_type (event_type, schema_version, payload_type)"
+		" VALUES ($1, $2, $3::pg_catalog.oid) ON CONFLICT DO NOTHING"
+	};
+	static SpiStatement find = {
+		"SELECT payload_type::pg_catalog.oid FROM event_store.event_type"
+		" WHERE event_type = $1 AND schema_version = $2"
+	};
+	static const Oid types[] = {TEXTOID, INT4OID, OIDOID};
+	Datum		values[3] = {
+		PointerGetDatum(checked_name(fcinfo, 0)),
+		Int32GetDatum(checked_version(fcinfo, 2, "schema_version")),
+		PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1)
+	};
+	Oid			payload = DatumGetObjectId(values[2]);
+	bool		isnull;
+
+	if (!OidIsValid(payload) || get_typtype(payload) != TYPTYPE_COMPOSITE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("payload type must be a composite type"),
+				 errhint("Type CREATE TYPE ... AS (...) first; a column is required when its type is a NOT NULL domain.")));
+	spi_begin(SPI_AS_OWNER);
+	if (spi_run(&insert, 3, types, values, NULL) == 0)
+	{
+		if (spi_run(&find, 2, types, values, NULL) != 1)
+			elog(ERROR, "event type was registered and unregistered at the same time");
+		if (DatumGetObjectId(spi_value(0, 0, &isnull)) != payload)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("version %d of type \"%s\" is registered with type %s",
+							DatumGetInt32(values[1]), TextDatumGetCString(values[0]),
+							format_type_be_qualified(DatumGetObjectId(spi_value(0, 0, &isnull)))),
+					 errhint("Register the next schema_version, or call event_store.unregister_event_type() first.")));
+	}
+	spi_end();
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(event_store_unregister_event_type);
+/*
+ * event_store.unregister_event_type(event_type, schema_version)
+ */
+Datum
+event_store_unregister_event_type(PG_FUNCTION_ARGS)
+{
+	static SpiStatement remove = {
+		"DELETE FROM event_store.event_type"
+		" WHERE event_type = $1 AND ($2 IS NULL OR schema_version = $2)"
+	};
+	static const Oid types[] = {TEXTOID, INT4OID};
+	Datum		values[2] = {PointerGetDatum(checked_name(fcinfo, 0)), PG_GETARG_DATUM(1)};
+	uint64		removed;
+
+	spi_begin(SPI_AS_OWNER);
+	removed = spi_run(&remove, 2, types, values, PG_ARGISNULL(1) ? " n" : NULL);
+	spi_end();
+	PG_RETURN_INT32((int32) removed);
+}
+
+PG_FUNCTION_INFO_V1(event_store_register_upcaster);
+/*
+ * event_store.register_upcaster(event_type, from_version, fn)
+ */
+Datum
+event_store_register_upcaster(PG_FUNCTION_ARGS)
+{
+	static SpiStatement insert = {
+		"INSERT INTO event_store.upcaster (event_type, from_version, function) VALUES ($1, $2, $3)"
+		" ON CONFLICT (event_type, from_version) DO UPDATE SET function = excluded.function"
+	};
+	static const Oid types[] = {TEXTOID, INT4OID, TEXTOID};
+	static const Oid arguments[] = {JSONBOID};
+	Datum		values[3] = {
+		PointerGetDatum(checked_name(fcinfo, 0)),
+		Int32GetDatum(checked_version(fcinfo, 1, "from_version"))
+	};
+
+	if (PG_ARGISNULL(2))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("fn must not be null")));
+	callable_expect(PG_GETARG_OID(2), 1, arguments, JSONBOID);
+	values[2] = CStringGetTextDatum(callable_signature(PG_GETARG_OID(2)));
+	spi_begin(SPI_AS_OWNER);
+	(void) spi_run(&insert, 3, types, values, NULL);
+	spi_end();
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(event_store_check_data);
+/*
+ * event_store.check_data(event_type, data, schema_version)
+ */
+Datum
+event_store_check_data(PG_FUNCTION_ARGS)
+{
+	text	   *name = checked_name(fcinfo, 0);
+	int32		version = PG_ARGISNULL(2) ? CONTRACT_NEWEST : checked_version(fcinfo, 2, "schema_version");
+
+	if (PG_ARGISNULL(1) || !JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(1)))
+		ereport(ERROR,
+				(errcode(ERRCODE_ST_INVALID_EVENT),
+				 errmsg("data is not a JSON object"),
+				 errhint("Pass {} when there is nothing to tell.")));
+	contract_check(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), &version, PG_GETARG_JSONB_P(1), -1);
+	PG_RETURN_INT32(version);
+}
+
+static text *
+checked_name(FunctionCallInfo fcinfo, int argument)
+{
+	text	   *name = PG_ARGISNULL(argument) ? cstring_to_text("") : PG_GETARG_TEXT_PP(argument);
+	int			length = VARSIZE_ANY_EXHDR(name);
+
+	if (length == 0 || length > EVENT_TYPE_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_ST_INVALID_EVENT),
+				 errmsg("event_type has %d bytes, it must have 1 to %d", length, EVENT_TYPE_MAX),
+				 errhint("Name event types in PascalCase, for example OrderCreated.")));
+	return name;
+}
+
+static int32
+checked_version(FunctionCallInfo fcinfo, int argument, const char *what)
+{
+	int32		version = PG_ARGISNULL(argument) ? 0 : PG_GETARG_INT32(argument);
+
+	if (version < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_ST_INVALID_EVENT),
+				 errmsg("%s is not a whole number of 1 or more", what),
+				 errhint("Versions of a type are 1, 2, 3, ...")));
+	return version;
+}

@@ -1,0 +1,236 @@
+/*
+ * callable.c
+ *		SQL functions called many times from C: handlers, upcasters.
+ *
+ * The call is planned as an expression of its own, so that a function in
+ * language SQL that is a single expression is inlined and costs no more than
+ * the expression; every other kind is called as PostgreSQL calls it.  The plan
+ * is made again when something it depends on changes, and when another user
+ * calls: EXECUTE is checked for each.
+ *
+ * Functions run with the current user's rights.  Callers that took on
+ * somebody else's must give them back first.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/params.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/plancache.h"
+#include "utils/regproc.h"
+#include "utils/syscache.h"
+
+#include "base/compat.h"
+#include "pg/callable.h"
+
+struct Callable
+{
+	MemoryContext context;		/* what the callable lives in */
+	MemoryContext planned;		/* what belongs to the current plan */
+	char	   *signature;
+	Oid			user;			/* for whom it was planned */
+	CachedExpression *plan;
+	ExprState  *state;
+	ExprContext *expressions;
+	ParamListInfo parameters;
+};
+
+static void prepare(Callable *callable);
+static void release_plan(void *arg);
+
+/*
+ * Takes the callable out of its slot, or makes one.  It goes with the current
+ * memory context unless it is returned; home is the slot's context.
+ */
+Callable *
+callable_borrow(Callable **slot, const char *signature, MemoryContext home)
+{
+	Callable   *callable = *slot;
+
+	*slot = NULL;
+	if (callable == NULL)
+	{
+		MemoryContext context = AllocSetContextCreate(home, "callable", ALLOCSET_SMALL_SIZES);
+
+		callable = MemoryContextAllocZero(context, sizeof(Callable));
+		callable->context = context;
+		callable->signature = MemoryContextStrdup(context, signature);
+	}
+	MemoryContextSetParent(callable->context, CurrentMemoryContext);
+	return callable;
+}
+
+/*
+ * Puts a callable back into its slot.
+ */
+void
+callable_return(Callable **slot, Callable *callable, MemoryContext home)
+{
+	if (*slot != NULL)
+	{
+		MemoryContextDelete(callable->context);
+		return;
+	}
+	MemoryContextSetParent(callable->context, home);
+	*slot = callable;
+}
+
+/*
+ * Calls the function.  The result is in the current memory context, which
+ * should be a short-lived one: what the function leaves behind is there too.
+ */
+Datum
+callable_call(Callable *callable, const Datum *arguments, bool *isnull)
+{
+	Datum		result;
+
+	if (callable->plan == NULL || !callable->plan->is_valid || callable->user != GetUserId())
+		prepare(callable);
+	for (int i = 0; i < callable->parameters->numParams; i++)
+		callable->parameters->params[i].value = arguments[i];
+	result = ExecEvalExpr(callable->state, callable->expressions, isnull);
+	return result;
+}
+
+/*
+ * The function's qualified signature, as it is stored.
+ */
+char *
+callable_signature(Oid function)
+{
+	return format_procedure_qualified(function);
+}
+
+/*
+ * The function with a stored signature, InvalidOid if it is gone.
+ */
+Oid
+callable_find(const char *signature)
+{
+	LOCAL_FCINFO(fcinfo, 1);
+	Datum		function;
+
+	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = CStringGetTextDatum(signature);
+	fcinfo->args[0].isnull = false;
+	function = to_regprocedure(fcinfo);
+	return fcinfo->isnull ? InvalidOid : DatumGetObjectId(function);
+}
+
+/*
+ * The same; an error if it is gone.
+ */
+Oid
+callable_resolve(const char *signature)
+{
+	Oid			function = callable_find(signature);
+
+	if (!OidIsValid(function))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function %s does not exist", signature),
+				 errhint("Create it again, or register another one.")));
+	return function;
+}
+
+/*
+ * Fails unless a function has the arguments and result that a caller gives and
+ * takes, and the current user may execute it.
+ */
+void
+callable_expect(Oid function, int nargs, const Oid *arguments, Oid result)
+{
+	HeapTuple	row = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Form_pg_proc form;
+	bool		fits;
+
+	if (!HeapTupleIsValid(row))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function with OID %u does not exist", function)));
+	form = (Form_pg_proc) GETSTRUCT(row);
+	fits = form->prokind == PROKIND_FUNCTION && !form->proretset && form->prorettype == result &&
+		form->pronargs == nargs && memcmp(form->proargtypes.values, arguments, sizeof(Oid) * nargs) == 0;
+	ReleaseSysCache(row);
+	if (!fits)
+	{
+		StringInfoData wanted;
+
+		initStringInfo(&wanted);
+		for (int i = 0; i < nargs; i++)
+			appendStringInfo(&wanted, "%s%s", i > 0 ? ", " : "", format_type_be_qualified(arguments[i]));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_FUNCTION_DEFINITION),
+				 errmsg("function %s does not have the signature that is needed",
+						format_procedure_qualified(function)),
+				 errhint("It must take (%s) and return %s.", wanted.data, format_type_be(result))));
+	}
+	if (!compat_may_execute(function))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(function));
+}
+
+/*
+ * Plans the call.  The parts of a plan live in a context of their own, which a
+ * new plan replaces.  The function is looked up anew: it may have been dropped
+ * and created again.
+ */
+static void
+prepare(Callable *callable)
+{
+	MemoryContext old;
+	MemoryContextCallback *on_free;
+	Oid		   *types;
+	int			nargs;
+	Oid			function = callable_resolve(callable->signature);
+	Oid			result = get_func_signature(function, &types, &nargs);
+	List	   *arguments = NIL;
+
+	callable->plan = NULL;
+	if (callable->planned != NULL)
+		MemoryContextDelete(callable->planned);
+	callable->planned = AllocSetContextCreate(callable->context, "callable plan",
+											  ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(callable->planned);
+	callable->parameters = makeParamList(nargs);
+	for (int i = 0; i < nargs; i++)
+	{
+		Param	   *parameter = makeNode(Param);
+
+		parameter->paramkind = PARAM_EXTERN;
+		parameter->paramid = i + 1;
+		parameter->paramtype = types[i];
+		parameter->paramtypmod = -1;
+		parameter->paramcollid = InvalidOid;
+		parameter->location = -1;
+		arguments = lappend(arguments, parameter);
+		callable->parameters->params[i].ptype = types[i];
+		callable->parameters->params[i].isnull = false;
+		callable->parameters->params[i].pflags = 0;
+	}
+	on_free = palloc0(sizeof(MemoryContextCallback));
+	callable->plan = GetCachedExpression((Node *) makeFuncExpr(function, result, arguments,
+															   InvalidOid, InvalidOid,
+															   COERCE_EXPLICIT_CALL));
+	on_free->func = release_plan;
+	on_free->arg = callable->plan;
+	MemoryContextRegisterResetCallback(callable->planned, on_free);
+	callable->expressions = CreateStandaloneExprContext();
+	callable->expressions->ecxt_param_list_info = callable->parameters;
+	callable->state = ExecInitExprWithParams((Expr *) callable->plan->expr, callable->parameters);
+	callable->user = GetUserId();
+	MemoryContextSwitchTo(old);
+}
+
+static void
+release_plan(void *arg)
+{
+	FreeCachedExpression((CachedExpression *) arg);
+}

@@ -1,0 +1,27 @@
+/*
+ * callable.h
+ *		SQL functions called many times from C: handlers, upcasters.
+ *
+ * A callable is borrowed from its slot for the length of a call, so that a
+ * function may end up in itself, and an error drops it:
+ *		Callable *callable = callable_borrow(&slot, signature, context);
+ *		result = callable_call(callable, arguments, &isnull);
+ *		callable_return(&slot, callable, context);
+ */
+#ifndef ECOMMERCE_PG_CALLABLE_H
+#define ECOMMERCE_PG_CALLABLE_H
+
+#include "postgres.h"
+
+typedef struct Callable Callable;
+
+extern Callable *callable_borrow(Callable **slot, const char *signature, MemoryContext home);
+extern Datum callable_call(Callable *callable, const Datum *arguments, bool *isnull);
+extern void callable_return(Callable **slot, Callable *callable, MemoryContext home);
+
+extern char *callable_signature(Oid function);
+extern Oid	callable_find(const char *signature);
+extern Oid	callable_resolve(const char *signature);
+extern void callable_expect(Oid function, int nargs, const Oid *arguments, Oid result);
+
+#endif

@@ -1,0 +1,70 @@
+/*
+ * lookup.c
+ *		Reading the extension's small tables as PostgreSQL reads its catalogs.
+ *
+ * With the newest snapshot, whatever the transaction's isolation level: what
+ * is cached from such a table must be as new as the invalidations that were
+ * seen.  Takes an AccessShareLock for the length of the look-up.  No
+ * privileges are checked: the caller's EXECUTE was the check.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+
+#include "pg/lookup.h"
+
+/*
+ * Starts a look-up of the rows whose first column, a text in collation C, is
+ * the given key, in the order of the index; NULL gives all rows.
+ */
+void
+lookup_begin(Lookup *lookup, ExtensionRelation *table, ExtensionRelation *index,
+			 const char *key, int length)
+{
+	ScanKeyData scankey;
+
+	lookup->table = table_open(extension_relation_oid(table), AccessShareLock);
+	lookup->index = index_open(extension_relation_oid(index), AccessShareLock);
+	if (key != NULL)
+		ScanKeyInit(&scankey, 1, BTEqualStrategyNumber, F_TEXTEQ,
+					PointerGetDatum(cstring_to_text_with_len(key, length)));
+	lookup->scan = systable_beginscan_ordered(lookup->table, lookup->index, NULL,
+											  key != NULL ? 1 : 0, &scankey);
+	lookup->direction = ForwardScanDirection;
+}
+
+/*
+ * The same in the opposite order.
+ */
+void
+lookup_begin_backward(Lookup *lookup, ExtensionRelation *table, ExtensionRelation *index,
+					  const char *key, int length)
+{
+	lookup_begin(lookup, table, index, key, length);
+	lookup->direction = BackwardScanDirection;
+}
+
+/*
+ * The next row; values are valid until the one after it is asked for.
+ */
+bool
+lookup_next(Lookup *lookup, Datum *values, bool *nulls)
+{
+	HeapTuple	row = systable_getnext_ordered(lookup->scan, lookup->direction);
+
+	if (!HeapTupleIsValid(row))
+		return false;
+	heap_deform_tuple(row, RelationGetDescr(lookup->table), values, nulls);
+	return true;
+}
+
+void
+lookup_end(Lookup *lookup)
+{
+	systable_endscan_ordered(lookup->scan);
+	index_close(lookup->index, AccessShareLock);
+	table_close(lookup->table, AccessShareLock);
+}

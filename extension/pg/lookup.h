@@ -1,0 +1,36 @@
+/*
+ * lookup.h
+ *		Reading the extension's small tables as PostgreSQL reads its catalogs.
+ *
+ * Usage:
+ *		lookup_begin(&lookup, &table, &index, name, length);	(NULL: all rows)
+ *		while (lookup_next(&lookup, values, nulls))
+ *			...
+ *		lookup_end(&lookup);
+ */
+#ifndef ECOMMERCE_PG_LOOKUP_H
+#define ECOMMERCE_PG_LOOKUP_H
+
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "utils/rel.h"
+
+#include "pg/relation.h"
+
+typedef struct Lookup
+{
+	Relation	table;
+	SysScanDesc scan;
+	Relation	index;
+	ScanDirection direction;
+} Lookup;
+
+extern void lookup_begin(Lookup *lookup, ExtensionRelation *table, ExtensionRelation *index,
+						 const char *key, int length);
+extern void lookup_begin_backward(Lookup *lookup, ExtensionRelation *table, ExtensionRelation *index,
+								  const char *key, int length);
+extern bool lookup_next(Lookup *lookup, Datum *values, bool *nulls);
+extern void lookup_end(Lookup *lookup);
+
+#endif

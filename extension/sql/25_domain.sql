@@ -1,0 +1,351 @@
+-- Domain models on the event store: contracts, aggregates, projections.
+--
+-- Functions are stored by signature and looked up when used: a column of type
+-- regprocedure would make pg_upgrade refuse the cluster.
+
+CREATE FUNCTION event_store.registry_changed() RETURNS trigger
+LANGUAGE c SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_registry_changed';
+COMMENT ON FUNCTION event_store.registry_changed() IS
+'Trigger on tables that every backend caches: makes them read the table again.';
+
+-- ---------------------------------------------------------------- contracts
+
+CREATE TABLE event_store.event_type (
+	event_type text COLLATE "C" NOT NULL,
+	schema_version int NOT NULL CHECK (schema_version >= 1),
+	payload_type regtype NOT NULL,
+	PRIMARY KEY (event_type, schema_version)
+);
+COMMENT ON TABLE event_store.event_type IS
+'Registered types of events and messages: the composite type that the data of each version must fit. Changed by register_event_type().';
+
+CREATE TABLE event_store.upcaster (
+	event_type text COLLATE "C" NOT NULL,
+	from_version int NOT NULL CHECK (from_version >= 1),
+	function text NOT NULL,
+	PRIMARY KEY (event_type, from_version)
+);
+COMMENT ON TABLE event_store.upcaster IS
+'Functions that turn the data of one version of a type into that of the next. Changed by register_upcaster().';
+
+CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.event_type
+	FOR EACH STATEMENT EXECUTE FUNCTION event_store.registry_changed();
+CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.upcaster
+	FOR EACH STATEMENT EXECUTE FUNCTION event_store.registry_changed();
+ALTER TABLE event_store.event_type ENABLE ALWAYS TRIGGER registry_changed;
+ALTER TABLE event_store.upcaster ENABLE ALWAYS TRIGGER registry_changed;
+
+CREATE FUNCTION event_store.register_event_type(event_type text, payload_type regtype, schema_version int DEFAULT 1)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_register_event_type';
+COMMENT ON FUNCTION event_store.register_event_type(text, regtype, int) IS
+'From now on the data of every event and message of this type and version must fit a composite type: no key missing whose column is of a NOT NULL domain, no other key, every value convertible.
+What does not fit is ST004 with the path of the offender. Repeating a registration changes nothing; another type for the same version is 42710.';
+
+CREATE FUNCTION event_store.unregister_event_type(event_type text, schema_version int DEFAULT NULL)
+RETURNS int LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_unregister_event_type';
+COMMENT ON FUNCTION event_store.unregister_event_type(text, int) IS
+'Forgets a version of a type, or all of them; returns how many it forgot. Stored events stay as they are.';
+
+CREATE FUNCTION event_store.check_data(event_type text, data jsonb, schema_version int DEFAULT NULL)
+RETURNS int LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'event_store_check_data';
+COMMENT ON FUNCTION event_store.check_data(text, jsonb, int) IS
+'Checks data as an append or publish of that type would, and writes nothing. Returns the schema version it would be stored with (NULL asks for the newest); raises ST004.';
+
+CREATE FUNCTION event_store.register_upcaster(event_type text, from_version int, fn regprocedure)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_register_upcaster';
+COMMENT ON FUNCTION event_store.register_upcaster(text, int, regprocedure) IS
+'fn(data jsonb) RETURNS jsonb turns data of from_version into data of the next version. Reads apply it, with the reader''s rights, up to the newest registered version; what is stored stays untouched.
+Registering another function for the same version replaces it.';
+
+-- What a type looks like as JSON Schema; columns that are not required may be null.
+CREATE FUNCTION event_store._json_schema(type oid, typmod int, required boolean) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $json_schema$
+DECLARE
+	t pg_catalog.pg_type;
+	base oid := type;
+	modifier int := typmod;
+	result jsonb;
+	note text;
+BEGIN
+	LOOP
+		SELECT * INTO STRICT t FROM pg_catalog.pg_type WHERE pg_type.oid = base;
+		EXIT WHEN t.typtype <> 'd';
+		note := coalesce(note, obj_description(t.oid, 'pg_type'));
+		base := t.typbasetype;
+		IF t.typtypmod <> -1 THEN
+			modifier := t.typtypmod;
+		END IF;
+	END LOOP;
+	result := CASE
+		WHEN t.typtype = 'c' THEN jsonb_build_object('$ref', '#/components/schemas/' || event_store._schema_key(base))
+		WHEN t.typcategory = 'A' AND t.typelem <> 0 THEN jsonb_build_object('type', 'array',
+			'items', event_store._json_schema(t.typelem, modifier, event_store._is_required(t.typelem)))
+		WHEN t.typtype = 'e' THEN jsonb_build_object('type', 'string', 'enum',
+			(SELECT jsonb_agg(enumlabel ORDER BY enumsortorder) FROM pg_catalog.pg_enum WHERE enumtypid = base))
+		ELSE event_store._scalar_schema(base, modifier) END;
+	IF note IS NOT NULL THEN
+		-- Beside a $ref other keys would be ignored.
+		result := CASE WHEN result ? '$ref' THEN jsonb_build_object('allOf', jsonb_build_array(result)) ELSE result END
+			|| jsonb_build_object('description', note);
+	END IF;
+	IF NOT required AND result <> '{}' THEN
+		result := CASE WHEN result ? 'type' AND NOT result ? 'enum'
+			THEN jsonb_set(result, '{type}', jsonb_build_array(result->'type', 'null'))
+			ELSE jsonb_build_object('oneOf', jsonb_build_array(result, '{"type": "null"}'::jsonb)) END;
+	END IF;
+	RETURN result;
+END
+$json_schema$;
+COMMENT ON FUNCTION event_store._json_schema(oid, int, boolean) IS
+'JSON Schema of a column''s type; composite types become references to components/schemas.';
+
+CREATE FUNCTION event_store._scalar_schema(type oid, typmod int) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $scalar_schema$
+	SELECT CASE type
+		WHEN 'smallint'::regtype THEN '{"type": "integer", "minimum": -32768, "maximum": 32767}'::jsonb
+		WHEN 'integer'::regtype THEN '{"type": "integer", "format": "int32", "minimum": -2147483648, "maximum": 2147483647}'
+		WHEN 'bigint'::regtype THEN '{"type": "integer", "format": "int64"}'
+		WHEN 'numeric'::regtype THEN '{"type": "number"}'
+		WHEN 'real'::regtype THEN '{"type": "number", "format": "float"}'
+		WHEN 'double precision'::regtype THEN '{"type": "number", "format": "double"}'
+		WHEN 'boolean'::regtype THEN '{"type": "boolean"}'
+		WHEN 'text'::regtype THEN '{"type": "string"}'
+		WHEN 'uuid'::regtype THEN '{"type": "string", "format": "uuid"}'
+		WHEN 'timestamptz'::regtype THEN '{"type": "string", "format": "date-time"}'
+		WHEN 'date'::regtype THEN '{"type": "string", "format": "date"}'
+		WHEN 'json'::regtype THEN '{}'
+		WHEN 'jsonb'::regtype THEN '{}'
+		WHEN 'varchar'::regtype THEN '{"type": "string"}'::jsonb ||
+			CASE WHEN typmod > 4 THEN jsonb_build_object('maxLength', typmod - 4) ELSE '{}' END
+		ELSE jsonb_build_object('type', 'string', 'description', 'PostgreSQL ' || format_type(type, typmod)) END
+$scalar_schema$;
+COMMENT ON FUNCTION event_store._scalar_schema(oid, int) IS 'JSON Schema of a type that is neither composite, array, enum nor domain.';
+
+CREATE FUNCTION event_store._is_required(type oid) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $is_required$
+	WITH RECURSIVE chain AS (
+		SELECT t.typnotnull, t.typbasetype FROM pg_catalog.pg_type t WHERE t.oid = type
+		UNION ALL
+		SELECT t.typnotnull, t.typbasetype FROM chain c JOIN pg_catalog.pg_type t ON t.oid = c.typbasetype
+	)
+	SELECT bool_or(typnotnull) FROM chain
+$is_required$;
+COMMENT ON FUNCTION event_store._is_required(oid) IS 'Whether a type is a NOT NULL domain, or based on one.';
+
+-- Keys of components may hold letters, digits, ".", "-" and "_" only; what else a
+-- name has is written as its code point, so that two names never share a key.
+CREATE FUNCTION event_store._component_key(name text) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $component_key$
+	SELECT string_agg(CASE WHEN c ~ '[A-Za-z0-9-]' OR (c = '_' AND substr(name, i::int + 1, 1) <> 'u') THEN c
+		ELSE '_u' || to_hex(ascii(c)) || '_' END, '' ORDER BY i)
+	FROM string_to_table(name, NULL) WITH ORDINALITY AS s (c, i)
+$component_key$;
+COMMENT ON FUNCTION event_store._component_key(text) IS 'A name as a key of an AsyncAPI document''s components.';
+
+CREATE FUNCTION event_store._schema_key(type oid) RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $schema_key$
+	SELECT event_store._component_key(n.nspname) || '.' || event_store._component_key(t.typname)
+	FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+	WHERE t.oid = type
+$schema_key$;
+COMMENT ON FUNCTION event_store._schema_key(oid) IS 'The key of a composite type under components/schemas.';
+
+CREATE FUNCTION event_store._composite_schema(type oid) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $composite_schema$
+	SELECT jsonb_strip_nulls(jsonb_build_object('description', obj_description(type, 'pg_type')))
+		|| jsonb_build_object('type', 'object', 'additionalProperties', false,
+			'properties', coalesce(jsonb_object_agg(a.attname,
+				event_store._json_schema(a.atttypid, a.atttypmod, event_store._is_required(a.atttypid))
+				|| jsonb_strip_nulls(jsonb_build_object('description', col_description(a.attrelid, a.attnum))))
+				FILTER (WHERE a.attname IS NOT NULL), '{}'),
+			'required', coalesce(jsonb_agg(a.attname ORDER BY a.attnum)
+				FILTER (WHERE event_store._is_required(a.atttypid)), '[]'))
+	FROM pg_catalog.pg_type t
+		LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+	WHERE t.oid = type
+$composite_schema$;
+COMMENT ON FUNCTION event_store._composite_schema(oid) IS 'JSON Schema of a composite type: required are the columns of NOT NULL domains, other keys are not allowed.';
+
+CREATE FUNCTION event_store.asyncapi() RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $asyncapi$
+	WITH RECURSIVE registered AS (
+		SELECT r.event_type, r.schema_version, r.payload_type,
+			event_store._component_key(r.event_type) || '.v' || r.schema_version AS key,
+			r.schema_version = max(r.schema_version) OVER (PARTITION BY r.event_type) AS newest
+		FROM event_store.event_type r
+		WHERE EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.oid = r.payload_type)
+	),
+	-- Every composite type that a registered one reaches, through arrays and domains.
+	reached (type) AS (
+		SELECT payload_type::oid FROM registered
+		UNION
+		SELECT next.type
+		FROM reached
+			JOIN pg_catalog.pg_type t ON t.oid = reached.type
+			CROSS JOIN LATERAL (
+				SELECT a.atttypid AS type FROM pg_catalog.pg_attribute a
+				WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+				UNION ALL SELECT t.typbasetype WHERE t.typtype = 'd'
+				UNION ALL SELECT t.typelem WHERE t.typcategory = 'A' AND t.typelem <> 0) AS next
+	),
+	schemas AS (
+		SELECT jsonb_object_agg(event_store._schema_key(t.oid), event_store._composite_schema(t.oid)) AS body
+		FROM reached JOIN pg_catalog.pg_type t ON t.oid = reached.type AND t.typtype = 'c'
+	),
+	messages AS (
+		SELECT jsonb_object_agg(r.key, jsonb_strip_nulls(jsonb_build_object(
+				'name', r.event_type,
+				'title', r.event_type || ' version ' || r.schema_version,
+				'summary', obj_description(r.payload_type, 'pg_type'),
+				'contentType', 'application/json',
+				'x-schema-version', r.schema_version,
+				'x-newest', r.newest,
+				'headers', jsonb_build_object('$ref', '#/components/schemas/envelope'),
+				'payload', jsonb_build_object('$ref', '#/components/schemas/' || event_store._schema_key(r.payload_type))))) AS body,
+			jsonb_object_agg(r.key, jsonb_build_object('$ref', '#/components/messages/' || r.key)) AS refs,
+			jsonb_agg(jsonb_build_object('$ref', '#/channels/event_store/messages/' || r.key) ORDER BY r.key) AS list
+		FROM registered r
+	)
+	SELECT jsonb_build_object(
+		'asyncapi', '3.0.0',
+		'info', jsonb_build_object(
+			'title', current_database() || ' events and messages',
+			'version', (SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname = 'ecommerce'),
+			'description', 'Generated from the types registered with event_store.register_event_type().'),
+		'defaultContentType', 'application/json',
+		'channels', jsonb_build_object('event_store', jsonb_build_object(
+			'address', 'event_store',
+			'description', 'Every event and message of a registered type.',
+			'messages', coalesce(messages.refs, '{}'))),
+		'operations', CASE WHEN messages.list IS NULL THEN '{}' ELSE jsonb_build_object(
+			'append', jsonb_build_object('action', 'receive', 'summary', 'Append to a stream, or publish on the bus.',
+				'channel', '{"$ref": "#/channels/event_store"}'::jsonb, 'messages', messages.list),
+			'read', jsonb_build_object('action', 'send', 'summary', 'Read streams, subscribe, receive.',
+				'channel', '{"$ref": "#/channels/event_store"}'::jsonb, 'messages', messages.list)) END,
+		'components', jsonb_build_object(
+			'messages', coalesce(messages.body, '{}'),
+			'schemas', coalesce(schemas.body, '{}') || jsonb_build_object('envelope', jsonb_build_object(
+				'type', 'object', 'description', 'Metadata of an event, headers of a message.',
+				'properties', jsonb_build_object(
+					'correlation_id', '{"type": "string", "format": "uuid"}'::jsonb,
+					'causation_id', '{"type": "string", "format": "uuid"}'::jsonb,
+					'conversation_id', '{"type": "string", "format": "uuid"}'::jsonb,
+					'user_id', '{"type": "string"}'::jsonb,
+					'tenant_id', '{"type": "string"}'::jsonb,
+					'traceparent', '{"type": "string"}'::jsonb,
+					'source', '{"type": "string"}'::jsonb,
+					'headers', '{"type": "object"}'::jsonb)))))
+	FROM messages, schemas
+$asyncapi$;
+COMMENT ON FUNCTION event_store.asyncapi() IS
+'Every registered type as an AsyncAPI 3 document with JSON Schema payloads generated from the composite types.';
+
+-- ---------------------------------------------------------------- aggregates
+
+CREATE TABLE event_store.aggregate (
+	category text COLLATE "C" PRIMARY KEY,
+	initial_state jsonb NOT NULL,
+	snapshot_every int CHECK (snapshot_every >= 1)
+);
+COMMENT ON TABLE event_store.aggregate IS 'Aggregates: the state that streams of a category begin with. Changed by create_aggregate().';
+
+CREATE TABLE event_store.event_handler (
+	category text COLLATE "C" NOT NULL REFERENCES event_store.aggregate,
+	event_type text COLLATE "C" NOT NULL,
+	handler text NOT NULL,
+	PRIMARY KEY (category, event_type)
+);
+COMMENT ON TABLE event_store.event_handler IS
+'Which function turns state and event into the next state. Changed by create_event_handler().';
+
+CREATE TABLE event_store.snapshot (
+	stream text COLLATE "C" NOT NULL,
+	version bigint NOT NULL,
+	fingerprint text NOT NULL,
+	created_at timestamptz NOT NULL,
+	updated_at timestamptz NOT NULL,
+	latest_at timestamptz NOT NULL,
+	state jsonb NOT NULL,
+	PRIMARY KEY (stream, version)
+);
+COMMENT ON TABLE event_store.snapshot IS
+'States of streams at some version. Can be emptied at any time: loading then begins at the first event.';
+COMMENT ON COLUMN event_store.snapshot.fingerprint IS
+'Of initial state, handlers and upcasters when it was taken; once they have changed it is not used any more.';
+COMMENT ON COLUMN event_store.snapshot.latest_at IS 'Greatest occurred_at of the events it covers.';
+
+CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.aggregate
+	FOR EACH STATEMENT EXECUTE FUNCTION event_store.registry_changed();
+CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.event_handler
+	FOR EACH STATEMENT EXECUTE FUNCTION event_store.registry_changed();
+ALTER TABLE event_store.aggregate ENABLE ALWAYS TRIGGER registry_changed;
+ALTER TABLE event_store.event_handler ENABLE ALWAYS TRIGGER registry_changed;
+
+CREATE FUNCTION event_store.create_aggregate(category text, initial_state jsonb DEFAULT '{}', snapshot_every int DEFAULT NULL)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_create_aggregate';
+COMMENT ON FUNCTION event_store.create_aggregate(text, jsonb, int) IS
+'Makes the streams of a category aggregates: initial_state is the state before the first event, and save() stores a snapshot every snapshot_every events (NULL: never). Of one that exists it changes both.';
+
+CREATE FUNCTION event_store.drop_aggregate(category text)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_drop_aggregate';
+COMMENT ON FUNCTION event_store.drop_aggregate(text) IS
+'Forgets an aggregate with its handlers and snapshots; its events stay. Error: ST011 if there is none.';
+
+CREATE FUNCTION event_store.create_event_handler(category text, event_type text, handler regprocedure)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_create_event_handler';
+COMMENT ON FUNCTION event_store.create_event_handler(text, text, regprocedure) IS
+'handler(state jsonb, event event_store.event) RETURNS jsonb gives the state after an event of this type. It runs with the rights of whoever loads, with search_path pg_catalog: qualify the names in it.
+A function in language SQL that is one expression is inlined. Replacing the handler, or its body, makes the category''s snapshots useless. Error: ST011 if no aggregate is defined.';
+
+CREATE FUNCTION event_store.drop_event_handler(category text, event_type text)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_drop_event_handler';
+COMMENT ON FUNCTION event_store.drop_event_handler(text, text) IS 'Forgets a handler. Error: ST010 if there is none.';
+
+CREATE FUNCTION event_store.load(stream text, at_version bigint DEFAULT NULL, at_time timestamptz DEFAULT NULL,
+								 OUT state jsonb, OUT version bigint, OUT created_at timestamptz, OUT updated_at timestamptz)
+RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_load';
+COMMENT ON FUNCTION event_store.load(text, bigint, timestamptz) IS
+'The state of a stream: its events folded through the handlers of its category, from the newest usable snapshot on. With at_version or at_time as it was then: the longest beginning of the stream up to that version or occurred_at.
+created_at, updated_at: when the first and the last event folded occurred. A stream without events gives a NULL state and version 0.
+Errors: ST010 an event without handler, ST011 no aggregate is defined for the category.';
+
+CREATE FUNCTION event_store.save(stream text, loaded_version bigint, events event_store.new_event[],
+								 OUT version bigint, OUT "position" bigint)
+RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_save';
+COMMENT ON FUNCTION event_store.save(text, bigint, event_store.new_event[]) IS
+'Appends what was decided on the state that load() gave at loaded_version, and stores a snapshot every snapshot_every events. Without events it does nothing.
+Returns version and position of the last event. Errors: ST001 if somebody else has saved since, ST010 an event without handler, ST011, and those of append.';
