@@ -14,11 +14,11 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "config.h"
-#include "consumer.h"
-#include "log.h"
-#include "metrics.h"
-#include "text.h"
+#include "lib/config.h"
+#include "lib/consumer.h"
+#include "lib/log.h"
+#include "lib/metrics.h"
+#include "lib/text.h"
 
 #define MAX_HANDLERS 32
 #define DRAIN_STEP_MS 10

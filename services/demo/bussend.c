@@ -12,10 +12,10 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "api.h"
-#include "config.h"
-#include "log.h"
-#include "session.h"
+#include "lib/api.h"
+#include "lib/config.h"
+#include "lib/log.h"
+#include "lib/session.h"
 
 #define DEADLINE_MS 30000
 

@@ -2,7 +2,7 @@
  * main.c
  *		inventoryd: products, stock and reservations.
  */
-#include "service.h"
+#include "lib/service.h"
 
 extern const char openapi_document[];
 

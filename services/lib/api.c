@@ -6,12 +6,12 @@
  * they may be put into statements as they are; an endpoint comes from the
  * configuration and is quoted.
  */
-#include "api.h"
+#include "lib/api.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "text.h"
+#include "lib/text.h"
 
 const PgStatement api_session = {
 	"SELECT pg_catalog.set_config('statement_timeout', $1, false), "
@@ -100,7 +100,8 @@ api_claim_function(const char *function)
 	Text		sql = {0};
 
 	text_format(&sql, "SELECT work_id, fence, operation, request::text, correlation_id, "
-				"traceparent FROM %s($1::int, $2::interval)", function);
+					  "traceparent FROM %s($1::int, $2::interval)",
+				function);
 	return make_statement(&sql, 2);
 }
 

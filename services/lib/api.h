@@ -8,7 +8,7 @@
 #ifndef SERVICES_LIB_API_H
 #define SERVICES_LIB_API_H
 
-#include "pg.h"
+#include "lib/pg.h"
 
 extern const PgStatement api_session;		/* statement timeout, idle timeout, source */
 extern const PgStatement api_begin;

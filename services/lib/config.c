@@ -5,7 +5,7 @@
  * The file is read with names and values split at "=", "#" starts a comment.
  * All values end in the variables that the option tables point to.
  */
-#include "config.h"
+#include "lib/config.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text.h"
+#include "lib/text.h"
 
 typedef enum Source
 {
@@ -33,7 +33,7 @@ static struct
 	const char *program;
 	const OptionGroup *groups;
 	int			ngroups;
-	Setting	   *settings;
+	Setting    *settings;
 	int			nsettings;
 	char	   *file;
 } config;
@@ -229,7 +229,8 @@ apply_number(const Option *option, const char *value)
 	{
 		fprintf(stderr, "%s: \"%s\" is %s, not \"%s\"\n", config.program, option->name,
 				option->kind == OPTION_DURATION ? "a duration such as 250ms, 30s, 5min or 24h"
-				: "a whole number", value);
+												: "a whole number",
+				value);
 		return false;
 	}
 	if ((option->min != 0 || option->max != 0) && (number < option->min || number > option->max))

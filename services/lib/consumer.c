@@ -12,19 +12,19 @@
  *
  * States: down > idle > receiving > handling > idle ...
  */
-#include "consumer.h"
+#include "lib/consumer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 
-#include "api.h"
-#include "context.h"
-#include "log.h"
-#include "metrics.h"
-#include "text.h"
-#include "trace.h"
+#include "lib/api.h"
+#include "lib/context.h"
+#include "lib/log.h"
+#include "lib/metrics.h"
+#include "lib/text.h"
+#include "lib/trace.h"
 
 #define RECEIVE_DEADLINE_MS 30000
 #define RACES_MAX 3				/* lost races of one message in a row, then it is failed */

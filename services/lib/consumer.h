@@ -5,7 +5,7 @@
 #ifndef SERVICES_LIB_CONSUMER_H
 #define SERVICES_LIB_CONSUMER_H
 
-#include "session.h"
+#include "lib/session.h"
 
 /* A handler is a SQL function fn(body jsonb); the table ends with a NULL type. */
 typedef struct MessageHandler

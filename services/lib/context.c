@@ -2,7 +2,7 @@
  * context.c
  *		The correlation context, W3C trace context, random identifiers, clocks.
  */
-#include "context.h"
+#include "lib/context.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include <sys/random.h>
 #include <time.h>
 
-#include "text.h"
+#include "lib/text.h"
 
 static void random_bytes(unsigned char *target, size_t length);
 static void random_hex(char *target, size_t digits);

@@ -6,17 +6,17 @@
  * and skip what others have locked, so that several may run at once.  One that
  * did something runs again at once, since there may be more.
  */
-#include "duty.h"
+#include "lib/duty.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 
-#include "api.h"
-#include "context.h"
-#include "log.h"
-#include "metrics.h"
-#include "text.h"
+#include "lib/api.h"
+#include "lib/context.h"
+#include "lib/log.h"
+#include "lib/metrics.h"
+#include "lib/text.h"
 
 #define DEADLINE_MS 30000
 

@@ -5,7 +5,7 @@
 #ifndef SERVICES_LIB_DUTY_H
 #define SERVICES_LIB_DUTY_H
 
-#include "pool.h"
+#include "lib/pool.h"
 
 /* fn() RETURNS int, the rows worked on; the table ends with a NULL name. */
 typedef struct Duty

@@ -4,13 +4,13 @@
  *
  * Live says that the loop turns; ready asks the database at that moment.
  */
-#include "health.h"
+#include "lib/health.h"
 
 #include <string.h>
 
-#include "api.h"
-#include "metrics.h"
-#include "text.h"
+#include "lib/api.h"
+#include "lib/metrics.h"
+#include "lib/text.h"
 
 #define READY_DEADLINE_MS 2000
 
@@ -75,7 +75,9 @@ on_bus_state(void *argument, const PgResults *results)
 	if (runtime->draining)
 		good = false;
 	text_format(&body, "{\"status\":\"%s\",\"checks\":{%s}}",
-				runtime->draining ? "stopping" : good ? "ok" : "unavailable", checks.data);
+				runtime->draining ? "stopping" : good ? "ok"
+													  : "unavailable",
+				checks.data);
 	http_reply_json(call, good ? 200 : 503, body.data);
 	text_free(&checks);
 	text_free(&body);

@@ -5,7 +5,7 @@
 #ifndef SERVICES_LIB_HEALTH_H
 #define SERVICES_LIB_HEALTH_H
 
-#include "service.h"
+#include "lib/service.h"
 
 extern const HttpRoute health_routes[];
 

@@ -7,7 +7,7 @@
  * so everything it appends and publishes carries the correlation id.  A client
  * that goes away does not stop the transaction; the reply is dropped.
  */
-#include "http.h"
+#include "lib/http.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -16,12 +16,12 @@
 #include <event2/buffer.h>
 #include <event2/keyvalq_struct.h>
 
-#include "api.h"
-#include "log.h"
-#include "metrics.h"
-#include "problem.h"
-#include "route.h"
-#include "trace.h"
+#include "lib/api.h"
+#include "lib/log.h"
+#include "lib/metrics.h"
+#include "lib/problem.h"
+#include "lib/route.h"
+#include "lib/trace.h"
 
 #define RACES_MAX 5
 #define HARD_BODY_FACTOR 4		/* beyond that many times the limit libevent hangs up */
@@ -166,7 +166,8 @@ const char *
 http_header(const HttpCall *call, const char *name)
 {
 	return call->request ? evhttp_find_header(evhttp_request_get_input_headers(call->request),
-											  name) : NULL;
+											  name)
+						 : NULL;
 }
 
 static void
@@ -474,8 +475,7 @@ end_call(HttpCall *call, int status)
 	/* probes and scrapes would drown everything else */
 	if (call->route == NULL || call->route->function)
 	{
-		trace_record(&call->context, SPAN_SERVER, call->context.subject[0] ? call->context.subject
-					 : "unknown", call->started_ns, now, status >= 500 ? status_text : NULL);
+		trace_record(&call->context, SPAN_SERVER, call->context.subject[0] ? call->context.subject : "unknown", call->started_ns, now, status >= 500 ? status_text : NULL);
 		log_write(LEVEL_INFORMATION, &call->context, "{Route} answered {Status} in {DurationMs} ms",
 				  "Status", status_text, "DurationMs", duration, NULL);
 	}

@@ -8,9 +8,9 @@
 #include <event2/event.h>
 #include <event2/http.h>
 
-#include "context.h"
-#include "pool.h"
-#include "text.h"
+#include "lib/context.h"
+#include "lib/pool.h"
+#include "lib/text.h"
 
 #define HTTP_MAX_ARGUMENTS 10
 

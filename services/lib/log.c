@@ -6,7 +6,7 @@
  * lines of several processes in one file do not mix, and a crash loses none
  * that was written.
  */
-#include "log.h"
+#include "lib/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "text.h"
+#include "lib/text.h"
 
 #define MAX_FIELDS 16
 

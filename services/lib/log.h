@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "context.h"
+#include "lib/context.h"
 
 typedef enum LogLevel
 {

@@ -2,7 +2,7 @@
  * metrics.c
  *		Counters, gauges and histograms in the Prometheus text format.
  */
-#include "metrics.h"
+#include "lib/metrics.h"
 
 #include <stdio.h>
 #include <stdlib.h>

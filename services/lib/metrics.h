@@ -8,7 +8,7 @@
 #ifndef SERVICES_LIB_METRICS_H
 #define SERVICES_LIB_METRICS_H
 
-#include "text.h"
+#include "lib/text.h"
 
 #define METRIC_MAX_LABELS 3
 

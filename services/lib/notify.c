@@ -6,7 +6,7 @@
  * Written out here because it is a dozen lines, and a library would bring in a
  * service manager's worth of dependencies.
  */
-#include "notify.h"
+#include "lib/notify.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "text.h"
+#include "lib/text.h"
 
 void
 notify_manager(const char *state)

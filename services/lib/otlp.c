@@ -7,18 +7,18 @@
  * when enough have gathered.  Telemetry must never hold up the work: when the
  * collector is down or slow, what does not fit is dropped and counted.
  */
-#include "otlp.h"
+#include "lib/otlp.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "log.h"
-#include "metrics.h"
+#include "lib/log.h"
+#include "lib/metrics.h"
 #include "otlp.pb-c.h"
-#include "outcall.h"
-#include "text.h"
-#include "trace.h"
+#include "lib/outcall.h"
+#include "lib/text.h"
+#include "lib/trace.h"
 
 #define FLUSH_MS 1000
 #define BATCH 256
@@ -152,8 +152,7 @@ trace_record(const Context *context, SpanKind kind, const char *name, uint64_t s
 	span.start_time_unix_nano = start_ns;
 	span.end_time_unix_nano = end_ns;
 	attributes[0] = attribute(&pairs[0], "correlation.id", context->correlation_id);
-	attributes[1] = attribute(&pairs[1], context->is_message ? "messaging.message.type"
-							  : "http.route", context->subject);
+	attributes[1] = attribute(&pairs[1], context->is_message ? "messaging.message.type" : "http.route", context->subject);
 	span.attributes = attributes;
 	span.n_attributes = context->subject[0] ? 2 : 1;
 	if (error)
@@ -314,8 +313,7 @@ on_sent(void *argument, const OutReply *reply)
 {
 	Queue	   *queue = argument;
 	bool		good = reply->result == OUT_ANSWERED && reply->status < 300;
-	bool		kept = !good && queue->n < CAPACITY / 2 && (reply->result != OUT_ANSWERED ||
-															reply->status >= 500);
+	bool		kept = !good && queue->n < CAPACITY / 2 && (reply->result != OUT_ANSWERED || reply->status >= 500);
 
 	queue->underway = false;
 	if (!exporter.on || kept)

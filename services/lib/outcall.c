@@ -8,17 +8,17 @@
  * requests are idempotent, which is all of ours (Idempotency-Key, telemetry,
  * GET); the last result tells whether it may have had an effect.
  */
-#include "outcall.h"
+#include "lib/outcall.h"
 
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "log.h"
-#include "metrics.h"
-#include "text.h"
-#include "trace.h"
+#include "lib/log.h"
+#include "lib/metrics.h"
+#include "lib/text.h"
+#include "lib/trace.h"
 
 #define MAX_REPLY (1024 * 1024)
 

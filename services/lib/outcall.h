@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <event2/event.h>
 
-#include "context.h"
-#include "resilience.h"
+#include "lib/context.h"
+#include "lib/resilience.h"
 
 /* Somebody outside; lives as long as the loop. */
 typedef struct OutTarget

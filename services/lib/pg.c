@@ -12,7 +12,7 @@
  * Name resolution inside PQconnectStart blocks; give addresses or sockets
  * where that matters.
  */
-#include "pg.h"
+#include "lib/pg.h"
 
 #include <libpq-fe.h>
 #include <stdio.h>
@@ -20,7 +20,7 @@
 #include <string.h>
 #include <sys/time.h>
 
-#include "text.h"
+#include "lib/text.h"
 
 #define CONNECT_TIMEOUT_SECONDS 10
 

@@ -7,14 +7,14 @@
  * is what a server under overload owes its clients.  Waiting counts towards
  * the deadline; one that passes in the queue was never sent.
  */
-#include "pool.h"
+#include "lib/pool.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 
-#include "context.h"
-#include "text.h"
+#include "lib/context.h"
+#include "lib/text.h"
 
 typedef struct Job
 {

@@ -5,7 +5,7 @@
 #ifndef SERVICES_LIB_POOL_H
 #define SERVICES_LIB_POOL_H
 
-#include "session.h"
+#include "lib/session.h"
 
 typedef struct Pool Pool;
 

@@ -8,7 +8,7 @@
  * the table below; what is our own fault is described to the client in general
  * words only.
  */
-#include "problem.h"
+#include "lib/problem.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -43,11 +43,7 @@ static const struct
 	int			status;
 	const char *title;
 }			titles[] = {
-	{400, "Bad request"}, {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not found"},
-	{405, "Method not allowed"}, {409, "Conflict"}, {412, "Precondition failed"},
-	{413, "Content too large"}, {415, "Unsupported media type"}, {422, "Unprocessable content"},
-	{429, "Too many requests"}, {500, "Internal server error"}, {503, "Service unavailable"}
-};
+	{400, "Bad request"}, {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not found"}, {405, "Method not allowed"}, {409, "Conflict"}, {412, "Precondition failed"}, {413, "Content too large"}, {415, "Unsupported media type"}, {422, "Unprocessable content"}, {429, "Too many requests"}, {500, "Internal server error"}, {503, "Service unavailable"}};
 
 const char *
 problem_title(int status)

@@ -5,8 +5,8 @@
 #ifndef SERVICES_LIB_PROBLEM_H
 #define SERVICES_LIB_PROBLEM_H
 
-#include "pg.h"
-#include "text.h"
+#include "lib/pg.h"
+#include "lib/text.h"
 
 /* What a failed batch means to an HTTP client. */
 typedef struct Problem

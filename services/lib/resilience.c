@@ -7,7 +7,7 @@
  * failures reach trip_threshold per cent; after reset_ms one probe at a time
  * passes; a failed probe opens it again, active_threshold good ones close it.
  */
-#include "resilience.h"
+#include "lib/resilience.h"
 
 #include <string.h>
 

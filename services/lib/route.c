@@ -2,7 +2,7 @@
  * route.c
  *		Which route a path is for, and the parts of the path that are arguments.
  */
-#include "route.h"
+#include "lib/route.h"
 
 #include <stdlib.h>
 #include <string.h>

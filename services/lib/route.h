@@ -5,7 +5,7 @@
 #ifndef SERVICES_LIB_ROUTE_H
 #define SERVICES_LIB_ROUTE_H
 
-#include "http.h"
+#include "lib/http.h"
 
 bool		route_matches(const char *pattern, const char *path);
 char	   *route_argument(const char *pattern, const char *path, const char *name, size_t length);

@@ -7,7 +7,7 @@
  * again and take over what may change.  The exit codes are those of
  * sysexits(3) and stand in --help.
  */
-#include "service.h"
+#include "lib/service.h"
 
 #include <event2/event.h>
 #include <signal.h>
@@ -16,13 +16,13 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "api.h"
-#include "health.h"
-#include "log.h"
-#include "metrics.h"
-#include "notify.h"
-#include "otlp.h"
-#include "text.h"
+#include "lib/api.h"
+#include "lib/health.h"
+#include "lib/log.h"
+#include "lib/metrics.h"
+#include "lib/notify.h"
+#include "lib/otlp.h"
+#include "lib/text.h"
 
 #define DRAIN_STEP_MS 20
 

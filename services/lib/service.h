@@ -5,12 +5,12 @@
 #ifndef SERVICES_LIB_SERVICE_H
 #define SERVICES_LIB_SERVICE_H
 
-#include "config.h"
-#include "consumer.h"
-#include "duty.h"
-#include "http.h"
-#include "outcall.h"
-#include "work.h"
+#include "lib/config.h"
+#include "lib/consumer.h"
+#include "lib/duty.h"
+#include "lib/http.h"
+#include "lib/outcall.h"
+#include "lib/work.h"
 
 typedef struct Runtime Runtime;
 

@@ -6,16 +6,16 @@
  * The back-off starts again at its least delay only after a session was ready,
  * so that a server which refuses the setup is not hammered.
  */
-#include "session.h"
+#include "lib/session.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "context.h"
-#include "log.h"
-#include "resilience.h"
-#include "text.h"
+#include "lib/context.h"
+#include "lib/log.h"
+#include "lib/resilience.h"
+#include "lib/text.h"
 
 #define RECONNECT_MIN_MS 100
 #define RECONNECT_MAX_MS 15000

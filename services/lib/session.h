@@ -6,7 +6,7 @@
 #ifndef SERVICES_LIB_SESSION_H
 #define SERVICES_LIB_SESSION_H
 
-#include "pg.h"
+#include "lib/pg.h"
 
 typedef struct SessionOptions
 {

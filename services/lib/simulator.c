@@ -7,12 +7,12 @@
  * a daemon that dies after it leaves a charge in the provider's books that the
  * service has not heard of.
  */
-#include "simulator.h"
+#include "lib/simulator.h"
 
 #include <stdlib.h>
 
-#include "api.h"
-#include "text.h"
+#include "lib/api.h"
+#include "lib/text.h"
 
 #define DEADLINE_MS 10000
 

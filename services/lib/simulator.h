@@ -6,7 +6,7 @@
 #ifndef SERVICES_LIB_SIMULATOR_H
 #define SERVICES_LIB_SIMULATOR_H
 
-#include "service.h"
+#include "lib/service.h"
 
 void		simulator_start(Runtime *runtime, const char *function);
 void		simulator_call(WorkItem *item);

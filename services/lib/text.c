@@ -2,7 +2,7 @@
  * text.c
  *		Growing strings, and allocation that cannot fail.
  */
-#include "text.h"
+#include "lib/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,7 +5,7 @@
 #ifndef SERVICES_LIB_TRACE_H
 #define SERVICES_LIB_TRACE_H
 
-#include "context.h"
+#include "lib/context.h"
 
 /* As OpenTelemetry numbers them. */
 typedef enum SpanKind

@@ -8,19 +8,19 @@
  * database is away is kept and tried again: it is the only witness of what
  * happened outside.
  */
-#include "work.h"
+#include "lib/work.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 
-#include "api.h"
-#include "log.h"
-#include "metrics.h"
-#include "resilience.h"
-#include "text.h"
-#include "trace.h"
+#include "lib/api.h"
+#include "lib/log.h"
+#include "lib/metrics.h"
+#include "lib/resilience.h"
+#include "lib/text.h"
+#include "lib/trace.h"
 
 #define DEADLINE_MS 30000
 #define SETTLE_MIN_MS 100

@@ -11,8 +11,8 @@
 #ifndef SERVICES_LIB_WORK_H
 #define SERVICES_LIB_WORK_H
 
-#include "context.h"
-#include "pool.h"
+#include "lib/context.h"
+#include "lib/pool.h"
 
 typedef struct WorkLoop WorkLoop;
 

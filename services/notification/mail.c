@@ -3,7 +3,7 @@
  *		A mail message in the form that SMTP carries: headers and an HTML body,
  *		both encoded so that no value can add a header or end the message.
  */
-#include "mail.h"
+#include "notification/mail.h"
 
 #include <ctype.h>
 #include <string.h>

@@ -5,7 +5,7 @@
 #ifndef SERVICES_NOTIFICATION_MAIL_H
 #define SERVICES_NOTIFICATION_MAIL_H
 
-#include "text.h"
+#include "lib/text.h"
 
 typedef struct Mail
 {

@@ -8,10 +8,10 @@
 #include <string.h>
 #include <time.h>
 
-#include "log.h"
-#include "mail.h"
-#include "service.h"
-#include "text.h"
+#include "lib/log.h"
+#include "notification/mail.h"
+#include "lib/service.h"
+#include "lib/text.h"
 
 extern const char openapi_document[];
 

@@ -3,7 +3,7 @@
  *		orderd: orders over HTTP.  It consumes no endpoint; the order saga in the
  *		database speaks for orders.
  */
-#include "service.h"
+#include "lib/service.h"
 
 extern const char openapi_document[];
 

@@ -10,12 +10,12 @@
 #include <string.h>
 #include <time.h>
 
-#include "log.h"
-#include "service.h"
-#include "simulator.h"
-#include "stripe.h"
-#include "text.h"
-#include "webhook.h"
+#include "lib/log.h"
+#include "lib/service.h"
+#include "lib/simulator.h"
+#include "payment/stripe.h"
+#include "lib/text.h"
+#include "payment/webhook.h"
 
 #define SLOW_MS 1000			/* what the token tok_slow stands for */
 

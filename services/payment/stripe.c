@@ -10,7 +10,7 @@
  * What is told to work_settle is only what is certain: no answer after a
  * request that may have arrived is "unknown".
  */
-#include "stripe.h"
+#include "payment/stripe.h"
 
 #include <ctype.h>
 #include <jansson.h>
@@ -18,9 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "log.h"
-#include "outcall.h"
-#include "text.h"
+#include "lib/log.h"
+#include "lib/outcall.h"
+#include "lib/text.h"
 
 /* A request that got lost may still arrive for this long. */
 #define IN_FLIGHT_SECONDS 60
@@ -215,7 +215,9 @@ on_listed(void *argument, const OutReply *reply)
 	json_decref(list);
 	settle(call, json_pack("{s:s}", "result",
 						   json_integer_value(json_object_get(call->request, "charge_age")) <
-						   IN_FLIGHT_SECONDS ? "pending" : "not_found"));
+								   IN_FLIGHT_SECONDS
+							   ? "pending"
+							   : "not_found"));
 }
 
 /* What a charge that was found means for the payment. */
@@ -341,7 +343,8 @@ settle_error(StripeCall *call, const OutReply *reply, const char *result)
 		code = json_string_value(json_object_get(error, "code"));
 	if (code == NULL)
 		code = reply->status == 401 || reply->status == 403 ? "provider_refused_us"
-			: reply->result == OUT_NOT_SENT ? "provider_unavailable" : "invalid_request";
+			   : reply->result == OUT_NOT_SENT				? "provider_unavailable"
+															: "invalid_request";
 	for (size_t i = 0; i < lengthof(passing_codes); i++)
 		passing |= strcmp(code, passing_codes[i]) == 0;
 	if (reply->result == OUT_UNKNOWN || reply->status >= 500 || reply->status == 429 ||

@@ -5,7 +5,7 @@
 #ifndef SERVICES_PAYMENT_STRIPE_H
 #define SERVICES_PAYMENT_STRIPE_H
 
-#include "work.h"
+#include "lib/work.h"
 
 bool		stripe_start(const char *base_url, const char *secret_key, long timeout_ms);
 void		stripe_call(WorkItem *item);

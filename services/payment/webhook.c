@@ -6,7 +6,7 @@
  * with the endpoint's secret.  While a secret is being replaced there are two
  * of them.  A signature older than five minutes is a replay.
  */
-#include "webhook.h"
+#include "payment/webhook.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "text.h"
+#include "lib/text.h"
 
 #define TOLERANCE_SECONDS 300
 #define HEX_LENGTH 64

@@ -8,10 +8,10 @@
  */
 #include <string.h>
 
-#include "api.h"
-#include "log.h"
-#include "service.h"
-#include "simulator.h"
+#include "lib/api.h"
+#include "lib/log.h"
+#include "lib/service.h"
+#include "lib/simulator.h"
 
 extern const char openapi_document[];
 
