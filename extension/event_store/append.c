@@ -28,6 +28,7 @@
 #include "base/compat.h"
 #include "base/errors.h"
 #include "event_store/append.h"
+#include "event_store/projection.h"
 #include "event_store/stream.h"
 #include "log/position.h"
 #include "pg/context.h"
@@ -102,6 +103,7 @@ event_append(const char *stream_text, int length, int64 expected_version,
 			result->position = position_take(LOG_EVENT_STORE);
 			store_event(&tables, &name, &stream, &events->events[i], result->version, result->position);
 		}
+		projection_after_append(&name, stream.version + 1, result->version);
 	}
 	event_tables_close(&tables);
 }

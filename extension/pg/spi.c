@@ -140,6 +140,18 @@ spi_run(SpiStatement *statement, int nargs, const Oid *types,
 	return SPI_processed;
 }
 
+/*
+ * Runs a statement once, with the rights that spi_begin() took on.
+ */
+void
+spi_execute(const char *sql)
+{
+	int			code = SPI_execute(sql, false, 0);
+
+	if (code < 0)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(code));
+}
+
 static void
 prepare(SpiStatement *statement, int nargs, const Oid *types)
 {
@@ -170,6 +182,8 @@ spi_cursor_open(SpiStatement *statement, int nargs, const Oid *types,
 	PushActiveSnapshot(snapshot);
 	cursor->portal = SPI_cursor_open(NULL, statement->plan, (Datum *) values, nulls, true);
 	PopActiveSnapshot();
+	/* The privileges have been checked: what the caller does between rows is his own. */
+	SetUserIdAndSecContext(innermost->frame.user, innermost->frame.security);
 	if (cursor->portal == NULL)
 		elog(ERROR, "SPI_cursor_open failed: %s", SPI_result_code_string(SPI_result));
 	return cursor;

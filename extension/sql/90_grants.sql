@@ -65,7 +65,9 @@ GRANT EXECUTE ON FUNCTION
 	TO ecommerce_admin;
 -- ---------------------------------------------------------------- domain models
 GRANT SELECT ON event_store.event_type, event_store.upcaster, event_store.aggregate,
-	event_store.event_handler, event_store.snapshot
+	event_store.event_handler, event_store.snapshot,
+	event_store.projection, event_store.projection_progress, event_store.projection_deferred,
+	event_store.projections
 	TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION
 	event_store.asyncapi(),
@@ -76,6 +78,7 @@ GRANT EXECUTE ON FUNCTION
 	event_store._component_key(text),
 	event_store._schema_key(oid),
 	event_store.check_data(text, jsonb, int),
+	event_store._projection_lag(text),
 	event_store.load(text, bigint, timestamptz),
 	ecommerce.apply_order_created(jsonb, event_store.event),
 	ecommerce.apply_order_confirmed(jsonb, event_store.event),
@@ -99,6 +102,13 @@ GRANT EXECUTE ON FUNCTION
 	event_store.drop_aggregate(text),
 	event_store.create_event_handler(text, text, regprocedure),
 	event_store.drop_event_handler(text, text),
+	event_store.create_projection(text, regprocedure, text, text[], text, regclass[]),
+	event_store.drop_projection(text),
+	event_store.pause_projection(text),
+	event_store.resume_projection(text),
+	event_store.skip_event(text, bigint),
+	event_store.rebuild_projection(text),
+	event_store.run_projections(int),
 	ecommerce.register_contracts(),
 	ecommerce.install_order_aggregate()
 	TO ecommerce_admin;

@@ -29,6 +29,7 @@
 #include "utils/wait_event.h"
 
 #include "event_store/notify.h"
+#include "event_store/projection.h"
 #include "log/registry.h"
 #include "log/wakeup.h"
 #include "pg/duty.h"
@@ -40,6 +41,7 @@ PGDLLEXPORT void ecommerce_worker_main(Datum arg);
 /* What the worker does, in this order. */
 static const Duty duties[] = {
 	{"notify event listeners", event_notify_run},
+	{"run projections", projection_run_due},
 };
 
 typedef enum ExtensionState

@@ -1,0 +1,325 @@
+/*
+ * projection_control.c
+ *		Creating, dropping, pausing, resuming and rebuilding projections.
+ *
+ * Lock protocol: as in projection_progress.c; so a change of state waits for
+ * the batch that is being done.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "base/errors.h"
+#include "event_store/projection.h"
+#include "event_store/projection_progress.h"
+#include "event_store/stream.h"
+#include "log/position.h"
+#include "log/wakeup.h"
+#include "pg/spi.h"
+
+static ExtensionRelation relation_event = {"event_store", "event"};
+
+static void check_definition(FunctionCallInfo fcinfo);
+static Datum table_names(ArrayType *tables);
+static Projection *lock_argument(FunctionCallInfo fcinfo, ProjectionProgress *progress);
+static void hold_back(const Projection *projection);
+static void let_go(const Projection *projection);
+static void remove_deferred(Datum name, int64 position);
+
+PG_FUNCTION_INFO_V1(event_store_create_projection);
+/*
+ * event_store.create_projection(name, handler, category, event_types, mode, tables)
+ */
+Datum
+event_store_create_projection(PG_FUNCTION_ARGS)
+{
+	static SpiStatement insert = {
+		"INSERT INTO event_store.projection (name, handler, owner, mode, category, event_types, tables)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING"
+	};
+	static SpiStatement start = {"INSERT INTO event_store.projection_progress (name) VALUES ($1)"};
+	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID};
+	Datum		values[7];
+	char		nulls[] = "       ";
+
+	check_definition(fcinfo);
+	values[0] = PG_GETARG_DATUM(0);
+	values[1] = CStringGetTextDatum(callable_signature(PG_GETARG_OID(1)));
+	values[2] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
+	values[3] = PG_GETARG_DATUM(4);
+	values[4] = PG_GETARG_DATUM(2);
+	values[5] = PG_GETARG_DATUM(3);
+	values[6] = table_names(PG_ARGISNULL(5) ? construct_empty_array(REGCLASSOID) : PG_GETARG_ARRAYTYPE_P(5));
+	nulls[4] = PG_ARGISNULL(2) ? 'n' : ' ';
+	nulls[5] = PG_ARGISNULL(3) ? 'n' : ' ';
+	spi_begin(SPI_AS_OWNER);
+	if (spi_run(&insert, 7, types, values, nulls) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("projection \"%s\" exists already", TextDatumGetCString(values[0])),
+				 errhint("Call event_store.drop_projection() first, or choose another name.")));
+	(void) spi_run(&start, 1, types, values, NULL);
+	spi_end();
+	/* What an append left behind after an earlier one of that name was dropped. */
+	remove_deferred(values[0], -1);
+	wakeup_worker_after_commit(WAKE_FOR_TIMER);
+	PG_RETURN_VOID();
+}
+
+static void
+check_definition(FunctionCallInfo fcinfo)
+{
+	Oid			arguments[1] = {get_rel_type_id(extension_relation_oid(&relation_event))};
+	EventFilter filter = {0};
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(4))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("name, handler and mode must not be null")));
+	if (VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(0)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("name must not be empty")));
+	if (strcmp(text_to_cstring(PG_GETARG_TEXT_PP(4)), "inline") != 0 &&
+		strcmp(text_to_cstring(PG_GETARG_TEXT_PP(4)), "async") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("mode is neither \"inline\" nor \"async\""),
+				 errhint("async runs the handler in the background, inline inside the append.")));
+	if (!PG_ARGISNULL(2))
+	{
+		text	   *category = PG_GETARG_TEXT_PP(2);
+		StreamName	name;
+
+		stream_name(&name, VARDATA_ANY(category), VARSIZE_ANY_EXHDR(category));
+		if (name.category_length != name.length)
+			ereport(ERROR,
+					(errcode(ERRCODE_ST_INVALID_EVENT),
+					 errmsg("\"%s\" is no category", text_to_cstring(category)),
+					 errhint("A category is what stands before the first \"-\" of its streams' names.")));
+	}
+	event_filter_types(&filter, PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3));
+	callable_expect(PG_GETARG_OID(1), 1, arguments, VOIDOID);
+}
+
+/*
+ * Qualified names of tables that the caller may empty.
+ */
+static Datum
+table_names(ArrayType *tables)
+{
+	Datum	   *oids;
+	bool	   *nulls;
+	Datum	   *names;
+	int			count;
+
+	deconstruct_array(tables, REGCLASSOID, sizeof(Oid), true, TYPALIGN_INT, &oids, &nulls, &count);
+	names = palloc(sizeof(Datum) * Max(count, 1));
+	for (int i = 0; i < count; i++)
+	{
+		Oid			table = nulls[i] ? InvalidOid : DatumGetObjectId(oids[i]);
+		char	   *name = OidIsValid(table) ? get_rel_name(table) : NULL;
+
+		if (name == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_TABLE),
+					 errmsg("tables[%d] does not exist", i)));
+		if (pg_class_aclcheck(table, GetUserId(), ACL_TRUNCATE) != ACLCHECK_OK)
+			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, name);
+		names[i] = CStringGetTextDatum(quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)),
+																  name));
+	}
+	return PointerGetDatum(construct_array(names, count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+PG_FUNCTION_INFO_V1(event_store_drop_projection);
+/*
+ * event_store.drop_projection(name)
+ */
+Datum
+event_store_drop_projection(PG_FUNCTION_ARGS)
+{
+	static SpiStatement remove = {"DELETE FROM event_store.projection WHERE name = $1"};
+	ProjectionProgress progress;
+	Datum		name = CStringGetTextDatum(lock_argument(fcinfo, &progress)->name);
+
+	remove_deferred(name, -1);
+	spi_begin(SPI_AS_OWNER);
+	(void) spi_run(&remove, 1, (Oid[]) {TEXTOID}, &name, NULL);
+	spi_end();
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(event_store_pause_projection);
+/*
+ * event_store.pause_projection(name)
+ */
+Datum
+event_store_pause_projection(PG_FUNCTION_ARGS)
+{
+	ProjectionProgress progress;
+	Projection *projection = lock_argument(fcinfo, &progress);
+
+	progress.paused = true;
+	if (projection->is_inline)
+		hold_back(projection);
+	progress_write(projection, &progress);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(event_store_resume_projection);
+/*
+ * event_store.resume_projection(name)
+ */
+Datum
+event_store_resume_projection(PG_FUNCTION_ARGS)
+{
+	ProjectionProgress progress;
+	Projection *projection = lock_argument(fcinfo, &progress);
+
+	progress.paused = false;
+	progress_forget_error(&progress);
+	if (projection->is_inline && progress.rebuild_step == REBUILD_NONE)
+		let_go(projection);
+	progress_write(projection, &progress);
+	wakeup_worker_after_commit(WAKE_FOR_TIMER);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(event_store_skip_event);
+/*
+ * event_store.skip_event(name, at_position)
+ */
+Datum
+event_store_skip_event(PG_FUNCTION_ARGS)
+{
+	ProjectionProgress progress;
+	Projection *projection = lock_argument(fcinfo, &progress);
+	int64		position = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
+
+	if (position <= 0 || position != progress.error_position)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("projection \"%s\" does not fail at position " INT64_FORMAT,
+						projection->name, position),
+				 progress.error_position == 0
+				 ? errhint("Only an event that the handler has failed at can be skipped.")
+				 : errhint("It fails at position " INT64_FORMAT ".", progress.error_position)));
+	if (projection->is_inline && progress.rebuild_step == REBUILD_NONE)
+		remove_deferred(CStringGetTextDatum(projection->name), position);
+	else
+		progress.checkpoint = position;
+	progress_forget_error(&progress);
+	progress_write(projection, &progress);
+	wakeup_worker_after_commit(WAKE_FOR_TIMER);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(event_store_rebuild_projection);
+/*
+ * event_store.rebuild_projection(name)
+ */
+Datum
+event_store_rebuild_projection(PG_FUNCTION_ARGS)
+{
+	ProjectionProgress progress;
+	Projection *projection = lock_argument(fcinfo, &progress);
+
+	progress_forget_error(&progress);
+	if (projection->is_inline)
+	{
+		/* The rest can only come when appends know that they must not run it. */
+		hold_back(projection);
+		progress.rebuild_step = REBUILD_REQUESTED;
+		progress.rebuild_until = -1;
+	}
+	else
+	{
+		projection_truncate(projection);
+		progress.checkpoint = 0;
+		progress.rebuild_step = REBUILD_REPLAYING;
+		progress.rebuild_until = position_counter(LOG_EVENT_STORE);
+	}
+	progress_write(projection, &progress);
+	wakeup_worker_after_commit(WAKE_FOR_TIMER);
+	PG_RETURN_VOID();
+}
+
+/*
+ * The projection named by the first argument, its row locked.
+ */
+static Projection *
+lock_argument(FunctionCallInfo fcinfo, ProjectionProgress *progress)
+{
+	Projection *projection;
+	char	   *name;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("name must not be null")));
+	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	projection = projection_find(name);
+	/* Somebody may have dropped it while we waited. */
+	if (!progress_lock(projection, true, progress))
+		projection_unknown(name);
+	return projection;
+}
+
+/*
+ * From the commit on, appends leave the projection's events to the worker.
+ */
+static void
+hold_back(const Projection *projection)
+{
+	static SpiStatement insert = {
+		"INSERT INTO event_store.projection_deferred (name, position) VALUES ($1, 0) ON CONFLICT DO NOTHING"
+	};
+	Datum		name = CStringGetTextDatum(projection->name);
+
+	spi_begin(SPI_AS_OWNER);
+	(void) spi_run(&insert, 1, (Oid[]) {TEXTOID}, &name, NULL);
+	spi_end();
+}
+
+/*
+ * Appends may run the handler again, if nothing has been left to the worker; if
+ * something has, that comes first.
+ */
+static void
+let_go(const Projection *projection)
+{
+	static SpiStatement remove = {
+		"DELETE FROM event_store.projection_deferred WHERE name = $1 AND position = 0"
+		" AND NOT EXISTS (SELECT FROM event_store.projection_deferred WHERE name = $1 AND position > 0)"
+	};
+	Datum		name = CStringGetTextDatum(projection->name);
+
+	spi_begin(SPI_AS_OWNER);
+	(void) spi_run(&remove, 1, (Oid[]) {TEXTOID}, &name, NULL);
+	spi_end();
+}
+
+/*
+ * Forgets one deferred event, or with -1 all that is deferred.
+ */
+static void
+remove_deferred(Datum name, int64 position)
+{
+	static SpiStatement remove = {
+		"DELETE FROM event_store.projection_deferred WHERE name = $1 AND ($2 < 0 OR position = $2)"
+	};
+	Datum		values[2] = {name, Int64GetDatum(position)};
+
+	spi_begin(SPI_AS_OWNER);
+	(void) spi_run(&remove, 2, (Oid[]) {TEXTOID, INT8OID}, values, NULL);
+	spi_end();
+}

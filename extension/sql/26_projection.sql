@@ -1,0 +1,131 @@
+-- Projections: handlers that events are given to, inside the append or in the worker.
+
+CREATE TABLE event_store.projection (
+	name text COLLATE "C" PRIMARY KEY,
+	handler text NOT NULL,
+	owner text NOT NULL,
+	mode text NOT NULL CHECK (mode IN ('inline', 'async')),
+	category text COLLATE "C",
+	event_types text[],
+	tables text[] NOT NULL,
+	CHECK (category <> '')
+);
+COMMENT ON TABLE event_store.projection IS 'Definitions of projections. Changed by create_projection() and drop_projection(); see the view event_store.projections.';
+COMMENT ON COLUMN event_store.projection.owner IS 'The role that created it, with whose rights the handler runs.';
+
+CREATE TABLE event_store.projection_progress (
+	name text COLLATE "C" PRIMARY KEY REFERENCES event_store.projection ON DELETE CASCADE,
+	checkpoint bigint NOT NULL DEFAULT 0,
+	rebuild_step text CHECK (rebuild_step IN ('requested', 'replaying')),
+	rebuild_until bigint,
+	paused boolean NOT NULL DEFAULT false,
+	failed boolean NOT NULL DEFAULT false,
+	failures int NOT NULL DEFAULT 0,
+	retry_at timestamptz,
+	error_position bigint,
+	last_error text,
+	updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (fillfactor = 50);
+COMMENT ON TABLE event_store.projection_progress IS 'How far each projection is; written in the transaction that writes its tables.';
+COMMENT ON COLUMN event_store.projection_progress.checkpoint IS 'Position up to which events have been given to the handler. Of an inline projection it counts during a rebuild only.';
+COMMENT ON COLUMN event_store.projection_progress.rebuild_until IS 'The rebuild is over when the checkpoint gets here.';
+COMMENT ON COLUMN event_store.projection_progress.failures IS 'How often in a row the event at error_position has failed.';
+
+-- While a row is here, appends give no event to the inline projection but put it here
+-- too, so that every event is given to the handler exactly once and in order. Position
+-- 0 is no event: it holds the projection back while it is paused or rebuilt.
+CREATE TABLE event_store.projection_deferred (
+	name text COLLATE "C" NOT NULL,
+	position bigint NOT NULL,
+	last_error text,
+	failed_at timestamptz,
+	PRIMARY KEY (name, position)
+);
+COMMENT ON TABLE event_store.projection_deferred IS 'Events that inline projections still have to get, from the worker.';
+COMMENT ON COLUMN event_store.projection_deferred.last_error IS 'Why the append could not give it to the handler; NULL if it did not try.';
+
+CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.projection
+	FOR EACH STATEMENT EXECUTE FUNCTION event_store.registry_changed();
+ALTER TABLE event_store.projection ENABLE ALWAYS TRIGGER registry_changed;
+
+CREATE FUNCTION event_store.create_projection(name text, handler regprocedure, category text DEFAULT NULL,
+											  event_types text[] DEFAULT NULL, mode text DEFAULT 'async',
+											  tables regclass[] DEFAULT '{}')
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_create_projection';
+COMMENT ON FUNCTION event_store.create_projection(text, regprocedure, text, text[], text, regclass[]) IS
+'From now on handler(event event_store.event) RETURNS void gets every event of the category and types (NULL: all). mode async: in the background worker, from the first event ever on, exactly once for what it writes to this database; inline: inside the append, from now on.
+The handler runs with the rights of the role that calls this, with search_path pg_catalog: qualify the names in it. tables: what it writes, so that rebuild_projection() can empty it.
+A handler that fails is tried again 5 times over about 10 s, then its projection stops; appends and other projections go on. Errors: 42710 the name is taken.';
+
+CREATE FUNCTION event_store.drop_projection(name text)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_drop_projection';
+COMMENT ON FUNCTION event_store.drop_projection(text) IS 'Forgets a projection; its tables stay. Error: ST012 if there is none.';
+
+CREATE FUNCTION event_store.pause_projection(name text)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_pause_projection';
+COMMENT ON FUNCTION event_store.pause_projection(text) IS
+'Gives the projection no more events until resume_projection(); none is lost. Error: ST012 if there is none.';
+
+CREATE FUNCTION event_store.resume_projection(name text)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_resume_projection';
+COMMENT ON FUNCTION event_store.resume_projection(text) IS
+'Goes on with a projection that was paused or has failed, at the event where it stopped. Error: ST012 if there is none.';
+
+CREATE FUNCTION event_store.skip_event(name text, at_position bigint)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_skip_event';
+COMMENT ON FUNCTION event_store.skip_event(text, bigint) IS
+'Leaves out the event that the projection fails at, and goes on. at_position must be its error_position, else 22023. Error: ST012 if there is none.';
+
+CREATE FUNCTION event_store.rebuild_projection(name text)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_rebuild_projection';
+COMMENT ON FUNCTION event_store.rebuild_projection(text) IS
+'Empties the projection''s tables and gives all events to the handler again, in the background; appends go on. An inline projection works like an async one meanwhile. Error: ST012 if there is none.';
+
+CREATE FUNCTION event_store.run_projections(max int DEFAULT 1000)
+RETURNS int LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_run_projections';
+COMMENT ON FUNCTION event_store.run_projections(int) IS
+'Gives up to max events to each projection that has some due, as the background worker does; for servers without one. Returns how many events were handled or failed.';
+
+CREATE FUNCTION event_store._projection_lag(name text, OUT checkpoint bigint, OUT head bigint,
+											OUT lag_events bigint, OUT oldest timestamptz)
+RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_projection_lag';
+COMMENT ON FUNCTION event_store._projection_lag(text) IS
+'How far a projection is, the high-water mark for it, how many events it still has to handle and when the first of them occurred.';
+
+CREATE VIEW event_store.projections AS
+SELECT p.name, p.mode,
+	CASE WHEN g.paused THEN 'paused'
+		WHEN g.failed THEN 'failed'
+		WHEN g.last_error IS NOT NULL OR d.last_error IS NOT NULL THEN 'retrying'
+		WHEN g.rebuild_step IS NOT NULL THEN 'rebuilding'
+		ELSE 'running' END AS state,
+	l.checkpoint, l.head, l.lag_events,
+	coalesce(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) l.oldest, '0'::pg_catalog.interval) AS lag,
+	coalesce(g.error_position, d.position) AS error_position,
+	coalesce(g.last_error, d.last_error) AS last_error,
+	g.updated_at
+FROM event_store.projection p
+JOIN event_store.projection_progress g ON g.name OPERATOR(pg_catalog.=) p.name
+CROSS JOIN LATERAL event_store._projection_lag(p.name) l
+LEFT JOIN LATERAL (
+	SELECT w.position, w.last_error FROM event_store.projection_deferred w
+	WHERE w.name OPERATOR(pg_catalog.=) p.name AND w.last_error IS NOT NULL
+	ORDER BY w.position LIMIT 1) d ON true;
+COMMENT ON VIEW event_store.projections IS
+'One row per projection: state running, paused, retrying, failed or rebuilding; checkpoint, head (high-water mark), how many events and how long it is behind (age of the oldest event it has not handled), and the event it fails at with the error.';
