@@ -34,6 +34,7 @@ static const Translation translations[] = {
 	{"25006", 503, "the database is read-only at the moment"},
 	{"08", 503, "the database cannot be reached"},
 	{"53", 503, "the database is out of resources"},
+	{"55", 503, "not possible at this moment, try again"},
 	{"57", 503, "the database is being restarted"},
 	{"", 500, "internal error; the log tells more under this correlation id"},
 };

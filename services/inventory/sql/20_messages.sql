@@ -1,16 +1,28 @@
 -- Handlers of the endpoint inventory. Each takes a command's body and publishes
 -- exactly one reply. A command whose key is known answers as before.
 
-CREATE FUNCTION ecommerce_inventory.record(key uuid, version bigint, event_type text, data jsonb)
+CREATE FUNCTION ecommerce_inventory.record(stream text, expected bigint, event_type text, data jsonb)
 RETURNS void LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $record$
+DECLARE
+	subject CONSTANT uuid := substr(stream, strpos(stream, '-') + 1);
+	appended bigint;
 BEGIN
-	PERFORM event_store.append('reservation-' || key, version, event_type, data);
+	SELECT a.version INTO appended FROM event_store.append(stream, expected, event_type, data) AS a;
+	-- the store goes on without a projection that fails; stock must not
+	IF NOT EXISTS (
+		SELECT FROM ecommerce_inventory.reservation r WHERE r.key = subject AND r.version = appended
+		UNION ALL
+		SELECT FROM ecommerce_inventory.product p WHERE p.product_id = subject AND p.version = appended) THEN
+		RAISE EXCEPTION 'the projection "inventory" did not take event % of "%"', event_type, stream
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				HINT = 'SELECT * FROM event_store.projections tells why; a rebuild under way ends by itself.';
+	END IF;
 END
 $record$;
-COMMENT ON FUNCTION ecommerce_inventory.record(uuid, bigint, text, jsonb) IS
-'Appends to the stream of the reservation; the inline projection follows in the same transaction. Two that know the same version: the later fails with ST001 and is tried again.';
+COMMENT ON FUNCTION ecommerce_inventory.record(text, bigint, text, jsonb) IS
+'Appends to the stream of a product or reservation and makes sure that the inline projection followed, else 55000. Two that know the same version: the later fails with ST001 and is tried again.';
 
 CREATE FUNCTION ecommerce_inventory.lock_products(items jsonb)
 RETURNS void LANGUAGE plpgsql VOLATILE
@@ -65,7 +77,7 @@ BEGIN
 	CASE known.status
 	WHEN 'held' THEN	-- the same key again renews the hold
 		IF until > known.expires_at THEN
-			PERFORM ecommerce_inventory.record(step, known.version, 'HoldRenewed',
+			PERFORM ecommerce_inventory.record('reservation-' || step, known.version, 'HoldRenewed',
 				jsonb_build_object('order_id', ordered, 'expires_at', until));
 			known.expires_at := until;
 		END IF;
@@ -88,7 +100,7 @@ BEGIN
 	END CASE;
 
 	IF (command ->> 'not_after')::timestamptz < clock_timestamp() THEN
-		PERFORM ecommerce_inventory.record(step, 0, 'HoldRefused',
+		PERFORM ecommerce_inventory.record('reservation-' || step, 0, 'HoldRefused',
 			jsonb_build_object('order_id', ordered, 'reason', 'expired', 'items', '[]'::jsonb));
 		PERFORM ecommerce_inventory.reply_refused(ordered, step, 'expired');
 		RETURN;
@@ -111,12 +123,12 @@ BEGIN
 	WHERE line.quantity > coalesce(p.on_hand - p.reserved, 0);
 
 	IF missing IS NOT NULL THEN
-		PERFORM ecommerce_inventory.record(step, 0, 'HoldRefused',
+		PERFORM ecommerce_inventory.record('reservation-' || step, 0, 'HoldRefused',
 			jsonb_build_object('order_id', ordered, 'reason', 'OutOfStock', 'items', missing));
 		PERFORM ecommerce_inventory.reply_refused(ordered, step, 'OutOfStock', missing);
 		RETURN;
 	END IF;
-	PERFORM ecommerce_inventory.record(step, 0, 'StockHeld',
+	PERFORM ecommerce_inventory.record('reservation-' || step, 0, 'StockHeld',
 		jsonb_build_object('order_id', ordered, 'items', lines, 'expires_at', until));
 	known.key := step;
 	known.order_id := ordered;
@@ -140,7 +152,7 @@ BEGIN
 	SELECT * INTO known FROM ecommerce_inventory.reservation r WHERE r.key = step FOR UPDATE;
 	IF known.status = 'held' THEN
 		PERFORM ecommerce_inventory.lock_products(known.items);
-		PERFORM ecommerce_inventory.record(step, known.version, 'HoldCommitted', jsonb_build_object('order_id', ordered));
+		PERFORM ecommerce_inventory.record('reservation-' || step, known.version, 'HoldCommitted', jsonb_build_object('order_id', ordered));
 	ELSIF known.status IS DISTINCT FROM 'committed' THEN
 		PERFORM ecommerce_inventory.publish('ReservationCommitFailed', ordered, step,
 			jsonb_build_object('reason', coalesce(known.status, 'unknown')));
@@ -165,7 +177,7 @@ BEGIN
 	-- an unknown key gets a tombstone, so that a reservation that comes later is refused
 	IF NOT FOUND OR known.status IN ('held', 'committed') THEN
 		PERFORM ecommerce_inventory.lock_products(coalesce(known.items, '[]'));
-		PERFORM ecommerce_inventory.record(step, coalesce(known.version, 0), 'HoldReleased',
+		PERFORM ecommerce_inventory.record('reservation-' || step, coalesce(known.version, 0), 'HoldReleased',
 			jsonb_build_object('order_id', ordered, 'reason', command ->> 'reason'));
 	END IF;
 	PERFORM ecommerce_inventory.publish('InventoryReleased', ordered, step, jsonb_build_object('product_ids',
@@ -195,7 +207,7 @@ BEGIN
 		FROM unnest(due) AS d, jsonb_array_elements(d.items) AS line));
 	FOREACH held IN ARRAY due LOOP
 		PERFORM ecommerce.set_context(held.correlation_id);
-		PERFORM ecommerce_inventory.record(held.key, held.version, 'HoldExpired',
+		PERFORM ecommerce_inventory.record('reservation-' || held.key, held.version, 'HoldExpired',
 			jsonb_build_object('order_id', held.order_id));
 		PERFORM ecommerce_inventory.publish('ReservationExpired', held.order_id, held.key);
 	END LOOP;

@@ -16,20 +16,20 @@ RETURNS ecommerce_inventory.reply LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $get_product$
 DECLARE
-	found ecommerce_inventory.product;
+	known ecommerce_inventory.product;
 	tag text;
 BEGIN
-	SELECT * INTO found FROM ecommerce_inventory.product p
+	SELECT * INTO known FROM ecommerce_inventory.product p
 	WHERE p.product_id = ecommerce_inventory.as_uuid(get_product.product_id);
 	IF NOT FOUND THEN
 		PERFORM ecommerce_inventory.refuse(404, 'there is no such product');
 	END IF;
 	-- stock moves without a new version, so it is part of the tag
-	tag := format('"%s-%s-%s"', found.version, found.on_hand, found.reserved);
+	tag := format('"%s-%s-%s"', known.version, known.on_hand, known.reserved);
 	IF if_none_match = tag THEN
-		RETURN (304, NULL, tag, NULL);
+		RETURN ecommerce_inventory.answer(304, NULL, tag);
 	END IF;
-	RETURN (200, ecommerce_inventory.product_body(found), tag, NULL);
+	RETURN ecommerce_inventory.answer(200, ecommerce_inventory.product_body(known), tag);
 END
 $get_product$;
 COMMENT ON FUNCTION ecommerce_inventory.get_product(text, text) IS 'GET /products/{id}: 200, 304, or HT404.';
@@ -55,6 +55,7 @@ DECLARE
 	id CONSTANT uuid := ecommerce_inventory.as_uuid(product_id);
 	known ecommerce_inventory.product;
 	errors jsonb;
+	answer ecommerce_inventory.reply;
 BEGIN
 	SELECT coalesce(jsonb_agg(jsonb_build_object('field', field, 'detail', 'must be a text of 1 to 200 characters')), '[]')
 	INTO errors FROM unnest(ARRAY['sku', 'name']) AS field
@@ -65,15 +66,19 @@ BEGIN
 	PERFORM ecommerce_inventory.refuse_fields(errors);
 
 	SELECT * INTO known FROM ecommerce_inventory.product p WHERE p.product_id = id FOR NO KEY UPDATE;
-	IF NOT FOUND OR known.sku <> body ->> 'sku' OR known.name <> body ->> 'name' THEN
-		PERFORM event_store.append('product-' || id, coalesce(known.version, 0), 'ProductDescribed',
+	IF EXISTS (SELECT FROM ecommerce_inventory.product p WHERE p.sku = body ->> 'sku' AND p.product_id <> id) THEN
+		PERFORM ecommerce_inventory.refuse(409, format('another product has the sku "%s"', body ->> 'sku'));
+	END IF;
+	IF known.product_id IS NULL OR known.sku <> body ->> 'sku' OR known.name <> body ->> 'name' THEN
+		PERFORM ecommerce_inventory.record('product-' || id, coalesce(known.version, 0), 'ProductDescribed',
 			jsonb_build_object('product_id', id, 'sku', body ->> 'sku', 'name', body ->> 'name'));
 	END IF;
-	RETURN (SELECT (CASE WHEN known.product_id IS NULL THEN 201 ELSE 200 END, r.body, r.etag,
-			CASE WHEN known.product_id IS NULL THEN '/products/' || id END)::ecommerce_inventory.reply
-		FROM ecommerce_inventory.get_product(id::text) AS r);
-EXCEPTION WHEN unique_violation THEN
-	PERFORM ecommerce_inventory.refuse(409, format('another product has the sku "%s"', body ->> 'sku'));
+	answer := ecommerce_inventory.get_product(id::text);
+	IF known.product_id IS NULL THEN
+		answer.status := 201;
+		answer.location := '/products/' || id;
+	END IF;
+	RETURN answer;
 END
 $put_product$;
 COMMENT ON FUNCTION ecommerce_inventory.put_product(text, jsonb) IS
@@ -105,7 +110,7 @@ BEGIN
 		PERFORM ecommerce_inventory.refuse(409, format('only %s pieces are available', known.on_hand - known.reserved));
 	END IF;
 	IF change <> 0 THEN
-		PERFORM event_store.append('product-' || known.product_id, known.version, 'StockAdjusted',
+		PERFORM ecommerce_inventory.record('product-' || known.product_id, known.version, 'StockAdjusted',
 			jsonb_build_object('delta', change, 'reason', body ->> 'reason'));
 	END IF;
 	RETURN ecommerce_inventory.get_product(known.product_id::text);

@@ -25,6 +25,15 @@ CREATE TYPE ecommerce_@service@.reply AS (
 COMMENT ON TYPE ecommerce_@service@.reply IS
 'Answer to an HTTP request: status code, JSON body or NULL for none, values of the headers ETag and Location or NULL.';
 
+CREATE FUNCTION ecommerce_@service@.answer(status int, body jsonb, etag text DEFAULT NULL,
+											location text DEFAULT NULL)
+RETURNS ecommerce_@service@.reply LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $answer$
+	SELECT status, body, etag, location
+$answer$;
+COMMENT ON FUNCTION ecommerce_@service@.answer(int, jsonb, text, text) IS 'Makes a reply.';
+
 CREATE FUNCTION ecommerce_@service@.refuse(status int, detail text, errors jsonb DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
@@ -90,10 +99,10 @@ CREATE FUNCTION ecommerce_@service@.collection(items jsonb, size int, cursor_of 
 RETURNS ecommerce_@service@.reply LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $collection$
-	SELECT 200, jsonb_build_object(
+	SELECT ecommerce_@service@.answer(200, jsonb_build_object(
 		'items', coalesce(items, '[]'),
-		'next', CASE WHEN jsonb_array_length(coalesce(items, '[]')) >= size THEN items -> -1 ->> cursor_of END),
-		NULL::text, NULL::text
+		'next', CASE WHEN jsonb_array_length(coalesce(items, '[]')) >= size
+			THEN items -> -1 ->> cursor_of END))
 $collection$;
 COMMENT ON FUNCTION ecommerce_@service@.collection(jsonb, int, text) IS
 'A page of a collection: {"items", "next"}; next is the last item''s key cursor_of when the page is full, else null.';

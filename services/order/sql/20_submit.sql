@@ -129,7 +129,8 @@ BEGIN
 	PERFORM event_store.append('order-' || id, 0, 'OrderCreated', document);
 	PERFORM message_bus.publish('OrderSubmitted', document || jsonb_build_object('order_id', id),
 		partition_key => id::text);
-	RETURN (202, jsonb_build_object('order_id', id, 'version', 1, 'status', 'Created'), '"1"', '/orders/' || id);
+	RETURN ecommerce_order.answer(202,
+		jsonb_build_object('order_id', id, 'version', 1, 'status', 'Created'), '"1"', '/orders/' || id);
 END
 $create_order$;
 COMMENT ON FUNCTION ecommerce_order.create_order(jsonb) IS

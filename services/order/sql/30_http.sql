@@ -20,31 +20,31 @@ SET search_path = pg_catalog, pg_temp
 AS $get_order$
 DECLARE
 	id CONSTANT uuid := ecommerce_order.as_uuid(order_id);
-	summary ecommerce_order.order_summary;
-	created jsonb;
+	loaded record;
 	running saga.instance;
 	tag text;
 BEGIN
-	SELECT * INTO summary FROM ecommerce_order.order_summary s WHERE s.order_id = id;
-	IF NOT FOUND THEN
+	SELECT * INTO loaded FROM event_store.load('order-' || coalesce(id::text, 'none'));
+	IF loaded.version = 0 THEN
 		PERFORM ecommerce_order.refuse(404, 'there is no such order');
 	END IF;
-	tag := format('"%s"', summary.version);
+	tag := format('"%s"', loaded.version);
 	IF if_none_match = tag THEN
-		RETURN (304, NULL, tag, NULL);
+		RETURN ecommerce_order.answer(304, NULL, tag);
 	END IF;
-	SELECT e.data INTO created FROM event_store.read_stream('order-' || id, 1, 1) AS e;
 	running := saga.get('order', id);
-	RETURN (200, jsonb_build_object(
-		'order_id', id, 'version', summary.version, 'status', summary.status, 'state', running.current_state,
-		'customer_id', summary.customer_id, 'items', created -> 'items', 'total_amount', summary.total_amount,
-		'currency', coalesce(running.data ->> 'currency', nullif(current_setting('ecommerce.currency', true), ''), 'USD'),
-		'confirmation_number', summary.confirmation_number, 'cancel_reason', summary.cancel_reason,
-		'refund_id', summary.refund_id,
+	RETURN ecommerce_order.answer(200, jsonb_build_object(
+		'order_id', id, 'version', loaded.version, 'status', loaded.state -> 'status',
+		'state', running.current_state, 'customer_id', loaded.state -> 'customer_id',
+		'items', loaded.state -> 'items', 'total_amount', loaded.state -> 'total_amount',
+		'currency', coalesce(running.data ->> 'currency',
+			nullif(current_setting('ecommerce.currency', true), ''), 'USD'),
+		'confirmation_number', loaded.state -> 'confirmation_number',
+		'cancel_reason', loaded.state -> 'cancel_reason', 'refund_id', loaded.state -> 'refund_id',
 		'facts', jsonb_build_object('inv', running.data -> 'inv', 'pay', running.data -> 'pay', 'shp', running.data -> 'shp'),
 		'timeline', (SELECT coalesce(jsonb_agg(jsonb_build_object('at', h.at, 'event', h.event, 'from', h.from_state,
 				'to', h.to_state) ORDER BY h.version), '[]') FROM saga.history('order', id) AS h),
-		'created_at', summary.created_at), tag, NULL);
+		'created_at', loaded.created_at), tag);
 END
 $get_order$;
 COMMENT ON FUNCTION ecommerce_order.get_order(text, text) IS
@@ -111,25 +111,27 @@ SET search_path = pg_catalog, pg_temp
 AS $cancel_order$
 DECLARE
 	id CONSTANT uuid := ecommerce_order.as_uuid(order_id);
-	summary ecommerce_order.order_summary;
+	loaded record;
+	status text;
 BEGIN
-	SELECT * INTO summary FROM ecommerce_order.order_summary s WHERE s.order_id = id;
-	IF NOT FOUND THEN
+	SELECT * INTO loaded FROM event_store.load('order-' || coalesce(id::text, 'none'));
+	IF loaded.version = 0 THEN
 		PERFORM ecommerce_order.refuse(404, 'there is no such order');
 	END IF;
-	PERFORM ecommerce_order.check_match(if_match, summary.version);
+	status := loaded.state ->> 'status';
+	PERFORM ecommerce_order.check_match(if_match, loaded.version);
 	PERFORM ecommerce_order.refuse_fields(ecommerce_order.text_errors(body, '', ARRAY['reason']));
-	IF summary.status = 'Completed' THEN
+	IF status = 'Completed' THEN
 		PERFORM ecommerce_order.refuse(409, 'a completed order cannot be cancelled');
-	ELSIF summary.status <> 'Cancelled' THEN
+	ELSIF status <> 'Cancelled' THEN
 		PERFORM message_bus.publish('OrderCancellationRequested',
 			jsonb_build_object('order_id', id, 'by', coalesce((ecommerce.context()).user_id, 'customer'),
 				'reason', body -> 'reason'),
 			partition_key => id::text);
 	END IF;
-	RETURN (CASE summary.status WHEN 'Cancelled' THEN 200 ELSE 202 END,
-		jsonb_build_object('order_id', id, 'version', summary.version, 'status', summary.status),
-		format('"%s"', summary.version), NULL);
+	RETURN ecommerce_order.answer(CASE status WHEN 'Cancelled' THEN 200 ELSE 202 END,
+		jsonb_build_object('order_id', id, 'version', loaded.version, 'status', status),
+		format('"%s"', loaded.version));
 END
 $cancel_order$;
 COMMENT ON FUNCTION ecommerce_order.cancel_order(text, jsonb, text) IS

@@ -43,6 +43,7 @@ BEGIN
 		UPDATE ecommerce_payment.payment p
 		SET operation = CASE WHEN known.not_at_provider THEN 'charge' ELSE 'query' END,
 			charge_begun_at = CASE WHEN known.not_at_provider THEN NULL ELSE p.charge_begun_at END,
+			not_at_provider = false,
 			due_at = clock_timestamp(), attempts = 0
 		WHERE p.payment_id = known.payment_id;
 	END IF;

@@ -62,12 +62,12 @@ BEGIN
 	INSERT INTO ecommerce_payment.webhook_event (event_id, event_type) VALUES (body ->> 'id', body ->> 'type')
 	ON CONFLICT DO NOTHING;
 	IF NOT FOUND THEN
-		RETURN (200, '{"received": true}', NULL, NULL);
+		RETURN ecommerce_payment.answer(200, '{"received": true}');
 	END IF;
 	SELECT * INTO known FROM ecommerce_payment.payment p
 	WHERE p.key = ecommerce_payment.as_uuid(charge #>> '{metadata,key}') FOR UPDATE;
 	IF NOT FOUND THEN
-		RETURN (200, '{"received": true}', NULL, NULL);	-- not one of ours
+		RETURN ecommerce_payment.answer(200, '{"received": true}');	-- not one of ours
 	END IF;
 	IF body ->> 'type' = 'charge.succeeded' AND known.status IN ('pending', 'unknown', 'voided', 'declined') THEN
 		-- captured after all: of a cancelled payment the money goes back
@@ -84,7 +84,7 @@ BEGIN
 	IF outcome IS NOT NULL THEN
 		PERFORM ecommerce_payment.take_outcome(known, outcome);
 	END IF;
-	RETURN (200, '{"received": true}', NULL, NULL);
+	RETURN ecommerce_payment.answer(200, '{"received": true}');
 END
 $take_webhook$;
 COMMENT ON FUNCTION ecommerce_payment.take_webhook(jsonb) IS

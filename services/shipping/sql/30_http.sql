@@ -38,7 +38,7 @@ BEGIN
 	IF NOT FOUND THEN
 		PERFORM ecommerce_shipping.refuse(404, 'there is no such shipment');
 	ELSIF known.status = target OR known.status = 'delivered' AND target = 'dispatched' THEN
-		RETURN (200, ecommerce_shipping.shipment_body(known), NULL, NULL);	-- a repeat
+		RETURN ecommerce_shipping.answer(200, ecommerce_shipping.shipment_body(known));	-- a repeat
 	ELSIF known.is_cancelled OR known.status NOT IN ('arranged', 'dispatched')
 		OR target = 'delivered' AND known.status <> 'dispatched' THEN
 		PERFORM ecommerce_shipping.refuse(409, format('the shipment is %s', CASE WHEN known.is_cancelled
@@ -54,7 +54,7 @@ BEGIN
 		user_id => (ecommerce.context()).user_id, tenant_id => known.tenant_id,
 		traceparent => (ecommerce.context()).traceparent);
 	PERFORM ecommerce_shipping.reply_state(known);
-	RETURN (200, ecommerce_shipping.shipment_body(known), NULL, NULL);
+	RETURN ecommerce_shipping.answer(200, ecommerce_shipping.shipment_body(known));
 END
 $advance$;
 COMMENT ON FUNCTION ecommerce_shipping.advance(text, text) IS
