@@ -115,16 +115,14 @@ log_write(LogLevel level, const Context *context, const char *template, ...)
 	va_end(arguments);
 	record.fields = fields;
 
+	render(&message, template, fields, record.nfields);
+	record.message = text_value(&message);
 	add_line(&line, &record, template);
 	/* nobody is left to tell when the log itself cannot be written */
 	if (write(logger.descriptor, line.data, line.length) < 0)
 		errno = 0;
 	if (logger.sink)
-	{
-		render(&message, template, fields, record.nfields);
-		record.message = text_value(&message);
 		logger.sink(&record);
-	}
 	text_free(&message);
 	text_free(&line);
 }
@@ -166,6 +164,8 @@ add_line(Text *line, const LogRecord *record, const char *template)
 	text_format(line, "{\"@t\":\"%s.%06uZ\",\"@mt\":", stamp,
 				(unsigned) (record->time_ns % 1000000000u / 1000u));
 	text_json(line, template);
+	text_add(line, ",\"@m\":");
+	text_json(line, record->message);
 	if (record->level != LEVEL_INFORMATION)
 		text_format(line, ",\"@l\":\"%s\"", level_names[record->level]);
 	if (record->context && record->context->trace_id[0])

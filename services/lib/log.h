@@ -3,9 +3,10 @@
  *		Structured logs: one JSON object a line, in CLEF (compact log event
  *		format), as Seq reads it.
  *
- * A line has @t (UTC), @mt (message template), @l (level, absent when
- * Information), @tr and @sp (trace and span), Service, and within a request or
- * message CorrelationId and MessageType or Route; then the fields given.
+ * A line has @t (UTC), @mt (message template), @m (the template filled in, for
+ * people and grep), @l (level, absent when Information), @tr and @sp (trace and
+ * span), Service, and within a request or message CorrelationId and MessageType
+ * or Route; then the fields given.
  */
 #ifndef SERVICES_LIB_LOG_H
 #define SERVICES_LIB_LOG_H

@@ -1,4 +1,3 @@
-
 -- Rights: the daemon's role works on its own tables, readers may look; nobody
 -- else calls anything. Data, counters included, belongs to dumps.
 DO $rights$
