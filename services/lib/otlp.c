@@ -29,7 +29,7 @@
 typedef struct Queue
 {
 	const char *signal;
-	const char *path;
+	char	   *url;			/* NULL: not exported */
 	ProtobufCBinaryData records[CAPACITY];
 	size_t		n;
 	size_t		sending;
@@ -45,8 +45,6 @@ typedef struct Attribute
 
 static struct
 {
-	bool		on;
-	char	   *endpoint;
 	char	   *service;
 	char	   *version;
 	char	   *header;
@@ -54,9 +52,11 @@ static struct
 	OutTarget	target;
 } exporter;
 
-static Queue spans = {.signal = "traces", .path = "/v1/traces"};
-static Queue logs = {.signal = "logs", .path = "/v1/logs"};
+static Queue spans = {.signal = "traces"};
+static Queue logs = {.signal = "logs"};
 
+static char *make_url(const char *endpoint, const char *whole, const char *path);
+static void stop_queue(Queue *queue);
 static void on_timer(evutil_socket_t socket, short what, void *argument);
 static void on_log(const LogRecord *record);
 static void enqueue(Queue *queue, const ProtobufCMessage *message);
@@ -69,47 +69,38 @@ static void drop_records(Queue *queue, size_t n);
 static ProtobufCBinaryData from_hex(unsigned char *target, const char *hex);
 static Otlp__KeyValue *attribute(Attribute *attribute, const char *name, const char *value);
 
-/*
- * Starts to export to endpoint, as OTEL_EXPORTER_OTLP_ENDPOINT gives it.  Empty
- * or NULL leaves export off.  headers is one "name=value" pair or empty.
- */
-bool
-otlp_start(struct event_base *base, const char *endpoint, const char *service,
-		   const char *version, const char *headers)
+/* Starts to export what has an endpoint; without any it stays off. */
+void
+otlp_start(struct event_base *base, const OtlpOptions *options)
 {
-	size_t		length;
-	const char *equals;
+	const char *equals = strchr(options->headers, '=');
+	struct timeval interval = {FLUSH_MS / 1000, FLUSH_MS % 1000 * 1000};
 	Text		header = {0};
 
-	if (endpoint == NULL || endpoint[0] == '\0')
-		return true;
-	length = strlen(endpoint);
-	while (length > 0 && endpoint[length - 1] == '/')
-		length--;
-	exporter.endpoint = memory_string_n(endpoint, length);
-	exporter.service = memory_string(service);
-	exporter.version = memory_string(version);
-	equals = headers ? strchr(headers, '=') : NULL;
+	spans.url = make_url(options->endpoint, options->traces_endpoint, "/v1/traces");
+	logs.url = make_url(options->endpoint, options->logs_endpoint, "/v1/logs");
+	if (spans.url == NULL && logs.url == NULL)
+		return;
+	exporter.service = memory_string(options->service);
+	exporter.version = memory_string(options->version);
 	if (equals)
 	{
-		text_format(&header, "%.*s: %s", (int) (equals - headers), headers, equals + 1);
+		text_format(&header, "%.*s: %s", (int) (equals - options->headers), options->headers,
+					equals + 1);
 		exporter.header = text_take(&header);
 	}
 	outcall_target_init(&exporter.target, "otlp", 10000, 0);
 	exporter.target.quiet = true;
 	exporter.timer = event_new(base, -1, EV_PERSIST, on_timer, NULL);
-	event_add(exporter.timer, &(struct timeval) {FLUSH_MS / 1000, FLUSH_MS % 1000 * 1000});
-	exporter.on = true;
-	log_set_sink(on_log);
-	return true;
+	event_add(exporter.timer, &interval);
+	if (logs.url)
+		log_set_sink(on_log);
 }
 
 /* Sends what has gathered, without waiting for the timer. */
 void
 otlp_flush(void)
 {
-	if (!exporter.on)
-		return;
 	send_queue(&spans);
 	send_queue(&logs);
 }
@@ -117,14 +108,12 @@ otlp_flush(void)
 void
 otlp_stop(void)
 {
-	if (!exporter.on)
-		return;
 	log_set_sink(NULL);
-	exporter.on = false;
-	drop_records(&spans, spans.n);
-	drop_records(&logs, logs.n);
-	event_free(exporter.timer);
-	free(exporter.endpoint);
+	stop_queue(&spans);
+	stop_queue(&logs);
+	if (exporter.timer)
+		event_free(exporter.timer);
+	exporter.timer = NULL;
 	free(exporter.service);
 	free(exporter.version);
 	free(exporter.header);
@@ -142,7 +131,7 @@ trace_record(const Context *context, SpanKind kind, const char *name, uint64_t s
 	Attribute	pairs[2];
 	Otlp__KeyValue *attributes[2];
 
-	if (!exporter.on || !context->sampled)
+	if (spans.url == NULL || !context->sampled)
 		return;
 	span.trace_id = from_hex(trace_id, context->trace_id);
 	span.span_id = from_hex(span_id, context->span_id);
@@ -162,6 +151,31 @@ trace_record(const Context *context, SpanKind kind, const char *name, uint64_t s
 	}
 	span.status = &status;
 	enqueue(&spans, &span.base);
+}
+
+/* Where a signal goes, or NULL. */
+static char *
+make_url(const char *endpoint, const char *whole, const char *path)
+{
+	size_t		length = strlen(endpoint);
+	Text		url = {0};
+
+	if (whole[0])
+		return memory_string(whole);
+	if (length == 0)
+		return NULL;
+	while (length > 0 && endpoint[length - 1] == '/')
+		length--;
+	text_format(&url, "%.*s%s", (int) length, endpoint, path);
+	return text_take(&url);
+}
+
+static void
+stop_queue(Queue *queue)
+{
+	drop_records(queue, queue->n);
+	free(queue->url);
+	queue->url = NULL;
 }
 
 static void
@@ -230,7 +244,6 @@ static void
 send_queue(Queue *queue)
 {
 	Text		body = {0};
-	Text		url = {0};
 	const char *headers[] = {"Content-Type: application/x-protobuf", exporter.header, NULL};
 	OutRequest	request = {.method = "POST", .headers = headers};
 
@@ -239,13 +252,11 @@ send_queue(Queue *queue)
 	queue->underway = true;
 	queue->sending = queue->n;
 	pack_request(&body, queue);
-	text_format(&url, "%s%s", exporter.endpoint, queue->path);
-	request.url = text_value(&url);
+	request.url = queue->url;
 	request.body = body.data;
 	request.body_length = body.length;
 	outcall_send(&exporter.target, &request, on_sent, queue);
 	text_free(&body);
-	text_free(&url);
 }
 
 /*
@@ -316,8 +327,8 @@ on_sent(void *argument, const OutReply *reply)
 	bool		kept = !good && queue->n < CAPACITY / 2 && (reply->result != OUT_ANSWERED || reply->status >= 500);
 
 	queue->underway = false;
-	if (!exporter.on || kept)
-		return;					/* the timer tries again */
+	if (queue->url == NULL || kept)
+		return;					/* stopped, or the timer tries again */
 	metrics_count(&metric_exports, (double) queue->sending, queue->signal,
 				  good ? "sent" : "dropped");
 	drop_records(queue, queue->sending);

@@ -45,6 +45,8 @@ static struct
 	char	   *log_level;
 	char	   *log_file;
 	char	   *otlp_endpoint;
+	char	   *otlp_traces_endpoint;
+	char	   *otlp_logs_endpoint;
 	char	   *otlp_headers;
 } settings;
 
@@ -102,6 +104,10 @@ static Option report_options[] = {
 	"file for logs instead of standard error"},
 	{"otlp-endpoint", OPTION_STRING, &settings.otlp_endpoint, "", 0, 0,
 	"OTEL_EXPORTER_OTLP_ENDPOINT", false, false, "collector for traces and logs, empty: none"},
+	{"otlp-traces-endpoint", OPTION_STRING, &settings.otlp_traces_endpoint, "", 0, 0,
+	"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", false, false, "for traces alone, with its path"},
+	{"otlp-logs-endpoint", OPTION_STRING, &settings.otlp_logs_endpoint, "", 0, 0,
+	"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", false, false, "for logs alone, with its path"},
 	{"otlp-headers", OPTION_STRING, &settings.otlp_headers, "", 0, 0,
 	"OTEL_EXPORTER_OTLP_HEADERS", false, true, "one name=value for the collector"},
 	{"drain-timeout", OPTION_DURATION, &settings.drain_timeout, "20s", 0, 600000, NULL, false,
@@ -193,10 +199,12 @@ start_parts(Runtime *runtime)
 	life.step = (PgStep) {&api_session, life.parameters};
 	session.conninfo = life.conninfo;
 
-	if (!outcall_start(runtime->base) ||
-		!otlp_start(runtime->base, settings.otlp_endpoint, service->source, ECOMMERCE_VERSION,
-					settings.otlp_headers))
+	if (!outcall_start(runtime->base))
 		return false;
+	otlp_start(runtime->base, &(OtlpOptions) {
+		settings.otlp_endpoint, settings.otlp_traces_endpoint, settings.otlp_logs_endpoint,
+		settings.otlp_headers, service->source, ECOMMERCE_VERSION
+	});
 	runtime->pool = pool_open(&session, (int) settings.pool_size, (int) settings.pool_queue);
 	if (service->start && !service->start(runtime))
 		return false;
