@@ -34,7 +34,10 @@ typedef struct FakeStep
 
 #define FAKE_STOP "\001stop"
 
-#define FAKE_OK(sql, parameters) {sql, parameters, FAKE_ROWS, 0, NULL, NULL, NULL}
+#define FAKE_OK(sql, parameters) \
+	{ \
+		sql, parameters, FAKE_ROWS, 0, NULL, NULL, NULL \
+	}
 
 void		fake_script(const FakeStep *steps);
 bool		fake_finished(void);

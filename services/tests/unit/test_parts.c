@@ -79,7 +79,8 @@ test_json_text_is_escaped(void **state)
 	Text		text = {0};
 
 	(void) state;
-	text_json(&text, "a\"b\\c\nd\x01" "e\xc3\xa9");
+	text_json(&text, "a\"b\\c\nd\x01"
+					 "e\xc3\xa9");
 	assert_string_equal(text.data, "\"a\\\"b\\\\c\\nd\\u0001e\xc3\xa9\"");
 	text_reset(&text);
 	text_json(&text, NULL);

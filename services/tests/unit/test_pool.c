@@ -86,7 +86,10 @@ static const PgStep work_step = {&work_statement, parameter};
 static const char *const answer[] = {"42", FAKE_STOP};
 
 #define SETUP FAKE_OK("SELECT setup", "")
-#define WORK {"SELECT work", "x", FAKE_ROWS, 1, answer, NULL, NULL}
+#define WORK \
+	{ \
+		"SELECT work", "x", FAKE_ROWS, 1, answer, NULL, NULL \
+	}
 
 static void
 test_work_waits_for_the_connection(void **state)
