@@ -46,20 +46,26 @@ up:           ## start PostgreSQL, the daemons and the gateway; down: stop them
 	@$(prepare) && services/up
 
 down:
-	@services/down
+	@if [ -x services/down ]; then services/down; fi
+	@demo/demo.sh stop
+
+docs:         ## write docs/reference.md from the comments in the database
+	@$(prepare) && ci/docs
 
 bench:        ## measure beside the limit and the peers; BENCH_ARGS go to bench/run
 	@ci/deps && $(prepare) && $(MAKE) -s -C bench PG_CONFIG="$$PG_BINDIR/pg_config" && \
 		bench/run $(BENCH_ARGS)
 
-check: deps   ## everything CI runs; TESTS="name ..." selects tests
+check:        ## everything CI runs; TESTS="name ..." selects tests
+	@ci/deps check
 	@ci/check
 
-check-style check-regress check-isolation check-tap check-services: ## one part of check
+check-style check-regress check-isolation check-tap check-services check-tidy: ## a part of it
 	@ci/check $(@:check-%=%)
 
 accept:       ## take the output of TESTS="name ..." as expected; then read git diff
-	@test -n "$(TESTS)" && ACCEPT=1 ci/check regress isolation
+	@test -n "$(TESTS)" && touch $(TESTS:%=expected/%.out) && ACCEPT=1 ci/check \
+		$(if $(filter-out iso_%,$(TESTS)),regress) $(if $(filter iso_%,$(TESTS)),isolation)
 
 format:       ## lay out all C as check-style wants it
 	@ci/format
@@ -73,6 +79,9 @@ check-valgrind:    ## the regression tests on a server under valgrind
 check-pg17:   ## build and test on PostgreSQL 17, in a Debian trixie of its own (root)
 	@ci/other_pg trixie
 
+check-pg18:   ## the same on PostgreSQL 18, in a Debian sid
+	@ci/other_pg sid
+
 check-compile-all: ## build on every PostgreSQL that Debian has (root)
 	@ci/build release >/dev/null && ci/other_pg trixie build && ci/other_pg sid build
 
@@ -82,6 +91,6 @@ check-fresh:  ## the README's commands on a fresh Debian, as root and as a user 
 help:         ## list the targets
 	@sed -n 's/^\([a-z][a-z0-9 -]*\):[^#]*## */\1\t/p' Makefile | expand -t 30
 
-.PHONY: all install uninstall clean deps private-pg demo up down bench check check-style \
-	check-regress check-isolation check-tap check-services accept format coverage \
-	check-valgrind check-pg17 check-compile-all check-fresh help
+.PHONY: docs all install uninstall clean deps private-pg demo up down bench check check-style \
+	check-regress check-isolation check-tap check-services check-tidy accept format \
+	coverage check-valgrind check-pg17 check-pg18 check-compile-all check-fresh help

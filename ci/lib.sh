@@ -1,10 +1,11 @@
 # Shared by the scripts that run tests: where things are and how results are
 # kept. One line per test or check in $RESULTS: passed, failed, part, name.
 
-# Runs a command as a user that PostgreSQL accepts: root becomes postgres.
+# Runs a command as a user that PostgreSQL accepts: root becomes postgres, who
+# may not be allowed where we are.
 as_server() {
 	if ((EUID == 0)); then
-		runuser -u postgres -- "$@"
+		(cd / && runuser -u postgres -- "$@")
 	else
 		"$@"
 	fi

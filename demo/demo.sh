@@ -48,10 +48,12 @@ prepare() {
 		query -1 -f "$part"
 	done
 	# Each line as it stands: the delimiter and the quote occur in no text file.
-	query -c "\\copy demo.raw_line (content) FROM '$1' (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02', NULL E'\\x03')"
+	query -c "\\copy demo.raw_line (content) FROM '$1' \
+(FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02', NULL E'\\x03')"
 	query -c 'CALL demo.parse()'
 	query -c "SELECT event_store.create_subscription('demo-follower', 'order')
-		WHERE NOT EXISTS (SELECT FROM event_store.subscriptions WHERE name = 'demo-follower')" >/dev/null
+		WHERE NOT EXISTS (SELECT FROM event_store.subscriptions
+						  WHERE name = 'demo-follower')" >/dev/null
 	query -c "SELECT event_store.reset_subscription('demo-follower', 0)" >/dev/null
 }
 
@@ -80,9 +82,9 @@ reasons() {
 
 report() {
 	query -P format=aligned -P border=1 -P tuples_only=off -P footer=off -c 'TABLE demo.tally' |
-		sed 's/^/  /'
+		sed '/^$/d; s/^/  /'
 	echo
-	echo "Invoices that became no order, by reason:"
+	echo "Invoices that became no order, by reason; in brackets the first line of each:"
 	reasons "invoice(s)" demo.invoice_reasons
 	echo
 	echo "Lines in no order, by reason and line number:"

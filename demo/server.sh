@@ -96,7 +96,8 @@ database_create() {
 	extension=$("$BIN/pg_config" --sharedir)/extension
 	version=$(sed -n "s/^default_version *= *'\(.*\)'/\1/p" "$extension/ecommerce.control")
 	script=$extension/ecommerce--$version.sql
-	if [[ $(query -d postgres -c "SELECT count(*) FROM pg_database WHERE datname = 'ecommerce'") == 1 ]]; then
+	if [[ $(query -d postgres -c "SELECT datname FROM pg_database
+		WHERE datname = 'ecommerce'") ]]; then
 		cmp -s "$script" "$installed" && return
 		query -d postgres -c 'DROP DATABASE ecommerce WITH (FORCE)'
 	fi

@@ -17,10 +17,11 @@ throughput() {
 	query -d $database -c 'CREATE EXTENSION ecommerce'
 	cat >"$script" <<-'SQL'
 		\set r random(1, 9000000000000000000)
-		SELECT event_store.append('order-' || :r::text, 0, 'OrderCreated', '{"total_amount": 139.12}');
+		SELECT event_store.append('order-' || :r::text, 0, 'OrderCreated',
+			'{"total_amount": 139.12}');
 	SQL
 	PGDATABASE=$database "$BIN/pgbench" -n -M prepared -c 8 -j 2 -T 3 -f "$script" 2>&1 |
-		sed -n 's/^tps = \([0-9]*\).*/  \1 appends a second, each flushed to disk, 8 clients, this machine/p'
+		sed -n 's/^tps = \([0-9]*\).*/  \1 appends a second by 8 clients, each flushed to disk/p'
 	query -d postgres -c "DROP DATABASE $database WITH (FORCE)"
 	rm -f "$script"
 }
@@ -35,10 +36,12 @@ ask_aloud "SELECT version, event_type, occurred_at::date, data ->> 'total_amount
 FROM event_store.read_stream('$stream');"
 
 step "A version conflict: somebody else was faster"
-ask_aloud "SELECT event_store.append('$stream', 0, 'OrderConfirmed', '{\"confirmation_number\": \"A1\"}');"
+ask_aloud "SELECT event_store.append('$stream', 0, 'OrderConfirmed',
+       '{\"confirmation_number\": \"A1\"}');"
 
 step "A read by time"
-ask_aloud "SELECT occurred_at::date AS day, count(*) AS orders, sum((data ->> 'total_amount')::numeric) AS total
+ask_aloud "SELECT occurred_at::date AS day, count(*) AS orders,
+       sum((data ->> 'total_amount')::numeric) AS total
 FROM event_store.read_between('2010-12-02 00:00Z', '2010-12-02 23:59:59Z', 'order')
 WHERE event_type = 'OrderCreated' GROUP BY 1 ORDER BY 1;"
 
@@ -53,6 +56,7 @@ step "Your turn"
 cat <<TEXT
   Connect:   $BIN/psql -h $PGHOST -p $PGPORT -U $PGUSER $PGDATABASE
   Look at:   SELECT * FROM event_store.read_all(0, 10);    \\df event_store.*
-  Follow:    CALL event_store.wait(event_store.high_water_mark(), '1 minute');
+  Wait:      CALL event_store.wait(event_store.high_water_mark(), '1 minute');
+  Follow:    demo/follow.sh        in another terminal, then append
   Stop:      demo/demo.sh stop     (clean removes the data as well)
 TEXT

@@ -21,7 +21,7 @@ CREATE TEMP VIEW our_relation AS
 	SELECT c.oid::regclass::text AS name, c.*
 	FROM pg_class c JOIN member m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid;
 
-SELECT plan(13);
+SELECT plan(14);
 
 SELECT isnt_empty('SELECT FROM member', 'the extension has members');
 
@@ -48,15 +48,42 @@ SELECT is_empty($$
 	ORDER BY 1
 $$, 'nothing lies outside our schemas');
 
--- A pinned search_path costs a microsecond per call. The hot functions that go
--- without run no SQL and look up no name while they have the caller's.
+-- A pinned search_path costs a tenth of an append, and a procedure that has one
+-- cannot commit. A body in the standard's form is parsed at CREATE FUNCTION, so
+-- it needs none.
 CREATE TEMP TABLE unpinned (name text PRIMARY KEY, reason text NOT NULL);
+INSERT INTO unpinned
+	SELECT 'event_store.' || f, 'hot; C that resolves no name'
+	FROM unnest(ARRAY[
+		'append(text,bigint,text,jsonb,jsonb,uuid)',
+		'append_batch(text,bigint,event_store.new_event[])',
+		'append_json(text,bigint,jsonb)',
+		'check_data(text,jsonb,integer)',
+		'check_version(text,bigint)',
+		'correlation_of(jsonb)',
+		'get_event(uuid)',
+		'high_water_mark(text)',
+		'read_all(bigint,bigint,text,text[])',
+		'read_correlation(uuid)',
+		'read_stream(text,bigint,bigint,boolean)',
+		'stream_version(text)']) AS f
+	UNION ALL
+	VALUES
+		('event_store.wait(bigint,interval,text,text,bigint)', 'commits; C that resolves no name');
 SELECT is_empty($$
 	SELECT name FROM our_function
-	WHERE proconfig IS NULL OR NOT 'search_path=pg_catalog, pg_temp' = ANY (proconfig)
+	WHERE prosqlbody IS NULL
+	AND (proconfig IS NULL OR NOT 'search_path=pg_catalog, pg_temp' = ANY (proconfig))
 	EXCEPT SELECT name FROM unpinned
 	ORDER BY 1
-$$, 'every function pins search_path');
+$$, 'every function pins search_path, but for those listed with a reason');
+
+SELECT is_empty($$
+	SELECT name FROM unpinned
+	EXCEPT SELECT f.name FROM our_function f JOIN pg_language l ON l.oid = f.prolang
+	WHERE l.lanname = 'c' AND proconfig IS NULL
+	ORDER BY 1
+$$, 'what is listed is C and needs the exception');
 
 SELECT is_empty($$
 	SELECT name FROM our_function
@@ -73,9 +100,11 @@ $$, 'PUBLIC may read and write nothing');
 SELECT is_empty($$
 	SELECT name, grantee::regrole, privilege_type FROM our_relation, aclexplode(relacl)
 	WHERE grantee <> relowner AND privilege_type <> 'SELECT'
-	AND grantee <> 'ecommerce_worker'::regrole
+	-- counters can be mended by who may run verify(repair => true)
+	AND NOT (relkind = 'S' AND grantee IN (
+		SELECT oid FROM pg_roles WHERE rolname IN ('ecommerce_admin', 'ecommerce_worker')))
 	ORDER BY 1, 2, 3
-$$, 'nobody has direct write rights on a relation');
+$$, 'nobody has direct write rights on a table or view');
 
 SELECT is_empty($$
 	SELECT nspname, grantee::regrole FROM pg_namespace, aclexplode(nspacl)
@@ -108,10 +137,13 @@ SELECT is_empty($$
 $$, 'pg_dump carries every table and sequence');
 
 SELECT is_empty($$
-	SELECT name FROM our_relation WHERE relkind = 'r' AND NOT EXISTS (
-		SELECT FROM pg_index WHERE indrelid = our_relation.oid AND indisprimary)
+	SELECT name FROM our_relation r WHERE relkind = 'r' AND NOT EXISTS (
+		SELECT FROM pg_index WHERE indrelid = r.oid AND indisunique AND indpred IS NULL
+		AND NOT EXISTS (
+			SELECT FROM unnest(indkey) AS k JOIN pg_attribute ON attrelid = r.oid AND attnum = k
+			WHERE NOT attnotnull))
 	ORDER BY 1
-$$, 'every table has a primary key');
+$$, 'every table has a key');
 
 SELECT is_empty($$
 	SELECT conrelid::regclass, conname FROM pg_constraint

@@ -6,10 +6,16 @@ A pgbench script has the same name and does the same work for every contender:
     append_existing  one event on one of :streams streams of this client, each
                      in its turn, with the version it must be at expected
 
-and finds :run, :i, :streams and :data set (driver/load.py).
+    read_stream      one of :pool streams named :prefix
+    read_all         the first :rows events of all
+
+and finds :run, :i, :streams and :data set (driver/load.py).  fill is for psql: it
+writes the streams :first to :last, :length events each, named :prefix.
 """
 import subprocess
 from pathlib import Path
+
+from driver import load
 
 HERE = Path(__file__).resolve().parent
 
@@ -36,6 +42,10 @@ class Contender:
         server.create_database(database)
         server.psql(database, "-f", self.script("setup"))
 
+    def append(self, server, kind, **options):
+        """Appends single events, kind new or existing; returns the metrics."""
+        return load.pgbench(server, self, self.script(f"append_{kind}"), **options)
+
 
 class MessageDb(Contender):
     """@eventide/message-db, installed by its own script."""
@@ -55,7 +65,7 @@ class MessageDb(Contender):
 
 
 class Emmett(Contender):
-    """@event-driven-io/emmett-postgresql; its library makes its schema."""
+    """@event-driven-io/emmett-postgresql: its SQL function, called by pgbench."""
 
     def __init__(self, name, title):
         super().__init__(name, title)
@@ -70,11 +80,22 @@ class Emmett(Contender):
                        env=server.environment(database), check=True, stdout=subprocess.DEVNULL)
 
 
+class EmmettLibrary(Emmett):
+    """The same through its library: one process of node, a connection per client."""
+
+    def append(self, server, kind, *, clients, seconds, synchronous_commit=True):
+        options = f"-c synchronous_commit={'on' if synchronous_commit else 'off'}"
+        env = dict(server.environment(self.database, options), BENCH_PAYLOAD=load.PAYLOAD)
+        return load.client_program(
+            server, ["node", str(self.directory / "load.mjs"), kind, str(clients), str(seconds)], env)
+
+
 def all_contenders(modules: Path):
     """All contenders by name, the limit first: ratios are against it."""
     return {contender.name: contender for contender in (
         Contender("limit", "plain INSERT"),
         Contender("ours", "ecommerce"),
         MessageDb(modules),
-        Emmett("emmett", "Emmett 0.42.0"),
+        Emmett("emmett", "Emmett 0.42.0, its SQL function"),
+        EmmettLibrary("emmett_node", "Emmett 0.42.0, its library"),
     )}

@@ -18,6 +18,8 @@ from driver.server import Server
 BENCH = Path(__file__).resolve().parents[1]
 ROOT = BENCH.parent
 BUILD = ROOT / "build" / "bench"
+# The part of the machine that others may use before a run is repeated.
+DISTURBED = 0.10
 RUN_DIR = Path(os.environ.get("BENCH_RUN", "/tmp/ecommerce-bench"))
 
 
@@ -38,7 +40,7 @@ class Bench:
         self.server = server
         self.contenders = contenders
         self.quick = quick
-        self.seconds = 2 if quick else 4
+        self.seconds = 1 if quick else 3
         self.tools = BUILD / "bin"
 
     def fresh(self, *names):
@@ -49,18 +51,27 @@ class Bench:
             contender.install(self.server)
         return chosen
 
-    def append(self, contender, script, **options):
-        options.setdefault("seconds", None if "transactions" in options else self.seconds)
-        return load.pgbench(self.server, contender, contender.script(script), **options)
+    def fill(self, contender, prefix, streams, length, database=None):
+        """Writes streams 1 to `streams` of `length` events each, in batches."""
+        step = max(1, 200000 // length)
+        for first in range(1, streams + 1, step):
+            self.server.psql(database or contender.database, "-f", contender.script("fill"),
+                             "-v", f"prefix={prefix}", "-v", f"first={first}",
+                             "-v", f"last={min(first + step - 1, streams)}",
+                             "-v", f"length={length}", "-v", f"data={load.PAYLOAD}",
+                             options=contender.options + " -c synchronous_commit=off")
 
-    def tool(self, name, database, *args, options=""):
-        """Runs one of our own client programs; it prints lines of `metric value`."""
-        done = subprocess.run([str(self.tools / name), *map(str, args)], check=False, text=True,
-                              capture_output=True, env=self.server.environment(database, options))
-        if done.returncode != 0:
-            raise load.LoadError(f"{name}: {done.stderr}")
-        return {key: float(value) for key, value in
-                (line.split() for line in done.stdout.splitlines())}
+    def grow(self, contender, events, database):
+        """Makes a database of this contender with so many events, in streams of 10."""
+        say(f"growing {database} to {events:,} events")
+        contender.install(self.server, database)
+        self.fill(contender, "read10", events // 10, 10, database)
+        self.server.sql(database, "VACUUM ANALYZE")
+
+    def tool(self, name, database, *args, options="", environment=None):
+        """Runs one of our own client programs and returns its metrics."""
+        env = {**self.server.environment(database, options), **(environment or {})}
+        return load.client_program(self.server, [str(self.tools / name), *map(str, args)], env)
 
     def background(self, name, database, *args):
         """Starts one of our client programs; it runs until terminated."""
@@ -92,6 +103,9 @@ def parse_arguments():
                         help="run only the cases whose condition contains TEXT")
     parser.add_argument("--contenders", metavar="A,B", help="measure these only")
     parser.add_argument("--rounds", type=int, help="rounds of each measurement")
+    parser.add_argument("--patience", type=int, default=2, metavar="N",
+                        help="repeat a run up to N times when other processes took more than "
+                             f"{DISTURBED:.0%} of the machine (default 2)")
     parser.add_argument("--report", action="store_true",
                         help="print the report of what was measured last, and run nothing")
     return parser.parse_args()
@@ -117,16 +131,28 @@ def say(text, final=False):
     sys.stderr.flush()
 
 
+def run_case(case, patience):
+    """Runs a case; one that others disturbed is repeated, the least disturbed run counts."""
+    best = None
+    for _ in range(patience + 1):
+        metrics = case.run()
+        if best is None or metrics["foreign"] < best["foreign"]:
+            best = metrics
+        if best["foreign"] <= DISTURBED:
+            break
+    return best
+
+
 def run_rounds(measurement, bench, arguments):
     """Runs all cases of a measurement, round by round."""
     samples = Samples()
     rounds = arguments.rounds or (measurement.quick_rounds if bench.quick else measurement.rounds)
     say(f"{measurement.name}: preparing")
     cases = [case for case in measurement.cases(bench)
-             if arguments.where in case.condition and case.contender in bench.contenders]
+             if arguments.where in case.condition]
     for turn in range(1, rounds + 1):
         for number, case in enumerate(cases, 1):
-            metrics = case.run()
+            metrics = run_case(case, arguments.patience)
             samples.add(case, metrics)
             say(f"{measurement.name}: round {turn}/{rounds}, {number}/{len(cases)}: "
                 f"{case.condition}: {case.contender}: "
@@ -169,7 +195,7 @@ def main():
     server = Server(find_bindir(), RUN_DIR)
     try:
         for name in names:
-            server.start()
+            server.start(MEASUREMENTS[name].settings)
             bench = Bench(server, contenders, arguments.quick)
             head = machine.describe(server) + [
                 ("revision", revision()), ("measured", time.strftime("%Y-%m-%d %H:%M"))]

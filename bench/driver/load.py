@@ -5,7 +5,9 @@ counters and its processes' CPU time are read before and after.
 """
 import os
 import re
+import resource
 import subprocess
+import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +34,7 @@ def server_cpu_seconds(postmaster):
     for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
         try:
             fields = stat(child)
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             # It ended after the list was read: its parent's sum will have it
             # next time, and one tick is below what we can resolve.
             continue
@@ -40,20 +42,35 @@ def server_cpu_seconds(postmaster):
     return total / TICKS
 
 
+def machine_busy_seconds():
+    """CPU time that all processes of the machine have used, and what was stolen from it."""
+    user, nice, system, _, _, irq, softirq, steal = map(
+        int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / TICKS
+
+
+def clients_cpu_seconds():
+    """CPU time of this program and of the clients that it has waited for."""
+    return sum(usage.ru_utime + usage.ru_stime for usage in (
+        resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)))
+
+
 @dataclass
 class Cost:
-    """What the server spent between two readings."""
+    """What happened between two readings."""
     cpu: float
     wal: int
     syncs: int
+    # The part of the machine that neither the server nor its clients used.
+    foreign: float
 
     def per(self, events):
         return {"cpu_us": self.cpu * 1e6 / events, "wal_bytes": self.wal / events,
-                "syncs": self.syncs / events}
+                "syncs": self.syncs / events, "foreign": self.foreign}
 
 
 class Meter:
-    """Reads the server's counters when entered and when left."""
+    """Reads the counters of server and machine when entered and when left."""
 
     def __init__(self, server):
         self.server = server
@@ -64,15 +81,21 @@ class Meter:
                               "SELECT pg_current_wal_insert_lsn() - '0/0', wal_sync FROM pg_stat_wal")
         return [int(value) for value in row.split("|")]
 
+    def _times(self):
+        return (server_cpu_seconds(self.server.postmaster_pid), clients_cpu_seconds(),
+                machine_busy_seconds(), time.monotonic())
+
     def __enter__(self):
-        self.wal, self.syncs = self._counters()
-        self.cpu = server_cpu_seconds(self.server.postmaster_pid)
+        self.counters = self._counters()
+        self.times = self._times()
         return self
 
     def __exit__(self, *_):
-        cpu = server_cpu_seconds(self.server.postmaster_pid) - self.cpu
-        wal, syncs = self._counters()
-        self.cost = Cost(cpu, wal - self.wal, syncs - self.syncs)
+        server, clients, busy, elapsed = (
+            after - before for after, before in zip(self._times(), self.times))
+        wal, syncs = (after - before for after, before in zip(self._counters(), self.counters))
+        foreign = (busy - server - clients) / (elapsed * os.cpu_count())
+        self.cost = Cost(server, wal, syncs, max(foreign, 0.0))
 
 
 class LoadError(Exception):
@@ -107,3 +130,16 @@ def pgbench(server, contender, script, *, clients, seconds=None, transactions=No
     latency = float(re.search(r"latency average = ([\d.]+) ms", done.stdout).group(1))
     return {"per_s": tps * events, "ms": latency, "events": ran * events,
             **meter.cost.per(ran * events)}
+
+
+def client_program(server, command, env):
+    """Runs a load generator that prints lines of `metric value`, and adds the cost."""
+    with Meter(server) as meter:
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise LoadError(f"{Path(command[0]).name}: {done.stderr.strip()}")
+    metrics = {key: float(value) for key, value in
+               (line.split() for line in done.stdout.splitlines())}
+    if "events" in metrics:
+        metrics.update(meter.cost.per(metrics["events"]))
+    return {**metrics, "foreign": meter.cost.foreign}

@@ -87,14 +87,15 @@ class Measurement:
     # cases(bench) prepares what is needed and returns the cases of one round.
     cases: Callable
     columns: list
-    # The metric whose ratio to the limit is shown, and whether more is better.
+    # The metric whose ratio to the baseline is shown.
     primary: str = "per_s"
+    baseline: str = "limit"
     bounds: list = field(default_factory=list)
     notes: str = ""
     rounds: int = 5
     quick_rounds: int = 3
-    # Other measurements that need this one's databases as it leaves them: none.
-    cleanup: Callable = None
+    # Server settings of this measurement, beside driver/server.py's.
+    settings: dict = field(default_factory=dict)
 
     def __post_init__(self):
         assert self.name not in MEASUREMENTS, self.name

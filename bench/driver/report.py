@@ -1,6 +1,5 @@
 """Renders samples as text: a table per measurement, then the bounds."""
-
-CONTENDER_WIDTH = 14
+import statistics
 
 
 def table(rows, aligns):
@@ -22,7 +21,7 @@ def in_order(values):
 
 def measurement_table(measurement, samples):
     heading = ["condition", "contender", *(c.heading for c in measurement.columns),
-               "of limit", "spread"]
+               f"of {measurement.baseline}", "spread"]
     rows = [heading]
     pairs = in_order((condition, contender) for condition, contender, _ in samples.rows)
     previous = None
@@ -35,8 +34,9 @@ def measurement_table(measurement, samples):
                 row.append(column.format.format(samples.median(*key))
                            if key in samples.rows else "-")
             primary = measurement.primary
-            row.append(f"{samples.ratio(condition, primary, contender):.2f}"
-                       if (condition, "limit", primary) in samples.rows
+            baseline = measurement.baseline
+            row.append(f"{samples.ratio(condition, primary, contender, baseline):.2f}"
+                       if (condition, baseline, primary) in samples.rows
                        and (condition, contender, primary) in samples.rows else "-")
             row.append(f"{samples.spread(condition, contender, primary) * 100:.0f} %"
                        if (condition, contender, primary) in samples.rows else "-")
@@ -67,10 +67,14 @@ def render(parts):
             lines += [f"{what + ':':<12}{value}" for what, value in machine] + [""]
             previous = machine
         facts = dict(map(tuple, head))
+        foreign = [value for (_, _, metric), values in samples.rows.items()
+                   if metric == "foreign" for value in values]
         rounds = max(map(len, samples.rows.values()), default=0)
         lines += [f"== {measurement.name}: {measurement.title} ==",
                   f"medians of {rounds} rounds, {facts['measured']}, "
-                  f"fdatasync {facts['fdatasync'].split(' for')[0]}, load {facts['load']}", ""]
+                  f"fdatasync {facts['fdatasync'].split(' for')[0]}, load {facts['load']}",
+                  *([f"other processes took {statistics.median(foreign):.0%} of the machine "
+                     f"(median run; worst {max(foreign):.0%})"] if foreign else []), ""]
         lines += measurement_table(measurement, samples)
         lines += ["", *([measurement.notes.strip(), ""] if measurement.notes else [])]
     bounds = [row for part in parts for row in bound_rows(part[0], part[1])]

@@ -28,10 +28,12 @@ $$;
 CREATE FUNCTION demo.problem_of(f text[]) RETURNS text
 	LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT CASE
-		WHEN f[1] !~ '^C?\d{6}$' THEN 'the invoice number is neither a sale nor a cancellation'
+		WHEN f[1] !~ '^C?\d{6}$'
+		THEN 'the invoice number is neither a sale nor a cancellation'
 		WHEN demo.date_of(f[5]) IS NULL THEN 'the date is not day/month/year'
 		WHEN f[2] !~ '^\d{5}[A-Za-z]{0,2}$' THEN 'the stock code is no product'
-		WHEN f[4] !~ '^-?\d{1,9}$' OR f[4]::int = 0 THEN 'the quantity is no whole number other than 0'
+		WHEN f[4] !~ '^-?\d{1,9}$' OR f[4]::int = 0
+		THEN 'the quantity is no whole number other than 0'
 		WHEN f[1] LIKE 'C%' AND f[4]::int > 0 THEN 'the quantity of a cancellation is not negative'
 		WHEN f[1] NOT LIKE 'C%' AND f[4]::int < 0 THEN 'the quantity of a sale is negative'
 		WHEN f[6] !~ '^\d{1,9}(\.\d{1,2})?$' THEN 'the price is not an amount in pounds and pence'
@@ -72,12 +74,15 @@ BEGIN
 	SELECT invoice_no, bool_or(cancels), min(customer), min(invoice_date), min(country),
 		   min(line_no), 'order-' || demo.uuid_of('order', invoice_no), NULL,
 		   CASE
-			   WHEN invoice_no !~ '^C?\d{6}$' THEN 'the invoice number is neither a sale nor a cancellation'
+			   WHEN invoice_no !~ '^C?\d{6}$'
+			   THEN 'the invoice number is neither a sale nor a cancellation'
 			   WHEN count(customer) = 0 THEN 'the invoice has no customer'
 			   WHEN count(DISTINCT (coalesce(customer, ''), country, invoice_date)) > 1
 			   THEN 'the lines of the invoice disagree about customer, country or date'
-			   WHEN count(*) FILTER (WHERE problem IS NULL) = 0 THEN 'no line of the invoice is left'
-			   WHEN count(*) FILTER (WHERE problem IS NULL) > 500 THEN 'the invoice has more than 500 lines'
+			   WHEN count(*) FILTER (WHERE problem IS NULL) = 0
+			   THEN 'no line of the invoice is left'
+			   WHEN count(*) FILTER (WHERE problem IS NULL) > 500
+			   THEN 'the invoice has more than 500 lines'
 		   END
 	FROM demo.line
 	WHERE invoice_no IS NOT NULL

@@ -32,7 +32,7 @@ COMMENT ON VIEW demo.line_reasons IS 'The reported lines by reason, with their n
 
 CREATE VIEW demo.invoice_reasons AS
 SELECT problem AS reason, count(*) AS count,
-	   string_agg(format('%s (line %s)', invoice_no, first_line), ', ' ORDER BY first_line) AS numbers
+	   string_agg(format('%s (%s)', invoice_no, first_line), ', ' ORDER BY first_line) AS numbers
 FROM demo.invoice
 WHERE outcome = 'reported'
 GROUP BY problem
@@ -49,7 +49,8 @@ DECLARE
 BEGIN
 	FOR t IN SELECT * FROM demo.tally LOOP
 		IF t."in the file" <> t."orders created" + t."orders cancelled" + t.reported THEN
-			RAISE EXCEPTION 'the report does not add up: % of % are missing', t.what, t."in the file";
+			RAISE EXCEPTION 'the report does not add up: % of % are missing',
+				t.what, t."in the file";
 		END IF;
 	END LOOP;
 	SELECT count(*) INTO posted FROM demo.invoice WHERE outcome <> 'reported';

@@ -11,12 +11,14 @@ BEGIN
 	FOR e IN SELECT * FROM event_store.fetch(subscription, 50) LOOP
 		IF e.event_type = 'OrderCreated' THEN
 			INSERT INTO demo.sales AS s (country, orders, revenue)
-			VALUES (e.data #>> '{shipping_address,country}', 1, (e.data ->> 'total_amount')::numeric)
+			VALUES (e.data #>> '{shipping_address,country}', 1,
+					(e.data ->> 'total_amount')::numeric)
 			ON CONFLICT (country) DO UPDATE
 			SET orders = s.orders + 1, revenue = s.revenue + excluded.revenue;
 		ELSIF e.event_type = 'OrderCancelled' THEN
 			UPDATE demo.sales AS s
-			SET cancelled = s.cancelled + 1, revenue = s.revenue - (o.data ->> 'total_amount')::numeric
+			SET cancelled = s.cancelled + 1,
+				revenue = s.revenue - (o.data ->> 'total_amount')::numeric
 			FROM event_store.read_stream(e.stream, 1, 1) AS o
 			WHERE s.country = o.data #>> '{shipping_address,country}';
 		END IF;

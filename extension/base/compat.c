@@ -11,6 +11,7 @@
 
 #ifdef COMPAT_SOFT_ERRORS
 #include "nodes/miscnodes.h"
+#include "utils/fmgrprotos.h"
 #endif
 
 /*

@@ -37,6 +37,13 @@
 	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
+/* From 18 on, room can be asked for before the tuple. */
+#if PG_VERSION_NUM >= 180000
+#define compat_minimal_tuple(tuple) minimal_tuple_from_heap_tuple(tuple, 0)
+#else
+#define compat_minimal_tuple(tuple) minimal_tuple_from_heap_tuple(tuple)
+#endif
+
 /* From 17 on, an index may keep pins between insertions. */
 #if PG_VERSION_NUM >= 170000
 #define compat_index_insert_cleanup(index, info) index_insert_cleanup(index, info)

@@ -1,6 +1,6 @@
 /*
  * debug_point.c
- *		Stops a backend at a named place, for tests only.
+ *		Stops a backend at a named place, or breaks it there, for tests only.
  *
  * Lock protocol: shares the advisory lock (hash of the name, 0) and gives it
  * back at once, so whoever holds it exclusively stops everybody who comes by.
@@ -29,6 +29,23 @@ debug_point_wait(const char *name)
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (key >> 32), (uint32) key, 1);
 	(void) LockAcquire(&tag, ShareLock, false, false);
 	LockRelease(&tag, ShareLock, false);
+}
+
+/*
+ * Whether the server was started with this part of the code broken.
+ */
+bool
+debug_break(const char *name)
+{
+	static const char *broken = NULL;
+
+	if (broken == NULL)
+	{
+		broken = getenv("ECOMMERCE_BREAK");
+		if (broken == NULL)
+			broken = "";
+	}
+	return strcmp(broken, name) == 0;
 }
 
 #endif

@@ -1,19 +1,26 @@
 /*
  * debug_point.h
- *		Named places inside C where a test can stop a backend.
+ *		Named places inside C where a test can stop a backend, or break it.
  *
  * DEBUG_POINT("append_after_position") waits as long as some other session
  * holds pg_advisory_lock(hashtext(name)).  Compiled out unless ECOMMERCE_DEBUG_POINTS is defined
  * (make COPT=-DECOMMERCE_DEBUG_POINTS).
+ *
+ * DEBUG_BREAK("no_announce") is true in such a build if the server was started
+ * with ECOMMERCE_BREAK=no_announce in its environment: then the code does the
+ * wrong thing, and the stress tests must notice.
  */
 #ifndef ECOMMERCE_BASE_DEBUG_POINT_H
 #define ECOMMERCE_BASE_DEBUG_POINT_H
 
 #ifdef ECOMMERCE_DEBUG_POINTS
 extern void debug_point_wait(const char *name);
+extern bool debug_break(const char *name);
 #define DEBUG_POINT(name) debug_point_wait(name)
+#define DEBUG_BREAK(name) debug_break(name)
 #else
 #define DEBUG_POINT(name) ((void) 0)
+#define DEBUG_BREAK(name) false
 #endif
 
 #endif

@@ -40,4 +40,9 @@
 #define ERRCODE_SG_TEMPLATE				MAKE_SQLSTATE('S', 'G', '0', '0', '5')
 #define ERRCODE_SG_INVALID_DEFINITION	MAKE_SQLSTATE('S', 'G', '0', '1', '0')
 
+/* For functions that only report; PostgreSQL has another word for it from 18 on. */
+#ifndef pg_attribute_noreturn
+#define pg_attribute_noreturn() __attribute__((noreturn))
+#endif
+
 #endif

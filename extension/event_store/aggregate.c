@@ -75,6 +75,8 @@ aggregate_find(const char *category, int length)
 	bool		found;
 
 	memcpy(key, category, Min(length, (int) sizeof(key) - 1));
+	/* Tables that this transaction has locked already would not do it. */
+	AcceptInvalidationMessages();
 	for (;;)
 	{
 		if (cache == NULL || stale)
@@ -143,6 +145,7 @@ const char *
 aggregate_fingerprint(Aggregate *aggregate)
 {
 	StringInfoData description;
+	text	   *described;
 	bytea	   *digest;
 	char		hex[2 * 32 + 1];
 
@@ -162,9 +165,8 @@ aggregate_fingerprint(Aggregate *aggregate)
 									VARSIZE_ANY_EXHDR(handler->event_type), &description,
 									describe_function);
 	}
-	digest = DatumGetByteaPP(DirectFunctionCall1(sha256_bytea,
-												 PointerGetDatum(cstring_to_text_with_len(description.data,
-																						  description.len))));
+	described = cstring_to_text_with_len(description.data, description.len);
+	digest = DatumGetByteaPP(DirectFunctionCall1(sha256_bytea, PointerGetDatum(described)));
 	hex[hex_encode(VARDATA_ANY(digest), VARSIZE_ANY_EXHDR(digest), hex)] = '\0';
 	aggregate->fingerprint = MemoryContextStrdup(cache_context, hex);
 	return aggregate->fingerprint;
@@ -271,7 +273,8 @@ load_handlers(Aggregate *aggregate)
 static int
 compare_handlers(const void *a, const void *b)
 {
-	return compare_texts(((const EventHandler *) a)->event_type, ((const EventHandler *) b)->event_type);
+	return compare_texts(((const EventHandler *) a)->event_type,
+						 ((const EventHandler *) b)->event_type);
 }
 
 static int

@@ -32,7 +32,8 @@
 
 static ExtensionRelation relation_event = {"event_store", "event"};
 
-static bool can_be_loaded(const char *stream, int length, Snapshot snapshot, int64 *deleted_version);
+static bool can_be_loaded(const char *stream, int length, Snapshot snapshot,
+						  int64 *deleted_version);
 static void fold_events(Fold *fold, EventScan *scan, const int64 *at_version,
 						const TimestampTz *at_time);
 static void fold_event(Fold *fold, const Event *event, TupleDesc row, MemoryContext event_context);

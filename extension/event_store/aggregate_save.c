@@ -206,7 +206,9 @@ event_store_drop_aggregate(PG_FUNCTION_ARGS)
 	static SpiStatement remove_snapshots = {
 		"DELETE FROM event_store.snapshot WHERE pg_catalog.split_part(stream, '-', 1) = $1"
 	};
-	static SpiStatement remove_handlers = {"DELETE FROM event_store.event_handler WHERE category = $1"};
+	static SpiStatement remove_handlers = {
+		"DELETE FROM event_store.event_handler WHERE category = $1"
+	};
 	static SpiStatement remove = {"DELETE FROM event_store.aggregate WHERE category = $1"};
 	Datum		category = PointerGetDatum(category_argument(fcinfo));
 

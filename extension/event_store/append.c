@@ -64,11 +64,7 @@ event_append(const char *stream_text, int length, int64 expected_version,
 	Stream		stream;
 
 	stream_name(&name, stream_text, length);
-	if (expected_version < EXPECTED_EXISTS)
-		ereport(ERROR,
-				(errcode(ERRCODE_ST_INVALID_EVENT),
-				 errmsg("expected_version is " INT64_FORMAT, expected_version),
-				 errhint("Use the version you read, -1 for any, or -2 for a stream that has an event.")));
+	expected_version_check(expected_version);
 	new_events_check(events);
 	PreventCommandIfReadOnly("event_store.append");
 	PreventCommandDuringRecovery("event_store.append");
@@ -238,13 +234,13 @@ static void
 insert_with_executor(TupleTableSlot *row)
 {
 	static SpiStatement insert = {
-		"INSERT INTO event_store.stored_event (position, stream_id, version, occurred_at, event_id,"
-		" category_key, schema_version, stream, event_type, metadata, data)"
+		"INSERT INTO event_store.stored_event (position, stream, version, event_id, event_type,"
+		" schema_version, data, metadata, occurred_at, stream_id, category_key)"
 		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 	};
 	static const Oid types[EVENT_COLUMNS] = {
-		INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, UUIDOID, INT4OID, INT4OID,
-		TEXTOID, TEXTOID, JSONBOID, JSONBOID
+		INT8OID, TEXTOID, INT8OID, UUIDOID, TEXTOID, INT4OID, JSONBOID, JSONBOID,
+		TIMESTAMPTZOID, INT8OID, INT4OID
 	};
 
 	spi_begin(SPI_AS_OWNER);
@@ -296,7 +292,7 @@ append_result(const AppendResult *result)
 static Datum
 append_to(FunctionCallInfo fcinfo, NewEvents *events)
 {
-	AppendResult result;
+	AppendResult result = {0};
 	text	   *stream;
 
 	if (PG_ARGISNULL(1))
@@ -388,6 +384,7 @@ event_store_check_version(PG_FUNCTION_ARGS)
 	stream_text = PG_ARGISNULL(0) ? cstring_to_text("") : PG_GETARG_TEXT_PP(0);
 	expected = PG_GETARG_INT64(1);
 	stream_name(&name, VARDATA_ANY(stream_text), VARSIZE_ANY_EXHDR(stream_text));
+	expected_version_check(expected);
 	PreventCommandIfReadOnly("event_store.check_version");
 	PreventCommandDuringRecovery("event_store.check_version");
 	event_tables_open(&tables, RowExclusiveLock);

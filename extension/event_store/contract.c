@@ -62,7 +62,7 @@ typedef struct Upcaster
 
 typedef struct Contract
 {
-	ContractName	name;			/* hash key, must be first */
+	ContractName name;			/* hash key, must be first */
 	int			version_count;
 	Version    *versions;		/* rising */
 	int			upcaster_count;
@@ -115,6 +115,7 @@ contract_check(const char *type, int length, int32 *schema_version, Jsonb *data,
 			*schema_version = 1;
 		return;
 	}
+	Assert(contract->versions != NULL);
 	if (*schema_version == CONTRACT_NEWEST)
 		version = &contract->versions[contract->version_count - 1];
 	for (int i = 0; version == NULL && i < contract->version_count; i++)
@@ -157,6 +158,15 @@ contract_upcast(const char *type, int length, int32 *schema_version, Jsonb *data
 }
 
 /*
+ * Whether reads may give a type's events in another shape than they are stored.
+ */
+bool
+contract_has_upcaster(const char *type, int length)
+{
+	return find_contract(type, length)->upcaster_count > 0;
+}
+
+/*
  * Writes down everything that decides in which shape events of a type are read,
  * so that what was derived from them can be told to be outdated.
  */
@@ -177,10 +187,12 @@ contract_describe_upcasting(const char *type, int length, StringInfo description
 static Contract *
 find_contract(const char *type, int length)
 {
-	ContractName	name = {type, length};
+	ContractName name = {type, length};
 	Contract   *contract;
 	bool		found;
 
+	/* Tables that this transaction has locked already would not do it. */
+	AcceptInvalidationMessages();
 	if (cache == NULL || stale || hash_get_num_entries(cache) > CACHE_MAX_TYPES)
 		start_cache();
 	contract = hash_search(cache, &name, HASH_FIND, NULL);

@@ -17,6 +17,7 @@
 extern void contract_check(const char *type, int length, int32 *schema_version,
 						   Jsonb *data, int number);
 extern Jsonb *contract_upcast(const char *type, int length, int32 *schema_version, Jsonb *data);
+extern bool contract_has_upcaster(const char *type, int length);
 extern void contract_describe_upcasting(const char *type, int length, StringInfo description,
 										void (*describe_function) (StringInfo, const char *));
 

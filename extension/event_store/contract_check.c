@@ -45,14 +45,18 @@ typedef struct Check
 
 static void check_value(Check *check, ContractNode *node, const JsonSlice *value, const Path *path);
 static void check_absent(Check *check, ContractNode *node, const Path *path, const char *problem);
-static void check_object(Check *check, ContractNode *node, JsonbContainer *container, const Path *path);
+static void check_object(Check *check, ContractNode *node, JsonbContainer *container,
+						 const Path *path);
 static int	check_absent_before(Check *check, ContractNode *node, int next, const JsonSlice *key,
 								const Path *path);
-static void check_array(Check *check, ContractNode *node, JsonbContainer *container, const Path *path);
-static void check_scalar(Check *check, ContractNode *node, const JsonSlice *value, const Path *path);
+static void check_array(Check *check, ContractNode *node, JsonbContainer *container,
+						const Path *path);
+static void check_scalar(Check *check, ContractNode *node, const JsonSlice *value,
+						 const Path *path);
 static Datum convert(Check *check, ContractNode *node, const JsonSlice *value, const Path *path);
 static void rename_conversion_error(void *arg);
-static void check_domain(Check *check, ContractNode *node, Datum value, bool isnull, const Path *path);
+static void check_domain(Check *check, ContractNode *node, Datum value, bool isnull,
+						 const Path *path);
 static bool begins_with_iso_date(const JsonSlice *value);
 static void unknown_key(Check *check, ContractNode *node, const JsonSlice *key, const Path *path)
 			pg_attribute_noreturn();
@@ -163,7 +167,8 @@ check_object(Check *check, ContractNode *node, JsonbContainer *container, const 
  * the first one that does not.
  */
 static int
-check_absent_before(Check *check, ContractNode *node, int next, const JsonSlice *key, const Path *path)
+check_absent_before(Check *check, ContractNode *node, int next, const JsonSlice *key,
+					const Path *path)
 {
 	for (; next < node->field_count; next++)
 	{

@@ -127,13 +127,15 @@ Datum
 event_store_check_data(PG_FUNCTION_ARGS)
 {
 	text	   *name = checked_name(fcinfo, 0);
-	int32		version = PG_ARGISNULL(2) ? CONTRACT_NEWEST : checked_version(fcinfo, 2, "schema_version");
+	int32		version = CONTRACT_NEWEST;
 
 	if (PG_ARGISNULL(1) || !JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(1)))
 		ereport(ERROR,
 				(errcode(ERRCODE_ST_INVALID_EVENT),
 				 errmsg("data is not a JSON object"),
 				 errhint("Pass {} when there is nothing to tell.")));
+	if (!PG_ARGISNULL(2))
+		version = checked_version(fcinfo, 2, "schema_version");
 	contract_check(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), &version, PG_GETARG_JSONB_P(1), -1);
 	PG_RETURN_INT32(version);
 }

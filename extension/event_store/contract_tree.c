@@ -18,6 +18,7 @@
 #include "event_store/contract_tree.h"
 
 static ContractNode *compile_node(Oid type, int32 typmod, ContractDependencies *dependencies);
+static void depend_on_type(ContractDependencies *dependencies, Oid type);
 static void compile_domain(ContractNode *node, ContractDependencies *dependencies);
 static void compile_composite(ContractNode *node, ContractDependencies *dependencies);
 static void compile_scalar(ContractNode *node);
@@ -73,8 +74,7 @@ compile_node(Oid type, int32 typmod, ContractDependencies *dependencies)
 	node->declared = type;
 	node->typmod = typmod;
 	node->base = getBaseTypeAndTypmod(type, &node->typmod);
-	dependencies->type_hashes = lappend_int(dependencies->type_hashes,
-											(int) GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(type)));
+	depend_on_type(dependencies, type);
 	if (node->base != type)
 		compile_domain(node, dependencies);
 
@@ -88,6 +88,14 @@ compile_node(Oid type, int32 typmod, ContractDependencies *dependencies)
 	else
 		compile_scalar(node);
 	return node;
+}
+
+static void
+depend_on_type(ContractDependencies *dependencies, Oid type)
+{
+	uint32		hash = GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(type));
+
+	dependencies->type_hashes = lappend_int(dependencies->type_hashes, (int) hash);
 }
 
 /*
@@ -110,8 +118,7 @@ compile_domain(ContractNode *node, ContractDependencies *dependencies)
 		form = (Form_pg_type) GETSTRUCT(row);
 		node->required |= form->typnotnull;
 		type = form->typbasetype;
-		dependencies->type_hashes = lappend_int(dependencies->type_hashes,
-												(int) GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(type)));
+		depend_on_type(dependencies, type);
 		ReleaseSysCache(row);
 	}
 	InitDomainConstraintRef(node->declared, ref, CurrentMemoryContext, true);

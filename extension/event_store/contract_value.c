@@ -22,6 +22,7 @@
 #include "event_store/contract_value.h"
 
 static bool integer_fits(const ContractNode *node, Numeric number);
+static int	compare_to_int64(Datum number, int64 integer);
 static bool is_canonical_uuid(const JsonSlice *value);
 static Datum scalar_datum(ContractNode *node, const JsonSlice *value);
 static Datum array_datum(ContractNode *node, const JsonSlice *value);
@@ -116,10 +117,15 @@ integer_fits(const ContractNode *node, Numeric number)
 
 		return !failed && integer >= node->least && integer <= node->greatest;
 	}
-	return DatumGetInt32(DirectFunctionCall2(numeric_cmp, datum,
-											 NumericGetDatum(int64_to_numeric(node->least)))) >= 0 &&
-		DatumGetInt32(DirectFunctionCall2(numeric_cmp, datum,
-										  NumericGetDatum(int64_to_numeric(node->greatest)))) <= 0;
+	return compare_to_int64(datum, node->least) >= 0 &&
+		compare_to_int64(datum, node->greatest) <= 0;
+}
+
+static int
+compare_to_int64(Datum number, int64 integer)
+{
+	return DatumGetInt32(DirectFunctionCall2(numeric_cmp, number,
+											 NumericGetDatum(int64_to_numeric(integer))));
 }
 
 static bool
@@ -181,7 +187,8 @@ scalar_datum(ContractNode *node, const JsonSlice *value)
 			return JsonbPGetDatum(jsonb);
 		return CStringGetTextDatum(JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb)));
 	}
-	return InputFunctionCall(&node->input, contract_scalar_text(value), node->io_param, node->typmod);
+	return InputFunctionCall(&node->input, contract_scalar_text(value), node->io_param,
+							 node->typmod);
 }
 
 static Datum
@@ -207,7 +214,8 @@ array_datum(ContractNode *node, const JsonSlice *value)
 		elements[i] = contract_datum(node->element, &member, &nulls[i]);
 	}
 	get_typlenbyvalalign(node->element->declared, &length, &by_value, &align);
-	return PointerGetDatum(construct_md_array(elements, nulls, count > 0 ? 1 : 0, dimensions, bounds,
+	return PointerGetDatum(construct_md_array(elements, nulls, count > 0 ? 1 : 0, dimensions,
+											  bounds,
 											  node->element->declared, length, by_value, align));
 }
 

@@ -20,6 +20,7 @@
 #include "base/errors.h"
 #include "event_store/contract.h"
 #include "event_store/new_event.h"
+#include "event_store/stream.h"
 #include "pg/context.h"
 #include "pg/settings.h"
 
@@ -92,7 +93,7 @@ void
 new_events_from_json(Jsonb *json, NewEvents *events)
 {
 	JsonbIterator *iterator;
-	JsonbIteratorToken token;
+	JsonbIteratorToken token PG_USED_FOR_ASSERTS_ONLY;
 	JsonbValue	value;
 	int			number = 0;
 
@@ -107,7 +108,7 @@ new_events_from_json(Jsonb *json, NewEvents *events)
 	iterator = JsonbIteratorInit(&json->root);
 	token = JsonbIteratorNext(&iterator, &value, true);
 	Assert(token == WJB_BEGIN_ARRAY);
-	while ((token = JsonbIteratorNext(&iterator, &value, true)) == WJB_ELEM)
+	while (JsonbIteratorNext(&iterator, &value, true) == WJB_ELEM)
 	{
 		if (value.type != jbvBinary || !JsonContainerIsObject(value.val.binary.data))
 			invalid(number, NULL, "is not a JSON object",
@@ -181,13 +182,13 @@ static void
 read_object(JsonbContainer *object, int number, NewEvent *event)
 {
 	JsonbIterator *iterator = JsonbIteratorInit(object);
-	JsonbIteratorToken token;
+	JsonbIteratorToken token PG_USED_FOR_ASSERTS_ONLY;
 	JsonbValue	key;
 	JsonbValue	value;
 
 	token = JsonbIteratorNext(&iterator, &key, true);
 	Assert(token == WJB_BEGIN_OBJECT);
-	while ((token = JsonbIteratorNext(&iterator, &key, true)) == WJB_KEY)
+	while (JsonbIteratorNext(&iterator, &key, true) == WJB_KEY)
 	{
 		int			column = 0;
 
@@ -290,20 +291,15 @@ check_event(NewEvent *event, int number)
 static void
 check_event_type(NewEvent *event, int number)
 {
-	const char *type;
 	int			length;
 
 	if (event->event_type == NULL || VARSIZE_ANY_EXHDR(event->event_type) == 0)
 		invalid(number, "event_type", "is empty", "Name it in the past tense, for example OrderCreated.");
-	type = VARDATA_ANY(event->event_type);
 	length = VARSIZE_ANY_EXHDR(event->event_type);
 	if (length > EVENT_TYPE_MAX)
 		invalid(number, "event_type", "has more than 255 bytes", "Use a shorter name, for example OrderCreated.");
-	for (int i = 0; i < length; i++)
-	{
-		if ((unsigned char) type[i] < 0x20 || type[i] == 0x7f)
-			invalid(number, "event_type", "has a control character", "Use printable characters only.");
-	}
+	if (control_character(VARDATA_ANY(event->event_type), length) >= 0)
+		invalid(number, "event_type", "has a control character", "Use printable characters only.");
 }
 
 static void

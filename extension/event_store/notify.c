@@ -44,6 +44,7 @@ static HTAB *categories = NULL;
 static TimestampTz last_time = 0;
 static int64 last_mark = -1;	/* -1: this worker has just started */
 static int64 scanned_to = 0;
+static bool standby_is_behind = false;
 
 static bool send_news(void);
 static void collect(int64 after, int64 upto, Snapshot snapshot);
@@ -67,6 +68,8 @@ event_notify_run(DutyWish *wish)
 	/* What comes meanwhile is for the next round: no need to be woken for it. */
 	if (now < allowed)
 		wish->due = allowed;
+	else if (standby_is_behind)
+		wish->due = TimestampTzPlusMilliseconds(now, setting_event_store_notify_interval);
 	else
 		wish->wakes = WAKE_FOR_LOG(LOG_EVENT_STORE);
 }
@@ -86,7 +89,8 @@ send_news(void)
 
 	StartTransactionCommand();
 	counter = position_counter(LOG_EVENT_STORE);
-	if (!position_mark_nowait(LOG_EVENT_STORE, POSITION_ANY_KEY, &mark) ||
+	standby_is_behind = !position_mark_nowait(LOG_EVENT_STORE, POSITION_ANY_KEY, &mark);
+	if (standby_is_behind ||
 		(last_mark >= 0 && mark <= last_mark && counter <= scanned_to))
 	{
 		CommitTransactionCommand();

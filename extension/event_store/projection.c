@@ -124,7 +124,8 @@ load_cache(void)
 		if (cache_context != NULL)
 			MemoryContextSetParent(cache_context, TopTransactionContext);
 		count = 0;
-		cache_context = AllocSetContextCreate(CacheMemoryContext, "projections", ALLOCSET_SMALL_SIZES);
+		cache_context = AllocSetContextCreate(CacheMemoryContext, "projections",
+											  ALLOCSET_SMALL_SIZES);
 		old = MemoryContextSwitchTo(cache_context);
 		projections = palloc(sizeof(Projection *) * room);
 		table_oid = extension_relation_oid(&relation_projection);

@@ -67,7 +67,8 @@ extern EventScan *projection_scan(const ProjectionRun *run, Snapshot snapshot);
 extern char *projection_error_text(const ErrorData *error);
 extern void projection_truncate(void *projection);
 
-extern void projection_after_append(const StreamName *name, int64 first_version, int64 last_version);
+extern void projection_after_append(const StreamName *name, int64 first_version,
+									int64 last_version);
 extern bool projection_is_deferred(const Projection *projection);
 extern bool projection_shut_out_appends(void);
 

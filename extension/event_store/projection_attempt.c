@@ -46,7 +46,8 @@ EventScan *
 projection_scan(const ProjectionRun *run, Snapshot snapshot)
 {
 	if (run->source == SOURCE_STREAM)
-		return event_scan_stream(run->stream->text, run->stream->length, run->after + 1, false, snapshot);
+		return event_scan_stream(run->stream->text, run->stream->length, run->after + 1, false,
+								 snapshot);
 	return event_scan_positions(&run->projection->filter, run->after, run->upto, snapshot);
 }
 
@@ -84,7 +85,8 @@ give_events(void *argument)
 	ProjectionRun *run = (ProjectionRun *) argument;
 	Projection *projection = run->projection;
 	MemoryContext home = projection_cache_context();
-	TupleDesc	row = lookup_rowtype_tupdesc(get_rel_type_id(extension_relation_oid(&relation_event)), -1);
+	Oid			type = get_rel_type_id(extension_relation_oid(&relation_event));
+	TupleDesc	row = lookup_rowtype_tupdesc(type, -1);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	Callable   *callable;
 	Rights		before;

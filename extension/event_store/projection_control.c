@@ -30,6 +30,7 @@ static ExtensionRelation relation_event = {"event_store", "event"};
 static void check_definition(FunctionCallInfo fcinfo);
 static Datum table_names(ArrayType *tables);
 static Projection *lock_argument(FunctionCallInfo fcinfo, ProjectionProgress *progress);
+static bool append_failed_at(const Projection *projection, int64 position);
 static void hold_back(const Projection *projection);
 static void let_go(const Projection *projection);
 static void remove_deferred(Datum name, int64 position);
@@ -46,7 +47,8 @@ event_store_create_projection(PG_FUNCTION_ARGS)
 		" VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING"
 	};
 	static SpiStatement start = {"INSERT INTO event_store.projection_progress (name) VALUES ($1)"};
-	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID};
+	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID,
+		TEXTARRAYOID};
 	Datum		values[7];
 	char		nulls[] = "       ";
 
@@ -57,7 +59,8 @@ event_store_create_projection(PG_FUNCTION_ARGS)
 	values[3] = PG_GETARG_DATUM(4);
 	values[4] = PG_GETARG_DATUM(2);
 	values[5] = PG_GETARG_DATUM(3);
-	values[6] = table_names(PG_ARGISNULL(5) ? construct_empty_array(REGCLASSOID) : PG_GETARG_ARRAYTYPE_P(5));
+	values[6] = table_names(PG_ARGISNULL(5) ? construct_empty_array(REGCLASSOID)
+							: PG_GETARG_ARRAYTYPE_P(5));
 	nulls[4] = PG_ARGISNULL(2) ? 'n' : ' ';
 	nulls[5] = PG_ARGISNULL(3) ? 'n' : ' ';
 	spi_begin(SPI_AS_OWNER);
@@ -134,8 +137,8 @@ table_names(ArrayType *tables)
 					 errmsg("tables[%d] does not exist", i)));
 		if (pg_class_aclcheck(table, GetUserId(), ACL_TRUNCATE) != ACLCHECK_OK)
 			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, name);
-		names[i] = CStringGetTextDatum(quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)),
-																  name));
+		name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)), name);
+		names[i] = CStringGetTextDatum(name);
 	}
 	return PointerGetDatum(construct_array(names, count, TEXTOID, -1, false, TYPALIGN_INT));
 }
@@ -205,7 +208,8 @@ event_store_skip_event(PG_FUNCTION_ARGS)
 	Projection *projection = lock_argument(fcinfo, &progress);
 	int64		position = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
 
-	if (position <= 0 || position != progress.error_position)
+	if (position <= 0 || (position != progress.error_position &&
+						  !(projection->is_inline && append_failed_at(projection, position))))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("projection \"%s\" does not fail at position " INT64_FORMAT,
@@ -251,6 +255,24 @@ event_store_rebuild_projection(PG_FUNCTION_ARGS)
 	progress_write(projection, &progress);
 	wakeup_worker_after_commit(WAKE_FOR_TIMER);
 	PG_RETURN_VOID();
+}
+
+/*
+ * Whether an append has deferred an event because the handler failed at it.
+ */
+static bool
+append_failed_at(const Projection *projection, int64 position)
+{
+	static SpiStatement find = {
+		"SELECT FROM event_store.projection_deferred WHERE name = $1 AND position = $2 AND last_error IS NOT NULL"
+	};
+	Datum		values[2] = {CStringGetTextDatum(projection->name), Int64GetDatum(position)};
+	bool		found;
+
+	spi_begin(SPI_AS_OWNER);
+	found = spi_run(&find, 2, (Oid[]) {TEXTOID, INT8OID}, values, NULL) == 1;
+	spi_end();
+	return found;
 }
 
 /*

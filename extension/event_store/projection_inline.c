@@ -25,6 +25,7 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -55,6 +56,8 @@ projection_after_append(const StreamName *name, int64 first_version, int64 last_
 {
 	bool		visible = false;
 
+	/* Tables that this transaction has locked already would not do it. */
+	AcceptInvalidationMessages();
 	for (int i = 0; i < projection_count(); i++)
 	{
 		Projection *projection = projection_get(i);
@@ -88,8 +91,12 @@ run_inline(Projection *projection, const StreamName *name, int64 first_version, 
 	LockRelationOid(extension_relation_oid(&relation_deferred), RowExclusiveLock);
 	DEBUG_POINT("projection_inline_decides");
 	if (projection_is_deferred(projection))
+	{
 		defer(&run, NULL);
-	else if (!projection_attempt(&run, CANCEL_PASSES_ON, &error))
+		return;
+	}
+	DEBUG_POINT("projection_inline_decided");
+	if (!projection_attempt(&run, CANCEL_PASSES_ON, &error))
 		defer(&run, error);
 }
 
@@ -129,7 +136,8 @@ defer(ProjectionRun *run, const ErrorData *error)
 
 	while (event_scan_next(scan, &event) && event.version <= run->upto)
 	{
-		bool		failed = error != NULL && (run->position == 0 || event.position == run->position);
+		bool		failed = error != NULL && (run->position == 0 ||
+			event.position == run->position);
 		Datum		values[DEFERRED_COLUMNS] = {name, Int64GetDatum(event.position)};
 
 		if (!event_filter_admits(&run->projection->filter, &event))

@@ -18,7 +18,8 @@
 #include "pg/lookup.h"
 #include "pg/spi.h"
 
-/* Retries after the first failure, and the wait before the first of them; each waits twice as long. */
+/* Retries after the first failure,
+	and the wait before the first of them; each waits twice as long. */
 #define RETRIES 5
 #define FIRST_RETRY_MS 320
 #define LOCK_RETRY_MS 1000
@@ -45,6 +46,8 @@ static ExtensionRelation index_progress = {"event_store", "projection_progress_p
 
 static const char *const rebuild_steps[] = {NULL, "requested", "replaying"};
 
+static RebuildStep rebuild_step(Datum name);
+
 /*
  * Reads a projection's row as it is now, without locking it.  False if the
  * projection has been dropped.
@@ -65,15 +68,14 @@ progress_read(const Projection *projection, ProjectionProgress *progress)
 	{
 		progress->checkpoint = DatumGetInt64(values[PROGRESS_CHECKPOINT]);
 		if (!nulls[PROGRESS_REBUILD_STEP])
-			progress->rebuild_step =
-				strcmp(TextDatumGetCString(values[PROGRESS_REBUILD_STEP]),
-					   rebuild_steps[REBUILD_REQUESTED]) == 0 ? REBUILD_REQUESTED : REBUILD_REPLAYING;
+			progress->rebuild_step = rebuild_step(values[PROGRESS_REBUILD_STEP]);
 		progress->rebuild_until = nulls[PROGRESS_REBUILD_UNTIL] ? -1
 			: DatumGetInt64(values[PROGRESS_REBUILD_UNTIL]);
 		progress->paused = DatumGetBool(values[PROGRESS_PAUSED]);
 		progress->failed = DatumGetBool(values[PROGRESS_FAILED]);
 		progress->failures = DatumGetInt32(values[PROGRESS_FAILURES]);
-		progress->retry_at = nulls[PROGRESS_RETRY_AT] ? 0 : DatumGetTimestampTz(values[PROGRESS_RETRY_AT]);
+		progress->retry_at = nulls[PROGRESS_RETRY_AT] ? 0
+			: DatumGetTimestampTz(values[PROGRESS_RETRY_AT]);
 		progress->error_position = nulls[PROGRESS_ERROR_POSITION] ? 0
 			: DatumGetInt64(values[PROGRESS_ERROR_POSITION]);
 		progress->last_error = nulls[PROGRESS_LAST_ERROR] ? NULL
@@ -81,6 +83,15 @@ progress_read(const Projection *projection, ProjectionProgress *progress)
 	}
 	lookup_end(&lookup);
 	return found;
+}
+
+static RebuildStep
+rebuild_step(Datum name)
+{
+	char	   *step = TextDatumGetCString(name);
+
+	return strcmp(step, rebuild_steps[REBUILD_REQUESTED]) == 0 ? REBUILD_REQUESTED
+		: REBUILD_REPLAYING;
 }
 
 /*
@@ -117,14 +128,17 @@ progress_write(const Projection *projection, const ProjectionProgress *progress)
 		" updated_at = $11 WHERE name = $1"
 	};
 	static const Oid types[PROGRESS_COLUMNS] = {
-		TEXTOID, INT8OID, TEXTOID, INT8OID, BOOLOID, BOOLOID, INT4OID, TIMESTAMPTZOID, INT8OID, TEXTOID,
+		TEXTOID, INT8OID, TEXTOID, INT8OID, BOOLOID, BOOLOID, INT4OID, TIMESTAMPTZOID, INT8OID,
+			TEXTOID,
 		TIMESTAMPTZOID
 	};
 	const char *step = rebuild_steps[progress->rebuild_step];
 	Datum		values[PROGRESS_COLUMNS] = {
 		CStringGetTextDatum(projection->name), Int64GetDatum(progress->checkpoint),
-		step == NULL ? (Datum) 0 : CStringGetTextDatum(step), Int64GetDatum(progress->rebuild_until),
-		BoolGetDatum(progress->paused), BoolGetDatum(progress->failed), Int32GetDatum(progress->failures),
+		step == NULL ? (Datum) 0 : CStringGetTextDatum(step),
+			Int64GetDatum(progress->rebuild_until),
+		BoolGetDatum(progress->paused), BoolGetDatum(progress->failed),
+			Int32GetDatum(progress->failures),
 		TimestampTzGetDatum(progress->retry_at), Int64GetDatum(progress->error_position),
 		progress->last_error == NULL ? (Datum) 0 : CStringGetTextDatum(progress->last_error),
 		TimestampTzGetDatum(GetCurrentTimestamp())
@@ -178,5 +192,6 @@ progress_note_failure(ProjectionProgress *progress, int64 position, const ErrorD
 	progress->failures++;
 	progress->failed = progress->failures > RETRIES;
 	progress->retry_at = progress->failed ? 0
-		: TimestampTzPlusMilliseconds(clock_now(), (int64) FIRST_RETRY_MS << (progress->failures - 1));
+		: TimestampTzPlusMilliseconds(clock_now(),
+									  (int64) FIRST_RETRY_MS << (progress->failures - 1));
 }

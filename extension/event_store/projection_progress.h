@@ -34,6 +34,7 @@ extern bool progress_read(const Projection *projection, ProjectionProgress *prog
 extern bool progress_lock(const Projection *projection, bool wait, ProjectionProgress *progress);
 extern void progress_write(const Projection *projection, const ProjectionProgress *progress);
 extern void progress_forget_error(ProjectionProgress *progress);
-extern void progress_note_failure(ProjectionProgress *progress, int64 position, const ErrorData *error);
+extern void progress_note_failure(ProjectionProgress *progress, int64 position,
+								  const ErrorData *error);
 
 #endif

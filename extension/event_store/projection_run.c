@@ -78,7 +78,8 @@ static void run_deferred(Projection *projection, ProjectionProgress *progress, i
 static int	deferred_positions(const Projection *projection, int max, int64 **positions);
 static void forget_deferred(const Projection *projection, const int64 *positions, int count);
 static void forget_deferred_up_to(const Projection *projection, int64 upto);
-static bool attempt_up_to_failure(ProjectionRun *run, ProjectionProgress *progress, Outlook *outlook);
+static bool attempt_up_to_failure(ProjectionRun *run, ProjectionProgress *progress,
+								  Outlook *outlook);
 static CancelPolicy cancel_policy(void);
 static void due_in(Outlook *outlook, int milliseconds);
 static void count_range(Projection *projection, int64 upto, ProjectionLag *lag);
@@ -284,7 +285,8 @@ start_rebuild(Projection *projection, ProjectionProgress *progress, Outlook *out
  * Gives a projection its events above the checkpoint and up to a position.
  */
 static void
-run_range(Projection *projection, ProjectionProgress *progress, int64 upto, int max, Outlook *outlook)
+run_range(Projection *projection, ProjectionProgress *progress, int64 upto, int max,
+		  Outlook *outlook)
 {
 	ProjectionRun run = {0};
 
@@ -298,7 +300,8 @@ run_range(Projection *projection, ProjectionProgress *progress, int64 upto, int 
 	else if (run.applied > 0)
 		progress->checkpoint = run.position;
 	outlook->more = progress->checkpoint < upto || projection->is_inline;
-	if (progress->rebuild_step == REBUILD_REPLAYING && progress->checkpoint >= progress->rebuild_until)
+	if (progress->rebuild_step == REBUILD_REPLAYING &&
+		progress->checkpoint >= progress->rebuild_until)
 	{
 		progress->rebuild_step = REBUILD_NONE;
 		progress->rebuild_until = -1;
@@ -447,7 +450,8 @@ cancel_policy(void)
 static void
 due_in(Outlook *outlook, int milliseconds)
 {
-	outlook->due = Min(outlook->due, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), milliseconds));
+	outlook->due = Min(outlook->due, TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+																 milliseconds));
 }
 
 PG_FUNCTION_INFO_V1(event_store_projection_lag);

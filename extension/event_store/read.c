@@ -77,17 +77,13 @@ EventScan *
 event_scan_stream(const char *stream_text, int length, int64 from_version, bool backward,
 				  Snapshot snapshot)
 {
-	EventTables tables;
 	StreamName	name;
-	Stream		stream;
 	ScanKeyData keys[2];
 	int			count = 1;
 
 	stream_name(&name, stream_text, length);
-	event_tables_open(&tables, AccessShareLock);
-	(void) stream_read(&tables, &name, snapshot, &stream);
-	event_tables_close(&tables);
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(stream.id));
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(stream_id(&name, snapshot)));
 	if (from_version > 0)
 		ScanKeyInit(&keys[count++], 2,
 					backward ? BTLessEqualStrategyNumber : BTGreaterEqualStrategyNumber,
@@ -250,6 +246,7 @@ event_from_slot(TupleTableSlot *slot, Event *event)
 	Datum	   *values = slot->tts_values;
 
 	slot_getallattrs(slot);
+	event->stored = ExecFetchSlotHeapTuple(slot, false, NULL);
 	event->position = DatumGetInt64(values[EVENT_POSITION]);
 	event->stream_id = DatumGetInt64(values[EVENT_STREAM_ID]);
 	event->version = DatumGetInt64(values[EVENT_VERSION]);
@@ -286,15 +283,15 @@ event_to_values(const Event *event, Datum *values)
 
 	data = contract_upcast(VARDATA_ANY(event->event_type), VARSIZE_ANY_EXHDR(event->event_type),
 						   &schema_version, data);
-	values[0] = Int64GetDatum(event->position);
-	values[1] = PointerGetDatum(event->stream);
-	values[2] = Int64GetDatum(event->version);
-	values[3] = UUIDPGetDatum(event->event_id);
-	values[4] = PointerGetDatum(event->event_type);
-	values[5] = Int32GetDatum(schema_version);
-	values[6] = PointerGetDatum(data);
-	values[7] = PointerGetDatum(fetch_external(event->metadata));
-	values[8] = TimestampTzGetDatum(event->occurred_at);
+	values[EVENT_POSITION] = Int64GetDatum(event->position);
+	values[EVENT_STREAM] = PointerGetDatum(event->stream);
+	values[EVENT_VERSION] = Int64GetDatum(event->version);
+	values[EVENT_EVENT_ID] = UUIDPGetDatum(event->event_id);
+	values[EVENT_EVENT_TYPE] = PointerGetDatum(event->event_type);
+	values[EVENT_SCHEMA_VERSION] = Int32GetDatum(schema_version);
+	values[EVENT_DATA] = PointerGetDatum(data);
+	values[EVENT_METADATA] = PointerGetDatum(fetch_external(event->metadata));
+	values[EVENT_OCCURRED_AT] = TimestampTzGetDatum(event->occurred_at);
 }
 
 /*
@@ -303,8 +300,8 @@ event_to_values(const Event *event, Datum *values)
 Datum
 event_to_datum(const Event *event, TupleDesc descriptor)
 {
-	Datum		values[9];
-	bool		nulls[9] = {false};
+	Datum		values[EVENT_PUBLIC_COLUMNS];
+	bool		nulls[EVENT_PUBLIC_COLUMNS] = {false};
 
 	event_to_values(event, values);
 	return heap_copy_tuple_as_datum(heap_form_tuple(descriptor, values, nulls), descriptor);

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
+#include "access/htup.h"
 #include "executor/tuptable.h"
 #include "utils/array.h"
 #include "utils/jsonb.h"
@@ -29,6 +30,7 @@ typedef struct Event
 	text	   *event_type;
 	Jsonb	   *metadata;
 	Jsonb	   *data;
+	HeapTuple	stored;			/* the row itself, where there is one */
 } Event;
 
 /* Which events a reader wants, by more than the index it reads in. */

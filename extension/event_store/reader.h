@@ -12,8 +12,16 @@
 
 #include "event_store/read.h"
 
-extern Tuplestorestate *reader_begin_result(FunctionCallInfo fcinfo, TupleDesc *descriptor);
-extern void reader_put_event(Tuplestorestate *result, TupleDesc descriptor, const Event *event);
+/* The result of a function that returns a set. */
+typedef struct ReaderResult
+{
+	Tuplestorestate *store;
+	TupleDesc	descriptor;
+	TupleTableSlot *slot;
+} ReaderResult;
+
+extern void reader_begin_result(FunctionCallInfo fcinfo, ReaderResult *result);
+extern void reader_put_event(ReaderResult *result, const Event *event);
 extern uint32 reader_key(const EventFilter *filter);
 extern void reader_channel(const char *category, int length, char *channel);
 

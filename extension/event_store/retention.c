@@ -53,6 +53,7 @@ hide_stream(FunctionCallInfo fcinfo, const char *function, bool for_good)
 				 errhint("Use the version you read, or -1 for any.")));
 	text_name = PG_GETARG_TEXT_PP(0);
 	stream_name(&name, VARDATA_ANY(text_name), VARSIZE_ANY_EXHDR(text_name));
+	expected_version_check(PG_GETARG_INT64(1));
 	PreventCommandIfReadOnly(function);
 	PreventCommandDuringRecovery(function);
 	event_tables_open(&tables, RowExclusiveLock);
@@ -67,9 +68,14 @@ hide_stream(FunctionCallInfo fcinfo, const char *function, bool for_good)
 
 	spi_begin(SPI_AS_OWNER);
 	level = guard_allow_rewrite();
-	(void) spi_run(&mark, 3, (Oid[]) {INT8OID, BOOLOID, INT8OID},
-				   (Datum[]) {Int64GetDatum(stream.version), BoolGetDatum(for_good),
-				   Int64GetDatum(stream.key)}, NULL);
+	/* A stream younger than the transaction's snapshot is locked, but UPDATE does not see it. */
+	if (spi_run(&mark, 3, (Oid[]) {INT8OID, BOOLOID, INT8OID},
+				(Datum[]) {Int64GetDatum(stream.version), BoolGetDatum(for_good),
+				Int64GetDatum(stream.key)}, NULL) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("stream \"%.*s\" has changed since this transaction began", name.length, name.text),
+				 errhint("Repeat the transaction.")));
 	(void) spi_run(&hide, 2, (Oid[]) {INT8OID, INT8OID},
 				   (Datum[]) {Int64GetDatum(stream.id), Int64GetDatum(stream.version)}, NULL);
 	guard_forbid_rewrite(level);
@@ -113,6 +119,8 @@ event_store_set_retention(PG_FUNCTION_ARGS)
 	};
 	static SpiStatement unset = {"DELETE FROM event_store.retention WHERE name = $1"};
 	static const Oid types[4] = {TEXTOID, INT8OID, INTERVALOID, INT8OID};
+	Interval	zero = {0};
+	const char *negative = NULL;
 	StreamName	name;
 	text	   *text_name;
 	Datum		values[4];
@@ -129,11 +137,17 @@ event_store_set_retention(PG_FUNCTION_ARGS)
 		values[i] = fcinfo->args[i].value;
 		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
 	}
-	if ((!PG_ARGISNULL(1) && PG_GETARG_INT64(1) < 0) || (!PG_ARGISNULL(3) && PG_GETARG_INT64(3) < 0))
+	if (!PG_ARGISNULL(1) && PG_GETARG_INT64(1) < 0)
+		negative = "max_count";
+	else if (!PG_ARGISNULL(2) &&
+			 DatumGetBool(DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(2), IntervalPGetDatum(&zero))))
+		negative = "max_age";
+	else if (!PG_ARGISNULL(3) && PG_GETARG_INT64(3) < 0)
+		negative = "truncate_before";
+	if (negative != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must not be negative",
-						!PG_ARGISNULL(1) && PG_GETARG_INT64(1) < 0 ? "max_count" : "truncate_before"),
+				 errmsg("%s must not be negative", negative),
 				 errhint("Pass NULL for no limit.")));
 	spi_begin(SPI_AS_OWNER);
 	if (PG_ARGISNULL(1) && PG_ARGISNULL(2) && PG_ARGISNULL(3))

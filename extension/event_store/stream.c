@@ -40,7 +40,7 @@
 #define LOCK_SPACE_STREAM_NAME 3
 
 static int64 name_key(const char *name, int length);
-static bool find_row(EventTables *tables, const StreamName *name, Snapshot snapshot,
+static bool find_row(DirectTable *streams, const StreamName *name, Snapshot snapshot,
 					 int64 *key, TransactionId *in_progress);
 static void read_row(TupleTableSlot *slot, Stream *stream);
 static void set_version(EventTables *tables, Stream *stream, Snapshot snapshot);
@@ -51,6 +51,8 @@ static void set_version(EventTables *tables, Stream *stream, Snapshot snapshot);
 void
 stream_name(StreamName *name, const char *text, int length)
 {
+	int			control;
+
 	if (length == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_ST_INVALID_EVENT),
@@ -66,21 +68,37 @@ stream_name(StreamName *name, const char *text, int length)
 				(errcode(ERRCODE_ST_INVALID_EVENT),
 				 errmsg("stream name \"%.*s\" has an empty category", length, text),
 				 errhint("Put the category before the first \"-\", for example order-7f3c.")));
-	for (int i = 0; i < length; i++)
-	{
-		unsigned char c = (unsigned char) text[i];
-
-		if (c < 0x20 || c == 0x7f)
-			ereport(ERROR,
-					(errcode(ERRCODE_ST_INVALID_EVENT),
-					 errmsg("stream name has a control character at byte %d", i),
-					 errhint("Use printable characters only.")));
-	}
+	control = control_character(text, length);
+	if (control >= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_ST_INVALID_EVENT),
+				 errmsg("stream name has a control character at byte %d", control),
+				 errhint("Use printable characters only.")));
 	name->text = text;
 	name->length = length;
 	name->category_length = category_length(text, length);
 	name->key = name_key(text, length);
 	name->category_key = category_key(text, name->category_length);
+}
+
+/*
+ * Where the first control character of a text stands, -1 if it has none.  That
+ * is U+0000 to U+001F, U+007F, and U+0080 to U+009F, which UTF-8 writes in two bytes.
+ */
+int
+control_character(const char *text, int length)
+{
+	bool		utf8 = GetDatabaseEncoding() == PG_UTF8;
+
+	for (int i = 0; i < length; i++)
+	{
+		unsigned char c = (unsigned char) text[i];
+
+		if (c < 0x20 || c == 0x7f ||
+			(utf8 && c == 0xc2 && i + 1 < length && (unsigned char) text[i + 1] < 0xa0))
+			return i;
+	}
+	return -1;
 }
 
 /*
@@ -124,7 +142,7 @@ stream_lock(EventTables *tables, const StreamName *name, LockTupleMode mode, Str
 		TM_Result	locked;
 		ItemPointerData tid;
 
-		if (!find_row(tables, name, &dirty, &key, &in_progress))
+		if (!find_row(streams, name, &dirty, &key, &in_progress))
 			return false;
 		/* Somebody is making or changing the row: what he leaves is what counts. */
 		if (TransactionIdIsValid(in_progress))
@@ -164,7 +182,7 @@ stream_create(EventTables *tables, const StreamName *name, int64 id, Stream *str
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) ((uint64) name->key >> 32),
 						 (uint32) name->key, LOCK_SPACE_STREAM_NAME);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
-	if (!find_row(tables, name, &dirty, &key, &in_progress))
+	if (!find_row(streams, name, &dirty, &key, &in_progress))
 	{
 		TupleTableSlot *row = streams->row;
 
@@ -213,11 +231,42 @@ stream_read(EventTables *tables, const StreamName *name, Snapshot snapshot, Stre
 	int64		key;
 
 	memset(stream, 0, sizeof(*stream));
-	if (!find_row(tables, name, snapshot, &key, &in_progress))
+	if (!find_row(tables->streams, name, snapshot, &key, &in_progress))
 		return false;
 	read_row(tables->streams->slot, stream);
 	set_version(tables, stream, snapshot);
 	return true;
+}
+
+/*
+ * The id of a stream, 0 if the snapshot sees none.
+ */
+int64
+stream_id(const StreamName *name, Snapshot snapshot)
+{
+	DirectTable *streams = direct_open(&relation_stream, AccessShareLock);
+	TransactionId in_progress;
+	int64		key;
+	int64		id = 0;
+	bool		isnull;
+
+	if (find_row(streams, name, snapshot, &key, &in_progress))
+		id = DatumGetInt64(slot_getattr(streams->slot, STREAM_ID + 1, &isnull));
+	direct_close(streams);
+	return id;
+}
+
+/*
+ * Fails if a number can be nobody's expectation.
+ */
+void
+expected_version_check(int64 expected)
+{
+	if (expected < EXPECTED_EXISTS)
+		ereport(ERROR,
+				(errcode(ERRCODE_ST_INVALID_EVENT),
+				 errmsg("expected_version is " INT64_FORMAT, expected),
+				 errhint("Use the version you read, -1 for any, or -2 for a stream that has an event.")));
 }
 
 /*
@@ -267,10 +316,9 @@ name_key(const char *name, int length)
  * is where it stands, or where it would have to be put.
  */
 static bool
-find_row(EventTables *tables, const StreamName *name, Snapshot snapshot,
+find_row(DirectTable *streams, const StreamName *name, Snapshot snapshot,
 		 int64 *key, TransactionId *in_progress)
 {
-	DirectTable *streams = tables->streams;
 	Relation	index = direct_index(streams, &index_stream_name_key);
 
 	for (*key = name->key;; *key = (int64) ((uint64) *key + 1))

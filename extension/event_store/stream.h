@@ -37,6 +37,7 @@ typedef struct Stream
 	ItemPointerData tid;
 } Stream;
 
+extern int	control_character(const char *text, int length);
 extern void stream_name(StreamName *name, const char *text, int length);
 extern uint32 category_key(const char *category, int length);
 extern int	category_length(const char *stream, int length);
@@ -45,6 +46,8 @@ extern bool stream_lock(EventTables *tables, const StreamName *name, LockTupleMo
 extern void stream_create(EventTables *tables, const StreamName *name, int64 id, Stream *stream);
 extern bool stream_read(EventTables *tables, const StreamName *name, Snapshot snapshot,
 						Stream *stream);
+extern int64 stream_id(const StreamName *name, Snapshot snapshot);
+extern void expected_version_check(int64 expected);
 extern void stream_expect(const StreamName *name, const Stream *stream, int64 expected);
 extern void stream_lock_or_create(EventTables *tables, const StreamName *name, LockTupleMode mode,
 								  Stream *stream);

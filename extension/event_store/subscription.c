@@ -64,6 +64,7 @@ static Lease *take_lease(Subscription *subscription, int64 mark);
 static bool lock_partition(Subscription *subscription, int partition, Lease **lease);
 static void move_checkpoint(const char *name, int partition, int64 checkpoint);
 static char *name_argument(FunctionCallInfo fcinfo, int argument);
+static void check_position(const char *parameter, int64 position);
 
 static void
 transaction_ended(XactEvent event, void *arg)
@@ -137,7 +138,7 @@ unknown_subscription(const char *name)
 	ereport(ERROR,
 			(errcode(ERRCODE_SB_NO_SUBSCRIPTION),
 			 errmsg("subscription \"%s\" does not exist", name),
-			 errhint("Type SELECT event_store.create_subscription('%s').", name)));
+			 errhint("Type SELECT event_store.create_subscription(%s).", quote_literal_cstr(name))));
 }
 
 static void
@@ -283,6 +284,24 @@ name_argument(FunctionCallInfo fcinfo, int argument)
 	return text_to_cstring(PG_GETARG_TEXT_PP(argument));
 }
 
+/*
+ * Fails unless somebody can have been at a position.  Beyond the counter lie
+ * events that would be passed over, and event_store.verify() would take such a
+ * checkpoint for the trace of events that were lost.
+ */
+static void
+check_position(const char *parameter, int64 position)
+{
+	int64		counter = position_counter(LOG_EVENT_STORE);
+
+	if (position >= 0 && position <= counter)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s must be between 0 and the newest position, " INT64_FORMAT, parameter, counter),
+			 errhint("0 starts at the first event, event_store.high_water_mark() at the next.")));
+}
+
 PG_FUNCTION_INFO_V1(event_store_fetch);
 /*
  * event_store.fetch(name, max_count)
@@ -292,8 +311,7 @@ event_store_fetch(PG_FUNCTION_ARGS)
 {
 	char	   *name = name_argument(fcinfo, 0);
 	int			max_count = PG_ARGISNULL(1) ? 100 : PG_GETARG_INT32(1);
-	TupleDesc	descriptor;
-	Tuplestorestate *result;
+	ReaderResult result;
 	Subscription subscription;
 	Lease	   *lease;
 	Snapshot	snapshot;
@@ -309,7 +327,7 @@ event_store_fetch(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max_count must be at least 1"),
 				 errhint("100 is a good size of a batch.")));
-	result = reader_begin_result(fcinfo, &descriptor);
+	reader_begin_result(fcinfo, &result);
 	load_subscription(name, &subscription);
 	mark = position_mark(LOG_EVENT_STORE, reader_key(&subscription.filter));
 	lease = find_lease(name);
@@ -324,7 +342,7 @@ event_store_fetch(PG_FUNCTION_ARGS)
 	scan = event_scan_positions(&subscription.filter, fetched, mark, snapshot);
 	for (int count = 0; count < max_count && event_scan_next(scan, &event); count++)
 	{
-		reader_put_event(result, descriptor, &event);
+		reader_put_event(&result, &event);
 		fetched = event.position;
 	}
 	event_scan_end(scan);
@@ -409,17 +427,14 @@ event_store_create_subscription(PG_FUNCTION_ARGS)
 	if (name[0] == '\0' || strlen(name) > 255)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("name of a subscription must have 1 to 255 bytes")));
+				 errmsg("name of a subscription must have 1 to 255 bytes"),
+				 errhint("Name it after the consumer, for example 'order list'.")));
 	if (partitions < 1 || partitions > PARTITIONS_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("partitions must be between 1 and %d", PARTITIONS_MAX),
 				 errhint("As many as consumers that shall work in parallel, or a few times more.")));
-	if (start_after < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("start_after must not be negative"),
-				 errhint("0 starts at the first event, event_store.high_water_mark() at the next.")));
+	check_position("start_after", start_after);
 	event_filter_types(&types, PG_ARGISNULL(2) ? NULL : PG_GETARG_ARRAYTYPE_P(2));
 	spi_begin(SPI_AS_OWNER);
 	if (spi_run(&create, 5, (Oid[]) {TEXTOID, TEXTOID, TEXTARRAYOID, INT4OID, TEXTOID}, values, nulls) == 0)
@@ -467,11 +482,12 @@ event_store_reset_subscription(PG_FUNCTION_ARGS)
 	};
 	char	   *name = name_argument(fcinfo, 0);
 
-	if (PG_ARGISNULL(1) || PG_GETARG_INT64(1) < 0)
+	if (PG_ARGISNULL(1))
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("to_position must not be null or negative"),
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("to_position must not be null"),
 				 errhint("0 reads everything again.")));
+	check_position("to_position", PG_GETARG_INT64(1));
 	spi_begin(SPI_AS_OWNER);
 	if (spi_run(&reset, 2, (Oid[]) {TEXTOID, INT8OID},
 				(Datum[]) {CStringGetTextDatum(name), Int64GetDatum(PG_GETARG_INT64(1))}, NULL) == 0)

@@ -10,20 +10,24 @@
 #include "pg/direct.h"
 #include "utils/snapshot.h"
 
-/* Columns, in the order of CREATE TABLE. */
+/*
+ * Columns, in the order of CREATE TABLE.  The first nine are those of
+ * event_store.event, so that a row can be given out as it is stored.
+ */
 typedef enum EventColumn
 {
 	EVENT_POSITION,
-	EVENT_STREAM_ID,
-	EVENT_VERSION,
-	EVENT_OCCURRED_AT,
-	EVENT_EVENT_ID,
-	EVENT_CATEGORY_KEY,
-	EVENT_SCHEMA_VERSION,
 	EVENT_STREAM,
+	EVENT_VERSION,
+	EVENT_EVENT_ID,
 	EVENT_EVENT_TYPE,
-	EVENT_METADATA,
+	EVENT_SCHEMA_VERSION,
 	EVENT_DATA,
+	EVENT_METADATA,
+	EVENT_OCCURRED_AT,
+	EVENT_PUBLIC_COLUMNS,
+	EVENT_STREAM_ID = EVENT_PUBLIC_COLUMNS,
+	EVENT_CATEGORY_KEY,
 	EVENT_COLUMNS
 } EventColumn;
 

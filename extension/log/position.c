@@ -65,6 +65,7 @@ static bool make_durable(XLogRecPtr lsn, bool wait);
 static bool standbys_have(XLogRecPtr lsn);
 static int64 mark_on_standby(LogId log);
 static bool take_mark(LogId log, uint32 key, bool wait, int64 *mark);
+static void clear_announcements(RegistrySlot *slot);
 static void transaction_ended(XactEvent event, void *arg);
 
 /*
@@ -100,7 +101,7 @@ position_announce(LogId log, uint32 key, const char *name, int length)
 {
 	RegistryLog *shared = current_log(log);
 	RegistrySlot *slot = registry_slot(MyBackendSlot());
-	uint64		lowest = pg_atomic_read_u64(&shared->last) + 1;
+	uint64		lowest = DEBUG_BREAK("no_announce") ? PG_INT64_MAX : pg_atomic_read_u64(&shared->last) + 1;
 	uint32		count = pg_atomic_read_u32(&slot->hold_count);
 	RegistryHold *hold;
 
@@ -150,7 +151,8 @@ position_take(LogId log)
 	Assert(my_slot != NULL && pg_atomic_read_u64(&my_slot->lowest[log]) != 0);
 	position = nextval_internal(shared->sequence, false);
 	DEBUG_POINT("position_taken");
-	if (unlikely((uint64) position < pg_atomic_read_u64(&my_slot->lowest[log])))
+	if (unlikely((uint64) position < pg_atomic_read_u64(&my_slot->lowest[log])) &&
+		!DEBUG_BREAK("no_announce"))
 		ereport(ERROR,
 				(errcode(ERRCODE_ST_COUNTER_BEHIND),
 				 errmsg("the position counter went back to " INT64_FORMAT, position),
@@ -200,6 +202,8 @@ take_mark(LogId log, uint32 key, bool wait, int64 *mark)
 	*mark = read_sequence(shared->sequence, &lsn);
 	pg_memory_barrier();
 	*mark = lowest_announced(log, key, *mark);
+	if (DEBUG_BREAK("max_position"))
+		*mark = definitions[log].newest(GetLatestSnapshot());
 	pg_memory_barrier();
 	commit_lsn = pg_atomic_read_u64(&shared->lsn);
 	if (!make_durable(Max(lsn, commit_lsn), wait))
@@ -262,12 +266,17 @@ position_counter(LogId log)
 }
 
 /*
- * The mark last published for standbys.
+ * How far readers can have been, as far as is known: the mark last published
+ * for standbys, or what was handed out since the server started.
  */
 int64
 position_published(LogId log)
 {
-	return read_sequence(extension_relation_oid(definitions[log].published), NULL);
+	int64		published = read_sequence(extension_relation_oid(definitions[log].published), NULL);
+
+	if (RecoveryInProgress())
+		return published;
+	return Max(published, (int64) pg_atomic_read_u64(&current_log(log)->last));
 }
 
 /*
@@ -391,7 +400,8 @@ lowest_announced(LogId log, uint32 key, int64 mark)
 static bool
 make_durable(XLogRecPtr lsn, bool wait)
 {
-	XLogFlush(lsn);
+	if (!DEBUG_BREAK("no_flush"))
+		XLogFlush(lsn);
 	while (!standbys_have(lsn))
 	{
 		if (!wait)
@@ -436,6 +446,15 @@ mark_on_standby(LogId log)
 	return mark;
 }
 
+static void
+clear_announcements(RegistrySlot *slot)
+{
+	pg_memory_barrier();
+	for (int log = 0; log < LOG_COUNT; log++)
+		pg_atomic_write_u64(&slot->lowest[log], 0);
+	pg_memory_barrier();
+}
+
 /*
  * End of a transaction: the announcements go.  For COMMIT and ABORT this runs
  * after the transaction has left the ProcArray; any earlier would be too early.
@@ -456,6 +475,10 @@ transaction_ended(XactEvent event, void *arg)
 					 errdetail("It would hold back every reader until COMMIT PREPARED, even across a restart."),
 					 errhint("Type COMMIT, or append from the transaction manager's own transaction.")));
 			break;
+		case XACT_EVENT_PRE_COMMIT:
+			if (DEBUG_BREAK("clear_before_commit"))
+				clear_announcements(slot);
+			break;
 		case XACT_EVENT_COMMIT:
 			for (int log = 0; log < LOG_COUNT; log++)
 			{
@@ -465,10 +488,7 @@ transaction_ended(XactEvent event, void *arg)
 			/* FALLTHROUGH */
 		case XACT_EVENT_ABORT:
 			my_slot = NULL;
-			pg_memory_barrier();
-			for (int log = 0; log < LOG_COUNT; log++)
-				pg_atomic_write_u64(&slot->lowest[log], 0);
-			pg_memory_barrier();
+			clear_announcements(slot);
 			wakeup_after_end(slot);
 			pg_atomic_write_u32(&slot->hold_count, 0);
 			pg_atomic_write_u32(&slot->overflow, 0);

@@ -158,7 +158,8 @@ callable_expect(Oid function, int nargs, const Oid *arguments, Oid result)
 				 errmsg("function with OID %u does not exist", function)));
 	form = (Form_pg_proc) GETSTRUCT(row);
 	fits = form->prokind == PROKIND_FUNCTION && !form->proretset && form->prorettype == result &&
-		form->pronargs == nargs && memcmp(form->proargtypes.values, arguments, sizeof(Oid) * nargs) == 0;
+		form->pronargs == nargs &&
+		memcmp(form->proargtypes.values, arguments, sizeof(Oid) * nargs) == 0;
 	ReleaseSysCache(row);
 	if (!fits)
 	{
@@ -166,7 +167,8 @@ callable_expect(Oid function, int nargs, const Oid *arguments, Oid result)
 
 		initStringInfo(&wanted);
 		for (int i = 0; i < nargs; i++)
-			appendStringInfo(&wanted, "%s%s", i > 0 ? ", " : "", format_type_be_qualified(arguments[i]));
+			appendStringInfo(&wanted, "%s%s", i > 0 ? ", " : "",
+							 format_type_be_qualified(arguments[i]));
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_FUNCTION_DEFINITION),
 				 errmsg("function %s does not have the signature that is needed",

@@ -64,7 +64,8 @@ direct_open(ExtensionRelation *relation, int lockmode)
 	table->heap = table_open(extension_relation_oid(relation), lockmode);
 	table->lockmode = lockmode;
 	table->cache = cache_for(table->heap);
-	table->row = MakeSingleTupleTableSlot(RelationGetDescr(table->heap), &TTSOpsVirtual);
+	if (lockmode != AccessShareLock)
+		table->row = MakeSingleTupleTableSlot(RelationGetDescr(table->heap), &TTSOpsVirtual);
 	table->slot = table_slot_create(table->heap, NULL);
 	return table;
 }
@@ -160,7 +161,8 @@ direct_close(DirectTable *table)
 		table->cache->infos[i]->ii_AmCache = NULL;
 		index_close(table->indexes[i], lockmode);
 	}
-	ExecDropSingleTupleTableSlot(table->row);
+	if (table->row != NULL)
+		ExecDropSingleTupleTableSlot(table->row);
 	ExecDropSingleTupleTableSlot(table->slot);
 	table_close(table->heap, lockmode);
 	table->cache->users--;

@@ -24,7 +24,7 @@
 typedef struct DirectTable
 {
 	Relation	heap;
-	TupleTableSlot *row;		/* to fill and insert */
+	TupleTableSlot *row;		/* to fill and insert; NULL for readers */
 	TupleTableSlot *slot;		/* to scan with */
 	Relation	indexes[DIRECT_MAX_INDEXES];	/* NULL until needed */
 	int			lockmode;

@@ -28,7 +28,8 @@ typedef struct Lookup
 
 extern void lookup_begin(Lookup *lookup, ExtensionRelation *table, ExtensionRelation *index,
 						 const char *key, int length);
-extern void lookup_begin_backward(Lookup *lookup, ExtensionRelation *table, ExtensionRelation *index,
+extern void lookup_begin_backward(Lookup *lookup, ExtensionRelation *table,
+								  ExtensionRelation *index,
 								  const char *key, int length);
 extern bool lookup_next(Lookup *lookup, Datum *values, bool *nulls);
 extern void lookup_end(Lookup *lookup);

@@ -29,14 +29,17 @@ CREATE TABLE event_store.upcaster (
 COMMENT ON TABLE event_store.upcaster IS
 'Functions that turn the data of one version of a type into that of the next. Changed by register_upcaster().';
 
-CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.event_type
+CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
+	ON event_store.event_type
 	FOR EACH STATEMENT EXECUTE FUNCTION event_store.registry_changed();
-CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.upcaster
+CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
+	ON event_store.upcaster
 	FOR EACH STATEMENT EXECUTE FUNCTION event_store.registry_changed();
 ALTER TABLE event_store.event_type ENABLE ALWAYS TRIGGER registry_changed;
 ALTER TABLE event_store.upcaster ENABLE ALWAYS TRIGGER registry_changed;
 
-CREATE FUNCTION event_store.register_event_type(event_type text, payload_type regtype, schema_version int DEFAULT 1)
+CREATE FUNCTION event_store.register_event_type(event_type text, payload_type regtype,
+												schema_version int DEFAULT 1)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_register_event_type';
@@ -87,21 +90,26 @@ BEGIN
 		END IF;
 	END LOOP;
 	result := CASE
-		WHEN t.typtype = 'c' THEN jsonb_build_object('$ref', '#/components/schemas/' || event_store._schema_key(base))
+		WHEN t.typtype = 'c' THEN jsonb_build_object('$ref',
+			'#/components/schemas/' || event_store._schema_key(base))
 		WHEN t.typcategory = 'A' AND t.typelem <> 0 THEN jsonb_build_object('type', 'array',
-			'items', event_store._json_schema(t.typelem, modifier, event_store._is_required(t.typelem)))
+			'items', event_store._json_schema(t.typelem, modifier,
+				event_store._is_required(t.typelem)))
 		WHEN t.typtype = 'e' THEN jsonb_build_object('type', 'string', 'enum',
-			(SELECT jsonb_agg(enumlabel ORDER BY enumsortorder) FROM pg_catalog.pg_enum WHERE enumtypid = base))
+			(SELECT jsonb_agg(enumlabel ORDER BY enumsortorder) FROM pg_catalog.pg_enum
+				WHERE enumtypid = base))
 		ELSE event_store._scalar_schema(base, modifier) END;
 	IF note IS NOT NULL THEN
 		-- Beside a $ref other keys would be ignored.
-		result := CASE WHEN result ? '$ref' THEN jsonb_build_object('allOf', jsonb_build_array(result)) ELSE result END
-			|| jsonb_build_object('description', note);
+		IF result ? '$ref' THEN
+			result := jsonb_build_object('allOf', jsonb_build_array(result));
+		END IF;
+		result := result || jsonb_build_object('description', note);
 	END IF;
 	IF NOT required AND result <> '{}' THEN
 		result := CASE WHEN result ? 'type' AND NOT result ? 'enum'
 			THEN jsonb_set(result, '{type}', jsonb_build_array(result->'type', 'null'))
-			ELSE jsonb_build_object('oneOf', jsonb_build_array(result, '{"type": "null"}'::jsonb)) END;
+			ELSE jsonb_build_object('oneOf', result || '[{"type": "null"}]') END;
 	END IF;
 	RETURN result;
 END
@@ -114,8 +122,9 @@ LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $scalar_schema$
 	SELECT CASE type
-		WHEN 'smallint'::regtype THEN '{"type": "integer", "minimum": -32768, "maximum": 32767}'::jsonb
-		WHEN 'integer'::regtype THEN '{"type": "integer", "format": "int32", "minimum": -2147483648, "maximum": 2147483647}'
+		WHEN 'smallint'::regtype
+			THEN '{"type": "integer", "minimum": -32768, "maximum": 32767}'::jsonb
+		WHEN 'integer'::regtype THEN '{"type": "integer", "format": "int32"}'
 		WHEN 'bigint'::regtype THEN '{"type": "integer", "format": "int64"}'
 		WHEN 'numeric'::regtype THEN '{"type": "number"}'
 		WHEN 'real'::regtype THEN '{"type": "number", "format": "float"}'
@@ -129,7 +138,8 @@ AS $scalar_schema$
 		WHEN 'jsonb'::regtype THEN '{}'
 		WHEN 'varchar'::regtype THEN '{"type": "string"}'::jsonb ||
 			CASE WHEN typmod > 4 THEN jsonb_build_object('maxLength', typmod - 4) ELSE '{}' END
-		ELSE jsonb_build_object('type', 'string', 'description', 'PostgreSQL ' || format_type(type, typmod)) END
+		ELSE jsonb_build_object('type', 'string', 'description',
+			'PostgreSQL ' || format_type(type, typmod)) END
 $scalar_schema$;
 COMMENT ON FUNCTION event_store._scalar_schema(oid, int) IS 'JSON Schema of a type that is neither composite, array, enum nor domain.';
 
@@ -140,7 +150,8 @@ AS $is_required$
 	WITH RECURSIVE chain AS (
 		SELECT t.typnotnull, t.typbasetype FROM pg_catalog.pg_type t WHERE t.oid = type
 		UNION ALL
-		SELECT t.typnotnull, t.typbasetype FROM chain c JOIN pg_catalog.pg_type t ON t.oid = c.typbasetype
+		SELECT t.typnotnull, t.typbasetype FROM chain c
+			JOIN pg_catalog.pg_type t ON t.oid = c.typbasetype
 	)
 	SELECT bool_or(typnotnull) FROM chain
 $is_required$;
@@ -152,7 +163,8 @@ CREATE FUNCTION event_store._component_key(name text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $component_key$
-	SELECT string_agg(CASE WHEN c ~ '[A-Za-z0-9-]' OR (c = '_' AND substr(name, i::int + 1, 1) <> 'u') THEN c
+	SELECT string_agg(CASE
+		WHEN c ~ '[A-Za-z0-9-]' OR (c = '_' AND substr(name, i::int + 1, 1) <> 'u') THEN c
 		ELSE '_u' || to_hex(ascii(c)) || '_' END, '' ORDER BY i)
 	FROM string_to_table(name, NULL) WITH ORDINALITY AS s (c, i)
 $component_key$;
@@ -175,13 +187,16 @@ AS $composite_schema$
 	SELECT jsonb_strip_nulls(jsonb_build_object('description', obj_description(type, 'pg_type')))
 		|| jsonb_build_object('type', 'object', 'additionalProperties', false,
 			'properties', coalesce(jsonb_object_agg(a.attname,
-				event_store._json_schema(a.atttypid, a.atttypmod, event_store._is_required(a.atttypid))
-				|| jsonb_strip_nulls(jsonb_build_object('description', col_description(a.attrelid, a.attnum))))
+				event_store._json_schema(a.atttypid, a.atttypmod,
+					event_store._is_required(a.atttypid))
+				|| jsonb_strip_nulls(jsonb_build_object('description',
+					col_description(a.attrelid, a.attnum))))
 				FILTER (WHERE a.attname IS NOT NULL), '{}'),
 			'required', coalesce(jsonb_agg(a.attname ORDER BY a.attnum)
 				FILTER (WHERE event_store._is_required(a.atttypid)), '[]'))
 	FROM pg_catalog.pg_type t
-		LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+		LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = t.typrelid AND a.attnum > 0
+			AND NOT a.attisdropped
 	WHERE t.oid = type
 $composite_schema$;
 COMMENT ON FUNCTION event_store._composite_schema(oid) IS 'JSON Schema of a composite type: required are the columns of NOT NULL domains, other keys are not allowed.';
@@ -211,7 +226,8 @@ AS $asyncapi$
 				UNION ALL SELECT t.typelem WHERE t.typcategory = 'A' AND t.typelem <> 0) AS next
 	),
 	schemas AS (
-		SELECT jsonb_object_agg(event_store._schema_key(t.oid), event_store._composite_schema(t.oid)) AS body
+		SELECT jsonb_object_agg(event_store._schema_key(t.oid),
+			event_store._composite_schema(t.oid)) AS body
 		FROM reached JOIN pg_catalog.pg_type t ON t.oid = reached.type AND t.typtype = 'c'
 	),
 	messages AS (
@@ -223,30 +239,38 @@ AS $asyncapi$
 				'x-schema-version', r.schema_version,
 				'x-newest', r.newest,
 				'headers', jsonb_build_object('$ref', '#/components/schemas/envelope'),
-				'payload', jsonb_build_object('$ref', '#/components/schemas/' || event_store._schema_key(r.payload_type))))) AS body,
-			jsonb_object_agg(r.key, jsonb_build_object('$ref', '#/components/messages/' || r.key)) AS refs,
-			jsonb_agg(jsonb_build_object('$ref', '#/channels/event_store/messages/' || r.key) ORDER BY r.key) AS list
+				'payload', jsonb_build_object('$ref',
+					'#/components/schemas/' || event_store._schema_key(r.payload_type))))) AS body,
+			jsonb_object_agg(r.key, jsonb_build_object('$ref',
+				'#/components/messages/' || r.key)) AS refs,
+			jsonb_agg(jsonb_build_object('$ref', '#/channels/event_store/messages/' || r.key)
+				ORDER BY r.key) AS list
 		FROM registered r
 	)
 	SELECT jsonb_build_object(
 		'asyncapi', '3.0.0',
 		'info', jsonb_build_object(
 			'title', current_database() || ' events and messages',
-			'version', (SELECT e.extversion FROM pg_catalog.pg_extension e WHERE e.extname = 'ecommerce'),
-			'description', 'Generated from the types registered with event_store.register_event_type().'),
+			'version', (SELECT e.extversion FROM pg_catalog.pg_extension e
+				WHERE e.extname = 'ecommerce'),
+			'description', 'The types registered with event_store.register_event_type().'),
 		'defaultContentType', 'application/json',
 		'channels', jsonb_build_object('event_store', jsonb_build_object(
 			'address', 'event_store',
 			'description', 'Every event and message of a registered type.',
 			'messages', coalesce(messages.refs, '{}'))),
 		'operations', CASE WHEN messages.list IS NULL THEN '{}' ELSE jsonb_build_object(
-			'append', jsonb_build_object('action', 'receive', 'summary', 'Append to a stream, or publish on the bus.',
+			'append', jsonb_build_object('action', 'receive',
+				'summary', 'Append to a stream, or publish on the bus.',
 				'channel', '{"$ref": "#/channels/event_store"}'::jsonb, 'messages', messages.list),
-			'read', jsonb_build_object('action', 'send', 'summary', 'Read streams, subscribe, receive.',
-				'channel', '{"$ref": "#/channels/event_store"}'::jsonb, 'messages', messages.list)) END,
+			'read', jsonb_build_object('action', 'send',
+				'summary', 'Read streams, subscribe, receive.',
+				'channel', '{"$ref": "#/channels/event_store"}'::jsonb,
+				'messages', messages.list)) END,
 		'components', jsonb_build_object(
 			'messages', coalesce(messages.body, '{}'),
-			'schemas', coalesce(schemas.body, '{}') || jsonb_build_object('envelope', jsonb_build_object(
+			'schemas', coalesce(schemas.body, '{}')
+				|| jsonb_build_object('envelope', jsonb_build_object(
 				'type', 'object', 'description', 'Metadata of an event, headers of a message.',
 				'properties', jsonb_build_object(
 					'correlation_id', '{"type": "string", "format": "uuid"}'::jsonb,
@@ -296,14 +320,17 @@ COMMENT ON COLUMN event_store.snapshot.fingerprint IS
 'Of initial state, handlers and upcasters when it was taken; once they have changed it is not used any more.';
 COMMENT ON COLUMN event_store.snapshot.latest_at IS 'Greatest occurred_at of the events it covers.';
 
-CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.aggregate
+CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
+	ON event_store.aggregate
 	FOR EACH STATEMENT EXECUTE FUNCTION event_store.registry_changed();
-CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.event_handler
+CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
+	ON event_store.event_handler
 	FOR EACH STATEMENT EXECUTE FUNCTION event_store.registry_changed();
 ALTER TABLE event_store.aggregate ENABLE ALWAYS TRIGGER registry_changed;
 ALTER TABLE event_store.event_handler ENABLE ALWAYS TRIGGER registry_changed;
 
-CREATE FUNCTION event_store.create_aggregate(category text, initial_state jsonb DEFAULT '{}', snapshot_every int DEFAULT NULL)
+CREATE FUNCTION event_store.create_aggregate(category text, initial_state jsonb DEFAULT '{}',
+											 snapshot_every int DEFAULT NULL)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_create_aggregate';
@@ -317,7 +344,8 @@ AS 'MODULE_PATHNAME', 'event_store_drop_aggregate';
 COMMENT ON FUNCTION event_store.drop_aggregate(text) IS
 'Forgets an aggregate with its handlers and snapshots; its events stay. Error: ST011 if there is none.';
 
-CREATE FUNCTION event_store.create_event_handler(category text, event_type text, handler regprocedure)
+CREATE FUNCTION event_store.create_event_handler(category text, event_type text,
+												 handler regprocedure)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_create_event_handler';
@@ -331,8 +359,10 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_drop_event_handler';
 COMMENT ON FUNCTION event_store.drop_event_handler(text, text) IS 'Forgets a handler. Error: ST010 if there is none.';
 
-CREATE FUNCTION event_store.load(stream text, at_version bigint DEFAULT NULL, at_time timestamptz DEFAULT NULL,
-								 OUT state jsonb, OUT version bigint, OUT created_at timestamptz, OUT updated_at timestamptz)
+CREATE FUNCTION event_store.load(stream text, at_version bigint DEFAULT NULL,
+								 at_time timestamptz DEFAULT NULL,
+								 OUT state jsonb, OUT version bigint,
+								 OUT created_at timestamptz, OUT updated_at timestamptz)
 RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_load';

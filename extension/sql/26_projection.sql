@@ -44,12 +44,15 @@ CREATE TABLE event_store.projection_deferred (
 COMMENT ON TABLE event_store.projection_deferred IS 'Events that inline projections still have to get, from the worker.';
 COMMENT ON COLUMN event_store.projection_deferred.last_error IS 'Why the append could not give it to the handler; NULL if it did not try.';
 
-CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON event_store.projection
+CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
+	ON event_store.projection
 	FOR EACH STATEMENT EXECUTE FUNCTION event_store.registry_changed();
 ALTER TABLE event_store.projection ENABLE ALWAYS TRIGGER registry_changed;
 
-CREATE FUNCTION event_store.create_projection(name text, handler regprocedure, category text DEFAULT NULL,
-											  event_types text[] DEFAULT NULL, mode text DEFAULT 'async',
+CREATE FUNCTION event_store.create_projection(name text, handler regprocedure,
+											  category text DEFAULT NULL,
+											  event_types text[] DEFAULT NULL,
+											  mode text DEFAULT 'async',
 											  tables regclass[] DEFAULT '{}')
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -116,7 +119,8 @@ SELECT p.name, p.mode,
 		WHEN g.rebuild_step IS NOT NULL THEN 'rebuilding'
 		ELSE 'running' END AS state,
 	l.checkpoint, l.head, l.lag_events,
-	coalesce(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) l.oldest, '0'::pg_catalog.interval) AS lag,
+	coalesce(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) l.oldest,
+		'0'::pg_catalog.interval) AS lag,
 	coalesce(g.error_position, d.position) AS error_position,
 	coalesce(g.last_error, d.last_error) AS last_error,
 	g.updated_at

@@ -89,7 +89,8 @@ CREATE DOMAIN ecommerce.required_reserved_items AS ecommerce.required_reserved_i
 COMMENT ON DOMAIN ecommerce.required_reserved_items IS 'All stock held for an order; must be present.';
 CREATE DOMAIN ecommerce.required_out_of_stock_item AS ecommerce.out_of_stock_item NOT NULL;
 COMMENT ON DOMAIN ecommerce.required_out_of_stock_item IS 'A product that is short; must not be null.';
-CREATE DOMAIN ecommerce.required_out_of_stock_items AS ecommerce.required_out_of_stock_item[] NOT NULL;
+CREATE DOMAIN ecommerce.required_out_of_stock_items
+	AS ecommerce.required_out_of_stock_item[] NOT NULL;
 COMMENT ON DOMAIN ecommerce.required_out_of_stock_items IS 'All products that are short; must be present, may be empty.';
 CREATE DOMAIN ecommerce.required_uuids AS ecommerce.required_uuid[] NOT NULL;
 COMMENT ON DOMAIN ecommerce.required_uuids IS 'UUIDs; must be present.';
@@ -408,22 +409,25 @@ SET search_path = pg_catalog, pg_temp
 AS $register_contracts$
 DECLARE
 	contract text;
+	payload text;
 	contracts CONSTANT text[] := ARRAY[
-		'OrderCreated', 'OrderConfirmed', 'OrderCancelled', 'OrderCompleted', 'OrderSubmitted',
-		'OrderCancellationRequested', 'OrderCancellationRejected', 'OrderCancellationAmended',
+		'OrderCreated', 'OrderConfirmed', 'OrderCancelled', 'OrderCompleted',
+		'OrderSubmitted', 'OrderCancellationRequested', 'OrderCancellationRejected',
+		'OrderCancellationAmended',
 		'ReserveInventory', 'CommitReservation', 'ReleaseInventory', 'InventoryReserved',
 		'InventoryReservationFailed', 'InventoryReleased', 'InventoryReleaseFailed',
 		'ReservationCommitted', 'ReservationCommitFailed', 'ReservationExpired',
-		'ProcessPayment', 'QueryPaymentStatus', 'RefundPayment', 'PaymentProcessed', 'PaymentFailed',
-		'PaymentRefunded', 'PaymentStatusReported', 'PaymentVoided', 'PaymentRefundFailed',
-		'ArrangeShipment', 'CancelShipment', 'ShipmentArranged', 'ShipmentFailed', 'ShipmentDispatched',
-		'ShipmentDelivered', 'ShipmentCancelled', 'ShipmentCancelFailed',
+		'ProcessPayment', 'QueryPaymentStatus', 'RefundPayment', 'PaymentProcessed',
+		'PaymentFailed', 'PaymentRefunded', 'PaymentStatusReported', 'PaymentVoided',
+		'PaymentRefundFailed',
+		'ArrangeShipment', 'CancelShipment', 'ShipmentArranged', 'ShipmentFailed',
+		'ShipmentDispatched', 'ShipmentDelivered', 'ShipmentCancelled', 'ShipmentCancelFailed',
 		'SendNotification', 'NotificationSent', 'NotificationFailed'];
 BEGIN
 	FOREACH contract IN ARRAY contracts LOOP
 		-- OrderCreated is ecommerce.order_created, and so on.
-		PERFORM event_store.register_event_type(contract,
-			('ecommerce.' || ltrim(lower(regexp_replace(contract, '([A-Z])', '_\1', 'g')), '_'))::regtype);
+		payload := ltrim(lower(regexp_replace(contract, '([A-Z])', '_\1', 'g')), '_');
+		PERFORM event_store.register_event_type(contract, ('ecommerce.' || payload)::regtype);
 	END LOOP;
 	RETURN array_length(contracts, 1);
 END

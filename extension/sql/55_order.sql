@@ -8,12 +8,14 @@
 
 CREATE FUNCTION ecommerce.apply_order_created(state jsonb, event event_store.event) RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN jsonb_build_object('order_id', substr((event).stream, 7), 'status', 'Created') || (event).data;
+RETURN jsonb_build_object('order_id', substr((event).stream, 7), 'status', 'Created')
+	|| (event).data;
 COMMENT ON FUNCTION ecommerce.apply_order_created(jsonb, event_store.event) IS 'Handler of OrderCreated.';
 
 CREATE FUNCTION ecommerce.apply_order_confirmed(state jsonb, event event_store.event) RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN state || jsonb_build_object('status', 'Confirmed', 'confirmation_number', (event).data->'confirmation_number');
+RETURN state || jsonb_build_object('status', 'Confirmed', 'confirmation_number',
+	(event).data->'confirmation_number');
 COMMENT ON FUNCTION ecommerce.apply_order_confirmed(jsonb, event_store.event) IS 'Handler of OrderConfirmed.';
 
 CREATE FUNCTION ecommerce.apply_order_cancelled(state jsonb, event event_store.event) RETURNS jsonb
@@ -54,11 +56,13 @@ SET search_path = pg_catalog, pg_temp
 AS $check_order$
 	WITH line AS (
 		SELECT n - 1 AS n, i.quantity, i.unit_price, i.total_price
-		FROM unnest(("order").items) WITH ORDINALITY AS i (product_id, product_name, sku, quantity, unit_price, total_price, n)
+		FROM unnest(("order").items) WITH ORDINALITY AS i (product_id, product_name, sku,
+			quantity, unit_price, total_price, n)
 	)
 	SELECT 'items', 'an order has at least one item' WHERE NOT EXISTS (SELECT FROM line)
 	UNION ALL
-	SELECT 'items', format('an order has at most 500 items, not %s', count(*)) FROM line HAVING count(*) > 500
+	SELECT 'items', format('an order has at most 500 items, not %s', count(*))
+		FROM line HAVING count(*) > 500
 	UNION ALL
 	SELECT format('items[%s].%s', n, problem.field), problem.detail
 	FROM line CROSS JOIN LATERAL (
@@ -77,8 +81,8 @@ COMMENT ON FUNCTION ecommerce.check_order(ecommerce.order_created) IS
 At least one and at most 500 items, quantities positive, prices not negative, total_price is quantity times unit_price, total_amount is their sum.';
 
 -- The next step of an order, or OR002 with the state that was met.
-CREATE FUNCTION ecommerce._save_order(order_id uuid, verb text, allowed text[], event_type text, data jsonb,
-									  expected_version bigint)
+CREATE FUNCTION ecommerce._save_order(order_id uuid, verb text, allowed text[], event_type text,
+									  data jsonb, expected_version bigint)
 RETURNS bigint LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $save_order$
@@ -96,8 +100,10 @@ BEGIN
 		IF status <> ALL (allowed) THEN
 			RAISE EXCEPTION 'order % cannot be %: it is %', order_id, verb, status
 				USING ERRCODE = 'OR002',
-					DETAIL = jsonb_build_object('order_id', order_id, 'status', status, 'version', loaded.version),
-					HINT = format('An order can be %s when it is %s.', verb, array_to_string(allowed, ' or '));
+					DETAIL = jsonb_build_object('order_id', order_id, 'status', status,
+						'version', loaded.version),
+					HINT = format('An order can be %s when it is %s.', verb,
+						array_to_string(allowed, ' or '));
 		END IF;
 	END IF;
 	RETURN (event_store.save(name, coalesce(expected_version, loaded.version),
@@ -109,8 +115,9 @@ COMMENT ON FUNCTION ecommerce._save_order(uuid, text, text[], text, jsonb, bigin
 
 -- ---------------------------------------------------------------- commands
 
-CREATE FUNCTION ecommerce.create_order(order_id uuid, customer_id uuid, items jsonb, shipping_address jsonb,
-									   payment_method jsonb, total_amount numeric DEFAULT NULL)
+CREATE FUNCTION ecommerce.create_order(order_id uuid, customer_id uuid, items jsonb,
+									   shipping_address jsonb, payment_method jsonb,
+									   total_amount numeric DEFAULT NULL)
 RETURNS bigint LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $create_order$
@@ -123,22 +130,25 @@ BEGIN
 	IF jsonb_typeof(items) = 'array' THEN
 		SELECT coalesce(jsonb_agg(CASE
 				WHEN jsonb_typeof(i.line) = 'object' AND NOT i.line ? 'total_price'
-					AND jsonb_typeof(i.line -> 'quantity') = 'number' AND jsonb_typeof(i.line -> 'unit_price') = 'number'
+					AND jsonb_typeof(i.line -> 'quantity') = 'number'
+					AND jsonb_typeof(i.line -> 'unit_price') = 'number'
 				THEN i.line || jsonb_build_object('total_price',
 					(i.line ->> 'quantity')::numeric * (i.line ->> 'unit_price')::numeric)
 				ELSE i.line END ORDER BY i.n), '[]')
 		INTO lines
 		FROM jsonb_array_elements(items) WITH ORDINALITY AS i (line, n);
 	END IF;
-	data := jsonb_build_object('customer_id', customer_id, 'items', lines, 'total_amount', total_amount,
-		'shipping_address', shipping_address, 'payment_method', payment_method);
+	data := jsonb_build_object('customer_id', customer_id, 'items', lines,
+		'total_amount', total_amount, 'shipping_address', shipping_address,
+		'payment_method', payment_method);
 	IF total_amount IS NULL THEN
 		-- Any total, so that the shape can be checked before there is a sum.
 		data := data || '{"total_amount": 0}';
 	END IF;
 	PERFORM event_store.check_data('OrderCreated', data);
 	IF total_amount IS NULL THEN
-		SELECT data || jsonb_build_object('total_amount', coalesce(sum((i.line ->> 'total_price')::numeric), 0))
+		SELECT data || jsonb_build_object('total_amount',
+			coalesce(sum((i.line ->> 'total_price')::numeric), 0))
 		INTO data FROM jsonb_array_elements(lines) AS i (line);
 	END IF;
 	SELECT jsonb_agg(jsonb_build_object('field', c.field, 'detail', c.detail)) INTO problems
@@ -155,7 +165,8 @@ COMMENT ON FUNCTION ecommerce.create_order(uuid, uuid, jsonb, jsonb, jsonb, nume
 'Places an order on stream order-<order_id>; returns the stream''s version. items: a JSON array of ecommerce.order_item, where total_price may be left out; shipping_address, payment_method: ecommerce.address, ecommerce.payment_method as JSON. total_amount: NULL for the sum of the items.
 Errors: ST004 the shape does not fit, OR001 a rule is broken (DETAIL is a JSON array of {field, detail}), OR002 the order exists.';
 
-CREATE FUNCTION ecommerce.confirm_order(order_id uuid, confirmation_number text, expected_version bigint DEFAULT NULL)
+CREATE FUNCTION ecommerce.confirm_order(order_id uuid, confirmation_number text,
+										expected_version bigint DEFAULT NULL)
 RETURNS bigint LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $confirm_order$
@@ -171,7 +182,8 @@ CREATE FUNCTION ecommerce.cancel_order(order_id uuid, reason text, refund_id tex
 RETURNS bigint LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $cancel_order$
-	SELECT ecommerce._save_order(order_id, 'cancelled', ARRAY['Created', 'Confirmed'], 'OrderCancelled',
+	SELECT ecommerce._save_order(order_id, 'cancelled', ARRAY['Created', 'Confirmed'],
+		'OrderCancelled',
 		jsonb_build_object('reason', reason, 'refund_id', refund_id), expected_version)
 $cancel_order$;
 COMMENT ON FUNCTION ecommerce.cancel_order(uuid, text, text, bigint) IS
@@ -181,7 +193,8 @@ CREATE FUNCTION ecommerce.complete_order(order_id uuid, expected_version bigint 
 RETURNS bigint LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $complete_order$
-	SELECT ecommerce._save_order(order_id, 'completed', ARRAY['Confirmed'], 'OrderCompleted', '{}', expected_version)
+	SELECT ecommerce._save_order(order_id, 'completed', ARRAY['Confirmed'], 'OrderCompleted',
+		'{}', expected_version)
 $complete_order$;
 COMMENT ON FUNCTION ecommerce.complete_order(uuid, bigint) IS
 'Completes a Confirmed order, when the goods were delivered; returns the stream''s version. Errors as confirm_order.';

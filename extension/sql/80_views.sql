@@ -36,11 +36,12 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	counter bigint := event_store.position_counter();
+	-- The counters last: what is appended meanwhile must not look like damage.
 	newest bigint := coalesce((SELECT max(e.position) FROM event_store.stored_event e), 0);
 	newest_id bigint := coalesce((SELECT max(s.stream_id) FROM event_store.stream s), 0);
 	published bigint := event_store.published_mark();
 	passed bigint := coalesce((SELECT max(p.checkpoint) FROM event_store.subscription_partition p), 0);
+	counter bigint := event_store.position_counter();
 BEGIN
 	RETURN QUERY
 	SELECT 'error'::text, 'stream ' || g.stream,
@@ -49,8 +50,9 @@ BEGIN
 				 lag(e.version, 1, 0::bigint) OVER (PARTITION BY e.stream_id ORDER BY e.version) AS before
 		  FROM event_store.stored_event e) g
 	WHERE g.version <> g.before + 1
+	  -- Deletion and retention take versions up to the one they noted.
 	  AND NOT EXISTS (SELECT FROM event_store.stream s
-					  WHERE s.stream_id = g.stream_id AND s.last_version IS NOT NULL);
+					  WHERE s.stream_id = g.stream_id AND s.last_version >= g.version - 1);
 
 	RETURN QUERY
 	SELECT 'error'::text, 'stream ' || g.stream,

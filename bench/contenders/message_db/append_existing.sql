@@ -1,4 +1,7 @@
+-- One event on the next of this client's streams, at the version it must have.
 \set i :i + 1
 \set s :i % :streams
 \set v :i / :streams
-SELECT write_message(gen_random_uuid()::varchar, 'order-' || :run::text || '-' || :client_id::text || '-' || :s::text, 'OrderCreated', :data::jsonb, NULL, :v::bigint - 1);
+SELECT write_message(gen_random_uuid()::varchar,
+	'order-' || :run::text || '-' || :client_id::text || '-' || :s::text,
+	'OrderCreated', :data::jsonb, NULL, :v::bigint - 1);

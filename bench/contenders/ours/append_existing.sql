@@ -1,4 +1,6 @@
+-- One event on the next of this client's streams, at the version it must have.
 \set i :i + 1
 \set s :i % :streams
 \set v :i / :streams
-SELECT event_store.append('order-' || :run::text || '-' || :client_id::text || '-' || :s::text, :v::bigint, 'OrderCreated', :data::jsonb);
+SELECT event_store.append('order-' || :run::text || '-' || :client_id::text || '-' || :s::text,
+	:v::bigint, 'OrderCreated', :data::jsonb);

@@ -1,2 +1,4 @@
+-- One event on a stream that does not exist yet, which is what version 0 says.
 \set r random(1000000000000000, 9000000000000000000)
-SELECT event_store.append('order-7f3c2a9e5d1b4c80-' || :r::text, 0, 'OrderCreated', :data::jsonb);
+SELECT event_store.append('order-7f3c2a9e5d1b4c80-' || :r::text, 0,
+	'OrderCreated', :data::jsonb);

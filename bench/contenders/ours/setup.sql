@@ -1,1 +1,2 @@
+-- Everything comes with the extension.
 CREATE EXTENSION ecommerce;

@@ -1,0 +1,2 @@
+-- The first :rows events of the store.
+SELECT * FROM event WHERE position > 0 ORDER BY position LIMIT :rows::bigint;

@@ -1,0 +1,5 @@
+-- One of the streams that fill.sql wrote, from its first event.
+\set s random(1, :pool)
+SELECT * FROM event
+WHERE stream = 'order-' || :prefix::text || '-7f3c2a9e5d1b4c8090ab-' || :s::text
+ORDER BY version;

@@ -1,0 +1,2 @@
+-- The first :rows events of the one category there is.
+SELECT * FROM get_category_messages('order', 0, :rows::bigint);

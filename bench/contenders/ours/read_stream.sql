@@ -1,0 +1,4 @@
+-- One of the streams that fill.sql wrote, from its first event.
+\set s random(1, :pool)
+SELECT *
+FROM event_store.read_stream('order-' || :prefix::text || '-7f3c2a9e5d1b4c8090ab-' || :s::text);

@@ -1,0 +1,242 @@
+-- Persistent subscriptions: what fetch gives, what advance moves, the view.
+CREATE EXTENSION ecommerce;
+\getenv top PG_ABS_SRCDIR
+\set ECHO none
+\i :top/sql/include/fails.sql
+\set ECHO all
+\pset format unaligned
+\pset tuples_only on
+
+-- Positions 1 to 12, in four streams of two categories.
+SELECT count(*) FROM generate_series(1, 12) n, LATERAL event_store.append(
+	CASE WHEN n % 3 = 0 THEN 'invoice-' ELSE 'order-' END || n % 2, -1,
+	CASE WHEN n > 8 THEN 'Closed' ELSE 'Opened' END, '{}');
+SELECT stream, array_agg(position ORDER BY position) FROM event_store.read_all() GROUP BY stream ORDER BY stream;
+-- What a subscription gives next; in autocommit the lease ends with the statement.
+CREATE FUNCTION next(name text, max_count int DEFAULT 100) RETURNS text LANGUAGE sql AS
+$$ SELECT coalesce(string_agg(position::text, ' '), 'nothing') FROM event_store.fetch(name, max_count) $$;
+
+-- ---------------------------------------------------------------- what is subscribed to
+
+SELECT event_store.create_subscription('all');
+SELECT event_store.create_subscription('orders', 'order');
+SELECT event_store.create_subscription('closed', event_types => '{Closed}');
+SELECT event_store.create_subscription('closed orders', 'order', '{Closed,Nothing}');
+SELECT event_store.create_subscription('one stream', stream => 'order-1');
+SELECT event_store.create_subscription('later', start_after => 9);
+SELECT event_store.create_subscription('from now on', start_after => event_store.high_water_mark());
+SELECT event_store.create_subscription('no types', event_types => '{}');
+SELECT event_store.create_subscription('other category', 'order', stream => 'invoice-1');
+SELECT event_store.create_subscription('it''s "strange" %s', NULL, NULL, NULL, NULL, NULL);
+SELECT name, next(name) FROM event_store.subscription ORDER BY name;
+-- Nothing was advanced, so they come again.
+SELECT next('orders'), next('orders', 2), next('orders', NULL);
+SELECT stream, version, event_type, schema_version, data, metadata, event_id IS NOT NULL, occurred_at IS NOT NULL
+FROM event_store.fetch('one stream', 2);
+
+-- ---------------------------------------------------------------- fetch and advance
+
+-- In one transaction fetch goes on, and advance says how far the consumer is.
+BEGIN;
+SELECT next('all', 3), next('all', 3), next('all', 3);
+SELECT event_store.advance('all', 8);
+SELECT next('all', 2);
+COMMIT;
+SELECT next('all', 3);
+-- What was advanced comes back with a rollback.
+BEGIN;
+SELECT next('all', 3);
+SELECT event_store.advance('all', 11);
+ROLLBACK;
+SELECT next('all', 3);
+-- Up to the checkpoint it stands at, or a position between two events, is fine.
+BEGIN;
+SELECT next('orders', 2);
+SELECT event_store.advance('orders', 0);
+SELECT event_store.advance('orders', 1);
+SELECT event_store.advance('orders', 1);
+SELECT event_store.advance('orders', 2);
+SELECT next('orders', 1);
+SELECT event_store.advance('orders', 3);
+COMMIT;
+SELECT next('orders', 2);
+-- Side effects and checkpoint are one.
+CREATE TABLE effect (position bigint PRIMARY KEY);
+BEGIN;
+INSERT INTO effect SELECT position FROM event_store.fetch('orders');
+SELECT event_store.advance('orders', max(position)) FROM effect;
+ROLLBACK;
+BEGIN;
+INSERT INTO effect SELECT position FROM event_store.fetch('orders');
+SELECT event_store.advance('orders', max(position)) FROM effect;
+COMMIT;
+SELECT array_agg(position ORDER BY position), next('orders') FROM effect;
+-- An event appended meanwhile comes next; one of this transaction, after its commit.
+BEGIN;
+SELECT version FROM event_store.append('order-1', -1, 'Opened', '{}');
+SELECT next('orders');
+COMMIT;
+BEGIN;
+SELECT next('orders'), next('orders');
+SELECT event_store.advance('orders', 13);
+COMMIT;
+SELECT next('orders');
+
+-- Savepoints: after ROLLBACK TO, the state is what it was at the savepoint.
+BEGIN;
+SELECT next('closed', 1);
+SAVEPOINT work;
+SELECT next('closed', 2);
+SELECT event_store.advance('closed', 11);
+ROLLBACK TO work;
+SELECT outcome($$SELECT event_store.advance('closed', 11)$$);
+SELECT next('closed', 1);
+ROLLBACK TO work;
+SELECT event_store.advance('closed', 9);
+RELEASE work;
+COMMIT;
+SELECT next('closed');
+-- A lease taken after the savepoint goes with it.
+BEGIN;
+SAVEPOINT s;
+SELECT next('closed', 1);
+ROLLBACK TO s;
+SELECT fails($$SELECT event_store.advance('closed', 10)$$);
+SAVEPOINT t;
+SELECT next('closed', 1);
+RELEASE t;
+SELECT event_store.advance('closed', 10);
+COMMIT;
+SELECT next('closed');
+-- Two subscriptions in one transaction.
+BEGIN;
+SELECT next('later', 1), next('all', 1), next('later', 1);
+SELECT event_store.advance('all', 9);
+SELECT event_store.advance('later', 11);
+COMMIT;
+SELECT next('later'), next('all');
+-- Deleted events are not given out; retained-away ones are not either.
+SELECT event_store.delete_stream('invoice-0', -1);
+SELECT next('all'), next('no types');
+
+-- ---------------------------------------------------------------- partitions
+
+SELECT count(*) FROM generate_series(1, 60) n, LATERAL event_store.append('part-' || n % 7, -1, 'A', '{}');
+SELECT event_store.create_subscription('parts', 'part', partitions => 3);
+SELECT partition, checkpoint FROM event_store.subscription_partition WHERE name = 'parts' ORDER BY partition;
+CREATE TABLE taken (turn int, number int GENERATED ALWAYS AS IDENTITY, stream text, version bigint, position bigint);
+DO $$
+DECLARE
+	last bigint;
+BEGIN
+	FOR this_turn IN 1 .. 100 LOOP
+		INSERT INTO taken (turn, stream, version, position)
+			SELECT this_turn, stream, version, position FROM event_store.fetch('parts', 7);
+		SELECT max(position) INTO last FROM taken WHERE turn = this_turn;
+		EXIT WHEN last IS NULL;
+		PERFORM event_store.advance('parts', last);
+		COMMIT;
+	END LOOP;
+END
+$$;
+-- Each event once; each stream in order, and with the same others in all turns.
+SELECT count(*), count(DISTINCT position), count(DISTINCT turn) > 8 FROM taken;
+SELECT bool_and(version = n) FROM (SELECT version, row_number() OVER (PARTITION BY stream ORDER BY number) AS n FROM taken) t;
+SELECT count(DISTINCT streams) <= 3 FROM (SELECT array_agg(DISTINCT stream ORDER BY stream) AS streams FROM
+	(SELECT t.stream, p.partition FROM taken t, LATERAL
+		(SELECT min(other.stream) AS partition FROM taken mine JOIN taken other USING (turn) WHERE mine.stream = t.stream) p) s
+	GROUP BY partition) g;
+SELECT bool_and(checkpoint > 13) AND count(*) = 3 FROM event_store.subscription_partition WHERE name = 'parts';
+SELECT next('parts');
+-- A partition that has events is preferred.
+SELECT version FROM event_store.append('part-3', -1, 'A', '{}');
+SELECT stream, version FROM event_store.fetch('parts');
+SELECT event_store.create_subscription('most', partitions => 1024);
+SELECT count(*) FROM event_store.subscription_partition WHERE name = 'most';
+
+-- A long stretch with nothing for a subscription is not read again and again.
+SELECT event_store.create_subscription('rare', event_types => '{Rare}', start_after => event_store.high_water_mark());
+SELECT version FROM event_store.append_batch('many-1', 0,
+	(SELECT array_agg(ROW('A', '{}', NULL, NULL, NULL, NULL)::event_store.new_event) FROM generate_series(1, 1500)));
+SELECT next('rare');
+SELECT checkpoint = event_store.high_water_mark() FROM event_store.subscription_partition WHERE name = 'rare';
+SELECT position - event_store.high_water_mark() FROM event_store.append('many-1', 1500, 'Rare', '{}');
+SELECT version FROM event_store.fetch('rare');
+
+-- ---------------------------------------------------------------- reset, drop
+
+SELECT event_store.reset_subscription('orders', 0);
+SELECT next('orders', 4);
+SELECT event_store.reset_subscription('orders', event_store.high_water_mark());
+SELECT next('orders', 4);
+BEGIN;
+SELECT event_store.reset_subscription('orders', 0);
+SELECT next('orders', 2);
+SELECT event_store.reset_subscription('orders', 5);
+SELECT next('orders', 2);
+SELECT event_store.advance('orders', 8);
+COMMIT;
+SELECT next('orders', 2);
+SELECT event_store.reset_subscription('parts', 0);
+SELECT count(DISTINCT checkpoint), min(checkpoint) FROM event_store.subscription_partition WHERE name = 'parts';
+SELECT event_store.drop_subscription('parts');
+SELECT count(*) FROM event_store.subscription_partition WHERE name = 'parts';
+SELECT event_store.create_subscription('parts');
+
+-- ---------------------------------------------------------------- the view
+
+SELECT * FROM event_store.subscriptions LIMIT 0;
+\pset tuples_only off
+SELECT * FROM event_store.subscriptions LIMIT 0;
+\pset tuples_only on
+SELECT event_store.reset_subscription('one stream', 1);
+SELECT name, category, event_types, stream, partition, checkpoint, head = event_store.high_water_mark() AS at_head,
+	lag_events, lag > '0' AS behind, holder_pid, active_since
+FROM event_store.subscriptions WHERE name <> 'most' ORDER BY name, partition;
+BEGIN;
+SELECT next('one stream', 1);
+SELECT holder_pid = pg_backend_pid(), active_since = now(), checkpoint FROM event_store.subscriptions WHERE name = 'one stream';
+SELECT event_store.advance('one stream', 5);
+SELECT checkpoint, lag_events FROM event_store.subscriptions WHERE name = 'one stream';
+ROLLBACK;
+SELECT head = event_store.high_water_mark(), lag_events, oldest IS NOT NULL FROM event_store.subscription_lag('one stream', 0, 5);
+
+-- ---------------------------------------------------------------- errors
+
+SELECT fails($$SELECT event_store.create_subscription('all')$$);
+SELECT fails($$SELECT event_store.create_subscription(NULL)$$);
+SELECT fails($$SELECT event_store.create_subscription('')$$);
+SELECT fails($$SELECT event_store.create_subscription(repeat('x', 256))$$);
+SELECT fails($$SELECT event_store.create_subscription('new', partitions => 0)$$);
+SELECT fails($$SELECT event_store.create_subscription('new', partitions => 1025)$$);
+SELECT fails($$SELECT event_store.create_subscription('new', start_after => -1)$$);
+SELECT fails($$SELECT event_store.create_subscription('new', event_types => '{A,NULL}')$$);
+SELECT fails($$SELECT * FROM event_store.fetch('none')$$);
+SELECT fails($$SELECT * FROM event_store.fetch(E'o''none')$$);
+SELECT fails($$SELECT * FROM event_store.fetch(NULL)$$);
+SELECT fails($$SELECT * FROM event_store.fetch('all', 0)$$);
+SELECT fails($$SELECT * FROM event_store.fetch('all', -1)$$);
+SELECT fails($$SELECT event_store.advance('none', 1)$$);
+SELECT fails($$SELECT event_store.advance('all', 10)$$);
+SELECT fails($$SELECT event_store.advance(NULL, 1)$$);
+SELECT fails($$SELECT event_store.advance('all', NULL)$$);
+SELECT fails($$SELECT event_store.drop_subscription('none')$$);
+SELECT fails($$SELECT event_store.drop_subscription(NULL)$$);
+SELECT fails($$SELECT event_store.reset_subscription('none', 0)$$);
+SELECT fails($$SELECT event_store.reset_subscription('all', NULL)$$);
+SELECT fails($$SELECT event_store.reset_subscription('all', -1)$$);
+SELECT event_store.position_counter();
+SELECT fails($$SELECT event_store.reset_subscription('all', event_store.position_counter() + 1)$$);
+SELECT fails($$SELECT event_store.create_subscription('new', start_after => 9223372036854775807)$$);
+SELECT fails($$SELECT event_store.subscription_lag('none', 0, 0)$$);
+BEGIN;
+SELECT next('all', 2);
+SELECT fails($$SELECT event_store.advance('all', 8)$$);
+SELECT fails($$SELECT event_store.advance('all', 9223372036854775807)$$);
+SELECT fails($$SELECT event_store.advance('all', -1)$$);
+SELECT fails($$SELECT event_store.advance('later', 11)$$);
+ROLLBACK;
+BEGIN READ ONLY;
+SELECT fails($$SELECT * FROM event_store.fetch('all')$$);
+SELECT fails($$SELECT event_store.create_subscription('new')$$);
+ROLLBACK;
