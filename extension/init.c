@@ -10,6 +10,7 @@
 
 #include "event_store/event_store.h"
 #include "log/registry.h"
+#include "message_bus/message_bus.h"
 #include "pg/settings.h"
 #include "worker/worker.h"
 
@@ -30,6 +31,7 @@ request_shared_memory(void)
 		previous_shmem_request_hook();
 #endif
 	registry_request();
+	message_bus_request_shared_memory();
 }
 
 static void
@@ -38,6 +40,7 @@ start_shared_memory(void)
 	if (previous_shmem_startup_hook)
 		previous_shmem_startup_hook();
 	registry_attach();
+	message_bus_attach_shared_memory();
 }
 
 /*
@@ -50,6 +53,7 @@ _PG_init(void)
 {
 	settings_define();
 	event_store_init();
+	message_bus_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 #ifdef COMPAT_SHMEM_REQUEST_HOOK

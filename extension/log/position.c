@@ -23,6 +23,9 @@
  * positions; what was handed out is then never used again nor undone.  The
  * same holds for synchronous standbys, which the mark waits for.
  *
+ * A log whose readers keep their place in the same database needs none of that:
+ * a place that survives the crash comes later in WAL than all it depends on.
+ *
  * On a standby the mark is what the primary's worker has published in a second
  * sequence: its WAL record comes after the commits it speaks of.  When
  * no transaction runs on the primary, whatever is visible is final too: the
@@ -206,7 +209,7 @@ take_mark(LogId log, uint32 key, bool wait, int64 *mark)
 		*mark = definitions[log].newest(GetLatestSnapshot());
 	pg_memory_barrier();
 	commit_lsn = pg_atomic_read_u64(&shared->lsn);
-	if (!make_durable(Max(lsn, commit_lsn), wait))
+	if (!definitions[log].local && !make_durable(Max(lsn, commit_lsn), wait))
 		return false;
 	raise_to(&shared->last, (uint64) *mark);
 	return true;

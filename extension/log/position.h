@@ -42,6 +42,8 @@ typedef struct LogDefinition
 	ExtensionRelation *published;	/* the sequence that carries the mark to standbys, or NULL */
 	/* greatest position visible to a snapshot, for standbys; or NULL */
 	int64		(*newest) (Snapshot snapshot);
+	/* readers keep their place in this database only; see position.c */
+	bool		local;
 } LogDefinition;
 
 /* One row of event_store.appenders: who holds back what. */

@@ -34,6 +34,7 @@ typedef struct RegistrySlot
 	pg_atomic_uint32 wait_database; /* set while the backend waits in wakeup.c */
 	uint32		wait_log;
 	uint32		wait_key;
+	uint32		wait_mask;		/* bits of the key that count */
 	RegistryHold holds[FLEXIBLE_ARRAY_MEMBER];
 } RegistrySlot;
 

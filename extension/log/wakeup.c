@@ -35,7 +35,7 @@ static bool callback_registered = false;
 static void stop_listening_at_exit(int code, Datum arg);
 static void register_callback(void);
 static void transaction_ended(XactEvent event, void *arg);
-static bool concerns(RegistrySlot *ended, uint32 log, uint32 key);
+static bool concerns(RegistrySlot *ended, RegistrySlot *waiter);
 static uint32 logs_of(RegistrySlot *ended);
 
 /*
@@ -44,6 +44,15 @@ static uint32 logs_of(RegistrySlot *ended);
  */
 void
 wakeup_listen(LogId log, uint32 key)
+{
+	wakeup_listen_group(log, key, 0xffffffff);
+}
+
+/*
+ * The same for all keys that equal this one in the bits of mask.
+ */
+void
+wakeup_listen_group(LogId log, uint32 key, uint32 mask)
 {
 	RegistrySlot *slot = registry_slot(MyBackendSlot());
 
@@ -56,6 +65,7 @@ wakeup_listen(LogId log, uint32 key)
 	listening = true;
 	slot->wait_log = log;
 	slot->wait_key = key;
+	slot->wait_mask = mask;
 	pg_atomic_fetch_add_u32(&registry_my_database()->waiting, 1);
 	pg_atomic_write_u32(&slot->wait_database, MyDatabaseId);
 	pg_memory_barrier();
@@ -119,7 +129,7 @@ wakeup_after_end(RegistrySlot *ended)
 			RegistrySlot *slot = registry_slot(i);
 
 			if (pg_atomic_read_u32(&slot->wait_database) == MyDatabaseId &&
-				concerns(ended, slot->wait_log, slot->wait_key))
+				concerns(ended, slot))
 				SetLatch(&BackendSlotProc(i)->procLatch);
 		}
 	}
@@ -140,7 +150,7 @@ logs_of(RegistrySlot *ended)
 }
 
 static bool
-concerns(RegistrySlot *ended, uint32 log, uint32 key)
+concerns(RegistrySlot *ended, RegistrySlot *waiter)
 {
 	uint32		count = pg_atomic_read_u32(&ended->hold_count);
 
@@ -148,11 +158,34 @@ concerns(RegistrySlot *ended, uint32 log, uint32 key)
 		return true;
 	for (uint32 i = 0; i < count; i++)
 	{
-		if (ended->holds[i].log == log &&
-			(key == POSITION_ANY_KEY || ended->holds[i].key == key))
+		if (ended->holds[i].log == waiter->wait_log &&
+			(waiter->wait_key == POSITION_ANY_KEY ||
+			 ((ended->holds[i].key ^ waiter->wait_key) & waiter->wait_mask) == 0))
 			return true;
 	}
 	return false;
+}
+
+/*
+ * Wakes whoever waits for a key for another reason than a position: a module
+ * has made something readable again.
+ */
+void
+wakeup_waiters(LogId log, uint32 key)
+{
+	Registry   *r = registry();
+
+	pg_memory_barrier();
+	if (pg_atomic_read_u32(&registry_my_database()->waiting) == 0)
+		return;
+	for (int i = 0; i < r->slot_count; i++)
+	{
+		RegistrySlot *slot = registry_slot(i);
+
+		if (pg_atomic_read_u32(&slot->wait_database) == MyDatabaseId && slot->wait_log == log &&
+			((key ^ slot->wait_key) & slot->wait_mask) == 0)
+			SetLatch(&BackendSlotProc(i)->procLatch);
+	}
 }
 
 /*
@@ -194,6 +227,18 @@ wakeup_worker_by(TimestampTz due)
 {
 	register_callback();
 	worker_due_at_commit = Min(worker_due_at_commit, due);
+}
+
+/*
+ * Wakes the worker now if it would sleep beyond due.  For those who have
+ * written down elsewhere what is due then.
+ */
+void
+wakeup_worker_before(TimestampTz due)
+{
+	pg_memory_barrier();
+	if ((TimestampTz) pg_atomic_read_u64(&registry_my_database()->worker_due) > due)
+		wakeup_worker(WAKE_FOR_TIMER);
 }
 
 /*

@@ -20,9 +20,11 @@
 #define WAKEUP_NEVER ((TimestampTz) PG_INT64_MAX)
 
 extern void wakeup_listen(LogId log, uint32 key);
+extern void wakeup_listen_group(LogId log, uint32 key, uint32 mask);
 extern bool wakeup_sleep(TimestampTz deadline);
 extern void wakeup_unlisten(void);
 extern void wakeup_after_end(RegistrySlot *slot);
+extern void wakeup_waiters(LogId log, uint32 key);
 
 /* Why a worker is woken, as bits: 1 << LogId, and these. */
 #define WAKE_FOR_LOG(log)	(1u << (log))
@@ -31,6 +33,7 @@ extern void wakeup_after_end(RegistrySlot *slot);
 
 extern void wakeup_worker(uint32 reasons);
 extern void wakeup_worker_by(TimestampTz due);
+extern void wakeup_worker_before(TimestampTz due);
 extern void wakeup_worker_after_commit(uint32 reasons);
 extern void wakeup_launcher(void);
 extern void wakeup_require_top_level(const char *procedure, bool atomic);

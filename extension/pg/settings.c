@@ -19,6 +19,9 @@ int			setting_event_store_max_event_size = 1024 * 1024;
 int			setting_event_store_notify_interval = 10;
 char	   *setting_ecommerce_source = NULL;
 bool		setting_ecommerce_require_registered_types = false;
+int			setting_message_bus_max_depth = -1;
+int			setting_message_bus_random_seed = -1;
+int			setting_message_bus_dedupe_window = 60 * 1000;
 
 typedef struct BoolSetting
 {
@@ -66,6 +69,15 @@ static const IntSetting int_settings[] = {
 	{"event_store.notify_interval", &setting_event_store_notify_interval,
 		10, 1, 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS,
 	"Least time between two notifications on one channel."},
+	{"message_bus.max_depth", &setting_message_bus_max_depth,
+		-1, -1, INT_MAX, PGC_SUSET, 0,
+	"Greatest depth of endpoints that have none of their own; -1 is unlimited."},
+	{"message_bus.random_seed", &setting_message_bus_random_seed,
+		-1, -1, INT_MAX, PGC_SUSET, 0,
+	"Seed of the delays of retries, for tests; -1 takes one from the system."},
+	{"message_bus.dedupe_window", &setting_message_bus_dedupe_window,
+		60 * 1000, 100, 24 * 60 * 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS,
+	"How long after its ack a message is still known, at least; bounds the ring too."},
 };
 
 static const StringSetting string_settings[] = {

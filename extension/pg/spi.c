@@ -220,6 +220,24 @@ spi_cursor_close(SpiCursor *cursor)
 }
 
 /*
+ * The same, but the statement sees what is committed now, even under
+ * REPEATABLE READ.
+ */
+uint64
+spi_run_latest(SpiStatement *statement, int nargs, const Oid *types,
+			   const Datum *values, const char *nulls)
+{
+	int			code;
+
+	prepare(statement, nargs, types);
+	code = SPI_execute_snapshot(statement->plan, (Datum *) values, nulls, GetLatestSnapshot(),
+								InvalidSnapshot, false, true, 0);
+	if (code < 0)
+		elog(ERROR, "SPI_execute_snapshot failed: %s", SPI_result_code_string(code));
+	return SPI_processed;
+}
+
+/*
  * A value of the last result; rows and columns count from 0.
  */
 Datum

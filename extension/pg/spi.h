@@ -39,6 +39,8 @@ extern void spi_begin(SpiRights rights);
 extern void spi_end(void);
 extern uint64 spi_run(SpiStatement *statement, int nargs, const Oid *types,
 					  const Datum *values, const char *nulls);
+extern uint64 spi_run_latest(SpiStatement *statement, int nargs, const Oid *types,
+							 const Datum *values, const char *nulls);
 extern void spi_execute(const char *sql);
 extern Datum spi_value(uint64 row, int column, bool *isnull);
 extern int64 spi_int64(uint64 row, int column, int64 if_null);

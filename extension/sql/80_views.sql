@@ -102,3 +102,70 @@ $$;
 COMMENT ON FUNCTION event_store.verify(boolean) IS
 'Checks the whole store; no row means all is well. severity is error or repaired.
 Finds gaps in versions, positions out of order, events without their stream, and counters behind the data or behind what readers have passed (after a restore or a failover); repair => true mends the counters.';
+
+-- ---------------------------------------------------------------- message bus
+-- What is in the ring beyond its lane's cursor, by the tables alone; for standbys.
+CREATE VIEW message_bus._unsettled AS
+SELECT r.endpoint_id, pg_catalog.count(*) AS depth, pg_catalog.min(r.sent_at) AS oldest_sent_at
+FROM (SELECT endpoint_id, lane, position, sent_at FROM message_bus.ring_0
+	  UNION SELECT endpoint_id, lane, position, sent_at FROM message_bus.ring_1
+	  UNION SELECT endpoint_id, lane, position, sent_at FROM message_bus.ring_2
+	  UNION SELECT endpoint_id, lane, position, sent_at FROM message_bus.ring_3
+	  UNION SELECT endpoint_id, lane, position, sent_at FROM message_bus.ring_4
+	  UNION SELECT endpoint_id, lane, position, sent_at FROM message_bus.ring_5
+	  UNION SELECT endpoint_id, lane, position, sent_at FROM message_bus.ring_6
+	  UNION SELECT endpoint_id, lane, position, sent_at FROM message_bus.ring_7) r
+LEFT JOIN (SELECT c.endpoint_id, c.lane, pg_catalog.max(c.position) AS position
+		   FROM (SELECT endpoint_id, lane, position FROM message_bus.lane
+				 UNION ALL SELECT endpoint_id, lane, position FROM message_bus.ack_0
+				 UNION ALL SELECT endpoint_id, lane, position FROM message_bus.ack_1) c
+		   GROUP BY 1, 2) l ON l.endpoint_id = r.endpoint_id AND l.lane = r.lane
+WHERE r.lane >= 0 AND r.position > coalesce(l.position, 0)
+	AND NOT EXISTS (SELECT FROM message_bus.passed p
+					WHERE p.endpoint_id = r.endpoint_id AND p.lane = r.lane AND p.position = r.position)
+GROUP BY 1;
+COMMENT ON VIEW message_bus._unsettled IS 'Messages in the ring that are not settled, per endpoint, as the tables tell.';
+
+CREATE VIEW message_bus.endpoints AS
+SELECT e.name, e.lanes, e.paused,
+	coalesce(s.depth, u.depth, 0) + a.waiting AS depth,
+	pg_catalog.clock_timestamp() - least(s.oldest_sent_at, u.oldest_sent_at, a.oldest_sent_at) AS oldest_unacked_age,
+	coalesce(s.in_flight, l.leased) AS in_flight,
+	a.scheduled, a.retrying, d.dead,
+	coalesce(s.sent_per_s, 0) AS sent_per_s, coalesce(s.acked_per_s, 0) AS acked_per_s
+FROM message_bus.endpoint e
+LEFT JOIN message_bus._endpoint_status() s ON s.endpoint_id = e.endpoint_id
+LEFT JOIN message_bus._unsettled u ON u.endpoint_id = e.endpoint_id AND pg_catalog.pg_is_in_recovery()
+CROSS JOIN LATERAL (
+	SELECT pg_catalog.count(*) FILTER (WHERE a.due_at <= pg_catalog.clock_timestamp() OR a.state = 'held') AS waiting,
+		pg_catalog.count(*) FILTER (WHERE a.state = 'scheduled' AND a.due_at > pg_catalog.clock_timestamp()) AS scheduled,
+		pg_catalog.count(*) FILTER (WHERE a.state = 'retrying' AND a.due_at > pg_catalog.clock_timestamp()) AS retrying,
+		pg_catalog.min(a.sent_at) FILTER (WHERE a.due_at <= pg_catalog.clock_timestamp() OR a.state = 'held') AS oldest_sent_at
+	FROM message_bus.aside a WHERE a.endpoint_id = e.endpoint_id) a
+CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS leased FROM message_bus.lease l WHERE l.endpoint_id = e.endpoint_id) l
+CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS dead FROM message_bus.dead d WHERE d.endpoint_id = e.endpoint_id) d;
+COMMENT ON VIEW message_bus.endpoints IS
+'Every endpoint: depth is deliverable plus in flight, including what an open breaker holds; oldest_unacked_age the age of the oldest of them;
+scheduled and retrying wait for their time; dead counts dead letters; rates are over the last ten seconds.';
+
+CREATE VIEW message_bus.circuit_breakers AS
+SELECT e.name AS endpoint, b.message_type, b.state, b.attempts, b.failures, b.window_start, b.opened_at, b.retry_at, b.probe_successes
+FROM message_bus.endpoint e
+JOIN (SELECT s.endpoint_id, s.message_type, s.state, s.attempts, s.failures, s.window_start, s.opened_at, s.retry_at, s.probe_successes
+	  FROM message_bus._breaker_status() s
+	  UNION ALL
+	  SELECT t.endpoint_id, t.message_type, t.state, t.attempts, t.failures, t.window_start, t.opened_at, t.retry_at, t.probe_successes
+	  FROM message_bus.breaker t WHERE pg_catalog.pg_is_in_recovery()) b ON b.endpoint_id = e.endpoint_id;
+COMMENT ON VIEW message_bus.circuit_breakers IS
+'Circuit breakers by endpoint and message type. state: closed, open or half_open; attempts and failures of the window that began at window_start; retry_at: when an open one lets a probe through.';
+
+CREATE VIEW message_bus.dead_letters AS
+SELECT d.message_id, e.name AS endpoint, d.message_type,
+	ROW(d.message_id, d.message_type, d.schema_version, d.body, coalesce(d.headers, '{}'), d.correlation_id, d.conversation_id, d.causation_id,
+		d.user_id, d.tenant_id, d.traceparent, d.source, d.sent_at, d.deliver_at, d.expires_at,
+		coalesce(d.partition_key, d.correlation_id::text), d.attempts)::message_bus.message AS message,
+	d.reason, d.error_code, d.error, d.attempts, d.first_failed_at, d.last_failed_at
+FROM message_bus.dead d
+JOIN message_bus.endpoint e ON e.endpoint_id = d.endpoint_id;
+COMMENT ON VIEW message_bus.dead_letters IS
+'Messages that will not be delivered again unless redriven. reason: fault (gave up), skipped, expired or discarded; attempts: executions so far.';

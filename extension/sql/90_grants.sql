@@ -118,3 +118,44 @@ GRANT SELECT ON SEQUENCE event_store.position_seq, event_store.stream_id_seq, ev
 GRANT UPDATE ON SEQUENCE event_store.position_seq, event_store.stream_id_seq TO ecommerce_admin;
 -- The worker publishes the mark for standbys.
 GRANT UPDATE ON SEQUENCE event_store.published_mark_seq TO ecommerce_worker;
+
+-- ---------------------------------------------------------------- message bus
+REVOKE ALL ON TYPE message_bus.message, message_bus.delivery FROM PUBLIC;
+GRANT USAGE ON TYPE message_bus.message, message_bus.delivery TO ecommerce_reader, ecommerce_worker;
+GRANT SELECT ON message_bus.endpoint, message_bus.route, message_bus.aside, message_bus.dead, message_bus.lease,
+	message_bus.passed, message_bus.death, message_bus.breaker, message_bus.lane, message_bus.ack_0, message_bus.ack_1,
+	message_bus.ring_0, message_bus.ring_1, message_bus.ring_2, message_bus.ring_3,
+	message_bus.ring_4, message_bus.ring_5, message_bus.ring_6, message_bus.ring_7,
+	message_bus._unsettled, message_bus.endpoints, message_bus.circuit_breakers, message_bus.dead_letters
+	TO ecommerce_reader;
+GRANT EXECUTE ON FUNCTION
+	message_bus.endpoint_name(text, text, text, boolean),
+	message_bus._endpoint_status(),
+	message_bus._breaker_status()
+	TO ecommerce_reader, ecommerce_worker;
+GRANT EXECUTE ON PROCEDURE message_bus.wait(text, interval, boolean) TO ecommerce_writer, ecommerce_worker;
+GRANT EXECUTE ON FUNCTION
+	message_bus.send(text, text, jsonb, uuid, text, timestamptz, timestamptz, jsonb),
+	message_bus.publish(text, jsonb, uuid, text, timestamptz, timestamptz, jsonb),
+	message_bus.cancel_scheduled(uuid),
+	message_bus.receive(text, int, interval),
+	message_bus.ack(bigint[]),
+	message_bus.fail(bigint, text, text, boolean),
+	message_bus.skip(bigint, text),
+	message_bus.handle(bigint),
+	message_bus.extend_lease(bigint[], interval)
+	TO ecommerce_writer, ecommerce_worker;
+GRANT EXECUTE ON FUNCTION
+	message_bus.create_endpoint(text, int, jsonb, jsonb, interval),
+	message_bus.alter_endpoint(text, jsonb, jsonb, interval, int),
+	message_bus.drop_endpoint(text, boolean),
+	message_bus.pause(text),
+	message_bus.resume(text),
+	message_bus.subscribe(text, text),
+	message_bus.unsubscribe(text, text),
+	message_bus.reset_breaker(text, text),
+	message_bus.redrive(uuid, jsonb, text),
+	message_bus.redrive_endpoint(text, text, int),
+	message_bus.discard(uuid, text),
+	message_bus.maintain()
+	TO ecommerce_admin;

@@ -21,3 +21,27 @@ SELECT pg_catalog.pg_extension_config_dump('event_store.snapshot', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.projection', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.projection_progress', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.projection_deferred', '');
+
+-- ---------------------------------------------------------------- message bus
+SELECT pg_catalog.pg_extension_config_dump('message_bus.position_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.epoch_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.endpoint_endpoint_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.endpoint', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.route', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.ring_0', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.ring_1', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.ring_2', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.ring_3', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.ring_4', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.ring_5', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.ring_6', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.ring_7', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.ack_0', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.ack_1', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.lane', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.aside', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.dead', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.passed', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.lease', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.death', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.breaker', '');

@@ -32,6 +32,7 @@
 #include "event_store/projection.h"
 #include "log/registry.h"
 #include "log/wakeup.h"
+#include "message_bus/due.h"
 #include "pg/duty.h"
 #include "pg/relation.h"
 #include "worker/worker.h"
@@ -41,6 +42,7 @@ PGDLLEXPORT void ecommerce_worker_main(Datum arg);
 /* What the worker does, in this order. */
 static const Duty duties[] = {
 	{"notify event listeners", event_notify_run},
+	{"message bus", message_bus_duty},
 	{"run projections", projection_run_due},
 };
 

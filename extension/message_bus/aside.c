@@ -1,0 +1,194 @@
+/*
+ * aside.c
+ *		Messages that have left their place in the ring and are not settled:
+ *		scheduled, waiting for a retry, held by a breaker, returned.
+ *
+ * Lock protocol: rows of a lane belong to the lane's holder, who locks the row
+ * too before he hands the message out; scheduled messages are inserted, and
+ * cancelled before they are due, by anybody.  When a lane must be looked at is
+ * kept in shared memory: who inserts lowers it after his commit; the holder
+ * raises it to what he found, unless it was lowered since he began to look.
+ *
+ * A crash leaves the rows; load.c computes the due times again.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "log/wakeup.h"
+#include "message_bus/aside.h"
+#include "message_bus/table.h"
+#include "message_bus/transaction.h"
+
+static void fill(RowValues *row, TimestampTz due_at, int32 attempt, const Failure *failure,
+				 int64 receipt);
+static void set_column(RowValues *row, int column, Datum value, bool present);
+
+/*
+ * Takes a row apart; values point into it.
+ */
+void
+row_read(HeapTuple row, TupleDesc descriptor, RowValues *values)
+{
+	Assert(descriptor->natts <= ASIDE_COLUMNS);
+	heap_deform_tuple(row, descriptor, values->values, values->nulls);
+}
+
+/*
+ * The shape of message_bus.aside, for the backend's life.
+ */
+TupleDesc
+aside_descriptor(void)
+{
+	static TupleDesc descriptor = NULL;
+
+	if (descriptor == NULL)
+	{
+		Relation	relation = relation_open(extension_relation_oid(&bus_aside_table),
+											 AccessShareLock);
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		descriptor = CreateTupleDescCopy(RelationGetDescr(relation));
+		MemoryContextSwitchTo(old);
+		relation_close(relation, AccessShareLock);
+	}
+	return descriptor;
+}
+
+/*
+ * Sets a message aside.  The caller notes the due time for the lane.
+ */
+void
+aside_insert(const RowValues *row, const char *state, TimestampTz due_at, int32 attempt,
+			 const Failure *failure, int64 receipt)
+{
+	RowValues	aside = *row;
+
+	set_column(&aside, ASIDE_STATE, CStringGetTextDatum(state), true);
+	fill(&aside, due_at, attempt, failure, receipt);
+	if (!row->nulls[ROW_EXPIRES_AT])
+		transaction_note_expiry(DatumGetTimestampTz(row->values[ROW_EXPIRES_AT]));
+	table_insert(&bus_aside_table, aside.values, aside.nulls);
+}
+
+/*
+ * Lets a message that was set aside wait on.
+ */
+void
+aside_update(ItemPointer tid, const RowValues *row, const char *state, TimestampTz due_at,
+			 int32 attempt, const Failure *failure)
+{
+	RowValues	aside = *row;
+
+	set_column(&aside, ASIDE_STATE, CStringGetTextDatum(state), true);
+	fill(&aside, due_at, attempt, failure, 0);
+	table_update(&bus_aside_table, tid, aside.values, aside.nulls);
+}
+
+static void
+fill(RowValues *row, TimestampTz due_at, int32 attempt, const Failure *failure, int64 receipt)
+{
+	const Failure none = {0};
+	const Failure *f = failure != NULL ? failure : &none;
+
+	set_column(row, ASIDE_DUE_AT, TimestampTzGetDatum(due_at), true);
+	set_column(row, ASIDE_ATTEMPT, Int32GetDatum(attempt), true);
+	set_column(row, ASIDE_RECEIPT, Int64GetDatum(receipt), receipt != 0);
+	set_column(row, ASIDE_ERROR_CODE, f->code ? CStringGetTextDatum(f->code) : 0, f->code != NULL);
+	set_column(row, ASIDE_ERROR, f->text ? CStringGetTextDatum(f->text) : 0, f->text != NULL);
+	set_column(row, ASIDE_FIRST_FAILED_AT, TimestampTzGetDatum(f->first_at), failure != NULL);
+	set_column(row, ASIDE_LAST_FAILED_AT, TimestampTzGetDatum(f->last_at), failure != NULL);
+}
+
+static void
+set_column(RowValues *row, int column, Datum value, bool present)
+{
+	row->values[column] = value;
+	row->nulls[column] = !present;
+}
+
+/*
+ * Is the message set aside for the endpoint?
+ */
+bool
+aside_has_message(int32 endpoint_id, pg_uuid_t *message_id)
+{
+	TableScan	scan;
+	ScanKeyData keys[2];
+	bool		found;
+
+	key_uuid(&keys[0], 1, message_id);
+	key_int4(&keys[1], 2, BTEqualStrategyNumber, endpoint_id);
+	table_scan_begin(&scan, &bus_aside_table, &bus_aside_id_index, 2, keys, NULL);
+	found = table_scan_next(&scan, ForwardScanDirection) != NULL;
+	table_scan_end(&scan);
+	return found;
+}
+
+/*
+ * To be read before the snapshot with which due messages are looked for.
+ */
+uint32
+lane_due_version(BusLane *lane)
+{
+	uint32		version;
+
+	SpinLockAcquire(&lane->mutex);
+	version = lane->due_version;
+	SpinLockRelease(&lane->mutex);
+	return version;
+}
+
+/*
+ * Notes when the lane must be looked at again, as the holder found; void if
+ * something has been set aside since version.
+ */
+void
+lane_due_computed(BusLane *lane, uint32 version, TimestampTz due, bool held)
+{
+	SpinLockAcquire(&lane->mutex);
+	if (lane->due_version == version)
+	{
+		lane->next_due = due;
+		lane->held = held;
+	}
+	SpinLockRelease(&lane->mutex);
+}
+
+/*
+ * Notes that something committed is due then; DUE_WHEN_RELEASED: that it waits
+ * for a breaker.
+ */
+void
+lane_due_lower(BusLane *lane, TimestampTz due)
+{
+	SpinLockAcquire(&lane->mutex);
+	if (due == DUE_WHEN_RELEASED)
+		lane->held = true;
+	else
+		lane->next_due = Min(lane->next_due, due);
+	lane->due_version++;
+	SpinLockRelease(&lane->mutex);
+	if (due != DUE_WHEN_RELEASED)
+		aside_lower_worker(due);
+}
+
+/*
+ * Sees to it that the worker looks at that time, if not earlier.
+ */
+void
+aside_lower_worker(TimestampTz due)
+{
+	BusDatabase *database = bus_database();
+
+	/* int64 minima would be great as uint64. */
+	due = Max(due, 0);
+	atomic_lower(&database->next_due, (uint64) due);
+	wakeup_worker_before(due);
+}

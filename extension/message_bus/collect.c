@@ -1,0 +1,274 @@
+/*
+ * collect.c
+ *		What a lane has to deliver: first what was set aside and is due, then the
+ *		ring.
+ *
+ * Lock protocol: the caller holds the lane.  Messages that were set aside are
+ * locked too, because who cancels a scheduled one does not hold the lane.
+ *
+ * A message that is not to be delivered is settled on the way: expired ones and
+ * those that kill consumers become dead letters, those of a type whose breaker
+ * is open are set aside.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "message_bus/breaker.h"
+#include "message_bus/dead_letter.h"
+#include "message_bus/death.h"
+#include "message_bus/expiry.h"
+#include "message_bus/receive.h"
+#include "message_bus/ring.h"
+#include "message_bus/settle.h"
+#include "message_bus/transaction.h"
+
+static void collect_due(Receipt *receipt, HeldLane *lane);
+static bool collect_range(Receipt *receipt, HeldLane *lane, bool held);
+static bool is_held_back(Receipt *receipt, TableScan *scan, HeapTuple row);
+static void take_aside(Receipt *receipt, HeldLane *lane, TableScan *scan, HeapTuple row);
+static void collect_ring(Receipt *receipt, HeldLane *lane);
+static bool consider(Receipt *receipt, HeldLane *lane, HeldDelivery *delivery);
+static bool is_dead(Receipt *receipt, HeldDelivery *delivery, const RowValues *row);
+static TimestampTz next_due_after(BusEndpoint *endpoint, int32 lane, TimestampTz now);
+
+/*
+ * Adds a lane's deliveries to a call of receive.
+ */
+void
+collect_lane(Receipt *receipt, HeldLane *lane)
+{
+	int			number = held_lane_number(lane);
+
+	collect_due(receipt, lane);
+	if (receipt->given < receipt->max && !receipt->full)
+		collect_ring(receipt, held_lane_get(number));
+}
+
+/*
+ * What was set aside: first what is due, then what breakers let go.
+ */
+static void
+collect_due(Receipt *receipt, HeldLane *lane)
+{
+	BusEndpoint *endpoint = lane->endpoint;
+	BusLane    *shared = &bus_lanes(endpoint)[lane->lane];
+	int32		number = lane->lane;
+	uint32		version = lane_due_version(shared);
+	bool		look_due = shared->next_due <= receipt->now;
+	bool		look_held = shared->held && breaker_releases(endpoint, receipt->now);
+	bool		none_due = true;
+	bool		none_held = true;
+
+	if (look_due)
+		none_due = collect_range(receipt, lane, false);
+	if (look_held && receipt->given < receipt->max && !receipt->full)
+		none_held = collect_range(receipt, lane, true);
+	if (look_due && none_due)
+		lane_due_computed(shared, version, next_due_after(endpoint, number, receipt->now),
+						  shared->held);
+	else if (look_held && none_held)
+		lane_due_computed(shared, version, shared->next_due, false);
+}
+
+/*
+ * Collects from message_bus.aside; true if nothing at all was there.
+ */
+static bool
+collect_range(Receipt *receipt, HeldLane *lane, bool held)
+{
+	TableScan	scan;
+	ScanKeyData keys[3];
+	HeapTuple	row;
+	bool		nothing = true;
+	int			number = held_lane_number(lane);
+
+	key_int4(&keys[0], 1, BTEqualStrategyNumber, lane->endpoint->key.endpoint_id);
+	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane->lane);
+	if (held)
+		key_time(&keys[2], 3, BTEqualStrategyNumber, DUE_WHEN_RELEASED);
+	else
+		key_time(&keys[2], 3, BTLessEqualStrategyNumber, receipt->now);
+	table_scan_begin(&scan, &bus_aside_table, &bus_aside_due_index, 3, keys, NULL);
+	while (receipt->given < receipt->max && !receipt->full &&
+		   (row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
+	{
+		nothing = false;
+		if (!held || !is_held_back(receipt, &scan, row))
+			take_aside(receipt, held_lane_get(number), &scan, row);
+	}
+	table_scan_end(&scan);
+	return nothing;
+}
+
+/*
+ * Whether a message that a breaker held must wait on.
+ */
+static bool
+is_held_back(Receipt *receipt, TableScan *scan, HeapTuple row)
+{
+	bool		isnull;
+	Datum		type = heap_getattr(row, ROW_MESSAGE_TYPE + 1, RelationGetDescr(scan->table), &isnull);
+
+	return breaker_holds(receipt->endpoint->shared, TextDatumGetCString(type), receipt->now);
+}
+
+/*
+ * Locks a message that was set aside and considers it, unless somebody else
+ * has it or it is delivered already.
+ */
+static void
+take_aside(Receipt *receipt, HeldLane *lane, TableScan *scan, HeapTuple row)
+{
+	HeldDelivery *delivery;
+	RowValues	values;
+
+	row_read(row, RelationGetDescr(scan->table), &values);
+	if (held_delivery_is_pending(lane->endpoint, DatumGetUUIDP(values.values[ROW_MESSAGE_ID])) ||
+		!table_lock_row(scan, row))
+		return;
+	delivery = held_delivery_add(lane, row, RelationGetDescr(scan->table));
+	delivery->tid = row->t_self;
+	delivery->attempt = DatumGetInt32(values.values[ASIDE_ATTEMPT]);
+	(void) consider(receipt, lane, delivery);
+}
+
+static TimestampTz
+next_due_after(BusEndpoint *endpoint, int32 lane, TimestampTz now)
+{
+	TableScan	scan;
+	ScanKeyData keys[3];
+	HeapTuple	row;
+	TimestampTz due = NEVER_DUE;
+
+	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->key.endpoint_id);
+	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	key_time(&keys[2], 3, BTGreaterEqualStrategyNumber, now + 1);
+	table_scan_begin(&scan, &bus_aside_table, &bus_aside_due_index, 3, keys, NULL);
+	row = table_scan_next(&scan, ForwardScanDirection);
+	if (row != NULL)
+	{
+		bool		isnull;
+
+		due = DatumGetTimestampTz(heap_getattr(row, ASIDE_DUE_AT + 1,
+											   RelationGetDescr(scan.table), &isnull));
+		if (due == DUE_WHEN_RELEASED)
+			due = NEVER_DUE;
+	}
+	table_scan_end(&scan);
+	return due;
+}
+
+/*
+ * Reads on in the ring from where this transaction has got to.
+ */
+static void
+collect_ring(Receipt *receipt, HeldLane *lane)
+{
+	BusLane    *shared = &bus_lanes(lane->endpoint)[lane->lane];
+	int			number = held_lane_number(lane);
+	LaneReader	reader;
+	HeapTuple	row;
+	int64		position;
+	bool		empty = true;
+
+	if (pg_atomic_read_u64(&shared->tail) <= (uint64) lane->read_upto)
+		return;
+	lane_reader_begin(&reader, lane->endpoint, lane->lane, lane->read_upto);
+	while (receipt->given < receipt->max && !receipt->full &&
+		   (row = lane_reader_next(&reader, &position)) != NULL)
+	{
+		HeldDelivery *delivery = held_delivery_add(lane, row, ring_descriptor());
+
+		empty = false;
+		delivery->position = position;
+		delivery->attempt = 1;
+		lane = held_lane_get(number);
+		if (pg_atomic_read_u32(&shared->passed) != 0 &&
+			expiry_passed(lane->endpoint->key.endpoint_id, lane->lane, position))
+		{
+			delivery->uncounted = true;
+			held_settle(delivery, OUTCOME_MOVED);
+		}
+		else if (!consider(receipt, lane, delivery) && receipt->full)
+			break;
+		lane->read_upto = position;
+	}
+	if (empty && receipt->given < receipt->max &&
+		reader.after == (int64) pg_atomic_read_u64(&shared->cursor))
+		atomic_raise(&shared->empty_to, (uint64) reader.mark);
+	lane_reader_end(&reader);
+}
+
+/*
+ * Decides about the delivery added last: it goes to the caller, or is settled
+ * here.  False if it has been taken back because it must be handed out alone.
+ */
+static bool
+consider(Receipt *receipt, HeldLane *lane, HeldDelivery *delivery)
+{
+	RowValues	row;
+	int32		deaths = death_count(receipt->endpoint->id, &delivery->message_id);
+
+	held_row_values(delivery, &row);
+	delivery->attempt += deaths;
+	if (deaths >= DEATHS_ALONE && receipt->given > 0 && deaths < death_limit(receipt->endpoint))
+	{
+		held_delivery_drop_last();
+		receipt->full = true;
+		return false;
+	}
+	if (is_dead(receipt, delivery, &row))
+		return true;
+	switch (breaker_admission(lane->endpoint, delivery->message_type, receipt->now,
+							  receipt->leased_until))
+	{
+		case BREAKER_HOLDS:
+			settle_hold(receipt->endpoint, delivery, &row);
+			return true;
+		case BREAKER_ADMITS_PROBE:
+			delivery->probe = true;
+			break;
+		case BREAKER_ADMITS:
+			break;
+	}
+	receipt->given++;
+	if (deaths >= DEATHS_ALONE)
+	{
+		delivery->alone = true;
+		receipt->full = true;
+	}
+	return true;
+}
+
+/*
+ * Makes a dead letter of a message that has expired or has killed too many.
+ */
+static bool
+is_dead(Receipt *receipt, HeldDelivery *delivery, const RowValues *row)
+{
+	Failure		failure = settle_failure(row, delivery->attempt - 1, receipt->now);
+	const char *reason = NULL;
+
+	if (!row->nulls[ROW_EXPIRES_AT] &&
+		DatumGetTimestampTz(row->values[ROW_EXPIRES_AT]) <= receipt->now)
+		reason = "expired";
+	else if (death_count(receipt->endpoint->id, &delivery->message_id) >=
+			 death_limit(receipt->endpoint))
+	{
+		reason = "fault";
+		failure.code = "crash";
+		failure.text = "consumers died while they handled the message";
+	}
+	if (reason == NULL)
+		return false;
+	settle_bury(receipt->endpoint, delivery, row, reason, &failure);
+	held_settle(delivery, OUTCOME_MOVED);
+	return true;
+}

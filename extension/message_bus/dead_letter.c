@@ -1,0 +1,117 @@
+/*
+ * dead_letter.c
+ *		Messages that will not be delivered again unless somebody says so, and
+ *		the Fault that tells of it.
+ *
+ * Lock protocol: dead letters are made by the holder of the lane, or by the
+ * worker while it holds it; they are redriven and discarded by row locks.
+ * A crash leaves them; dead letter and the removal of the message from where it
+ * was are one transaction.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+
+#include "message_bus/dead_letter.h"
+#include "message_bus/envelope.h"
+#include "message_bus/table.h"
+#include "pg/clock.h"
+#include "pg/spi.h"
+
+static void publish_fault(const Endpoint *endpoint, const RowValues *row, const char *message_type,
+						  const Failure *failure);
+
+/*
+ * Stores a dead letter; does nothing if there is one already.  A message that
+ * failed is made known by a Fault, unless it is one itself.
+ */
+void
+dead_letter(const Endpoint *endpoint, const RowValues *row, const char *reason,
+			const Failure *failure)
+{
+	RowValues	dead = *row;
+	char	   *message_type = TextDatumGetCString(row->values[ROW_MESSAGE_TYPE]);
+
+	if (dead_has_message(endpoint->id, DatumGetUUIDP(row->values[ROW_MESSAGE_ID])))
+		return;
+	for (int i = DEAD_REASON; i < DEAD_COLUMNS; i++)
+		dead.nulls[i] = false;
+	dead.values[DEAD_REASON] = CStringGetTextDatum(reason);
+	dead.nulls[DEAD_ERROR_CODE] = failure->code == NULL;
+	if (failure->code != NULL)
+		dead.values[DEAD_ERROR_CODE] = CStringGetTextDatum(failure->code);
+	dead.nulls[DEAD_ERROR] = failure->text == NULL;
+	if (failure->text != NULL)
+		dead.values[DEAD_ERROR] = CStringGetTextDatum(failure->text);
+	dead.values[DEAD_ATTEMPTS] = Int32GetDatum(failure->attempts);
+	dead.values[DEAD_FIRST_FAILED_AT] = TimestampTzGetDatum(failure->first_at);
+	dead.values[DEAD_LAST_FAILED_AT] = TimestampTzGetDatum(failure->last_at);
+	table_insert(&bus_dead_table, dead.values, dead.nulls);
+	if (strcmp(reason, "fault") == 0 && strcmp(message_type, FAULT_TYPE) != 0)
+		publish_fault(endpoint, row, message_type, failure);
+}
+
+/*
+ * Is there a dead letter of that message at the endpoint?
+ */
+bool
+dead_has_message(int32 endpoint_id, pg_uuid_t *message_id)
+{
+	TableScan	scan;
+	ScanKeyData keys[2];
+	bool		found;
+
+	key_uuid(&keys[0], 1, message_id);
+	key_int4(&keys[1], 2, BTEqualStrategyNumber, endpoint_id);
+	table_scan_begin(&scan, &bus_dead_table, &bus_dead_id_index, 2, keys, NULL);
+	found = table_scan_next(&scan, ForwardScanDirection) != NULL;
+	table_scan_end(&scan);
+	return found;
+}
+
+static void
+publish_fault(const Endpoint *endpoint, const RowValues *row, const char *message_type,
+			  const Failure *failure)
+{
+	static SpiStatement build = {
+		"SELECT pg_catalog.jsonb_build_object('fault_id', $1, 'faulted_message_id', $2, 'endpoint', $3,"
+		" 'message_type', $4, 'error_code', $5, 'error', $6, 'attempts', $7, 'timestamp', $8,"
+		" 'message', pg_catalog.to_jsonb($9))"};
+	Oid			types[] = {UUIDOID, UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID,
+	TIMESTAMPTZOID, InvalidOid};
+	Datum		values[9];
+	char		nulls[] = "         ";
+	BusOutgoing fault = {0};
+	Context		context;
+	pg_uuid_t	fault_id;
+	const int32 *routes;
+	bool		isnull;
+	MemoryContext caller = CurrentMemoryContext;
+
+	if (endpoint_routes(FAULT_TYPE, &routes) == 0)
+		return;
+	uuid_generate_v7(&fault_id);
+	values[0] = UUIDPGetDatum(&fault_id);
+	values[1] = row->values[ROW_MESSAGE_ID];
+	values[2] = CStringGetTextDatum(endpoint->name);
+	values[3] = CStringGetTextDatum(message_type);
+	values[4] = failure->code ? CStringGetTextDatum(failure->code) : 0;
+	nulls[4] = failure->code ? ' ' : 'n';
+	values[5] = failure->text ? CStringGetTextDatum(failure->text) : 0;
+	nulls[5] = failure->text ? ' ' : 'n';
+	values[6] = Int32GetDatum(failure->attempts);
+	values[7] = TimestampTzGetDatum(failure->last_at);
+	values[8] = envelope_datum(row, failure->attempts);
+	types[8] = HeapTupleHeaderGetTypeId(DatumGetHeapTupleHeader(values[8]));
+	envelope_context(row, &context);
+	spi_begin(SPI_AS_OWNER);
+	(void) spi_run(&build, 9, types, values, nulls);
+	fault.body = DatumGetJsonbP(spi_copy(0, 0, caller, &isnull));
+	spi_end();
+	fault.message_type = FAULT_TYPE;
+	fault.message_id = NULL;
+	fault.context = &context;
+	message_bus_send(&fault, &fault_id);
+}

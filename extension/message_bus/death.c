@@ -1,0 +1,247 @@
+/*
+ * death.c
+ *		Consumers that died while they handled a message.
+ *
+ * A message that kills whoever handles it would be handed out for ever: what
+ * the consumer would have written about it is rolled back with him.  So the
+ * process that served him notes the death in shared memory when it exits in the
+ * middle of a transaction, and the next receive, or the worker, writes it down.
+ * A death is an attempt, and a failure for the breaker.
+ *
+ * Lock protocol: the database's LWLock guards the records.  There are few; when
+ * all are taken, the one with the fewest deaths gives way.
+ *
+ * A crash of the server loses what was not written down yet.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+
+#include "log/wakeup.h"
+#include "message_bus/aside.h"
+#include "message_bus/breaker.h"
+#include "message_bus/death.h"
+#include "message_bus/load.h"
+#include "message_bus/relations.h"
+#include "message_bus/transaction.h"
+#include "pg/clock.h"
+#include "pg/spi.h"
+
+/* What this process's consumer is handling. */
+static struct
+{
+	bool		active;
+	BusDatabase *database;
+	BusEndpoint *endpoint;
+	BreakerPolicy breaker;
+	int32		lane;
+	pg_uuid_t	message_id;
+	char		message_type[256];
+}			watched;
+
+typedef struct Settled
+{
+	int32		endpoint_id;
+	pg_uuid_t	message_id;
+	struct Settled *next;
+} Settled;
+
+static Settled *settled = NULL;
+static bool wrote = false;
+static bool exit_callback_registered = false;
+
+static void died(int code, Datum arg);
+static BusDeath *find(BusDatabase *database, int32 endpoint_id, const pg_uuid_t *message_id);
+
+/*
+ * From now until the transaction ends, the consumer handles this message.
+ */
+void
+death_watch(const Endpoint *endpoint, int32 lane, const pg_uuid_t *message_id,
+			const char *message_type)
+{
+	if (!exit_callback_registered)
+	{
+		/* After PostgreSQL's own, so it runs before the transaction is aborted. */
+		before_shmem_exit(died, (Datum) 0);
+		exit_callback_registered = true;
+	}
+	transaction_begin();
+	watched.database = bus_database();
+	watched.endpoint = endpoint->shared;
+	watched.breaker = endpoint->breaker;
+	watched.lane = lane;
+	watched.message_id = *message_id;
+	strlcpy(watched.message_type, message_type, sizeof(watched.message_type));
+	watched.active = true;
+}
+
+static void
+died(int code, Datum arg)
+{
+	BusDatabase *database = watched.database;
+	BreakerOutcome outcome = {1, 1, true};
+	BusDeath   *death;
+
+	/* Nothing below may have to read a catalog now. */
+	if (!watched.active || !bus_endpoint_table.known)
+		return;
+	watched.active = false;
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	death = find(database, watched.endpoint->key.endpoint_id, &watched.message_id);
+	if (death == NULL)
+	{
+		death = &database->deaths[0];
+		for (int i = 1; i < DEATH_RECORDS && death->endpoint_id != 0; i++)
+		{
+			BusDeath   *other = &database->deaths[i];
+
+			if (other->endpoint_id == 0 || other->deaths < death->deaths)
+				death = other;
+		}
+		if (death->endpoint_id == 0)
+			pg_atomic_fetch_add_u32(&database->death_count, 1);
+		death->endpoint_id = watched.endpoint->key.endpoint_id;
+		death->lane = watched.lane;
+		death->message_id = watched.message_id;
+		death->deaths = 0;
+	}
+	death->deaths++;
+	death->dirty = true;
+	LWLockRelease(&database->lock);
+	breaker_count(watched.endpoint, &watched.breaker, watched.message_type, &outcome, clock_now());
+	aside_lower_worker(0);
+}
+
+static BusDeath *
+find(BusDatabase *database, int32 endpoint_id, const pg_uuid_t *message_id)
+{
+	for (int i = 0; i < DEATH_RECORDS; i++)
+	{
+		BusDeath   *death = &database->deaths[i];
+
+		if (death->endpoint_id == endpoint_id &&
+			memcmp(&death->message_id, message_id, UUID_LEN) == 0)
+			return death;
+	}
+	return NULL;
+}
+
+/*
+ * How many consumers have died of a message.
+ */
+int32
+death_count(int32 endpoint_id, const pg_uuid_t *message_id)
+{
+	BusDatabase *database = bus_database();
+	BusDeath   *death;
+	int32		count;
+
+	if (likely(pg_atomic_read_u32(&database->death_count) == 0))
+		return 0;
+	LWLockAcquire(&database->lock, LW_SHARED);
+	death = find(database, endpoint_id, message_id);
+	count = death != NULL ? death->deaths : 0;
+	LWLockRelease(&database->lock);
+	return count;
+}
+
+/*
+ * So many deaths make a dead letter.
+ */
+int32
+death_limit(const Endpoint *endpoint)
+{
+	return Max(endpoint->retry.limit, DEATHS_ALONE) + 1;
+}
+
+/*
+ * The message is settled: its deaths are history when this transaction commits.
+ */
+void
+death_forget(int32 endpoint_id, const pg_uuid_t *message_id)
+{
+	static SpiStatement forget = {
+		"DELETE FROM message_bus.death d WHERE d.endpoint_id = $1 AND d.message_id = $2"};
+	Datum		values[] = {Int32GetDatum(endpoint_id), UUIDPGetDatum(message_id)};
+	Settled    *entry;
+
+	if (likely(death_count(endpoint_id, message_id) == 0))
+		return;
+	spi_begin(SPI_AS_OWNER);
+	(void) spi_run_latest(&forget, 2, (Oid[]) {INT4OID, UUIDOID}, values, NULL);
+	spi_end();
+	entry = MemoryContextAlloc(transaction_memory(), sizeof(Settled));
+	entry->endpoint_id = endpoint_id;
+	entry->message_id = *message_id;
+	entry->next = settled;
+	settled = entry;
+}
+
+/*
+ * Writes new deaths down, so that a restart does not forget them.
+ */
+void
+death_write_dirty(void)
+{
+	static SpiStatement write = {
+		"INSERT INTO message_bus.death AS d (endpoint_id, message_id, deaths) VALUES ($1, $2, $3)"
+		" ON CONFLICT (endpoint_id, message_id) DO UPDATE SET deaths = excluded.deaths"};
+	BusDatabase *database = load_database_state();
+
+	if (likely(pg_atomic_read_u32(&database->death_count) == 0))
+		return;
+	for (int i = 0; i < DEATH_RECORDS; i++)
+	{
+		BusDeath	death;
+		Datum		values[3];
+
+		LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+		death = database->deaths[i];
+		database->deaths[i].dirty = false;
+		LWLockRelease(&database->lock);
+		if (death.endpoint_id == 0 || !death.dirty)
+			continue;
+		transaction_begin();
+		wrote = true;
+		values[0] = Int32GetDatum(death.endpoint_id);
+		values[1] = UUIDPGetDatum(&death.message_id);
+		values[2] = Int32GetDatum(death.deaths);
+		spi_begin(SPI_AS_OWNER);
+		(void) spi_run_latest(&write, 3, (Oid[]) {INT4OID, UUIDOID, INT4OID}, values, NULL);
+		spi_end();
+	}
+}
+
+/*
+ * Forgets settled messages, or what was written in vain.
+ */
+void
+death_end_transaction(bool committed)
+{
+	BusDatabase *database;
+
+	watched.active = false;
+	if (settled == NULL && !wrote)
+		return;
+	database = bus_database();
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	for (Settled *entry = settled; entry != NULL && committed; entry = entry->next)
+	{
+		BusDeath   *death = find(database, entry->endpoint_id, &entry->message_id);
+
+		if (death != NULL)
+		{
+			death->endpoint_id = 0;
+			pg_atomic_fetch_sub_u32(&database->death_count, 1);
+		}
+	}
+	for (int i = 0; i < DEATH_RECORDS && wrote && !committed; i++)
+		database->deaths[i].dirty = true;
+	LWLockRelease(&database->lock);
+	settled = NULL;
+	wrote = false;
+}

@@ -1,0 +1,298 @@
+/*
+ * due.c
+ *		What the database's worker does for the bus: timers, notifications,
+ *		housekeeping.
+ *
+ * Nothing here delivers: what is due is found by whoever receives; the worker
+ * only wakes him.  So consumers that wait, or poll, need no worker.
+ *
+ * The earliest due time of all endpoints is kept in shared memory, lowered by
+ * whoever sets something aside.  The worker takes it away before it looks, and
+ * puts back what it finds, so nothing can be missed in between.
+ *
+ * A crash leaves nothing behind.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/async.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "parser/scansup.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "log/wakeup.h"
+#include "message_bus/aside.h"
+#include "message_bus/breaker.h"
+#include "message_bus/cursor.h"
+#include "message_bus/death.h"
+#include "message_bus/due.h"
+#include "message_bus/endpoint.h"
+#include "message_bus/expiry.h"
+#include "message_bus/lease.h"
+#include "message_bus/load.h"
+#include "message_bus/message_bus.h"
+#include "message_bus/rotate.h"
+#include "message_bus/status.h"
+
+/* Least time between two notifications on one channel, in microseconds. */
+#define NOTIFY_INTERVAL (10 * 1000)
+/* Least time between two looks at the ring, in microseconds. */
+#define ROTATE_INTERVAL USECS_PER_SEC
+
+static bool all_loaded = false;
+static TimestampTz next_rotation = 0;
+static TimestampTz last_notification = 0;
+
+static void load_all(void);
+static TimestampTz run_timers(TimestampTz now);
+static TimestampTz endpoint_timers(BusEndpoint *endpoint, TimestampTz now);
+static void sweep_leases(BusEndpoint *endpoint, TimestampTz now);
+static void send_notifications(void);
+static TimestampTz run_housekeeping(TimestampTz now);
+static void begin_transaction(void);
+static void commit_transaction(void);
+
+/*
+ * Duty of the worker.
+ */
+void
+message_bus_duty(DutyWish *wish)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	BusDatabase *database;
+
+	if (!all_loaded)
+	{
+		begin_transaction();
+		load_all();
+		commit_transaction();
+		all_loaded = true;
+	}
+	database = bus_database();
+	if ((TimestampTz) pg_atomic_read_u64(&database->next_due) <= now)
+	{
+		TimestampTz next;
+
+		begin_transaction();
+		(void) message_bus_run_due(&next);
+		commit_transaction();
+	}
+	if (pg_atomic_read_u32(&database->notify_pending) != 0 &&
+		now >= last_notification + NOTIFY_INTERVAL)
+	{
+		begin_transaction();
+		send_notifications();
+		commit_transaction();
+		last_notification = now;
+	}
+	if (now >= next_rotation)
+		next_rotation = run_housekeeping(now);
+	wish->due = Min((TimestampTz) pg_atomic_read_u64(&database->next_due), next_rotation);
+	/* What comes within the interval is for the next round. */
+	if (now < last_notification + NOTIFY_INTERVAL)
+		wish->due = Min(wish->due, last_notification + NOTIFY_INTERVAL);
+	else
+		wish->wakes = WAKE_FOR_LOG(LOG_MESSAGE_BUS);
+	if (next_rotation == NEVER_DUE)
+		next_rotation = now + ROTATE_INTERVAL;
+}
+
+/*
+ * Fills shared memory for every endpoint, so that its timers are known.
+ */
+static void
+load_all(void)
+{
+	int			count;
+	int32	   *ids;
+
+	(void) load_database_state();
+	ids = endpoint_all(&count);
+	for (int i = 0; i < count; i++)
+		(void) endpoint_by_id(ids[i]);
+}
+
+/*
+ * Runs what is due; see message_bus.h.
+ */
+bool
+message_bus_run_due(TimestampTz *next_due)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	BusDatabase *database = load_database_state();
+
+	pg_atomic_write_u64(&database->next_due, (uint64) NEVER_DUE);
+	pg_memory_barrier();
+	*next_due = run_timers(now);
+	if (*next_due != NEVER_DUE)
+		atomic_lower(&database->next_due, (uint64) Max(*next_due, 0));
+	return *next_due <= now;
+}
+
+static TimestampTz
+run_timers(TimestampTz now)
+{
+	int			count;
+	BusEndpoint **endpoints;
+	TimestampTz next = expiry_run(now);
+
+	death_write_dirty();
+	endpoints = bus_endpoints(&count);
+	for (int i = 0; i < count; i++)
+		next = Min(next, endpoint_timers(endpoints[i], now));
+	pfree(endpoints);
+	return next;
+}
+
+/*
+ * Wakes the endpoint's consumers if something is due; returns when the next
+ * thing is.
+ */
+static TimestampTz
+endpoint_timers(BusEndpoint *endpoint, TimestampTz now)
+{
+	BusLane    *lanes = bus_lanes(endpoint);
+	TimestampTz next = NEVER_DUE;
+	TimestampTz retry = breaker_next_retry(endpoint);
+	bool		due = retry <= now;
+	bool		expired = false;
+
+	breaker_write_dirty(endpoint);
+	for (int i = 0; i < endpoint->lane_count; i++)
+	{
+		BusLane    *lane = &lanes[i];
+
+		if (lane->next_due <= now)
+			due = true;
+		else
+			next = Min(next, lane->next_due);
+		if (lane->leases.count > 0 && lane->leases.first_end <= now)
+			expired = true;
+		else if (lane->leases.count > 0)
+			next = Min(next, lane->leases.first_end);
+	}
+	if (retry > now)
+		next = Min(next, retry);
+	if (expired)
+	{
+		sweep_leases(endpoint, now);
+		next = Min(next, now + NOTIFY_INTERVAL);
+	}
+	if (due)
+	{
+		pg_atomic_write_u32(&endpoint->notify, 1);
+		pg_atomic_write_u32(&bus_database()->notify_pending, 1);
+		wakeup_waiters(LOG_MESSAGE_BUS, endpoint_key(endpoint->key.endpoint_id, 0));
+	}
+	return next;
+}
+
+/*
+ * Counts expired leases as failed attempts, on lanes that are free.
+ */
+static void
+sweep_leases(BusEndpoint *shared, TimestampTz now)
+{
+	Endpoint   *endpoint = endpoint_by_id(shared->key.endpoint_id);
+
+	if (endpoint == NULL)
+		return;
+	for (int32 i = 0; i < endpoint->lanes; i++)
+	{
+		BusLane    *lane = &bus_lanes(shared)[i];
+		HeldLane   *held;
+
+		if (lane->leases.count == 0 || lane->leases.first_end > now)
+			continue;
+		held = held_lane_acquire(shared, i);
+		if (held != NULL)
+			(void) lease_sweep(endpoint, held, now);
+	}
+}
+
+/*
+ * Tells listeners how much there is, one notification per endpoint.
+ */
+static void
+send_notifications(void)
+{
+	int			count;
+	BusEndpoint **endpoints;
+
+	/* A hint; nobody must wait for a disk because of it. */
+	(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
+	pg_atomic_write_u32(&bus_database()->notify_pending, 0);
+	pg_memory_barrier();
+	endpoints = bus_endpoints(&count);
+	for (int i = 0; i < count; i++)
+	{
+		Endpoint   *endpoint;
+		char	   *channel;
+		char		payload[32];
+
+		if (pg_atomic_exchange_u32(&endpoints[i]->notify, 0) == 0)
+			continue;
+		endpoint = endpoint_by_id(endpoints[i]->key.endpoint_id);
+		if (endpoint == NULL)
+			continue;
+		/* Cut off as LISTEN cuts it off. */
+		channel = psprintf("message_bus.%s", endpoint->name);
+		truncate_identifier(channel, (int) strlen(channel), false);
+		snprintf(payload, sizeof(payload), UINT64_FORMAT, status_depth(endpoints[i]));
+		Async_Notify(channel, payload);
+		pfree(channel);
+	}
+	pfree(endpoints);
+}
+
+/*
+ * Folds acks and turns the ring.  Returns when to look again.
+ */
+static TimestampTz
+run_housekeeping(TimestampTz now)
+{
+	TimestampTz next;
+	bool		more;
+
+	begin_transaction();
+	more = cursor_fold();
+	commit_transaction();
+	begin_transaction();
+	next = rotate_run(now);
+	commit_transaction();
+	return more ? Min(next, now + ROTATE_INTERVAL) : next;
+}
+
+static void
+begin_transaction(void)
+{
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+static void
+commit_transaction(void)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+PG_FUNCTION_INFO_V1(message_bus_maintain_sql);
+/*
+ * message_bus.maintain(): one turn of what the worker does, by hand.
+ */
+Datum
+message_bus_maintain_sql(PG_FUNCTION_ARGS)
+{
+	TimestampTz next;
+
+	(void) message_bus_run_due(&next);
+	(void) cursor_fold();
+	(void) rotate_run(GetCurrentTimestamp());
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,12 @@
+/*
+ * due.h
+ *		What the database's worker does for the bus.
+ */
+#ifndef ECOMMERCE_MESSAGE_BUS_DUE_H
+#define ECOMMERCE_MESSAGE_BUS_DUE_H
+
+#include "pg/duty.h"
+
+extern void message_bus_duty(DutyWish *wish);
+
+#endif

@@ -1,0 +1,41 @@
+/*
+ * endpoint.h
+ *		Endpoints and routes as this backend knows them.
+ */
+#ifndef ECOMMERCE_MESSAGE_BUS_ENDPOINT_H
+#define ECOMMERCE_MESSAGE_BUS_ENDPOINT_H
+
+#include "postgres.h"
+
+#include "message_bus/policy.h"
+#include "message_bus/shared.h"
+
+/* Valid until the next look-up of any endpoint. */
+typedef struct Endpoint
+{
+	int32		id;
+	char	   *name;
+	int32		lanes;
+	int32		max_depth;		/* its own, if it has one; see endpoint_max_depth() */
+	bool		has_max_depth;
+	bool		paused;
+	RetryPolicy retry;
+	BreakerPolicy breaker;
+	BusEndpoint *shared;
+} Endpoint;
+
+extern void endpoint_cache_init(void);
+extern void endpoint_cache_changed(void);
+extern Endpoint *endpoint_by_name(const char *name, bool missing_ok);
+extern Endpoint *endpoint_by_id(int32 id);
+extern int32 *endpoint_all(int *count);
+extern int	endpoint_routes(const char *message_type, const int32 **ids);
+extern int	endpoint_max_depth(const Endpoint *endpoint);
+extern int32 endpoint_lane(const Endpoint *endpoint, const char *partition_key, int length);
+extern uint32 endpoint_key(int32 endpoint_id, int32 lane);
+extern void endpoint_use(int32 endpoint_id);
+
+/* All lanes of an endpoint as one key, for waiting. */
+#define ENDPOINT_KEY_MASK 0xFFFFFF00
+
+#endif

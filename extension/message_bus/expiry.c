@@ -1,0 +1,284 @@
+/*
+ * expiry.c
+ *		Messages that nobody received in time.
+ *
+ * A receive buries the expired messages it meets.  Those that nobody comes for
+ * are buried by the worker: the ring has an index of the few that expire at
+ * all, and message_bus.passed notes which places beyond a lane's cursor are done
+ * with.
+ *
+ * Lock protocol: the worker takes the lane like a consumer, if it is free, and
+ * comes back soon if it is not.  What it need not look at again is kept in
+ * shared memory under the database's LWLock, with a version that tells whether
+ * something that expires earlier was sent since.
+ *
+ * A crash leaves the tables consistent; after it, all that expires is looked at
+ * once.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "message_bus/aside.h"
+#include "message_bus/dead_letter.h"
+#include "message_bus/endpoint.h"
+#include "message_bus/expiry.h"
+#include "message_bus/load.h"
+#include "message_bus/relations.h"
+#include "message_bus/ring.h"
+#include "message_bus/settle.h"
+#include "message_bus/table.h"
+#include "message_bus/transaction.h"
+
+/* Come back after so long to a lane that was taken, in microseconds. */
+#define TAKEN_PAUSE (200 * 1000)
+/* In one transaction. */
+#define BATCH 500
+
+static ExtensionRelation passed_table = {"message_bus", "passed"};
+static ExtensionRelation passed_index = {"message_bus", "passed_pkey"};
+
+/* One turn of the worker. */
+typedef struct ExpiryRun
+{
+	TimestampTz now;
+	TimestampTz next;			/* when the next message expires */
+	TimestampTz low;			/* of those left over, the earliest */
+	int			buried;
+} ExpiryRun;
+
+static void expire_segment(ExpiryRun *run, int segment, TimestampTz low);
+static void expire_aside(ExpiryRun *run);
+static bool bury_in_ring(ExpiryRun *run, HeapTuple row, Relation table);
+static bool bury_aside(ExpiryRun *run, HeapTuple row, TableScan *scan);
+
+/*
+ * Whether a message beyond its lane's cursor is settled already.
+ */
+bool
+expiry_passed(int32 endpoint_id, int32 lane, int64 position)
+{
+	TableScan	scan;
+	ScanKeyData keys[3];
+	bool		found;
+
+	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint_id);
+	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	key_int8(&keys[2], 3, BTEqualStrategyNumber, position);
+	table_scan_begin(&scan, &passed_table, &passed_index, 3, keys, NULL);
+	found = table_scan_next(&scan, ForwardScanDirection) != NULL;
+	table_scan_end(&scan);
+	return found;
+}
+
+/*
+ * Forgets what a lane's new cursor covers; true if nothing is left beyond it.
+ */
+bool
+expiry_forget_passed(int32 endpoint_id, int32 lane, int64 cursor)
+{
+	TableScan	scan;
+	ScanKeyData keys[2];
+	HeapTuple	row;
+	bool		none_left = true;
+
+	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint_id);
+	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	table_scan_begin(&scan, &passed_table, &passed_index, 2, keys, NULL);
+	while ((row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
+	{
+		bool		isnull;
+
+		if (DatumGetInt64(heap_getattr(row, 3, RelationGetDescr(scan.table), &isnull)) <= cursor)
+			table_delete(&passed_table, &row->t_self);
+		else
+			none_left = false;
+	}
+	table_scan_end(&scan);
+	return none_left;
+}
+
+/*
+ * A message that expires then has been committed.
+ */
+void
+expiry_note(TimestampTz expires_at)
+{
+	BusDatabase *database = bus_database();
+
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	database->expiry_low = Min(database->expiry_low, expires_at);
+	database->expiry_version++;
+	LWLockRelease(&database->lock);
+	aside_lower_worker(expires_at);
+}
+
+/*
+ * Buries what has expired; in a transaction of the worker.  Returns when to come
+ * back, NEVER_DUE if nothing expires.
+ */
+TimestampTz
+expiry_run(TimestampTz now)
+{
+	BusDatabase *database = load_database_state();
+	ExpiryRun	run = {now, NEVER_DUE, NEVER_DUE, 0};
+	TimestampTz low;
+	uint32		version;
+
+	LWLockAcquire(&database->lock, LW_SHARED);
+	low = database->expiry_low;
+	version = database->expiry_version;
+	LWLockRelease(&database->lock);
+	for (int i = 0; i < RING_SEGMENTS; i++)
+	{
+		if (pg_atomic_read_u32(&database->segments[i].state) != SEGMENT_FREE &&
+			pg_atomic_read_u32(&database->segments[i].expiring) != 0)
+			expire_segment(&run, i, low);
+	}
+	expire_aside(&run);
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	if (database->expiry_version == version)
+		database->expiry_low = Min(run.low, now);
+	LWLockRelease(&database->lock);
+	if (run.buried >= BATCH)
+		return now;
+	if (run.low != NEVER_DUE)
+		run.next = Min(run.next, now + TAKEN_PAUSE);
+	return run.next;
+}
+
+static void
+expire_segment(ExpiryRun *run, int segment, TimestampTz low)
+{
+	TableScan	scan;
+	ScanKeyData key;
+	HeapTuple	row;
+
+	key_time(&key, 1, BTGreaterEqualStrategyNumber, low);
+	table_scan_begin(&scan, &bus_ring[segment], &bus_ring_expiry_index[segment], 1, &key, NULL);
+	while ((row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
+	{
+		bool		isnull;
+		TimestampTz expires_at =
+			DatumGetTimestampTz(heap_getattr(row, ROW_EXPIRES_AT + 1,
+											 RelationGetDescr(scan.table), &isnull));
+
+		if (expires_at > run->now)
+		{
+			run->next = Min(run->next, expires_at);
+			break;
+		}
+		if (run->buried >= BATCH || !bury_in_ring(run, row, scan.table))
+			run->low = Min(run->low, expires_at);
+	}
+	table_scan_end(&scan);
+}
+
+/*
+ * Buries a message in the ring, unless it is settled.  False if its lane is
+ * taken.
+ */
+static bool
+bury_in_ring(ExpiryRun *run, HeapTuple row, Relation table)
+{
+	RowValues	values;
+	Endpoint   *endpoint;
+	int32		lane;
+	int64		position = row_position(row);
+	BusLane    *shared;
+	Datum		passed[3];
+	bool		nulls[3] = {false, false, false};
+	Failure		failure;
+
+	for (int i = ROW_COLUMNS; i < ASIDE_COLUMNS; i++)
+		values.nulls[i] = true;
+	row_read(row, RelationGetDescr(table), &values);
+	lane = DatumGetInt32(values.values[ROW_LANE]);
+	endpoint = endpoint_by_id(DatumGetInt32(values.values[ROW_ENDPOINT_ID]));
+	if (endpoint == NULL || lane < 0)
+		return true;
+	shared = &bus_lanes(endpoint->shared)[lane];
+	if (position <= (int64) pg_atomic_read_u64(&shared->cursor))
+		return true;
+	if (shared->leases.count > 0 || !bus_lock(BUS_LOCK_LANE, endpoint->id, lane, ExclusiveLock, false))
+		return false;
+	if (shared->leases.count > 0)
+		return false;
+	if (position <= (int64) pg_atomic_read_u64(&shared->cursor) ||
+		expiry_passed(endpoint->id, lane, position))
+		return true;
+	failure = settle_failure(&values, 0, run->now);
+	dead_letter(endpoint, &values, "expired", &failure);
+	passed[0] = values.values[ROW_ENDPOINT_ID];
+	passed[1] = values.values[ROW_LANE];
+	passed[2] = Int64GetDatum(position);
+	table_insert(&passed_table, passed, nulls);
+	/* The lane is ours until the commit; a rollback leaves a vain look. */
+	pg_atomic_write_u32(&shared->passed, 1);
+	transaction_note_settled(endpoint->shared);
+	CommandCounterIncrement();
+	run->buried++;
+	return true;
+}
+
+static void
+expire_aside(ExpiryRun *run)
+{
+	TableScan	scan;
+	ScanKeyData key;
+	HeapTuple	row;
+
+	key_time(&key, 1, BTGreaterEqualStrategyNumber, DT_NOBEGIN);
+	table_scan_begin(&scan, &bus_aside_table, &bus_aside_expiry_index, 1, &key, NULL);
+	while ((row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
+	{
+		bool		isnull;
+		TimestampTz expires_at =
+			DatumGetTimestampTz(heap_getattr(row, ROW_EXPIRES_AT + 1,
+											 RelationGetDescr(scan.table), &isnull));
+
+		if (expires_at > run->now)
+		{
+			run->next = Min(run->next, expires_at);
+			break;
+		}
+		if (run->buried >= BATCH || !bury_aside(run, row, &scan))
+			run->next = Min(run->next, run->now + TAKEN_PAUSE);
+	}
+	table_scan_end(&scan);
+}
+
+/*
+ * Buries a message that was set aside.  False if its lane is taken.
+ */
+static bool
+bury_aside(ExpiryRun *run, HeapTuple row, TableScan *scan)
+{
+	RowValues	values;
+	Endpoint   *endpoint;
+	BusLane    *shared;
+	int32		lane;
+	Failure		failure;
+
+	row_read(row, RelationGetDescr(scan->table), &values);
+	lane = DatumGetInt32(values.values[ROW_LANE]);
+	endpoint = endpoint_by_id(DatumGetInt32(values.values[ROW_ENDPOINT_ID]));
+	if (endpoint == NULL)
+		return true;
+	shared = &bus_lanes(endpoint->shared)[lane];
+	if (shared->leases.count > 0 || !bus_lock(BUS_LOCK_LANE, endpoint->id, lane, ExclusiveLock, false))
+		return false;
+	/* Look again: a consumer may have had it until now. */
+	if (shared->leases.count > 0 || !table_lock_row(scan, row))
+		return false;
+	failure = settle_failure(&values, DatumGetInt32(values.values[ASIDE_ATTEMPT]) - 1, run->now);
+	table_delete(&bus_aside_table, &row->t_self);
+	dead_letter(endpoint, &values, "expired", &failure);
+	CommandCounterIncrement();
+	run->buried++;
+	return true;
+}

@@ -1,0 +1,596 @@
+/*
+ * lease.c
+ *		Deliveries that outlive the transaction that received them.
+ *
+ * A leased message stays where it is, in the ring or aside; message_bus.lease
+ * says who may settle it and until when.  While a lane has leases nobody
+ * receives from it; when the last is settled its cursor moves past all of them.
+ * An expired lease is a failed attempt, counted by whoever receives from the lane
+ * next, or by the worker.  The message then waits for its retry with the lease's
+ * receipt on it, and an ack that comes late is still accepted until it is
+ * delivered again.
+ *
+ * Lock protocol: settling takes the lane's lock, waiting for it, and keeps it
+ * until the transaction ends; shared memory follows at the commit.
+ *
+ * A crash leaves leases as they were; consumers go on with their receipts,
+ * which no later delivery can have.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "base/errors.h"
+#include "log/wakeup.h"
+#include "message_bus/breaker.h"
+#include "message_bus/cursor.h"
+#include "message_bus/dead_letter.h"
+#include "message_bus/envelope.h"
+#include "message_bus/lease.h"
+#include "message_bus/ring.h"
+#include "message_bus/settle.h"
+#include "message_bus/table.h"
+#include "message_bus/transaction.h"
+#include "pg/clock.h"
+#include "pg/spi.h"
+
+static ExtensionRelation lease_table = {"message_bus", "lease"};
+static ExtensionRelation lease_lane_index = {"message_bus", "lease_lane_idx"};
+
+/* A row of message_bus.lease. */
+typedef struct Lease
+{
+	int64		delivery_id;
+	int32		endpoint_id;
+	int32		lane;
+	int64		position;		/* 0: the message had been set aside */
+	int64		upto;
+	pg_uuid_t	message_id;
+	char	   *message_type;
+	int32		attempt;
+	bool		probe;
+} Lease;
+
+/* A lane whose leases this transaction has changed. */
+typedef struct LaneNote
+{
+	BusEndpoint *endpoint;
+	int32		lane;
+	int64		upto;			/* where the cursor goes when no lease is left */
+	uint32		created_in_ring;
+	uint32		acked;
+	/* Found out just before the commit, when savepoints have been rolled back. */
+	BusLeases	leases;
+	int64		cursor;			/* 0: it does not move */
+	struct LaneNote *next;
+} LaneNote;
+
+static LaneNote *notes = NULL;
+
+static LaneNote *note_lane(BusEndpoint *endpoint, int32 lane);
+static void read_leases(BusEndpoint *endpoint, int32 lane, BusLeases *leases);
+static bool find_lease(int64 delivery_id, Lease *lease);
+static Endpoint *open_lease(int64 delivery_id, Lease *lease);
+static void close_lease(const Endpoint *endpoint, const Lease *lease, Outcome outcome);
+static bool read_message(const Endpoint *endpoint, const Lease *lease, RowValues *row,
+						 ItemPointer tid);
+static void fail_lease(const Endpoint *endpoint, const Lease *lease, const char *code,
+					   const char *text, bool retryable);
+static bool ack_late(int64 delivery_id);
+static void read_lease(uint64 number, Lease *lease);
+static int	compare_receipts(const void *a, const void *b);
+
+/*
+ * When a lease of that length ends; refuses it inside a transaction block.
+ */
+TimestampTz
+lease_end(const Interval *lease, bool in_block)
+{
+	TimestampTz now = clock_now();
+	TimestampTz end;
+
+	if (in_block)
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("receive with a lease cannot run inside a transaction block"),
+				 errdetail("The lease must be committed before the consumer begins to work."),
+				 errhint("Call it on its own in autocommit mode, or leave lease out.")));
+	end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now),
+												  PointerGetDatum(lease)));
+	if (end <= now)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("lease must be positive")));
+	return end;
+}
+
+/*
+ * Leases the deliveries of a call of receive instead of keeping them in the
+ * transaction.
+ */
+void
+lease_deliveries(const Receipt *receipt)
+{
+	static SpiStatement insert = {
+		"INSERT INTO message_bus.lease VALUES ($1, $2, $3, NULLIF($4, 0), $5, $6, $7, $8, $9, $10)"};
+	static SpiStatement mark = {
+		"UPDATE message_bus.aside a SET receipt = $3 WHERE a.message_id = $1 AND a.endpoint_id = $2"};
+	Oid			types[] = {INT8OID, INT4OID, INT4OID, INT8OID, INT8OID, UUIDOID, TEXTOID, INT4OID,
+	BOOLOID, TIMESTAMPTZOID};
+
+	spi_begin(SPI_AS_OWNER);
+	for (int i = receipt->first; i < held_delivery_count(); i++)
+	{
+		HeldDelivery *delivery = held_delivery_get(i);
+		HeldLane   *lane = held_lane_get(delivery->lane);
+		Datum		values[10] = {
+			Int64GetDatum(delivery->delivery_id), Int32GetDatum(receipt->endpoint->id),
+			Int32GetDatum(lane->lane), Int64GetDatum(delivery->position),
+			Int64GetDatum(lane->read_upto), UUIDPGetDatum(&delivery->message_id),
+			CStringGetTextDatum(delivery->message_type), Int32GetDatum(delivery->attempt),
+			BoolGetDatum(delivery->probe), TimestampTzGetDatum(receipt->leased_until)
+		};
+
+		if (delivery->outcome != OUTCOME_NONE)
+			continue;
+		(void) spi_run_latest(&insert, 10, types, values, NULL);
+		if (delivery->position == 0)
+		{
+			Datum		of_aside[3] = {values[5], values[1], values[0]};
+
+			(void) spi_run_latest(&mark, 3, (Oid[]) {UUIDOID, INT4OID, INT8OID}, of_aside, NULL);
+		}
+		held_settle(delivery, OUTCOME_LEASED);
+		note_lane(lane->endpoint, lane->lane)->created_in_ring += delivery->position != 0;
+	}
+	spi_end();
+}
+
+/*
+ * Settles a lane's expired leases as timeouts; the caller holds the lane.
+ */
+LeaseSweep
+lease_sweep(const Endpoint *endpoint, HeldLane *lane, TimestampTz now)
+{
+	static SpiStatement expired = {
+		"SELECT l.delivery_id, l.endpoint_id, l.lane, l.position, l.upto, l.message_id, l.message_type,"
+		" l.attempt, l.probe FROM message_bus.lease l"
+		" WHERE l.endpoint_id = $1 AND l.lane = $2 AND l.leased_until <= $3 ORDER BY 1"};
+	Datum		values[] = {Int32GetDatum(endpoint->id), Int32GetDatum(lane->lane),
+	TimestampTzGetDatum(now)};
+	uint64		count;
+	Lease	   *swept;
+	BusLeases	left;
+
+	spi_begin(SPI_AS_OWNER);
+	count = spi_run_latest(&expired, 3, (Oid[]) {INT4OID, INT4OID, TIMESTAMPTZOID}, values, NULL);
+	swept = palloc(sizeof(Lease) * Max(count, 1));
+	for (uint64 i = 0; i < count; i++)
+		read_lease(i, &swept[i]);
+	for (uint64 i = 0; i < count; i++)
+		fail_lease(endpoint, &swept[i], "timeout", "the lease expired", true);
+	read_leases(lane->endpoint, lane->lane, &left);
+	if (left.count == 0 && count > 0)
+	{
+		lane->swept_upto = swept[0].upto;
+		lane->read_upto = Max(lane->read_upto, lane->swept_upto);
+	}
+	spi_end();
+	return left.count == 0 ? LEASE_LANE_FREE : count > 0 ? LEASE_LANE_SWEPT : LEASE_LANE_TAKEN;
+}
+
+/*
+ * Acks leases, all of them or none.  Sorts the receipts, so that two callers
+ * take lanes in the same order.
+ */
+void
+lease_ack(int64 *delivery_ids, int count)
+{
+	qsort(delivery_ids, count, sizeof(int64), compare_receipts);
+	spi_begin(SPI_AS_OWNER);
+	for (int i = 0; i < count; i++)
+	{
+		Lease		lease;
+		Endpoint   *endpoint = open_lease(delivery_ids[i], &lease);
+
+		if (endpoint == NULL)
+		{
+			if (!ack_late(delivery_ids[i]))
+				settle_refuse(delivery_ids[i]);
+			continue;
+		}
+		if (lease.position == 0)
+		{
+			RowValues	row;
+			ItemPointerData tid;
+
+			if (read_message(endpoint, &lease, &row, &tid))
+			{
+				table_delete(&bus_aside_table, &tid);
+				settle_remember(&row);
+			}
+		}
+		close_lease(endpoint, &lease, OUTCOME_ACKED);
+	}
+	spi_end();
+}
+
+void
+lease_fail(int64 delivery_id, const char *error_code, const char *error, bool retryable)
+{
+	Lease		lease;
+	Endpoint   *endpoint;
+
+	spi_begin(SPI_AS_OWNER);
+	endpoint = open_lease(delivery_id, &lease);
+	if (endpoint == NULL)
+		settle_refuse(delivery_id);
+	fail_lease(endpoint, &lease, error_code, error, retryable);
+	spi_end();
+}
+
+void
+lease_skip(int64 delivery_id, const char *reason)
+{
+	Lease		lease;
+	Endpoint   *endpoint;
+	RowValues	row;
+	ItemPointerData tid;
+	Failure		failure;
+
+	spi_begin(SPI_AS_OWNER);
+	endpoint = open_lease(delivery_id, &lease);
+	if (endpoint == NULL || !read_message(endpoint, &lease, &row, &tid))
+		settle_refuse(delivery_id);
+	failure = settle_failure(&row, lease.attempt, clock_now());
+	failure.text = reason;
+	if (lease.position == 0)
+		table_delete(&bus_aside_table, &tid);
+	dead_letter(endpoint, &row, "skipped", &failure);
+	close_lease(endpoint, &lease, OUTCOME_MOVED);
+	spi_end();
+}
+
+/*
+ * Sets the context from a leased message.  Its consumer's death shows in the
+ * lease's expiry.
+ */
+void
+lease_handle(int64 delivery_id)
+{
+	Lease		lease;
+	Endpoint   *endpoint;
+	RowValues	row;
+	ItemPointerData tid;
+	Context		context;
+
+	spi_begin(SPI_AS_OWNER);
+	if (!find_lease(delivery_id, &lease) ||
+		(endpoint = endpoint_by_id(lease.endpoint_id)) == NULL ||
+		!read_message(endpoint, &lease, &row, &tid))
+		settle_refuse(delivery_id);
+	envelope_context(&row, &context);
+	context_set(&context);
+	spi_end();
+}
+
+static bool
+find_lease(int64 delivery_id, Lease *lease)
+{
+	static SpiStatement find = {
+		"SELECT l.delivery_id, l.endpoint_id, l.lane, l.position, l.upto, l.message_id, l.message_type,"
+		" l.attempt, l.probe FROM message_bus.lease l WHERE l.delivery_id = $1"};
+	Datum		id = Int64GetDatum(delivery_id);
+
+	if (spi_run_latest(&find, 1, (Oid[]) {INT8OID}, &id, NULL) != 1)
+		return false;
+	read_lease(0, lease);
+	return true;
+}
+
+static void
+read_lease(uint64 number, Lease *lease)
+{
+	bool		isnull;
+
+	lease->delivery_id = spi_int64(number, 0, 0);
+	lease->endpoint_id = spi_int32(number, 1, 0);
+	lease->lane = spi_int32(number, 2, 0);
+	lease->position = spi_int64(number, 3, 0);
+	lease->upto = spi_int64(number, 4, 0);
+	lease->message_id = *DatumGetUUIDP(spi_value(number, 5, &isnull));
+	lease->message_type = spi_text(number, 6, CurrentMemoryContext);
+	lease->attempt = spi_int32(number, 7, 1);
+	lease->probe = spi_bool(number, 8);
+}
+
+/*
+ * Finds a lease and locks its lane; NULL if there is none any more.
+ */
+static Endpoint *
+open_lease(int64 delivery_id, Lease *lease)
+{
+	if (!find_lease(delivery_id, lease))
+		return NULL;
+	transaction_begin();
+	(void) bus_lock(BUS_LOCK_LANE, lease->endpoint_id, lease->lane, ExclusiveLock, true);
+	if (!find_lease(delivery_id, lease))
+		return NULL;
+	return endpoint_by_id(lease->endpoint_id);
+}
+
+/*
+ * Removes a lease whose message has been dealt with; the lane's lock is held.
+ */
+static void
+close_lease(const Endpoint *endpoint, const Lease *lease, Outcome outcome)
+{
+	static SpiStatement delete = {
+		"DELETE FROM message_bus.lease l WHERE l.delivery_id = $1"};
+	Datum		id = Int64GetDatum(lease->delivery_id);
+	BreakerOutcome counted = {1, outcome == OUTCOME_FAILED ? 1 : 0, lease->probe};
+	LaneNote   *note = note_lane(endpoint->shared, lease->lane);
+
+	(void) spi_run_latest(&delete, 1, (Oid[]) {INT8OID}, &id, NULL);
+	note->upto = lease->upto;
+	note->acked += outcome == OUTCOME_ACKED;
+	if (outcome != OUTCOME_MOVED)
+		breaker_record(endpoint->shared, &endpoint->breaker, lease->message_type, &counted,
+					   clock_now());
+}
+
+/*
+ * The leased message's row, and where it is if it had been set aside.
+ */
+static bool
+read_message(const Endpoint *endpoint, const Lease *lease, RowValues *row, ItemPointer tid)
+{
+	HeapTuple	copy = NULL;
+	TupleDesc	descriptor;
+
+	for (int i = ROW_COLUMNS; i < ASIDE_COLUMNS; i++)
+		row->nulls[i] = true;
+	if (lease->position != 0)
+	{
+		LaneReader	reader;
+		int64		position;
+		HeapTuple	found;
+
+		descriptor = ring_descriptor();
+		lane_reader_begin(&reader, endpoint->shared, lease->lane, lease->position - 1);
+		found = lane_reader_next(&reader, &position);
+		if (found != NULL && position == lease->position)
+			copy = table_copy_row(found, descriptor);
+		lane_reader_end(&reader);
+	}
+	else
+	{
+		TableScan	scan;
+		ScanKeyData keys[2];
+		HeapTuple	found;
+
+		descriptor = aside_descriptor();
+		key_uuid(&keys[0], 1, (pg_uuid_t *) &lease->message_id);
+		key_int4(&keys[1], 2, BTEqualStrategyNumber, endpoint->id);
+		table_scan_begin(&scan, &bus_aside_table, &bus_aside_id_index, 2, keys, NULL);
+		found = table_scan_next(&scan, ForwardScanDirection);
+		if (found != NULL)
+		{
+			*tid = found->t_self;
+			copy = table_copy_row(found, descriptor);
+		}
+		table_scan_end(&scan);
+	}
+	if (copy != NULL)
+		row_read(copy, descriptor, row);
+	return copy != NULL;
+}
+
+static void
+fail_lease(const Endpoint *endpoint, const Lease *lease, const char *code, const char *text,
+		   bool retryable)
+{
+	TimestampTz now = clock_now();
+	TimestampTz retry_at = settle_retry_at(endpoint, lease->attempt, retryable, now);
+	RowValues	row;
+	ItemPointerData tid;
+	Failure		failure;
+
+	if (!read_message(endpoint, lease, &row, &tid))
+		settle_refuse(lease->delivery_id);
+	failure = settle_failure(&row, lease->attempt, now);
+	failure.code = code;
+	failure.text = text;
+	if (lease->position == 0)
+		table_delete(&bus_aside_table, &tid);
+	if (retry_at == NEVER_DUE)
+		dead_letter(endpoint, &row, "fault", &failure);
+	else
+	{
+		aside_insert(&row, "retrying", retry_at, lease->attempt + 1, &failure, lease->delivery_id);
+		transaction_note_due(endpoint->shared, lease->lane, retry_at);
+	}
+	close_lease(endpoint, lease, OUTCOME_FAILED);
+}
+
+/*
+ * Acks a message whose lease has expired and that nobody has received since.
+ */
+static bool
+ack_late(int64 delivery_id)
+{
+	static SpiStatement find = {
+		"SELECT a.endpoint_id, a.lane, a.message_id FROM message_bus.aside a"
+		" WHERE a.receipt = $1 AND a.state = 'retrying' AND a.error_code = 'timeout'"};
+	Datum		id = Int64GetDatum(delivery_id);
+	Lease		lease = {0};
+	Endpoint   *endpoint;
+	RowValues	row;
+	ItemPointerData tid;
+	bool		isnull;
+
+	if (spi_run_latest(&find, 1, (Oid[]) {INT8OID}, &id, NULL) != 1)
+		return false;
+	lease.endpoint_id = spi_int32(0, 0, 0);
+	lease.lane = spi_int32(0, 1, 0);
+	lease.message_id = *DatumGetUUIDP(spi_value(0, 2, &isnull));
+	transaction_begin();
+	(void) bus_lock(BUS_LOCK_LANE, lease.endpoint_id, lease.lane, ExclusiveLock, true);
+	endpoint = endpoint_by_id(lease.endpoint_id);
+	if (endpoint == NULL || !read_message(endpoint, &lease, &row, &tid) ||
+		row.nulls[ASIDE_RECEIPT] || DatumGetInt64(row.values[ASIDE_RECEIPT]) != delivery_id)
+		return false;
+	table_delete(&bus_aside_table, &tid);
+	settle_remember(&row);
+	note_lane(endpoint->shared, lease.lane)->acked++;
+	return true;
+}
+
+static LaneNote *
+note_lane(BusEndpoint *endpoint, int32 lane)
+{
+	LaneNote   *note;
+
+	for (note = notes; note != NULL; note = note->next)
+	{
+		if (note->endpoint == endpoint && note->lane == lane)
+			return note;
+	}
+	transaction_begin();
+	note = MemoryContextAllocZero(transaction_memory(), sizeof(LaneNote));
+	note->endpoint = endpoint;
+	note->lane = lane;
+	note->next = notes;
+	notes = note;
+	return note;
+}
+
+/*
+ * A lane's leases as they are now.
+ */
+static void
+read_leases(BusEndpoint *endpoint, int32 lane, BusLeases *leases)
+{
+	TableScan	scan;
+	ScanKeyData keys[2];
+	HeapTuple	row;
+
+	memset(leases, 0, sizeof(*leases));
+	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->key.endpoint_id);
+	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	table_scan_begin(&scan, &lease_table, &lease_lane_index, 2, keys, NULL);
+	while ((row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
+	{
+		TupleDesc	descriptor = RelationGetDescr(scan.table);
+		bool		isnull;
+		TimestampTz until = DatumGetTimestampTz(heap_getattr(row, descriptor->natts, descriptor,
+															 &isnull));
+
+		leases->first_end = leases->count == 0 ? until : Min(leases->first_end, until);
+		leases->last_end = Max(leases->last_end, until);
+		leases->count++;
+		(void) heap_getattr(row, 4, descriptor, &isnull);
+		leases->in_ring += !isnull;
+	}
+	table_scan_end(&scan);
+}
+
+static int
+compare_receipts(const void *a, const void *b)
+{
+	int64		left = *(const int64 *) a;
+	int64		right = *(const int64 *) b;
+
+	return left < right ? -1 : left > right;
+}
+
+/*
+ * Moves the cursors of lanes that have no lease left.
+ */
+void
+lease_before_commit(void)
+{
+	for (LaneNote *note = notes; note != NULL; note = note->next)
+	{
+		BusLane    *lane = &bus_lanes(note->endpoint)[note->lane];
+
+		read_leases(note->endpoint, note->lane, &note->leases);
+		if (note->leases.count == 0 && lane->leases.count > 0)
+		{
+			note->cursor = note->upto;
+			cursor_write(note->endpoint, note->lane, note->upto);
+		}
+	}
+}
+
+/*
+ * Shared memory follows, while the lanes' locks are still held.
+ */
+void
+lease_end_transaction(bool committed, TimestampTz at)
+{
+	for (LaneNote *note = notes; note != NULL && committed; note = note->next)
+	{
+		BusLane    *lane = &bus_lanes(note->endpoint)[note->lane];
+
+		pg_atomic_fetch_sub_u64(&note->endpoint->depth, lane->leases.in_ring +
+								note->created_in_ring - note->leases.in_ring);
+		SpinLockAcquire(&lane->mutex);
+		lane->leases = note->leases;
+		SpinLockRelease(&lane->mutex);
+		if (note->cursor != 0)
+			atomic_raise(&lane->cursor, (uint64) note->cursor);
+		if (note->acked > 0)
+			rate_add(&note->endpoint->acked, at, note->acked);
+		if (note->leases.count > 0)
+			aside_lower_worker(note->leases.first_end);
+		else
+			wakeup_waiters(LOG_MESSAGE_BUS,
+						   endpoint_key(note->endpoint->key.endpoint_id, note->lane));
+	}
+	notes = NULL;
+}
+
+PG_FUNCTION_INFO_V1(message_bus_extend_lease_sql);
+/*
+ * message_bus.extend_lease(delivery_ids, lease)
+ */
+Datum
+message_bus_extend_lease_sql(PG_FUNCTION_ARGS)
+{
+	static SpiStatement extend = {
+		"UPDATE message_bus.lease l SET leased_until = $2 WHERE l.delivery_id = $1"};
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
+	int			count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	int64	   *ids = (int64 *) ARR_DATA_PTR(array);
+	TimestampTz until = lease_end(PG_GETARG_INTERVAL_P(1), false);
+
+	PreventCommandIfReadOnly("message_bus.extend_lease()");
+	if (array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("delivery_ids must not contain nulls")));
+	qsort(ids, count, sizeof(int64), compare_receipts);
+	spi_begin(SPI_AS_OWNER);
+	for (int i = 0; i < count; i++)
+	{
+		Lease		lease;
+		Endpoint   *endpoint = open_lease(ids[i], &lease);
+		Datum		values[] = {Int64GetDatum(ids[i]), TimestampTzGetDatum(until)};
+
+		if (endpoint == NULL)
+			settle_refuse(ids[i]);
+		(void) spi_run_latest(&extend, 2, (Oid[]) {INT8OID, TIMESTAMPTZOID}, values, NULL);
+		(void) note_lane(endpoint->shared, lease.lane);
+	}
+	spi_end();
+	PG_RETURN_INT32(count);
+}

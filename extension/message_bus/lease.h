@@ -1,0 +1,33 @@
+/*
+ * lease.h
+ *		Deliveries that outlive the transaction that received them.
+ */
+#ifndef ECOMMERCE_MESSAGE_BUS_LEASE_H
+#define ECOMMERCE_MESSAGE_BUS_LEASE_H
+
+#include "postgres.h"
+
+#include "utils/timestamp.h"
+
+#include "message_bus/held.h"
+#include "message_bus/receive.h"
+
+typedef enum LeaseSweep
+{
+	LEASE_LANE_FREE,
+	LEASE_LANE_TAKEN,
+	LEASE_LANE_SWEPT			/* some leases had expired, others have not */
+} LeaseSweep;
+
+extern TimestampTz lease_end(const Interval *lease, bool in_block);
+extern void lease_deliveries(const Receipt *receipt);
+extern LeaseSweep lease_sweep(const Endpoint *endpoint, HeldLane *lane, TimestampTz now);
+extern void lease_ack(int64 *delivery_ids, int count);
+extern void lease_fail(int64 delivery_id, const char *error_code, const char *error,
+					   bool retryable);
+extern void lease_skip(int64 delivery_id, const char *reason);
+extern void lease_handle(int64 delivery_id);
+extern void lease_before_commit(void);
+extern void lease_end_transaction(bool committed, TimestampTz at);
+
+#endif

@@ -1,0 +1,294 @@
+/*
+ * load.c
+ *		Fills the shared memory of the bus from its tables, at the first use of
+ *		the database and of each endpoint after the server has started.
+ *
+ * Lock protocol: a heavyweight lock per thing that is filled.  Whoever sends or
+ * receives has it filled first, so while it is being filled no transaction is
+ * running that has touched it, and what is committed is all there is.  Acks
+ * are read under a share lock that keeps them from being folded meanwhile.
+ *
+ * Receipts: the upper part is a number that the sequence epoch_seq gives once
+ * per start of the server and that is safe on disk before it is used; the lower
+ * part counts in shared memory.  So no receipt is ever given twice.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "base/errors.h"
+#include "log/position.h"
+#include "log/wakeup.h"
+#include "message_bus/aside.h"
+#include "message_bus/breaker.h"
+#include "message_bus/load.h"
+#include "message_bus/relations.h"
+#include "message_bus/ring.h"
+#include "pg/spi.h"
+
+#define EPOCH_SHIFT 40
+/* Start a new epoch well before the counter reaches the upper part. */
+#define COUNTER_LIMIT ((UINT64CONST(1) << EPOCH_SHIFT) - (UINT64CONST(1) << 32))
+
+static void load_segments(BusDatabase *database);
+static void load_deaths(BusDatabase *database);
+static void load_lanes(BusEndpoint *endpoint);
+static void load_cursors(BusEndpoint *endpoint, BusLane *lanes, Datum id);
+static void load_waiting(BusEndpoint *endpoint, BusLane *lanes, Datum id, uint64 *settled);
+static void start_epoch(BusDatabase *database);
+
+/*
+ * This database's entry, filled.
+ */
+BusDatabase *
+load_database_state(void)
+{
+	BusDatabase *database = bus_database();
+
+	if (likely(pg_atomic_read_u32(&database->loaded) != 0))
+		return database;
+	PreventCommandDuringRecovery("using the message bus");
+	(void) bus_lock(BUS_LOCK_LOAD, 0, 0, ExclusiveLock, true);
+	if (pg_atomic_read_u32(&database->loaded) == 0)
+	{
+		load_segments(database);
+		load_deaths(database);
+		pg_write_barrier();
+		pg_atomic_write_u32(&database->loaded, 1);
+	}
+	bus_unlock(BUS_LOCK_LOAD, 0, 0, ExclusiveLock);
+	return database;
+}
+
+/*
+ * Whatever is in the ring was written before; new messages go to an empty
+ * segment, if there is one.
+ */
+static void
+load_segments(BusDatabase *database)
+{
+	int			current = -1;
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int i = RING_SEGMENTS - 1; i >= 0; i--)
+	{
+		BusSegment *segment = &database->segments[i];
+		Relation	relation = relation_open(extension_relation_oid(&bus_ring[i]), AccessShareLock);
+		bool		empty = RelationGetNumberOfBlocks(relation) == 0;
+
+		relation_close(relation, AccessShareLock);
+		pg_atomic_write_u32(&segment->state, empty ? SEGMENT_FREE : SEGMENT_SEALED);
+		pg_atomic_write_u32(&segment->generation, 1);
+		pg_atomic_write_u64(&segment->since, (uint64) now);
+		pg_atomic_write_u32(&segment->expiring, !empty);
+		pg_atomic_write_u64(&segment->sealed_at, (uint64) position_counter(LOG_MESSAGE_BUS));
+		if (empty || current < 0)
+			current = i;
+	}
+	pg_atomic_write_u32(&database->segments[current].state, SEGMENT_CURRENT);
+	pg_atomic_write_u32(&database->current, current);
+	pg_atomic_write_u64(&database->ring_version, 1);
+	database->expiry_low = DT_NOBEGIN;
+}
+
+static void
+load_deaths(BusDatabase *database)
+{
+	static SpiStatement all = {
+		"SELECT d.endpoint_id, d.message_id, d.deaths FROM message_bus.death d"
+		" ORDER BY d.deaths DESC LIMIT $1"};
+	Datum		limit = Int64GetDatum(DEATH_RECORDS);
+	uint64		count;
+
+	spi_begin(SPI_AS_OWNER);
+	count = spi_run_latest(&all, 1, (Oid[]) {INT8OID}, &limit, NULL);
+	for (uint64 i = 0; i < count; i++)
+	{
+		BusDeath   *death = &database->deaths[i];
+		bool		isnull;
+
+		death->endpoint_id = spi_int32(i, 0, 0);
+		death->message_id = *DatumGetUUIDP(spi_value(i, 1, &isnull));
+		death->deaths = spi_int32(i, 2, 0);
+		death->dirty = false;
+	}
+	pg_atomic_write_u32(&database->death_count, (uint32) count);
+	spi_end();
+}
+
+/*
+ * The entry of an endpoint, filled.
+ */
+BusEndpoint *
+load_endpoint_state(int32 endpoint_id, int32 lane_count)
+{
+	BusEndpoint *endpoint;
+
+	(void) load_database_state();
+	endpoint = bus_endpoint_shared(endpoint_id, lane_count);
+	if (likely(pg_atomic_read_u32(&endpoint->loaded) != 0))
+		return endpoint;
+	(void) bus_lock(BUS_LOCK_LOAD, endpoint_id, 0, ExclusiveLock, true);
+	if (pg_atomic_read_u32(&endpoint->loaded) == 0)
+	{
+		load_lanes(endpoint);
+		breaker_load(endpoint);
+		pg_write_barrier();
+		pg_atomic_write_u32(&endpoint->loaded, 1);
+	}
+	bus_unlock(BUS_LOCK_LOAD, endpoint_id, 0, ExclusiveLock);
+	return endpoint;
+}
+
+static void
+load_lanes(BusEndpoint *endpoint)
+{
+	BusLane    *lanes = bus_lanes(endpoint);
+	Datum		id = Int32GetDatum(endpoint->key.endpoint_id);
+	uint64		depth = 0;
+	uint64		settled = 0;
+	uint64		tail = (uint64) position_counter(LOG_MESSAGE_BUS);
+
+	load_cursors(endpoint, lanes, id);
+	load_waiting(endpoint, lanes, id, &settled);
+	for (int i = 0; i < endpoint->lane_count; i++)
+	{
+		pg_atomic_write_u64(&lanes[i].tail, tail);
+		depth += ring_count(endpoint, i);
+	}
+	pg_atomic_write_u64(&endpoint->depth, depth - settled);
+}
+
+static void
+load_cursors(BusEndpoint *endpoint, BusLane *lanes, Datum id)
+{
+	static SpiStatement cursors = {
+		"SELECT c.lane, pg_catalog.max(c.position) FROM"
+		" (SELECT l.lane, l.position FROM message_bus.lane l WHERE l.endpoint_id = $1 UNION ALL"
+		"  SELECT a.lane, a.position FROM message_bus.ack_0 a WHERE a.endpoint_id = $1 UNION ALL"
+		"  SELECT a.lane, a.position FROM message_bus.ack_1 a WHERE a.endpoint_id = $1) c GROUP BY 1"};
+	uint64		count;
+
+	/* Before the snapshot is taken, so that no ack disappears from it. */
+	(void) bus_lock(BUS_LOCK_FOLD, 0, 0, ShareLock, true);
+	spi_begin(SPI_AS_OWNER);
+	count = spi_run_latest(&cursors, 1, (Oid[]) {INT4OID}, &id, NULL);
+	for (uint64 i = 0; i < count; i++)
+	{
+		int32		lane = spi_int32(i, 0, -1);
+
+		if (lane >= 0 && lane < endpoint->lane_count)
+			pg_atomic_write_u64(&lanes[lane].cursor, (uint64) spi_int64(i, 1, 0));
+	}
+	spi_end();
+	bus_unlock(BUS_LOCK_FOLD, 0, 0, ShareLock);
+}
+
+/*
+ * What is set aside, leased or settled out of order.
+ */
+static void
+load_waiting(BusEndpoint *endpoint, BusLane *lanes, Datum id, uint64 *settled)
+{
+	static SpiStatement waiting = {
+		"SELECT w.lane, pg_catalog.min(w.due_at), pg_catalog.bool_or(w.state = 'held')"
+		" FROM message_bus.aside w WHERE w.endpoint_id = $1 GROUP BY 1"};
+	static SpiStatement leases = {
+		"SELECT l.lane, pg_catalog.count(*), pg_catalog.count(l.position),"
+		" pg_catalog.min(l.leased_until), pg_catalog.max(l.leased_until) FROM message_bus.lease l WHERE l.endpoint_id = $1 GROUP BY 1"};
+	static SpiStatement passed = {
+		"SELECT p.lane, pg_catalog.count(*) FROM message_bus.passed p WHERE p.endpoint_id = $1"
+		" GROUP BY 1"};
+	Oid			types[] = {INT4OID};
+	uint64		count;
+
+	spi_begin(SPI_AS_OWNER);
+	count = spi_run_latest(&waiting, 1, types, &id, NULL);
+	for (uint64 i = 0; i < count; i++)
+	{
+		BusLane    *lane = &lanes[spi_int32(i, 0, 0)];
+		TimestampTz due = spi_int64(i, 1, DT_NOEND);
+
+		lane->held = spi_bool(i, 2);
+		lane->next_due = TIMESTAMP_IS_NOEND(due) ? NEVER_DUE : due;
+		if (!TIMESTAMP_IS_NOEND(due))
+			aside_lower_worker(due);
+	}
+	count = spi_run_latest(&leases, 1, types, &id, NULL);
+	for (uint64 i = 0; i < count; i++)
+	{
+		BusLane    *lane = &lanes[spi_int32(i, 0, 0)];
+
+		lane->leases.count = (uint32) spi_int64(i, 1, 0);
+		lane->leases.in_ring = (uint32) spi_int64(i, 2, 0);
+		lane->leases.first_end = spi_int64(i, 3, 0);
+		lane->leases.last_end = spi_int64(i, 4, 0);
+		aside_lower_worker(lane->leases.first_end);
+	}
+	count = spi_run_latest(&passed, 1, types, &id, NULL);
+	for (uint64 i = 0; i < count; i++)
+	{
+		pg_atomic_write_u32(&lanes[spi_int32(i, 0, 0)].passed, 1);
+		/* They are beyond the cursor, but count no more. */
+		*settled += (uint64) spi_int64(i, 1, 0);
+	}
+	spi_end();
+}
+
+/*
+ * Allots receipts: the first of so many in a row.
+ */
+int64
+load_receipts(int count)
+{
+	BusDatabase *database = bus_database();
+	uint64		first;
+
+	for (;;)
+	{
+		uint64		next = pg_atomic_read_u64(&database->next_receipt);
+
+		if (unlikely(next == 0 ||
+					 (next & ((UINT64CONST(1) << EPOCH_SHIFT) - 1)) > COUNTER_LIMIT))
+		{
+			start_epoch(database);
+			continue;
+		}
+		first = pg_atomic_fetch_add_u64(&database->next_receipt, count);
+		return (int64) first;
+	}
+}
+
+static void
+start_epoch(BusDatabase *database)
+{
+	uint64		before = pg_atomic_read_u64(&database->next_receipt);
+	Oid			sequence = extension_relation_oid(&bus_epoch_sequence);
+	Relation	relation;
+	Buffer		buffer;
+	XLogRecPtr	lsn;
+	int64		epoch;
+
+	(void) bus_lock(BUS_LOCK_LOAD, 0, 1, ExclusiveLock, true);
+	if (pg_atomic_read_u64(&database->next_receipt) == before)
+	{
+		epoch = nextval_internal(sequence, false);
+		relation = relation_open(sequence, AccessShareLock);
+		buffer = ReadBuffer(relation, 0);
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		lsn = PageGetLSN(BufferGetPage(buffer));
+		UnlockReleaseBuffer(buffer);
+		relation_close(relation, AccessShareLock);
+		XLogFlush(lsn);
+		pg_atomic_write_u64(&database->next_receipt, ((uint64) epoch << EPOCH_SHIFT) + 1);
+	}
+	bus_unlock(BUS_LOCK_LOAD, 0, 1, ExclusiveLock);
+}

@@ -1,0 +1,332 @@
+/*
+ * outbox.c
+ *		What this transaction has sent, until it commits.
+ *
+ * Messages are written just before the commit, all at once: positions are then
+ * held for microseconds, so a long transaction holds no reader back, and rows
+ * that go together are cheaper than one by one.  What a rolled-back savepoint
+ * has sent is dropped here and never written.
+ *
+ * Message ids that the caller chose are claimed in shared memory while the
+ * transaction runs; a second sender of the same id waits for its end.  Ids
+ * that we made are known to nobody before the call returns and are not claimed.
+ *
+ * Lock protocol: no locks but the claims; two transactions that claim two ids
+ * in opposite order deadlock, and PostgreSQL's detector ends one.
+ *
+ * A crash, like a rollback, leaves nothing.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/uuid.h"
+
+#include "base/errors.h"
+#include "log/position.h"
+#include "message_bus/dead_letter.h"
+#include "message_bus/expiry.h"
+#include "message_bus/outbox.h"
+#include "message_bus/ring.h"
+#include "message_bus/transaction.h"
+
+/* Written early beyond this, if no savepoint forbids it. */
+#define EARLY_FLUSH_BYTES (8 * 1024 * 1024)
+
+typedef struct Letter
+{
+	HeapTuple	row;			/* NULL: only a claim, or a reservation */
+	BusEndpoint *endpoint;
+	int32		lane;
+	SubTransactionId sent_in;
+	TimestampTz expires_at;		/* 0: never */
+	bool		claimed;
+	bool		reserved;
+	pg_uuid_t	message_id;
+} Letter;
+
+static Letter *letters = NULL;
+static int	letter_count = 0;
+static int	letter_room = 0;
+static int	first_unwritten = 0;
+static Size unwritten_bytes = 0;
+
+static Letter *new_letter(BusEndpoint *endpoint);
+static void write_row(Letter *letter, const RowValues *row);
+static Letter *reserve(const Endpoint *endpoint);
+static void announce(Letter *letter);
+static void forget_letter(Letter *letter);
+
+/*
+ * Claims a message id for an endpoint until the transaction ends, waiting for
+ * whoever else is sending it.  False if this transaction has claimed it.
+ */
+bool
+outbox_claim(const Endpoint *endpoint, const pg_uuid_t *message_id)
+{
+	VirtualTransactionId owner;
+	VirtualTransactionId waited_for = {0};
+	VirtualTransactionId mine;
+	Letter	   *letter;
+
+	GET_VXID_FROM_PGPROC(mine, *MyProc);
+	while (!bus_claim(endpoint->id, message_id, &owner))
+	{
+		if (VirtualTransactionIdEquals(owner, mine))
+			return false;
+		/* Its end removes the claim; if it did not, nobody else will. */
+		if (VirtualTransactionIdEquals(owner, waited_for))
+			bus_unclaim(endpoint->id, message_id);
+		else
+			(void) VirtualXactLock(owner, true);
+		waited_for = owner;
+	}
+	letter = new_letter(endpoint->shared);
+	letter->claimed = true;
+	letter->message_id = *message_id;
+	return true;
+}
+
+/*
+ * Claims a message id; false if the endpoint has that message already.
+ */
+bool
+outbox_is_new(const Endpoint *endpoint, const pg_uuid_t *message_id)
+{
+	pg_uuid_t	id = *message_id;
+
+	return outbox_claim(endpoint, message_id) && !ring_has_message(endpoint->id, &id) &&
+		!aside_has_message(endpoint->id, &id) && !dead_has_message(endpoint->id, &id);
+}
+
+/*
+ * Takes a place in an endpoint that may limit its depth; MB002 if there is none.
+ */
+static Letter *
+reserve(const Endpoint *endpoint)
+{
+	int			max_depth = endpoint_max_depth(endpoint);
+	BusEndpoint *shared = endpoint->shared;
+	Letter	   *letter = new_letter(shared);
+	uint64		reserved = pg_atomic_add_fetch_u64(&shared->reserved, 1);
+
+	letter->reserved = true;
+	if (unlikely(max_depth >= 0) &&
+		pg_atomic_read_u64(&shared->depth) + reserved > (uint64) max_depth)
+	{
+		forget_letter(letter);
+		letter_count--;
+		ereport(ERROR,
+				(errcode(ERRCODE_MB_DEPTH_EXCEEDED),
+				 errmsg("endpoint \"%s\" is full", endpoint->name),
+				 errdetail("It holds as many messages as max_depth allows: %d.", max_depth),
+				 errhint("Send again later, add consumers, or raise it with message_bus.alter_endpoint(%s, max_depth => ...).",
+						 quote_literal_cstr(endpoint->name))));
+	}
+	return letter;
+}
+
+/*
+ * Adds a message, to be written before the commit.
+ */
+void
+outbox_add(const Endpoint *endpoint, RowValues *row)
+{
+	Letter	   *letter = reserve(endpoint);
+
+	letter->lane = DatumGetInt32(row->values[ROW_LANE]);
+	if (!row->nulls[ROW_EXPIRES_AT])
+		letter->expires_at = DatumGetTimestampTz(row->values[ROW_EXPIRES_AT]);
+	write_row(letter, row);
+	if (unwritten_bytes > EARLY_FLUSH_BYTES && GetCurrentTransactionNestLevel() == 1)
+		outbox_flush();
+}
+
+/*
+ * Adds a row that nobody will receive, so that its message id stays known as
+ * long as the ring keeps it.
+ */
+void
+outbox_remember(const RowValues *row)
+{
+	int32		endpoint_id = DatumGetInt32(row->values[ROW_ENDPOINT_ID]);
+	Letter	   *letter = new_letter(bus_endpoint_find(endpoint_id));
+
+	letter->lane = DatumGetInt32(row->values[ROW_LANE]);
+	if (!row->nulls[ROW_EXPIRES_AT])
+		letter->expires_at = DatumGetTimestampTz(row->values[ROW_EXPIRES_AT]);
+	write_row(letter, row);
+}
+
+static void
+write_row(Letter *letter, const RowValues *row)
+{
+	MemoryContext old = MemoryContextSwitchTo(transaction_memory());
+
+	letter->row = heap_form_tuple(ring_descriptor(), (Datum *) row->values, (bool *) row->nulls);
+	MemoryContextSwitchTo(old);
+	unwritten_bytes += letter->row->t_len;
+}
+
+static Letter *
+new_letter(BusEndpoint *endpoint)
+{
+	Letter	   *letter;
+
+	transaction_begin();
+	if (letter_count == letter_room)
+	{
+		letter_room = Max(letter_room * 2, 64);
+		if (letters == NULL)
+			letters = MemoryContextAlloc(transaction_memory(), sizeof(Letter) * letter_room);
+		else
+			letters = repalloc_huge(letters, sizeof(Letter) * letter_room);
+	}
+	letter = &letters[letter_count++];
+	memset(letter, 0, sizeof(*letter));
+	letter->endpoint = endpoint;
+	letter->sent_in = GetCurrentSubTransactionId();
+	return letter;
+}
+
+/*
+ * Writes what is not written yet: announces all lanes, takes positions in the
+ * order of sending, inserts.
+ */
+void
+outbox_flush(void)
+{
+	int			count = 0;
+	HeapTuple  *rows;
+
+	if (unwritten_bytes == 0)
+		return;
+	rows = palloc(sizeof(HeapTuple) * (letter_count - first_unwritten));
+	for (int i = first_unwritten; i < letter_count; i++)
+	{
+		if (letters[i].row != NULL && letters[i].lane >= 0)
+			announce(&letters[i]);
+	}
+	for (int i = first_unwritten; i < letter_count; i++)
+	{
+		Letter	   *letter = &letters[i];
+		int64		position;
+
+		if (letter->row == NULL)
+			continue;
+		rows[count++] = letter->row;
+		if (letter->lane < 0)
+			continue;
+		position = position_take(LOG_MESSAGE_BUS);
+		atomic_raise(&bus_lanes(letter->endpoint)[letter->lane].tail, (uint64) position);
+		memcpy((char *) letter->row->t_data + letter->row->t_data->t_hoff, &position,
+			   sizeof(position));
+	}
+	ring_insert(rows, count);
+	for (int i = first_unwritten; i < letter_count; i++)
+	{
+		if (letters[i].row != NULL)
+			heap_freetuple(letters[i].row);
+		letters[i].row = NULL;
+	}
+	pfree(rows);
+	first_unwritten = letter_count;
+	unwritten_bytes = 0;
+}
+
+static void
+announce(Letter *letter)
+{
+	char		name[32];
+	int32		id = letter->endpoint->key.endpoint_id;
+	int			length = snprintf(name, sizeof(name), "endpoint %d lane %d", id, letter->lane);
+
+	position_announce(LOG_MESSAGE_BUS, endpoint_key(id, letter->lane), name, length);
+}
+
+bool
+outbox_is_empty(void)
+{
+	return letter_count == 0;
+}
+
+/*
+ * Counts what was sent, if it was, and gives claims and reservations back.
+ * Memory goes with the transaction's.
+ */
+void
+outbox_end_transaction(bool committed, TimestampTz at)
+{
+	int			first = 0;
+
+	while (first < letter_count)
+	{
+		BusEndpoint *endpoint = letters[first].endpoint;
+		uint32		sent = 0;
+		int			i;
+
+		for (i = first; i < letter_count && letters[i].endpoint == endpoint; i++)
+		{
+			sent += letters[i].reserved;
+			if (committed && letters[i].expires_at != 0)
+				expiry_note(letters[i].expires_at);
+			if (letters[i].claimed)
+				bus_unclaim(endpoint->key.endpoint_id, &letters[i].message_id);
+		}
+		if (committed && sent > 0)
+		{
+			pg_atomic_fetch_add_u64(&endpoint->depth, sent);
+			rate_add(&endpoint->sent, at, sent);
+			pg_atomic_write_u32(&endpoint->notify, 1);
+			pg_atomic_write_u32(&bus_database()->notify_pending, 1);
+		}
+		if (sent > 0)
+			pg_atomic_fetch_sub_u64(&endpoint->reserved, sent);
+		first = i;
+	}
+	letters = NULL;
+	letter_count = letter_room = first_unwritten = 0;
+	unwritten_bytes = 0;
+}
+
+/*
+ * A savepoint is released or rolled back: what was sent since is its parent's,
+ * or gone.
+ */
+void
+outbox_end_subtransaction(bool committed, SubTransactionId mine, SubTransactionId parent)
+{
+	int			kept = letter_count;
+
+	while (kept > 0 && letters[kept - 1].sent_in >= mine)
+	{
+		Letter	   *letter = &letters[--kept];
+
+		if (committed)
+			letter->sent_in = parent;
+		else
+		{
+			if (letter->row != NULL)
+				unwritten_bytes -= letter->row->t_len;
+			forget_letter(letter);
+		}
+	}
+	if (!committed)
+	{
+		letter_count = kept;
+		first_unwritten = Min(first_unwritten, kept);
+	}
+}
+
+static void
+forget_letter(Letter *letter)
+{
+	if (letter->claimed)
+		bus_unclaim(letter->endpoint->key.endpoint_id, &letter->message_id);
+	if (letter->reserved)
+		pg_atomic_fetch_sub_u64(&letter->endpoint->reserved, 1);
+}

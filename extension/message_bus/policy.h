@@ -1,0 +1,51 @@
+/*
+ * policy.h
+ *		Retry and breaker policies: what their JSON says, and the arithmetic.
+ */
+#ifndef ECOMMERCE_MESSAGE_BUS_POLICY_H
+#define ECOMMERCE_MESSAGE_BUS_POLICY_H
+
+#include "postgres.h"
+
+#include "utils/array.h"
+#include "utils/jsonb.h"
+
+typedef enum RetryKind
+{
+	RETRY_NONE,
+	RETRY_IMMEDIATE,
+	RETRY_INTERVAL,
+	RETRY_INCREMENTAL,
+	RETRY_EXPONENTIAL
+} RetryKind;
+
+/* Times in milliseconds. */
+typedef struct RetryPolicy
+{
+	RetryKind	kind;
+	int32		limit;			/* retries, not executions */
+	int64		first;			/* min, initial or interval */
+	int64		step;			/* delta or increment */
+	int64		max;
+	int32		delay_count;	/* listed intervals, or drawn delays */
+	int32	   *delays;
+} RetryPolicy;
+
+/* Times in microseconds. */
+typedef struct BreakerPolicy
+{
+	bool		enabled;
+	int64		tracking_period;
+	int32		trip_threshold; /* percent */
+	int32		active_threshold;
+	int64		reset_interval;
+} BreakerPolicy;
+
+extern void retry_policy_parse(Jsonb *json, RetryPolicy *policy);
+extern void retry_policy_draw(RetryPolicy *policy);
+extern void retry_policy_set_delays(RetryPolicy *policy, ArrayType *drawn);
+extern ArrayType *retry_policy_delays(const RetryPolicy *policy);
+extern int64 retry_policy_delay(const RetryPolicy *policy, int32 retry);
+extern void breaker_policy_parse(Jsonb *json, BreakerPolicy *policy);
+
+#endif

@@ -1,0 +1,29 @@
+/*
+ * receive.h
+ *		Taking messages from free lanes.
+ */
+#ifndef ECOMMERCE_MESSAGE_BUS_RECEIVE_H
+#define ECOMMERCE_MESSAGE_BUS_RECEIVE_H
+
+#include "postgres.h"
+
+#include "message_bus/endpoint.h"
+#include "message_bus/held.h"
+
+/* One call of receive. */
+typedef struct Receipt
+{
+	Endpoint   *endpoint;
+	int			max;
+	TimestampTz now;
+	TimestampTz leased_until;	/* 0: for the transaction */
+	int			first;			/* number of the first delivery of this call */
+	int			given;			/* deliveries that go to the caller */
+	bool		full;			/* nothing may be added, though max is not reached */
+} Receipt;
+
+extern int	receive(Receipt *receipt, const char *endpoint, int max, TimestampTz leased_until);
+extern bool lane_may_have_work(Endpoint *endpoint, int32 lane, TimestampTz now);
+extern void collect_lane(Receipt *receipt, HeldLane *lane);
+
+#endif

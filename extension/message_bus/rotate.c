@@ -1,0 +1,369 @@
+/*
+ * rotate.c
+ *		Turning the ring: which segment is written, and which is truncated.
+ *
+ *		free --> current --(old and large enough)--> closing
+ *		closing --(the last that wrote has ended)--> sealed
+ *		sealed --(every lane has passed it)--> drained
+ *		drained --(message_bus.dedupe_window later)--> truncated, free
+ *		sealed --(little is left, for long)--> evacuated --> truncated, free
+ *
+ * The next segment becomes current only when no drained one is left, so that
+ * beyond what is not consumed there are never more than two.
+ *
+ * Evacuation is for endpoints nobody reads: the few messages that keep a
+ * segment from being drained are copied to the current one, with their
+ * positions.  The old ones are truncated only when no snapshot can be left that
+ * sees them and not the copies.
+ *
+ * Lock protocol: one process turns the ring, under BUS_LOCK_LOAD.  It takes
+ * locks on segments only if it can have them at once and never waits behind a
+ * reader: then the segment stays, and another one is written.  Roles are kept in
+ * shared memory; ring_version tells readers that they have changed.
+ *
+ * A crash forgets the roles; load.c takes every segment with contents as sealed.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "storage/procarray.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/debug_point.h"
+#include "log/position.h"
+#include "message_bus/endpoint.h"
+#include "message_bus/load.h"
+#include "message_bus/relations.h"
+#include "message_bus/ring.h"
+#include "message_bus/rotate.h"
+#include "message_bus/table.h"
+#include "pg/settings.h"
+#include "pg/spi.h"
+
+/* A smaller segment is not worth truncating. */
+#define MIN_BLOCKS 128
+/* Messages per block that evacuation copies at most, and in all. */
+#define EVACUATE_PER_BLOCK 4
+#define EVACUATE_MAX 20000
+
+#define SOON (100 * 1000)
+#define LATER USECS_PER_SEC
+
+static TimestampTz turn(BusDatabase *database, int number, TimestampTz now);
+static TimestampTz turn_current(BusDatabase *database, int number, TimestampTz now);
+static bool seal(BusDatabase *database, int number, TimestampTz now);
+static int64 count_left(BusDatabase *database, int number, int64 limit, bool remember);
+static int64 count_left_in_lane(Endpoint *endpoint, int32 lane, int number, int64 limit);
+static TimestampTz consider_evacuation(BusDatabase *database, int number, int64 left,
+									   TimestampTz now);
+static TimestampTz finish_evacuation(BusDatabase *database, int number, TimestampTz now);
+static void evacuate(BusDatabase *database, int number);
+static bool truncate_segment(BusDatabase *database, int number, TimestampTz now);
+static void set_state(BusDatabase *database, int number, BusSegmentState state, TimestampTz now);
+static BlockNumber blocks_of(int number);
+static int	find_state(BusDatabase *database, BusSegmentState state);
+
+/*
+ * Does what is to be done now, in a transaction of its own.  Returns when to
+ * come back, NEVER_DUE if there is nothing to wait for.
+ */
+TimestampTz
+rotate_run(TimestampTz now)
+{
+	BusDatabase *database = load_database_state();
+	TimestampTz next = NEVER_DUE;
+
+	if (!bus_lock(BUS_LOCK_LOAD, 0, 2, ExclusiveLock, false))
+		return now + LATER;
+	for (int i = 0; i < RING_SEGMENTS; i++)
+		next = Min(next, turn(database, i, now));
+	return next;
+}
+
+static TimestampTz
+turn(BusDatabase *database, int number, TimestampTz now)
+{
+	BusSegment *segment = &database->segments[number];
+	TimestampTz window_end = (TimestampTz) pg_atomic_read_u64(&segment->since) +
+		setting_message_bus_dedupe_window * INT64CONST(1000);
+	int64		left;
+
+	switch ((BusSegmentState) pg_atomic_read_u32(&segment->state))
+	{
+		case SEGMENT_FREE:
+			return NEVER_DUE;
+		case SEGMENT_CURRENT:
+			return turn_current(database, number, now);
+		case SEGMENT_CLOSING:
+			return seal(database, number, now) ? now + 1 : now + SOON;
+		case SEGMENT_SEALED:
+			left = count_left(database, number, EVACUATE_MAX + 1, false);
+			if (left > 0)
+				return consider_evacuation(database, number, left, now);
+			set_state(database, number, SEGMENT_DRAINED, now);
+			return now + setting_message_bus_dedupe_window * INT64CONST(1000);
+		case SEGMENT_DRAINED:
+			if (now < window_end)
+				return window_end;
+			return truncate_segment(database, number, now) ? NEVER_DUE : now + SOON;
+		case SEGMENT_EVACUATED:
+			return finish_evacuation(database, number, now);
+	}
+	return NEVER_DUE;
+}
+
+/*
+ * Makes another segment current, when this one has been long enough.
+ */
+static TimestampTz
+turn_current(BusDatabase *database, int number, TimestampTz now)
+{
+	BusSegment *segment = &database->segments[number];
+	TimestampTz allowed = (TimestampTz) pg_atomic_read_u64(&segment->since) +
+		setting_message_bus_dedupe_window * INT64CONST(1000);
+	int			next = find_state(database, SEGMENT_FREE);
+
+	if (blocks_of(number) < MIN_BLOCKS)
+		return NEVER_DUE;
+	if (now < allowed)
+		return allowed;
+	if (next < 0 || find_state(database, SEGMENT_DRAINED) >= 0 ||
+		find_state(database, SEGMENT_CLOSING) >= 0)
+		return now + LATER;
+	/* Readers must know of it before anything can be in it. */
+	set_state(database, next, SEGMENT_CURRENT, now);
+	pg_atomic_write_u32(&database->current, (uint32) next);
+	pg_memory_barrier();
+	set_state(database, number, SEGMENT_CLOSING, now);
+	return now + 1;
+}
+
+/*
+ * Whoever wrote into the segment before it was closed holds a lock on it.
+ */
+static bool
+seal(BusDatabase *database, int number, TimestampTz now)
+{
+	Oid			relation = extension_relation_oid(&bus_ring[number]);
+
+	if (!ConditionalLockRelationOid(relation, ShareLock))
+		return false;
+	pg_atomic_write_u64(&database->segments[number].sealed_at,
+						(uint64) position_counter(LOG_MESSAGE_BUS));
+	set_state(database, number, SEGMENT_SEALED, now);
+	UnlockRelationOid(relation, ShareLock);
+	return true;
+}
+
+static void
+set_state(BusDatabase *database, int number, BusSegmentState state, TimestampTz now)
+{
+	BusSegment *segment = &database->segments[number];
+
+	pg_atomic_write_u64(&segment->since, (uint64) now);
+	pg_atomic_write_u32(&segment->state, state);
+	pg_memory_barrier();
+	pg_atomic_fetch_add_u64(&database->ring_version, 1);
+	pg_memory_barrier();
+}
+
+static int
+find_state(BusDatabase *database, BusSegmentState state)
+{
+	for (int i = 0; i < RING_SEGMENTS; i++)
+	{
+		if (pg_atomic_read_u32(&database->segments[i].state) == state)
+			return i;
+	}
+	return -1;
+}
+
+/*
+ * The segment's size, with what was moved out of line.
+ */
+static BlockNumber
+blocks_of(int number)
+{
+	Relation	relation = relation_open(extension_relation_oid(&bus_ring[number]), AccessShareLock);
+	BlockNumber blocks = RelationGetNumberOfBlocks(relation);
+
+	if (OidIsValid(relation->rd_rel->reltoastrelid))
+	{
+		Relation	toast = relation_open(relation->rd_rel->reltoastrelid, AccessShareLock);
+
+		blocks += RelationGetNumberOfBlocks(toast);
+		relation_close(toast, AccessShareLock);
+	}
+	relation_close(relation, AccessShareLock);
+	return blocks;
+}
+
+/*
+ * Messages in a sealed segment that lanes have not passed, at most limit;
+ * optionally notes where each lane stands.
+ */
+static int64
+count_left(BusDatabase *database, int number, int64 limit, bool remember)
+{
+	int			count;
+	int32	   *ids = endpoint_all(&count);
+	int64		left = 0;
+
+	for (int i = 0; i < count && left < limit; i++)
+	{
+		Endpoint   *endpoint = endpoint_by_id(ids[i]);
+
+		for (int32 lane = 0; endpoint != NULL && lane < endpoint->lanes && left < limit; lane++)
+		{
+			BusLane    *shared = &bus_lanes(endpoint->shared)[lane];
+
+			if (remember)
+				pg_atomic_write_u64(&shared->evacuate_from, pg_atomic_read_u64(&shared->cursor));
+			if (pg_atomic_read_u32(&shared->clean[number]) !=
+				pg_atomic_read_u32(&database->segments[number].generation))
+				left += count_left_in_lane(endpoint, lane, number, limit - left);
+		}
+	}
+	pfree(ids);
+	return left;
+}
+
+static int64
+count_left_in_lane(Endpoint *endpoint, int32 lane, int number, int64 limit)
+{
+	BusLane    *shared = &bus_lanes(endpoint->shared)[lane];
+	BusSegment *segment = &bus_database()->segments[number];
+	TableScan	scan;
+	ScanKeyData keys[3];
+	int64		left = 0;
+
+	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
+	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	key_int8(&keys[2], 3, BTGreaterStrategyNumber, (int64) pg_atomic_read_u64(&shared->cursor));
+	table_scan_begin(&scan, &bus_ring[number], &bus_ring_lane_index[number], 3, keys, NULL);
+	while (left < limit && table_scan_next(&scan, ForwardScanDirection) != NULL)
+		left++;
+	table_scan_end(&scan);
+	if (left == 0)
+		pg_atomic_write_u32(&shared->clean[number], pg_atomic_read_u32(&segment->generation));
+	return left;
+}
+
+/*
+ * If little is left in a segment and stays so for as long as messages must be
+ * known, copies it away.
+ */
+static TimestampTz
+consider_evacuation(BusDatabase *database, int number, int64 left, TimestampTz now)
+{
+	BusSegment *segment = &database->segments[number];
+	uint64		since = pg_atomic_read_u64(&segment->evacuate_since);
+	int64		window = setting_message_bus_dedupe_window * INT64CONST(1000);
+
+	if (left > EVACUATE_MAX || left > (int64) blocks_of(number) * EVACUATE_PER_BLOCK)
+		return now + LATER;
+	if (since == 0)
+	{
+		/* Cursors are kept for one segment at a time. */
+		for (int i = 0; i < RING_SEGMENTS; i++)
+		{
+			if (pg_atomic_read_u64(&database->segments[i].evacuate_since) != 0)
+				return now + LATER;
+		}
+		(void) count_left(database, number, PG_INT64_MAX, true);
+		pg_atomic_write_u64(&segment->evacuate_since, (uint64) now);
+		return now + window;
+	}
+	if (now < (TimestampTz) since + window)
+		return (TimestampTz) since + window;
+	evacuate(database, number);
+	set_state(database, number, SEGMENT_EVACUATED, now);
+	pg_atomic_write_u64(&segment->evacuate_since, 0);
+	return now + LATER;
+}
+
+/*
+ * Copies what lanes had not passed a while ago; what they have passed since
+ * must stay known a while longer.
+ */
+static void
+evacuate(BusDatabase *database, int number)
+{
+	int			count;
+	int32	   *ids = endpoint_all(&count);
+
+	for (int i = 0; i < count; i++)
+	{
+		Endpoint   *endpoint = endpoint_by_id(ids[i]);
+
+		for (int32 lane = 0; endpoint != NULL && lane < endpoint->lanes; lane++)
+		{
+			BusLane    *shared = &bus_lanes(endpoint->shared)[lane];
+			TableScan	scan;
+			ScanKeyData keys[3];
+			HeapTuple	row;
+
+			key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
+			key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+			key_int8(&keys[2], 3, BTGreaterStrategyNumber,
+					 (int64) pg_atomic_read_u64(&shared->evacuate_from));
+			table_scan_begin(&scan, &bus_ring[number], &bus_ring_lane_index[number], 3, keys, NULL);
+			while ((row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
+			{
+				HeapTuple	copy = table_copy_row(row, ring_descriptor());
+
+				ring_insert(&copy, 1);
+				heap_freetuple(copy);
+			}
+			table_scan_end(&scan);
+		}
+	}
+	pfree(ids);
+	pg_atomic_write_u64(&database->segments[number].evacuated_by, GetCurrentTransactionId());
+	DEBUG_POINT("ring_evacuated");
+}
+
+/*
+ * Truncates an evacuated segment, when everybody sees the copies.
+ */
+static TimestampTz
+finish_evacuation(BusDatabase *database, int number, TimestampTz now)
+{
+	TransactionId copier =
+		(TransactionId) pg_atomic_read_u64(&database->segments[number].evacuated_by);
+
+	if (!TransactionIdPrecedes(copier, GetOldestNonRemovableTransactionId(NULL)))
+		return now + LATER;
+	if (!TransactionIdDidCommit(copier))
+	{
+		set_state(database, number, SEGMENT_SEALED, now);
+		return now + 1;
+	}
+	return truncate_segment(database, number, now) ? NEVER_DUE : now + SOON;
+}
+
+static bool
+truncate_segment(BusDatabase *database, int number, TimestampTz now)
+{
+	char		command[64];
+
+	if (!ConditionalLockRelationOid(extension_relation_oid(&bus_ring[number]), AccessExclusiveLock))
+		return false;
+	snprintf(command, sizeof(command), "TRUNCATE message_bus.%s", bus_ring[number].name);
+	spi_begin(SPI_AS_OWNER);
+	spi_execute(command);
+	spi_end();
+	pg_atomic_fetch_add_u32(&database->segments[number].generation, 1);
+	pg_atomic_write_u32(&database->segments[number].expiring, 0);
+	set_state(database, number, SEGMENT_FREE, now);
+	return true;
+}

@@ -1,0 +1,329 @@
+/*
+ * settle.c
+ *		How deliveries end: acked, failed, skipped.
+ *
+ * For a message in the ring nothing is written when it is acked: the lane's
+ * cursor will pass it.  A message that had been set aside is deleted there, and
+ * its id goes to the ring once more so that it stays known for a while.
+ *
+ * What is done in a savepoint is undone with it: the rows by PostgreSQL, the
+ * outcomes in held.c.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "base/errors.h"
+#include "message_bus/breaker.h"
+#include "message_bus/dead_letter.h"
+#include "message_bus/death.h"
+#include "message_bus/envelope.h"
+#include "message_bus/lease.h"
+#include "message_bus/outbox.h"
+#include "message_bus/settle.h"
+#include "message_bus/table.h"
+#include "message_bus/transaction.h"
+#include "pg/clock.h"
+
+static Endpoint *endpoint_of(const HeldDelivery *delivery);
+static void ack(HeldDelivery *delivery);
+
+/*
+ * Acks deliveries, all of them or none; see message_bus.h.
+ */
+void
+message_bus_ack(const int64 *delivery_ids, int count)
+{
+	int64	   *leased = NULL;
+	int			leased_count = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		HeldDelivery *delivery = held_delivery_find(delivery_ids[i]);
+
+		if (delivery != NULL)
+		{
+			ack(delivery);
+			continue;
+		}
+		if (leased == NULL)
+			leased = palloc(sizeof(int64) * count);
+		leased[leased_count++] = delivery_ids[i];
+	}
+	if (leased_count > 0)
+		lease_ack(leased, leased_count);
+}
+
+static void
+ack(HeldDelivery *delivery)
+{
+	if (delivery->position == 0)
+	{
+		RowValues	row;
+
+		held_row_values(delivery, &row);
+		table_delete(&bus_aside_table, &delivery->tid);
+		settle_remember(&row);
+	}
+	death_forget(held_lane_get(delivery->lane)->endpoint->key.endpoint_id, &delivery->message_id);
+	held_settle(delivery, OUTCOME_ACKED);
+}
+
+/*
+ * Fails a delivery: it waits for a retry, or becomes a dead letter.
+ */
+void
+message_bus_fail(int64 delivery_id, const char *error_code, const char *error, bool retryable)
+{
+	HeldDelivery *delivery = held_delivery_find(delivery_id);
+	Endpoint   *endpoint;
+	RowValues	row;
+	Failure		failure;
+	TimestampTz now = clock_now();
+	TimestampTz retry_at;
+
+	if (delivery == NULL)
+	{
+		lease_fail(delivery_id, error_code, error, retryable);
+		return;
+	}
+	endpoint = endpoint_of(delivery);
+	held_row_values(delivery, &row);
+	failure = settle_failure(&row, delivery->attempt, now);
+	failure.code = error_code;
+	failure.text = error;
+	retry_at = settle_retry_at(endpoint, delivery->attempt, retryable, now);
+	if (retry_at == NEVER_DUE)
+		settle_bury(endpoint, delivery, &row, "fault", &failure);
+	else
+	{
+		if (delivery->position != 0)
+			aside_insert(&row, "retrying", retry_at, delivery->attempt + 1, &failure, 0);
+		else
+			aside_update(&delivery->tid, &row, "retrying", retry_at, delivery->attempt + 1,
+						 &failure);
+		transaction_note_due(endpoint->shared, held_lane_get(delivery->lane)->lane, retry_at);
+		death_forget(endpoint->id, &delivery->message_id);
+	}
+	/* Looking at the endpoint's tables may have moved nothing of ours. */
+	held_settle(held_delivery_find(delivery_id), OUTCOME_FAILED);
+}
+
+/*
+ * Skips a delivery: a dead letter that nobody handled.
+ */
+void
+message_bus_skip(int64 delivery_id, const char *reason)
+{
+	HeldDelivery *delivery = held_delivery_find(delivery_id);
+	RowValues	row;
+	Failure		failure;
+
+	if (delivery == NULL)
+	{
+		lease_skip(delivery_id, reason);
+		return;
+	}
+	held_row_values(delivery, &row);
+	failure = settle_failure(&row, delivery->attempt, clock_now());
+	failure.text = reason;
+	settle_bury(endpoint_of(delivery), delivery, &row, "skipped", &failure);
+	held_settle(delivery, OUTCOME_MOVED);
+}
+
+/*
+ * Handles a delivery: its context becomes the transaction's.
+ */
+void
+message_bus_handle(int64 delivery_id)
+{
+	HeldDelivery *delivery = held_delivery_find(delivery_id);
+
+	if (delivery == NULL)
+		lease_handle(delivery_id);
+	else
+		settle_handle(delivery);
+}
+
+void
+settle_handle(HeldDelivery *delivery)
+{
+	RowValues	row;
+	Context		context;
+
+	held_row_values(delivery, &row);
+	envelope_context(&row, &context);
+	context_set(&context);
+	death_watch(endpoint_of(delivery), held_lane_get(delivery->lane)->lane,
+				&delivery->message_id, delivery->message_type);
+}
+
+/*
+ * The delivery's endpoint; it cannot have been dropped.
+ */
+static Endpoint *
+endpoint_of(const HeldDelivery *delivery)
+{
+	int32		id = held_lane_get(delivery->lane)->endpoint->key.endpoint_id;
+	Endpoint   *endpoint = endpoint_by_id(id);
+
+	if (endpoint == NULL)
+		elog(ERROR, "endpoint %d is gone", id);
+	return endpoint;
+}
+
+/*
+ * How a message has failed, including now.
+ */
+Failure
+settle_failure(const RowValues *row, int32 attempts, TimestampTz now)
+{
+	Failure		failure = {attempts, NULL, NULL, now, now};
+
+	if (!row->nulls[ASIDE_FIRST_FAILED_AT])
+		failure.first_at = DatumGetTimestampTz(row->values[ASIDE_FIRST_FAILED_AT]);
+	return failure;
+}
+
+/*
+ * When the next attempt is due, NEVER_DUE if there is none.
+ */
+TimestampTz
+settle_retry_at(const Endpoint *endpoint, int32 attempt, bool retryable, TimestampTz now)
+{
+	int64		delay = retryable ? retry_policy_delay(&endpoint->retry, attempt - 1) : -1;
+
+	return delay < 0 ? NEVER_DUE : now + delay * 1000;
+}
+
+/*
+ * Makes a dead letter of a delivery.  The caller notes the outcome.
+ */
+void
+settle_bury(const Endpoint *endpoint, HeldDelivery *delivery, const RowValues *row,
+			const char *reason, const Failure *failure)
+{
+	if (delivery->position == 0)
+		table_delete(&bus_aside_table, &delivery->tid);
+	death_forget(endpoint->id, &delivery->message_id);
+	dead_letter(endpoint, row, reason, failure);
+}
+
+/*
+ * Sets a message aside until its type's breaker lets it through.
+ */
+void
+settle_hold(const Endpoint *endpoint, HeldDelivery *delivery, const RowValues *row)
+{
+	if (delivery->position != 0)
+		aside_insert(row, "held", DUE_WHEN_RELEASED, delivery->attempt, NULL, 0);
+	else
+	{
+		Failure		failure = settle_failure(row, delivery->attempt, clock_now());
+
+		failure.last_at = row->nulls[ASIDE_LAST_FAILED_AT] ? failure.first_at :
+			DatumGetTimestampTz(row->values[ASIDE_LAST_FAILED_AT]);
+		aside_update(&delivery->tid, row, "held", DUE_WHEN_RELEASED, delivery->attempt,
+					 row->nulls[ASIDE_FIRST_FAILED_AT] ? NULL : &failure);
+	}
+	breaker_note_held(endpoint->shared, delivery->message_type);
+	transaction_note_due(endpoint->shared, held_lane_get(delivery->lane)->lane, DUE_WHEN_RELEASED);
+	held_settle(delivery, OUTCOME_MOVED);
+}
+
+/*
+ * Keeps the id of a message that was acked outside the ring known, by a row
+ * without a lane.
+ */
+void
+settle_remember(const RowValues *row)
+{
+	RowValues	memory = *row;
+
+	for (int i = ROW_HEADERS; i < ROW_COLUMNS; i++)
+		memory.nulls[i] = true;
+	memory.values[ROW_BODY] = JsonbPGetDatum(envelope_empty_object());
+	memory.values[ROW_POSITION] = Int64GetDatum(0);
+	memory.values[ROW_LANE] = Int32GetDatum(-1);
+	outbox_remember(&memory);
+}
+
+void
+settle_refuse(int64 delivery_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_MB_STALE_DELIVERY),
+			 errmsg("delivery " INT64_FORMAT " is not yours", delivery_id),
+			 errdetail("It is unknown, settled already, or has passed on to somebody else."),
+			 errhint("Receive the message again; what was done for it may have to be undone.")));
+}
+
+PG_FUNCTION_INFO_V1(message_bus_ack_sql);
+/*
+ * message_bus.ack(VARIADIC delivery_ids)
+ */
+Datum
+message_bus_ack_sql(PG_FUNCTION_ARGS)
+{
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
+	int			count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+
+	PreventCommandIfReadOnly("message_bus.ack()");
+	if (array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("delivery_ids must not contain nulls")));
+	message_bus_ack((int64 *) ARR_DATA_PTR(array), count);
+	PG_RETURN_INT32(count);
+}
+
+PG_FUNCTION_INFO_V1(message_bus_fail_sql);
+/*
+ * message_bus.fail(delivery_id, error_code, error, retryable)
+ */
+Datum
+message_bus_fail_sql(PG_FUNCTION_ARGS)
+{
+	PreventCommandIfReadOnly("message_bus.fail()");
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(3))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("delivery_id and retryable must not be null")));
+	message_bus_fail(PG_GETARG_INT64(0),
+					 PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)),
+					 PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)),
+					 PG_GETARG_BOOL(3));
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(message_bus_skip_sql);
+/*
+ * message_bus.skip(delivery_id, reason)
+ */
+Datum
+message_bus_skip_sql(PG_FUNCTION_ARGS)
+{
+	PreventCommandIfReadOnly("message_bus.skip()");
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("delivery_id must not be null")));
+	message_bus_skip(PG_GETARG_INT64(0),
+					 PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(message_bus_handle_sql);
+/*
+ * message_bus.handle(delivery_id)
+ */
+Datum
+message_bus_handle_sql(PG_FUNCTION_ARGS)
+{
+	message_bus_handle(PG_GETARG_INT64(0));
+	PG_RETURN_VOID();
+}

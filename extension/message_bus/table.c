@@ -1,0 +1,196 @@
+/*
+ * table.c
+ *		Reading and writing the bus's tables without the executor.
+ *
+ * The tables are the extension's own: no triggers, no row security, plain
+ * indexes, and EXECUTE on the calling function was the check of rights.  Scans
+ * see what is committed when they begin, whatever the isolation level, because
+ * a lane's holder must see what the holder before it did.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/heaptoast.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "base/compat.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_collation.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/uuid.h"
+
+#include "message_bus/table.h"
+
+/*
+ * Begins a scan.  snapshot NULL takes a new one.
+ */
+void
+table_scan_begin(TableScan *scan, ExtensionRelation *table, ExtensionRelation *index,
+				 int key_count, ScanKey keys, Snapshot snapshot)
+{
+	Relation	relation = table_open(extension_relation_oid(table), AccessShareLock);
+	Snapshot	own = NULL;
+
+	if (snapshot == NULL)
+		own = snapshot = RegisterSnapshot(GetLatestSnapshot());
+	table_scan_attach(scan, relation, index, key_count, keys, snapshot);
+	scan->snapshot = own;
+}
+
+/*
+ * Begins a scan of a table that is open and stays so; table_scan_detach() ends
+ * it.
+ */
+void
+table_scan_attach(TableScan *scan, Relation table, ExtensionRelation *index,
+				  int key_count, ScanKey keys, Snapshot snapshot)
+{
+	scan->table = table;
+	scan->index = index_open(extension_relation_oid(index), AccessShareLock);
+	scan->snapshot = NULL;
+	scan->slot = table_slot_create(table, NULL);
+	scan->scan = compat_index_beginscan(table, scan->index, snapshot, key_count);
+	index_rescan(scan->scan, keys, key_count, NULL, 0);
+}
+
+/*
+ * The next tuple, valid until the next call; NULL after the last.
+ */
+HeapTuple
+table_scan_next(TableScan *scan, ScanDirection direction)
+{
+	if (!index_getnext_slot(scan->scan, direction, scan->slot))
+		return NULL;
+	return ExecFetchSlotHeapTuple(scan->slot, false, NULL);
+}
+
+void
+table_scan_detach(TableScan *scan)
+{
+	index_endscan(scan->scan);
+	ExecDropSingleTupleTableSlot(scan->slot);
+	index_close(scan->index, AccessShareLock);
+}
+
+void
+table_scan_end(TableScan *scan)
+{
+	table_scan_detach(scan);
+	table_close(scan->table, AccessShareLock);
+	if (scan->snapshot != NULL)
+		UnregisterSnapshot(scan->snapshot);
+}
+
+/*
+ * A copy that needs nothing of the table any more.
+ */
+HeapTuple
+table_copy_row(HeapTuple row, TupleDesc descriptor)
+{
+	return HeapTupleHasExternal(row) ? toast_flatten_tuple(row, descriptor) : heap_copytuple(row);
+}
+
+/*
+ * Locks the scan's row for change, unless somebody else has it or has changed
+ * it; then false.
+ */
+bool
+table_lock_row(TableScan *scan, HeapTuple row)
+{
+	ItemPointerData tid = row->t_self;
+	TM_FailureData failure;
+	TupleTableSlot *slot = table_slot_create(scan->table, NULL);
+	TM_Result	result;
+
+	result = table_tuple_lock(scan->table, &tid, scan->scan->xs_snapshot, slot,
+							  GetCurrentCommandId(true), LockTupleExclusive, LockWaitSkip, 0,
+							  &failure);
+	ExecDropSingleTupleTableSlot(slot);
+	return result == TM_Ok;
+}
+
+/*
+ * Inserts a row, into the indexes too.  Only for tables whose indexes are plain.
+ */
+void
+table_insert(ExtensionRelation *table, const Datum *values, const bool *nulls)
+{
+	Relation	relation = table_open(extension_relation_oid(table), RowExclusiveLock);
+	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(relation), (Datum *) values,
+										(bool *) nulls);
+
+	CatalogTupleInsert(relation, tuple);
+	heap_freetuple(tuple);
+	table_close(relation, RowExclusiveLock);
+}
+
+/*
+ * Replaces the row at tid, which nobody else may be changing.
+ */
+void
+table_update(ExtensionRelation *table, ItemPointer tid, const Datum *values, const bool *nulls)
+{
+	Relation	relation = table_open(extension_relation_oid(table), RowExclusiveLock);
+	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(relation), (Datum *) values,
+										(bool *) nulls);
+
+	CatalogTupleUpdate(relation, tid, tuple);
+	heap_freetuple(tuple);
+	table_close(relation, RowExclusiveLock);
+}
+
+/*
+ * Deletes the row at tid, which nobody else may be changing.
+ */
+void
+table_delete(ExtensionRelation *table, ItemPointer tid)
+{
+	Relation	relation = table_open(extension_relation_oid(table), RowExclusiveLock);
+
+	CatalogTupleDelete(relation, tid);
+	table_close(relation, RowExclusiveLock);
+}
+
+void
+key_int4(ScanKey key, int column, StrategyNumber strategy, int32 value)
+{
+	RegProcedure compare = strategy == BTEqualStrategyNumber ? F_INT4EQ :
+		strategy == BTGreaterStrategyNumber ? F_INT4GT : F_INT4LE;
+
+	ScanKeyInit(key, column, strategy, compare, Int32GetDatum(value));
+}
+
+void
+key_int8(ScanKey key, int column, StrategyNumber strategy, int64 value)
+{
+	RegProcedure compare = strategy == BTEqualStrategyNumber ? F_INT8EQ :
+		strategy == BTGreaterStrategyNumber ? F_INT8GT : F_INT8LE;
+
+	ScanKeyInit(key, column, strategy, compare, Int64GetDatum(value));
+}
+
+void
+key_time(ScanKey key, int column, StrategyNumber strategy, TimestampTz value)
+{
+	RegProcedure compare = strategy == BTEqualStrategyNumber ? F_TIMESTAMPTZ_EQ :
+		strategy == BTGreaterEqualStrategyNumber ? F_TIMESTAMPTZ_GE : F_TIMESTAMPTZ_LE;
+
+	ScanKeyInit(key, column, strategy, compare, TimestampTzGetDatum(value));
+}
+
+void
+key_uuid(ScanKey key, int column, pg_uuid_t *value)
+{
+	ScanKeyInit(key, column, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(value));
+}
+
+void
+key_text(ScanKey key, int column, const char *value)
+{
+	ScanKeyEntryInitialize(key, 0, column, BTEqualStrategyNumber, InvalidOid,
+						   DEFAULT_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(value));
+}

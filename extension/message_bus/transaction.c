@@ -1,0 +1,207 @@
+/*
+ * transaction.c
+ *		What the bus does when a transaction or a savepoint ends.
+ *
+ * Before the commit: messages sent are written, then the cursors of lanes and
+ * the outcomes of deliveries.  After it, when the transaction has left the
+ * ProcArray and still holds its locks: shared memory follows, then whoever
+ * waits is woken.
+ *
+ * A crash between the two clears shared memory anyway.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "log/wakeup.h"
+#include "message_bus/aside.h"
+#include "message_bus/breaker.h"
+#include "message_bus/death.h"
+#include "message_bus/endpoint.h"
+#include "message_bus/held.h"
+#include "message_bus/lease.h"
+#include "message_bus/outbox.h"
+#include "message_bus/transaction.h"
+
+/* Something set aside, to be told to the lane after the commit. */
+typedef struct DueNote
+{
+	BusEndpoint *endpoint;
+	int32		lane;			/* -1: one message less */
+	TimestampTz due;
+	struct DueNote *next;
+} DueNote;
+
+static MemoryContext memory = NULL;
+static DueNote *due_notes = NULL;
+static TimestampTz next_expiry = NEVER_DUE;
+static bool active = false;
+
+static void transaction_ended(XactEvent event, void *arg);
+static void before_commit(void);
+static void refuse_prepare(void);
+static void after_end(bool committed);
+static void subtransaction_ended(SubXactEvent event, SubTransactionId mine,
+								 SubTransactionId parent, void *arg);
+
+/*
+ * Registers for the ends of transactions.  From _PG_init.
+ */
+void
+transaction_init(void)
+{
+	RegisterXactCallback(transaction_ended, NULL);
+	RegisterSubXactCallback(subtransaction_ended, NULL);
+}
+
+/*
+ * This transaction uses the bus.
+ */
+void
+transaction_begin(void)
+{
+	active = true;
+}
+
+/*
+ * Memory until the transaction's end.
+ */
+MemoryContext
+transaction_memory(void)
+{
+	if (memory == NULL)
+		memory = AllocSetContextCreate(TopTransactionContext, "message bus",
+									   ALLOCSET_DEFAULT_SIZES);
+	return memory;
+}
+
+/*
+ * A lane must be looked at again at that time, once this transaction has
+ * committed.  If the savepoint is rolled back the look is in vain.
+ */
+void
+transaction_note_due(BusEndpoint *endpoint, int32 lane, TimestampTz due)
+{
+	DueNote    *note = MemoryContextAlloc(transaction_memory(), sizeof(DueNote));
+
+	transaction_begin();
+	note->endpoint = endpoint;
+	note->lane = lane;
+	note->due = due;
+	note->next = due_notes;
+	due_notes = note;
+}
+
+/*
+ * A message of the ring counts no more, though its lane's cursor has not
+ * reached it, once this transaction has committed.
+ */
+void
+transaction_note_settled(BusEndpoint *endpoint)
+{
+	transaction_note_due(endpoint, -1, NEVER_DUE);
+}
+
+/*
+ * A message that was set aside expires then, once this transaction has
+ * committed.
+ */
+void
+transaction_note_expiry(TimestampTz expires_at)
+{
+	transaction_begin();
+	next_expiry = Min(next_expiry, expires_at);
+}
+
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	if (!active)
+		return;
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			before_commit();
+			break;
+		case XACT_EVENT_PRE_PREPARE:
+			refuse_prepare();
+			break;
+		case XACT_EVENT_COMMIT:
+			after_end(true);
+			break;
+		case XACT_EVENT_ABORT:
+			after_end(false);
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+before_commit(void)
+{
+	/* Portals are closed, and their snapshots gone; TOAST wants one. */
+	PushActiveSnapshot(GetTransactionSnapshot());
+	outbox_flush();
+	held_before_commit();
+	lease_before_commit();
+	PopActiveSnapshot();
+}
+
+static void
+refuse_prepare(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot PREPARE a transaction that has used the message bus"),
+			 errhint("Type COMMIT, or use the bus from the transaction manager's own transaction.")));
+}
+
+static void
+after_end(bool committed)
+{
+	TimestampTz at = GetCurrentTransactionStopTimestamp();
+	int32		last_woken = 0;
+
+	active = false;
+	for (DueNote *note = due_notes; note != NULL && committed; note = note->next)
+	{
+		if (note->lane < 0)
+			pg_atomic_fetch_sub_u64(&note->endpoint->depth, 1);
+		else
+			lane_due_lower(&bus_lanes(note->endpoint)[note->lane], note->due);
+	}
+	if (committed && next_expiry != NEVER_DUE)
+		aside_lower_worker(next_expiry);
+	next_expiry = NEVER_DUE;
+	outbox_end_transaction(committed, at);
+	held_end_transaction(committed, at);
+	lease_end_transaction(committed, at);
+	death_end_transaction(committed);
+	breaker_end_transaction(committed);
+	for (DueNote *note = due_notes; note != NULL && committed; note = note->next)
+	{
+		int32		id = note->endpoint->key.endpoint_id;
+
+		if (id != last_woken)
+			wakeup_waiters(LOG_MESSAGE_BUS, endpoint_key(id, 0));
+		last_woken = id;
+	}
+	due_notes = NULL;
+	memory = NULL;
+}
+
+static void
+subtransaction_ended(SubXactEvent event, SubTransactionId mine,
+					 SubTransactionId parent, void *arg)
+{
+	bool		committed = event == SUBXACT_EVENT_COMMIT_SUB;
+
+	if (!active || (!committed && event != SUBXACT_EVENT_ABORT_SUB))
+		return;
+	outbox_end_subtransaction(committed, mine, parent);
+	held_end_subtransaction(committed, mine, parent);
+}
