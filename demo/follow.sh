@@ -13,7 +13,8 @@ subscription=demo-follower
 stopping=
 trap 'stopping=yes' TERM INT
 
-coproc PSQL { "$BIN/psql" -XqAt -F ' ' -v ON_ERROR_STOP=1; }
+# In a session of its own, so that Ctrl-C reaches this script and not the connection.
+coproc PSQL { exec setsid "$BIN/psql" -XqAt -F ' ' -v ON_ERROR_STOP=1; }
 
 # Sends a statement to the one connection and puts its last row into ANSWER.
 ask() {

@@ -89,17 +89,18 @@ query() {
 	"$BIN/psql" -XqAt -v ON_ERROR_STOP=1 "$@"
 }
 
-# Makes the database with the extension if it is not there.  One whose extension was
-# installed by another build's script is made anew: the demo has nothing to lose.
+# Makes the database with the extension if it is not there. One that another build made
+# may not fit this library; it is not ours to drop, though.
 database_create() {
-	local extension script version installed=$RUN/installed.sql
+	local extension version script installed=$RUN/installed.sql
 	extension=$("$BIN/pg_config" --sharedir)/extension
 	version=$(sed -n "s/^default_version *= *'\(.*\)'/\1/p" "$extension/ecommerce.control")
 	script=$extension/ecommerce--$version.sql
 	if [[ $(query -d postgres -c "SELECT datname FROM pg_database
 		WHERE datname = 'ecommerce'") ]]; then
-		cmp -s "$script" "$installed" && return
-		query -d postgres -c 'DROP DATABASE ecommerce WITH (FORCE)'
+		[[ ! -f $installed ]] || cmp -s "$script" "$installed" ||
+			die "$PG_DIR has a database of another build: remove it with 'demo/demo.sh clean'"
+		return
 	fi
 	query -d postgres -c 'CREATE DATABASE ecommerce'
 	query -c 'CREATE EXTENSION ecommerce'

@@ -53,10 +53,11 @@ step "Throughput"
 throughput
 
 step "Your turn"
+again=${ECOMMERCE_RUN:+ECOMMERCE_RUN=$ECOMMERCE_RUN }
 cat <<TEXT
   Connect:   $BIN/psql -h $PGHOST -p $PGPORT -U $PGUSER $PGDATABASE
   Look at:   SELECT * FROM event_store.read_all(0, 10);    \\df event_store.*
   Wait:      CALL event_store.wait(event_store.high_water_mark(), '1 minute');
-  Follow:    demo/follow.sh        in another terminal, then append
-  Stop:      demo/demo.sh stop     (clean removes the data as well)
+  Follow:    ${again}demo/follow.sh        in another terminal, then append
+  Stop:      ${again}demo/demo.sh stop     (clean removes the data as well)
 TEXT

@@ -102,13 +102,13 @@ BEGIN
 	END;
 END
 $$;
--- Ends transactions of pgbench that have begun with "victim", one by one.
+-- Ends backends that have a transaction open, one by one.
 CREATE PROCEDURE stress.terminate() LANGUAGE plpgsql AS $$
 BEGIN
 	WHILE EXISTS (SELECT FROM stress.running) LOOP
 		PERFORM pg_terminate_backend(v.pid) FROM (
 			SELECT a.pid FROM pg_stat_activity a
-			WHERE a.application_name = 'victim' AND a.xact_start IS NOT NULL
+			WHERE a.application_name = 'victims' AND a.xact_start IS NOT NULL
 			ORDER BY random() LIMIT 1) v;
 		PERFORM pg_sleep(0.02);
 		PERFORM pg_stat_clear_snapshot();
@@ -155,6 +155,7 @@ sub _pgbench
 	my $file = "$self->{files}/$name.out";
 
 	unlink $file, "$file.err";
+	local $ENV{PGAPPNAME} = $name;
 	return _spawn($file, 'pgbench', '-n', '-M', 'prepared', @options,
 		$self->{node}->connstr($self->{database}));
 }
@@ -195,6 +196,7 @@ EOT
 	my $steps = $self->_file("$name.step", $step x 100);
 	my $loop = $self->_file("$name.loop", "\\i $steps\n" x 5000);
 	$self->_seen($name);
+	unlink "$reader->{file}.err";
 	$reader->{process} = _spawn(
 		$reader->{file}, 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-v', 'done=f',
 		'-v', 'last=' . ($reader->{resume_at} // $reader->{after}),
@@ -235,18 +237,85 @@ sub start_consumers
 	return;
 }
 
+# Starts clients that append to a stream of their own and print each position that
+# was acknowledged. options: a hash of settings.
+sub start_acknowledged
+{
+	my ($self, $clients, %options) = @_;
+
+	local $ENV{PGOPTIONS} = _settings($options{options});
+	for my $number (1 .. $clients)
+	{
+		my $step = "SELECT \"position\" FROM event_store.append('ack-$number', -1, 'Counted', '{}') \\gset\n"
+		  . "\\echo :position\n";
+		my $steps = $self->_file("ack$number.step", $step x 100);
+
+		push @{ $self->{acknowledging} },
+		  _spawn("$self->{files}/ack$number.out", 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1',
+			'-d', $self->{node}->connstr($self->{database}),
+			'-f', $self->_file("ack$number.loop", "\\i $steps\n" x 5000));
+	}
+	return;
+}
+
+# Waits until those clients and the writers have lost their server. Returns all the
+# positions that were ever acknowledged.
+sub acknowledged
+{
+	my ($self) = @_;
+
+	waitpid($_, 0) for @{ $self->{acknowledging} };
+	$self->{acknowledging} = [];
+	return map { grep { /^\d+\n/ } split /^/, slurp_file($_) } glob "$self->{files}/ack*.out";
+}
+
+# The greatest mark that any reader was ever told.
+sub greatest_mark
+{
+	my ($self) = @_;
+	my $greatest = 0;
+
+	for my $name (keys %{ $self->{readers} })
+	{
+		my (undef, $marks) = $self->_seen($name);
+		for my $mark (@$marks)
+		{
+			$greatest = $mark if $mark > $greatest;
+		}
+	}
+	return $greatest;
+}
+
+# Waits until the readers have lost their server, then starts them again.
+sub restart_readers
+{
+	my ($self) = @_;
+
+	for my $name (sort keys %{ $self->{readers} })
+	{
+		waitpid($self->{readers}{$name}{process}, 0);
+		$self->start_reader($name);
+	}
+	return;
+}
+
+sub _settings
+{
+	my ($settings) = @_;
+	return join ' ', map { "-c $_=$settings->{$_}" } keys %{ $settings // {} };
+}
+
 # Starts the writers. clients, transactions (each), options (a hash of settings).
 sub start_writers
 {
 	my ($self, %options) = @_;
 	my @files;
-	my $settings = join ' ', map { "-c $_=$options{options}{$_}" } keys %{ $options{options} // {} };
 
 	for my $name (sort keys %writers)
 	{
 		push @files, '-f', $self->_file("$name.sql", $writers{$name}[2]) . "\@$writers{$name}[0]";
 	}
-	local $ENV{PGOPTIONS} = $settings;
+	local $ENV{PGOPTIONS} = _settings($options{options});
 	$self->{writers} = $self->_pgbench(
 		'writers', '-c', $options{clients}, '-t', $options{transactions}, '--max-tries', 100, @files);
 	return;
@@ -291,7 +360,6 @@ sub _run_victims
 	my ($self) = @_;
 	my $script = $self->_file('victim.sql', $writers{pause}[2]);
 
-	local $ENV{PGAPPNAME} = 'victim';
 	waitpid($self->_pgbench('victims', '-c', 3, '-T', 2, '-f', $script), 0);
 	my ($done) = slurp_file("$self->{files}/victims.out") =~ /actually processed: (\d+)/;
 	my $errors = slurp_file("$self->{files}/victims.out.err");

@@ -50,7 +50,8 @@ registry_request(void)
 }
 
 /*
- * Creates the shared memory or finds what another process has created.
+ * Creates the shared memory or finds what another process has created.  After a
+ * crash the postmaster calls this again, for new memory.
  */
 void
 registry_attach(void)
@@ -60,8 +61,6 @@ registry_attach(void)
 	Registry   *r;
 	bool		found;
 
-	if (shared_registry != NULL)
-		return;
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	r = ShmemInitStruct("ecommerce registry",
 						add_size(MAXALIGN(sizeof(Registry)), mul_size(slot_size(holds), slots)),

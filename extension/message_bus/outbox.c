@@ -282,7 +282,7 @@ outbox_end_transaction(bool committed, TimestampTz at)
 			pg_atomic_fetch_add_u64(&endpoint->depth, sent);
 			rate_add(&endpoint->sent, at, sent);
 			pg_atomic_write_u32(&endpoint->notify, 1);
-			pg_atomic_write_u32(&bus_database()->notify_pending, 1);
+			pg_atomic_write_u32(&bus_database_known()->notify_pending, 1);
 		}
 		if (sent > 0)
 			pg_atomic_fetch_sub_u64(&endpoint->reserved, sent);
