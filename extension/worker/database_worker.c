@@ -35,6 +35,7 @@
 #include "message_bus/due.h"
 #include "pg/duty.h"
 #include "pg/relation.h"
+#include "saga/saga.h"
 #include "worker/worker.h"
 
 PGDLLEXPORT void ecommerce_worker_main(Datum arg);
@@ -43,6 +44,7 @@ PGDLLEXPORT void ecommerce_worker_main(Datum arg);
 static const Duty duties[] = {
 	{"notify event listeners", event_notify_run},
 	{"message bus", message_bus_duty},
+	{"run sagas", saga_run_duty},
 	{"run projections", projection_run_due},
 };
 
