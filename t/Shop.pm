@@ -145,7 +145,8 @@ sub until
 		sleep 0.02;
 	}
 	fail("waited in vain: $what");
-	diag($self->sql('SELECT saga, correlation_id, current_state, data FROM saga.instances'));
+	diag($self->sql('SELECT correlation_id, current_state, version, data
+		FROM saga.instances ORDER BY updated_at DESC LIMIT 1'));
 	die "waited in vain: $what\n";
 }
 
@@ -216,6 +217,17 @@ sub later
 {
 	my ($self, $interval) = @_;
 	return $self->sql("SELECT saga.fire_due(now() + interval '$interval')");
+}
+
+# Lets more and more time pass, from that many seconds on, until the order is in the
+# state. What happens in the services meanwhile takes real time.
+sub reaches_in_time
+{
+	my ($self, $order, $state, $seconds) = @_;
+	return $self->until("order in $state in time", sub {
+		$self->later($seconds++ . ' seconds');
+		($self->show($order)->{state} // '') eq $state;
+	});
 }
 
 # on hand, reserved and available of a product, as "10/2/8".
