@@ -81,6 +81,33 @@ sub log_file
 	return $self->{node}->basedir . "/${name}d.log";
 }
 
+# Starts nginx before the daemons; GATEWAY_* variables may be given. Its port is that of
+# the service "gateway".
+sub start_gateway
+{
+	my ($self, $render, %env) = @_;
+	my $run = PostgreSQL::Test::Utils::tempdir;
+	my $port = $self->{port}{gateway} = PostgreSQL::Test::Cluster::get_free_port();
+
+	mkdir "$run/gateway";
+	local %ENV = (%ENV, GATEWAY_RUN => $run, GATEWAY_LISTEN => "127.0.0.1:$port", GATEWAY_WORKERS => 1,
+		GATEWAY_ACCESS_LOG => "$run/access.log", GATEWAY_ERROR_LOG => "$run/error.log",
+		(map { ('GATEWAY_' . uc($_) . 'D' => "127.0.0.1:$self->{port}{$_}") } @services), %env);
+	$self->{gateway_conf} = "$run/nginx.conf";
+	system("'$render' >'$run/nginx.conf'") == 0 or die "cannot render the gateway's configuration\n";
+	system('nginx', '-e', "$run/error.log", '-c', "$run/nginx.conf") == 0 or die "nginx did not start\n";
+	$self->until('the gateway answers', sub { $self->call('gateway', 'GET', '/health/live')->{status} == 200 });
+	return;
+}
+
+sub stop_gateway
+{
+	my ($self) = @_;
+	my $conf = delete $self->{gateway_conf} or return;
+	system('nginx', '-e', '/dev/null', '-c', $conf, '-s', 'stop');
+	return;
+}
+
 # Ends a daemon by a signal and returns its wait status.
 sub kill_daemon
 {
@@ -109,6 +136,7 @@ sub DESTROY
 {
 	my ($self) = @_;
 	local $?;
+	$self->stop_gateway;
 	kill 'KILL', values %{ $self->{pid} // {} };
 	waitpid($_, 0) for values %{ $self->{pid} // {} };
 	return;

@@ -46,6 +46,7 @@ typedef struct Message
 	char	   *body;
 	char		attempt[12];
 	const PgStatement *handler; /* NULL: nobody here handles this type */
+	const char *function;
 	const char *skip_parameters[2];
 	MessageFate fate;
 	int			races;
@@ -303,7 +304,10 @@ take_message(Consumer *consumer, Message *message, const PgResults *results, int
 	message->started_ns = clock_wall_ns();
 	for (int i = 0; i < consumer->nhandlers; i++)
 		if (strcmp(type, consumer->options.handlers[i].message_type) == 0)
+		{
 			message->handler = consumer->handlers[i];
+			message->function = consumer->options.handlers[i].function;
+		}
 	metrics_observe(&metric_message_delay, (age ? strtod(age, NULL) : 0) / 1000,
 					consumer->options.endpoint);
 	log_write(LEVEL_INFORMATION, &message->context,
@@ -442,6 +446,7 @@ settle(Consumer *consumer)
 	static const char *const outcomes[] = {"done", "done", "failed", "skipped"};
 	uint64_t	now = clock_wall_ns();
 	bool		any = consumer->nmessages > 0;
+	Context		statement;
 
 	for (int i = 0; i < consumer->nmessages; i++)
 	{
@@ -455,6 +460,12 @@ settle(Consumer *consumer)
 						message->handler ? message->context.subject : "unknown");
 		trace_record(&message->context, SPAN_CONSUMER, message->context.subject,
 					 message->started_ns, now, good ? NULL : outcomes[message->fate]);
+		if (message->function)
+		{
+			context_child(&statement, &message->context);
+			trace_record(&statement, SPAN_CLIENT, message->function, message->started_ns, now,
+						 good ? NULL : outcomes[message->fate]);
+		}
 		if (message->fate == FATE_SKIPPED)
 			log_write(LEVEL_WARNING, &message->context,
 					  "No handler for {MessageType}; it is a dead letter now", NULL);

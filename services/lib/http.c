@@ -386,6 +386,7 @@ run_function(HttpCall *call)
 	const PgStatement *statement = server->statements[call->route - server->options.routes];
 
 	call->nsteps = 0;
+	call->sent_ns = clock_wall_ns();
 	if (strcmp(call->route->method, "GET") != 0)
 	{
 		context_traceparent(&call->context, call->traceparent);
@@ -409,7 +410,12 @@ on_answered(void *argument, const PgResults *results)
 	const char *etag;
 	const char *location;
 	int			last = call->nsteps - 1;
+	Context		statement;
 
+	context_child(&statement, &call->context);
+	trace_record(&statement, SPAN_CLIENT, call->route->function, call->sent_ns, clock_wall_ns(),
+				 results && pg_succeeded(results) ? NULL
+				 : results ? pg_sqlstate(results) : "no connection was free in time");
 	if (results == NULL || !pg_succeeded(results))
 	{
 		refuse(call, results);

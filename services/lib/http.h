@@ -55,6 +55,7 @@ struct HttpCall
 	const HttpRoute *route;
 	Context		context;
 	uint64_t	started_ns;
+	uint64_t	sent_ns;		/* to the database */
 	char	   *body;
 	size_t		body_length;
 	char	   *verified;
