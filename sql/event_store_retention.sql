@@ -245,6 +245,19 @@ SELECT fails($$SELECT event_store.set_retention('ret-1', 1)$$);
 SELECT outcome($$SELECT event_store.scavenge()$$);
 ROLLBACK;
 
+-- A repeated append finds its events as long as they are stored, hidden or not.
+CREATE FUNCTION repeated(stream text, expected bigint) RETURNS text LANGUAGE sql AS $$
+	SELECT outcome(format('SELECT version
+		FROM event_store.append(%L, %s, ''A'', ''{}'', ''{}'', uid(1))', stream, expected))
+$$;
+SELECT repeated('repeat-1', 0), repeated('repeat-1', 0), repeated('repeat-2', 0);
+SELECT event_store.delete_stream('repeat-1', 1);
+SELECT repeated('repeat-1', 0), repeated('repeat-1', 1), repeated('repeat-2', 0);
+SELECT event_store.tombstone_stream('repeat-1', 1);
+SELECT repeated('repeat-1', 0), repeated('repeat-1', 1), repeated('repeat-2', 0);
+SELECT event_store.scavenge();
+SELECT repeated('repeat-1', 0), repeated('repeat-2', 0);
+
 -- ---------------------------------------------------------------- immutability
 
 CREATE TABLE fixed AS SELECT * FROM event_store.stored_event;
