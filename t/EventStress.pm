@@ -15,9 +15,12 @@ package EventStress;
 use strict;
 use warnings;
 
+use Exporter qw(import);
 use POSIX qw(WNOHANG);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+
+our @EXPORT_OK = qw(poll);
 
 use constant CATEGORIES => 4;
 
@@ -74,6 +77,19 @@ COMMIT;
 \sleep 10 ms
 \endif
 EOT
+
+# poll { condition }: waits until it holds, as poll_query_until does for a query.
+sub poll (&)
+{
+	my ($condition) = @_;
+
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		return 1 if $condition->();
+		select undef, undef, undef, 0.1;
+	}
+	die 'timed out waiting for a condition';
+}
 
 sub new
 {

@@ -135,8 +135,8 @@ position_announce(LogId log, uint32 key, const char *name, int length)
 		pg_write_barrier();
 		pg_atomic_write_u32(&slot->hold_count, count + 1);
 	}
-	else
-		pg_atomic_write_u32(&slot->overflow, 1);
+	else if (pg_atomic_read_u64(&slot->overflow[log]) == 0)
+		pg_atomic_write_u64(&slot->overflow[log], lowest);
 	if (pg_atomic_read_u64(&slot->lowest[log]) == 0)
 		pg_atomic_write_u64(&slot->lowest[log], lowest);
 	pg_memory_barrier();
@@ -230,6 +230,7 @@ position_holders(LogId log, PositionHolder **holders)
 	{
 		RegistrySlot *slot = registry_slot(i);
 		uint64		lowest = pg_atomic_read_u64(&slot->lowest[log]);
+		uint64		overflow;
 		uint32		hold_count = pg_atomic_read_u32(&slot->hold_count);
 		int			pid = BackendSlotProc(i)->pid;
 		int			before = count;
@@ -248,11 +249,12 @@ position_holders(LogId log, PositionHolder **holders)
 			strlcpy(holder->name, slot->holds[h].name, sizeof(holder->name));
 			count++;
 		}
-		if (count == before || pg_atomic_read_u32(&slot->overflow))
+		overflow = pg_atomic_read_u64(&slot->overflow[log]);
+		if (count == before || overflow != 0)
 		{
 			(*holders)[count].pid = pid;
 			(*holders)[count].key = POSITION_ANY_KEY;
-			(*holders)[count].lowest = (int64) lowest;
+			(*holders)[count].lowest = (int64) (overflow != 0 ? overflow : lowest);
 			count++;
 		}
 	}
@@ -376,11 +378,14 @@ lowest_announced(LogId log, uint32 key, int64 mark)
 		if (lowest == 0 || (int64) lowest > mark ||
 			pg_atomic_read_u32(&slot->database) != MyDatabaseId)
 			continue;
-		if (key == POSITION_ANY_KEY || pg_atomic_read_u32(&slot->overflow))
+		if (key == POSITION_ANY_KEY)
 		{
 			mark = (int64) lowest - 1;
 			continue;
 		}
+		lowest = pg_atomic_read_u64(&slot->overflow[log]);
+		if (lowest != 0 && (int64) lowest <= mark)
+			mark = (int64) lowest - 1;
 		hold_count = pg_atomic_read_u32(&slot->hold_count);
 		pg_read_barrier();
 		for (uint32 h = 0; h < Min(hold_count, r->holds_per_slot); h++)
@@ -494,7 +499,8 @@ transaction_ended(XactEvent event, void *arg)
 			clear_announcements(slot);
 			wakeup_after_end(slot);
 			pg_atomic_write_u32(&slot->hold_count, 0);
-			pg_atomic_write_u32(&slot->overflow, 0);
+			for (int log = 0; log < LOG_COUNT; log++)
+				pg_atomic_write_u64(&slot->overflow[log], 0);
 			pg_atomic_write_u32(&slot->database, InvalidOid);
 			break;
 		default:
