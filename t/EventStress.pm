@@ -141,14 +141,20 @@ sub _sql
 	return $self->{node}->safe_psql($self->{database}, $sql);
 }
 
-sub _file
+sub write_file
 {
-	my ($self, $name, $text) = @_;
-	my $file = "$self->{files}/$name";
+	my ($file, $text) = @_;
+
 	open my $handle, '>', $file or die "cannot write $file: $!";
 	print $handle $text;
 	close $handle;
 	return $file;
+}
+
+sub _file
+{
+	my ($self, $name, $text) = @_;
+	return write_file("$self->{files}/$name", $text);
 }
 
 # Starts a program with its output in a file, and its errors in another one beside

@@ -185,7 +185,7 @@ lane_due_lower(BusLane *lane, TimestampTz due)
 void
 aside_lower_worker(TimestampTz due)
 {
-	BusDatabase *database = bus_database();
+	BusDatabase *database = bus_database_known();
 
 	/* int64 minima would be great as uint64. */
 	due = Max(due, 0);

@@ -25,7 +25,6 @@
 #include "message_bus/breaker.h"
 #include "message_bus/death.h"
 #include "message_bus/load.h"
-#include "message_bus/relations.h"
 #include "message_bus/transaction.h"
 #include "pg/clock.h"
 #include "pg/spi.h"
@@ -86,8 +85,7 @@ died(int code, Datum arg)
 	BreakerOutcome outcome = {1, 1, true};
 	BusDeath   *death;
 
-	/* Nothing below may have to read a catalog now. */
-	if (!watched.active || !bus_endpoint_table.known)
+	if (!watched.active)
 		return;
 	watched.active = false;
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
@@ -227,7 +225,7 @@ death_end_transaction(bool committed)
 	watched.active = false;
 	if (settled == NULL && !wrote)
 		return;
-	database = bus_database();
+	database = bus_database_known();
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
 	for (Settled *entry = settled; entry != NULL && committed; entry = entry->next)
 	{

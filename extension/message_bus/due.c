@@ -72,7 +72,7 @@ message_bus_duty(DutyWish *wish)
 		commit_transaction();
 		all_loaded = true;
 	}
-	database = bus_database();
+	database = bus_database_known();
 	if ((TimestampTz) pg_atomic_read_u64(&database->next_due) <= now)
 	{
 		TimestampTz next;

@@ -108,7 +108,7 @@ expiry_forget_passed(int32 endpoint_id, int32 lane, int64 cursor)
 void
 expiry_note(TimestampTz expires_at)
 {
-	BusDatabase *database = bus_database();
+	BusDatabase *database = bus_database_known();
 
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
 	database->expiry_low = Min(database->expiry_low, expires_at);

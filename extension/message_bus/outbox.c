@@ -43,7 +43,7 @@ typedef struct Letter
 	BusEndpoint *endpoint;
 	int32		lane;
 	SubTransactionId sent_in;
-	TimestampTz expires_at;		/* 0: never */
+	TimestampTz expires_at;		/* NEVER_DUE: never */
 	bool		claimed;
 	bool		reserved;
 	pg_uuid_t	message_id;
@@ -189,6 +189,7 @@ new_letter(BusEndpoint *endpoint)
 	letter = &letters[letter_count++];
 	memset(letter, 0, sizeof(*letter));
 	letter->endpoint = endpoint;
+	letter->expires_at = NEVER_DUE;
 	letter->sent_in = GetCurrentSubTransactionId();
 	return letter;
 }
@@ -272,7 +273,7 @@ outbox_end_transaction(bool committed, TimestampTz at)
 		for (i = first; i < letter_count && letters[i].endpoint == endpoint; i++)
 		{
 			sent += letters[i].reserved;
-			if (committed && letters[i].expires_at != 0)
+			if (committed && letters[i].expires_at != NEVER_DUE)
 				expiry_note(letters[i].expires_at);
 			if (letters[i].claimed)
 				bus_unclaim(endpoint->key.endpoint_id, &letters[i].message_id);
@@ -282,7 +283,7 @@ outbox_end_transaction(bool committed, TimestampTz at)
 			pg_atomic_fetch_add_u64(&endpoint->depth, sent);
 			rate_add(&endpoint->sent, at, sent);
 			pg_atomic_write_u32(&endpoint->notify, 1);
-			pg_atomic_write_u32(&bus_database()->notify_pending, 1);
+			pg_atomic_write_u32(&bus_database_known()->notify_pending, 1);
 		}
 		if (sent > 0)
 			pg_atomic_fetch_sub_u64(&endpoint->reserved, sent);

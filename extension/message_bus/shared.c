@@ -172,6 +172,16 @@ bus_database(void)
 }
 
 /*
+ * The entry as last found, NULL if never: for where no catalog can be read, that
+ * is outside transactions and at their ends.
+ */
+BusDatabase *
+bus_database_known(void)
+{
+	return my_database;
+}
+
+/*
  * The entry of an endpoint, created if need be.
  */
 BusEndpoint *

@@ -183,6 +183,7 @@ typedef enum BusLockClass
 extern Size bus_shared_size(void);
 extern void bus_shared_attach(void);
 extern BusDatabase *bus_database(void);
+extern BusDatabase *bus_database_known(void);
 extern BusEndpoint *bus_endpoint_shared(int32 endpoint_id, int32 lane_count);
 extern BusEndpoint *bus_endpoint_find(int32 endpoint_id);
 extern BusLane *bus_lanes(BusEndpoint *endpoint);
