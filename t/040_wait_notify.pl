@@ -185,9 +185,9 @@ $holder->quit;
 $started = time;
 is($node->safe_psql('postgres', "CALL event_store.wait($position, '200 ms')"), $position, 'at the timeout it returns the mark');
 cmp_ok(time() - $started, '>=', 0.2, 'not earlier');
-for my $block ("BEGIN; CALL event_store.wait(0, '1 s'); COMMIT",
-	"DO \$\$ BEGIN CALL event_store.wait(0, '1 s'); END \$\$",
-	"CREATE FUNCTION f() RETURNS void LANGUAGE sql AS 'CALL event_store.wait(0, ''1 s'', NULL, NULL, NULL)'; SELECT f()")
+my $call = "DECLARE m bigint; BEGIN CALL event_store.wait(0, '1 s', NULL, NULL, m); END";
+$node->safe_psql('postgres', "CREATE FUNCTION waits() RETURNS void LANGUAGE plpgsql AS \$\$ $call \$\$");
+for my $block ("BEGIN; CALL event_store.wait(0, '1 s'); COMMIT", "BEGIN; DO \$\$ $call \$\$; COMMIT", 'SELECT waits()')
 {
 	my ($status, $stdout, $stderr) = $node->psql('postgres', $block, extra_params => [ '-v', 'VERBOSITY=verbose' ]);
 	like($stderr, qr/ERROR:  25001: .*HINT:  CALL it on its own/s, "refused: $block");

@@ -46,6 +46,7 @@
 #include "storage/bufpage.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/wait_event.h"
@@ -260,6 +261,35 @@ position_holders(LogId log, PositionHolder **holders)
 		}
 	}
 	return count;
+}
+
+/*
+ * For who reads beyond the mark, where earlier positions may still appear: the
+ * lowest that transactions may have left which ran at the last call and have
+ * ended since; PG_INT64_MAX if there is none.  Take the snapshot afterwards.
+ * *running keeps who ran, and is NULL at the first call.
+ */
+int64
+position_ended_since(LogId log, uint64 **running)
+{
+	Registry   *r = registry();
+	int64		ended = PG_INT64_MAX;
+
+	if (*running == NULL)
+		*running = MemoryContextAllocZero(TopMemoryContext, sizeof(uint64) * r->slot_count);
+	pg_memory_barrier();
+	for (int i = 0; i < r->slot_count; i++)
+	{
+		RegistrySlot *slot = registry_slot(i);
+		uint64		lowest = pg_atomic_read_u64(&slot->lowest[log]);
+
+		if (lowest != 0 && pg_atomic_read_u32(&slot->database) != MyDatabaseId)
+			lowest = 0;
+		if ((*running)[i] != 0 && (*running)[i] != lowest)
+			ended = Min(ended, (int64) (*running)[i]);
+		(*running)[i] = lowest;
+	}
+	return ended;
 }
 
 /*
