@@ -403,17 +403,23 @@ lowest_announced(LogId log, uint32 key, int64 mark)
 static bool
 make_durable(XLogRecPtr lsn, bool wait)
 {
+	bool		waited = false;
+
 	if (!DEBUG_BREAK("no_flush"))
 		XLogFlush(lsn);
 	while (!standbys_have(lsn))
 	{
 		if (!wait)
 			return false;
+		waited = true;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 1, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
+	/* The latch may have been set for whoever waits in wakeup.c meanwhile. */
+	if (waited)
+		SetLatch(MyLatch);
 	return true;
 }
 
