@@ -8,7 +8,8 @@
  * something new, and publishes the mark for standbys.
  *
  * While some transaction holds the mark of the whole store back, categories it
- * has nothing to do with are looked at one by one.
+ * has nothing to do with are looked at one by one, those of open transactions
+ * too.
  *
  * Nothing of this survives the worker; the next one starts at the mark it finds,
  * and clients read once after LISTEN.
@@ -48,6 +49,9 @@ static bool standby_is_behind = false;
 
 static bool send_news(void);
 static void collect(int64 after, int64 upto, Snapshot snapshot);
+static void note_open(int64 mark);
+static void note_category(const char *name, int length, int64 after, int64 newest);
+static void make_room(void);
 static void notify_category(Category *category, int64 mark);
 static bool has_events(const Category *category, int64 mark, Snapshot snapshot);
 
@@ -75,13 +79,14 @@ event_notify_run(DutyWish *wish)
 }
 
 /*
- * Sends what is new; false if nothing was.
+ * Sends what is new; false if nothing was and the next round need not be put off.
  */
 static bool
 send_news(void)
 {
 	int64		mark;
 	int64		counter;
+	bool		sent;
 	char		payload[32];
 	Snapshot	snapshot;
 	HASH_SEQ_STATUS every;
@@ -91,7 +96,7 @@ send_news(void)
 	counter = position_counter(LOG_EVENT_STORE);
 	standby_is_behind = !position_mark_nowait(LOG_EVENT_STORE, POSITION_ANY_KEY, &mark);
 	if (standby_is_behind ||
-		(last_mark >= 0 && mark <= last_mark && counter <= scanned_to))
+		(last_mark >= 0 && mark <= last_mark && counter <= Min(scanned_to, mark)))
 	{
 		CommitTransactionCommand();
 		return false;
@@ -105,6 +110,9 @@ send_news(void)
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	collect(last_mark, mark, snapshot);
 	collect(Max(scanned_to, mark), counter, snapshot);
+	if (counter > mark)
+		note_open(mark);
+	sent = mark > last_mark || counter > scanned_to;
 	scanned_to = counter;
 	if (mark > last_mark)
 	{
@@ -126,12 +134,15 @@ send_news(void)
 														&own_mark))
 				continue;
 			if (has_events(category, own_mark, snapshot))
+			{
 				notify_category(category, own_mark);
+				sent = true;
+			}
 		}
 	}
 	UnregisterSnapshot(snapshot);
 	CommitTransactionCommand();
-	return true;
+	return sent;
 }
 
 /*
@@ -146,36 +157,74 @@ collect(int64 after, int64 upto, Snapshot snapshot)
 
 	if (upto <= after)
 		return;
+	make_room();
+	scan = event_scan_positions(&any, after, upto, snapshot);
+	while (event_scan_next(scan, &event))
+		note_category(VARDATA_ANY(event.stream),
+					  category_length(VARDATA_ANY(event.stream), VARSIZE_ANY_EXHDR(event.stream)),
+					  after, event.position);
+	event_scan_end(scan);
+}
+
+/*
+ * Notes the categories that open transactions have appended to: their events
+ * are to come, and at positions that have been scanned already.  A name that
+ * may have been cut is left to the mark of the whole store.
+ */
+static void
+note_open(int64 mark)
+{
+	PositionHolder *holders;
+	int			count = position_holders(LOG_EVENT_STORE, &holders);
+
+	make_room();
+	for (int i = 0; i < count; i++)
+	{
+		int			length = (int) strlen(holders[i].name);
+
+		if (length > 0 && category_key(holders[i].name, length) == holders[i].key)
+			note_category(holders[i].name, length, mark, mark);
+	}
+	pfree(holders);
+}
+
+/*
+ * Notes a category, not notified of anything above after when it is new.
+ */
+static void
+note_category(const char *name, int length, int64 after, int64 newest)
+{
+	char		key[STREAM_NAME_MAX + 1] = {0};
+	Category   *category;
+	bool		found;
+
+	memcpy(key, name, length);
+	category = hash_search(categories, key, HASH_ENTER, &found);
+	if (!found)
+		category->notified = category->newest = after;
+	category->newest = Max(category->newest, newest);
+}
+
+/*
+ * Makes the list of categories, anew if it has become too long.
+ */
+static void
+make_room(void)
+{
+	HASHCTL		control = {0};
+
 	if (categories != NULL && hash_get_num_entries(categories) > CATEGORIES_MAX)
 	{
 		hash_destroy(categories);
 		categories = NULL;
 	}
-	if (categories == NULL)
-	{
-		HASHCTL		control = {0};
-
-		control.keysize = STREAM_NAME_MAX + 1;
-		control.entrysize = sizeof(Category);
-		control.hcxt = TopMemoryContext;
-		categories = hash_create("categories with new events", 64, &control,
-								 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-	}
-	scan = event_scan_positions(&any, after, upto, snapshot);
-	while (event_scan_next(scan, &event))
-	{
-		char		name[STREAM_NAME_MAX + 1] = {0};
-		Category   *category;
-		bool		found;
-
-		memcpy(name, VARDATA_ANY(event.stream),
-			   category_length(VARDATA_ANY(event.stream), VARSIZE_ANY_EXHDR(event.stream)));
-		category = hash_search(categories, name, HASH_ENTER, &found);
-		if (!found)
-			category->notified = category->newest = after;
-		category->newest = Max(category->newest, event.position);
-	}
-	event_scan_end(scan);
+	if (categories != NULL)
+		return;
+	control.keysize = STREAM_NAME_MAX + 1;
+	control.entrysize = sizeof(Category);
+	control.hcxt = TopMemoryContext;
+	categories = hash_create("categories with new events", 64, &control,
+							 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 }
 
 static void

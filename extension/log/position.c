@@ -40,6 +40,7 @@
 #include "common/hashfn.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "mb/pg_wchar.h"
 #include "replication/syncrep.h"
 #include "replication/walsender_private.h"
 #include "storage/bufmgr.h"
@@ -128,7 +129,8 @@ position_announce(LogId log, uint32 key, const char *name, int length)
 		hold = &slot->holds[count];
 		hold->key = key;
 		hold->log = log;
-		length = Min(length, (int) sizeof(hold->name) - 1);
+		if (length >= (int) sizeof(hold->name))
+			length = pg_mbcliplen(name, length, sizeof(hold->name) - 1);
 		memcpy(hold->name, name, length);
 		hold->name[length] = '\0';
 		pg_atomic_write_u64(&hold->lowest, lowest);
