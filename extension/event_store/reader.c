@@ -56,7 +56,8 @@ reader_put_event(ReaderResult *result, const Event *event)
 	MemoryContext old = MemoryContextSwitchTo(result->row_context);
 
 	if (event->stored != NULL && !HeapTupleHasExternal(event->stored) &&
-		!contract_has_upcaster(VARDATA_ANY(event->event_type), VARSIZE_ANY_EXHDR(event->event_type)))
+		!contract_has_upcaster(VARDATA_ANY(event->event_type),
+							   VARSIZE_ANY_EXHDR(event->event_type)))
 	{
 		MinimalTuple row = compat_minimal_tuple(event->stored);
 
@@ -308,7 +309,8 @@ event_store_read_between(PG_FUNCTION_ARGS)
 
 		event_from_slot(slot, &event);
 		if (!event_filter_admits(&filter, &event) ||
-			visibility_hides(visibility, event.stream, event.stream_id, event.version, event.occurred_at))
+			visibility_hides(visibility, event.stream, event.stream_id, event.version,
+							 event.occurred_at))
 			continue;
 		reader_put_event(&result, &event);
 		count++;

@@ -26,7 +26,7 @@ static const Context no_context = {0};
 
 static void set_uuid(RowValues *row, int column, const pg_uuid_t *uuid);
 static void set_text(RowValues *row, int column, const char *text);
-static void set_time(RowValues *row, int column, TimestampTz time);
+static void set_time(RowValues *row, int column, TimestampTz time, bool exact);
 static Jsonb *merge_headers(Jsonb *inherited, Jsonb *own);
 static Datum uuid_text(const pg_uuid_t *uuid);
 static char *text_of(const RowValues *row, int column);
@@ -53,7 +53,7 @@ envelope_stamp(const BusOutgoing *outgoing, const pg_uuid_t *message_id,
 	set_uuid(row, ROW_CONVERSATION_ID,
 			 context->conversation_id != NULL ? context->conversation_id : correlation);
 	set_uuid(row, ROW_CAUSATION_ID, context->causation_id);
-	set_time(row, ROW_SENT_AT, clock_now());
+	set_time(row, ROW_SENT_AT, clock_now(), true);
 	row->values[ROW_SCHEMA_VERSION] = Int32GetDatum(schema_version);
 	row->nulls[ROW_SCHEMA_VERSION] = false;
 	set_text(row, ROW_MESSAGE_TYPE, outgoing->message_type);
@@ -65,10 +65,11 @@ envelope_stamp(const BusOutgoing *outgoing, const pg_uuid_t *message_id,
 	set_text(row, ROW_TENANT_ID, context->tenant_id);
 	set_text(row, ROW_TRACEPARENT, context->traceparent);
 	set_text(row, ROW_SOURCE,
-			 setting_ecommerce_source != NULL && setting_ecommerce_source[0] != '\0' ? setting_ecommerce_source : application_name[0] != '\0' ? application_name
-																																			  : NULL);
-	set_time(row, ROW_DELIVER_AT, outgoing->deliver_at);
-	set_time(row, ROW_EXPIRES_AT, outgoing->expires_at);
+			 setting_ecommerce_source != NULL && setting_ecommerce_source[0] != '\0' ?
+			 setting_ecommerce_source :
+			 application_name[0] != '\0' ? application_name : NULL);
+	set_time(row, ROW_DELIVER_AT, outgoing->deliver_at, outgoing->exact_times);
+	set_time(row, ROW_EXPIRES_AT, outgoing->expires_at, outgoing->exact_times);
 	set_text(row, ROW_PARTITION_KEY, outgoing->partition_key);
 }
 
@@ -78,7 +79,8 @@ envelope_stamp(const BusOutgoing *outgoing, const pg_uuid_t *message_id,
 void
 envelope_address(RowValues *row, const Endpoint *endpoint)
 {
-	Datum		key = row->nulls[ROW_PARTITION_KEY] ? uuid_text(DatumGetUUIDP(row->values[ROW_CORRELATION_ID])) : row->values[ROW_PARTITION_KEY];
+	Datum		key = row->nulls[ROW_PARTITION_KEY] ?
+		uuid_text(DatumGetUUIDP(row->values[ROW_CORRELATION_ID])) : row->values[ROW_PARTITION_KEY];
 	text	   *packed = DatumGetTextPP(key);
 
 	row->values[ROW_ENDPOINT_ID] = Int32GetDatum(endpoint->id);
@@ -104,10 +106,10 @@ set_text(RowValues *row, int column, const char *text)
 }
 
 static void
-set_time(RowValues *row, int column, TimestampTz time)
+set_time(RowValues *row, int column, TimestampTz time, bool exact)
 {
 	row->values[column] = TimestampTzGetDatum(time);
-	row->nulls[column] = time == BUS_NO_TIME || time == 0;
+	row->nulls[column] = time == BUS_NO_TIME || (time == 0 && !exact);
 }
 
 /*
@@ -122,8 +124,7 @@ merge_headers(Jsonb *inherited, Jsonb *own)
 	if (has_own && has_inherited)
 		return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(inherited),
 												  JsonbPGetDatum(own)));
-	return has_own ? own : has_inherited ? inherited
-										 : NULL;
+	return has_own ? own : has_inherited ? inherited : NULL;
 }
 
 /*
@@ -211,8 +212,10 @@ envelope_message(const RowValues *row, int32 attempt, BusMessage *message)
 	message->traceparent = text_of(row, ROW_TRACEPARENT);
 	message->source = text_of(row, ROW_SOURCE);
 	message->sent_at = DatumGetTimestampTz(values[MESSAGE_SENT_AT]);
-	message->deliver_at = nulls[MESSAGE_DELIVER_AT] ? BUS_NO_TIME : DatumGetTimestampTz(values[MESSAGE_DELIVER_AT]);
-	message->expires_at = nulls[MESSAGE_EXPIRES_AT] ? BUS_NO_TIME : DatumGetTimestampTz(values[MESSAGE_EXPIRES_AT]);
+	message->deliver_at = nulls[MESSAGE_DELIVER_AT] ? BUS_NO_TIME :
+		DatumGetTimestampTz(values[MESSAGE_DELIVER_AT]);
+	message->expires_at = nulls[MESSAGE_EXPIRES_AT] ? BUS_NO_TIME :
+		DatumGetTimestampTz(values[MESSAGE_EXPIRES_AT]);
 	message->partition_key = TextDatumGetCString(values[MESSAGE_PARTITION_KEY]);
 	message->attempt = attempt;
 }

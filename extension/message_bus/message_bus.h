@@ -44,6 +44,7 @@ typedef struct BusOutgoing
 	const char *partition_key;
 	TimestampTz deliver_at;		/* BUS_NO_TIME or 0: at once */
 	TimestampTz expires_at;		/* BUS_NO_TIME or 0: never */
+	bool		exact_times;	/* 0 is a time too: 2000-01-01 UTC */
 	Jsonb	   *headers;
 	/* Stamped instead of the transaction's context, unless NULL. */
 	const Context *context;
@@ -108,6 +109,13 @@ extern void message_bus_ack(const int64 *delivery_ids, int count);
 extern void message_bus_fail(int64 delivery_id, const char *error_code,
 							 const char *error, bool retryable);
 extern void message_bus_skip(int64 delivery_id, const char *reason);
+
+/*
+ * Makes a dead letter of a message that its consumer has acknowledged and kept,
+ * but could not use in the end.  outgoing has the endpoint and the message's id.
+ */
+extern void message_bus_bury(const BusOutgoing *outgoing, int32 schema_version,
+							 const char *reason, const char *error_code, const char *error);
 
 /* Undoes a scheduled send that is not due yet; false if there is none. */
 extern bool message_bus_cancel_scheduled(const pg_uuid_t *message_id);
