@@ -181,6 +181,10 @@ SELECT fails($$SELECT event_store.set_retention('', 1)$$);
 SELECT fails($$SELECT event_store.set_retention('ret', -1)$$);
 SELECT fails($$SELECT event_store.set_retention('ret', truncate_before => -1)$$);
 SELECT fails($$SELECT event_store.set_retention('ret', max_age => '-1 day')$$);
+SELECT fails($$SELECT event_store.set_retention('ret', max_age => '178000000 years')$$);
+SELECT event_store.set_retention('keep', max_age => '5000 years');
+SELECT shown('keep-1');
+SELECT event_store.set_retention('keep');
 
 -- ---------------------------------------------------------------- scavenge
 
