@@ -21,6 +21,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "base/debug_point.h"
 #include "base/errors.h"
 #include "log/position.h"
 #include "message_bus/endpoint.h"
@@ -232,6 +233,8 @@ endpoint_lane(const Endpoint *endpoint, const char *partition_key, int length)
 	hash = (hash ^ (hash >> 16)) * 0x85ebca6b;
 	hash = (hash ^ (hash >> 13)) * 0xc2b2ae35;
 	hash ^= hash >> 16;
+	if (DEBUG_BREAK("bus_any_lane"))
+		hash = (uint32) random();
 	return (int32) (((uint64) hash * (uint32) endpoint->lanes) >> 32);
 }
 
