@@ -30,13 +30,17 @@ SELECT ecommerce.set_context(uid(1));
 SELECT * FROM ecommerce.context();
 -- By name, everything.
 BEGIN;
-SELECT ecommerce.set_context(correlation_id => uid(1), causation_id => uid(2), user_id => 'ü"\', tenant_id => '',
-	headers => '{"channel": "web", "deep": {"a": [1, null]}}', traceparent => '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01');
+SELECT ecommerce.set_context(correlation_id => uid(1), causation_id => uid(2), user_id => 'ü"\',
+	tenant_id => '',
+	headers => '{"channel": "web", "deep": {"a": [1, null]}}',
+		traceparent => '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01');
 SELECT * FROM ecommerce.context();
 SELECT version FROM event_store.append('ctx-2', 0, 'A', '{}');
-SELECT version FROM event_store.append_batch('ctx-2', 1, ARRAY[ROW('B', '{}', NULL, NULL, NULL, NULL),
+SELECT version FROM event_store.append_batch('ctx-2', 1,
+	ARRAY[ROW('B', '{}', NULL, NULL, NULL, NULL),
 	ROW('C', '{}', '{"k": 1}', NULL, NULL, NULL)]::event_store.new_event[]);
-SELECT version FROM event_store.append_json('ctx-2', 3, '[{"event_type": "D", "data": {}, "metadata": {"k": 2}}]');
+SELECT version FROM event_store.append_json('ctx-2', 3,
+	'[{"event_type": "D", "data": {}, "metadata": {"k": 2}}]');
 COMMIT;
 SELECT stamped('ctx-2');
 SELECT count(*) FROM event_store.read_correlation(uid(1));
@@ -44,8 +48,10 @@ SELECT count(*) FROM event_store.read_correlation(uid(1));
 BEGIN;
 SELECT ecommerce.set_context(uid(1), uid(2), 'someone', 'a tenant', '{"channel": "web"}', 'trace');
 SELECT version FROM event_store.append('ctx-3', 0, 'A', '{}',
-	format('{"correlation_id": "%s", "user_id": "another", "headers": {"own": true}, "traceparent": null}', uid(9))::jsonb);
-SELECT version FROM event_store.append('ctx-3', 1, 'A', '{}', '{"causation_id": 5, "source": "mine", "other": []}');
+	jsonb_build_object('correlation_id', uid(9), 'user_id', 'another', 'traceparent', NULL,
+		'headers', '{"own": true}'::jsonb));
+SELECT version FROM event_store.append('ctx-3', 1, 'A', '{}',
+	'{"causation_id": 5, "source": "mine", "other": []}');
 SELECT outcome($$SELECT event_store.append('ctx-3', 2, 'A', '{}', '{"correlation_id": "x"}')$$);
 COMMIT;
 SELECT stamped('ctx-3');
@@ -93,10 +99,13 @@ COMMIT;
 SELECT stamped('ctx-5');
 -- Stored metadata does not depend on what the caller's object looks like inside.
 BEGIN;
-SELECT ecommerce.set_context(uid(1), headers => (SELECT jsonb_object_agg('h' || i, repeat('x', 100)) FROM generate_series(1, 500) i));
+SELECT ecommerce.set_context(uid(1), headers => (SELECT jsonb_object_agg('h' || i,
+	repeat('x', 100)) FROM generate_series(1, 500) i));
 SELECT version FROM event_store.append('ctx-6', 0, 'A', '{}',
-	(SELECT jsonb_object_agg('m' || i, jsonb_build_object('n', i)) FROM generate_series(1, 1000) i));
-SELECT (SELECT count(*) FROM jsonb_object_keys(metadata)), (SELECT count(*) FROM jsonb_object_keys(metadata -> 'headers')),
+	(SELECT jsonb_object_agg('m' || i, jsonb_build_object('n', i))
+		FROM generate_series(1, 1000) i));
+SELECT (SELECT count(*) FROM jsonb_object_keys(metadata)), (SELECT count(*)
+	FROM jsonb_object_keys(metadata -> 'headers')),
 	metadata -> 'm77', metadata -> 'headers' ->> 'h7' = repeat('x', 100)
 FROM event_store.read_stream('ctx-6');
 COMMIT;

@@ -14,19 +14,24 @@ DECLARE
 	other text;
 	source text;
 BEGIN
-	SELECT coalesce(string_agg(version::text, ' '), 'nothing') INTO v FROM event_store.read_stream(name);
+	SELECT coalesce(string_agg(version::text, ' '), 'nothing') INTO v
+		FROM event_store.read_stream(name);
 	PERFORM event_store.reset_subscription('all', 0);
-	FOREACH source IN ARRAY ARRAY['read_all(0, NULL)', 'read_all(0, NULL, split_part($1, ''-'', 1))',
-		'read_between(''-infinity'', ''infinity'')', 'read_correlation(''c0000000-0000-4000-8000-000000000001'')',
+	FOREACH source IN ARRAY ARRAY['read_all(0, NULL)',
+		'read_all(0, NULL, split_part($1, ''-'', 1))',
+		'read_between(''-infinity'', ''infinity'')',
+			'read_correlation(''c0000000-0000-4000-8000-000000000001'')',
 		'fetch(''all'', 10000)'] LOOP
-		EXECUTE 'SELECT coalesce(string_agg(version::text, '' '' ORDER BY version), ''nothing'') FROM event_store.'
+		EXECUTE 'SELECT coalesce(string_agg(version::text, '' '' ORDER BY version), ''nothing'')
+			FROM event_store.'
 			|| source || ' WHERE stream = $1' INTO other USING name;
 		IF other <> v THEN
 			RAISE WARNING '% shows % of %, not %', source, other, name, v;
 		END IF;
 	END LOOP;
 	SELECT coalesce(string_agg(e.version::text, ' ' ORDER BY e.version), 'nothing') INTO other
-	FROM event_store.stored_event s, LATERAL event_store.get_event(s.event_id) e WHERE s.stream = name AND e.version IS NOT NULL;
+	FROM event_store.stored_event s, LATERAL event_store.get_event(s.event_id) e
+		WHERE s.stream = name AND e.version IS NOT NULL;
 	IF other <> v THEN
 		RAISE WARNING 'get_event shows % of %, not %', other, name, v;
 	END IF;
@@ -40,10 +45,13 @@ END
 $$;
 -- Events that are there, shown or not.
 CREATE FUNCTION stored(name text) RETURNS text LANGUAGE sql AS
-$$ SELECT coalesce(string_agg(version::text, ' ' ORDER BY version), 'nothing') FROM event_store.stored_event WHERE stream = name $$;
-CREATE FUNCTION fill(stream text, count int, age interval DEFAULT '0') RETURNS bigint LANGUAGE sql AS $$
+$$ SELECT coalesce(string_agg(version::text, ' ' ORDER BY version), 'nothing')
+	FROM event_store.stored_event WHERE stream = name $$;
+CREATE FUNCTION fill(stream text, count int, age interval DEFAULT '0') RETURNS bigint
+	LANGUAGE sql AS $$
 	SELECT version FROM event_store.append_batch(stream, -1, (SELECT array_agg(ROW('A', '{}',
-		'{"correlation_id": "c0000000-0000-4000-8000-000000000001"}', NULL, now() - age, NULL)::event_store.new_event)
+		'{"correlation_id": "c0000000-0000-4000-8000-000000000001"}', NULL, now() - age,
+			NULL)::event_store.new_event)
 		FROM generate_series(1, count)))
 $$;
 SELECT event_store.create_subscription('all');
@@ -67,7 +75,8 @@ SELECT fill('del-1', 1);
 SELECT shown('del-1'), stored('del-1');
 SELECT stream, version, deleted FROM event_store.streams WHERE stream = 'del-1';
 -- Now it has an event again: 0 is wrong, -2 is right.
-SELECT outcome($$SELECT version FROM event_store.append('del-1', 0, 'B', '{}')$$), outcome($$SELECT event_store.check_version('del-1', -2)$$);
+SELECT outcome($$SELECT version FROM event_store.append('del-1', 0, 'B', '{}')$$),
+	outcome($$SELECT event_store.check_version('del-1', -2)$$);
 -- Deleted again, and twice.
 SELECT event_store.delete_stream('del-1', -2);
 SELECT event_store.delete_stream('del-1', 0);
@@ -106,7 +115,8 @@ SELECT fails($$SELECT event_store.tombstone_stream('tomb-1', -1)$$);
 SELECT expected, outcome(format('SELECT event_store.tombstone_stream(''none-1'', %L)', expected))
 FROM unnest(ARRAY[NULL, -3, -2, 1]) expected;
 SELECT event_store.tombstone_stream('none-1', 0);
-SELECT outcome($$SELECT version FROM event_store.append('none-1', 0, 'A', '{}')$$), event_store.stream_version('none-1');
+SELECT outcome($$SELECT version FROM event_store.append('none-1', 0, 'A', '{}')$$),
+	event_store.stream_version('none-1');
 SELECT event_store.tombstone_stream('del-1', 4);
 SELECT outcome($$SELECT version FROM event_store.append('del-1', 0, 'A', '{}')$$), shown('del-1');
 SELECT fails($$SELECT event_store.tombstone_stream('keep-1', NULL)$$);
@@ -155,7 +165,8 @@ SELECT shown('ret-1'), shown('ret-2');
 SELECT name, max_count, max_age, truncate_before FROM event_store.retention;
 -- The stream is not empty, whatever is hidden of it.
 SELECT event_store.set_retention('ret-1', max_count => 0);
-SELECT outcome($$SELECT event_store.check_version('ret-1', 10)$$), outcome($$SELECT event_store.check_version('ret-1', -2)$$),
+SELECT outcome($$SELECT event_store.check_version('ret-1', 10)$$),
+	outcome($$SELECT event_store.check_version('ret-1', -2)$$),
 	outcome($$SELECT event_store.check_version('ret-1', 0)$$);
 SELECT event_store.set_retention('ret-1', max_count => 5);
 -- An event counts from when it occurred, wherever it stands.
@@ -174,15 +185,19 @@ SELECT fails($$SELECT event_store.set_retention('ret', max_age => '-1 day')$$);
 -- ---------------------------------------------------------------- scavenge
 
 SELECT event_store.set_retention('ret-2', truncate_before => 3);
-SELECT stored('ret-1'), stored('ret-2'), stored('ret-3'), stored('del-1'), stored('del-2'), stored('tomb-1');
+SELECT stored('ret-1'), stored('ret-2'), stored('ret-3'), stored('del-1'), stored('del-2'),
+	stored('tomb-1');
 SELECT event_store.position_counter() AS counter \gset
 -- 6 + 2 + 1 of retention, 4 deleted, 2 tombstoned.
 SELECT event_store.scavenge();
-SELECT stored('ret-1'), stored('ret-2'), stored('ret-3'), stored('del-1'), stored('del-2'), stored('tomb-1');
-SELECT shown('ret-1'), shown('ret-2'), shown('ret-3'), shown('del-1'), shown('del-2'), shown('tomb-1'), shown('keep-1');
+SELECT stored('ret-1'), stored('ret-2'), stored('ret-3'), stored('del-1'), stored('del-2'),
+	stored('tomb-1');
+SELECT shown('ret-1'), shown('ret-2'), shown('ret-3'), shown('del-1'), shown('del-2'),
+	shown('tomb-1'), shown('keep-1');
 SELECT event_store.scavenge();
 -- What is gone stays gone, and its numbers are not used again.
-SELECT event_store.set_retention('ret-1'), event_store.set_retention('ret-2'), event_store.set_retention('ret-3');
+SELECT event_store.set_retention('ret-1'), event_store.set_retention('ret-2'),
+	event_store.set_retention('ret-3');
 SELECT shown('ret-1'), shown('ret-2'), shown('ret-3');
 SELECT fill('ret-1', 1), fill('ret-2', 1), fill('ret-3', 1);
 SELECT shown('ret-1'), shown('ret-2'), shown('ret-3');
@@ -202,7 +217,8 @@ SELECT event_store.delete_stream('gone-2', 2);
 SELECT event_store.scavenge(), shown('gone-2');
 SELECT outcome($$SELECT version FROM event_store.append('gone-2', -2, 'A', '{}')$$),
 	outcome($$SELECT version FROM event_store.append('gone-2', 1, 'A', '{}')$$);
-SELECT version FROM event_store.append('gone-2', 0, 'A', '{}', '{"correlation_id": "c0000000-0000-4000-8000-000000000001"}');
+SELECT version FROM event_store.append('gone-2', 0, 'A', '{}',
+	'{"correlation_id": "c0000000-0000-4000-8000-000000000001"}');
 SELECT shown('gone-2');
 SELECT count(*) FROM event_store.truncated_stream;
 SELECT * FROM event_store.verify();
@@ -216,7 +232,8 @@ SELECT stored('keep-1'), shown('keep-1');
 SELECT count(fill('bulk-' || n, 20)) FROM generate_series(1, 200) n;
 SELECT event_store.set_retention('bulk', max_count => 5);
 SELECT event_store.scavenge() - 2;
-SELECT count(*), count(DISTINCT stream), min(version), max(version) FROM event_store.read_all(0, NULL, 'bulk');
+SELECT count(*), count(DISTINCT stream), min(version), max(version)
+	FROM event_store.read_all(0, NULL, 'bulk');
 BEGIN READ ONLY;
 SELECT fails($$SELECT event_store.delete_stream('ret-1', -1)$$);
 SELECT fails($$SELECT event_store.tombstone_stream('ret-1', -1)$$);
@@ -233,19 +250,26 @@ SELECT fails($$TRUNCATE event_store.stored_event$$);
 SELECT fails($$UPDATE event_store.stream SET last_version = 1 WHERE name = 'ret-1'$$);
 SELECT fails($$DELETE FROM event_store.stream WHERE name = 'ret-1'$$);
 SELECT fails($$TRUNCATE event_store.stream, event_store.stored_event CASCADE$$);
-SELECT refusal($$MERGE INTO event_store.stored_event e USING (VALUES (1)) v ON e.stream = 'ret-1' WHEN MATCHED THEN DELETE$$),
-	refusal($$MERGE INTO event_store.stored_event e USING (VALUES (1)) v ON e.stream = 'ret-1' WHEN MATCHED THEN UPDATE SET data = '{}'$$),
-	refusal($$INSERT INTO event_store.stored_event SELECT * FROM fixed LIMIT 1 ON CONFLICT (event_id) DO UPDATE SET data = '{}'$$),
-	refusal($$WITH gone AS (DELETE FROM event_store.stored_event RETURNING *) SELECT count(*) FROM gone$$);
+SELECT refusal($$MERGE INTO event_store.stored_event e USING (VALUES (1)) v ON e.stream = 'ret-1'
+	WHEN MATCHED THEN DELETE$$),
+	refusal($$MERGE INTO event_store.stored_event e USING (VALUES (1)) v ON e.stream = 'ret-1'
+		WHEN MATCHED THEN UPDATE SET data = '{}'$$),
+	refusal($$INSERT INTO event_store.stored_event SELECT *
+		FROM fixed LIMIT 1 ON CONFLICT (event_id) DO UPDATE SET data = '{}'$$),
+	refusal($$WITH gone AS (DELETE FROM event_store.stored_event RETURNING *) SELECT count(*)
+		FROM gone$$);
 -- Replication roles do not get around it, nor does who turns triggers off for the session.
 SET session_replication_role = replica;
-SELECT refusal($$UPDATE event_store.stored_event SET data = '{}'$$), refusal($$DELETE FROM event_store.stored_event$$),
-	refusal($$TRUNCATE event_store.stored_event$$), refusal($$UPDATE event_store.stream SET name = 'x'$$),
+SELECT refusal($$UPDATE event_store.stored_event SET data = '{}'$$), refusal($$DELETE
+	FROM event_store.stored_event$$),
+	refusal($$TRUNCATE event_store.stored_event$$),
+		refusal($$UPDATE event_store.stream SET name = 'x'$$),
 	refusal($$DELETE FROM event_store.stream$$), refusal($$TRUNCATE event_store.stream$$);
 SET session_replication_role = local;
 SELECT refusal($$DELETE FROM event_store.stored_event$$);
 RESET session_replication_role;
-SELECT count(*) = (SELECT count(*) FROM fixed) FROM (SELECT * FROM event_store.stored_event INTERSECT SELECT * FROM fixed) same;
+SELECT count(*) = (SELECT count(*) FROM fixed)
+	FROM (SELECT * FROM event_store.stored_event INTERSECT SELECT * FROM fixed) same;
 -- The door for repairs: superusers only, and closed again with the setting.
 CREATE ROLE regress_retention_user;
 GRANT ALL ON event_store.stored_event TO regress_retention_user;
@@ -256,7 +280,8 @@ SELECT outcome($$DELETE FROM event_store.stored_event$$);
 RESET ROLE;
 BEGIN;
 SET LOCAL event_store.allow_rewrite = on;
-UPDATE event_store.stored_event SET data = '{"repaired": true}' WHERE stream = 'ret-1' AND version = 12 RETURNING data;
+UPDATE event_store.stored_event SET data = '{"repaired": true}'
+	WHERE stream = 'ret-1' AND version = 12 RETURNING data;
 DELETE FROM event_store.stored_event WHERE stream = 'ret-2' AND version = 5 RETURNING version;
 UPDATE event_store.stream SET last_version = 5 WHERE name = 'ret-2' RETURNING last_version;
 COMMIT;
@@ -270,7 +295,8 @@ ROLLBACK;
 -- Our own statements leave the door closed.
 SELECT event_store.delete_stream('ret-3', -1), event_store.scavenge() > 0;
 SHOW event_store.allow_rewrite;
-SELECT outcome($$SELECT event_store.delete_stream('ret-2', 77)$$), refusal($$DELETE FROM event_store.stored_event$$);
+SELECT outcome($$SELECT event_store.delete_stream('ret-2', 77)$$), refusal($$DELETE
+	FROM event_store.stored_event$$);
 SELECT event_store.guard_immutable();
 DROP OWNED BY regress_retention_user;
 DROP ROLE regress_retention_user;

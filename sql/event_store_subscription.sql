@@ -11,10 +11,12 @@ CREATE EXTENSION ecommerce;
 SELECT count(*) FROM generate_series(1, 12) n, LATERAL event_store.append(
 	CASE WHEN n % 3 = 0 THEN 'invoice-' ELSE 'order-' END || n % 2, -1,
 	CASE WHEN n > 8 THEN 'Closed' ELSE 'Opened' END, '{}');
-SELECT stream, array_agg(position ORDER BY position) FROM event_store.read_all() GROUP BY stream ORDER BY stream;
+SELECT stream, array_agg(position ORDER BY position) FROM event_store.read_all() GROUP BY stream
+	ORDER BY stream;
 -- What a subscription gives next; in autocommit the lease ends with the statement.
 CREATE FUNCTION next(name text, max_count int DEFAULT 100) RETURNS text LANGUAGE sql AS
-$$ SELECT coalesce(string_agg(position::text, ' '), 'nothing') FROM event_store.fetch(name, max_count) $$;
+$$ SELECT coalesce(string_agg(position::text, ' '), 'nothing')
+	FROM event_store.fetch(name, max_count) $$;
 
 -- ---------------------------------------------------------------- what is subscribed to
 
@@ -31,7 +33,8 @@ SELECT event_store.create_subscription('it''s "strange" %s', NULL, NULL, NULL, N
 SELECT name, next(name) FROM event_store.subscription ORDER BY name;
 -- Nothing was advanced, so they come again.
 SELECT next('orders'), next('orders', 2), next('orders', NULL);
-SELECT stream, version, event_type, schema_version, data, metadata, event_id IS NOT NULL, occurred_at IS NOT NULL
+SELECT stream, version, event_type, schema_version, data, metadata, event_id IS NOT NULL,
+	occurred_at IS NOT NULL
 FROM event_store.fetch('one stream', 2);
 
 -- ---------------------------------------------------------------- fetch and advance
@@ -121,10 +124,13 @@ SELECT next('all'), next('no types');
 
 -- ---------------------------------------------------------------- partitions
 
-SELECT count(*) FROM generate_series(1, 60) n, LATERAL event_store.append('part-' || n % 7, -1, 'A', '{}');
+SELECT count(*) FROM generate_series(1, 60) n,
+	LATERAL event_store.append('part-' || n % 7, -1, 'A', '{}');
 SELECT event_store.create_subscription('parts', 'part', partitions => 3);
-SELECT partition, checkpoint FROM event_store.subscription_partition WHERE name = 'parts' ORDER BY partition;
-CREATE TABLE taken (turn int, number int GENERATED ALWAYS AS IDENTITY, stream text, version bigint, position bigint);
+SELECT partition, checkpoint FROM event_store.subscription_partition
+	WHERE name = 'parts' ORDER BY partition;
+CREATE TABLE taken (turn int, number int GENERATED ALWAYS AS IDENTITY, stream text,
+	version bigint, position bigint);
 DO $$
 DECLARE
 	last bigint;
@@ -141,12 +147,16 @@ END
 $$;
 -- Each event once; each stream in order, and with the same others in all turns.
 SELECT count(*), count(DISTINCT position), count(DISTINCT turn) > 8 FROM taken;
-SELECT bool_and(version = n) FROM (SELECT version, row_number() OVER (PARTITION BY stream ORDER BY number) AS n FROM taken) t;
-SELECT count(DISTINCT streams) <= 3 FROM (SELECT array_agg(DISTINCT stream ORDER BY stream) AS streams FROM
+SELECT bool_and(version = n) FROM (SELECT version, row_number() OVER (PARTITION BY stream
+	ORDER BY number) AS n FROM taken) t;
+SELECT count(DISTINCT streams) <= 3 FROM (SELECT array_agg(DISTINCT stream
+	ORDER BY stream) AS streams FROM
 	(SELECT t.stream, p.partition FROM taken t, LATERAL
-		(SELECT min(other.stream) AS partition FROM taken mine JOIN taken other USING (turn) WHERE mine.stream = t.stream) p) s
+		(SELECT min(other.stream) AS partition FROM taken mine JOIN taken other USING (turn)
+			WHERE mine.stream = t.stream) p) s
 	GROUP BY partition) g;
-SELECT bool_and(checkpoint > 13) AND count(*) = 3 FROM event_store.subscription_partition WHERE name = 'parts';
+SELECT bool_and(checkpoint > 13) AND count(*) = 3 FROM event_store.subscription_partition
+	WHERE name = 'parts';
 SELECT next('parts');
 -- A partition that has events is preferred.
 SELECT version FROM event_store.append('part-3', -1, 'A', '{}');
@@ -155,12 +165,16 @@ SELECT event_store.create_subscription('most', partitions => 1024);
 SELECT count(*) FROM event_store.subscription_partition WHERE name = 'most';
 
 -- A long stretch with nothing for a subscription is not read again and again.
-SELECT event_store.create_subscription('rare', event_types => '{Rare}', start_after => event_store.high_water_mark());
+SELECT event_store.create_subscription('rare', event_types => '{Rare}',
+	start_after => event_store.high_water_mark());
 SELECT version FROM event_store.append_batch('many-1', 0,
-	(SELECT array_agg(ROW('A', '{}', NULL, NULL, NULL, NULL)::event_store.new_event) FROM generate_series(1, 1500)));
+	(SELECT array_agg(ROW('A', '{}', NULL, NULL, NULL, NULL)::event_store.new_event)
+		FROM generate_series(1, 1500)));
 SELECT next('rare');
-SELECT checkpoint = event_store.high_water_mark() FROM event_store.subscription_partition WHERE name = 'rare';
-SELECT position - event_store.high_water_mark() FROM event_store.append('many-1', 1500, 'Rare', '{}');
+SELECT checkpoint = event_store.high_water_mark() FROM event_store.subscription_partition
+	WHERE name = 'rare';
+SELECT position - event_store.high_water_mark()
+	FROM event_store.append('many-1', 1500, 'Rare', '{}');
 SELECT version FROM event_store.fetch('rare');
 
 -- ---------------------------------------------------------------- reset, drop
@@ -178,7 +192,8 @@ SELECT event_store.advance('orders', 8);
 COMMIT;
 SELECT next('orders', 2);
 SELECT event_store.reset_subscription('parts', 0);
-SELECT count(DISTINCT checkpoint), min(checkpoint) FROM event_store.subscription_partition WHERE name = 'parts';
+SELECT count(DISTINCT checkpoint), min(checkpoint) FROM event_store.subscription_partition
+	WHERE name = 'parts';
 SELECT event_store.drop_subscription('parts');
 SELECT count(*) FROM event_store.subscription_partition WHERE name = 'parts';
 SELECT event_store.create_subscription('parts');
@@ -190,16 +205,19 @@ SELECT * FROM event_store.subscriptions LIMIT 0;
 SELECT * FROM event_store.subscriptions LIMIT 0;
 \pset tuples_only on
 SELECT event_store.reset_subscription('one stream', 1);
-SELECT name, category, event_types, stream, partition, checkpoint, head = event_store.high_water_mark() AS at_head,
+SELECT name, category, event_types, stream, partition, checkpoint,
+	head = event_store.high_water_mark() AS at_head,
 	lag_events, lag > '0' AS behind, holder_pid, active_since
 FROM event_store.subscriptions WHERE name <> 'most' ORDER BY name, partition;
 BEGIN;
 SELECT next('one stream', 1);
-SELECT holder_pid = pg_backend_pid(), active_since = now(), checkpoint FROM event_store.subscriptions WHERE name = 'one stream';
+SELECT holder_pid = pg_backend_pid(), active_since = now(), checkpoint
+	FROM event_store.subscriptions WHERE name = 'one stream';
 SELECT event_store.advance('one stream', 5);
 SELECT checkpoint, lag_events FROM event_store.subscriptions WHERE name = 'one stream';
 ROLLBACK;
-SELECT head = event_store.high_water_mark(), lag_events, oldest IS NOT NULL FROM event_store.subscription_lag('one stream', 0, 5);
+SELECT head = event_store.high_water_mark(), lag_events, oldest IS NOT NULL
+	FROM event_store.subscription_lag('one stream', 0, 5);
 
 -- ---------------------------------------------------------------- errors
 

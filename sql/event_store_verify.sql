@@ -8,7 +8,8 @@ CREATE EXTENSION ecommerce;
 \pset tuples_only on
 
 SELECT * FROM event_store.verify();
-SELECT count(*) FROM generate_series(1, 30) n, LATERAL event_store.append('order-' || n % 3, -1, 'A', '{}');
+SELECT count(*) FROM generate_series(1, 30) n,
+	LATERAL event_store.append('order-' || n % 3, -1, 'A', '{}');
 BEGIN;
 SELECT version FROM event_store.append('order-1', 10, 'A', '{}');
 ROLLBACK;
@@ -59,7 +60,8 @@ SELECT * FROM event_store.verify();
 SELECT event_store.high_water_mark() AS mark \gset
 SELECT setval('event_store.stream_id_seq', 1);
 SELECT setval('event_store.position_seq', 10);
-SELECT severity, object, regexp_replace(problem, 'stream \d+', 'stream N') FROM event_store.verify();
+SELECT severity, object, regexp_replace(problem, 'stream \d+', 'stream N')
+	FROM event_store.verify();
 -- No position is given out twice.
 SELECT version FROM event_store.append('order-1', 10, 'A', '{}');
 SELECT severity, object FROM event_store.verify(true);
