@@ -72,7 +72,8 @@ worker_describe(BackgroundWorker *worker, Oid database, Oid role)
 	memcpy(worker->bgw_extra, &role, sizeof(role));
 	strlcpy(worker->bgw_library_name, "ecommerce", sizeof(worker->bgw_library_name));
 	strlcpy(worker->bgw_function_name, "ecommerce_worker_main", sizeof(worker->bgw_function_name));
-	snprintf(worker->bgw_name, sizeof(worker->bgw_name), "ecommerce worker for database %u", database);
+	snprintf(worker->bgw_name, sizeof(worker->bgw_name), "ecommerce worker for database %u",
+			 database);
 	strlcpy(worker->bgw_type, "ecommerce worker", sizeof(worker->bgw_type));
 }
 
@@ -101,7 +102,8 @@ ecommerce_worker_main(Datum arg)
 		return;					/* there is one already */
 	before_shmem_exit(leave_registry, (Datum) 0);
 	pg_atomic_write_u32(&shared->worker_failed, 1);
-	loop_context = AllocSetContextCreate(TopMemoryContext, "ecommerce worker", ALLOCSET_DEFAULT_SIZES);
+	loop_context =
+		AllocSetContextCreate(TopMemoryContext, "ecommerce worker", ALLOCSET_DEFAULT_SIZES);
 	for (;;)
 	{
 		DutyWish	wish = {WAKEUP_NEVER, WAKE_FOR_TIMER};
