@@ -29,6 +29,12 @@
 #define BackendSlotProc(slot)	(&ProcGlobal->allProcs[slot])
 #endif
 
+#if PG_VERSION_NUM >= 150000
+#define compat_cryptohash_final(hash, target, length) pg_cryptohash_final(hash, target, length)
+#else
+#define compat_cryptohash_final(hash, target, length) pg_cryptohash_final(hash, target)
+#endif
+
 #if PG_VERSION_NUM >= 180000
 #define compat_index_beginscan(heap, index, snapshot, nkeys) \
 	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)

@@ -54,6 +54,23 @@ dead_letter(const Endpoint *endpoint, const RowValues *row, const char *reason,
 }
 
 /*
+ * Makes a dead letter of a message that its consumer has acknowledged and kept.
+ */
+void
+message_bus_bury(const BusOutgoing *outgoing, int32 schema_version, const char *reason,
+				 const char *error_code, const char *error)
+{
+	const Endpoint *endpoint = endpoint_by_name(outgoing->endpoint, false);
+	TimestampTz now = clock_now();
+	Failure		failure = {1, error_code, error, now, now};
+	RowValues	row;
+
+	envelope_stamp(outgoing, outgoing->message_id, schema_version, &row);
+	envelope_address(&row, endpoint);
+	dead_letter(endpoint, &row, reason, &failure);
+}
+
+/*
  * Is there a dead letter of that message at the endpoint?
  */
 bool

@@ -110,6 +110,13 @@ extern void message_bus_fail(int64 delivery_id, const char *error_code,
 							 const char *error, bool retryable);
 extern void message_bus_skip(int64 delivery_id, const char *reason);
 
+/*
+ * Makes a dead letter of a message that its consumer has acknowledged and kept,
+ * but could not use in the end.  outgoing has the endpoint and the message's id.
+ */
+extern void message_bus_bury(const BusOutgoing *outgoing, int32 schema_version,
+							 const char *reason, const char *error_code, const char *error);
+
 /* Undoes a scheduled send that is not due yet; false if there is none. */
 extern bool message_bus_cancel_scheduled(const pg_uuid_t *message_id);
 

@@ -19,6 +19,9 @@ int			setting_event_store_max_event_size = 1024 * 1024;
 int			setting_event_store_notify_interval = 10;
 char	   *setting_ecommerce_source = NULL;
 bool		setting_ecommerce_require_registered_types = false;
+char	   *setting_ecommerce_currency = NULL;
+int			setting_saga_workers = 1;
+bool		setting_saga_log_transitions = true;
 int			setting_message_bus_max_depth = -1;
 int			setting_message_bus_random_seed = -1;
 int			setting_message_bus_dedupe_window = 60 * 1000;
@@ -60,6 +63,8 @@ static const BoolSetting bool_settings[] = {
 	 "Lets this session drop the extension while events exist."},
 	{"ecommerce.require_registered_types", &setting_ecommerce_require_registered_types, false,
 	 PGC_SUSET, "Refuses events and messages whose type is not registered."},
+	{"saga.log_transitions", &setting_saga_log_transitions, true, PGC_SUSET,
+	 "Writes a line to the server log for every transition of a saga."},
 };
 
 static const IntSetting int_settings[] = {
@@ -69,6 +74,8 @@ static const IntSetting int_settings[] = {
 	{"event_store.notify_interval", &setting_event_store_notify_interval,
 		10, 1, 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS,
 	"Least time between two notifications on one channel."},
+	{"saga.workers", &setting_saga_workers, 1, 0, 64, PGC_SUSET, 0,
+	"Number of background workers that run this database's sagas; 0 switches them off."},
 	{"message_bus.max_depth", &setting_message_bus_max_depth,
 		-1, -1, INT_MAX, PGC_SUSET, 0,
 	"Greatest depth of endpoints that have none of their own; -1 is unlimited."},
@@ -83,6 +90,8 @@ static const IntSetting int_settings[] = {
 static const StringSetting string_settings[] = {
 	{"ecommerce.source", &setting_ecommerce_source, "", PGC_USERSET,
 	"Name of the publishing service, stamped on events and messages."},
+	{"ecommerce.currency", &setting_ecommerce_currency, "USD", PGC_USERSET,
+	"Currency of the shop's amounts, as in ISO 4217."},
 };
 
 static const char *const prefixes[] = {"ecommerce", "event_store", "message_bus", "saga"};

@@ -193,3 +193,66 @@ FROM message_bus.dead d
 JOIN message_bus.endpoint e ON e.endpoint_id = d.endpoint_id;
 COMMENT ON VIEW message_bus.dead_letters IS
 'Messages that will not be delivered again unless redriven. reason: fault (gave up), skipped, expired or discarded; attempts: executions so far.';
+
+-- ---------------------------------------------------------------- saga engine
+CREATE VIEW saga.definitions AS
+SELECT d.name, d.version,
+	   d.version OPERATOR(pg_catalog.=) (SELECT pg_catalog.max(n.version) FROM saga.definition n
+										 WHERE n.name OPERATOR(pg_catalog.=) d.name) AS is_current,
+	   d.document AS definition, d.created_at
+FROM saga.definition d;
+COMMENT ON VIEW saga.definitions IS 'Every version of every definition; new instances take the current one.';
+
+CREATE VIEW saga.timers AS
+SELECT i.saga, i.correlation_id, t.key AS timer,
+	   '2000-01-01 00:00:00+00'::timestamptz OPERATOR(pg_catalog.+)
+		 ((t.value OPERATOR(pg_catalog.->>) 0)::bigint OPERATOR(pg_catalog.*) '1 microsecond'::interval) AS due_at,
+	   (t.value OPERATOR(pg_catalog.->>) 1)::bigint AS token
+FROM saga.stored_instance i
+CROSS JOIN LATERAL pg_catalog.jsonb_each(i.engine OPERATOR(pg_catalog.->) 'timers') t
+WHERE t.key OPERATOR(pg_catalog.<>) 'retain';
+COMMENT ON VIEW saga.timers IS 'Every timer that is set. Setting one again gives it a new token; "compensate" is the engine''s, for what is outstanding.';
+
+CREATE VIEW saga.parked AS
+SELECT p.saga, p.correlation_id, p.message_id, p.message_type, p.parked_at, p.park_until
+FROM saga.parked_message p;
+COMMENT ON VIEW saga.parked IS
+'Messages that wait for their instance to be created, or (park_until infinity) for it to change its state.';
+
+CREATE VIEW saga.instances AS
+SELECT i.saga, i.correlation_id, i.definition_version, i.current_state, i.data, i.version, i.created_at, i.updated_at,
+	   pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) i.state_since AS age_in_state,
+	   n.timer AS next_timer, n.due_at AS next_timer_at
+FROM saga.stored_instance i
+LEFT JOIN LATERAL (
+	SELECT t.timer, t.due_at FROM saga.timers t
+	WHERE t.saga OPERATOR(pg_catalog.=) i.saga AND t.correlation_id OPERATOR(pg_catalog.=) i.correlation_id
+	ORDER BY t.due_at LIMIT 1) n ON true;
+COMMENT ON VIEW saga.instances IS 'Every instance, how long it has been in its state, and its next timer.';
+
+CREATE VIEW saga.stuck AS
+SELECT i.saga, i.correlation_id, i.current_state, 'compensation' AS reason,
+	   '2000-01-01 00:00:00+00'::timestamptz OPERATOR(pg_catalog.+)
+		 (pg_catalog.min((o.value OPERATOR(pg_catalog.->>) 'since')::bigint)
+		  OPERATOR(pg_catalog.*) '1 microsecond'::interval) AS since
+FROM saga.stored_instance i
+CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(i.engine OPERATOR(pg_catalog.->) 'outstanding') o
+WHERE (o.value OPERATOR(pg_catalog.->>) 'given_up')::boolean
+GROUP BY i.saga, i.correlation_id, i.current_state
+UNION ALL
+SELECT i.saga, i.correlation_id, i.current_state, 'overdue',
+	   coalesce('2000-01-01 00:00:00+00'::timestamptz OPERATOR(pg_catalog.+)
+				((i.engine OPERATOR(pg_catalog.->>) 'alarm_since')::bigint OPERATOR(pg_catalog.*) '1 microsecond'::interval),
+				i.updated_at)
+FROM saga.stored_instance i
+WHERE i.engine OPERATOR(pg_catalog.?|) ARRAY['alarm', 'timer_failures']
+UNION ALL
+SELECT i.saga, i.correlation_id, i.current_state, 'dead_letter', pg_catalog.min(d.last_failed_at)
+FROM message_bus.dead_letters d
+JOIN (SELECT DISTINCT e.name, e.endpoint FROM saga.definition e) f ON f.endpoint OPERATOR(pg_catalog.=) d.endpoint
+JOIN saga.stored_instance i ON i.saga OPERATOR(pg_catalog.=) f.name
+	AND i.correlation_id::text OPERATOR(pg_catalog.=) (d.message).partition_key
+WHERE d.reason OPERATOR(pg_catalog.<>) 'discarded'
+GROUP BY i.saga, i.correlation_id, i.current_state;
+COMMENT ON VIEW saga.stuck IS
+'Instances that need an operator: compensation (given up), overdue (an alarm of the definition, or a timer whose transition fails), dead_letter (a message for them is dead).';

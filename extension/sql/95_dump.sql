@@ -45,3 +45,18 @@ SELECT pg_catalog.pg_extension_config_dump('message_bus.passed', '');
 SELECT pg_catalog.pg_extension_config_dump('message_bus.lease', '');
 SELECT pg_catalog.pg_extension_config_dump('message_bus.death', '');
 SELECT pg_catalog.pg_extension_config_dump('message_bus.breaker', '');
+
+-- ---------------------------------------------------------------- saga engine
+SELECT pg_catalog.pg_extension_config_dump('saga.definition', '');
+SELECT pg_catalog.pg_extension_config_dump('saga.definition_state', '');
+SELECT pg_catalog.pg_extension_config_dump('saga.definition_transition', '');
+SELECT pg_catalog.pg_extension_config_dump('saga.definition_transition_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('saga.definition_action', '');
+SELECT pg_catalog.pg_extension_config_dump('saga.definition_timer', '');
+SELECT pg_catalog.pg_extension_config_dump('saga.instance_number_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('saga.stored_instance', '');
+SELECT pg_catalog.pg_extension_config_dump('saga.history_entry', '');
+SELECT pg_catalog.pg_extension_config_dump('saga.deleted_instance', '');
+SELECT pg_catalog.pg_extension_config_dump('saga.timer_queue', '');
+SELECT pg_catalog.pg_extension_config_dump('saga.parked_message', '');
+SELECT pg_catalog.pg_extension_config_dump('saga.parked_message_id_seq', '');

@@ -35,6 +35,8 @@
 #include "message_bus/due.h"
 #include "pg/duty.h"
 #include "pg/relation.h"
+#include "saga/saga.h"
+#include "worker/saga_helper.h"
 #include "worker/worker.h"
 
 PGDLLEXPORT void ecommerce_worker_main(Datum arg);
@@ -43,6 +45,8 @@ PGDLLEXPORT void ecommerce_worker_main(Datum arg);
 static const Duty duties[] = {
 	{"notify event listeners", event_notify_run},
 	{"message bus", message_bus_duty},
+	{"run sagas", saga_run_duty},
+	{"start saga workers", saga_helper_duty},
 	{"run projections", projection_run_due},
 };
 
@@ -122,6 +126,12 @@ ecommerce_worker_main(Datum arg)
 		pg_atomic_write_u64(&shared->worker_due, (uint64) WAKEUP_NEVER);
 		pg_memory_barrier();
 
+		if (pg_atomic_read_u32(&shared->worker_stop) == WORKER_COME_BACK)
+		{
+			/* Ending without saying so makes the launcher start another. */
+			pg_atomic_write_u32(&shared->worker_stop, 0);
+			return;
+		}
 		if (pg_atomic_read_u32(&shared->worker_stop) != 0)
 			break;
 		state = extension_state();

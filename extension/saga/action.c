@@ -1,0 +1,428 @@
+/*
+ * action.c
+ *		What a transition does to the machine, and what it sends.
+ *
+ * The order is fixed: call, set, facts, timers taken back, commands, messages,
+ * events, timers set, compensation, and the state last.  Each sees what the ones
+ * before it have written.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
+
+#include "base/errors.h"
+#include "pg/context.h"
+#include "saga/call.h"
+#include "saga/step_key.h"
+#include "saga/turn.h"
+
+static void apply_data(Turn *turn, Transition *transition);
+static void apply_fact(Turn *turn, FactChange *change);
+static void apply_send(Turn *turn, SendAction *send);
+static char *send_key(Turn *turn, SendAction *send);
+static void send_fact(Turn *turn, SendAction *send, const char *key, int64 attempt);
+static SendAction *find_resent(const Definition *definition, int timer, const char *step);
+static void apply_publish(Turn *turn, PublishAction *publish);
+static void apply_append(Turn *turn, AppendAction *append);
+static void apply_schedule(Turn *turn, ScheduleAction *schedule);
+static void apply_unschedule(Turn *turn, Transition *transition);
+static void note_timer(Turn *turn, int timer, TimestampTz due);
+static bool applies(Turn *turn, const Path *condition);
+
+/*
+ * Applies a transition whose guard holds.
+ */
+void
+apply_transition(Turn *turn, Transition *transition)
+{
+	Machine    *machine = turn->machine;
+	ListCell   *cell;
+
+	if (transition->label != NULL)
+		turn_note(turn, "because", tree_put_text(tree_object(), "why", transition->label));
+	apply_data(turn, transition);
+	foreach(cell, transition->facts)
+		apply_fact(turn, lfirst(cell));
+	apply_unschedule(turn, transition);
+	foreach(cell, transition->sends)
+		if (applies(turn, ((SendAction *) lfirst(cell))->condition))
+			apply_send(turn, lfirst(cell));
+	foreach(cell, transition->publishes)
+		if (applies(turn, ((PublishAction *) lfirst(cell))->condition))
+			apply_publish(turn, lfirst(cell));
+	foreach(cell, transition->appends)
+		if (applies(turn, ((AppendAction *) lfirst(cell))->condition))
+			apply_append(turn, lfirst(cell));
+	foreach(cell, transition->schedules)
+		if (applies(turn, ((ScheduleAction *) lfirst(cell))->condition))
+			apply_schedule(turn, lfirst(cell));
+	if (transition->alarm != NULL)
+	{
+		turn->alarmed = true;
+		machine->alarm = transition->alarm;
+		machine->alarm_since = turn->input->now;
+		turn_note(turn, "alarm", tree_put_text(tree_object(), "alarm", transition->alarm));
+	}
+	if (transition->target != NOWHERE && transition->target != machine->state)
+		turn_enter(turn, transition->target);
+	if (transition->compensate != NULL)
+		begin_undo(turn, transition->compensate);
+}
+
+/*
+ * What a function computes, then what the templates say, goes into data.
+ */
+static void
+apply_data(Turn *turn, Transition *transition)
+{
+	Machine    *machine = turn->machine;
+
+	if (transition->call != NULL)
+		machine->data = tree_merge(machine->data,
+								   call_function(machine->definition, transition->call,
+												 turn_document(turn)));
+	if (transition->set != NULL)
+		machine->data = tree_merge(machine->data,
+								   template_evaluate(transition->set, turn_document(turn)));
+}
+
+/*
+ * Changes the record with the given key, the one at hand, or the latest one.
+ */
+static void
+apply_fact(Turn *turn, FactChange *change)
+{
+	Machine    *machine = turn->machine;
+	const Fact *fact = definition_fact(machine->definition, change->fact);
+	char	   *key = NULL;
+	Tree	   *record;
+	Tree	   *set;
+
+	if (change->key != NULL)
+		key = template_text(change->key, turn_document(turn));
+	else if (turn->record != NULL && turn->fact == change->fact)
+		key = tree_get_text(turn->record, "key");
+	record = key != NULL ? fact_find(machine->data, fact, key) : fact_latest(machine->data, fact);
+	if (record == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SG_TEMPLATE),
+				 errmsg("fact \"%s\" has no record %s", fact->name, key != NULL ? key : "yet")));
+	set = change->set == NULL ? NULL : template_evaluate(change->set, turn_document(turn));
+	change_record(turn, fact, change->to, record, set);
+}
+
+/*
+ * Moves a record along the lattice and writes attributes into it.
+ */
+void
+change_record(Turn *turn, const Fact *fact, int to, Tree *record, Tree *set)
+{
+	Growth		growth = fact_do(turn->machine->data, fact, to, record, set);
+	char	   *key = tree_get_text(record, "key");
+
+	if (growth.conflict)
+	{
+		turn_conflict(turn, fact, key, fact->statuses[growth.from], fact->statuses[to]);
+		return;
+	}
+	turn->machine->data = growth.data;
+	if (turn->record != NULL && tree_is_text(tree_get(turn->record, "key"), key))
+		turn->record = fact_find(growth.data, fact, key);
+	if (growth.from != growth.to)
+	{
+		Tree	   *details = tree_put_text(tree_object(), "of", fact->name);
+
+		tree_put_text(details, "key", key);
+		tree_put_text(details, "from", fact->statuses[growth.from]);
+		turn_note(turn, "fact", tree_put_text(details, "to", fact->statuses[growth.to]));
+	}
+}
+
+/*
+ * Sends a command: a step with a key of its own, or one more with a known key.
+ */
+static void
+apply_send(Turn *turn, SendAction *send)
+{
+	Machine    *machine = turn->machine;
+	char	   *key = send_key(turn, send);
+	int64		attempt = send->attempt == NULL ? 1 :
+		tree_to_int(template_evaluate(send->attempt, turn_document(turn)), 1);
+
+	if (send->fact != NULL)
+		send_fact(turn, send, key, attempt);
+	send_command(turn, send->endpoint, send->type, evaluate_body(turn, send->body, key), key);
+	if (send->timer != NOWHERE)
+	{
+		Tree	   *resend = tree_object();
+
+		tree_put_text(resend, "step", send->step);
+		tree_put_text(resend, "key", key);
+		tree_put(resend, "left", tree_int(send->resend->limit));
+		machine->resends = tree_with(machine->resends,
+									 definition_timer(machine->definition, send->timer), resend);
+		machine_arm(machine, send->timer, turn->input->now + send->resend->min * 1000);
+		note_timer(turn, send->timer, machine_armed(machine, send->timer)->due);
+	}
+	if (send->compensation != NULL)
+	{
+		Tree	   *step = tree_put_text(tree_object(), "step", send->step);
+
+		machine->steps = tree_with_appended(machine->steps, tree_put_text(step, "key", key));
+	}
+}
+
+static char *
+send_key(Turn *turn, SendAction *send)
+{
+	Machine    *machine = turn->machine;
+	char	   *attempt = "1";
+	char	   *key;
+	pg_uuid_t	parsed;
+
+	if (send->key == NULL)
+	{
+		if (send->attempt != NULL)
+			attempt = template_text(send->attempt, turn_document(turn));
+		return step_key(machine->definition->name, machine->id_text, send->step, attempt);
+	}
+	key = template_text(send->key, turn_document(turn));
+	if (!uuid_parse(key, (int) strlen(key), &parsed))
+		ereport(ERROR,
+				(errcode(ERRCODE_SG_TEMPLATE),
+				 errmsg("key \"%s\" of command \"%s\" is no UUID", key, send->type)));
+	return key;
+}
+
+/*
+ * The record that the command concerns; a key without one makes a new record.
+ */
+static void
+send_fact(Turn *turn, SendAction *send, const char *key, int64 attempt)
+{
+	const Fact *fact = definition_fact(turn->machine->definition, send->fact->fact);
+	Tree	   *record = fact_find(turn->machine->data, fact, key);
+	Tree	   *set;
+
+	if (record == NULL)
+	{
+		record = tree_put_text(tree_object(), "key", key);
+		tree_put(record, "attempt", tree_int(attempt));
+	}
+	set = send->fact->set == NULL ? NULL :
+		template_evaluate(send->fact->set, turn_document(turn));
+	change_record(turn, fact, send->fact->to, record, set);
+}
+
+/*
+ * A command's body, with its step key in it.
+ */
+Tree *
+evaluate_body(Turn *turn, const Template *body, const char *key)
+{
+	const char *outer = turn->key;
+	Tree	   *result;
+
+	turn->key = key;
+	result = body == NULL ? tree_object() : template_evaluate(body, turn_document(turn));
+	turn->key = outer;
+	if (result->type == TREE_OBJECT && tree_get(result, "key") == NULL)
+		result = tree_with(result, "key", tree_text(key));
+	return result;
+}
+
+/*
+ * Adds a command to what is sent.  The id of the n-th message with a key follows
+ * from key and n, so that the same command is never delivered twice.
+ */
+void
+send_command(Turn *turn, const char *endpoint, const char *type, Tree *body, const char *key)
+{
+	Machine    *machine = turn->machine;
+	OutMessage *message = palloc0(sizeof(OutMessage));
+	int64		sends = tree_to_int(tree_get(machine->sends, key), 0) + 1;
+	pg_uuid_t	space;
+	Tree	   *details;
+
+	(void) uuid_parse(key, (int) strlen(key), &space);
+	uuid_v5(&space, psprintf(INT64_FORMAT, sends), &message->message_id);
+	machine->sends = tree_with(machine->sends, key, tree_int(sends));
+	message->endpoint = endpoint;
+	message->type = type;
+	message->body = body;
+	message->step_key = key;
+	message->partition_key = machine->id_text;
+	turn->effects->messages = lappend(turn->effects->messages, message);
+
+	details = tree_put_text(tree_object(), "type", type);
+	tree_put_text(details, "endpoint", endpoint);
+	tree_put_text(details, "key", key);
+	turn_note(turn, "send", tree_put_text(details, "message_id", uuid_text(&message->message_id)));
+}
+
+/*
+ * Repeats the command that the timer belongs to, with the same key; false if it
+ * belongs to none or its resends are used up.
+ */
+bool
+resend_command(Turn *turn, int timer)
+{
+	Machine    *machine = turn->machine;
+	const char *name = definition_timer(machine->definition, timer);
+	Tree	   *resend = tree_get(machine->resends, name);
+	int64		left = tree_to_int(tree_get(resend, "left"), 0);
+	SendAction *send = resend == NULL || left <= 0 ? NULL :
+		find_resent(machine->definition, timer, tree_get_text(resend, "step"));
+	char	   *key;
+
+	if (send == NULL)
+	{
+		if (resend != NULL)
+			machine->resends = tree_without(machine->resends, name);
+		return false;
+	}
+	key = tree_get_text(resend, "key");
+	send_command(turn, send->endpoint, send->type, evaluate_body(turn, send->body, key), key);
+	machine->resends = tree_with(machine->resends, name,
+								 tree_with(resend, "left", tree_int(left - 1)));
+	machine_arm(machine, timer, turn->input->now + send->resend->min * 1000);
+	note_timer(turn, timer, machine_armed(machine, timer)->due);
+	return true;
+}
+
+/*
+ * The command of a step that a timer resends; verification lets there be one.
+ */
+static SendAction *
+find_resent(const Definition *definition, int timer, const char *step)
+{
+	ListCell   *cell;
+
+	foreach(cell, definition->sends)
+	{
+		SendAction *send = lfirst(cell);
+
+		if (send->timer == timer && strcmp(send->step, step) == 0)
+			return send;
+	}
+	return NULL;
+}
+
+static void
+apply_publish(Turn *turn, PublishAction *publish)
+{
+	Machine    *machine = turn->machine;
+	OutMessage *message = palloc0(sizeof(OutMessage));
+	Tree	   *details;
+
+	uuid_v5(step_key_namespace(),
+			psprintf("%s:%s:publish:%d:%d", machine->definition->name, machine->id_text,
+					 machine->version + 1, ++turn->published), &message->message_id);
+	message->type = publish->type;
+	message->body = publish->body == NULL ? tree_object() :
+		template_evaluate(publish->body, turn_document(turn));
+	message->partition_key = publish->key == NULL ? machine->id_text :
+		template_text(publish->key, turn_document(turn));
+	turn->effects->messages = lappend(turn->effects->messages, message);
+
+	details = tree_put_text(tree_object(), "type", publish->type);
+	turn_note(turn, "publish",
+			  tree_put_text(details, "message_id", uuid_text(&message->message_id)));
+}
+
+static void
+apply_append(Turn *turn, AppendAction *append)
+{
+	Document   *document = turn_document(turn);
+	OutEvent   *event = palloc0(sizeof(OutEvent));
+	Tree	   *details;
+
+	event->stream = template_text(append->stream, document);
+	event->type = append->type;
+	event->data = template_evaluate(append->data, document);
+	event->expected_version = append->expected_version == NULL ? -1 :
+		tree_to_int(template_evaluate(append->expected_version, document), -1);
+	event->skip_existing = append->skip_existing;
+	turn->effects->events = lappend(turn->effects->events, event);
+
+	details = tree_put_text(tree_object(), "type", append->type);
+	turn_note(turn, "append", tree_put_text(details, "stream", event->stream));
+}
+
+static void
+apply_schedule(Turn *turn, ScheduleAction *schedule)
+{
+	Machine    *machine = turn->machine;
+	Document   *document = turn_document(turn);
+	TimestampTz due = turn->input->now;
+	const char *name = definition_timer(machine->definition, schedule->timer);
+
+	if (schedule->at != NULL)
+		due = Max(due, time_from_tree(template_evaluate(schedule->at, document)));
+	else if (schedule->delay != NULL)
+	{
+		Datum		interval = DirectFunctionCall3(interval_in,
+												   CStringGetDatum(template_text(schedule->delay,
+																				 document)),
+												   ObjectIdGetDatum(InvalidOid),
+												   Int32GetDatum(-1));
+
+		due = Max(due, DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+															   TimestampTzGetDatum(due),
+															   interval)));
+	}
+	else
+	{
+		int64		attempt = schedule->attempt == NULL ? 1 :
+			tree_to_int(template_evaluate(schedule->attempt, document), 1);
+
+		due += backoff_delay(schedule->backoff, (int) Max(attempt - 1, 0),
+							 machine_seed(machine, name)) * 1000;
+	}
+	machine->resends = tree_without(machine->resends, name);
+	machine_arm(machine, schedule->timer, due);
+	note_timer(turn, schedule->timer, due);
+}
+
+static void
+apply_unschedule(Turn *turn, Transition *transition)
+{
+	Machine    *machine = turn->machine;
+	ListCell   *cell;
+
+	if (transition->unschedule_all)
+	{
+		foreach(cell, machine->timers)
+			if (((ArmedTimer *) lfirst(cell))->timer >= TIMER_BUILT_IN)
+				machine->timers = foreach_delete_current(machine->timers, cell);
+		machine->resends = tree_object();
+		turn_note(turn, "unschedule", tree_put_text(tree_object(), "timer", "*"));
+		return;
+	}
+	foreach(cell, transition->unschedule)
+	{
+		const char *name = definition_timer(machine->definition, lfirst_int(cell));
+
+		if (!machine_disarm(machine, lfirst_int(cell)))
+			continue;
+		machine->resends = tree_without(machine->resends, name);
+		turn_note(turn, "unschedule", tree_put_text(tree_object(), "timer", name));
+	}
+}
+
+static void
+note_timer(Turn *turn, int timer, TimestampTz due)
+{
+	Tree	   *details = tree_put_text(tree_object(), "timer",
+										definition_timer(turn->machine->definition, timer));
+
+	turn_note(turn, "schedule", tree_put(details, "due_at", time_to_tree(due)));
+}
+
+static bool
+applies(Turn *turn, const Path *condition)
+{
+	return condition == NULL || path_holds(condition, turn_document(turn));
+}

@@ -1,0 +1,14 @@
+/*
+ * call.h
+ *		Functions that compute what a template cannot.
+ */
+#ifndef ECOMMERCE_SAGA_CALL_H
+#define ECOMMERCE_SAGA_CALL_H
+
+#include "saga/definition.h"
+
+extern Tree *call_function(const Definition *definition, const char *signature,
+						   Document *document);
+extern void call_check(const char *signature);
+
+#endif

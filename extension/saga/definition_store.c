@@ -1,0 +1,212 @@
+/*
+ * definition_store.c
+ *		Definitions in tables, and compiled in each backend's memory.
+ *
+ * A version of a definition never changes once stored.  The document is what the
+ * engine compiles; the rows of states, transitions, actions and timers are the
+ * same for people who ask with SQL.
+ *
+ * Lock protocol: define() locks saga.definition against other definers, and
+ * invalidates its relcache entry, which makes every backend look for new versions.
+ * Compiled definitions that are dropped from the cache live on until the
+ * transaction ends, since an engine further up the stack may run one.  A crash
+ * leaves what was committed.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+
+#include "base/errors.h"
+#include "pg/relation.h"
+#include "pg/spi.h"
+#include "saga/definition.h"
+
+static ExtensionRelation definition_table = {"saga", "definition"};
+
+static List *cache = NIL;		/* of Definition */
+static List *current = NIL;		/* of Definition, the newest version of each name */
+static bool current_known = false;
+static bool stale = false;
+static bool callback_registered = false;
+
+static void definition_changed(Datum arg, Oid relid);
+static Definition *load(const char *name, int version);
+static void load_current(void);
+
+/*
+ * Drops what is cached if definitions have changed.  To be called where no
+ * compiled definition is in use on this level.
+ */
+void
+definition_cache_refresh(void)
+{
+	ListCell   *cell;
+
+	if (!callback_registered)
+	{
+		CacheRegisterRelcacheCallback(definition_changed, (Datum) 0);
+		callback_registered = true;
+	}
+	(void) extension_relation_oid(&definition_table);
+	if (!stale)
+		return;
+	stale = false;
+	current_known = false;
+	foreach(cell, cache)
+		MemoryContextSetParent(((Definition *) lfirst(cell))->context, TopTransactionContext);
+	list_free(cache);
+	list_free(current);
+	cache = current = NIL;
+}
+
+/*
+ * The newest version of a definition; NULL if there is none of that name.
+ */
+Definition *
+definition_current(const char *name)
+{
+	ListCell   *cell;
+
+	if (!current_known)
+		load_current();
+	foreach(cell, current)
+		if (strcmp(((Definition *) lfirst(cell))->name, name) == 0)
+			return lfirst(cell);
+	return NULL;
+}
+
+/*
+ * The same; SG004 if there is none.
+ */
+Definition *
+definition_require(const char *name)
+{
+	Definition *definition = definition_current(name);
+
+	if (definition == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SG_UNDEFINED),
+				 errmsg("saga \"%s\" is not defined", name),
+				 errhint("Type SELECT saga.define('%s', ...).", name)));
+	return definition;
+}
+
+/*
+ * A certain version; an error if it is gone.
+ */
+Definition *
+definition_get(const char *name, int version)
+{
+	ListCell   *cell;
+	Definition *definition;
+
+	foreach(cell, cache)
+	{
+		definition = lfirst(cell);
+		if (definition->version == version && strcmp(definition->name, name) == 0)
+			return definition;
+	}
+	definition = load(name, version);
+	if (definition == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SG_UNDEFINED),
+				 errmsg("saga \"%s\" has no definition with version %d", name, version)));
+	return definition;
+}
+
+List *
+definition_all_current(void)
+{
+	if (!current_known)
+		load_current();
+	return current;
+}
+
+/*
+ * Any change of saga.definition, DROP EXTENSION included.
+ */
+static void
+definition_changed(Datum arg, Oid relid)
+{
+	if (relid == InvalidOid || !definition_table.known || relid == definition_table.oid)
+		stale = true;
+}
+
+/*
+ * Reads and compiles one version into the cache; NULL if there is none.
+ */
+static Definition *
+load(const char *name, int version)
+{
+	static SpiStatement find = {
+		"SELECT document, endpoint, defined_by FROM saga.definition"
+		" WHERE name = $1 AND version = $2"
+	};
+	MemoryContext context;
+	MemoryContext old;
+	Definition *definition = NULL;
+	List	   *problems = NIL;
+	bool		isnull;
+
+	spi_begin(SPI_AS_OWNER);
+	if (spi_run(&find, 2, (Oid[]) {TEXTOID, INT4OID},
+				(Datum[]) {CStringGetTextDatum(name), Int32GetDatum(version)}, NULL) == 1)
+	{
+		context = AllocSetContextCreate(CurrentMemoryContext, "saga definition",
+										ALLOCSET_DEFAULT_SIZES);
+		old = MemoryContextSwitchTo(context);
+		definition = definition_parse(name, DatumGetJsonbPCopy(spi_copy(0, 0, context, &isnull)),
+									  &problems);
+		definition->context = context;
+		definition->version = version;
+		definition->endpoint = spi_text(0, 1, context);
+		definition->definer = get_role_oid(spi_text(0, 2, context), true);
+		MemoryContextSwitchTo(CacheMemoryContext);
+		cache = lappend(cache, definition);
+		MemoryContextSetParent(context, CacheMemoryContext);
+		MemoryContextSwitchTo(old);
+	}
+	spi_end();
+	return definition;
+}
+
+static void
+load_current(void)
+{
+	static SpiStatement newest = {
+		"SELECT name, max(version) FROM saga.definition GROUP BY name ORDER BY name"
+	};
+	List	   *names = NIL;
+	List	   *versions = NIL;
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext old;
+	uint64		count;
+
+	spi_begin(SPI_AS_OWNER);
+	count = spi_run(&newest, 0, NULL, NULL, NULL);
+	old = MemoryContextSwitchTo(caller);
+	for (uint64 i = 0; i < count; i++)
+	{
+		names = lappend(names, spi_text(i, 0, caller));
+		versions = lappend_int(versions, spi_int32(i, 1, 0));
+	}
+	MemoryContextSwitchTo(old);
+	spi_end();
+
+	list_free(current);
+	current = NIL;
+	for (int i = 0; i < list_length(names); i++)
+	{
+		Definition *definition = definition_get(list_nth(names, i), list_nth_int(versions, i));
+
+		old = MemoryContextSwitchTo(CacheMemoryContext);
+		current = lappend(current, definition);
+		MemoryContextSwitchTo(old);
+	}
+	current_known = true;
+}

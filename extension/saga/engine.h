@@ -1,0 +1,43 @@
+/*
+ * engine.h
+ *		The engine: messages, timers and operators drive instances.
+ */
+#ifndef ECOMMERCE_SAGA_ENGINE_H
+#define ECOMMERCE_SAGA_ENGINE_H
+
+#include "message_bus/message_bus.h"
+#include "saga/react.h"
+#include "saga/store.h"
+
+/* Who or what drives an instance, for the history and the context. */
+typedef struct Cause
+{
+	const char *event;
+	const pg_uuid_t *message_id;
+	const char *actor;			/* NULL: the engine */
+	const char *reason;
+	const Tree *envelope;		/* of the message, NULL: none */
+	const char *from;			/* state, if another definition's */
+} Cause;
+
+/* engine.c */
+extern void engine_apply(Machine *machine, const Effects *effects, const Cause *cause);
+extern Tree *engine_new_context(const Tree *envelope);
+extern void engine_require_read_committed(const char *function);
+
+/* inbox.c */
+extern int	inbox_run(const char *endpoint, int max_messages);
+extern Tree *inbox_envelope(const BusMessage *message);
+
+/* parked.c */
+extern void park_message(const char *saga, const pg_uuid_t *id, const char *endpoint,
+						 const BusMessage *message, TimestampTz until, bool deferred);
+extern void parked_replay(Machine *machine);
+extern int	parked_expire(TimestampTz as_of);
+extern TimestampTz parked_next_due(void);
+
+/* timer.c */
+extern int	timers_fire(TimestampTz as_of, int max, bool by_hand, bool *more);
+extern TimestampTz timers_next_due(void);
+
+#endif

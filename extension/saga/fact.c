@@ -1,0 +1,226 @@
+/*
+ * fact.c
+ *		The records of facts inside a saga's data.
+ *
+ * A fact that keeps the latest record has it under its name and the ones before
+ * under "earlier"; a fact that keeps all has an array.  Status and notes of a
+ * record only grow, so what is heard twice or in another order changes nothing.
+ */
+#include "postgres.h"
+
+#include "saga/fact.h"
+
+#define EARLIER "earlier"
+
+static Tree *note_unknown(Tree *record, const Tree *note, bool *grew);
+static Tree *keep_most(Tree *record, const Tree *most, bool *grew);
+static int	find_key(const Tree *records, const char *key);
+
+/*
+ * All records, oldest first.
+ */
+List *
+fact_records(const Tree *data, const Fact *fact)
+{
+	Tree	   *own = tree_get(data, fact->name);
+	Tree	   *older = fact->many ? own : tree_get(tree_get(data, EARLIER), fact->name);
+	List	   *result = NIL;
+
+	for (int i = 0; older != NULL && older->type == TREE_ARRAY && i < older->count; i++)
+		result = lappend(result, older->as.items[i]);
+	if (!fact->many && own != NULL && own->type == TREE_OBJECT)
+		result = lappend(result, own);
+	return result;
+}
+
+Tree *
+fact_find(const Tree *data, const Fact *fact, const char *key)
+{
+	ListCell   *cell;
+
+	foreach(cell, fact_records(data, fact))
+		if (tree_is_text(tree_get(lfirst(cell), "key"), key))
+			return lfirst(cell);
+	return NULL;
+}
+
+Tree *
+fact_latest(const Tree *data, const Fact *fact)
+{
+	List	   *records = fact_records(data, fact);
+
+	return records == NIL ? NULL : llast(records);
+}
+
+/*
+ * The status of a record; what is unknown to the lattice counts as none.
+ */
+int
+fact_status(const Fact *fact, const Tree *record)
+{
+	char	   *st = record == NULL ? NULL : tree_get_text(record, "st");
+	int			status = st == NULL ? 0 : fact_find_status(fact, st);
+
+	return status == NOWHERE ? 0 : status;
+}
+
+/*
+ * Data with a record in the place of the one with its key; a new key becomes the
+ * latest record.
+ */
+Tree *
+fact_store(Tree *data, const Fact *fact, Tree *record)
+{
+	char	   *key = tree_get_text(record, "key");
+	Tree	   *own = tree_get(data, fact->name);
+	Tree	   *earlier = tree_get(data, EARLIER);
+	Tree	   *older = fact->many ? own : tree_get(earlier, fact->name);
+	int			at = older == NULL ? NOWHERE : find_key(older, key);
+
+	if (older == NULL || older->type != TREE_ARRAY)
+		older = tree_array();
+	if (at != NOWHERE)
+		older = tree_with_item(older, at, record);
+	else if (fact->many)
+		older = tree_with_appended(older, record);
+	else
+	{
+		/* It is the latest record, or becomes it. */
+		if (own == NULL || own->type != TREE_OBJECT || tree_is_text(tree_get(own, "key"), key))
+			return tree_with(data, fact->name, record);
+		older = tree_with_appended(older, own);
+		data = tree_with(data, fact->name, record);
+	}
+	if (fact->many)
+		return tree_with(data, fact->name, older);
+	return tree_with(data, EARLIER,
+					 tree_with(earlier == NULL ? tree_object() : earlier, fact->name, older));
+}
+
+/*
+ * What an event tells about the record with the given key.  Along the lattice it
+ * may take several edges at once.  A late edge, against what was expected, is
+ * taken only for something that was not known before.
+ */
+Growth
+fact_hear(Tree *data, const Fact *fact, const FactChange *change, const char *key,
+		  Document *document)
+{
+	Tree	   *record = fact_find(data, fact, key);
+	Growth		growth = {data};
+	bool		noted = false;
+	bool		moves = false;
+	bool		late = false;
+
+	if (record == NULL && !change->create)
+	{
+		growth.conflict = true;
+		return growth;
+	}
+	if (record == NULL)
+		record = tree_put_text(tree_object(), "key", key);
+	growth.from = growth.to = fact_status(fact, record);
+	if (change->note != NULL)
+		record = note_unknown(record, template_evaluate(change->note, document), &noted);
+	if (change->most != NULL)
+		record = keep_most(record, template_evaluate(change->most, document), &noted);
+	if (change->to != NOWHERE && change->to != growth.from)
+	{
+		int			cell = fact_cell(fact, growth.from, change->to);
+
+		late = fact->late[cell] && (noted || (change->note == NULL && change->most == NULL));
+		moves = fact->grows[cell] || late;
+		growth.conflict = !moves && !fact->late[cell] &&
+			!fact->reach[fact_cell(fact, change->to, growth.from)];
+	}
+	if (moves)
+	{
+		growth.to = change->to;
+		if (change->set != NULL)
+			record = tree_merge(record, template_evaluate(change->set, document));
+		record = tree_with(record, "st", tree_text(fact->statuses[change->to]));
+		if (late)
+			record = tree_with(record, "late", tree_bool(true));
+	}
+	growth.grew = noted || moves;
+	if (growth.grew)
+		growth.data = fact_store(data, fact, record);
+	return growth;
+}
+
+/*
+ * What the saga itself does to a record: a status (NOWHERE: it stays), along one
+ * edge of the lattice, and attributes.
+ */
+Growth
+fact_do(Tree *data, const Fact *fact, int to, Tree *record, Tree *set)
+{
+	Growth		growth = {data};
+
+	growth.from = growth.to = fact_status(fact, record);
+	if (to != NOWHERE && to != growth.from)
+	{
+		if (!fact->edge[fact_cell(fact, growth.from, to)])
+		{
+			growth.conflict = true;
+			return growth;
+		}
+		growth.to = to;
+		record = tree_with(record, "st", tree_text(fact->statuses[to]));
+	}
+	if (set != NULL)
+		record = tree_merge(record, set);
+	growth.grew = true;
+	growth.data = fact_store(data, fact, record);
+	return growth;
+}
+
+/*
+ * Adds the members that the record does not have yet; null tells nothing.
+ */
+static Tree *
+note_unknown(Tree *record, const Tree *note, bool *grew)
+{
+	for (int i = 0; note->type == TREE_OBJECT && i < note->count; i++)
+	{
+		const char *key = pnstrdup(note->as.members[i].key, note->as.members[i].length);
+		Tree	   *known = tree_get(record, key);
+
+		if (note->as.members[i].value->type == TREE_NULL ||
+			(known != NULL && known->type != TREE_NULL))
+			continue;
+		record = tree_with(record, key, note->as.members[i].value);
+		*grew = true;
+	}
+	return record;
+}
+
+/*
+ * Takes over the members that are greater than what the record has.
+ */
+static Tree *
+keep_most(Tree *record, const Tree *most, bool *grew)
+{
+	for (int i = 0; most->type == TREE_OBJECT && i < most->count; i++)
+	{
+		const char *key = pnstrdup(most->as.members[i].key, most->as.members[i].length);
+		Tree	   *known = tree_get(record, key);
+		Tree	   *heard = most->as.members[i].value;
+
+		if (heard->type == TREE_NULL ||
+			(known != NULL && known->type == heard->type && tree_compare(heard, known) <= 0))
+			continue;
+		record = tree_with(record, key, heard);
+		*grew = true;
+	}
+	return record;
+}
+
+static int
+find_key(const Tree *records, const char *key)
+{
+	for (int i = 0; records->type == TREE_ARRAY && i < records->count; i++)
+		if (tree_is_text(tree_get(records->as.items[i], "key"), key))
+			return i;
+	return NOWHERE;
+}

@@ -1,0 +1,397 @@
+/*
+ * inbox.c
+ *		Messages of an endpoint, taken in batches and given to their instances.
+ *
+ * A batch is one subtransaction: when every message goes well, as most do, that is
+ * all there is to pay.  If one fails, the batch is undone and its messages are
+ * taken one by one, each in a subtransaction of its own; the one that fails goes
+ * through the endpoint's retry policy, and its instance stays as it was.
+ *
+ * Lock protocol: the bus gives messages of lanes that nobody else holds.  The
+ * instances of a batch are locked before the first message is handled, in the
+ * order of their ids, so that two batches do not wait for one another in a circle.
+ * A deadlock with something else gives the rest of the batch back to the bus.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "base/errors.h"
+#include "pg/attempt.h"
+#include "pg/clock.h"
+#include "saga/engine.h"
+#include "saga/step_key.h"
+
+/* A message and the instances it is for: one of each saga that lists its type. */
+typedef struct Letter
+{
+	BusDelivery *delivery;
+	Tree	   *body;
+	Tree	   *envelope;		/* NULL until needed */
+	bool		known;			/* some saga lists its type */
+	List	   *slots;			/* of Slot */
+} Letter;
+
+/* An instance that messages of the batch are for. */
+typedef struct Slot
+{
+	Definition *definition;		/* the current one, that knows the event */
+	pg_uuid_t	id;
+	Machine    *machine;		/* NULL: there is none */
+	bool		claimed;
+} Slot;
+
+typedef struct Batch
+{
+	const char *endpoint;
+	List	   *letters;
+	List	   *slots;
+} Batch;
+
+static void process_batch(void *argument);
+static ErrorData *process_singly(Batch *batch, int *done);
+static void address_letter(Batch *batch, Letter *letter);
+static bool correlate(const Definition *definition, const SagaEvent *event, Letter *letter,
+					  pg_uuid_t *id);
+static Slot *find_slot(Batch *batch, Definition *definition, const pg_uuid_t *id);
+static void load_slots(Batch *batch);
+static void load_slot(Slot *slot);
+static bool handle_letter(Batch *batch, Letter *letter);
+static bool handle_slot(Batch *batch, Letter *letter, Slot *slot);
+static bool start_instance(Letter *letter, Slot *slot);
+static const Tree *letter_envelope(Letter *letter);
+static Letter *open_letter(BusDelivery *delivery);
+
+/*
+ * Handles up to so many messages of an endpoint in this transaction.  Returns how
+ * many it has settled; 0 also if a lane's messages had to be given back.
+ */
+int
+inbox_run(const char *endpoint, int max_messages)
+{
+	BusDelivery *deliveries;
+	int			count = message_bus_receive(endpoint, max_messages, &deliveries);
+	Batch		batch = {endpoint};
+	ErrorData  *error;
+	int			done = count;
+
+	if (count == 0)
+		return 0;
+	for (int i = 0; i < count; i++)
+		batch.letters = lappend(batch.letters, open_letter(&deliveries[i]));
+	error = attempt(process_batch, &batch);
+	if (error != NULL)
+		error = process_singly(&batch, &done);
+	if (error != NULL)
+		ereport(LOG,
+				(errmsg("messages of endpoint \"%s\" are handled again: %s", endpoint,
+						error->message)));
+	return done;
+}
+
+static void
+process_batch(void *argument)
+{
+	Batch	   *batch = argument;
+	int64	   *handled = palloc(list_length(batch->letters) * sizeof(int64));
+	int			count = 0;
+	ListCell   *cell;
+
+	batch->slots = NIL;
+	foreach(cell, batch->letters)
+		address_letter(batch, lfirst(cell));
+	load_slots(batch);
+	foreach(cell, batch->letters)
+	{
+		Letter	   *letter = lfirst(cell);
+
+		if (handle_letter(batch, letter))
+			handled[count++] = letter->delivery->delivery_id;
+	}
+	message_bus_ack(handled, count);
+}
+
+/*
+ * One by one; returns the error of a conflict with another transaction, after
+ * which the rest must be left to a later one.
+ */
+static ErrorData *
+process_singly(Batch *batch, int *done)
+{
+	ListCell   *cell;
+
+	*done = 0;
+	foreach(cell, batch->letters)
+	{
+		Letter	   *letter = lfirst(cell);
+		Batch		single = {batch->endpoint, list_make1(letter)};
+		ErrorData  *error = attempt(process_batch, &single);
+
+		if (error != NULL &&
+			(error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED ||
+			 error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE ||
+			 error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE))
+			return error;
+		if (error != NULL)
+		{
+			ereport(LOG,
+					(errhidestmt(true), errhidecontext(true),
+					 errmsg("message %s %s with correlation %s failed: %s",
+							letter->delivery->message.message_type,
+							uuid_text(&letter->delivery->message.message_id),
+							uuid_text(&letter->delivery->message.correlation_id),
+							error->message)));
+			message_bus_fail(letter->delivery->delivery_id,
+							 unpack_sql_state(error->sqlerrcode), error->message, true);
+		}
+		(*done)++;
+	}
+	return NULL;
+}
+
+/*
+ * Works out which instances a message is for.
+ */
+static void
+address_letter(Batch *batch, Letter *letter)
+{
+	ListCell   *cell;
+
+	letter->slots = NIL;
+	letter->known = false;
+	foreach(cell, definition_all_current())
+	{
+		Definition *definition = lfirst(cell);
+		SagaEvent  *event = NULL;
+		int			index;
+		pg_uuid_t	id;
+
+		if (strcmp(definition->endpoint, batch->endpoint) != 0)
+			continue;
+		index = definition_find_event(definition, letter->delivery->message.message_type);
+		/* An event that only older versions list still concerns their instances. */
+		for (int version = definition->version; index == NOWHERE && version > 1;)
+		{
+			definition = definition_get(definition->name, --version);
+			index = definition_find_event(definition, letter->delivery->message.message_type);
+		}
+		if (index == NOWHERE)
+			continue;
+		event = definition_event(definition, index);
+		letter->known = true;
+		if (correlate(definition, event, letter, &id))
+			letter->slots = lappend(letter->slots, find_slot(batch, lfirst(cell), &id));
+	}
+}
+
+/*
+ * The correlation id that an event's path yields; an error if it yields none.
+ */
+static bool
+correlate(const Definition *definition, const SagaEvent *event, Letter *letter, pg_uuid_t *id)
+{
+	Document	document = {tree_object(), NULL};
+	Tree	   *value;
+
+	if (event->correlate == NULL)
+	{
+		*id = letter->delivery->message.correlation_id;
+		return true;
+	}
+	tree_put(document.root, "message", letter->body);
+	if (path_mentions(event->correlate, "envelope"))
+		tree_put(document.root, "envelope", unconstify(Tree *, letter_envelope(letter)));
+	value = path_value(event->correlate, &document);
+	if (value == NULL || value->type != TREE_STRING ||
+		!uuid_parse(value->as.string, value->count, id))
+		ereport(ERROR,
+				(errcode(ERRCODE_SG_TEMPLATE),
+				 errmsg("\"%s\" of event \"%s\" yields no correlation id for saga \"%s\"",
+						event->correlate->source, event->name, definition->name)));
+	return true;
+}
+
+static Slot *
+find_slot(Batch *batch, Definition *definition, const pg_uuid_t *id)
+{
+	Slot	   *slot;
+	ListCell   *cell;
+
+	foreach(cell, batch->slots)
+	{
+		slot = lfirst(cell);
+		if (slot->definition == definition && memcmp(&slot->id, id, UUID_LEN) == 0)
+			return slot;
+	}
+	slot = palloc0(sizeof(Slot));
+	slot->definition = definition;
+	slot->id = *id;
+	batch->slots = lappend(batch->slots, slot);
+	return slot;
+}
+
+static int
+compare_slots(const ListCell *a, const ListCell *b)
+{
+	return memcmp(&((Slot *) lfirst(a))->id, &((Slot *) lfirst(b))->id, UUID_LEN);
+}
+
+static void
+load_slots(Batch *batch)
+{
+	ListCell   *cell;
+
+	list_sort(batch->slots, compare_slots);
+	foreach(cell, batch->slots)
+		load_slot(lfirst(cell));
+}
+
+/*
+ * Loads and locks an instance.  Where there is none, makes sure that it stays so
+ * unless we create it.
+ */
+static void
+load_slot(Slot *slot)
+{
+	const char *saga = slot->definition->name;
+
+	slot->machine = store_load(saga, &slot->id, true);
+	if (slot->machine != NULL)
+		return;
+	store_claim(saga, &slot->id);
+	slot->machine = store_load(saga, &slot->id, true);
+}
+
+/*
+ * Gives a message to its instances; false if it was settled otherwise than by an
+ * acknowledgement.
+ */
+static bool
+handle_letter(Batch *batch, Letter *letter)
+{
+	bool		faulted = false;
+	ListCell   *cell;
+
+	if (!letter->known)
+	{
+		message_bus_skip(letter->delivery->delivery_id, "no saga of this endpoint lists the type");
+		return false;
+	}
+	foreach(cell, letter->slots)
+		if (!handle_slot(batch, letter, lfirst(cell)))
+			faulted = true;
+	if (!faulted)
+		return true;
+	message_bus_fail(letter->delivery->delivery_id, unpack_sql_state(ERRCODE_SG_UNDEFINED),
+					 psprintf("event \"%s\" is a fault in the instance's state",
+							  letter->delivery->message.message_type), false);
+	return false;
+}
+
+static bool
+handle_slot(Batch *batch, Letter *letter, Slot *slot)
+{
+	const BusMessage *message = &letter->delivery->message;
+	Machine    *machine = slot->machine;
+	Cause		cause = {message->message_type, &message->message_id};
+	Input		input = {0};
+	Effects		effects;
+
+	if (machine == NULL)
+	{
+		if (!start_instance(letter, slot))
+			park_message(slot->definition->name, &slot->id, batch->endpoint, message,
+						 clock_now() + slot->definition->park_for * 1000, false);
+		return true;
+	}
+	input.event = definition_find_event(machine->definition, message->message_type);
+	input.name = message->message_type;
+	input.message = letter->body;
+	if (machine->definition->uses_envelope)
+		input.envelope = unconstify(Tree *, letter_envelope(letter));
+	input.now = clock_now();
+	react(machine, &input, &effects);
+	if (effects.messages != NIL || effects.events != NIL)
+		cause.envelope = letter_envelope(letter);
+	engine_apply(machine, &effects, &cause);
+	if (effects.outcome == OUTCOME_DEFERRED)
+		park_message(slot->definition->name, &slot->id, batch->endpoint, message, DT_NOEND, true);
+	if (effects.moved)
+		parked_replay(machine);
+	return effects.outcome != OUTCOME_FAULTED;
+}
+
+/*
+ * Creates the instance if the message is one to start with.
+ */
+static bool
+start_instance(Letter *letter, Slot *slot)
+{
+	const BusMessage *message = &letter->delivery->message;
+	Definition *definition = slot->definition;
+	Cause		cause = {message->message_type, &message->message_id};
+	Input		input = {0};
+	Effects		effects;
+	Machine    *machine;
+
+	input.event = definition_find_event(definition, message->message_type);
+	if (input.event == NOWHERE || definition->start[input.event] == NULL)
+		return false;
+	input.name = message->message_type;
+	input.message = letter->body;
+	input.envelope = unconstify(Tree *, letter_envelope(letter));
+	cause.envelope = input.envelope;
+	input.now = clock_now();
+	machine = machine_new(definition, &slot->id, input.now);
+	machine->context = engine_new_context(input.envelope);
+	if (!react_start(machine, &input, &effects))
+		return false;
+	slot->machine = machine;
+	engine_apply(machine, &effects, &cause);
+	parked_replay(machine);
+	return true;
+}
+
+static const Tree *
+letter_envelope(Letter *letter)
+{
+	if (letter->envelope == NULL)
+		letter->envelope = inbox_envelope(&letter->delivery->message);
+	return letter->envelope;
+}
+
+static Letter *
+open_letter(BusDelivery *delivery)
+{
+	Letter	   *letter = palloc0(sizeof(Letter));
+
+	letter->delivery = delivery;
+	letter->body = tree_from_jsonb(delivery->message.body);
+	return letter;
+}
+
+/*
+ * A message's envelope as JSON, without the body.
+ */
+Tree *
+inbox_envelope(const BusMessage *message)
+{
+	Tree	   *envelope = tree_object();
+
+	tree_put_text(envelope, "message_id", uuid_text(&message->message_id));
+	tree_put_text(envelope, "message_type", message->message_type);
+	tree_put(envelope, "schema_version", tree_int(message->schema_version));
+	tree_put(envelope, "headers", tree_from_jsonb(message->headers));
+	tree_put_text(envelope, "correlation_id", uuid_text(&message->correlation_id));
+	tree_put_text(envelope, "conversation_id", uuid_text(&message->conversation_id));
+	tree_put_text(envelope, "causation_id",
+				  message->has_causation ? uuid_text(&message->causation_id) : NULL);
+	tree_put_text(envelope, "user_id", message->user_id);
+	tree_put_text(envelope, "tenant_id", message->tenant_id);
+	tree_put_text(envelope, "traceparent", message->traceparent);
+	tree_put_text(envelope, "source", message->source);
+	tree_put(envelope, "sent_at", time_to_tree(message->sent_at));
+	tree_put_text(envelope, "partition_key", message->partition_key);
+	return tree_put(envelope, "attempt", tree_int(message->attempt));
+}

@@ -1,0 +1,294 @@
+/*
+ * parse_value.c
+ *		Single values of a definition: texts, intervals, paths, templates, names.
+ *
+ * Whatever is wrong becomes a problem; the caller gets NULL, NOWHERE or the
+ * default and goes on.
+ */
+#include "postgres.h"
+
+#include "pg/attempt.h"
+#include "saga/definition_parse.h"
+
+#define CONDITION_LETTERS \
+	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+#define MAX_NESTING 10
+
+/* What is compiled by code that raises errors. */
+typedef struct Compilation
+{
+	const Tree *source;
+	const char *text;			/* of a path, conditions put in */
+	Path	   *path;
+	Template   *template;
+	Backoff    *backoff;
+	int64		milliseconds;
+} Compilation;
+
+static bool compile(Parser *p, AttemptFunction function, Compilation *compilation,
+					const char *key);
+
+/*
+ * Notes a problem at the current place.
+ */
+void
+parse_problem(Parser *p, const char *format,...)
+{
+	va_list		arguments;
+	char		text[1024];
+
+	va_start(arguments, format);
+	vsnprintf(text, sizeof(text), format, arguments);
+	va_end(arguments);
+	definition_problem(p->problems, "error", p->state, p->event, "%s", text);
+}
+
+bool
+parse_is_object(Parser *p, const Tree *tree, const char *what)
+{
+	if (tree != NULL && tree->type == TREE_OBJECT)
+		return true;
+	if (tree == NULL)
+		parse_problem(p, "%s is missing", what);
+	else
+		parse_problem(p, "%s must be an object", what);
+	return false;
+}
+
+/*
+ * Refuses keys that are not in the list, which is separated by spaces.
+ */
+void
+parse_keys(Parser *p, const Tree *object, const char *what, const char *known)
+{
+	char	   *list = psprintf(" %s ", known);
+
+	for (int i = 0; i < object->count; i++)
+	{
+		char	   *key = member_name(object, i);
+
+		if (strchr(key, ' ') != NULL || strstr(list, psprintf(" %s ", key)) == NULL)
+			parse_problem(p, "unknown key \"%s\" in %s", key, what);
+	}
+}
+
+/*
+ * A member that is a string; NULL if it is absent or wrong.
+ */
+char *
+parse_text(Parser *p, const Tree *object, const char *key, bool required)
+{
+	Tree	   *value = tree_get(object, key);
+
+	if (value != NULL && value->type == TREE_STRING && value->count > 0)
+		return tree_to_text(value);
+	if (value != NULL)
+		parse_problem(p, "\"%s\" must be a string", key);
+	else if (required)
+		parse_problem(p, "\"%s\" is missing", key);
+	return NULL;
+}
+
+bool
+parse_flag(Parser *p, const Tree *object, const char *key)
+{
+	Tree	   *value = tree_get(object, key);
+
+	if (value != NULL && value->type != TREE_BOOL)
+		parse_problem(p, "\"%s\" must be true or false", key);
+	return tree_is_true(value);
+}
+
+static void
+compile_interval(void *argument)
+{
+	Compilation *compilation = argument;
+
+	compilation->milliseconds = interval_milliseconds(tree_to_text(compilation->source));
+}
+
+/*
+ * A member that is an interval, in milliseconds.
+ */
+int64
+parse_interval(Parser *p, const Tree *object, const char *key, int64 otherwise)
+{
+	Compilation compilation = {tree_get(object, key)};
+
+	if (compilation.source == NULL || !compile(p, compile_interval, &compilation, key))
+		return otherwise;
+	if (compilation.milliseconds < 0)
+		parse_problem(p, "\"%s\" is negative", key);
+	return compilation.milliseconds;
+}
+
+static void
+compile_path(void *argument)
+{
+	Compilation *compilation = argument;
+
+	compilation->path = path_compile(compilation->text);
+	compilation->path->source = tree_to_text(compilation->source);
+}
+
+/*
+ * A path with every <name> replaced by that condition of the definition.
+ */
+static char *
+put_in_conditions(Parser *p, const char *source, int depth)
+{
+	Tree	   *conditions = tree_get(p->definition->document, "conditions");
+	StringInfoData text;
+
+	initStringInfo(&text);
+	while (*source != '\0')
+	{
+		int			length = *source == '<' ? (int) strspn(source + 1, CONDITION_LETTERS) : 0;
+
+		if (length > 0 && source[length + 1] == '>')
+		{
+			Tree	   *condition = tree_get_n(conditions, source + 1, length);
+
+			if (condition == NULL || condition->type != TREE_STRING || depth >= MAX_NESTING)
+				parse_problem(p, "\"conditions\" has no usable \"%.*s\"", length, source + 1);
+			else
+				appendStringInfo(&text, "(%s)", put_in_conditions(p, tree_to_text(condition),
+																  depth + 1));
+			source += length + 2;
+		}
+		else
+			appendStringInfoChar(&text, *source++);
+	}
+	return text.data;
+}
+
+Path *
+parse_path(Parser *p, const Tree *object, const char *key)
+{
+	Compilation compilation = {tree_get(object, key)};
+
+	if (compilation.source == NULL)
+		return NULL;
+	if (compilation.source->type != TREE_STRING)
+	{
+		parse_problem(p, "\"%s\" must be a jsonpath in a string", key);
+		return NULL;
+	}
+	compilation.text = put_in_conditions(p, tree_to_text(compilation.source), 0);
+	return compile(p, compile_path, &compilation, key) ? compilation.path : NULL;
+}
+
+static void
+compile_template(void *argument)
+{
+	Compilation *compilation = argument;
+
+	compilation->template = template_compile(compilation->source);
+}
+
+Template *
+parse_template(Parser *p, const Tree *object, const char *key)
+{
+	Compilation compilation = {tree_get(object, key)};
+
+	if (compilation.source == NULL || !compile(p, compile_template, &compilation, key))
+		return NULL;
+	return compilation.template;
+}
+
+static void
+compile_backoff(void *argument)
+{
+	Compilation *compilation = argument;
+
+	compilation->backoff = backoff_from_tree(compilation->source);
+}
+
+Backoff *
+parse_backoff(Parser *p, const Tree *object, const char *key)
+{
+	Compilation compilation = {tree_get(object, key)};
+
+	if (compilation.source == NULL || !compile(p, compile_backoff, &compilation, key))
+		return NULL;
+	return compilation.backoff;
+}
+
+/*
+ * A member that names a state; NOWHERE if it is absent or wrong.
+ */
+int
+parse_state_name(Parser *p, const Tree *object, const char *key)
+{
+	char	   *name = parse_text(p, object, key, false);
+	int			state;
+
+	if (name == NULL)
+		return NOWHERE;
+	state = definition_find_state(p->definition, name);
+	if (state == NOWHERE)
+		parse_problem(p, "\"%s\" names state \"%s\", which does not exist", key, name);
+	return state;
+}
+
+int
+parse_event_name(Parser *p, const Tree *object, const char *key)
+{
+	char	   *name = parse_text(p, object, key, true);
+	int			event;
+
+	if (name == NULL)
+		return NOWHERE;
+	event = definition_find_event(p->definition, name);
+	if (event == NOWHERE)
+		parse_problem(p, "\"%s\" names event \"%s\", which is not listed in \"events\"", key,
+					  name);
+	return event;
+}
+
+/*
+ * The index of a timer, a new one if it was not mentioned before.
+ */
+int
+parse_timer_name(Parser *p, const char *name)
+{
+	int			timer = definition_find_timer(p->definition, name);
+
+	if (timer == TIMER_COMPENSATE || timer == TIMER_RETAIN)
+		parse_problem(p, "timer \"%s\" belongs to the engine", name);
+	if (timer != NOWHERE)
+		return timer;
+	p->definition->timers = lappend(p->definition->timers, pstrdup(name));
+	return list_length(p->definition->timers) - 1;
+}
+
+char *
+member_name(const Tree *object, int index)
+{
+	return pnstrdup(object->as.members[index].key, object->as.members[index].length);
+}
+
+/*
+ * An array as it is, anything else as an array of one, NULL as an empty one.
+ */
+Tree *
+as_list(Tree *tree)
+{
+	if (tree == NULL)
+		return tree_array();
+	return tree->type == TREE_ARRAY ? tree : tree_append(tree_array(), tree);
+}
+
+static bool
+compile(Parser *p, AttemptFunction function, Compilation *compilation, const char *key)
+{
+	ErrorData  *error = attempt(function, compilation);
+
+	if (error == NULL)
+		return true;
+	if (error->detail != NULL)
+		parse_problem(p, "\"%s\" does not parse: %s: %s", key, error->message, error->detail);
+	else
+		parse_problem(p, "\"%s\" does not parse: %s", key, error->message);
+	return false;
+}

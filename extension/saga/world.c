@@ -1,0 +1,418 @@
+/*
+ * world.c
+ *		The world around a simulated saga: participants and messages on their way.
+ *
+ * A participant keeps a record per step key.  For each command it says what it
+ * may do with a record in each status, and what it answers; what it does not
+ * mention it does not notice.  Things that happen by themselves (a hold expires,
+ * a parcel leaves) are deeds without a command.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+
+#include "base/errors.h"
+#include "saga/world.h"
+
+#define NO_STATUS "none"
+
+static Participant *parse_participant(const char *name, const Tree *tree);
+static void parse_choices(Participant *participant, const char *command, const Tree *by_status);
+static Deed *parse_deed(const Tree *tree);
+static Check *parse_check(const Tree *tree);
+static void do_deed(World *world, const Participant *participant, const char *key,
+					const Deed *deed, const Flight *command, const char *times);
+static Tree *find_record(World *world, const Participant *participant, const char *key);
+static Choice *find_choice(const Participant *participant, const char *command,
+						   const char *status);
+static void store_record(World *world, const Participant *participant, Tree *record);
+static void count_up(Tree **counts, const char *type);
+static char *key_at(const Tree *object, int index);
+static Tree *listed(Tree *tree);
+static char *required(const Tree *object, const char *key);
+
+/*
+ * Parses a scenario; SG005 tells what is wrong with it.
+ */
+Scenario *
+scenario_parse(const Tree *tree)
+{
+	Scenario   *scenario = palloc0(sizeof(Scenario));
+	Tree	   *start = tree_get(tree, "start");
+	Tree	   *participants = tree_get(tree, "participants");
+	Tree	   *requests = listed(tree_get(tree, "requests"));
+	Tree	   *checks = listed(tree_get(tree, "invariants"));
+	Tree	   *faults = tree_get(tree, "faults");
+
+	scenario->start_type = required(start, "type");
+	scenario->start_body = tree_get(start, "body") ? tree_get(start, "body") : tree_object();
+	for (int i = 0; participants != NULL && i < participants->count; i++)
+		scenario->participants =
+			lappend(scenario->participants,
+					parse_participant(key_at(participants, i), participants->as.members[i].value));
+	for (int i = 0; i < requests->count; i++)
+	{
+		(void) required(requests->as.items[i], "type");
+		scenario->requests = lappend(scenario->requests, requests->as.items[i]);
+	}
+	for (int i = 0; i < checks->count; i++)
+		scenario->checks = lappend(scenario->checks, parse_check(checks->as.items[i]));
+	scenario->exhaustive = tree_is_true(tree_get(tree, "exhaustive"));
+	scenario->idempotent = tree_is_true(tree_get(tree, "idempotent"));
+	scenario->patient = tree_is_true(tree_get(tree, "patient"));
+	scenario->must_end = tree_get(tree, "must_end") == NULL ||
+		tree_is_true(tree_get(tree, "must_end"));
+	scenario->orders = (int) Max(tree_to_int(tree_get(tree, "orders"), 1), 1);
+	scenario->drops = (int) tree_to_int(tree_get(faults, "drops"), 0);
+	scenario->duplicates = (int) tree_to_int(tree_get(faults, "duplicates"), 0);
+	scenario->timeouts = (int) tree_to_int(tree_get(faults, "timeouts"), 0);
+	scenario->max_steps = (int) tree_to_int(tree_get(tree, "max_steps"), 500);
+	return scenario;
+}
+
+/*
+ * {"commands": {command: {status: deed or deeds}}, "happens": {status: deed or deeds}}
+ */
+static Participant *
+parse_participant(const char *name, const Tree *tree)
+{
+	Participant *participant = palloc0(sizeof(Participant));
+	Tree	   *commands = tree_get(tree, "commands");
+
+	participant->name = name;
+	for (int i = 0; commands != NULL && i < commands->count; i++)
+		parse_choices(participant, key_at(commands, i), commands->as.members[i].value);
+	if (tree_get(tree, "happens") != NULL)
+		parse_choices(participant, NULL, tree_get(tree, "happens"));
+	return participant;
+}
+
+static void
+parse_choices(Participant *participant, const char *command, const Tree *by_status)
+{
+	for (int i = 0; by_status->type == TREE_OBJECT && i < by_status->count; i++)
+	{
+		Choice	   *choice = palloc0(sizeof(Choice));
+		Tree	   *deeds = listed(by_status->as.members[i].value);
+
+		choice->command = command;
+		choice->status = key_at(by_status, i);
+		for (int j = 0; j < deeds->count; j++)
+		{
+			Deed	   *deed = parse_deed(deeds->as.items[j]);
+
+			for (int64 k = tree_to_int(tree_get(deeds->as.items[j], "weight"), 1); k > 0; k--)
+				choice->deeds = lappend(choice->deeds, deed);
+		}
+		participant->choices = lappend(participant->choices, choice);
+	}
+}
+
+static Deed *
+parse_deed(const Tree *tree)
+{
+	Deed	   *deed = palloc0(sizeof(Deed));
+	Tree	   *replies = listed(tree_get(tree, "reply"));
+
+	deed->to = tree_get_text(tree, "to");
+	if (tree_get(tree, "set") != NULL)
+		deed->set = template_compile(tree_get(tree, "set"));
+	for (int i = 0; i < replies->count; i++)
+	{
+		Reply	   *reply = palloc0(sizeof(Reply));
+		Tree	   *body = tree_get(replies->as.items[i], "body");
+
+		reply->type = required(replies->as.items[i], "type");
+		reply->body = template_compile(body != NULL ? body : tree_object());
+		deed->replies = lappend(deed->replies, reply);
+	}
+	return deed;
+}
+
+static Check *
+parse_check(const Tree *tree)
+{
+	Check	   *check = palloc0(sizeof(Check));
+	char	   *when = tree_get_text(tree, "when");
+
+	check->name = required(tree, "name");
+	check->at_end = tree_is_true(tree_get(tree, "at_end"));
+	check->when = when == NULL ? NULL : path_compile(when);
+	check->holds = path_compile(required(tree, "holds"));
+	return check;
+}
+
+/*
+ * A participant gets a command.
+ */
+void
+world_receive(World *world, const Flight *command)
+{
+	ListCell   *cell;
+
+	foreach(cell, world->scenario->participants)
+	{
+		Participant *participant = lfirst(cell);
+		Tree	   *record = find_record(world, participant, command->key);
+		char	   *status = record == NULL ? NO_STATUS : tree_get_text(record, "st");
+		Choice	   *choice = find_choice(participant, command->type, status);
+		char	   *times = psprintf("%s when %s", command->type, status);
+		int64		nth = tree_to_int(tree_get(tree_get(record, "seen"), times), 0);
+		uint64		hash;
+
+		if (choice == NULL)
+			continue;
+		hash = hash_bytes_extended((const unsigned char *) command->key,
+								   (int) strlen(command->key), world->deed_seed + nth);
+		hash = hash_bytes_extended((const unsigned char *) times, (int) strlen(times), hash);
+		do_deed(world, participant, command->key,
+				list_nth(choice->deeds,
+						 world->scenario->exhaustive ?
+						 world->choose(world->chooser, list_length(choice->deeds)) :
+						 (int) (hash % list_length(choice->deeds))), command, times);
+	}
+}
+
+/*
+ * How many things could happen by themselves now.
+ */
+int
+world_can_happen(World *world)
+{
+	int			count = 0;
+	ListCell   *cell;
+
+	foreach(cell, world->scenario->participants)
+	{
+		Participant *participant = lfirst(cell);
+		Tree	   *records = listed(tree_get(world->records, participant->name));
+
+		for (int i = 0; i < records->count; i++)
+		{
+			Choice	   *choice = find_choice(participant, NULL,
+											 tree_get_text(records->as.items[i], "st"));
+
+			count += choice == NULL ? 0 : list_length(choice->deeds);
+		}
+	}
+	return count;
+}
+
+/*
+ * Makes one of them happen; says which, for the trace.
+ */
+const char *
+world_happen(World *world, int which)
+{
+	ListCell   *cell;
+
+	foreach(cell, world->scenario->participants)
+	{
+		Participant *participant = lfirst(cell);
+		Tree	   *records = listed(tree_get(world->records, participant->name));
+
+		for (int i = 0; i < records->count; i++)
+		{
+			Choice	   *choice = find_choice(participant, NULL,
+											 tree_get_text(records->as.items[i], "st"));
+			int			deeds = choice == NULL ? 0 : list_length(choice->deeds);
+
+			if (which < deeds)
+			{
+				Deed	   *deed = list_nth(choice->deeds, which);
+
+				do_deed(world, participant, tree_get_text(records->as.items[i], "key"), deed,
+						NULL, NULL);
+				return psprintf("%s happens to be %s", participant->name,
+								deed->to != NULL ? deed->to : choice->status);
+			}
+			which -= deeds;
+		}
+	}
+	return "nothing happens";
+}
+
+static void
+do_deed(World *world, const Participant *participant, const char *key, const Deed *deed,
+		const Flight *command, const char *times)
+{
+	Tree	   *record = find_record(world, participant, key);
+	Document	document = {tree_object(), NULL};
+	ListCell   *cell;
+
+	if (record == NULL)
+		record = tree_put_text(tree_put_text(tree_object(), "key", key), "st", NO_STATUS);
+	if (command != NULL)
+	{
+		Tree	   *seen = tree_get(record, "seen");
+
+		if (seen == NULL)
+			seen = tree_object();
+		record = tree_with(record, "seen",
+						   tree_with(seen, times,
+									 tree_int(tree_to_int(tree_get(seen, times), 0) + 1)));
+		tree_put(document.root, "command", command->body);
+	}
+	tree_put_text(document.root, "key", key);
+	tree_put(document.root, "now", time_to_tree(world->now));
+	tree_put(document.root, "record", record);
+	if (deed->set != NULL)
+		record = tree_merge(record, template_evaluate(deed->set, &document));
+	if (deed->to != NULL)
+		record = tree_with(record, "st", tree_text(deed->to));
+	store_record(world, participant, record);
+	tree_put(document.root, "record", record);
+	document.jsonb = NULL;
+	foreach(cell, deed->replies)
+	{
+		Reply	   *reply = lfirst(cell);
+		Flight	   *flight = palloc0(sizeof(Flight));
+
+		flight->type = reply->type;
+		flight->body = template_evaluate(reply->body, &document);
+		flight->key = key;
+		flight->sure = command == NULL;
+		world->flights = lappend(world->flights, flight);
+	}
+}
+
+/*
+ * Takes over what a reaction sends.
+ */
+void
+world_take(World *world, const Effects *effects)
+{
+	ListCell   *cell;
+
+	foreach(cell, effects->messages)
+	{
+		OutMessage *message = lfirst(cell);
+		Flight	   *flight;
+
+		count_up(message->endpoint != NULL ? &world->sent : &world->published, message->type);
+		if (message->endpoint == NULL)
+			continue;
+		flight = palloc0(sizeof(Flight));
+		flight->command = true;
+		flight->type = message->type;
+		flight->body = message->body;
+		flight->key = message->step_key;
+		world->flights = lappend(world->flights, flight);
+	}
+	foreach(cell, effects->events)
+		count_up(&world->appended, ((OutEvent *) lfirst(cell))->type);
+}
+
+/*
+ * What invariants are checked against.
+ */
+Tree *
+world_document(World *world, const Machine *machine)
+{
+	const State *state = definition_state(machine->definition, machine->state);
+	Tree	   *document = tree_object();
+	Tree	   *saga = tree_object();
+	Tree	   *counts = tree_object();
+	ListCell   *cell;
+
+	tree_put_text(saga, "state", state->name);
+	tree_put(saga, "version", tree_int(machine->version));
+	tree_put(saga, "final", tree_bool(state->final));
+	tree_put(document, "saga", saga);
+	tree_put(document, "data", machine->data);
+	tree_put(document, "participants", world->records);
+	foreach(cell, world->scenario->participants)
+	{
+		Participant *participant = lfirst(cell);
+		Tree	   *records = listed(tree_get(world->records, participant->name));
+		Tree	   *count = tree_object();
+
+		for (int i = 0; i < records->count; i++)
+			count_up(&count, tree_get_text(records->as.items[i], "st"));
+		tree_put(counts, participant->name, count);
+	}
+	tree_put(document, "count", counts);
+	tree_put(document, "sent", world->sent);
+	tree_put(document, "published", world->published);
+	tree_put(document, "events", world->appended);
+	tree_put(document, "outstanding", tree_int(list_length(machine->outstanding)));
+	return document;
+}
+
+static Tree *
+find_record(World *world, const Participant *participant, const char *key)
+{
+	Tree	   *records = listed(tree_get(world->records, participant->name));
+
+	for (int i = 0; i < records->count; i++)
+		if (tree_is_text(tree_get(records->as.items[i], "key"), key))
+			return records->as.items[i];
+	return NULL;
+}
+
+static Choice *
+find_choice(const Participant *participant, const char *command, const char *status)
+{
+	ListCell   *cell;
+
+	foreach(cell, participant->choices)
+	{
+		Choice	   *choice = lfirst(cell);
+
+		if (strcmp(choice->status, status) == 0 && (command == NULL) == (choice->command == NULL) &&
+			(command == NULL || strcmp(choice->command, command) == 0))
+			return choice;
+	}
+	return NULL;
+}
+
+static void
+store_record(World *world, const Participant *participant, Tree *record)
+{
+	Tree	   *records = listed(tree_get(world->records, participant->name));
+	char	   *key = tree_get_text(record, "key");
+	bool		found = false;
+
+	for (int i = 0; i < records->count && !found; i++)
+	{
+		if (tree_is_text(tree_get(records->as.items[i], "key"), key))
+		{
+			records = tree_with_item(records, i, record);
+			found = true;
+		}
+	}
+	if (!found)
+		records = tree_with_appended(records, record);
+	world->records = tree_with(world->records, participant->name, records);
+}
+
+static void
+count_up(Tree **counts, const char *type)
+{
+	*counts = tree_with(*counts, type, tree_int(tree_to_int(tree_get(*counts, type), 0) + 1));
+}
+
+static char *
+key_at(const Tree *object, int index)
+{
+	return pnstrdup(object->as.members[index].key, object->as.members[index].length);
+}
+
+static Tree *
+listed(Tree *tree)
+{
+	if (tree == NULL)
+		return tree_array();
+	return tree->type == TREE_ARRAY ? tree : tree_append(tree_array(), tree);
+}
+
+static char *
+required(const Tree *object, const char *key)
+{
+	char	   *text = tree_get_text(object, key);
+
+	if (text == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SG_TEMPLATE), errmsg("the scenario lacks a \"%s\"", key)));
+	return text;
+}
