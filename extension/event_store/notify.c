@@ -58,7 +58,8 @@ void
 event_notify_run(DutyWish *wish)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz allowed = TimestampTzPlusMilliseconds(last_time, setting_event_store_notify_interval);
+	TimestampTz allowed =
+		TimestampTzPlusMilliseconds(last_time, setting_event_store_notify_interval);
 
 	if (now >= allowed && send_news())
 	{
@@ -121,9 +122,10 @@ send_news(void)
 
 			if (category->newest <= category->notified && counter <= mark)
 				continue;
-			if (mark < counter && !position_mark_nowait(LOG_EVENT_STORE,
-														category_key(category->name, (int) strlen(category->name)),
-														&own_mark))
+			if (mark < counter &&
+				!position_mark_nowait(LOG_EVENT_STORE,
+									  category_key(category->name, (int) strlen(category->name)),
+									  &own_mark))
 				continue;
 			if (has_events(category, own_mark, snapshot))
 				notify_category(category, own_mark);

@@ -222,7 +222,8 @@ event_filter_admits(const EventFilter *filter, const Event *event)
 			memcmp(stream, filter->category, filter->category_length) != 0)
 			return false;
 	}
-	if (filter->stream != NULL && !text_equals(event->stream, filter->stream, filter->stream_length))
+	if (filter->stream != NULL &&
+		!text_equals(event->stream, filter->stream, filter->stream_length))
 		return false;
 	if (filter->partitions > 0 && event->stream_id % filter->partitions != filter->partition)
 		return false;

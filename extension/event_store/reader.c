@@ -36,7 +36,7 @@
 #include "pg/spi.h"
 
 /* Memory for a result before it goes to disk, in kilobytes. */
-#define RESULT_MEMORY Max(work_mem, 64 * 1024)
+#define RESULT_MEMORY Max(work_mem, 128 * 1024)
 
 static void put_events(FunctionCallInfo fcinfo, EventScan *scan, int64 max_count);
 static int64 max_count_argument(FunctionCallInfo fcinfo, int argument);
@@ -55,7 +55,8 @@ reader_put_event(ReaderResult *result, const Event *event)
 	bool		nulls[EVENT_PUBLIC_COLUMNS] = {false};
 
 	if (event->stored != NULL && !HeapTupleHasExternal(event->stored) &&
-		!contract_has_upcaster(VARDATA_ANY(event->event_type), VARSIZE_ANY_EXHDR(event->event_type)))
+		!contract_has_upcaster(VARDATA_ANY(event->event_type),
+							   VARSIZE_ANY_EXHDR(event->event_type)))
 	{
 		MinimalTuple row = compat_minimal_tuple(event->stored);
 
@@ -309,7 +310,8 @@ event_store_read_between(PG_FUNCTION_ARGS)
 
 		event_from_slot(slot, &event);
 		if (!event_filter_admits(&filter, &event) ||
-			visibility_hides(visibility, event.stream, event.stream_id, event.version, event.occurred_at))
+			visibility_hides(visibility, event.stream, event.stream_id, event.version,
+							 event.occurred_at))
 			continue;
 		reader_put_event(&result, &event);
 		count++;

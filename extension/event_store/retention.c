@@ -139,8 +139,8 @@ event_store_set_retention(PG_FUNCTION_ARGS)
 	}
 	if (!PG_ARGISNULL(1) && PG_GETARG_INT64(1) < 0)
 		negative = "max_count";
-	else if (!PG_ARGISNULL(2) &&
-			 DatumGetBool(DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(2), IntervalPGetDatum(&zero))))
+	else if (!PG_ARGISNULL(2) && DatumGetBool(DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(2),
+																  IntervalPGetDatum(&zero))))
 		negative = "max_age";
 	else if (!PG_ARGISNULL(3) && PG_GETARG_INT64(3) < 0)
 		negative = "truncate_before";

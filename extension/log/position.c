@@ -104,7 +104,8 @@ position_announce(LogId log, uint32 key, const char *name, int length)
 {
 	RegistryLog *shared = current_log(log);
 	RegistrySlot *slot = registry_slot(MyBackendSlot());
-	uint64		lowest = DEBUG_BREAK("no_announce") ? PG_INT64_MAX : pg_atomic_read_u64(&shared->last) + 1;
+	uint64		lowest =
+		DEBUG_BREAK("no_announce") ? PG_INT64_MAX : pg_atomic_read_u64(&shared->last) + 1;
 	uint32		count = pg_atomic_read_u32(&slot->hold_count);
 	RegistryHold *hold;
 

@@ -45,6 +45,9 @@ typedef struct RegistryLog
 	Oid			sequence;		/* last counts for this sequence */
 } RegistryLog;
 
+/* In worker_stop: the worker shall end and be started again, with new settings. */
+#define WORKER_COME_BACK 2
+
 typedef struct RegistryDatabase
 {
 	Oid			database;		/* InvalidOid: free */
@@ -54,7 +57,7 @@ typedef struct RegistryDatabase
 	pg_atomic_uint32 worker_wakes;	/* what it wants to be woken for, see wakeup.h */
 	pg_atomic_uint64 worker_due;	/* TimestampTz the worker sleeps until; see wakeup.h */
 	pg_atomic_uint32 worker_failed;	/* the worker runs, or ended without meaning to */
-	pg_atomic_uint32 worker_stop;	/* somebody wants the database for himself */
+	pg_atomic_uint32 worker_stop;	/* somebody wants the database for himself, or COME_BACK */
 	pg_atomic_uint32 worker_wanted; /* the launcher shall start one */
 } RegistryDatabase;
 

@@ -43,7 +43,7 @@ typedef struct Letter
 	BusEndpoint *endpoint;
 	int32		lane;
 	SubTransactionId sent_in;
-	TimestampTz expires_at;		/* 0: never */
+	TimestampTz expires_at;		/* NEVER_DUE: never */
 	bool		claimed;
 	bool		reserved;
 	pg_uuid_t	message_id;
@@ -189,6 +189,7 @@ new_letter(BusEndpoint *endpoint)
 	letter = &letters[letter_count++];
 	memset(letter, 0, sizeof(*letter));
 	letter->endpoint = endpoint;
+	letter->expires_at = NEVER_DUE;
 	letter->sent_in = GetCurrentSubTransactionId();
 	return letter;
 }
@@ -272,7 +273,7 @@ outbox_end_transaction(bool committed, TimestampTz at)
 		for (i = first; i < letter_count && letters[i].endpoint == endpoint; i++)
 		{
 			sent += letters[i].reserved;
-			if (committed && letters[i].expires_at != 0)
+			if (committed && letters[i].expires_at != NEVER_DUE)
 				expiry_note(letters[i].expires_at);
 			if (letters[i].claimed)
 				bus_unclaim(endpoint->key.endpoint_id, &letters[i].message_id);

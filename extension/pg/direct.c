@@ -80,10 +80,10 @@ direct_possible(DirectTable *table)
 	TriggerDesc *triggers = table->heap->trigdesc;
 
 	return form->relkind == RELKIND_RELATION && !form->relrowsecurity && !form->relhasrules &&
-		!form->relispartition &&
-		(triggers == NULL || !(triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
-							   triggers->trig_insert_before_statement ||
-							   triggers->trig_insert_after_statement));
+		   !form->relispartition &&
+		   (triggers == NULL ||
+			!(triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
+			  triggers->trig_insert_before_statement || triggers->trig_insert_after_statement));
 }
 
 /*
@@ -118,7 +118,8 @@ direct_insert(DirectTable *table, Oid may_conflict)
 			continue;
 		FormIndexDatum(info, slot, cache->estate, values, nulls);
 		if (info->ii_Unique)
-			check = RelationGetRelid(index) == may_conflict ? UNIQUE_CHECK_PARTIAL : UNIQUE_CHECK_YES;
+			check =
+				RelationGetRelid(index) == may_conflict ? UNIQUE_CHECK_PARTIAL : UNIQUE_CHECK_YES;
 		if (!index_insert(index, values, nulls, &slot->tts_tid, table->heap, check, false, info) &&
 			check == UNIQUE_CHECK_PARTIAL)
 			unique = false;

@@ -26,7 +26,6 @@
 #define BATCH_TIMERS 100
 
 static List *endpoints(MemoryContext context);
-static bool run_messages(void);
 static bool run_timers(TimestampTz *due);
 static void begin(void);
 static void commit(void);
@@ -44,17 +43,18 @@ saga_run_duty(DutyWish *wish)
 	while (more)
 	{
 		CHECK_FOR_INTERRUPTS();
-		more = run_messages();
+		more = saga_run_messages();
 		more = run_timers(&wish->due) || more;
 	}
 	wish->wakes = WAKE_FOR_LOG(LOG_MESSAGE_BUS) | WAKE_FOR_TIMER;
 }
 
 /*
- * Handles what every endpoint has; true if any had something.
+ * Handles what every endpoint has, in transactions of its own; true if any had
+ * something.
  */
-static bool
-run_messages(void)
+bool
+saga_run_messages(void)
 {
 	bool		any = false;
 	List	   *names;

@@ -193,6 +193,7 @@ can_walk(JsonPathItem *item)
 		case jpiGreater:
 		case jpiLessOrEqual:
 		case jpiGreaterOrEqual:
+		case jpiStartsWith:
 		case jpiAdd:
 		case jpiSub:
 		case jpiMul:
@@ -413,6 +414,7 @@ walk_predicate(Walk *w, JsonPathItem *item)
 		case jpiGreater:
 		case jpiLessOrEqual:
 		case jpiGreaterOrEqual:
+		case jpiStartsWith:
 			return compare_operands(w, item);
 		default:
 			w->bailed = true;
@@ -461,6 +463,14 @@ compare_scalars(JsonPathItemType operation, const Tree *a, const Tree *b)
 	int			order;
 	bool		result;
 
+	if (operation == jpiStartsWith)
+	{
+		if (a->type != TREE_STRING || b->type != TREE_STRING)
+			return IS_UNKNOWN;
+		return a->count >= b->count && memcmp(a->as.string, b->as.string, b->count) == 0
+				   ? IS_TRUE
+				   : IS_FALSE;
+	}
 	if (a->type != b->type)
 	{
 		if (a->type == TREE_NULL || b->type == TREE_NULL)

@@ -8,5 +8,6 @@
 #include "pg/duty.h"
 
 extern void saga_run_duty(DutyWish *wish);
+extern bool saga_run_messages(void);
 
 #endif

@@ -128,7 +128,7 @@ run_schedule(void *argument)
 	/* Any instant will do, as long as it is always the same. */
 	run->world.now = (TimestampTz) 25 * 365 * USECS_PER_DAY;
 	run->world.records = run->world.sent = run->world.published = tree_object();
-	run->world.appended = tree_array();
+	run->world.appended = tree_object();
 	run->world.choose = chooser_choose;
 	run->world.chooser = run->chooser;
 	choose_faults(run);

@@ -300,8 +300,7 @@ world_take(World *world, const Effects *effects)
 		world->flights = lappend(world->flights, flight);
 	}
 	foreach(cell, effects->events)
-		world->appended = tree_with_appended(world->appended,
-											 tree_text(((OutEvent *) lfirst(cell))->type));
+		count_up(&world->appended, ((OutEvent *) lfirst(cell))->type);
 }
 
 /*
@@ -335,7 +334,7 @@ world_document(World *world, const Machine *machine)
 	tree_put(document, "count", counts);
 	tree_put(document, "sent", world->sent);
 	tree_put(document, "published", world->published);
-	tree_put(document, "appended", world->appended);
+	tree_put(document, "events", world->appended);
 	tree_put(document, "outstanding", tree_int(list_length(machine->outstanding)));
 	return document;
 }

@@ -80,7 +80,7 @@ typedef struct World
 	Tree	   *records;		/* participant: [{key, st, ...}] */
 	Tree	   *sent;			/* counts by type */
 	Tree	   *published;
-	Tree	   *appended;		/* types, in order */
+	Tree	   *appended;
 	uint64		deed_seed;		/* deeds follow from it, in whatever order commands arrive */
 	int			(*choose) (void *chooser, int count);
 	void	   *chooser;

@@ -39,6 +39,7 @@ CREATE TABLE saga.definition_transition (
 );
 COMMENT ON TABLE saga.definition_transition IS
 'The transitions of each definition, alternatives in the order they are tried. A null state is the start; event "always" is a rule; a null target stays.';
+COMMENT ON SEQUENCE saga.definition_transition_id_seq IS 'Numbers of transitions of definitions.';
 CREATE INDEX definition_transition_name_idx ON saga.definition_transition (name, version);
 
 CREATE TABLE saga.definition_action (
@@ -67,7 +68,8 @@ COMMENT ON FUNCTION saga.define(text, jsonb) IS
 'Stores a definition and returns its version, one above the last. Creates its endpoint and subscribes that to the events listed. Running instances keep their version.
 Errors: SG010 the definition has problems; DETAIL is a JSON array of {severity, state, event, problem}, and nothing is stored.';
 
-CREATE FUNCTION saga.verify(name text, OUT severity text, OUT state text, OUT event text, OUT problem text)
+CREATE FUNCTION saga.verify(name text,
+	OUT severity text, OUT state text, OUT event text, OUT problem text)
 RETURNS SETOF record
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -82,7 +84,8 @@ AS 'MODULE_PATHNAME', 'saga_diagram';
 COMMENT ON FUNCTION saga.diagram(text, text) IS
 'The current definition drawn, in format mermaid (stateDiagram-v2) or dot (digraph): an edge per transition, labelled with its event. Errors: SG004 no such saga, 22023 no such format.';
 
-CREATE FUNCTION saga.simulate(name text, scenario jsonb, schedules int DEFAULT 1000, seed bigint DEFAULT 0) RETURNS jsonb
+CREATE FUNCTION saga.simulate(name text, scenario jsonb, schedules int DEFAULT 1000,
+	seed bigint DEFAULT 0) RETURNS jsonb
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'saga_simulate';
@@ -175,11 +178,13 @@ CREATE TABLE saga.parked_message (
 );
 COMMENT ON TABLE saga.parked_message IS
 'Messages that wait: parked for an instance that does not exist yet, deferred until an instance changes its state.';
+COMMENT ON SEQUENCE saga.parked_message_id_seq IS 'Order in which messages were put aside.';
 CREATE INDEX parked_message_instance_idx ON saga.parked_message (correlation_id, saga);
 CREATE INDEX parked_message_until_idx ON saga.parked_message (park_until);
 
 CREATE VIEW saga.instance AS
-SELECT i.saga, i.correlation_id, i.definition_version, i.current_state, i.data, i.version, i.created_at, i.updated_at
+SELECT i.saga, i.correlation_id, i.definition_version, i.current_state, i.data, i.version,
+	   i.created_at, i.updated_at
 FROM saga.stored_instance i;
 COMMENT ON VIEW saga.instance IS 'An instance of a saga: its correlation id, the version of its definition, its state and data. version rises by one with every effective transition.';
 
@@ -189,14 +194,16 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'saga_get';
 COMMENT ON FUNCTION saga.get(text, uuid) IS 'An instance, NULL if there is none. Errors: SG004 no such saga.';
 
-CREATE FUNCTION saga.create(saga text, correlation_id uuid, data jsonb DEFAULT '{}', state text DEFAULT NULL) RETURNS saga.instance
+CREATE FUNCTION saga.create(saga text, correlation_id uuid, data jsonb DEFAULT '{}',
+	state text DEFAULT NULL) RETURNS saga.instance
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'saga_create';
 COMMENT ON FUNCTION saga.create(text, uuid, jsonb, text) IS
 'Creates an instance with version 1 of the newest definition; a null state is the initial one. Messages parked for it are replayed. Errors: SG003 it exists, SG004 no such saga or state.';
 
-CREATE FUNCTION saga.update(saga text, correlation_id uuid, expected_version int, new_state text, data jsonb) RETURNS int
+CREATE FUNCTION saga.update(saga text, correlation_id uuid, expected_version int, new_state text,
+	data jsonb) RETURNS int
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'saga_update';
@@ -211,12 +218,13 @@ COMMENT ON FUNCTION saga.delete(text, uuid) IS
 'Removes an instance with its timers and what waits for it; false if there is none. Its history stays. Errors: SG004 no such saga.';
 
 CREATE FUNCTION saga.history(saga text, correlation_id uuid)
-RETURNS TABLE (version int, from_state text, to_state text, event text, message_id uuid, actions jsonb,
-			   at timestamptz, actor text, reason text)
+RETURNS TABLE (version int, from_state text, to_state text, event text, message_id uuid,
+	actions jsonb, at timestamptz, actor text, reason text)
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT h.version, h.from_state, h.to_state, h.event, h.message_id, h.actions, h.at, h.actor, h.reason
+	SELECT h.version, h.from_state, h.to_state, h.event, h.message_id, h.actions, h.at, h.actor,
+		h.reason
 	FROM saga.history_entry h
 	WHERE h.number IN (
 		SELECT i.number FROM saga.stored_instance i
@@ -244,7 +252,8 @@ AS 'MODULE_PATHNAME', 'saga_fire_due';
 COMMENT ON FUNCTION saga.fire_due(timestamptz) IS
 'Fires the timers that are due by then, in due order, and returns how many; while one fires the time is its due time. Parked messages and finished instances whose time is up by then go too. Errors: 0A000 isolation level is not read committed.';
 
-CREATE FUNCTION saga.migrate(name text, correlation_id uuid, to_version int, state_map jsonb DEFAULT '{}') RETURNS int
+CREATE FUNCTION saga.migrate(name text, correlation_id uuid, to_version int,
+	state_map jsonb DEFAULT '{}') RETURNS int
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'saga_migrate';
@@ -258,7 +267,8 @@ AS 'MODULE_PATHNAME', 'saga_retry';
 COMMENT ON FUNCTION saga.retry(text, uuid) IS
 'Sends the instance''s outstanding compensations again, their time to be given up starting anew, and redrives its dead letters. Returns the new version. Errors: SG001, SG004.';
 
-CREATE FUNCTION saga.goto(saga text, correlation_id uuid, state text, reason text DEFAULT NULL) RETURNS int
+CREATE FUNCTION saga.goto(saga text, correlation_id uuid, state text,
+	reason text DEFAULT NULL) RETURNS int
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'saga_goto';

@@ -19,7 +19,8 @@ DO $hint$
 BEGIN
 	IF NOT ecommerce.preloaded() THEN
 		RAISE NOTICE 'ecommerce is not in shared_preload_libraries: no background worker runs'
-			USING HINT = 'Everything works, but nothing runs by itself. Add ecommerce to shared_preload_libraries and restart, or type SELECT ecommerce.start_worker().';
+			USING HINT = 'Everything works, but nothing runs by itself. Add ecommerce to '
+				'shared_preload_libraries and restart, or type SELECT ecommerce.start_worker().';
 	END IF;
 END
 $hint$;

@@ -36,6 +36,7 @@
 #include "pg/duty.h"
 #include "pg/relation.h"
 #include "saga/saga.h"
+#include "worker/saga_helper.h"
 #include "worker/worker.h"
 
 PGDLLEXPORT void ecommerce_worker_main(Datum arg);
@@ -45,6 +46,7 @@ static const Duty duties[] = {
 	{"notify event listeners", event_notify_run},
 	{"message bus", message_bus_duty},
 	{"run sagas", saga_run_duty},
+	{"start saga workers", saga_helper_duty},
 	{"run projections", projection_run_due},
 };
 
@@ -74,7 +76,8 @@ worker_describe(BackgroundWorker *worker, Oid database, Oid role)
 	memcpy(worker->bgw_extra, &role, sizeof(role));
 	strlcpy(worker->bgw_library_name, "ecommerce", sizeof(worker->bgw_library_name));
 	strlcpy(worker->bgw_function_name, "ecommerce_worker_main", sizeof(worker->bgw_function_name));
-	snprintf(worker->bgw_name, sizeof(worker->bgw_name), "ecommerce worker for database %u", database);
+	snprintf(worker->bgw_name, sizeof(worker->bgw_name), "ecommerce worker for database %u",
+			 database);
 	strlcpy(worker->bgw_type, "ecommerce worker", sizeof(worker->bgw_type));
 }
 
@@ -103,7 +106,8 @@ ecommerce_worker_main(Datum arg)
 		return;					/* there is one already */
 	before_shmem_exit(leave_registry, (Datum) 0);
 	pg_atomic_write_u32(&shared->worker_failed, 1);
-	loop_context = AllocSetContextCreate(TopMemoryContext, "ecommerce worker", ALLOCSET_DEFAULT_SIZES);
+	loop_context =
+		AllocSetContextCreate(TopMemoryContext, "ecommerce worker", ALLOCSET_DEFAULT_SIZES);
 	for (;;)
 	{
 		DutyWish	wish = {WAKEUP_NEVER, WAKE_FOR_TIMER};
@@ -122,6 +126,12 @@ ecommerce_worker_main(Datum arg)
 		pg_atomic_write_u64(&shared->worker_due, (uint64) WAKEUP_NEVER);
 		pg_memory_barrier();
 
+		if (pg_atomic_read_u32(&shared->worker_stop) == WORKER_COME_BACK)
+		{
+			/* Ending without saying so makes the launcher start another. */
+			pg_atomic_write_u32(&shared->worker_stop, 0);
+			return;
+		}
 		if (pg_atomic_read_u32(&shared->worker_stop) != 0)
 			break;
 		state = extension_state();

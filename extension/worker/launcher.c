@@ -15,12 +15,13 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "base/compat.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
-#include "utils/acl.h"
+#include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -47,6 +48,7 @@ static List *managed = NIL;
 static Oid	worker_role = InvalidOid;
 
 static void scan_databases(void);
+static Oid	find_worker_role(void);
 static Managed *find_managed(Oid database);
 static void take_requests(void);
 static TimestampTz start_wanted(void);
@@ -125,7 +127,7 @@ scan_databases(void)
 
 	StartTransactionCommand();
 	(void) GetTransactionSnapshot();
-	worker_role = get_role_oid(WORKER_ROLE, true);
+	worker_role = find_worker_role();
 	catalog = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(catalog, 0, NULL);
 	while (HeapTupleIsValid(row = heap_getnext(scan, ForwardScanDirection)))
@@ -151,6 +153,30 @@ scan_databases(void)
 			registry_forget_database(database);
 	}
 	list_free(present);
+}
+
+/*
+ * Not from the cache of roles: whoever has just committed CREATE EXTENSION wakes
+ * us before he tells us that the cache is out of date.
+ */
+static Oid
+find_worker_role(void)
+{
+	Relation	catalog = table_open(AuthIdRelationId, AccessShareLock);
+	Oid			role = InvalidOid;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	row;
+
+	ScanKeyInit(&key, Anum_pg_authid_rolname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(WORKER_ROLE));
+	scan = systable_beginscan(catalog, AuthIdRolnameIndexId, true, NULL, 1, &key);
+	row = systable_getnext(scan);
+	if (HeapTupleIsValid(row))
+		role = ((Form_pg_authid) GETSTRUCT(row))->oid;
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return role;
 }
 
 static Managed *

@@ -5,7 +5,8 @@
  * A worker is connected to its database, and would make DROP DATABASE and the
  * like wait for seconds and fail.  So it is asked to leave first, and comes back
  * at the end of the transaction, if the database is still there.  After CREATE
- * or ALTER EXTENSION the worker is woken, or wanted.
+ * or ALTER EXTENSION the worker is woken, or wanted; after ALTER DATABASE ... SET
+ * it starts again, since settings of a database are read at the start.
  */
 #include "postgres.h"
 
@@ -29,11 +30,13 @@
 
 static ProcessUtility_hook_type previous_hook = NULL;
 static Oid	emptied_database = InvalidOid;
+static Oid	changed_database = InvalidOid;
 static bool rescan_wanted = false;
 static bool callback_registered = false;
 
 static const char *database_to_empty(Node *statement);
 static void empty_database(const char *name);
+static void restart_worker(Oid oid);
 static void transaction_ended(XactEvent event, void *arg);
 
 static void
@@ -53,6 +56,8 @@ watch_utility(PlannedStmt *planned, const char *query, bool read_only_tree,
 	}
 	if (database != NULL)
 		empty_database(database);
+	if (IsA(statement, AlterDatabaseSetStmt))
+		changed_database = get_database_oid(((AlterDatabaseSetStmt *) statement)->dbname, true);
 	if (IsA(statement, CreatedbStmt) || IsA(statement, DropdbStmt))
 		rescan_wanted = true;
 	if (previous_hook)
@@ -139,10 +144,26 @@ empty_database(const char *name)
 }
 
 static void
+restart_worker(Oid oid)
+{
+	RegistryDatabase *database = registry_database(oid, false);
+	uint32		none = 0;
+	uint32		worker;
+
+	if (database == NULL || (worker = pg_atomic_read_u32(&database->worker)) == 0)
+		return;
+	if (pg_atomic_compare_exchange_u32(&database->worker_stop, &none, WORKER_COME_BACK))
+		SetLatch(&BackendSlotProc(worker - 1)->procLatch);
+}
+
+static void
 transaction_ended(XactEvent event, void *arg)
 {
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
 		return;
+	if (OidIsValid(changed_database) && event == XACT_EVENT_COMMIT)
+		restart_worker(changed_database);
+	changed_database = InvalidOid;
 	if (OidIsValid(emptied_database))
 	{
 		RegistryDatabase *database = registry_database(emptied_database, false);
