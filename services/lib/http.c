@@ -415,7 +415,8 @@ on_answered(void *argument, const PgResults *results)
 	context_child(&statement, &call->context);
 	trace_record(&statement, SPAN_CLIENT, call->route->function, call->sent_ns, clock_wall_ns(),
 				 results && pg_succeeded(results) ? NULL
-				 : results ? pg_sqlstate(results) : "no connection was free in time");
+				 : results						  ? pg_sqlstate(results)
+												  : "no connection was free in time");
 	if (results == NULL || !pg_succeeded(results))
 	{
 		refuse(call, results);
