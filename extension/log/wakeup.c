@@ -142,8 +142,11 @@ logs_of(RegistrySlot *ended)
 	uint32		count = pg_atomic_read_u32(&ended->hold_count);
 	uint32		logs = 0;
 
-	if (pg_atomic_read_u32(&ended->overflow))
-		return WAKE_FOR_ANYTHING;
+	for (int log = 0; log < LOG_COUNT; log++)
+	{
+		if (pg_atomic_read_u64(&ended->overflow[log]) != 0)
+			logs |= WAKE_FOR_LOG(log);
+	}
 	for (uint32 i = 0; i < count; i++)
 		logs |= WAKE_FOR_LOG(ended->holds[i].log);
 	return logs;
@@ -154,7 +157,7 @@ concerns(RegistrySlot *ended, RegistrySlot *waiter)
 {
 	uint32		count = pg_atomic_read_u32(&ended->hold_count);
 
-	if (pg_atomic_read_u32(&ended->overflow))
+	if (pg_atomic_read_u64(&ended->overflow[waiter->wait_log]) != 0)
 		return true;
 	for (uint32 i = 0; i < count; i++)
 	{
