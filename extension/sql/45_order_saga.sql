@@ -464,7 +464,9 @@ AS $function$ SELECT $definition$
 			"description": "Given up; an operator decides. Still asked for once a day.",
 			"kind": "normal", "default": "ignore", "timer": "owed",
 			"include": ["requests", "undone"],
-			"on": {
+			"on": {"InventoryReservationFailed": {"unschedule": ["reserve"]},
+				"ReservationExpired": {"unschedule": ["reserve", "commit"]},
+				"ReservationCommitFailed": {"unschedule": ["commit"]},
 				"timer:overall": {"alarm": "overdue",
 					"schedule": {"timer": "overall", "delay": "24 h"},
 					"fact": {"of": "inv", "set": {"committing": null}},
