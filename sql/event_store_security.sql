@@ -81,6 +81,7 @@ INSERT INTO call (statement, function) VALUES
 	('SELECT event_store.scavenge()', 'event_store.scavenge()'),
 	('SELECT event_store.verify()', 'event_store.verify(boolean)'),
 	('SELECT event_store.verify(true)', NULL),
+	('SELECT ecommerce.preloaded()', 'ecommerce.preloaded()'),
 	('SELECT ecommerce.start_worker() > 0', 'ecommerce.start_worker()');
 -- Every function of the core occurs above.
 SELECT p.oid::regprocedure FROM pg_proc p
@@ -90,7 +91,7 @@ WHERE proname IN ('append', 'append_batch', 'append_json', 'check_version', 'rea
 		'fetch', 'advance',
 	'create_subscription', 'drop_subscription', 'reset_subscription', 'delete_stream',
 		'tombstone_stream', 'set_retention',
-	'scavenge', 'verify', 'set_context', 'context', 'start_worker')
+	'scavenge', 'verify', 'set_context', 'context', 'preloaded', 'start_worker')
 AND pronamespace IN ('ecommerce'::regnamespace, 'event_store'::regnamespace)
 AND p.oid NOT IN (SELECT function FROM call WHERE function IS NOT NULL);
 SELECT statement, as_role('regress_security_nobody', statement) AS nobody,

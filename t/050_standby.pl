@@ -93,10 +93,12 @@ $pgbench->finish;
 is($bench_err, '', 'the writers ran without errors');
 $long->query_safe('COMMIT');
 $primary->wait_for_catchup($standby);
-my $expected = $primary->safe_psql('postgres', 'SELECT position FROM event_store.stored_event ORDER BY position');
+my $expected = $primary->safe_psql('postgres',
+	'SELECT position FROM event_store.stored_event ORDER BY position');
 my $count = () = $expected =~ /\d+/g;
 ok( $standby->poll_query_until(
-		'postgres', 'SELECT event_store.high_water_mark() >= (SELECT max(position) FROM event_store.stored_event)'),
+		'postgres',
+			'SELECT event_store.high_water_mark() >= max(position) FROM event_store.stored_event'),
 	'the standby comes to the end');
 1 while read_on();
 cmp_ok($count, '>', 2000, "there was something to read ($count events)");
@@ -118,16 +120,19 @@ for my $sql (
 	is(sqlstate_of($standby, $sql), '25006', "refused on a standby: $sql");
 }
 my $waiter = $standby->background_psql('postgres');
-$waiter->query_until(qr/waiting/, "\\echo waiting\nCALL event_store.wait($last, '60 s');\n\\echo woken\n");
+$waiter->query_until(qr/waiting/, "\\echo waiting\nCALL event_store.wait($last,
+	'60 s');\n\\echo woken\n");
 $primary->safe_psql('postgres', q{SELECT event_store.append('order-1', -1, 'OrderPlaced', '{}')});
 $waiter->query_until(qr/woken/, '');
 $waiter->quit;
 pass('wait on the standby returns when an event arrives');
 
 # Synchronous replication: the mark waits for the standby.
-$primary->append_conf('postgresql.conf', "synchronous_standby_names = 'standby'\nsynchronous_commit = on");
+$primary->append_conf('postgresql.conf',
+	"synchronous_standby_names = 'standby'\nsynchronous_commit = on");
 $primary->reload;
-$primary->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'})
+$primary->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_replication
+	WHERE sync_state = 'sync'})
   or die 'the standby does not become synchronous';
 my $mark = $primary->safe_psql('postgres', 'SELECT event_store.high_water_mark()');
 $standby->stop;
@@ -155,10 +160,13 @@ $standby->append_conf('postgresql.conf', "synchronous_standby_names = ''");
 $standby->promote;
 $standby->reload;
 ok( $standby->poll_query_until(
-		'postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'ecommerce worker'}),
+		'postgres', q{SELECT count(*) = 1 FROM pg_stat_activity
+			WHERE backend_type = 'ecommerce worker'}),
 	'the promoted standby has a worker');
-cmp_ok($standby->safe_psql('postgres', q{SELECT "position" FROM event_store.append('order-3', -1, 'OrderPlaced', '{}')}),
+cmp_ok($standby->safe_psql('postgres', q{SELECT "position" FROM event_store.append('order-3', -1,
+	'OrderPlaced', '{}')}),
 	'>', $passed, 'no position is used again that a reader has passed');
-is($standby->safe_psql('postgres', 'SELECT * FROM event_store.verify()'), '', 'verify finds nothing');
+is($standby->safe_psql('postgres', 'SELECT * FROM event_store.verify()'), '',
+	'verify finds nothing');
 
 done_testing();

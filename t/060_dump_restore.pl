@@ -42,7 +42,8 @@ $node->safe_psql(
 my @tables = map { "event_store.$_" }
   qw(stored_event stream retention truncated_stream subscription subscription_partition);
 my $contents = join ' UNION ALL ',
-  map { "SELECT '$_', count(*)::text, md5(string_agg(t::text, '|' ORDER BY t::text)) FROM $_ t" } @tables;
+  map { "SELECT '$_', count(*)::text, md5(string_agg(t::text, '|' ORDER BY t::text))
+  	FROM $_ t" } @tables;
 my $readable = q{SELECT count(*), max(position), md5(string_agg(e::text, '|' ORDER BY position))
 	FROM event_store.read_all(0, 100000) e};
 my $before = $node->safe_psql('shop', $contents);
@@ -68,23 +69,30 @@ for my $target ($node, $other)
 	is($target->safe_psql('copy', $contents), $before, "$name: every table is as it was");
 	is($target->safe_psql('copy', $readable), $read_before,
 		"$name: all that could be read can be read at once");
-	is($target->safe_psql('copy', 'SELECT * FROM event_store.verify()'), '', "$name: verify finds nothing");
+	is($target->safe_psql('copy', 'SELECT * FROM event_store.verify()'), '', "$name:
+		verify finds nothing");
 	cmp_ok($target->safe_psql('copy', 'SELECT event_store.position_counter()'),
 		'>=', $counter, "$name: the counter is not behind");
 
-	is( $target->safe_psql('copy', q{SELECT version FROM event_store.append('order-1', 10, 'OrderPlaced', '{}')}),
+	is( $target->safe_psql('copy', q{SELECT version FROM event_store.append('order-1', 10,
+		'OrderPlaced', '{}')}),
 		'11', "$name: numbering of a stream goes on");
-	is( $target->safe_psql('copy', q{SELECT version FROM event_store.append('order-7', 0, 'OrderPlaced', '{}')}),
+	is( $target->safe_psql('copy', q{SELECT version FROM event_store.append('order-7', 0,
+		'OrderPlaced', '{}')}),
 		'11', "$name: numbering of a deleted stream goes on");
-	cmp_ok($target->safe_psql('copy', q{SELECT "position" FROM event_store.append('order-99', 0, 'OrderPlaced', '{}')}),
+	cmp_ok($target->safe_psql('copy', q{SELECT "position" FROM event_store.append('order-99', 0,
+		'OrderPlaced', '{}')}),
 		'>', $counter, "$name: positions go on above the old counter");
 	my ($code, $out, $err) = $target->psql('copy',
-		q{SELECT event_store.append('order-8', -1, 'OrderPlaced', '{}')}, extra_params => [ '-v', 'VERBOSITY=sqlstate' ]);
+		q{SELECT event_store.append('order-8', -1, 'OrderPlaced', '{}')}, extra_params => [ '-v',
+			'VERBOSITY=sqlstate' ]);
 	like($err, qr/ST002/, "$name: a tombstone stays");
 	is( $target->safe_psql('copy',
-			q{SELECT count(*) FROM (SELECT stream_id FROM event_store.stream GROUP BY 1 HAVING count(*) > 1) s}),
+			q{SELECT count(*) FROM (SELECT stream_id FROM event_store.stream
+				GROUP BY 1 HAVING count(*) > 1) s}),
 		'0', "$name: no stream number was given twice");
-	is($target->safe_psql('copy', 'SELECT * FROM event_store.verify()'), '', "$name: verify still finds nothing");
+	is($target->safe_psql('copy', 'SELECT * FROM event_store.verify()'), '', "$name:
+		verify still finds nothing");
 }
 
 # A counter behind the data, as after a careless restore.
@@ -94,7 +102,8 @@ like($node->safe_psql('copy', 'SELECT * FROM event_store.verify()'),
 like($node->safe_psql('copy', 'SELECT * FROM event_store.verify(repair => true)'),
 	qr/^repaired\|sequence event_store\.position_seq\|/, 'verify mends it');
 is($node->safe_psql('copy', 'SELECT * FROM event_store.verify()'), '', 'then all is well');
-is($node->safe_psql('copy', q{SELECT version FROM event_store.append('order-99', 1, 'OrderPlaced', '{}')}),
+is($node->safe_psql('copy', q{SELECT version FROM event_store.append('order-99', 1,
+	'OrderPlaced', '{}')}),
 	'2', 'and appends go on');
 
 done_testing();

@@ -20,7 +20,8 @@ chomp $sharedir;
 my $script = slurp_file("$sharedir/extension/ecommerce--$version.sql");
 my $view = '';
 $view .= $1 while $script =~ s/(^(?:CREATE VIEW|COMMENT ON VIEW) event_store\.streams\b.*?;\n)//ms;
-like($view, qr/^CREATE VIEW event_store\.streams.*COMMENT ON VIEW/s, 'the view that the older version lacks');
+like($view, qr/^CREATE VIEW event_store\.streams.*COMMENT ON VIEW/s,
+	'the view that the older version lacks');
 ok($script =~ s/event_store\.streams, //, 'its privileges');
 my $old = "$sharedir/extension/ecommerce--0.9.sql";
 my $edge = "$sharedir/extension/ecommerce--0.9--$version.sql";
@@ -31,7 +32,8 @@ append_to_file($edge, "$view\nGRANT SELECT ON event_store.streams TO ecommerce_r
 sub failure_of
 {
 	my ($sql) = @_;
-	my ($code, $out, $err) = $node->psql('old', $sql, extra_params => [ '-v', 'VERBOSITY=verbose' ]);
+	my ($code, $out, $err) = $node->psql('old', $sql, extra_params => [ '-v',
+		'VERBOSITY=verbose' ]);
 	return $err;
 }
 
@@ -45,27 +47,34 @@ like(failure_of(q{SELECT event_store.append('order-1', 0, 'OrderPlaced', '{}')})
 	'functions refuse and say what to do');
 $node->wait_for_log(qr/ecommerce worker idles.*\n?.*/, $offset);
 is( $node->safe_psql('postgres', q{
-		SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecommerce worker' AND datname = 'old'}),
+		SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecommerce worker'
+			AND datname = 'old'}),
 	'1', 'the worker idles');
 my $said = () = slurp_file($node->logfile) =~ /ecommerce worker idles/g;
 is($said, 1, 'and says so once');
 
 $node->safe_psql('old', 'ALTER EXTENSION ecommerce UPDATE');
-is($node->safe_psql('old', q{SELECT version FROM event_store.append('order-1', 0, 'OrderPlaced', '{}')}),
+is($node->safe_psql('old', q{SELECT version FROM event_store.append('order-1', 0, 'OrderPlaced',
+	'{}')}),
 	'1', 'after ALTER EXTENSION UPDATE functions work');
-ok($node->poll_query_until('old', 'SELECT event_store.published_mark() = 1'), 'and so does the worker');
+ok($node->poll_query_until('old', 'SELECT event_store.published_mark() = 1'),
+	'and so does the worker');
 
 # Everything that belongs to the extension, with definitions, privileges and comments.
 my $catalogue = q{
 	SELECT pg_describe_object(d.classid, d.objid, 0) AS object,
-		   coalesce(obj_description(d.objid, (SELECT relname FROM pg_class WHERE oid = d.classid)), ''),
+		   coalesce(obj_description(d.objid, (SELECT relname FROM pg_class
+		   	WHERE oid = d.classid)), ''),
 		   coalesce((SELECT pg_get_functiondef(p.oid) || coalesce(p.proacl::text, '') FROM pg_proc p
-					 WHERE d.classid = 'pg_proc'::regclass AND p.oid = d.objid AND p.prokind IN ('f', 'p')), ''),
+					 WHERE d.classid = 'pg_proc'::regclass AND p.oid = d.objid
+					 	AND p.prokind IN ('f', 'p')), ''),
 		   coalesce((SELECT c.relkind::text || coalesce(c.relacl::text, '') ||
 					 coalesce((SELECT pg_get_viewdef(c.oid) WHERE c.relkind = 'v'), '') ||
-					 coalesce((SELECT string_agg(a.attname || format_type(a.atttypid, a.atttypmod), ',' ORDER BY a.attnum)
+					 coalesce((SELECT string_agg(a.attname || format_type(a.atttypid,
+					 	a.atttypmod), ',' ORDER BY a.attnum)
 							   FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0), '')
-					 FROM pg_class c WHERE d.classid = 'pg_class'::regclass AND c.oid = d.objid), '')
+					 FROM pg_class c WHERE d.classid = 'pg_class'::regclass AND c.oid = d.objid),
+					 	'')
 	FROM pg_depend d
 	WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
 	  AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'ecommerce')

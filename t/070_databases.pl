@@ -13,7 +13,8 @@ $node->start;
 
 sub workers
 {
-	return "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecommerce worker' AND datname = '$_[0]'";
+	return "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecommerce worker'
+		AND datname = '$_[0]'";
 }
 
 sub has_worker
@@ -26,27 +27,34 @@ sub sqlstate_of
 {
 	my ($database, $sql) = @_;
 	my ($code, $out, $err) =
-	  $node->psql($database, $sql, on_error_stop => 1, extra_params => [ '-v', 'VERBOSITY=sqlstate' ]);
+	  $node->psql($database, $sql, on_error_stop => 1, extra_params => [ '-v',
+	  	'VERBOSITY=sqlstate' ]);
 	return $err =~ /ERROR:  (\w{5})/ ? $1 : "none: $err";
 }
 
-is( $node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecommerce launcher'}),
-	'1', 'the launcher runs');
+ok( $node->poll_query_until(
+		'postgres', q{SELECT count(*) = 1 FROM pg_stat_activity
+		WHERE backend_type = 'ecommerce launcher'}),
+	'the launcher runs');
 $node->safe_psql('postgres', 'CREATE DATABASE shop');
 $node->safe_psql('shop', 'CREATE EXTENSION ecommerce');
 has_worker('shop', '1', 'CREATE EXTENSION brings a worker');
 is( $node->safe_psql('postgres', q{
-		SELECT a.usename, r.rolsuper FROM pg_stat_activity a JOIN pg_roles r ON r.rolname = a.usename
+		SELECT a.usename, r.rolsuper FROM pg_stat_activity a JOIN pg_roles r
+			ON r.rolname = a.usename
 		WHERE a.backend_type = 'ecommerce worker'}),
 	'ecommerce_worker|f', 'it is no superuser');
 
 # DROP EXTENSION
 $node->safe_psql('shop', q{SELECT event_store.append('order-1', 0, 'OrderPlaced', '{}')});
-is(sqlstate_of('shop', 'DROP EXTENSION ecommerce'), 'ST007', 'DROP EXTENSION is refused while there are events');
+is(sqlstate_of('shop', 'DROP EXTENSION ecommerce'), 'ST007',
+	'DROP EXTENSION is refused while there are events');
 is(sqlstate_of('shop', 'DROP EXTENSION ecommerce CASCADE'), 'ST007', 'with CASCADE too');
-is( sqlstate_of('shop', 'SET event_store.allow_drop = on; BEGIN; DROP EXTENSION ecommerce; ROLLBACK'),
+is( sqlstate_of('shop',
+	'SET event_store.allow_drop = on; BEGIN; DROP EXTENSION ecommerce; ROLLBACK'),
 	'none: ', 'a setting allows it');
-is( $node->safe_psql('shop', q{SELECT "position" FROM event_store.append('order-1', 1, 'OrderPlaced', '{}')}),
+is( $node->safe_psql('shop', q{SELECT "position" FROM event_store.append('order-1', 1,
+	'OrderPlaced', '{}')}),
 	'2', 'after a rollback all goes on');
 $node->safe_psql('shop', 'SET event_store.allow_drop = on; DROP EXTENSION ecommerce');
 $node->safe_psql('shop', 'CREATE EXTENSION ecommerce');
@@ -73,20 +81,40 @@ has_worker('store', '1', 'ALTER DATABASE RENAME under a worker, which comes back
 $node->safe_psql('postgres', 'CREATE DATABASE branch TEMPLATE store');
 has_worker('branch', '1', 'CREATE DATABASE TEMPLATE under a worker: the copy gets one');
 has_worker('store', '1', 'and the original has its own again');
-is( $node->safe_psql('branch', q{SELECT version FROM event_store.append('order-1', 1, 'OrderPlaced', '{}')}),
+is( $node->safe_psql('branch', q{SELECT version FROM event_store.append('order-1', 1,
+	'OrderPlaced', '{}')}),
 	'2', 'the copy works');
 is($node->safe_psql('store', q{SELECT event_store.stream_version('order-1')}), '1', 'on its own');
 
 # A refused DROP DATABASE brings the worker back.
 my $session = $node->background_psql('branch');
-isnt(sqlstate_of('postgres', 'DROP DATABASE branch'), 'none: ', 'DROP DATABASE while somebody is connected is refused');
+isnt(sqlstate_of('postgres', 'DROP DATABASE branch'), 'none: ',
+	'DROP DATABASE while somebody is connected is refused');
 $session->quit;
 has_worker('branch', '1', 'and the worker comes back');
 $node->safe_psql('postgres', 'DROP DATABASE branch');
 
+# Databases without the extension take up no room in its shared memory, which has 64 places.
+my @crowd = map { "crowd_$_" } 1 .. 65;
+for my $database (@crowd)
+{
+	$node->safe_psql('postgres', "CREATE DATABASE $database");
+	$node->safe_psql($database, 'DROP EXTENSION plpgsql; CREATE EXTENSION plpgsql');
+}
+$node->safe_psql($crowd[-1], 'CREATE EXTENSION ecommerce');
+is($node->safe_psql($crowd[-1], q{SELECT version FROM event_store.append('order-1', 0, 'OrderPlaced', '{}')}),
+	'1', 'one of 65 databases more can have the extension');
+
+# Who does not own a database does not send its worker away either.
+my $before = $node->safe_psql('postgres', workers('store') =~ s/count\(\*\)/pid/r);
+$node->safe_psql('postgres', 'CREATE ROLE stranger');
+is(sqlstate_of('postgres', 'SET ROLE stranger; DROP DATABASE store'), '42501', 'a stranger cannot drop a database');
+is($node->safe_psql('postgres', workers('store') =~ s/count\(\*\)/pid/r), $before, 'nor stop its worker');
+
 # Nothing in the log that should worry anybody.
 my $log = slurp_file($node->logfile);
-unlike($log, qr/PANIC|TRAP|terminated by signal|ecommerce worker.*exited with exit code 1/, 'the log is quiet');
+unlike($log, qr/PANIC|TRAP|terminated by signal|ecommerce worker.*exited with exit code 1/,
+	'the log is quiet');
 is($node->safe_psql('store', 'SELECT * FROM event_store.verify()'), '', 'verify finds nothing');
 
 done_testing();

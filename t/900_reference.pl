@@ -20,7 +20,8 @@ $node->run_log(
 	],
 	'>', \$generated, '2>', \$errors);
 is($errors, '', 'the reference can be generated');
-is($generated, slurp_file('docs/reference.md'), 'docs/reference.md is up to date; if not, run make docs');
+is($generated, slurp_file('docs/reference.md'),
+	'docs/reference.md is up to date; if not, run make docs');
 unlike($generated, qr/\n```\n\n\n/, 'every object has a comment');
 
 done_testing();

@@ -21,7 +21,7 @@ CREATE TEMP VIEW our_relation AS
 	SELECT c.oid::regclass::text AS name, c.*
 	FROM pg_class c JOIN member m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid;
 
-SELECT plan(14);
+SELECT plan(21);
 
 SELECT isnt_empty('SELECT FROM member', 'the extension has members');
 
@@ -98,6 +98,30 @@ SELECT is_empty($$
 $$, 'PUBLIC may read and write nothing');
 
 SELECT is_empty($$
+	SELECT format_type(t.oid, NULL) FROM pg_type t
+	JOIN member m ON m.classid = 'pg_type'::regclass AND m.objid = t.oid
+	LEFT JOIN pg_class c ON c.oid = t.typrelid
+	WHERE (t.typtype IN ('d', 'e', 'r') OR t.typtype = 'c' AND c.relkind = 'c')
+	AND (typacl IS NULL OR EXISTS (SELECT FROM aclexplode(typacl) WHERE grantee = 0))
+	ORDER BY 1
+$$, 'PUBLIC may use no type');
+
+SELECT is_empty($$
+	SELECT name FROM our_function f
+	WHERE prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype) AND proname !~ '^_'
+	AND NOT EXISTS (SELECT FROM aclexplode(proacl) WHERE grantee::regrole::text ~ '^ecommerce_')
+	ORDER BY 1
+$$, 'every function is of use to one of our roles');
+
+SELECT is_empty($$
+	SELECT name FROM our_relation r
+	WHERE relkind IN ('r', 'v')
+	AND NOT EXISTS (SELECT FROM aclexplode(relacl)
+					WHERE grantee::regrole::text ~ '^ecommerce_' AND privilege_type = 'SELECT')
+	ORDER BY 1
+$$, 'every table and view can be read by one of our roles');
+
+SELECT is_empty($$
 	SELECT name, grantee::regrole, privilege_type FROM our_relation, aclexplode(relacl)
 	WHERE grantee <> relowner AND privilege_type <> 'SELECT'
 	-- counters can be mended by who may run verify(repair => true)
@@ -121,7 +145,7 @@ $$, 'SECURITY DEFINER is listed with its reason');
 
 SELECT is_empty($$
 	SELECT name FROM our_function, unnest(proargmodes, proargnames) AS a (mode, arg)
-	WHERE a.mode IN ('i', 'b', 'v') AND coalesce(a.arg, '') = ''
+	WHERE coalesce(a.mode, 'i') IN ('i', 'b', 'v') AND coalesce(a.arg, '') = ''
 	UNION
 	SELECT name FROM our_function
 	WHERE pronargs > 0 AND proargnames IS NULL AND prorettype NOT IN ('trigger'::regtype)
@@ -144,6 +168,45 @@ SELECT is_empty($$
 			WHERE NOT attnotnull))
 	ORDER BY 1
 $$, 'every table has a key');
+
+-- regtype, regclass and regrole survive pg_upgrade, no other of their kind does.
+SELECT is_empty($$
+	SELECT r.name, a.attname, format_type(a.atttypid, a.atttypmod)
+	FROM our_relation r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0
+	LEFT JOIN pg_type t ON t.oid = a.atttypid
+	WHERE r.relkind IN ('r', 'c', 'm', 'i')
+	AND ARRAY[a.atttypid, t.typelem, t.typbasetype] && ARRAY['regproc', 'regprocedure', 'regoper',
+		'regoperator', 'regconfig', 'regdictionary', 'regnamespace', 'regcollation']::regtype[]::oid[]
+	ORDER BY 1, 2
+$$, 'no column makes pg_upgrade fail');
+
+SELECT is_empty($$
+	SELECT r.name, t.tgname FROM pg_trigger t JOIN our_relation r ON r.oid = t.tgrelid
+	WHERE t.tgfoid = 'event_store.guard_immutable'::regproc AND t.tgenabled <> 'A'
+	UNION ALL
+	SELECT e.name, e.event FROM (VALUES
+		('event_store.stored_event', 'row'), ('event_store.stored_event', 'table'),
+		('event_store.stream', 'row'), ('event_store.stream', 'table')) e (name, event)
+	WHERE NOT EXISTS (
+		SELECT FROM pg_trigger t WHERE t.tgrelid = e.name::regclass AND t.tgenabled = 'A'
+		AND t.tgfoid = 'event_store.guard_immutable'::regproc
+		-- ROW BEFORE DELETE UPDATE, or BEFORE TRUNCATE
+		AND t.tgtype = CASE e.event WHEN 'row' THEN 1 + 2 + 8 + 16 ELSE 2 + 32 END)
+	ORDER BY 1, 2
+$$, 'events are guarded in every session_replication_role');
+
+SELECT is_empty($$
+	SELECT name FROM our_relation r JOIN pg_index i ON i.indexrelid = r.oid OR i.indrelid = r.oid
+	WHERE NOT (i.indisvalid AND i.indisready AND i.indislive)
+	ORDER BY 1
+$$, 'every index is valid');
+
+SELECT is_empty($$
+	SELECT name, context FROM pg_settings
+	WHERE name ~ '^(ecommerce|event_store|message_bus|saga)\.'
+	AND (coalesce(short_desc, '') !~ '\.$' OR context IN ('postmaster', 'internal'))
+	ORDER BY 1
+$$, 'every setting has a description and can be changed without a restart');
 
 SELECT is_empty($$
 	SELECT conrelid::regclass, conname FROM pg_constraint

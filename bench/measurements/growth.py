@@ -3,13 +3,14 @@ from driver.load import pgbench
 from driver.registry import Bound, Case, Column, Measurement
 
 SIZES = {"small": 100_000, "large": 5_000_000}
-APPEND = "append on new streams, {:,} events, 8 clients, commit off"
+APPEND = "append on existing streams, {:,} events, 8 clients, commit off"
+NEW = "append on new streams, {:,} events, 8 clients, commit off"
 READ = "read of a 10-event stream, {:,} events, 8 clients"
 
 
-def run_append(bench, contender, database):
+def run_append(bench, contender, kind, database):
     def run():
-        return contender.append(bench.server, "new", clients=8, seconds=bench.seconds,
+        return contender.append(bench.server, kind, clients=8, seconds=bench.seconds,
                                 synchronous_commit=False, database=database)
     return run
 
@@ -28,18 +29,19 @@ def sizes(bench):
 
 def cases(bench):
     contenders = bench.fresh("limit", "ours")
-    made = {APPEND: [], READ: []}
+    made = {READ: [], APPEND: [], NEW: []}
     for contender in contenders:
         for size in sizes(bench).values():
             database = f"{contender.database}_{size}"
             bench.grow(contender, size, database)
-            made[APPEND].append(Case(APPEND.format(size), contender.name,
-                                     run_append(bench, contender, database)))
+            for condition, kind in ((APPEND, "existing"), (NEW, "new")):
+                made[condition].append(Case(condition.format(size), contender.name,
+                                            run_append(bench, contender, kind, database)))
             made[READ].append(Case(READ.format(size), contender.name,
                                    run_read(bench, contender, size, database)))
     bench.server.sql("postgres", "CHECKPOINT")
     # The two sizes of one contender follow each other: they are what is compared.
-    return [*made[READ], *made[APPEND]]
+    return [case for of_kind in made.values() for case in of_kind]
 
 
 def at_size(samples, condition):
@@ -63,6 +65,7 @@ Measurement(
     bounds=[
         Bound("append at 5 million events: of that at 100 000", 0.90, True,
               lambda s: at_size(s, APPEND)),
+        Bound("  the same on new streams", 0.90, True, lambda s: at_size(s, NEW)),
         Bound("read of a 10-event stream at 5 million events: of that at 100 000", 0.90, True,
               lambda s: at_size(s, READ)),
     ])

@@ -62,7 +62,8 @@ class TestBounds(unittest.TestCase):
 
     def test_report_says_met_not_met_and_not_measured(self):
         self.assertRegex(self.render(limit=[100], ours=[95]), r"fast enough +>= 0.90 +0.95  met\b")
-        self.assertRegex(self.render(limit=[100], ours=[85]), r"fast enough +>= 0.90 +0.85  NOT MET")
+        self.assertRegex(self.render(limit=[100], ours=[85]),
+                         r"fast enough +>= 0.90 +0.85  NOT MET")
         self.assertRegex(self.render(limit=[100]), r"fast enough +>= 0.90 +-  not measured")
 
 

@@ -97,7 +97,8 @@ event_append(const char *stream_text, int length, int64 expected_version,
 		{
 			result->version = stream.version + i + 1;
 			result->position = position_take(LOG_EVENT_STORE);
-			store_event(&tables, &name, &stream, &events->events[i], result->version, result->position);
+			store_event(&tables, &name, &stream, &events->events[i], result->version,
+						result->position);
 		}
 		projection_after_append(&name, stream.version + 1, result->version);
 	}
@@ -140,7 +141,9 @@ is_repetition(EventTables *tables, NewEvents *events, const Stream *stream,
 	if (found == 0 && misplaced < 0)
 		return false;
 	if (misplaced < 0 && found == events->count &&
-		(expected < 0 || first_version == expected + 1))
+		(expected < 0 || first_version == expected + 1 ||
+		 /* 0 is also what a stream may be expected to have after delete_stream. */
+		 (expected == 0 && first_version == stream->deleted_version + 1)))
 		return true;
 	duplicate_event(&events->events[Max(misplaced, 0)].event_id);
 }
@@ -150,7 +153,8 @@ is_repetition(EventTables *tables, NewEvents *events, const Stream *stream,
  * at except are our own and do not count.
  */
 static bool
-find_event_id(EventTables *tables, const pg_uuid_t *event_id, ItemPointer except, Standing *standing)
+find_event_id(EventTables *tables, const pg_uuid_t *event_id, ItemPointer except,
+			  Standing *standing)
 {
 	DirectTable *events = tables->events;
 	Relation	index = direct_index(events, &index_event_id);
@@ -210,7 +214,8 @@ store_event(EventTables *tables, const StreamName *name, const Stream *stream,
 	row->tts_values[EVENT_EVENT_ID] = UUIDPGetDatum(&event->event_id);
 	row->tts_values[EVENT_CATEGORY_KEY] = Int32GetDatum((int32) name->category_key);
 	row->tts_values[EVENT_SCHEMA_VERSION] = Int32GetDatum(Max(event->schema_version, 1));
-	row->tts_values[EVENT_STREAM] = PointerGetDatum(cstring_to_text_with_len(name->text, name->length));
+	row->tts_values[EVENT_STREAM] =
+		PointerGetDatum(cstring_to_text_with_len(name->text, name->length));
 	row->tts_values[EVENT_EVENT_TYPE] = PointerGetDatum(event->event_type);
 	row->tts_values[EVENT_METADATA] = JsonbPGetDatum(event->metadata);
 	row->tts_values[EVENT_DATA] = JsonbPGetDatum(event->data);
@@ -301,7 +306,8 @@ append_to(FunctionCallInfo fcinfo, NewEvents *events)
 				 errmsg("expected_version must not be null"),
 				 errhint("Use the version you read, -1 for any, or -2 for a stream that has an event.")));
 	stream = PG_ARGISNULL(0) ? cstring_to_text("") : PG_GETARG_TEXT_PP(0);
-	event_append(VARDATA_ANY(stream), VARSIZE_ANY_EXHDR(stream), PG_GETARG_INT64(1), events, &result);
+	event_append(VARDATA_ANY(stream), VARSIZE_ANY_EXHDR(stream), PG_GETARG_INT64(1), events,
+				 &result);
 	return append_result(&result);
 }
 

@@ -217,8 +217,10 @@ read_member(int column, JsonbValue *value, int number, NewEvent *event)
 	{
 		case NEW_EVENT_TYPE:
 			if (!is_string)
-				invalid(number, "event_type", "is not a string", "Pass a name such as \"OrderCreated\".");
-			event->event_type = cstring_to_text_with_len(value->val.string.val, value->val.string.len);
+				invalid(number, "event_type", "is not a string",
+						"Pass a name such as \"OrderCreated\".");
+			event->event_type =
+				cstring_to_text_with_len(value->val.string.val, value->val.string.len);
 			break;
 		case NEW_EVENT_DATA:
 			event->data = JsonbValueToJsonb(value);
@@ -267,7 +269,8 @@ check_event(NewEvent *event, int number)
 
 	check_event_type(event, number);
 	if (event->data == NULL || !JB_ROOT_IS_OBJECT(event->data))
-		invalid(number, "data", "is not a JSON object", "Pass an object, {} if there is nothing to say.");
+		invalid(number, "data", "is not a JSON object",
+				"Pass an object, {} if there is nothing to say.");
 	size = VARSIZE_ANY_EXHDR(event->data);
 	if (size > (Size) setting_event_store_max_event_size)
 		ereport(ERROR,
@@ -278,7 +281,8 @@ check_event(NewEvent *event, int number)
 	contract_check(VARDATA_ANY(event->event_type), VARSIZE_ANY_EXHDR(event->event_type),
 				   &event->schema_version, event->data, number);
 	if (event->has_occurred_at && TIMESTAMP_NOT_FINITE(event->occurred_at))
-		invalid(number, "occurred_at", "is not a finite time", "Use ISO 8601 in UTC, for example 2026-01-31T12:00:00Z.");
+		invalid(number, "occurred_at", "is not a finite time",
+				"Use ISO 8601 in UTC, for example 2026-01-31T12:00:00Z.");
 	if (event->metadata != NULL && !JB_ROOT_IS_OBJECT(event->metadata))
 		invalid(number, "metadata", "is not a JSON object", "Pass an object, or NULL for {}.");
 	if (event->metadata == NULL)
@@ -294,10 +298,12 @@ check_event_type(NewEvent *event, int number)
 	int			length;
 
 	if (event->event_type == NULL || VARSIZE_ANY_EXHDR(event->event_type) == 0)
-		invalid(number, "event_type", "is empty", "Name it in the past tense, for example OrderCreated.");
+		invalid(number, "event_type", "is empty",
+				"Name it in the past tense, for example OrderCreated.");
 	length = VARSIZE_ANY_EXHDR(event->event_type);
 	if (length > EVENT_TYPE_MAX)
-		invalid(number, "event_type", "has more than 255 bytes", "Use a shorter name, for example OrderCreated.");
+		invalid(number, "event_type", "has more than 255 bytes",
+				"Use a shorter name, for example OrderCreated.");
 	if (control_character(VARDATA_ANY(event->event_type), length) >= 0)
 		invalid(number, "event_type", "has a control character", "Use printable characters only.");
 }
@@ -355,7 +361,8 @@ path(int number, const char *column)
 {
 	if (number < 0)
 		return column;
-	return column != NULL ? psprintf("events[%d].%s", number, column) : psprintf("events[%d]", number);
+	return column != NULL ? psprintf("events[%d].%s", number, column)
+						  : psprintf("events[%d]", number);
 }
 
 static void

@@ -47,6 +47,9 @@ event_store_create_projection(PG_FUNCTION_ARGS)
 		" VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING"
 	};
 	static SpiStatement start = {"INSERT INTO event_store.projection_progress (name) VALUES ($1)"};
+	static SpiStatement not_restored = {
+		"UPDATE event_store.projection_progress SET restored_by = NULL WHERE name = $1"
+	};
 	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID,
 		TEXTARRAYOID};
 	Datum		values[7];
@@ -70,6 +73,7 @@ event_store_create_projection(PG_FUNCTION_ARGS)
 				 errmsg("projection \"%s\" exists already", TextDatumGetCString(values[0])),
 				 errhint("Call event_store.drop_projection() first, or choose another name.")));
 	(void) spi_run(&start, 1, types, values, NULL);
+	(void) spi_run(&not_restored, 1, types, values, NULL);
 	spi_end();
 	/* What an append left behind after an earlier one of that name was dropped. */
 	remove_deferred(values[0], -1);

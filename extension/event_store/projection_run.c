@@ -182,6 +182,11 @@ run_one(Projection *projection, int max, bool by_hand, Outlook *outlook)
 		outlook->due = progress.retry_at;
 		return;
 	}
+	if (progress_is_restored(&progress))
+	{
+		due_in(outlook, WRITE_IDLE_CHECKPOINT);
+		return;
+	}
 	if (by_hand)
 		mark = position_mark(LOG_EVENT_STORE, key);
 	else if (!position_mark_nowait(LOG_EVENT_STORE, key, &mark))

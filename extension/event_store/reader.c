@@ -36,7 +36,7 @@
 #include "pg/spi.h"
 
 /* Memory for a result before it goes to disk, in kilobytes. */
-#define RESULT_MEMORY Max(work_mem, 64 * 1024)
+#define RESULT_MEMORY Max(work_mem, 128 * 1024)
 
 static void put_events(FunctionCallInfo fcinfo, EventScan *scan, int64 max_count);
 static int64 max_count_argument(FunctionCallInfo fcinfo, int argument);
@@ -53,19 +53,26 @@ reader_put_event(ReaderResult *result, const Event *event)
 {
 	Datum		values[EVENT_PUBLIC_COLUMNS];
 	bool		nulls[EVENT_PUBLIC_COLUMNS] = {false};
+	MemoryContext old = MemoryContextSwitchTo(result->row_context);
 
 	if (event->stored != NULL && !HeapTupleHasExternal(event->stored) &&
-		!contract_has_upcaster(VARDATA_ANY(event->event_type), VARSIZE_ANY_EXHDR(event->event_type)))
+		!contract_has_upcaster(VARDATA_ANY(event->event_type),
+							   VARSIZE_ANY_EXHDR(event->event_type)))
 	{
 		MinimalTuple row = compat_minimal_tuple(event->stored);
 
 		HeapTupleHeaderSetNatts(row, EVENT_PUBLIC_COLUMNS);
 		ExecStoreMinimalTuple(row, result->slot, false);
 		tuplestore_puttupleslot(result->store, result->slot);
-		return;
+		ExecClearTuple(result->slot);
 	}
-	event_to_values(event, values);
-	tuplestore_putvalues(result->store, result->descriptor, values, nulls);
+	else
+	{
+		event_to_values(event, values);
+		tuplestore_putvalues(result->store, result->descriptor, values, nulls);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(result->row_context);
 }
 
 /*
@@ -92,6 +99,8 @@ reader_begin_result(FunctionCallInfo fcinfo, ReaderResult *result)
 	info->setResult = result->store;
 	info->setDesc = result->descriptor;
 	MemoryContextSwitchTo(old);
+	result->row_context = AllocSetContextCreate(CurrentMemoryContext, "event",
+												ALLOCSET_DEFAULT_SIZES);
 }
 
 /*
@@ -101,20 +110,11 @@ static void
 put_events(FunctionCallInfo fcinfo, EventScan *scan, int64 max_count)
 {
 	ReaderResult result;
-	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "event",
-													  ALLOCSET_DEFAULT_SIZES);
 	Event		event;
 
 	reader_begin_result(fcinfo, &result);
 	for (int64 count = 0; count < max_count && event_scan_next(scan, &event); count++)
-	{
-		MemoryContext old = MemoryContextSwitchTo(row_context);
-
 		reader_put_event(&result, &event);
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(row_context);
-	}
-	MemoryContextDelete(row_context);
 }
 
 static int64
@@ -309,7 +309,8 @@ event_store_read_between(PG_FUNCTION_ARGS)
 
 		event_from_slot(slot, &event);
 		if (!event_filter_admits(&filter, &event) ||
-			visibility_hides(visibility, event.stream, event.stream_id, event.version, event.occurred_at))
+			visibility_hides(visibility, event.stream, event.stream_id, event.version,
+							 event.occurred_at))
 			continue;
 		reader_put_event(&result, &event);
 		count++;
@@ -470,6 +471,8 @@ event_store_wait(PG_FUNCTION_ARGS)
 static bool
 readable_beyond(int64 after, const EventFilter *filter, int64 mark)
 {
+	MemoryContext context;
+	MemoryContext old;
 	Snapshot	snapshot;
 	EventScan  *scan;
 	Event		event;
@@ -477,6 +480,9 @@ readable_beyond(int64 after, const EventFilter *filter, int64 mark)
 
 	if (filter->category == NULL && filter->stream == NULL)
 		return true;
+	/* A wait may look very often. */
+	context = AllocSetContextCreate(CurrentMemoryContext, "event", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(context);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (filter->stream != NULL)
 		scan = event_scan_stream(filter->stream, filter->stream_length, 0, true, snapshot);
@@ -489,6 +495,8 @@ readable_beyond(int64 after, const EventFilter *filter, int64 mark)
 	found = found && event.position > after;
 	event_scan_end(scan);
 	UnregisterSnapshot(snapshot);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
 	return found;
 }
 

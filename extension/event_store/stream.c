@@ -190,7 +190,8 @@ stream_create(EventTables *tables, const StreamName *name, int64 id, Stream *str
 		memset(row->tts_isnull, false, sizeof(bool) * STREAM_COLUMNS);
 		row->tts_values[STREAM_ID] = Int64GetDatum(id);
 		row->tts_values[STREAM_NAME_KEY] = Int64GetDatum(key);
-		row->tts_values[STREAM_NAME] = PointerGetDatum(cstring_to_text_with_len(name->text, name->length));
+		row->tts_values[STREAM_NAME] =
+			PointerGetDatum(cstring_to_text_with_len(name->text, name->length));
 		row->tts_isnull[STREAM_LAST_VERSION] = true;
 		row->tts_isnull[STREAM_DELETED_VERSION] = true;
 		row->tts_isnull[STREAM_TOMBSTONED] = true;
@@ -206,7 +207,8 @@ stream_create(EventTables *tables, const StreamName *name, int64 id, Stream *str
  * Locks a stream's row, making it first where it is missing.
  */
 void
-stream_lock_or_create(EventTables *tables, const StreamName *name, LockTupleMode mode, Stream *stream)
+stream_lock_or_create(EventTables *tables, const StreamName *name, LockTupleMode mode,
+					  Stream *stream)
 {
 	static ExtensionRelation stream_ids = {"event_store", "stream_id_seq"};
 	int64		id = 0;

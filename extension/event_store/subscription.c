@@ -267,9 +267,10 @@ move_checkpoint(const char *name, int partition, int64 checkpoint)
 	};
 
 	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&move, 3, (Oid[]) {TEXTOID, INT4OID, INT8OID},
-				   (Datum[]) {CStringGetTextDatum(name), Int32GetDatum(partition), Int64GetDatum(checkpoint)},
-				   NULL);
+	(void) spi_run(
+		&move, 3, (Oid[]){TEXTOID, INT4OID, INT8OID},
+		(Datum[]){CStringGetTextDatum(name), Int32GetDatum(partition), Int64GetDatum(checkpoint)},
+		NULL);
 	spi_end();
 }
 
@@ -437,13 +438,15 @@ event_store_create_subscription(PG_FUNCTION_ARGS)
 	check_position("start_after", start_after);
 	event_filter_types(&types, PG_ARGISNULL(2) ? NULL : PG_GETARG_ARRAYTYPE_P(2));
 	spi_begin(SPI_AS_OWNER);
-	if (spi_run(&create, 5, (Oid[]) {TEXTOID, TEXTOID, TEXTARRAYOID, INT4OID, TEXTOID}, values, nulls) == 0)
+	if (spi_run(&create, 5, (Oid[]){TEXTOID, TEXTOID, TEXTARRAYOID, INT4OID, TEXTOID}, values,
+				nulls) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("subscription \"%s\" exists already", name),
 				 errhint("Use it as it is, or event_store.drop_subscription first.")));
-	(void) spi_run(&divide, 3, (Oid[]) {TEXTOID, INT4OID, INT8OID},
-				   (Datum[]) {values[0], Int32GetDatum(partitions), Int64GetDatum(start_after)}, NULL);
+	(void) spi_run(&divide, 3, (Oid[]){TEXTOID, INT4OID, INT8OID},
+				   (Datum[]){values[0], Int32GetDatum(partitions), Int64GetDatum(start_after)},
+				   NULL);
 	spi_end();
 	PG_RETURN_VOID();
 }
@@ -489,8 +492,8 @@ event_store_reset_subscription(PG_FUNCTION_ARGS)
 				 errhint("0 reads everything again.")));
 	check_position("to_position", PG_GETARG_INT64(1));
 	spi_begin(SPI_AS_OWNER);
-	if (spi_run(&reset, 2, (Oid[]) {TEXTOID, INT8OID},
-				(Datum[]) {CStringGetTextDatum(name), Int64GetDatum(PG_GETARG_INT64(1))}, NULL) == 0)
+	if (spi_run(&reset, 2, (Oid[]){TEXTOID, INT8OID},
+				(Datum[]){CStringGetTextDatum(name), Int64GetDatum(PG_GETARG_INT64(1))}, NULL) == 0)
 		unknown_subscription(name);
 	spi_end();
 	if (find_lease(name) != NULL)

@@ -83,7 +83,8 @@ visibility_open(Snapshot snapshot)
 	v->retention = table_open(extension_relation_oid(&relation_retention), AccessShareLock);
 	v->retention_index = index_open(extension_relation_oid(&index_retention), AccessShareLock);
 	v->truncated = table_open(extension_relation_oid(&relation_truncated_stream), AccessShareLock);
-	v->truncated_index = index_open(extension_relation_oid(&index_truncated_stream), AccessShareLock);
+	v->truncated_index =
+		index_open(extension_relation_oid(&index_truncated_stream), AccessShareLock);
 	v->events = table_open(extension_relation_oid(&relation_stored_event), AccessShareLock);
 	v->events_index = index_open(extension_relation_oid(&index_event_version), AccessShareLock);
 	v->retention_slot = table_slot_create(v->retention, NULL);
@@ -198,9 +199,11 @@ apply_policies(Visibility *v, const text *stream, StreamVisibility *result)
 
 			if (isnull)
 				continue;
-			policy[column] = column == RETENTION_MAX_AGE
-				? PointerGetDatum(memcpy(palloc(sizeof(Interval)), DatumGetIntervalP(value), sizeof(Interval)))
-				: value;
+			policy[column] =
+				column == RETENTION_MAX_AGE
+					? PointerGetDatum(memcpy(palloc(sizeof(Interval)), DatumGetIntervalP(value),
+											 sizeof(Interval)))
+					: value;
 			set[column] = true;
 		}
 	}

@@ -26,7 +26,7 @@ static const Context no_context = {0};
 
 static void set_uuid(RowValues *row, int column, const pg_uuid_t *uuid);
 static void set_text(RowValues *row, int column, const char *text);
-static void set_time(RowValues *row, int column, TimestampTz time);
+static void set_time(RowValues *row, int column, TimestampTz time, bool exact);
 static Jsonb *merge_headers(Jsonb *inherited, Jsonb *own);
 static Datum uuid_text(const pg_uuid_t *uuid);
 static char *text_of(const RowValues *row, int column);
@@ -53,7 +53,7 @@ envelope_stamp(const BusOutgoing *outgoing, const pg_uuid_t *message_id,
 	set_uuid(row, ROW_CONVERSATION_ID,
 			 context->conversation_id != NULL ? context->conversation_id : correlation);
 	set_uuid(row, ROW_CAUSATION_ID, context->causation_id);
-	set_time(row, ROW_SENT_AT, clock_now());
+	set_time(row, ROW_SENT_AT, clock_now(), true);
 	row->values[ROW_SCHEMA_VERSION] = Int32GetDatum(schema_version);
 	row->nulls[ROW_SCHEMA_VERSION] = false;
 	set_text(row, ROW_MESSAGE_TYPE, outgoing->message_type);
@@ -68,8 +68,8 @@ envelope_stamp(const BusOutgoing *outgoing, const pg_uuid_t *message_id,
 			 setting_ecommerce_source != NULL && setting_ecommerce_source[0] != '\0' ?
 			 setting_ecommerce_source :
 			 application_name[0] != '\0' ? application_name : NULL);
-	set_time(row, ROW_DELIVER_AT, outgoing->deliver_at);
-	set_time(row, ROW_EXPIRES_AT, outgoing->expires_at);
+	set_time(row, ROW_DELIVER_AT, outgoing->deliver_at, outgoing->exact_times);
+	set_time(row, ROW_EXPIRES_AT, outgoing->expires_at, outgoing->exact_times);
 	set_text(row, ROW_PARTITION_KEY, outgoing->partition_key);
 }
 
@@ -106,10 +106,10 @@ set_text(RowValues *row, int column, const char *text)
 }
 
 static void
-set_time(RowValues *row, int column, TimestampTz time)
+set_time(RowValues *row, int column, TimestampTz time, bool exact)
 {
 	row->values[column] = TimestampTzGetDatum(time);
-	row->nulls[column] = time == BUS_NO_TIME || time == 0;
+	row->nulls[column] = time == BUS_NO_TIME || (time == 0 && !exact);
 }
 
 /*

@@ -184,7 +184,8 @@ lease_sweep(const Endpoint *endpoint, HeldLane *lane, TimestampTz now)
 		lane->read_upto = Max(lane->read_upto, lane->swept_upto);
 	}
 	spi_end();
-	return left.count == 0 ? LEASE_LANE_FREE : count > 0 ? LEASE_LANE_SWEPT : LEASE_LANE_TAKEN;
+	return left.count == 0 ? LEASE_LANE_FREE : count > 0 ? LEASE_LANE_SWEPT
+														 : LEASE_LANE_TAKEN;
 }
 
 /*

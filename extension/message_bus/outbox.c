@@ -26,6 +26,7 @@
 #include "utils/memutils.h"
 #include "utils/uuid.h"
 
+#include "base/debug_point.h"
 #include "base/errors.h"
 #include "log/position.h"
 #include "message_bus/dead_letter.h"
@@ -43,7 +44,7 @@ typedef struct Letter
 	BusEndpoint *endpoint;
 	int32		lane;
 	SubTransactionId sent_in;
-	TimestampTz expires_at;		/* 0: never */
+	TimestampTz expires_at;		/* NEVER_DUE: never */
 	bool		claimed;
 	bool		reserved;
 	pg_uuid_t	message_id;
@@ -76,6 +77,8 @@ outbox_claim(const Endpoint *endpoint, const pg_uuid_t *message_id)
 	GET_VXID_FROM_PGPROC(mine, *MyProc);
 	while (!bus_claim(endpoint->id, message_id, &owner))
 	{
+		if (DEBUG_BREAK("bus_no_claim"))
+			break;
 		if (VirtualTransactionIdEquals(owner, mine))
 			return false;
 		/* Its end removes the claim; if it did not, nobody else will. */
@@ -189,6 +192,7 @@ new_letter(BusEndpoint *endpoint)
 	letter = &letters[letter_count++];
 	memset(letter, 0, sizeof(*letter));
 	letter->endpoint = endpoint;
+	letter->expires_at = NEVER_DUE;
 	letter->sent_in = GetCurrentSubTransactionId();
 	return letter;
 }
@@ -272,7 +276,7 @@ outbox_end_transaction(bool committed, TimestampTz at)
 		for (i = first; i < letter_count && letters[i].endpoint == endpoint; i++)
 		{
 			sent += letters[i].reserved;
-			if (committed && letters[i].expires_at != 0)
+			if (committed && letters[i].expires_at != NEVER_DUE)
 				expiry_note(letters[i].expires_at);
 			if (letters[i].claimed)
 				bus_unclaim(endpoint->key.endpoint_id, &letters[i].message_id);

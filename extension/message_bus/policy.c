@@ -223,7 +223,8 @@ breaker_policy_parse(Jsonb *json, BreakerPolicy *policy)
 	parse(json, "breaker", &parsed);
 	memset(policy, 0, sizeof(*policy));
 	policy->enabled = match_kind(&parsed, breaker_kinds, lengthof(breaker_kinds),
-								 "breaker")->kind;
+								 "breaker")
+						  ->kind;
 	policy->tracking_period = value_of(&parsed, BIT_TRACKING);
 	policy->trip_threshold = value_of(&parsed, BIT_TRIP);
 	policy->active_threshold = value_of(&parsed, BIT_ACTIVE);

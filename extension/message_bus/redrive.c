@@ -114,11 +114,13 @@ Datum
 message_bus_redrive_endpoint_sql(PG_FUNCTION_ARGS)
 {
 	static SpiStatement take = {
-		"DELETE FROM message_bus.dead d USING ("
+		"WITH first AS MATERIALIZED ("
 		" SELECT o.message_id FROM message_bus.dead o WHERE o.endpoint_id = $1"
 		" AND (o.reason = $2 OR $2 IS NULL AND o.reason <> 'discarded')"
-		" ORDER BY o.last_failed_at, o.message_id LIMIT $3 FOR UPDATE SKIP LOCKED) f"
-		" WHERE d.endpoint_id = $1 AND d.message_id = f.message_id RETURNING d.*"};
+		" ORDER BY o.last_failed_at, o.position LIMIT $3 FOR UPDATE SKIP LOCKED),"
+		" gone AS (DELETE FROM message_bus.dead d WHERE d.endpoint_id = $1"
+		" AND d.message_id IN (SELECT f.message_id FROM first f) RETURNING d.*)"
+		" SELECT * FROM gone g ORDER BY g.last_failed_at, g.position"};
 	Datum		values[3];
 	char		nulls[] = "   ";
 	int			count;

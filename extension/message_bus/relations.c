@@ -6,7 +6,10 @@
 
 #include "message_bus/relations.h"
 
-#define BUS(name) {"message_bus", name}
+#define BUS(name) \
+	{ \
+		"message_bus", name \
+	}
 #define BUS_EACH_SEGMENT(suffix) { \
 	BUS("ring_0" suffix), BUS("ring_1" suffix), BUS("ring_2" suffix), BUS("ring_3" suffix), \
 	BUS("ring_4" suffix), BUS("ring_5" suffix), BUS("ring_6" suffix), BUS("ring_7" suffix)}

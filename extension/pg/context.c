@@ -172,7 +172,7 @@ uuid_generate_v7(pg_uuid_t *uuid)
 {
 	static uint64 last = 0;
 	uint64		unix_us = (uint64) (GetCurrentTimestamp() +
-									(int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
+							   (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
 	uint64		ticks = (unix_us / 1000) << 12 | ((unix_us % 1000) << 12) / 1000;
 
 	if (ticks <= last)
@@ -222,7 +222,8 @@ static void
 push_uuid(JsonbParseState **state, const char *key, const pg_uuid_t *uuid)
 {
 	if (uuid != NULL)
-		push_string(state, key, DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid))));
+		push_string(state, key,
+					DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid))));
 }
 
 static void
@@ -282,7 +283,14 @@ ecommerce_context(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 	memset(nulls, true, sizeof(nulls));
 #define SET_COLUMN(i, pointer, datum) \
-	do { if (current != NULL && (pointer) != NULL) { values[i] = (datum); nulls[i] = false; } } while (0)
+	do \
+	{ \
+		if (current != NULL && (pointer) != NULL) \
+		{ \
+			values[i] = (datum); \
+			nulls[i] = false; \
+		} \
+	} while (0)
 	SET_COLUMN(0, current->correlation_id, UUIDPGetDatum(current->correlation_id));
 	SET_COLUMN(1, current->causation_id, UUIDPGetDatum(current->causation_id));
 	SET_COLUMN(2, current->user_id, CStringGetTextDatum(current->user_id));

@@ -58,13 +58,13 @@ typedef struct StringSetting
 
 static const BoolSetting bool_settings[] = {
 	{"event_store.allow_rewrite", &setting_event_store_allow_rewrite, false, PGC_SUSET,
-	"Lets this session change or delete stored events, for repairs only."},
+	 "Lets this session change or delete stored events, for repairs only."},
 	{"event_store.allow_drop", &setting_event_store_allow_drop, false, PGC_SUSET,
-	"Lets this session drop the extension while events exist."},
-	{"ecommerce.require_registered_types", &setting_ecommerce_require_registered_types, false, PGC_SUSET,
-	"Refuses events and messages whose type is not registered."},
+	 "Lets this session drop the extension while events exist."},
+	{"ecommerce.require_registered_types", &setting_ecommerce_require_registered_types, false,
+	 PGC_SUSET, "Refuses events and messages whose type is not registered."},
 	{"saga.log_transitions", &setting_saga_log_transitions, true, PGC_SUSET,
-	"Writes a line to the server log for every transition of a saga."},
+	 "Writes a line to the server log for every transition of a saga."},
 };
 
 static const IntSetting int_settings[] = {

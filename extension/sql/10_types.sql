@@ -1,7 +1,8 @@
 -- Context, and the row types of the event store's functions.
 
-CREATE FUNCTION ecommerce.set_context(correlation_id uuid, causation_id uuid DEFAULT NULL, user_id text DEFAULT NULL,
-									  tenant_id text DEFAULT NULL, headers jsonb DEFAULT '{}', traceparent text DEFAULT NULL)
+CREATE FUNCTION ecommerce.set_context(correlation_id uuid, causation_id uuid DEFAULT NULL,
+	user_id text DEFAULT NULL, tenant_id text DEFAULT NULL, headers jsonb DEFAULT '{}',
+	traceparent text DEFAULT NULL)
 RETURNS void LANGUAGE c VOLATILE PARALLEL RESTRICTED
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ecommerce_set_context';
@@ -9,8 +10,9 @@ COMMENT ON FUNCTION ecommerce.set_context(uuid, uuid, text, text, jsonb, text) I
 'Sets who acts and why until the transaction ends; every event and message is stamped with it.
 headers: a JSON object, else 22023. traceparent: as in W3C Trace Context. NULL leaves a member out.';
 
-CREATE FUNCTION ecommerce.context(OUT correlation_id uuid, OUT causation_id uuid, OUT user_id text, OUT tenant_id text,
-								  OUT headers jsonb, OUT traceparent text, OUT conversation_id uuid)
+CREATE FUNCTION ecommerce.context(OUT correlation_id uuid, OUT causation_id uuid,
+	OUT user_id text, OUT tenant_id text, OUT headers jsonb, OUT traceparent text,
+	OUT conversation_id uuid)
 RETURNS record LANGUAGE c STABLE PARALLEL RESTRICTED
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ecommerce_context';

@@ -54,10 +54,11 @@ CREATE UNIQUE INDEX stored_event_position_idx ON event_store.stored_event (posit
 CREATE UNIQUE INDEX stored_event_version_idx ON event_store.stored_event (stream_id, version);
 CREATE UNIQUE INDEX stored_event_event_id_idx ON event_store.stored_event (event_id);
 CREATE INDEX stored_event_category_idx ON event_store.stored_event (category_key, position);
-CREATE INDEX stored_event_correlation_idx ON event_store.stored_event (event_store.correlation_of(metadata), position)
+CREATE INDEX stored_event_correlation_idx
+	ON event_store.stored_event (event_store.correlation_of(metadata), position)
 	WHERE event_store.correlation_of(metadata) IS NOT NULL;
 CREATE INDEX stored_event_occurred_at_idx ON event_store.stored_event
-	USING brin (occurred_at) WITH (pages_per_range = 32, autosummarize = on);
+	USING brin (occurred_at) WITH (pages_per_range = 32);
 
 -- Retention: policies by name, and per stream the version before which nothing is shown.
 CREATE TABLE event_store.retention (
@@ -97,9 +98,9 @@ ALTER TABLE event_store.stream ENABLE ALWAYS TRIGGER immutable_table;
 -- The hot functions below are C that resolves no name, so a pinned search path
 -- would protect nothing and cost a tenth of the append.
 
-CREATE FUNCTION event_store.append(stream text, expected_version bigint, event_type text, data jsonb,
-								   metadata jsonb DEFAULT '{}', event_id uuid DEFAULT NULL,
-								   OUT version bigint, OUT "position" bigint)
+CREATE FUNCTION event_store.append(stream text, expected_version bigint, event_type text,
+	data jsonb, metadata jsonb DEFAULT '{}', event_id uuid DEFAULT NULL, OUT version bigint,
+	OUT "position" bigint)
 RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'event_store_append';
 COMMENT ON FUNCTION event_store.append(text, bigint, text, jsonb, jsonb, uuid) IS
@@ -108,8 +109,8 @@ expected_version: n >= 0 the stream is exactly at n, -1 any, -2 it has an event;
 data, metadata: JSON objects. event_id: NULL generates a UUIDv7; an id that stands at this place already returns the original.
 Errors: ST001 version conflict (DETAIL is JSON), ST002 tombstoned, ST003 event id reused, ST004 bad input.';
 
-CREATE FUNCTION event_store.append_batch(stream text, expected_version bigint, events event_store.new_event[],
-										 OUT version bigint, OUT "position" bigint)
+CREATE FUNCTION event_store.append_batch(stream text, expected_version bigint,
+	events event_store.new_event[], OUT version bigint, OUT "position" bigint)
 RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'event_store_append_batch';
 COMMENT ON FUNCTION event_store.append_batch(text, bigint, event_store.new_event[]) IS
@@ -117,7 +118,7 @@ COMMENT ON FUNCTION event_store.append_batch(text, bigint, event_store.new_event
 An empty array writes nothing, checks the version and returns the current one. Errors as append.';
 
 CREATE FUNCTION event_store.append_json(stream text, expected_version bigint, events jsonb,
-										OUT version bigint, OUT "position" bigint)
+	OUT version bigint, OUT "position" bigint)
 RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'event_store_append_json';
 COMMENT ON FUNCTION event_store.append_json(text, bigint, jsonb) IS
@@ -131,24 +132,24 @@ COMMENT ON FUNCTION event_store.check_version(text, bigint) IS
 
 -- ---------------------------------------------------------------- read
 
-CREATE FUNCTION event_store.read_stream(stream text, from_version bigint DEFAULT NULL, max_count bigint DEFAULT NULL,
-										backward boolean DEFAULT false)
+CREATE FUNCTION event_store.read_stream(stream text, from_version bigint DEFAULT NULL,
+	max_count bigint DEFAULT NULL, backward boolean DEFAULT false)
 RETURNS SETOF event_store.event LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
 AS 'MODULE_PATHNAME', 'event_store_read_stream';
 COMMENT ON FUNCTION event_store.read_stream(text, bigint, bigint, boolean) IS
 'The events of a stream in order of version, from from_version on (NULL: the first; backward: the last), at most max_count (NULL: all).
 Sees the newest committed events and this transaction''s own, at every isolation level.';
 
-CREATE FUNCTION event_store.read_all(after_position bigint DEFAULT 0, max_count bigint DEFAULT 1000,
-									 category text DEFAULT NULL, event_types text[] DEFAULT NULL)
+CREATE FUNCTION event_store.read_all(after_position bigint DEFAULT 0,
+	max_count bigint DEFAULT 1000, category text DEFAULT NULL, event_types text[] DEFAULT NULL)
 RETURNS SETOF event_store.event LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000
 AS 'MODULE_PATHNAME', 'event_store_read_all';
 COMMENT ON FUNCTION event_store.read_all(bigint, bigint, text, text[]) IS
 'Events of all streams, or of one category or of some types, in order of position, above after_position and up to the high-water mark.
 Ask again from the last position you got: no event is ever missed or seen twice. Works on a standby.';
 
-CREATE FUNCTION event_store.read_between(from_time timestamptz, to_time timestamptz, category text DEFAULT NULL,
-										 max_count bigint DEFAULT NULL)
+CREATE FUNCTION event_store.read_between(from_time timestamptz, to_time timestamptz,
+	category text DEFAULT NULL, max_count bigint DEFAULT NULL)
 RETURNS SETOF event_store.event LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_read_between';
@@ -184,15 +185,17 @@ AS 'MODULE_PATHNAME', 'event_store_channel';
 COMMENT ON FUNCTION event_store.channel(text) IS
 'The channel to LISTEN to for one category: event_store.<category>, its end replaced by a hash where that would be over 63 bytes.';
 
-CREATE PROCEDURE event_store.wait(after_position bigint, timeout interval, category text DEFAULT NULL,
-								  stream text DEFAULT NULL, INOUT high_water_mark bigint DEFAULT NULL)
+CREATE PROCEDURE event_store.wait(after_position bigint, timeout interval,
+	category text DEFAULT NULL, stream text DEFAULT NULL,
+	INOUT high_water_mark bigint DEFAULT NULL)
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'event_store_wait';
 COMMENT ON PROCEDURE event_store.wait(bigint, interval, text, text, bigint) IS
 'Returns as soon as an event beyond after_position can be read (of the category or stream, if given), or at the timeout.
 Holds no snapshot, needs no LISTEN, can be cancelled. CALL it on its own, outside a transaction block (else 25001).';
 
-CREATE FUNCTION event_store.position_holders(OUT pid int, OUT lowest_position bigint, OUT category text)
+CREATE FUNCTION event_store.position_holders(OUT pid int, OUT lowest_position bigint,
+	OUT category text)
 RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_position_holders';
@@ -232,9 +235,9 @@ CREATE TABLE event_store.subscription_partition (
 COMMENT ON TABLE event_store.subscription_partition IS
 'How far each partition of a subscription is; a consumer holds the row locked while it works.';
 
-CREATE FUNCTION event_store.create_subscription(name text, category text DEFAULT NULL, event_types text[] DEFAULT NULL,
-												start_after bigint DEFAULT 0, partitions int DEFAULT 1,
-												stream text DEFAULT NULL)
+CREATE FUNCTION event_store.create_subscription(name text, category text DEFAULT NULL,
+	event_types text[] DEFAULT NULL, start_after bigint DEFAULT 0, partitions int DEFAULT 1,
+	stream text DEFAULT NULL)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_create_subscription';
@@ -273,7 +276,7 @@ COMMENT ON FUNCTION event_store.reset_subscription(text, bigint) IS
 'Sets every partition''s checkpoint, back (0: everything again) or ahead. Waits for consumers that hold one. Errors: SB001, 22023 beyond the newest position.';
 
 CREATE FUNCTION event_store.subscription_lag(name text, partition int, checkpoint bigint,
-											 OUT head bigint, OUT lag_events bigint, OUT oldest timestamptz)
+	OUT head bigint, OUT lag_events bigint, OUT oldest timestamptz)
 RETURNS record LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_subscription_lag';
@@ -296,8 +299,9 @@ AS 'MODULE_PATHNAME', 'event_store_tombstone_stream';
 COMMENT ON FUNCTION event_store.tombstone_stream(text, bigint) IS
 'Deletes a stream for good: its events are hidden and every later append fails with ST002. Errors: ST001, ST002, 22004.';
 
-CREATE FUNCTION event_store.set_retention(stream_or_category text, max_count bigint DEFAULT NULL,
-										  max_age interval DEFAULT NULL, truncate_before bigint DEFAULT NULL)
+CREATE FUNCTION event_store.set_retention(stream_or_category text,
+	max_count bigint DEFAULT NULL, max_age interval DEFAULT NULL,
+	truncate_before bigint DEFAULT NULL)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_set_retention';

@@ -11,7 +11,8 @@ COMMENT ON VIEW event_store.appenders IS
 CREATE VIEW event_store.streams AS
 SELECT s.name AS stream, pg_catalog.split_part(s.name, '-', 1) AS category,
 	   event_store.stream_version(s.name) AS version,
-	   s.deleted_version IS NOT NULL AND s.deleted_version OPERATOR(pg_catalog.=) event_store.stream_version(s.name) AS deleted,
+	   s.deleted_version IS NOT NULL
+	   	AND s.deleted_version OPERATOR(pg_catalog.=) event_store.stream_version(s.name) AS deleted,
 	   coalesce(s.tombstoned, false) AS tombstoned
 FROM event_store.stream s;
 COMMENT ON VIEW event_store.streams IS 'Every stream with its category and version. deleted: no event can be read; tombstoned: none can be appended either.';
@@ -40,14 +41,16 @@ DECLARE
 	newest bigint := coalesce((SELECT max(e.position) FROM event_store.stored_event e), 0);
 	newest_id bigint := coalesce((SELECT max(s.stream_id) FROM event_store.stream s), 0);
 	published bigint := event_store.published_mark();
-	passed bigint := coalesce((SELECT max(p.checkpoint) FROM event_store.subscription_partition p), 0);
+	passed bigint := coalesce((SELECT max(p.checkpoint)
+		FROM event_store.subscription_partition p), 0);
 	counter bigint := event_store.position_counter();
 BEGIN
 	RETURN QUERY
 	SELECT 'error'::text, 'stream ' || g.stream,
 		   format('version %s follows version %s', g.version, g.before)
 	FROM (SELECT e.stream, e.stream_id, e.version,
-				 lag(e.version, 1, 0::bigint) OVER (PARTITION BY e.stream_id ORDER BY e.version) AS before
+				 lag(e.version, 1, 0::bigint) OVER (PARTITION BY e.stream_id ORDER BY e.version)
+				 	AS before
 		  FROM event_store.stored_event e) g
 	WHERE g.version <> g.before + 1
 	  -- Deletion and retention take versions up to the one they noted.
@@ -56,16 +59,20 @@ BEGIN
 
 	RETURN QUERY
 	SELECT 'error'::text, 'stream ' || g.stream,
-		   format('position %s of version %s is not above the position before it', g.position, g.version)
+		   format('position %s of version %s is not above the position before it', g.position,
+		   	g.version)
 	FROM (SELECT e.stream, e.version, e.position,
-				 lag(e.position, 1, 0::bigint) OVER (PARTITION BY e.stream_id ORDER BY e.version) AS before
+				 lag(e.position, 1, 0::bigint) OVER (PARTITION BY e.stream_id ORDER BY e.version)
+				 	AS before
 		  FROM event_store.stored_event e) g
 	WHERE g.position <= g.before;
 
 	RETURN QUERY
-	SELECT 'error'::text, 'stream ' || min(e.stream), format('%s events belong to no stream of that name', count(*))
+	SELECT 'error'::text, 'stream ' || min(e.stream),
+		format('%s events belong to no stream of that name', count(*))
 	FROM event_store.stored_event e
-	WHERE NOT EXISTS (SELECT FROM event_store.stream s WHERE s.stream_id = e.stream_id AND s.name = e.stream)
+	WHERE NOT EXISTS (SELECT FROM event_store.stream s WHERE s.stream_id = e.stream_id
+		AND s.name = e.stream)
 	GROUP BY e.stream_id;
 
 	IF newest_id > (SELECT q.last_value FROM event_store.stream_id_seq q) THEN
@@ -90,7 +97,8 @@ BEGIN
 		severity := CASE WHEN repair THEN 'repaired' ELSE 'error' END;
 		object := 'sequence event_store.position_seq';
 		problem := format('readers have been up to position %s, the counter is at %s: '
-						  'events were lost with a server that failed, and new ones would be passed over',
+						  'events were lost with a server that failed, '
+						  'and new ones would be passed over',
 						  greatest(published, passed), counter);
 		IF repair THEN
 			PERFORM setval('event_store.position_seq', greatest(published, passed));
@@ -122,48 +130,64 @@ LEFT JOIN (SELECT c.endpoint_id, c.lane, pg_catalog.max(c.position) AS position
 		   GROUP BY 1, 2) l ON l.endpoint_id = r.endpoint_id AND l.lane = r.lane
 WHERE r.lane >= 0 AND r.position > coalesce(l.position, 0)
 	AND NOT EXISTS (SELECT FROM message_bus.passed p
-					WHERE p.endpoint_id = r.endpoint_id AND p.lane = r.lane AND p.position = r.position)
+					WHERE p.endpoint_id = r.endpoint_id AND p.lane = r.lane
+						AND p.position = r.position)
 GROUP BY 1;
 COMMENT ON VIEW message_bus._unsettled IS 'Messages in the ring that are not settled, per endpoint, as the tables tell.';
 
 CREATE VIEW message_bus.endpoints AS
 SELECT e.name, e.lanes, e.paused,
 	coalesce(s.depth, u.depth, 0) + a.waiting AS depth,
-	pg_catalog.clock_timestamp() - least(s.oldest_sent_at, u.oldest_sent_at, a.oldest_sent_at) AS oldest_unacked_age,
+	pg_catalog.clock_timestamp() - least(s.oldest_sent_at, u.oldest_sent_at, a.oldest_sent_at)
+		AS oldest_unacked_age,
 	coalesce(s.in_flight, l.leased) AS in_flight,
 	a.scheduled, a.retrying, d.dead,
 	coalesce(s.sent_per_s, 0) AS sent_per_s, coalesce(s.acked_per_s, 0) AS acked_per_s
 FROM message_bus.endpoint e
 LEFT JOIN message_bus._endpoint_status() s ON s.endpoint_id = e.endpoint_id
-LEFT JOIN message_bus._unsettled u ON u.endpoint_id = e.endpoint_id AND pg_catalog.pg_is_in_recovery()
+LEFT JOIN message_bus._unsettled u ON u.endpoint_id = e.endpoint_id
+	AND pg_catalog.pg_is_in_recovery()
 CROSS JOIN LATERAL (
-	SELECT pg_catalog.count(*) FILTER (WHERE a.due_at <= pg_catalog.clock_timestamp() OR a.state = 'held') AS waiting,
-		pg_catalog.count(*) FILTER (WHERE a.state = 'scheduled' AND a.due_at > pg_catalog.clock_timestamp()) AS scheduled,
-		pg_catalog.count(*) FILTER (WHERE a.state = 'retrying' AND a.due_at > pg_catalog.clock_timestamp()) AS retrying,
-		pg_catalog.min(a.sent_at) FILTER (WHERE a.due_at <= pg_catalog.clock_timestamp() OR a.state = 'held') AS oldest_sent_at
+	SELECT pg_catalog.count(*) FILTER (WHERE a.due_at <= pg_catalog.clock_timestamp()
+		OR a.state = 'held') AS waiting,
+		pg_catalog.count(*) FILTER (WHERE a.state = 'scheduled'
+			AND a.due_at > pg_catalog.clock_timestamp()) AS scheduled,
+		pg_catalog.count(*) FILTER (WHERE a.state = 'retrying'
+			AND a.due_at > pg_catalog.clock_timestamp()) AS retrying,
+		pg_catalog.min(a.sent_at) FILTER (WHERE a.due_at <= pg_catalog.clock_timestamp()
+			OR a.state = 'held') AS oldest_sent_at
 	FROM message_bus.aside a WHERE a.endpoint_id = e.endpoint_id) a
-CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS leased FROM message_bus.lease l WHERE l.endpoint_id = e.endpoint_id) l
-CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS dead FROM message_bus.dead d WHERE d.endpoint_id = e.endpoint_id) d;
+CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS leased FROM message_bus.lease l
+	WHERE l.endpoint_id = e.endpoint_id) l
+CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS dead FROM message_bus.dead d
+	WHERE d.endpoint_id = e.endpoint_id) d;
 COMMENT ON VIEW message_bus.endpoints IS
 'Every endpoint: depth is deliverable plus in flight, including what an open breaker holds; oldest_unacked_age the age of the oldest of them;
-scheduled and retrying wait for their time; dead counts dead letters; rates are over the last ten seconds.';
+scheduled and retrying wait for their time; dead counts dead letters;
+rates are over the last ten seconds.';
 
 CREATE VIEW message_bus.circuit_breakers AS
-SELECT e.name AS endpoint, b.message_type, b.state, b.attempts, b.failures, b.window_start, b.opened_at, b.retry_at, b.probe_successes
+SELECT e.name AS endpoint, b.message_type, b.state, b.attempts, b.failures, b.window_start,
+	b.opened_at, b.retry_at, b.probe_successes
 FROM message_bus.endpoint e
-JOIN (SELECT s.endpoint_id, s.message_type, s.state, s.attempts, s.failures, s.window_start, s.opened_at, s.retry_at, s.probe_successes
+JOIN (SELECT s.endpoint_id, s.message_type, s.state, s.attempts, s.failures, s.window_start,
+	s.opened_at, s.retry_at, s.probe_successes
 	  FROM message_bus._breaker_status() s
 	  UNION ALL
-	  SELECT t.endpoint_id, t.message_type, t.state, t.attempts, t.failures, t.window_start, t.opened_at, t.retry_at, t.probe_successes
-	  FROM message_bus.breaker t WHERE pg_catalog.pg_is_in_recovery()) b ON b.endpoint_id = e.endpoint_id;
+	  SELECT t.endpoint_id, t.message_type, t.state, t.attempts, t.failures, t.window_start,
+	  	t.opened_at, t.retry_at, t.probe_successes
+	  FROM message_bus.breaker t WHERE pg_catalog.pg_is_in_recovery()) b
+	  	ON b.endpoint_id = e.endpoint_id;
 COMMENT ON VIEW message_bus.circuit_breakers IS
 'Circuit breakers by endpoint and message type. state: closed, open or half_open; attempts and failures of the window that began at window_start; retry_at: when an open one lets a probe through.';
 
 CREATE VIEW message_bus.dead_letters AS
 SELECT d.message_id, e.name AS endpoint, d.message_type,
-	ROW(d.message_id, d.message_type, d.schema_version, d.body, coalesce(d.headers, '{}'), d.correlation_id, d.conversation_id, d.causation_id,
+	ROW(d.message_id, d.message_type, d.schema_version, d.body, coalesce(d.headers, '{}'),
+		d.correlation_id, d.conversation_id, d.causation_id,
 		d.user_id, d.tenant_id, d.traceparent, d.source, d.sent_at, d.deliver_at, d.expires_at,
-		coalesce(d.partition_key, d.correlation_id::text), d.attempts)::message_bus.message AS message,
+		coalesce(d.partition_key, d.correlation_id::text), d.attempts)::message_bus.message
+			AS message,
 	d.reason, d.error_code, d.error, d.attempts, d.first_failed_at, d.last_failed_at
 FROM message_bus.dead d
 JOIN message_bus.endpoint e ON e.endpoint_id = d.endpoint_id;

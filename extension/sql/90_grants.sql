@@ -3,28 +3,46 @@
 DO $revoke$
 DECLARE
 	routine pg_catalog.regprocedure;
+	type pg_catalog.regtype;
 BEGIN
 	FOR routine IN
 		SELECT p.oid FROM pg_catalog.pg_proc p
-		WHERE p.pronamespace IN ('ecommerce'::pg_catalog.regnamespace, 'event_store'::pg_catalog.regnamespace,
-								 'message_bus'::pg_catalog.regnamespace, 'saga'::pg_catalog.regnamespace)
+		WHERE p.pronamespace IN ('ecommerce'::pg_catalog.regnamespace,
+			'event_store'::pg_catalog.regnamespace,
+								 'message_bus'::pg_catalog.regnamespace,
+								 	'saga'::pg_catalog.regnamespace)
 	LOOP
 		EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', routine);
+	END LOOP;
+	-- Whoever may read may also build tables and functions on our types.
+	FOR type IN
+		SELECT t.oid FROM pg_catalog.pg_type t
+		LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
+		WHERE t.typnamespace IN ('ecommerce'::pg_catalog.regnamespace,
+			'event_store'::pg_catalog.regnamespace,
+								 'message_bus'::pg_catalog.regnamespace,
+								 	'saga'::pg_catalog.regnamespace)
+		AND (t.typtype IN ('d', 'e') OR t.typtype = 'c' AND c.relkind = 'c')
+	LOOP
+		EXECUTE pg_catalog.format('REVOKE ALL ON TYPE %s FROM PUBLIC', type);
+		EXECUTE pg_catalog.format('GRANT USAGE ON TYPE %s TO ecommerce_reader, ecommerce_worker',
+			type);
 	END LOOP;
 END
 $revoke$;
 
-GRANT USAGE ON SCHEMA ecommerce, event_store, message_bus, saga TO ecommerce_reader, ecommerce_worker;
-REVOKE ALL ON TYPE event_store.event, event_store.new_event FROM PUBLIC;
-GRANT USAGE ON TYPE event_store.event, event_store.new_event TO ecommerce_reader, ecommerce_worker;
+GRANT USAGE ON SCHEMA ecommerce, event_store, message_bus, saga TO ecommerce_reader,
+	ecommerce_worker;
 
 -- ---------------------------------------------------------------- shared
-GRANT EXECUTE ON FUNCTION ecommerce.set_context(uuid, uuid, text, text, jsonb, text), ecommerce.context(), ecommerce.preloaded()
+GRANT EXECUTE ON FUNCTION ecommerce.set_context(uuid, uuid, text, text, jsonb, text),
+	ecommerce.context(), ecommerce.preloaded()
 	TO ecommerce_reader, ecommerce_worker;
 GRANT EXECUTE ON FUNCTION ecommerce.start_worker() TO ecommerce_admin;
 
 -- ---------------------------------------------------------------- event store
-GRANT SELECT ON event_store.stored_event, event_store.stream, event_store.retention, event_store.truncated_stream,
+GRANT SELECT ON event_store.stored_event, event_store.stream, event_store.retention,
+	event_store.truncated_stream,
 	event_store.subscription, event_store.subscription_partition,
 	event_store.appenders, event_store.streams, event_store.subscriptions
 	TO ecommerce_reader;
@@ -46,7 +64,8 @@ GRANT EXECUTE ON FUNCTION
 	event_store.fetch(text, int),
 	event_store.advance(text, bigint)
 	TO ecommerce_reader;
-GRANT EXECUTE ON PROCEDURE event_store.wait(bigint, interval, text, text, bigint) TO ecommerce_reader;
+GRANT EXECUTE ON PROCEDURE event_store.wait(bigint, interval, text, text, bigint)
+	TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION
 	event_store.append(text, bigint, text, jsonb, jsonb, uuid),
 	event_store.append_batch(text, bigint, event_store.new_event[]),
@@ -113,7 +132,8 @@ GRANT EXECUTE ON FUNCTION
 	ecommerce.install_order_aggregate()
 	TO ecommerce_admin;
 
-GRANT SELECT ON SEQUENCE event_store.position_seq, event_store.stream_id_seq, event_store.published_mark_seq
+GRANT SELECT ON SEQUENCE event_store.position_seq, event_store.stream_id_seq,
+	event_store.published_mark_seq
 	TO ecommerce_reader;
 GRANT UPDATE ON SEQUENCE event_store.position_seq, event_store.stream_id_seq TO ecommerce_admin;
 -- The worker publishes the mark for standbys.
@@ -122,18 +142,22 @@ GRANT UPDATE ON SEQUENCE event_store.published_mark_seq TO ecommerce_worker;
 -- ---------------------------------------------------------------- message bus
 REVOKE ALL ON TYPE message_bus.message, message_bus.delivery FROM PUBLIC;
 GRANT USAGE ON TYPE message_bus.message, message_bus.delivery TO ecommerce_reader, ecommerce_worker;
-GRANT SELECT ON message_bus.endpoint, message_bus.route, message_bus.aside, message_bus.dead, message_bus.lease,
-	message_bus.passed, message_bus.death, message_bus.breaker, message_bus.lane, message_bus.ack_0, message_bus.ack_1,
+GRANT SELECT ON message_bus.endpoint, message_bus.route, message_bus.aside, message_bus.dead,
+	message_bus.lease,
+	message_bus.passed, message_bus.death, message_bus.breaker, message_bus.lane,
+		message_bus.ack_0, message_bus.ack_1,
 	message_bus.ring_0, message_bus.ring_1, message_bus.ring_2, message_bus.ring_3,
 	message_bus.ring_4, message_bus.ring_5, message_bus.ring_6, message_bus.ring_7,
-	message_bus._unsettled, message_bus.endpoints, message_bus.circuit_breakers, message_bus.dead_letters
+	message_bus._unsettled, message_bus.endpoints, message_bus.circuit_breakers,
+		message_bus.dead_letters
 	TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION
 	message_bus.endpoint_name(text, text, text, boolean),
 	message_bus._endpoint_status(),
 	message_bus._breaker_status()
 	TO ecommerce_reader, ecommerce_worker;
-GRANT EXECUTE ON PROCEDURE message_bus.wait(text, interval, boolean) TO ecommerce_writer, ecommerce_worker;
+GRANT EXECUTE ON PROCEDURE message_bus.wait(text, interval, boolean) TO ecommerce_writer,
+	ecommerce_worker;
 GRANT EXECUTE ON FUNCTION
 	message_bus.send(text, text, jsonb, uuid, text, timestamptz, timestamptz, jsonb),
 	message_bus.publish(text, jsonb, uuid, text, timestamptz, timestamptz, jsonb),

@@ -76,7 +76,8 @@ worker_describe(BackgroundWorker *worker, Oid database, Oid role)
 	memcpy(worker->bgw_extra, &role, sizeof(role));
 	strlcpy(worker->bgw_library_name, "ecommerce", sizeof(worker->bgw_library_name));
 	strlcpy(worker->bgw_function_name, "ecommerce_worker_main", sizeof(worker->bgw_function_name));
-	snprintf(worker->bgw_name, sizeof(worker->bgw_name), "ecommerce worker for database %u", database);
+	snprintf(worker->bgw_name, sizeof(worker->bgw_name), "ecommerce worker for database %u",
+			 database);
 	strlcpy(worker->bgw_type, "ecommerce worker", sizeof(worker->bgw_type));
 }
 
@@ -100,12 +101,16 @@ ecommerce_worker_main(Datum arg)
 	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_OVERRIDE);
 	SetConfigOption("application_name", "ecommerce worker", PGC_USERSET, PGC_S_OVERRIDE);
 
+	/* Databases without the extension take up no room in the registry. */
+	if (extension_state() == EXTENSION_ABSENT)
+		return;
 	shared = registry_my_database();
 	if (!pg_atomic_compare_exchange_u32(&shared->worker, &none, MyBackendSlot() + 1))
 		return;					/* there is one already */
 	before_shmem_exit(leave_registry, (Datum) 0);
 	pg_atomic_write_u32(&shared->worker_failed, 1);
-	loop_context = AllocSetContextCreate(TopMemoryContext, "ecommerce worker", ALLOCSET_DEFAULT_SIZES);
+	loop_context =
+		AllocSetContextCreate(TopMemoryContext, "ecommerce worker", ALLOCSET_DEFAULT_SIZES);
 	for (;;)
 	{
 		DutyWish	wish = {WAKEUP_NEVER, WAKE_FOR_TIMER};

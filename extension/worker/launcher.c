@@ -15,12 +15,13 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "base/compat.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
-#include "utils/acl.h"
+#include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -47,6 +48,7 @@ static List *managed = NIL;
 static Oid	worker_role = InvalidOid;
 
 static void scan_databases(void);
+static Oid	find_worker_role(void);
 static Managed *find_managed(Oid database);
 static void take_requests(void);
 static TimestampTz start_wanted(void);
@@ -119,13 +121,17 @@ scan_databases(void)
 {
 	MemoryContext loop_context = CurrentMemoryContext;
 	List	   *present = NIL;
+	Oid			registered[REGISTRY_DATABASES];
 	Relation	catalog;
 	TableScanDesc scan;
 	HeapTuple	row;
 
+	/* Before the look: a database that comes and registers later must not seem to be gone. */
+	for (int i = 0; i < REGISTRY_DATABASES; i++)
+		registered[i] = registry()->databases[i].database;
 	StartTransactionCommand();
 	(void) GetTransactionSnapshot();
-	worker_role = get_role_oid(WORKER_ROLE, true);
+	worker_role = find_worker_role();
 	catalog = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(catalog, 0, NULL);
 	while (HeapTupleIsValid(row = heap_getnext(scan, ForwardScanDirection)))
@@ -145,12 +151,34 @@ scan_databases(void)
 
 	for (int i = 0; i < REGISTRY_DATABASES; i++)
 	{
-		Oid			database = registry()->databases[i].database;
-
-		if (OidIsValid(database) && !list_member_oid(present, database))
-			registry_forget_database(database);
+		if (OidIsValid(registered[i]) && !list_member_oid(present, registered[i]))
+			registry_forget_database(registered[i]);
 	}
 	list_free(present);
+}
+
+/*
+ * Not from the cache of roles: whoever has just committed CREATE EXTENSION wakes
+ * us before he tells us that the cache is out of date.
+ */
+static Oid
+find_worker_role(void)
+{
+	Relation	catalog = table_open(AuthIdRelationId, AccessShareLock);
+	Oid			role = InvalidOid;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	row;
+
+	ScanKeyInit(&key, Anum_pg_authid_rolname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(WORKER_ROLE));
+	scan = systable_beginscan(catalog, AuthIdRolnameIndexId, true, NULL, 1, &key);
+	row = systable_getnext(scan);
+	if (HeapTupleIsValid(row))
+		role = ((Form_pg_authid) GETSTRUCT(row))->oid;
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return role;
 }
 
 static Managed *

@@ -1,0 +1,519 @@
+/*
+ * consumer.c
+ *		Consumes one endpoint of the message bus with a table of handlers.
+ *
+ * One transaction per batch: receive, then for each message a savepoint, the
+ * handler and its release, then ack and COMMIT.  All of that goes to the server
+ * in one piece; when a message fails, the rest of the piece was skipped, so it
+ * is rolled back to its savepoint, marked failed, and the batch goes on behind
+ * it.  What a handler writes, its replies and the ack commit together; a
+ * consumer that dies at any point leaves nothing, and the messages are handed
+ * out again.
+ *
+ * States: down > idle > receiving > handling > idle ...
+ */
+#include "lib/consumer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include "lib/api.h"
+#include "lib/context.h"
+#include "lib/log.h"
+#include "lib/metrics.h"
+#include "lib/text.h"
+#include "lib/trace.h"
+
+#define RECEIVE_DEADLINE_MS 30000
+#define RACES_MAX 3				/* lost races of one message in a row, then it is failed */
+#define STEPS_PER_MESSAGE 4
+
+typedef enum ConsumerState
+{
+	CONSUMER_DOWN, CONSUMER_IDLE, CONSUMER_RECEIVING, CONSUMER_HANDLING
+} ConsumerState;
+
+typedef enum MessageFate
+{
+	FATE_OPEN, FATE_DONE, FATE_FAILED, FATE_SKIPPED
+} MessageFate;
+
+typedef struct Message
+{
+	char	   *delivery_id;
+	char	   *body;
+	char		attempt[12];
+	const PgStatement *handler; /* NULL: nobody here handles this type */
+	const char *function;
+	const char *skip_parameters[2];
+	MessageFate fate;
+	int			races;
+	uint64_t	started_ns;
+	Context		context;
+} Message;
+
+/* What a step of the batch under way was for. */
+typedef enum StepKind
+{
+	STEP_REPAIR, STEP_MESSAGE, STEP_END
+} StepKind;
+
+typedef struct StepTag
+{
+	StepKind	kind;
+	int			message;
+} StepTag;
+
+struct Consumer
+{
+	ConsumerOptions options;
+	Session    *session;
+	ConsumerState state;
+	bool		again;			/* notified while busy */
+	bool		draining;
+	struct event *poll;
+	PgStatement *listen;
+	PgStatement **handlers;		/* parallel to options.handlers */
+	int			nhandlers;
+	char		timeout_text[24];
+	char		batch_text[24];
+	const char *setup_parameters[3];
+	PgStep		setup[2];
+	Message    *messages;
+	int			nmessages;
+	PgStep	   *steps;
+	StepTag    *tags;
+	int			nsteps;
+	const char *fail_parameters[4];
+	char	   *fail_code;
+	char	   *fail_error;
+	Text		acks;
+	const char *ack_parameters[1];
+};
+
+static void on_ready(void *argument);
+static void on_down(void *argument);
+static void on_wake(void *argument);
+static void on_poll(evutil_socket_t socket, short what, void *argument);
+static void go_idle(Consumer *consumer);
+static void receive(Consumer *consumer);
+static void on_received(void *argument, const PgResults *results);
+static void take_message(Consumer *consumer, Message *message, const PgResults *results, int row);
+static void handle_from(Consumer *consumer, int first);
+static void add_step(Consumer *consumer, StepKind kind, int message,
+					 const PgStatement *statement, const char *const *parameters);
+static void add_message_steps(Consumer *consumer, int index);
+static void run_steps(Consumer *consumer);
+static void on_handled(void *argument, const PgResults *results);
+static void on_message_failed(Consumer *consumer, int index, const PgResults *results);
+static void settle(Consumer *consumer);
+static void abandon(Consumer *consumer, const char *sqlstate, const char *reason);
+static void on_rolled_back(void *argument, const PgResults *results);
+static void forget_messages(Consumer *consumer);
+
+/* Starts to connect and to consume; runs until closed. */
+Consumer *
+consumer_open(const ConsumerOptions *options)
+{
+	Consumer   *consumer = memory_zero(1, sizeof(*consumer));
+	SessionOptions session = {.base = options->base, .conninfo = options->conninfo,
+		.application = options->application, .ready = on_ready, .lost = on_down,
+		.notified = on_wake, .argument = consumer};
+	size_t		most = (size_t) options->batch * STEPS_PER_MESSAGE + 8;
+
+	consumer->options = *options;
+	consumer->poll = evtimer_new(options->base, on_poll, consumer);
+	consumer->listen = api_listen(options->endpoint);
+	while (options->handlers[consumer->nhandlers].message_type)
+		consumer->nhandlers++;
+	consumer->handlers = memory_zero((size_t) consumer->nhandlers, sizeof(PgStatement *));
+	for (int i = 0; i < consumer->nhandlers; i++)
+		consumer->handlers[i] = api_message_function(options->handlers[i].function);
+	consumer->messages = memory_zero((size_t) options->batch, sizeof(Message));
+	consumer->steps = memory_zero(most, sizeof(PgStep));
+	consumer->tags = memory_zero(most, sizeof(StepTag));
+
+	snprintf(consumer->timeout_text, sizeof(consumer->timeout_text), "%ld", options->timeout_ms);
+	snprintf(consumer->batch_text, sizeof(consumer->batch_text), "%ld", options->batch);
+	consumer->setup_parameters[0] = consumer->timeout_text;
+	consumer->setup_parameters[1] = consumer->timeout_text;
+	consumer->setup_parameters[2] = options->source;
+	consumer->setup[0] = (PgStep) {&api_session, consumer->setup_parameters};
+	consumer->setup[1] = (PgStep) {consumer->listen, NULL};
+	session.setup = consumer->setup;
+	session.nsetup = 2;
+	consumer->session = session_open(&session);
+	return consumer;
+}
+
+bool
+consumer_connected(const Consumer *consumer)
+{
+	return consumer->state != CONSUMER_DOWN;
+}
+
+/* Takes nothing more; what is in hand is finished. */
+void
+consumer_drain(Consumer *consumer)
+{
+	consumer->draining = true;
+	evtimer_del(consumer->poll);
+}
+
+bool
+consumer_drained(const Consumer *consumer)
+{
+	return consumer->state == CONSUMER_DOWN || consumer->state == CONSUMER_IDLE;
+}
+
+void
+consumer_close(Consumer *consumer)
+{
+	if (consumer == NULL)
+		return;
+	session_close(consumer->session);
+	event_free(consumer->poll);
+	forget_messages(consumer);
+	api_free(consumer->listen);
+	for (int i = 0; i < consumer->nhandlers; i++)
+		api_free(consumer->handlers[i]);
+	free(consumer->handlers);
+	free(consumer->messages);
+	free(consumer->steps);
+	free(consumer->tags);
+	text_free(&consumer->acks);
+	free(consumer);
+}
+
+/* Connected and listening: look once, since nobody notifies of what is there. */
+static void
+on_ready(void *argument)
+{
+	Consumer   *consumer = argument;
+
+	consumer->state = CONSUMER_IDLE;
+	log_write(LEVEL_INFORMATION, NULL, "Consuming endpoint {Endpoint}", "Endpoint",
+			  consumer->options.endpoint, NULL);
+	receive(consumer);
+}
+
+static void
+on_down(void *argument)
+{
+	Consumer   *consumer = argument;
+
+	consumer->state = CONSUMER_DOWN;
+	evtimer_del(consumer->poll);
+	forget_messages(consumer);
+}
+
+static void
+on_wake(void *argument)
+{
+	Consumer   *consumer = argument;
+
+	if (consumer->state == CONSUMER_IDLE)
+		receive(consumer);
+	else
+		consumer->again = true;
+}
+
+static void
+on_poll(evutil_socket_t socket, short what, void *argument)
+{
+	(void) socket;
+	(void) what;
+	on_wake(argument);
+}
+
+static void
+go_idle(Consumer *consumer)
+{
+	struct timeval interval = {consumer->options.poll_ms / 1000,
+	consumer->options.poll_ms % 1000 * 1000};
+
+	consumer->state = CONSUMER_IDLE;
+	if (consumer->draining)
+		return;
+	if (consumer->again)
+		receive(consumer);
+	else
+		evtimer_add(consumer->poll, &interval);
+}
+
+static void
+receive(Consumer *consumer)
+{
+	const char *parameters[] = {consumer->options.endpoint, consumer->batch_text};
+	const PgStep steps[] = {{&api_begin, NULL}, {&api_receive, parameters}};
+
+	if (consumer->draining)
+		return;
+	consumer->again = false;
+	evtimer_del(consumer->poll);
+	consumer->state = CONSUMER_RECEIVING;
+	/* refused only when the session is going down: on_down follows */
+	if (!session_run(consumer->session, steps, 2, RECEIVE_DEADLINE_MS, on_received, consumer))
+		consumer->state = CONSUMER_DOWN;
+}
+
+static void
+on_received(void *argument, const PgResults *results)
+{
+	Consumer   *consumer = argument;
+	int			n;
+
+	if (pg_lost(results))
+		return;
+	if (!pg_succeeded(results))
+	{
+		abandon(consumer, pg_sqlstate(results), pg_message(results));
+		return;
+	}
+	n = pg_rows(results, 1);
+	for (int i = 0; i < n && i < consumer->options.batch; i++)
+		take_message(consumer, &consumer->messages[i], results, i);
+	consumer->nmessages = n;
+	consumer->state = CONSUMER_HANDLING;
+	consumer->nsteps = 0;
+	handle_from(consumer, 0);
+}
+
+static void
+take_message(Consumer *consumer, Message *message, const PgResults *results, int row)
+{
+	const char *type = pg_value(results, 1, row, RECEIVE_TYPE);
+	const char *user = pg_value(results, 1, row, RECEIVE_USER_ID);
+	const char *tenant = pg_value(results, 1, row, RECEIVE_TENANT_ID);
+	const char *age = pg_value(results, 1, row, RECEIVE_AGE_MS);
+
+	memset(message, 0, sizeof(*message));
+	message->delivery_id = memory_string(pg_value(results, 1, row, RECEIVE_DELIVERY_ID));
+	message->body = memory_string(pg_value(results, 1, row, RECEIVE_BODY));
+	copy_string(message->attempt, sizeof(message->attempt),
+				pg_value(results, 1, row, RECEIVE_ATTEMPT));
+	context_start(&message->context, pg_value(results, 1, row, RECEIVE_CORRELATION_ID),
+				  pg_value(results, 1, row, RECEIVE_TRACEPARENT));
+	message->context.is_message = true;
+	copy_string(message->context.subject, sizeof(message->context.subject), type);
+	copy_string(message->context.user_id, sizeof(message->context.user_id), user ? user : "");
+	copy_string(message->context.tenant_id, sizeof(message->context.tenant_id),
+				tenant ? tenant : "");
+	message->started_ns = clock_wall_ns();
+	for (int i = 0; i < consumer->nhandlers; i++)
+		if (strcmp(type, consumer->options.handlers[i].message_type) == 0)
+		{
+			message->handler = consumer->handlers[i];
+			message->function = consumer->options.handlers[i].function;
+		}
+	metrics_observe(&metric_message_delay, (age ? strtod(age, NULL) : 0) / 1000,
+					consumer->options.endpoint);
+	log_write(LEVEL_INFORMATION, &message->context,
+			  "Processing message {MessageType} with correlation {CorrelationId}",
+			  "Endpoint", consumer->options.endpoint, "Attempt", message->attempt, NULL);
+}
+
+/* Queues all messages from that one on, the end of the transaction, and sends. */
+static void
+handle_from(Consumer *consumer, int first)
+{
+	bool		any = false;
+
+	for (int i = first; i < consumer->nmessages; i++)
+		add_message_steps(consumer, i);
+	text_reset(&consumer->acks);
+	text_add(&consumer->acks, "{");
+	for (int i = 0; i < consumer->nmessages; i++)
+	{
+		const Message *message = &consumer->messages[i];
+
+		if (message->fate != FATE_OPEN && message->fate != FATE_DONE)
+			continue;
+		text_format(&consumer->acks, "%s%s", any ? "," : "", message->delivery_id);
+		any = true;
+	}
+	text_add(&consumer->acks, "}");
+	consumer->ack_parameters[0] = text_value(&consumer->acks);
+	if (any)
+		add_step(consumer, STEP_END, -1, &api_ack, consumer->ack_parameters);
+	add_step(consumer, STEP_END, -1, &api_commit, NULL);
+	run_steps(consumer);
+}
+
+static void
+add_step(Consumer *consumer, StepKind kind, int message, const PgStatement *statement,
+		 const char *const *parameters)
+{
+	consumer->steps[consumer->nsteps] = (PgStep) {statement, parameters};
+	consumer->tags[consumer->nsteps++] = (StepTag) {kind, message};
+}
+
+static void
+add_message_steps(Consumer *consumer, int index)
+{
+	Message    *message = &consumer->messages[index];
+
+	if (message->handler == NULL)
+	{
+		message->skip_parameters[0] = message->delivery_id;
+		message->skip_parameters[1] = "no handler for this message type";
+		message->fate = FATE_SKIPPED;
+		add_step(consumer, STEP_MESSAGE, index, &api_skip, message->skip_parameters);
+		return;
+	}
+	add_step(consumer, STEP_MESSAGE, index, &api_savepoint, NULL);
+	add_step(consumer, STEP_MESSAGE, index, &api_handle,
+			 (const char *const *) &message->delivery_id);
+	add_step(consumer, STEP_MESSAGE, index, message->handler,
+			 (const char *const *) &message->body);
+	add_step(consumer, STEP_MESSAGE, index, &api_release, NULL);
+}
+
+static void
+run_steps(Consumer *consumer)
+{
+	/* the server ends an overlong statement; this is for a server that is gone */
+	long		deadline = consumer->options.timeout_ms * (consumer->nmessages + 1) + 10000;
+
+	if (!session_run(consumer->session, consumer->steps, consumer->nsteps, deadline, on_handled,
+					 consumer))
+		consumer->state = CONSUMER_DOWN;
+}
+
+static void
+on_handled(void *argument, const PgResults *results)
+{
+	Consumer   *consumer = argument;
+	int			failed = pg_failed_step(results);
+
+	if (pg_lost(results))
+		return;
+	if (failed < 0)
+		settle(consumer);
+	else if (consumer->tags[failed].kind == STEP_MESSAGE &&
+			 consumer->messages[consumer->tags[failed].message].handler != NULL)
+		on_message_failed(consumer, consumer->tags[failed].message, results);
+	else
+		abandon(consumer, pg_sqlstate(results), pg_message(results));
+}
+
+/*
+ * Rolls the failed message back to its savepoint, and either tries it again at
+ * once, when it only lost a race, or marks it failed; then the rest follows.
+ */
+static void
+on_message_failed(Consumer *consumer, int index, const PgResults *results)
+{
+	Message    *message = &consumer->messages[index];
+	const char *sqlstate = pg_sqlstate(results);
+	bool		again = api_lost_race(sqlstate) && ++message->races < RACES_MAX;
+
+	for (int i = 0; i < index; i++)
+		if (consumer->messages[i].fate == FATE_OPEN)
+			consumer->messages[i].fate = FATE_DONE;
+	log_write(again ? LEVEL_INFORMATION : LEVEL_WARNING, &message->context,
+			  again ? "Concurrency conflict in {MessageType}, trying again: {Error}"
+			  : "Handling {MessageType} failed: {Error}",
+			  "Error", pg_message(results), "SqlState", sqlstate, "Detail", pg_detail(results),
+			  "Attempt", message->attempt, NULL);
+
+	consumer->nsteps = 0;
+	add_step(consumer, STEP_REPAIR, index, &api_rollback_to, NULL);
+	add_step(consumer, STEP_REPAIR, index, &api_release, NULL);
+	if (!again)
+	{
+		free(consumer->fail_code);
+		free(consumer->fail_error);
+		/* 57014 is the statement timeout, which is the endpoint's timeout */
+		consumer->fail_code = memory_string(strcmp(sqlstate, "57014") == 0 ? "timeout" : sqlstate);
+		consumer->fail_error = memory_string(pg_message(results));
+		consumer->fail_parameters[0] = message->delivery_id;
+		consumer->fail_parameters[1] = consumer->fail_code;
+		consumer->fail_parameters[2] = consumer->fail_error;
+		consumer->fail_parameters[3] = api_retryable(sqlstate) ? "true" : "false";
+		message->fate = FATE_FAILED;
+		add_step(consumer, STEP_REPAIR, index, &api_fail, consumer->fail_parameters);
+	}
+	handle_from(consumer, again ? index : index + 1);
+}
+
+/* The transaction has committed: counts, traces, and looks for more. */
+static void
+settle(Consumer *consumer)
+{
+	static const char *const outcomes[] = {"done", "done", "failed", "skipped"};
+	uint64_t	now = clock_wall_ns();
+	bool		any = consumer->nmessages > 0;
+	Context		statement;
+
+	for (int i = 0; i < consumer->nmessages; i++)
+	{
+		const Message *message = &consumer->messages[i];
+		bool		good = message->fate == FATE_OPEN || message->fate == FATE_DONE;
+
+		/* a type without handler may be anything: no series of its own */
+		metrics_count(&metric_messages, 1, message->handler ? message->context.subject : "unknown",
+					  outcomes[message->fate]);
+		metrics_observe(&metric_message_duration, (double) (now - message->started_ns) / 1e9,
+						message->handler ? message->context.subject : "unknown");
+		trace_record(&message->context, SPAN_CONSUMER, message->context.subject,
+					 message->started_ns, now, good ? NULL : outcomes[message->fate]);
+		if (message->function)
+		{
+			context_child(&statement, &message->context);
+			trace_record(&statement, SPAN_CLIENT, message->function, message->started_ns, now,
+						 good ? NULL : outcomes[message->fate]);
+		}
+		if (message->fate == FATE_SKIPPED)
+			log_write(LEVEL_WARNING, &message->context,
+					  "No handler for {MessageType}; it is a dead letter now", NULL);
+	}
+	forget_messages(consumer);
+	if (any && consumer->options.committed)
+		consumer->options.committed(consumer->options.argument);
+	/* after a batch there may be more; after none, wait */
+	if (any)
+		consumer->again = true;
+	go_idle(consumer);
+}
+
+/* Something failed that is no message's fault: gives the whole batch back. */
+static void
+abandon(Consumer *consumer, const char *sqlstate, const char *reason)
+{
+	static const PgStep rollback = {&api_rollback, NULL};
+
+	log_write(LEVEL_ERROR, NULL, "Batch of endpoint {Endpoint} rolled back: {Error}", "Endpoint",
+			  consumer->options.endpoint, "Error", reason, "SqlState", sqlstate, NULL);
+	forget_messages(consumer);
+	if (!session_run(consumer->session, &rollback, 1, RECEIVE_DEADLINE_MS, on_rolled_back,
+					 consumer))
+		consumer->state = CONSUMER_DOWN;
+}
+
+static void
+on_rolled_back(void *argument, const PgResults *results)
+{
+	Consumer   *consumer = argument;
+
+	if (pg_lost(results))
+		return;
+	consumer->again = false;	/* wait for the next poll: what failed may last */
+	go_idle(consumer);
+}
+
+static void
+forget_messages(Consumer *consumer)
+{
+	for (int i = 0; i < consumer->nmessages; i++)
+	{
+		free(consumer->messages[i].delivery_id);
+		free(consumer->messages[i].body);
+	}
+	consumer->nmessages = 0;
+	free(consumer->fail_code);
+	free(consumer->fail_error);
+	consumer->fail_code = consumer->fail_error = NULL;
+}

@@ -1,0 +1,133 @@
+/*
+ * health.c
+ *		The built-in routes: /health/live, /health/ready, /metrics, /openapi.json.
+ *
+ * Live says that the loop turns; ready asks the database at that moment.
+ */
+#include "lib/health.h"
+
+#include <string.h>
+
+#include "lib/api.h"
+#include "lib/metrics.h"
+#include "lib/text.h"
+
+#define READY_DEADLINE_MS 2000
+
+static struct
+{
+	Runtime    *runtime;
+	const char *parameters[1];
+	PgStep		step;
+} health;
+
+static void answer_live(HttpCall *call);
+static void answer_ready(HttpCall *call);
+static void on_bus_state(void *argument, const PgResults *results);
+static const char *bus_state(const PgResults *results);
+static void add_check(Text *body, const char *name, const char *state, bool *good);
+static void answer_metrics(HttpCall *call);
+static void answer_openapi(HttpCall *call);
+
+const HttpRoute health_routes[] = {
+	{"GET", "/health/live", NULL, NULL, answer_live, NULL},
+	{"GET", "/health/ready", NULL, NULL, answer_ready, NULL},
+	{"GET", "/metrics", NULL, NULL, answer_metrics, NULL},
+	{"GET", "/openapi.json", NULL, NULL, answer_openapi, NULL},
+	{NULL, NULL, NULL, NULL, NULL, NULL}
+};
+
+/* bus_endpoint is the one whose state counts for this daemon. */
+void
+health_start(Runtime *runtime, const char *bus_endpoint)
+{
+	health.runtime = runtime;
+	health.parameters[0] = bus_endpoint;
+	health.step = (PgStep) {&api_bus_state, health.parameters};
+}
+
+static void
+answer_live(HttpCall *call)
+{
+	http_reply_json(call, 200, "{\"status\":\"ok\"}");
+}
+
+static void
+answer_ready(HttpCall *call)
+{
+	if (!pool_run(health.runtime->pool, &health.step, 1, READY_DEADLINE_MS, on_bus_state, call))
+		on_bus_state(call, NULL);
+}
+
+static void
+on_bus_state(void *argument, const PgResults *results)
+{
+	HttpCall   *call = argument;
+	const Runtime *runtime = health.runtime;
+	Text		checks = {0};
+	Text		body = {0};
+	bool		good = true;
+
+	add_check(&checks, "database", results && !pg_lost(results) ? "ok" : "unreachable", &good);
+	add_check(&checks, "bus", bus_state(results), &good);
+	for (const HealthCheck *check = runtime->service->checks; check && check->name; check++)
+		add_check(&checks, check->name, check->state(), &good);
+	if (runtime->draining)
+		good = false;
+	text_format(&body, "{\"status\":\"%s\",\"checks\":{%s}}",
+				runtime->draining ? "stopping" : good ? "ok"
+													  : "unavailable",
+				checks.data);
+	http_reply_json(call, good ? 200 : 503, body.data);
+	text_free(&checks);
+	text_free(&body);
+}
+
+static const char *
+bus_state(const PgResults *results)
+{
+	const Runtime *runtime = health.runtime;
+
+	if (results == NULL || pg_lost(results))
+		return "unreachable";
+	if (!pg_succeeded(results))
+		return "not installed";
+	if (pg_rows(results, 0) == 0)
+		return "no endpoint";
+	if (runtime->consumer && !consumer_connected(runtime->consumer))
+		return "not consuming";
+	return "ok";
+}
+
+static void
+add_check(Text *body, const char *name, const char *state, bool *good)
+{
+	text_format(body, "%s\"%s\":{\"status\":", body->length ? "," : "", name);
+	text_json(body, state);
+	text_add(body, "}");
+	if (strcmp(state, "ok") != 0)
+		*good = false;
+}
+
+static void
+answer_metrics(HttpCall *call)
+{
+	const Runtime *runtime = health.runtime;
+	Text		body = {0};
+
+	metrics_set(&metric_pool, pool_ready(runtime->pool), "ready");
+	metrics_set(&metric_pool, pool_busy(runtime->pool), "busy");
+	metrics_set(&metric_pool, pool_waiting(runtime->pool), "waiting");
+	if (runtime->consumer)
+		metrics_set(&metric_consumer_up, consumer_connected(runtime->consumer) ? 1 : 0,
+					runtime->service->endpoint);
+	metrics_write(&body);
+	http_reply(call, 200, "text/plain; version=0.0.4; charset=utf-8", body.data, body.length);
+	text_free(&body);
+}
+
+static void
+answer_openapi(HttpCall *call)
+{
+	http_reply_json(call, 200, health.runtime->service->openapi);
+}

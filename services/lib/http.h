@@ -1,0 +1,83 @@
+/*
+ * http.h
+ *		HTTP server: routes as a table, most of them answered by one SQL function.
+ */
+#ifndef SERVICES_LIB_HTTP_H
+#define SERVICES_LIB_HTTP_H
+
+#include <event2/event.h>
+#include <event2/http.h>
+
+#include "lib/context.h"
+#include "lib/pool.h"
+#include "lib/text.h"
+
+#define HTTP_MAX_ARGUMENTS 10
+
+typedef struct HttpCall HttpCall;
+
+/*
+ * A route's function is fn(...) RETURNS (status int, body jsonb, etag text,
+ * location text); its arguments come from "body", "path:name", "query:name",
+ * "header:Name" and "verified" in that order, all as text, null if absent.
+ * "?body" may be empty.  With a handler instead, C answers.  verify runs first
+ * and may refuse (having replied); what it puts into call->verified is passed as
+ * argument "verified".  The table ends with a NULL method.
+ */
+typedef struct HttpRoute
+{
+	const char *method;
+	const char *pattern;		/* "/orders/:id/cancel" */
+	const char *function;
+	const char *arguments;		/* separated by spaces */
+	void		(*handler) (HttpCall *call);
+	bool		(*verify) (HttpCall *call);
+} HttpRoute;
+
+typedef struct HttpOptions
+{
+	struct event_base *base;
+	const char *address;
+	int			port;
+	Pool	   *pool;
+	const HttpRoute *routes;
+	const HttpRoute *builtin;	/* health, metrics, openapi */
+	size_t		max_body;
+	long		timeout_ms;
+} HttpOptions;
+
+typedef struct HttpServer HttpServer;
+
+struct HttpCall
+{
+	HttpServer *server;
+	struct evhttp_request *request; /* NULL once the client has gone */
+	const HttpRoute *route;
+	Context		context;
+	uint64_t	started_ns;
+	uint64_t	sent_ns;		/* to the database */
+	char	   *body;
+	size_t		body_length;
+	char	   *verified;
+	char	   *arguments[HTTP_MAX_ARGUMENTS];
+	int			narguments;
+	const char *context_parameters[4];
+	char		traceparent[56];
+	PgStep		steps[2];
+	int			nsteps;
+	int			races;
+};
+
+HttpServer *http_start(const HttpOptions *options);
+void		http_drain(HttpServer *server);
+int			http_pending(const HttpServer *server);
+void		http_stop(HttpServer *server);
+
+/* Replies; each ends the call. */
+void		http_reply(HttpCall *call, int status, const char *type, const char *body,
+					   size_t length);
+void		http_reply_json(HttpCall *call, int status, const char *body);
+void		http_problem(HttpCall *call, int status, const char *detail, const char *errors);
+const char *http_header(const HttpCall *call, const char *name);
+
+#endif

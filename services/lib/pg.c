@@ -1,0 +1,579 @@
+/*
+ * pg.c
+ *		One connection to PostgreSQL on the event loop; the only file that calls
+ *		libpq.
+ *
+ * Statements are prepared on first use and known by the address of their
+ * PgStatement.  A batch that gets no answer by its deadline costs the
+ * connection: PQcancel would block, and a server that is alive ends the
+ * statement by its own statement_timeout.  A crash at any point leaves the
+ * server to roll the open transaction back.
+ *
+ * Name resolution inside PQconnectStart blocks; give addresses or sockets
+ * where that matters.
+ */
+#include "lib/pg.h"
+
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include "lib/text.h"
+
+#define CONNECT_TIMEOUT_SECONDS 10
+
+/* A prepared statement is named after its place in the connection's list. */
+typedef struct Prepared
+{
+	const PgStatement *statement;
+	bool		known;			/* the server has it */
+} Prepared;
+
+/* What the server will answer, in order: a Parse of our own, or a step. */
+typedef struct Expected
+{
+	int			step;
+	int			prepared;		/* >= 0: answer to the preparation of this one */
+} Expected;
+
+struct PgResults
+{
+	PGresult  **results;		/* one per step, NULL where none came */
+	int			nsteps;
+	int			failed_step;	/* -1 if none */
+	PGresult   *error;			/* what the failed step answered; owned apart */
+	bool		lost;
+	char		reason[256];
+};
+
+struct PgConnection
+{
+	struct event_base *base;
+	PGconn	   *pg;
+	const PgEvents *events;
+	void	   *argument;
+	struct event *socket_event;
+	struct event *write_event;
+	struct event *deadline;
+	bool		connected;
+	bool		busy;
+	bool		closing;		/* pg_close was called from a callback */
+	int			depth;			/* callbacks under way */
+	Prepared   *prepared;
+	int			nprepared;
+	Expected   *expected;
+	int			nexpected;
+	int			answered;
+	PgResults	current;
+	PgDone		done;
+	void	   *done_argument;
+};
+
+static void connecting(evutil_socket_t socket, short what, void *argument);
+static void await_socket(PgConnection *connection, short what);
+static void established(PgConnection *connection);
+static void readable(evutil_socket_t socket, short what, void *argument);
+static void writable(evutil_socket_t socket, short what, void *argument);
+static void overdue(evutil_socket_t socket, short what, void *argument);
+static bool send_step(PgConnection *connection, const PgStep *step, int index);
+static int	prepare_slot(PgConnection *connection, const PgStatement *statement);
+static void expect(PgConnection *connection, int step, int prepared);
+static void flush(PgConnection *connection);
+static void take_results(PgConnection *connection);
+static void take_result(PgConnection *connection, PGresult *result);
+static void finish_batch(PgConnection *connection);
+static void take_notifications(PgConnection *connection);
+static void lose(PgConnection *connection, const char *reason);
+static void clear_results(PgResults *results);
+static void release(PgConnection *connection);
+static const char *error_field(const PgResults *results, int field);
+
+/*
+ * Begins to connect; events->connected or events->lost follows, never before
+ * this returns.  conninfo is a libpq connection string, empty parts come from
+ * the PG* environment.  The caller closes the connection in any case.
+ */
+PgConnection *
+pg_connect(struct event_base *base, const char *conninfo, const char *application,
+		   const PgEvents *events, void *argument)
+{
+	/* dbname last: of two values libpq takes the later, so conninfo's win over ours */
+	const char *const names[] = {"fallback_application_name", "keepalives_idle",
+		"keepalives_interval", "keepalives_count", "tcp_user_timeout", "dbname", NULL};
+	const char *const values[] = {application, "30", "10", "3", "30000", conninfo, NULL};
+	PgConnection *connection = memory_zero(1, sizeof(*connection));
+	struct timeval now = {0, 0};
+
+	connection->base = base;
+	connection->events = events;
+	connection->argument = argument;
+	connection->current.failed_step = -1;
+	connection->deadline = evtimer_new(base, overdue, connection);
+	connection->pg = PQconnectStartParams(names, values, 1);
+	if (connection->pg != NULL && PQstatus(connection->pg) != CONNECTION_BAD)
+	{
+		struct timeval limit = {CONNECT_TIMEOUT_SECONDS, 0};
+
+		evtimer_add(connection->deadline, &limit);
+		await_socket(connection, EV_WRITE);
+	}
+	else
+		/* report from the loop, when the caller has stored the connection */
+		evtimer_add(connection->deadline, &now);
+	return connection;
+}
+
+/* Whether a batch may be given to the connection. */
+bool
+pg_idle(const PgConnection *connection)
+{
+	return connection->connected && !connection->busy && !connection->closing;
+}
+
+/*
+ * Sends the steps as one batch; done is called with their results, or with
+ * "lost" when the connection breaks or deadline_ms passes first.  Returns
+ * false, and calls nothing, when the connection is not idle.
+ */
+bool
+pg_run(PgConnection *connection, const PgStep *steps, int nsteps, long deadline_ms,
+	   PgDone done, void *argument)
+{
+	struct timeval limit = {deadline_ms / 1000, deadline_ms % 1000 * 1000};
+	bool		sent = true;
+
+	if (!pg_idle(connection))
+		return false;
+	connection->busy = true;
+	connection->done = done;
+	connection->done_argument = argument;
+	connection->nexpected = connection->answered = 0;
+	connection->current.nsteps = nsteps;
+	connection->current.results = memory_zero((size_t) nsteps, sizeof(PGresult *));
+	connection->current.failed_step = -1;
+	evtimer_add(connection->deadline, &limit);
+	for (int i = 0; i < nsteps && sent; i++)
+		sent = send_step(connection, &steps[i], i);
+	if (!sent || !PQpipelineSync(connection->pg))
+	{
+		/* libpq gives up only on a broken connection; tell it from the loop */
+		limit.tv_sec = 0;
+		limit.tv_usec = 0;
+		evtimer_add(connection->deadline, &limit);
+		return true;
+	}
+	flush(connection);
+	return true;
+}
+
+/* Closes and frees; a batch under way is forgotten without a call. */
+void
+pg_close(PgConnection *connection)
+{
+	if (connection == NULL)
+		return;
+	connection->closing = true;
+	if (connection->depth == 0)
+		release(connection);
+}
+
+bool
+pg_succeeded(const PgResults *results)
+{
+	return !results->lost && results->failed_step < 0;
+}
+
+/* Whether the connection broke first: what the batch did is then unknown. */
+bool
+pg_lost(const PgResults *results)
+{
+	return results->lost;
+}
+
+/* The step that failed, -1 if none did. */
+int
+pg_failed_step(const PgResults *results)
+{
+	return results->failed_step;
+}
+
+const char *
+pg_sqlstate(const PgResults *results)
+{
+	const char *sqlstate = error_field(results, PG_DIAG_SQLSTATE);
+
+	if (results->lost)
+		return "08006";
+	return sqlstate ? sqlstate : "XX000";
+}
+
+const char *
+pg_message(const PgResults *results)
+{
+	const char *message = error_field(results, PG_DIAG_MESSAGE_PRIMARY);
+
+	if (results->lost)
+		return results->reason;
+	return message ? message : "unknown error";
+}
+
+const char *
+pg_detail(const PgResults *results)
+{
+	return error_field(results, PG_DIAG_MESSAGE_DETAIL);
+}
+
+const char *
+pg_hint(const PgResults *results)
+{
+	return error_field(results, PG_DIAG_MESSAGE_HINT);
+}
+
+int
+pg_rows(const PgResults *results, int step)
+{
+	return results->results[step] ? PQntuples(results->results[step]) : 0;
+}
+
+/* The value as text, or NULL for null. */
+const char *
+pg_value(const PgResults *results, int step, int row, int column)
+{
+	const PGresult *result = results->results[step];
+
+	if (result == NULL || PQgetisnull(result, row, column))
+		return NULL;
+	return PQgetvalue(result, row, column);
+}
+
+/* Drives PQconnectPoll; the socket may be another one after each step. */
+static void
+connecting(evutil_socket_t socket, short what, void *argument)
+{
+	PgConnection *connection = argument;
+
+	(void) socket;
+	(void) what;
+	switch (PQconnectPoll(connection->pg))
+	{
+		case PGRES_POLLING_READING:
+			await_socket(connection, EV_READ);
+			break;
+		case PGRES_POLLING_WRITING:
+			await_socket(connection, EV_WRITE);
+			break;
+		case PGRES_POLLING_OK:
+			established(connection);
+			break;
+		default:
+			lose(connection, PQerrorMessage(connection->pg));
+			break;
+	}
+}
+
+static void
+await_socket(PgConnection *connection, short what)
+{
+	if (connection->socket_event)
+		event_free(connection->socket_event);
+	connection->socket_event = event_new(connection->base, PQsocket(connection->pg), what,
+										 connecting, connection);
+	event_add(connection->socket_event, NULL);
+}
+
+static void
+established(PgConnection *connection)
+{
+	int			socket = PQsocket(connection->pg);
+
+	evtimer_del(connection->deadline);
+	event_free(connection->socket_event);
+	connection->socket_event = event_new(connection->base, socket, EV_READ | EV_PERSIST,
+										 readable, connection);
+	connection->write_event = event_new(connection->base, socket, EV_WRITE, writable, connection);
+	event_add(connection->socket_event, NULL);
+	if (PQsetnonblocking(connection->pg, 1) != 0 || !PQenterPipelineMode(connection->pg))
+	{
+		lose(connection, PQerrorMessage(connection->pg));
+		return;
+	}
+	connection->connected = true;
+	connection->depth++;
+	connection->events->connected(connection->argument);
+	connection->depth--;
+	if (connection->closing)
+		release(connection);
+}
+
+static void
+readable(evutil_socket_t socket, short what, void *argument)
+{
+	PgConnection *connection = argument;
+
+	(void) socket;
+	(void) what;
+	if (!PQconsumeInput(connection->pg))
+	{
+		lose(connection, PQerrorMessage(connection->pg));
+		return;
+	}
+	connection->depth++;
+	if (connection->busy)
+	{
+		/* input may have made room for output, see PQflush */
+		flush(connection);
+		take_results(connection);
+	}
+	if (!connection->closing)
+		take_notifications(connection);
+	connection->depth--;
+	if (connection->closing && connection->depth == 0)
+		release(connection);
+}
+
+static void
+writable(evutil_socket_t socket, short what, void *argument)
+{
+	(void) socket;
+	(void) what;
+	flush(argument);
+}
+
+/* The deadline of a batch or of connecting has passed, or sending failed. */
+static void
+overdue(evutil_socket_t socket, short what, void *argument)
+{
+	PgConnection *connection = argument;
+
+	(void) socket;
+	(void) what;
+	if (connection->pg == NULL || PQstatus(connection->pg) == CONNECTION_BAD)
+		lose(connection, PQerrorMessage(connection->pg));
+	else
+		lose(connection, "no answer from the server in time");
+}
+
+/* Sends one step, preceded by its preparation when the server needs it. */
+static bool
+send_step(PgConnection *connection, const PgStep *step, int index)
+{
+	int			slot = prepare_slot(connection, step->statement);
+	char		name[16];
+
+	snprintf(name, sizeof(name), "s%d", slot);
+	if (!connection->prepared[slot].known)
+	{
+		/* of several uses in one batch the first prepares */
+		bool		underway = false;
+
+		for (int i = 0; i < connection->nexpected; i++)
+			underway |= connection->expected[i].prepared == slot;
+		if (!underway)
+		{
+			if (!PQsendPrepare(connection->pg, name, step->statement->sql,
+							   step->statement->nparameters, NULL))
+				return false;
+			expect(connection, index, slot);
+		}
+	}
+	if (!PQsendQueryPrepared(connection->pg, name, step->statement->nparameters,
+							 step->parameters, NULL, NULL, 0))
+		return false;
+	expect(connection, index, -1);
+	return true;
+}
+
+static int
+prepare_slot(PgConnection *connection, const PgStatement *statement)
+{
+	for (int i = 0; i < connection->nprepared; i++)
+		if (connection->prepared[i].statement == statement)
+			return i;
+	connection->prepared = realloc(connection->prepared,
+								   sizeof(Prepared) * (size_t) (connection->nprepared + 1));
+	if (connection->prepared == NULL)
+		abort();
+	connection->prepared[connection->nprepared] = (Prepared) {statement, false};
+	return connection->nprepared++;
+}
+
+static void
+expect(PgConnection *connection, int step, int prepared)
+{
+	int			n = connection->nexpected;
+
+	/* grown by doubling: a power of two means full */
+	if ((n & (n - 1)) == 0)
+	{
+		connection->expected = realloc(connection->expected,
+									   sizeof(Expected) * (size_t) (n ? 2 * n : 2));
+		if (connection->expected == NULL)
+			abort();
+	}
+	connection->expected[connection->nexpected++] = (Expected) {step, prepared};
+}
+
+static void
+flush(PgConnection *connection)
+{
+	int			left = PQflush(connection->pg);
+
+	if (left > 0)
+		event_add(connection->write_event, NULL);
+	else if (left < 0)
+	{
+		/* reading will find the connection broken and report it */
+		struct timeval now = {0, 0};
+
+		evtimer_add(connection->deadline, &now);
+	}
+}
+
+static void
+take_results(PgConnection *connection)
+{
+	while (connection->busy && !connection->closing && !PQisBusy(connection->pg))
+	{
+		PGresult   *result = PQgetResult(connection->pg);
+
+		if (result == NULL)
+		{
+			/* end of one statement's results; none left means a broken connection */
+			if (connection->answered >= connection->nexpected)
+				return;
+			connection->answered++;
+		}
+		else if (PQresultStatus(result) == PGRES_PIPELINE_SYNC)
+		{
+			PQclear(result);
+			finish_batch(connection);
+		}
+		else
+			take_result(connection, result);
+	}
+}
+
+/* Files a result under the statement it answers. */
+static void
+take_result(PgConnection *connection, PGresult *result)
+{
+	PgResults  *current = &connection->current;
+	ExecStatusType status = PQresultStatus(result);
+	Expected   *expected;
+
+	if (connection->answered >= connection->nexpected)
+	{
+		PQclear(result);
+		return;
+	}
+	expected = &connection->expected[connection->answered];
+	if (status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE)
+	{
+		if (current->failed_step < 0)
+		{
+			current->failed_step = expected->step;
+			current->error = result;
+			return;
+		}
+	}
+	else if (status == PGRES_PIPELINE_ABORTED)
+		;						/* follows an error that is known already */
+	else if (expected->prepared >= 0)
+		connection->prepared[expected->prepared].known = true;
+	else if (current->results[expected->step] == NULL)
+	{
+		current->results[expected->step] = result;
+		return;
+	}
+	PQclear(result);
+}
+
+/* Hands the results to the caller, who may at once run the next batch. */
+static void
+finish_batch(PgConnection *connection)
+{
+	PgResults	results = connection->current;
+	PgDone		done = connection->done;
+
+	evtimer_del(connection->deadline);
+	memset(&connection->current, 0, sizeof(connection->current));
+	connection->current.failed_step = -1;
+	connection->busy = false;
+	connection->depth++;
+	done(connection->done_argument, &results);
+	connection->depth--;
+	clear_results(&results);
+}
+
+static void
+take_notifications(PgConnection *connection)
+{
+	PGnotify   *notify;
+
+	while (!connection->closing && (notify = PQnotifies(connection->pg)) != NULL)
+	{
+		if (connection->events->notified)
+			connection->events->notified(connection->argument, notify->relname, notify->extra);
+		PQfreemem(notify);
+	}
+}
+
+/* The connection is gone: tells the batch under way, then the owner. */
+static void
+lose(PgConnection *connection, const char *reason)
+{
+	char		copy[256];
+
+	copy_string(copy, sizeof(copy), reason && reason[0] ? reason : "connection closed");
+	copy[strcspn(copy, "\n")] = '\0';
+	evtimer_del(connection->deadline);
+	if (connection->socket_event)
+		event_del(connection->socket_event);
+	connection->connected = false;
+	connection->depth++;
+	if (connection->busy)
+	{
+		connection->current.lost = true;
+		copy_string(connection->current.reason, sizeof(connection->current.reason), copy);
+		finish_batch(connection);
+	}
+	if (!connection->closing)
+		connection->events->lost(connection->argument, copy);
+	connection->depth--;
+	if (connection->closing && connection->depth == 0)
+		release(connection);
+}
+
+static void
+clear_results(PgResults *results)
+{
+	for (int i = 0; i < results->nsteps; i++)
+		PQclear(results->results[i]);
+	PQclear(results->error);
+	free(results->results);
+}
+
+static void
+release(PgConnection *connection)
+{
+	struct event *events[] = {connection->socket_event, connection->write_event,
+	connection->deadline};
+
+	for (size_t i = 0; i < lengthof(events); i++)
+		if (events[i])
+			event_free(events[i]);
+	if (connection->busy)
+		clear_results(&connection->current);
+	PQfinish(connection->pg);
+	free(connection->prepared);
+	free(connection->expected);
+	free(connection);
+}
+
+static const char *
+error_field(const PgResults *results, int field)
+{
+	return results->error ? PQresultErrorField(results->error, field) : NULL;
+}

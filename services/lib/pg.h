@@ -1,0 +1,61 @@
+/*
+ * pg.h
+ *		One connection to PostgreSQL that never blocks the event loop.
+ *
+ * The only door to libpq.  A caller hands over a batch of statements; it goes
+ * to the server in one piece (pipeline mode) and the results come back
+ * together.  Without BEGIN of its own a batch is one transaction.  A statement
+ * that fails skips the rest of its batch.
+ */
+#ifndef SERVICES_LIB_PG_H
+#define SERVICES_LIB_PG_H
+
+#include <stdbool.h>
+#include <event2/event.h>
+
+/* Known to the connection by its address: static, or kept until it closes. */
+typedef struct PgStatement
+{
+	const char *sql;
+	int			nparameters;
+} PgStatement;
+
+/* parameters are text, NULL is null; they need not outlive pg_run */
+typedef struct PgStep
+{
+	const PgStatement *statement;
+	const char *const *parameters;
+} PgStep;
+
+typedef struct PgConnection PgConnection;
+typedef struct PgResults PgResults;
+
+/* Calls up; each may close the connection. */
+typedef struct PgEvents
+{
+	void		(*connected) (void *argument);
+	void		(*lost) (void *argument, const char *reason);
+	void		(*notified) (void *argument, const char *channel, const char *payload);
+} PgEvents;
+
+typedef void (*PgDone) (void *argument, const PgResults *results);
+
+PgConnection *pg_connect(struct event_base *base, const char *conninfo, const char *application,
+						 const PgEvents *events, void *argument);
+bool		pg_run(PgConnection *connection, const PgStep *steps, int nsteps, long deadline_ms,
+				   PgDone done, void *argument);
+bool		pg_idle(const PgConnection *connection);
+void		pg_close(PgConnection *connection);
+
+/* What came back.  Valid until the PgDone callback returns. */
+bool		pg_succeeded(const PgResults *results);
+bool		pg_lost(const PgResults *results);
+int			pg_failed_step(const PgResults *results);
+const char *pg_sqlstate(const PgResults *results);
+const char *pg_message(const PgResults *results);
+const char *pg_detail(const PgResults *results);
+const char *pg_hint(const PgResults *results);
+int			pg_rows(const PgResults *results, int step);
+const char *pg_value(const PgResults *results, int step, int row, int column);
+
+#endif

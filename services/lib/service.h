@@ -1,0 +1,57 @@
+/*
+ * service.h
+ *		A daemon as data: what it serves, consumes, does, and how it is set up.
+ */
+#ifndef SERVICES_LIB_SERVICE_H
+#define SERVICES_LIB_SERVICE_H
+
+#include "lib/config.h"
+#include "lib/consumer.h"
+#include "lib/duty.h"
+#include "lib/http.h"
+#include "lib/outcall.h"
+#include "lib/work.h"
+
+typedef struct Runtime Runtime;
+
+/* A dependency's state in /health/ready; "ok" is good, anything else is not. */
+typedef struct HealthCheck
+{
+	const char *name;			/* "provider", "mail" */
+	const char *(*state) (void);
+} HealthCheck;
+
+typedef struct Service
+{
+	const char *program;		/* "inventoryd" */
+	const char *source;			/* "InventoryService", stamped on what it publishes */
+	const char *role;			/* database user unless the connection string names one */
+	const char *port;
+	const char *endpoint;		/* of the bus; NULL: consumes nothing */
+	const MessageHandler *handlers;
+	const HttpRoute *routes;
+	const Duty *duties;
+	Option	   *options;		/* its own, may be NULL */
+	const char *claim;			/* outside work, may be NULL */
+	const char *settle;
+	void		(*work) (WorkItem *item);
+	bool		(*start) (Runtime *runtime);	/* after the options are known */
+	const HealthCheck *checks;	/* ends with a NULL name; may be NULL */
+	const char *openapi;		/* the document, NULL-terminated */
+} Service;
+
+struct Runtime
+{
+	const Service *service;
+	struct event_base *base;
+	Pool	   *pool;
+	Consumer   *consumer;
+	WorkLoop   *work;
+	DutyRoster *duties;
+	HttpServer *http;
+	bool		draining;
+};
+
+int			service_main(const Service *service, int argc, char **argv);
+
+#endif

@@ -1,0 +1,33 @@
+/*
+ * session.h
+ *		A connection to PostgreSQL that comes back: setup statements after each
+ *		connect, reconnection with jittered back-off after each loss.
+ */
+#ifndef SERVICES_LIB_SESSION_H
+#define SERVICES_LIB_SESSION_H
+
+#include "lib/pg.h"
+
+typedef struct SessionOptions
+{
+	struct event_base *base;
+	const char *conninfo;
+	const char *application;
+	const PgStep *setup;		/* must outlive the session */
+	int			nsetup;
+	void		(*ready) (void *argument);
+	void		(*lost) (void *argument);
+	void		(*notified) (void *argument);
+	void	   *argument;
+} SessionOptions;
+
+typedef struct Session Session;
+
+Session    *session_open(const SessionOptions *options);
+bool		session_ready(const Session *session);
+bool		session_run(Session *session, const PgStep *steps, int nsteps, long deadline_ms,
+						PgDone done, void *argument);
+void		session_reset(Session *session);
+void		session_close(Session *session);
+
+#endif

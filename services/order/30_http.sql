@@ -1,0 +1,151 @@
+-- Looking at orders, and cancelling them.
+
+CREATE FUNCTION ecommerce_order.check_match(if_match text, version bigint)
+RETURNS void LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $check_match$
+BEGIN
+	IF if_match IS NOT NULL AND trim(if_match) <> '*'
+		AND NOT format('"%s"', version) = ANY (regexp_split_to_array(trim(if_match), '\s*,\s*'))
+			THEN
+		PERFORM ecommerce_order.refuse(412, format('the order is at version %s', version));
+	END IF;
+END
+$check_match$;
+COMMENT ON FUNCTION ecommerce_order.check_match(text, bigint) IS
+'HT412 unless the header If-Match is absent, * or has that version among its tags.';
+
+CREATE FUNCTION ecommerce_order.get_order(order_id text, if_none_match text DEFAULT NULL)
+RETURNS ecommerce_order.reply LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $get_order$
+DECLARE
+	id CONSTANT uuid := ecommerce_order.as_uuid(order_id);
+	loaded record;
+	running saga.instance;
+	tag text;
+BEGIN
+	SELECT * INTO loaded FROM event_store.load('order-' || coalesce(id::text, 'none'));
+	IF loaded.version = 0 THEN
+		PERFORM ecommerce_order.refuse(404, 'there is no such order');
+	END IF;
+	tag := format('"%s"', loaded.version);
+	IF if_none_match = tag THEN
+		RETURN ecommerce_order.answer(304, NULL, tag);
+	END IF;
+	running := saga.get('order', id);
+	RETURN ecommerce_order.answer(200, jsonb_build_object(
+		'order_id', id, 'version', loaded.version, 'status', loaded.state -> 'status',
+		'state', running.current_state, 'customer_id', loaded.state -> 'customer_id',
+		'items', loaded.state -> 'items', 'total_amount', loaded.state -> 'total_amount',
+		'currency', coalesce(running.data ->> 'currency',
+			nullif(current_setting('ecommerce.currency', true), ''), 'USD'),
+		'confirmation_number', loaded.state -> 'confirmation_number',
+		'cancel_reason', loaded.state -> 'cancel_reason', 'refund_id', loaded.state -> 'refund_id',
+		'facts', jsonb_build_object('inv', running.data -> 'inv', 'pay', running.data -> 'pay',
+			'shp', running.data -> 'shp'),
+		'timeline', (SELECT coalesce(jsonb_agg(jsonb_build_object('at', h.at, 'event', h.event,
+			'from', h.from_state,
+				'to', h.to_state) ORDER BY h.version), '[]') FROM saga.history('order', id) AS h),
+		'created_at', loaded.created_at), tag);
+END
+$get_order$;
+COMMENT ON FUNCTION ecommerce_order.get_order(text, text) IS
+'GET /orders/{id}: the order, the saga''s state, the facts known to it and its timeline. 304 when the version is the known one; HT404.';
+
+CREATE FUNCTION ecommerce_order.get_order_events(order_id text, after text DEFAULT NULL,
+	page text DEFAULT NULL)
+RETURNS ecommerce_order.reply LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $get_order_events$
+DECLARE
+	stream CONSTANT text := 'order-' || ecommerce_order.as_uuid(order_id);
+	answer ecommerce_order.reply;
+BEGIN
+	IF stream IS NULL OR event_store.stream_version(stream) = 0 THEN
+		PERFORM ecommerce_order.refuse(404, 'there is no such order');
+	ELSIF after !~ '^[0-9]{1,18}$' THEN
+		PERFORM ecommerce_order.refuse_fields(ecommerce_order.bad_field('after',
+			'must be a cursor from next'));
+	END IF;
+	SELECT (ecommerce_order.collection(jsonb_agg(jsonb_build_object('version', e.version,
+		'event_id', e.event_id,
+			'event_type', e.event_type, 'schema_version', e.schema_version, 'occurred_at',
+				e.occurred_at, 'data', e.data,
+			'metadata', e.metadata) ORDER BY e.version), ecommerce_order.page_size(page),
+				'version')).*
+	INTO answer
+	FROM event_store.read_stream(stream, coalesce(after::bigint, 0) + 1,
+		ecommerce_order.page_size(page)) AS e;
+	RETURN answer;
+END
+$get_order_events$;
+COMMENT ON FUNCTION ecommerce_order.get_order_events(text, text, text) IS
+'GET /orders/{id}/events: the order''s own events in order; the cursor is a version.';
+
+CREATE FUNCTION ecommerce_order.list_orders(customer_id text DEFAULT NULL, status text DEFAULT NULL,
+											after text DEFAULT NULL, page text DEFAULT NULL)
+RETURNS ecommerce_order.reply LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $list_orders$
+DECLARE
+	of_customer CONSTANT uuid := ecommerce_order.query_uuid('customer_id', customer_id);
+	behind CONSTANT uuid := ecommerce_order.query_uuid('after', after);
+	size CONSTANT int := ecommerce_order.page_size(page);
+	items jsonb;
+BEGIN
+	IF status NOT IN ('Created', 'Confirmed', 'Completed', 'Cancelled') THEN
+		PERFORM ecommerce_order.refuse_fields(
+			ecommerce_order.bad_field('status',
+			'must be Created, Confirmed, Completed or Cancelled'));
+	END IF;
+	SELECT jsonb_agg(jsonb_build_object('order_id', s.order_id, 'version', s.version, 'status',
+		s.status,
+		'customer_id', s.customer_id, 'total_amount', s.total_amount, 'item_count', s.item_count,
+		'confirmation_number', s.confirmation_number, 'cancel_reason', s.cancel_reason, 'refund_id',
+			s.refund_id,
+		'created_at', s.created_at) ORDER BY s.order_id)
+	INTO items
+	FROM (SELECT * FROM ecommerce_order.order_summary o
+		WHERE (of_customer IS NULL OR o.customer_id = of_customer)
+			AND (list_orders.status IS NULL OR o.status = list_orders.status)
+			AND (behind IS NULL OR o.order_id > behind)
+		ORDER BY o.order_id LIMIT size) AS s;
+	RETURN ecommerce_order.collection(items, size, 'order_id');
+END
+$list_orders$;
+COMMENT ON FUNCTION ecommerce_order.list_orders(text, text, text, text) IS
+'GET /orders: oldest first, by customer and status; after takes the cursor that next gave.';
+
+CREATE FUNCTION ecommerce_order.cancel_order(order_id text, body jsonb, if_match text DEFAULT NULL)
+RETURNS ecommerce_order.reply LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $cancel_order$
+DECLARE
+	id CONSTANT uuid := ecommerce_order.as_uuid(order_id);
+	loaded record;
+	status text;
+BEGIN
+	SELECT * INTO loaded FROM event_store.load('order-' || coalesce(id::text, 'none'));
+	IF loaded.version = 0 THEN
+		PERFORM ecommerce_order.refuse(404, 'there is no such order');
+	END IF;
+	status := loaded.state ->> 'status';
+	PERFORM ecommerce_order.check_match(if_match, loaded.version);
+	PERFORM ecommerce_order.refuse_fields(ecommerce_order.text_errors(body, '', ARRAY['reason']));
+	IF status = 'Completed' THEN
+		PERFORM ecommerce_order.refuse(409, 'a completed order cannot be cancelled');
+	ELSIF status <> 'Cancelled' THEN
+		PERFORM message_bus.publish('OrderCancellationRequested',
+			jsonb_build_object('order_id', id, 'by', coalesce((ecommerce.context()).user_id,
+				'customer'),
+				'reason', body -> 'reason'),
+			partition_key => id::text);
+	END IF;
+	RETURN ecommerce_order.answer(CASE status WHEN 'Cancelled' THEN 200 ELSE 202 END,
+		jsonb_build_object('order_id', id, 'version', loaded.version, 'status', status),
+		format('"%s"', loaded.version));
+END
+$cancel_order$;
+COMMENT ON FUNCTION ecommerce_order.cancel_order(text, jsonb, text) IS
+'POST /orders/{id}/cancel {reason}: asks the saga to cancel, 202; 200 when it is cancelled already, HT409 when completed, HT412 when If-Match names another version.';

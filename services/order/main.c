@@ -1,0 +1,35 @@
+/*
+ * main.c
+ *		orderd: orders over HTTP.  It consumes no endpoint; the order saga in the
+ *		database speaks for orders.
+ */
+#include "lib/service.h"
+
+extern const char openapi_document[];
+
+static const HttpRoute routes[] = {
+	{"POST", "/orders", "ecommerce_order.submit_order", "body header:Idempotency-Key"},
+	{"GET", "/orders", "ecommerce_order.list_orders",
+	"query:customer_id query:status query:after query:limit"},
+	{"GET", "/orders/:id", "ecommerce_order.get_order", "path:id header:If-None-Match"},
+	{"GET", "/orders/:id/events", "ecommerce_order.get_order_events",
+	"path:id query:after query:limit"},
+	{"POST", "/orders/:id/cancel", "ecommerce_order.cancel_order", "path:id body header:If-Match"},
+	{NULL}
+};
+
+static const Duty duties[] = {
+	{"forget_keys", "ecommerce_order.forget_keys", 60000},
+	{NULL}
+};
+
+int
+main(int argc, char **argv)
+{
+	static const Service service = {
+		.program = "orderd", .source = "OrderService", .role = "ecommerce_order", .port = "5001",
+		.routes = routes, .duties = duties, .openapi = openapi_document
+	};
+
+	return service_main(&service, argc, argv);
+}

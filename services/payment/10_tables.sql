@@ -1,0 +1,82 @@
+-- Payments with what is owed to the provider, the simulated provider's own
+-- books, and the webhooks heard.
+
+CREATE TABLE ecommerce_payment.payment (
+	payment_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+	key uuid NOT NULL UNIQUE,
+	order_id uuid NOT NULL,
+	status text NOT NULL CHECK (status IN ('pending', 'captured', 'declined', 'unknown', 'refunded',
+		'voided')),
+	amount numeric NOT NULL CHECK (amount >= 0),
+	currency text NOT NULL,
+	card_type text,
+	last4_digits text,
+	token text,
+	transaction_id text,
+	refund_id text,
+	error_code text,
+	error_reason text,
+	is_retryable boolean,
+	processed_at timestamptz,
+	-- what is owed to the provider
+	operation text CHECK (operation IN ('charge', 'query', 'refund')),
+	due_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	attempts int NOT NULL DEFAULT 0,
+	fence bigint NOT NULL DEFAULT 0,
+	lease_until timestamptz,
+	charge_begun_at timestamptz,
+	not_at_provider boolean NOT NULL DEFAULT false,
+	is_asked boolean NOT NULL DEFAULT false,
+	is_cancelled boolean NOT NULL DEFAULT false,
+	cancel_reason text,
+	-- on whose behalf
+	correlation_id uuid,
+	user_id text,
+	tenant_id text,
+	traceparent text,
+	created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	CONSTRAINT captured_has_transaction CHECK (status NOT IN ('captured', 'refunded')
+		OR transaction_id IS NOT NULL)
+) WITH (fillfactor = 50);
+CREATE INDEX payment_order ON ecommerce_payment.payment (order_id, created_at);
+CREATE INDEX payment_owed ON ecommerce_payment.payment (due_at) WHERE operation IS NOT NULL;
+COMMENT ON TABLE ecommerce_payment.payment IS
+'Payments by step key, with the intent towards the provider: operation is what is owed there, committed before any call. fence counts claims; lease_until is when a call without outcome counts as lost. charge_begun_at: a charge may have arrived since then. not_at_provider: the provider said it knows no such charge. is_asked: a QueryPaymentStatus waits for the answer. is_cancelled: whatever was captured is to be refunded. Of a card only type, last four digits and the provider''s token.';
+
+CREATE TABLE ecommerce_payment.simulator_charge (
+	key uuid PRIMARY KEY,
+	order_id uuid NOT NULL,
+	amount numeric NOT NULL,
+	token text,
+	status text NOT NULL CHECK (status IN ('captured', 'declined', 'refunded')),
+	error_code text,
+	is_retryable boolean,
+	visible_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	refund_id text
+);
+CREATE INDEX simulator_charge_order ON ecommerce_payment.simulator_charge (order_id);
+COMMENT ON TABLE ecommerce_payment.simulator_charge IS
+'The books of the simulated provider: one row per charge it heard of. It commits on its own, as a provider outside would, so a daemon that dies after a charge finds it here.';
+
+CREATE TABLE ecommerce_payment.webhook_event (
+	event_id text PRIMARY KEY,
+	event_type text NOT NULL,
+	received_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX webhook_event_age ON ecommerce_payment.webhook_event (received_at);
+COMMENT ON TABLE ecommerce_payment.webhook_event IS
+'Ids of webhooks that took effect, kept 30 days: a repeat does nothing.';
+
+CREATE FUNCTION ecommerce_payment.install()
+RETURNS void LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $install$
+BEGIN
+	PERFORM ecommerce.register_contracts();
+	IF NOT EXISTS (SELECT FROM message_bus.endpoints e WHERE e.name = 'payment') THEN
+		PERFORM message_bus.create_endpoint('payment');
+	END IF;
+END
+$install$;
+COMMENT ON FUNCTION ecommerce_payment.install() IS
+'Registers contracts and endpoint in this database; does nothing where they exist. Call once after CREATE EXTENSION.';

@@ -1,0 +1,202 @@
+-- The provider: which calls are due, what came of them, webhooks, and the
+-- simulated one.
+
+CREATE FUNCTION ecommerce_payment.claim(max_count int, lease interval,
+	OUT work_id uuid, OUT fence bigint, OUT operation text, OUT request jsonb,
+		OUT correlation_id uuid, OUT traceparent text)
+RETURNS SETOF record LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $claim$
+	WITH due AS (
+		SELECT p.payment_id FROM ecommerce_payment.payment p
+		WHERE p.operation IS NOT NULL AND p.due_at <= clock_timestamp()
+			AND (p.lease_until IS NULL OR p.lease_until <= clock_timestamp())
+		ORDER BY p.due_at LIMIT max_count
+		FOR UPDATE SKIP LOCKED)
+	UPDATE ecommerce_payment.payment p
+	SET lease_until = clock_timestamp() + lease, fence = p.fence + 1,
+		-- a charge that was begun and has no outcome is asked about, never repeated
+		operation = CASE WHEN p.operation = 'charge' AND p.charge_begun_at IS NOT NULL THEN 'query'
+			ELSE p.operation END,
+		charge_begun_at = coalesce(p.charge_begun_at, CASE p.operation WHEN 'charge'
+			THEN clock_timestamp() END)
+	FROM due
+	WHERE p.payment_id = due.payment_id
+	RETURNING p.payment_id, p.fence, p.operation, jsonb_build_object('key', p.key, 'order_id',
+		p.order_id,
+		'amount', p.amount, 'cents', (p.amount * 100)::bigint, 'currency', p.currency, 'token',
+			p.token,
+		'transaction_id', p.transaction_id, 'reason', p.cancel_reason, 'is_cancelled',
+			p.is_cancelled,
+		'charge_age', floor(extract(epoch FROM clock_timestamp() - p.charge_begun_at))),
+		p.correlation_id, p.traceparent
+$claim$;
+COMMENT ON FUNCTION ecommerce_payment.claim(int, interval) IS
+'Takes calls that are due, under a lease. operation: charge, query, refund; request: {key, order_id, amount, cents, currency, token, transaction_id, reason, is_cancelled, charge_age in seconds}. The key is the idempotency key at the provider.';
+
+CREATE FUNCTION ecommerce_payment.settle(work_id uuid, fence bigint, outcome jsonb)
+RETURNS boolean LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $settle$
+DECLARE
+	known ecommerce_payment.payment;
+BEGIN
+	SELECT * INTO known FROM ecommerce_payment.payment p
+		WHERE p.payment_id = settle.work_id FOR UPDATE;
+	-- somebody else asks by now, or a webhook was faster
+	IF NOT FOUND OR known.fence <> settle.fence OR known.operation IS NULL THEN
+		RETURN false;
+	END IF;
+	PERFORM ecommerce_payment.take_outcome(known, outcome);
+	RETURN true;
+END
+$settle$;
+COMMENT ON FUNCTION ecommerce_payment.settle(uuid, bigint, jsonb) IS
+'Records the outcome of a claimed call, see conclude; false when the claim is no longer the current one.';
+
+CREATE FUNCTION ecommerce_payment.take_webhook(body jsonb)
+RETURNS ecommerce_payment.reply LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $take_webhook$
+DECLARE
+	charge CONSTANT jsonb := body #> '{data,object}';
+	known ecommerce_payment.payment;
+	outcome jsonb;
+BEGIN
+	IF jsonb_typeof(body -> 'id') IS DISTINCT FROM 'string'
+		OR jsonb_typeof(body -> 'type') IS DISTINCT FROM 'string' THEN
+		PERFORM ecommerce_payment.refuse_fields(ecommerce_payment.bad_field('id',
+			'must be a text, as type'));
+	END IF;
+	INSERT INTO ecommerce_payment.webhook_event (event_id, event_type)
+		VALUES (body ->> 'id', body ->> 'type')
+	ON CONFLICT DO NOTHING;
+	IF NOT FOUND THEN
+		RETURN ecommerce_payment.answer(200, '{"received": true}');
+	END IF;
+	SELECT * INTO known FROM ecommerce_payment.payment p
+	WHERE p.key = ecommerce_payment.as_uuid(charge #>> '{metadata,key}') FOR UPDATE;
+	IF NOT FOUND THEN
+		RETURN ecommerce_payment.answer(200, '{"received": true}');	-- not one of ours
+	END IF;
+	IF body ->> 'type' = 'charge.succeeded' AND known.status IN ('pending', 'unknown', 'voided',
+		'declined') THEN
+		-- captured after all: of a cancelled payment the money goes back
+		known.is_cancelled := known.is_cancelled OR known.status = 'voided';
+		UPDATE ecommerce_payment.payment p SET is_cancelled = known.is_cancelled
+			WHERE p.payment_id = known.payment_id;
+		outcome := jsonb_build_object('result', 'captured', 'transaction_id', charge -> 'id');
+	ELSIF body ->> 'type' = 'charge.failed' AND known.status IN ('pending', 'unknown') THEN
+		outcome := jsonb_build_object('result', 'declined', 'error_code', charge -> 'failure_code',
+			'reason', charge -> 'failure_message');
+	ELSIF body ->> 'type' = 'charge.refunded' AND known.status = 'captured' THEN
+		outcome := jsonb_build_object('result', 'refunded', 'refund_id',
+			coalesce(charge #> '{refunds,data,0,id}', charge -> 'id'));
+	END IF;
+	IF outcome IS NOT NULL THEN
+		PERFORM ecommerce_payment.take_outcome(known, outcome);
+	END IF;
+	RETURN ecommerce_payment.answer(200, '{"received": true}');
+END
+$take_webhook$;
+COMMENT ON FUNCTION ecommerce_payment.take_webhook(jsonb) IS
+'POST /payments/webhook, signature checked already: charge.succeeded, charge.failed, charge.refunded of a charge whose metadata has our key; anything else is acknowledged and does nothing.';
+
+CREATE FUNCTION ecommerce_payment.forget_webhooks()
+RETURNS int LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $forget_webhooks$
+	WITH gone AS (
+		DELETE FROM ecommerce_payment.webhook_event w
+		WHERE w.event_id IN (SELECT o.event_id FROM ecommerce_payment.webhook_event o
+			WHERE o.received_at <= clock_timestamp() - interval '30 days'
+			ORDER BY o.received_at LIMIT 1000 FOR UPDATE SKIP LOCKED)
+		RETURNING 1)
+	SELECT count(*)::int FROM gone
+$forget_webhooks$;
+COMMENT ON FUNCTION ecommerce_payment.forget_webhooks() IS
+'Deletes webhook ids older than 30 days, at most 1000 at a time; the number deleted.';
+
+CREATE FUNCTION ecommerce_payment.simulate(operation text, request jsonb)
+RETURNS jsonb LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $simulate$
+DECLARE
+	step CONSTANT uuid := request ->> 'key';
+	token CONSTANT text := coalesce(request ->> 'token', 'tok_ok');
+	charge ecommerce_payment.simulator_charge;
+	failure text;
+BEGIN
+	SELECT * INTO charge FROM ecommerce_payment.simulator_charge c WHERE c.key = step FOR UPDATE;
+	IF operation = 'charge' AND charge.key IS NULL THEN
+		IF token = 'tok_lost' THEN
+			RETURN '{"result": "unknown"}';		-- the request never arrived
+		END IF;
+		failure := CASE
+			WHEN token = 'tok_declined' THEN 'card_declined'
+			WHEN token = 'tok_retry_always' OR token = 'tok_retry_once' AND NOT EXISTS (
+				SELECT FROM ecommerce_payment.simulator_charge c
+					WHERE c.order_id = (request ->> 'order_id')::uuid)
+				THEN 'issuer_unavailable' END;
+		INSERT INTO ecommerce_payment.simulator_charge (key, order_id, amount, token, status,
+			error_code, is_retryable, visible_at)
+		VALUES (step, (request ->> 'order_id')::uuid, (request ->> 'amount')::numeric, token,
+			CASE WHEN failure IS NULL THEN 'captured' ELSE 'declined' END, failure,
+				failure = 'issuer_unavailable',
+			clock_timestamp() + CASE token WHEN 'tok_unknown' THEN interval '1 second'
+				ELSE interval '0' END)
+		RETURNING * INTO charge;
+		IF token = 'tok_unknown' THEN
+			RETURN '{"result": "unknown"}';		-- arrived, but the answer did not
+		END IF;
+	END IF;
+	CASE
+	WHEN charge.key IS NULL THEN
+		RETURN '{"result": "not_found"}';
+	WHEN operation = 'refund' AND token = 'tok_refund_fails' THEN
+		RETURN jsonb_build_object('result', 'refund_failed', 'error_code', 'refund_unavailable',
+			'is_retryable', true);
+	WHEN operation = 'refund' AND charge.status = 'declined' THEN
+		RETURN jsonb_build_object('result', 'refund_failed', 'error_code', 'charge_not_captured',
+			'is_retryable', false);
+	WHEN operation = 'refund' THEN
+		UPDATE ecommerce_payment.simulator_charge c
+		SET status = 'refunded', refund_id = coalesce(c.refund_id, 'sim_re_'
+			|| left(md5(c.key::text), 16))
+		WHERE c.key = step RETURNING * INTO charge;
+		RETURN jsonb_build_object('result', 'refunded', 'refund_id', charge.refund_id);
+	WHEN charge.visible_at > clock_timestamp() THEN
+		RETURN '{"result": "pending"}';
+	WHEN charge.status = 'declined' THEN
+		RETURN jsonb_build_object('result', 'declined', 'error_code', charge.error_code, 'reason',
+			charge.error_code,
+			'is_retryable', charge.is_retryable);
+	ELSE
+		RETURN jsonb_build_object('result', 'captured', 'transaction_id', 'sim_ch_'
+			|| left(md5(charge.key::text), 16));
+	END CASE;
+END
+$simulate$;
+COMMENT ON FUNCTION ecommerce_payment.simulate(text, jsonb) IS
+'The simulated provider: outcome by token. tok_ok, tok_slow or any other: captured; tok_declined: card_declined; tok_retry_once: issuer_unavailable for the first charge of an order; tok_retry_always; tok_unknown: no answer, found captured a second later; tok_lost: never arrives; tok_refund_fails: captured, refunds fail. The same key gives the same answer.';
+
+CREATE FUNCTION ecommerce_payment.list_payments(order_id text DEFAULT NULL, after text DEFAULT NULL,
+	page text DEFAULT NULL)
+RETURNS ecommerce_payment.reply LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $list_payments$
+	SELECT (ecommerce_payment.collection(jsonb_agg(jsonb_build_object('payment_id', p.payment_id,
+		'order_id', p.order_id,
+		'key', p.key, 'status', p.status, 'amount', p.amount, 'currency', p.currency,
+			'transaction_id', p.transaction_id,
+		'refund_id', p.refund_id, 'error_code', p.error_code, 'card_type', p.card_type,
+			'last4_digits', p.last4_digits)
+		ORDER BY p.payment_id), ecommerce_payment.page_size(page), 'payment_id')).*
+	FROM (SELECT * FROM ecommerce_payment.payment p
+		WHERE (list_payments.order_id IS NULL
+			OR p.order_id = ecommerce_payment.query_uuid('order_id', list_payments.order_id))
+			AND (after IS NULL OR p.payment_id > ecommerce_payment.query_uuid('after', after))
+		ORDER BY p.payment_id LIMIT ecommerce_payment.page_size(page)) AS p
+$list_payments$;
+COMMENT ON FUNCTION ecommerce_payment.list_payments(text, text, text) IS
+'GET /payments: by payment id, after takes the cursor that next gave.';

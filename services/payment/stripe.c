@@ -1,0 +1,372 @@
+/*
+ * stripe.c
+ *		Stripe as payment provider, over its HTTP API (version 2020-08-27).
+ *
+ * A charge is an authorization and its capture, two requests with idempotency
+ * keys made of the step key; repeating either changes nothing.  The step key
+ * also goes into the charge's metadata and transfer_group, by which a charge
+ * whose answer was lost is found again.  A refund is one request.
+ *
+ * What is told to work_settle is only what is certain: no answer after a
+ * request that may have arrived is "unknown".
+ */
+#include "payment/stripe.h"
+
+#include <ctype.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/log.h"
+#include "lib/outcall.h"
+#include "lib/text.h"
+
+/* A request that got lost may still arrive for this long. */
+#define IN_FLIGHT_SECONDS 60
+
+typedef struct StripeCall
+{
+	WorkItem   *item;
+	json_t	   *request;
+	char	   *charge;			/* id of the authorization */
+} StripeCall;
+
+static struct
+{
+	char	   *base_url;
+	char	   *authorization;
+	OutTarget	target;
+} stripe;
+
+static void authorize(StripeCall *call);
+static void on_authorized(void *argument, const OutReply *reply);
+static void capture(StripeCall *call);
+static void on_captured(void *argument, const OutReply *reply);
+static void query(StripeCall *call);
+static void on_listed(void *argument, const OutReply *reply);
+static void judge_charge(StripeCall *call, const json_t *charge);
+static void refund(StripeCall *call, const char *charge, OutDone done);
+static void on_refunded(void *argument, const OutReply *reply);
+static void on_released(void *argument, const OutReply *reply);
+static void post(StripeCall *call, const char *path, const Text *form, const char *purpose,
+				 OutDone done);
+static void add_field(Text *form, const char *name, const char *value);
+static const char *text_of(const StripeCall *call, const char *name);
+static void settle_error(StripeCall *call, const OutReply *reply, const char *result);
+static void settle(StripeCall *call, json_t *outcome);
+
+/* Declines that another attempt may turn into a success. */
+static const char *const passing_codes[] = {
+	"issuer_not_available", "processing_error", "reenter_transaction", "try_again_later",
+	"approve_with_id", "lock_timeout", "rate_limit"
+};
+
+/* base_url is https://api.stripe.com unless somebody stands in for it. */
+bool
+stripe_start(const char *base_url, const char *secret_key, long timeout_ms)
+{
+	Text		header = {0};
+
+	if (secret_key[0] == '\0')
+	{
+		log_write(LEVEL_FATAL, NULL, "The stripe provider needs stripe-secret-key", NULL);
+		return false;
+	}
+	stripe.base_url = memory_string(base_url);
+	text_format(&header, "Authorization: Bearer %s", secret_key);
+	stripe.authorization = text_take(&header);
+	outcall_target_init(&stripe.target, "stripe", timeout_ms, 2);
+	return true;
+}
+
+/* Does what the item asks: charge, query or refund. */
+void
+stripe_call(WorkItem *item)
+{
+	StripeCall *call = memory_zero(1, sizeof(*call));
+
+	call->item = item;
+	call->request = json_loads(item->request, 0, NULL);
+	if (strcmp(item->operation, "charge") == 0)
+		authorize(call);
+	else if (strcmp(item->operation, "refund") == 0)
+		refund(call, text_of(call, "transaction_id"), on_refunded);
+	else
+		query(call);
+}
+
+const char *
+stripe_state(void)
+{
+	return stripe.target.breaker.state == BREAKER_CLOSED ? "ok" : "circuit breaker is open";
+}
+
+static void
+authorize(StripeCall *call)
+{
+	const char *token = text_of(call, "token");
+	Text		form = {0};
+	char		cents[24];
+	char		currency[8];
+
+	snprintf(cents, sizeof(cents), "%lld",
+			 (long long) json_integer_value(json_object_get(call->request, "cents")));
+	copy_string(currency, sizeof(currency), text_of(call, "currency"));
+	for (char *c = currency; *c; c++)
+		*c = (char) tolower((unsigned char) *c);
+	add_field(&form, "amount", cents);
+	add_field(&form, "currency", currency);
+	add_field(&form, "source", token[0] ? token : "tok_visa");
+	add_field(&form, "capture", "false");
+	add_field(&form, "transfer_group", text_of(call, "key"));
+	add_field(&form, "metadata[key]", text_of(call, "key"));
+	add_field(&form, "metadata[order_id]", text_of(call, "order_id"));
+	post(call, "/v1/charges", &form, "authorize", on_authorized);
+	text_free(&form);
+}
+
+static void
+on_authorized(void *argument, const OutReply *reply)
+{
+	StripeCall *call = argument;
+	json_t	   *charge;
+
+	if (reply->result != OUT_ANSWERED || reply->status >= 400)
+	{
+		settle_error(call, reply, "declined");
+		return;
+	}
+	charge = json_loadb(reply->body, reply->body_length, 0, NULL);
+	call->charge = memory_string(json_string_value(json_object_get(charge, "id")));
+	json_decref(charge);
+	if (call->charge)
+		capture(call);
+	else
+		settle(call, json_pack("{s:s}", "result", "unknown"));
+}
+
+static void
+capture(StripeCall *call)
+{
+	Text		path = {0};
+	Text		form = {0};
+
+	text_format(&path, "/v1/charges/%s/capture", call->charge);
+	post(call, path.data, &form, "capture", on_captured);
+	text_free(&path);
+}
+
+static void
+on_captured(void *argument, const OutReply *reply)
+{
+	StripeCall *call = argument;
+
+	/* a failed capture leaves an authorization, which a query finds again */
+	if (reply->result != OUT_ANSWERED || reply->status >= 400)
+		settle(call, json_pack("{s:s}", "result", "unknown"));
+	else
+		settle(call, json_pack("{s:s, s:s}", "result", "captured", "transaction_id",
+							   call->charge));
+}
+
+/* Looks for the charge of this key among those of its transfer group. */
+static void
+query(StripeCall *call)
+{
+	Text		url = {0};
+	const char *const headers[] = {stripe.authorization, "Stripe-Version: 2020-08-27", NULL};
+	OutRequest	request = {.method = "GET", .headers = headers, .context = &call->item->context};
+
+	text_format(&url, "%s/v1/charges?limit=100&transfer_group=%s", stripe.base_url,
+				text_of(call, "key"));
+	request.url = url.data;
+	outcall_send(&stripe.target, &request, on_listed, call);
+	text_free(&url);
+}
+
+static void
+on_listed(void *argument, const OutReply *reply)
+{
+	StripeCall *call = argument;
+	json_t	   *list = NULL;
+	json_t	   *charge;
+	size_t		i;
+
+	if (reply->result == OUT_ANSWERED && reply->status == 200)
+		list = json_loadb(reply->body, reply->body_length, 0, NULL);
+	if (list == NULL)
+	{
+		settle(call, json_pack("{s:s}", "result", "pending"));
+		return;
+	}
+	json_array_foreach(json_object_get(list, "data"), i, charge)
+	{
+		const char *key = json_string_value(json_object_get(json_object_get(charge, "metadata"),
+															"key"));
+
+		if (key && strcmp(key, text_of(call, "key")) == 0)
+		{
+			judge_charge(call, charge);
+			json_decref(list);
+			return;
+		}
+	}
+	json_decref(list);
+	settle(call, json_pack("{s:s}", "result",
+						   json_integer_value(json_object_get(call->request, "charge_age")) <
+								   IN_FLIGHT_SECONDS
+							   ? "pending"
+							   : "not_found"));
+}
+
+/* What a charge that was found means for the payment. */
+static void
+judge_charge(StripeCall *call, const json_t *charge)
+{
+	const char *id = json_string_value(json_object_get(charge, "id"));
+	const char *status = json_string_value(json_object_get(charge, "status"));
+
+	if (id == NULL || status == NULL)
+		settle(call, json_pack("{s:s}", "result", "pending"));
+	else if (strcmp(status, "failed") == 0)
+		settle(call, json_pack("{s:s, s:s*}", "result", "declined", "error_code",
+							   json_string_value(json_object_get(charge, "failure_code"))));
+	else if (json_is_true(json_object_get(charge, "captured")))
+		settle(call, json_pack("{s:s, s:s}", "result", "captured", "transaction_id", id));
+	else if (json_is_true(json_object_get(call->request, "is_cancelled")))
+		/* only authorized, and no longer wanted: a refund releases it */
+		refund(call, id, on_released);
+	else
+	{
+		call->charge = memory_string(id);
+		capture(call);
+	}
+}
+
+static void
+refund(StripeCall *call, const char *charge, OutDone done)
+{
+	Text		form = {0};
+
+	add_field(&form, "charge", charge);
+	add_field(&form, "metadata[key]", text_of(call, "key"));
+	post(call, "/v1/refunds", &form, "refund", done);
+	text_free(&form);
+}
+
+static void
+on_refunded(void *argument, const OutReply *reply)
+{
+	StripeCall *call = argument;
+	json_t	   *answer;
+	const char *id;
+
+	if (reply->result != OUT_ANSWERED || reply->status >= 400)
+	{
+		settle_error(call, reply, "refund_failed");
+		return;
+	}
+	answer = json_loadb(reply->body, reply->body_length, 0, NULL);
+	id = json_string_value(json_object_get(answer, "id"));
+	settle(call, id ? json_pack("{s:s, s:s}", "result", "refunded", "refund_id", id)
+		   : json_pack("{s:s}", "result", "unknown"));
+	json_decref(answer);
+}
+
+/* An authorization without capture was released: as if there had been none. */
+static void
+on_released(void *argument, const OutReply *reply)
+{
+	bool		good = reply->result == OUT_ANSWERED && reply->status < 400;
+
+	settle(argument, json_pack("{s:s}", "result", good ? "not_found" : "pending"));
+}
+
+/* purpose keeps the idempotency keys of one step's requests apart. */
+static void
+post(StripeCall *call, const char *path, const Text *form, const char *purpose, OutDone done)
+{
+	Text		url = {0};
+	Text		key = {0};
+	const char *headers[] = {stripe.authorization, "Stripe-Version: 2020-08-27",
+	"Content-Type: application/x-www-form-urlencoded", NULL, NULL};
+	OutRequest	request = {.method = "POST", .headers = headers,
+		.context = &call->item->context};
+
+	text_format(&url, "%s%s", stripe.base_url, path);
+	text_format(&key, "Idempotency-Key: %s-%s", text_of(call, "key"), purpose);
+	headers[3] = key.data;
+	request.url = url.data;
+	request.body = text_value(form);
+	request.body_length = form->length;
+	outcall_send(&stripe.target, &request, done, call);
+	text_free(&url);
+	text_free(&key);
+}
+
+static void
+add_field(Text *form, const char *name, const char *value)
+{
+	text_format(form, "%s%s=", form->length ? "&" : "", name);
+	for (const char *c = value; *c; c++)
+	{
+		if (isalnum((unsigned char) *c) || strchr("-._~", *c))
+			text_add_n(form, c, 1);
+		else
+			text_format(form, "%%%02X", (unsigned) (unsigned char) *c);
+	}
+}
+
+/* A text of the request, "" if it has none. */
+static const char *
+text_of(const StripeCall *call, const char *name)
+{
+	const char *value = json_string_value(json_object_get(call->request, name));
+
+	return value ? value : "";
+}
+
+/*
+ * Settles a request that was refused or not answered.  4xx is a definite no;
+ * what was never sent is one too, and may go better later.
+ */
+static void
+settle_error(StripeCall *call, const OutReply *reply, const char *result)
+{
+	json_t	   *answer = json_loadb(reply->body, reply->body_length, 0, NULL);
+	json_t	   *error = json_object_get(answer, "error");
+	const char *code = json_string_value(json_object_get(error, "decline_code"));
+	bool		passing = false;
+
+	if (code == NULL)
+		code = json_string_value(json_object_get(error, "code"));
+	if (code == NULL)
+		code = reply->status == 401 || reply->status == 403 ? "provider_refused_us"
+			   : reply->result == OUT_NOT_SENT				? "provider_unavailable"
+															: "invalid_request";
+	for (size_t i = 0; i < lengthof(passing_codes); i++)
+		passing |= strcmp(code, passing_codes[i]) == 0;
+	if (reply->result == OUT_UNKNOWN || reply->status >= 500 || reply->status == 429 ||
+		reply->status == 409)
+		settle(call, json_pack("{s:s}", "result", "unknown"));
+	else
+		settle(call, json_pack("{s:s, s:s, s:s*, s:b}", "result", result, "error_code", code,
+							   "reason", json_string_value(json_object_get(error, "message")),
+							   "is_retryable", passing || reply->status != 402));
+	json_decref(answer);
+}
+
+/* Hands the outcome over and frees the call. */
+static void
+settle(StripeCall *call, json_t *outcome)
+{
+	char	   *text = json_dumps(outcome, JSON_COMPACT);
+
+	work_settle(call->item, text);
+	free(text);
+	json_decref(outcome);
+	json_decref(call->request);
+	free(call->charge);
+	free(call);
+}

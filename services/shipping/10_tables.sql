@@ -1,0 +1,58 @@
+-- Shipments with what is owed to the carrier, and the simulated carrier's books.
+
+CREATE TABLE ecommerce_shipping.shipment (
+	shipment_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+	key uuid NOT NULL UNIQUE,
+	order_id uuid NOT NULL,
+	status text NOT NULL CHECK (status IN ('requested', 'arranged', 'dispatched', 'delivered',
+		'cancelled', 'failed')),
+	items jsonb NOT NULL,
+	address jsonb,
+	carrier text,
+	estimated_delivery timestamptz,
+	tracking_number text,
+	delivered_at timestamptz,
+	error_code text,
+	error_reason text,
+	is_retryable boolean,
+	-- what is owed to the carrier
+	operation text CHECK (operation IN ('arrange', 'cancel')),
+	due_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	attempts int NOT NULL DEFAULT 0,
+	fence bigint NOT NULL DEFAULT 0,
+	lease_until timestamptz,
+	is_cancelled boolean NOT NULL DEFAULT false,
+	-- on whose behalf
+	correlation_id uuid,
+	user_id text,
+	tenant_id text,
+	traceparent text,
+	created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (fillfactor = 50);
+CREATE INDEX shipment_order ON ecommerce_shipping.shipment (order_id, created_at);
+CREATE INDEX shipment_owed ON ecommerce_shipping.shipment (due_at) WHERE operation IS NOT NULL;
+COMMENT ON TABLE ecommerce_shipping.shipment IS
+'Shipments by step key. operation is what is owed to the carrier, committed before any call; the key makes repeated calls harmless there. A key that was cancelled before it was heard of stands here as cancelled without items.';
+
+CREATE TABLE ecommerce_shipping.simulator_consignment (
+	key uuid PRIMARY KEY,
+	order_id uuid NOT NULL,
+	status text NOT NULL CHECK (status IN ('arranged', 'refused', 'cancelled'))
+);
+CREATE INDEX simulator_consignment_order ON ecommerce_shipping.simulator_consignment (order_id);
+COMMENT ON TABLE ecommerce_shipping.simulator_consignment IS
+'The books of the simulated carrier; commits on its own.';
+
+CREATE FUNCTION ecommerce_shipping.install()
+RETURNS void LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $install$
+BEGIN
+	PERFORM ecommerce.register_contracts();
+	IF NOT EXISTS (SELECT FROM message_bus.endpoints e WHERE e.name = 'shipping') THEN
+		PERFORM message_bus.create_endpoint('shipping');
+	END IF;
+END
+$install$;
+COMMENT ON FUNCTION ecommerce_shipping.install() IS
+'Registers contracts and endpoint in this database; does nothing where they exist. Call once after CREATE EXTENSION.';

@@ -1,0 +1,290 @@
+/*
+ * test_consumer.c
+ *		The consumer loop against a scripted libpq: what it sends in which order,
+ *		and what it does when a message or the connection fails.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lib/consumer.h"
+#include "lib/log.h"
+#include "lib/metrics.h"
+#include "lib/text.h"
+#include "tests/unit/fake_pq.h"
+
+#define PATIENCE_MS 10000
+
+static const MessageHandler handlers[] = {
+	{"Good", "shop.good"}, {"Other", "shop.other"}, {NULL}
+};
+
+static int	commits;
+
+static void
+on_committed(void *argument)
+{
+	(void) argument;
+	commits++;
+}
+
+/* Opens a consumer, turns the loop until the script is done, drains, closes. */
+static void
+run_script(const FakeStep *steps, void (*when_waiting) (void))
+{
+	struct event_base *base = event_base_new();
+	uint64_t	until = clock_steady_ms() + PATIENCE_MS;
+	Consumer   *consumer;
+
+	commits = 0;
+	fake_script(steps);
+	consumer = consumer_open(&(ConsumerOptions) {
+		.base = base, .conninfo = "", .application = "test", .source = "Test",
+		.endpoint = "things", .handlers = handlers, .batch = 3, .poll_ms = 20,
+		.timeout_ms = 100, .committed = on_committed
+	});
+	while (!fake_finished() || !consumer_drained(consumer))
+	{
+		if (clock_steady_ms() > until)
+			fail_msg("script stopped at step %d", fake_position());
+		if (fake_finished())
+			consumer_drain(consumer);
+		else if (when_waiting && consumer_connected(consumer) && consumer_drained(consumer))
+		{
+			when_waiting();
+			when_waiting = NULL;
+		}
+		event_base_loop(base, EVLOOP_ONCE);
+	}
+	consumer_close(consumer);
+	event_base_free(base);
+}
+
+/* delivery, type, body, attempt, correlation, traceparent, user, tenant, age */
+#define MESSAGE(id, type, body) id, type, body, "1", \
+	"7f3c0000-0000-4000-8000-000000000001", NULL, NULL, NULL, "5"
+
+#define SETUP \
+	FAKE_OK("SELECT pg_catalog.set_config('statement_timeout'", "100|100|Test"), \
+	FAKE_OK("LISTEN \"message_bus.things\"", "")
+
+#define RECEIVED(rows) \
+	FAKE_OK("BEGIN", ""), \
+	{"SELECT delivery_id, message_type", "things|3", FAKE_ROWS, 9, rows, NULL, NULL}
+
+#define HANDLED(id, function, body) \
+	FAKE_OK("SAVEPOINT message", ""), \
+	FAKE_OK("SELECT message_bus.handle(", id), \
+	FAKE_OK("SELECT " function "(", body), \
+	FAKE_OK("RELEASE SAVEPOINT message", "")
+
+#define NOTHING_RECEIVED RECEIVED(no_rows), FAKE_OK("COMMIT", "")
+
+static const char *const no_rows[] = {FAKE_STOP};
+static const char *const two_rows[] = {
+	MESSAGE("11", "Good", "{\"a\": 1}"), MESSAGE("12", "Other", "{\"b\": 2}"), FAKE_STOP
+};
+static const char *const three_rows[] = {
+	MESSAGE("21", "Good", "{}"), MESSAGE("22", "Good", "{\"bad\": 1}"),
+	MESSAGE("23", "Other", "{}"),
+	FAKE_STOP
+};
+static const char *const strange_rows[] = {
+	MESSAGE("31", "Strange", "{}"), MESSAGE("32", "Good", "{}"), FAKE_STOP
+};
+static const char *const one_row[] = {MESSAGE("41", "Good", "{}"), FAKE_STOP};
+
+static void
+test_batch_commits_with_acks(void **state)
+{
+	const FakeStep steps[] = {
+		SETUP, RECEIVED(two_rows),
+		HANDLED("11", "shop.good", "{\"a\": 1}"), HANDLED("12", "shop.other", "{\"b\": 2}"),
+		FAKE_OK("SELECT message_bus.ack(", "{11,12}"), FAKE_OK("COMMIT", ""),
+		NOTHING_RECEIVED, {.kind = FAKE_END}
+	};
+
+	(void) state;
+	run_script(steps, NULL);
+	assert_int_equal(commits, 1);
+}
+
+static void
+test_failing_message_steps_aside(void **state)
+{
+	const FakeStep steps[] = {
+		SETUP, RECEIVED(three_rows),
+		HANDLED("21", "shop.good", "{}"),
+		FAKE_OK("SAVEPOINT message", ""), FAKE_OK("SELECT message_bus.handle(", "22"),
+		{"SELECT shop.good(", "{\"bad\": 1}", FAKE_ERROR, 0, NULL, "55000", "not now"},
+		FAKE_OK("ROLLBACK TO SAVEPOINT message", ""), FAKE_OK("RELEASE SAVEPOINT message", ""),
+		FAKE_OK("SELECT message_bus.fail(", "22|55000|not now|true"),
+		HANDLED("23", "shop.other", "{}"),
+		FAKE_OK("SELECT message_bus.ack(", "{21,23}"), FAKE_OK("COMMIT", ""),
+		NOTHING_RECEIVED, {.kind = FAKE_END}
+	};
+
+	(void) state;
+	run_script(steps, NULL);
+	assert_int_equal(commits, 1);
+}
+
+static void
+test_data_error_is_not_retryable(void **state)
+{
+	const FakeStep steps[] = {
+		SETUP, RECEIVED(one_row),
+		FAKE_OK("SAVEPOINT message", ""), FAKE_OK("SELECT message_bus.handle(", "41"),
+		{"SELECT shop.good(", "{}", FAKE_ERROR, 0, NULL, "22023", "never"},
+		FAKE_OK("ROLLBACK TO SAVEPOINT message", ""), FAKE_OK("RELEASE SAVEPOINT message", ""),
+		FAKE_OK("SELECT message_bus.fail(", "41|22023|never|false"), FAKE_OK("COMMIT", ""),
+		NOTHING_RECEIVED, {.kind = FAKE_END}
+	};
+
+	(void) state;
+	run_script(steps, NULL);
+}
+
+static void
+test_timeout_has_its_code(void **state)
+{
+	const FakeStep steps[] = {
+		SETUP, RECEIVED(one_row),
+		FAKE_OK("SAVEPOINT message", ""), FAKE_OK("SELECT message_bus.handle(", "41"),
+		{"SELECT shop.good(", "{}", FAKE_ERROR, 0, NULL, "57014", "canceling statement"},
+		FAKE_OK("ROLLBACK TO SAVEPOINT message", ""), FAKE_OK("RELEASE SAVEPOINT message", ""),
+		FAKE_OK("SELECT message_bus.fail(", "41|timeout|canceling statement|true"),
+		FAKE_OK("COMMIT", ""),
+		NOTHING_RECEIVED, {.kind = FAKE_END}
+	};
+
+	(void) state;
+	run_script(steps, NULL);
+}
+
+static void
+test_lost_race_is_tried_at_once_and_then_failed(void **state)
+{
+#define LOST_RACE \
+	FAKE_OK("SAVEPOINT message", ""), FAKE_OK("SELECT message_bus.handle(", "41"), \
+	{"SELECT shop.good(", "{}", FAKE_ERROR, 0, NULL, "ST001", "expected version 1"}, \
+	FAKE_OK("ROLLBACK TO SAVEPOINT message", ""), FAKE_OK("RELEASE SAVEPOINT message", "")
+
+	const FakeStep steps[] = {
+		SETUP, RECEIVED(one_row), LOST_RACE, LOST_RACE, LOST_RACE,
+		FAKE_OK("SELECT message_bus.fail(", "41|ST001|expected version 1|true"),
+		FAKE_OK("COMMIT", ""),
+		RECEIVED(one_row), LOST_RACE, HANDLED("41", "shop.good", "{}"),
+		FAKE_OK("SELECT message_bus.ack(", "{41}"), FAKE_OK("COMMIT", ""),
+		NOTHING_RECEIVED, {.kind = FAKE_END}
+	};
+
+	(void) state;
+	run_script(steps, NULL);
+}
+
+static void
+test_unknown_type_is_skipped(void **state)
+{
+	const FakeStep steps[] = {
+		SETUP, RECEIVED(strange_rows),
+		FAKE_OK("SELECT message_bus.skip(", "31|no handler for this message type"),
+		HANDLED("32", "shop.good", "{}"),
+		FAKE_OK("SELECT message_bus.ack(", "{32}"), FAKE_OK("COMMIT", ""),
+		NOTHING_RECEIVED, {.kind = FAKE_END}
+	};
+
+	(void) state;
+	run_script(steps, NULL);
+}
+
+static void
+test_failing_ack_gives_the_batch_back(void **state)
+{
+	const FakeStep steps[] = {
+		SETUP, RECEIVED(one_row), HANDLED("41", "shop.good", "{}"),
+		{"SELECT message_bus.ack(", "{41}", FAKE_ERROR, 0, NULL, "MB003", "stale"},
+		FAKE_OK("ROLLBACK", ""),
+		NOTHING_RECEIVED, {.kind = FAKE_END}
+	};
+
+	(void) state;
+	run_script(steps, NULL);
+	assert_int_equal(commits, 0);
+}
+
+static void
+test_lost_connection_starts_over(void **state)
+{
+	const FakeStep steps[] = {
+		SETUP, RECEIVED(one_row),
+		FAKE_OK("SAVEPOINT message", ""), FAKE_OK("SELECT message_bus.handle(", "41"),
+		{"SELECT shop.good(", "{}", FAKE_LOST, 0, NULL, NULL, NULL},
+		SETUP, RECEIVED(one_row), HANDLED("41", "shop.good", "{}"),
+		FAKE_OK("SELECT message_bus.ack(", "{41}"), FAKE_OK("COMMIT", ""),
+		NOTHING_RECEIVED, {.kind = FAKE_END}
+	};
+
+	(void) state;
+	run_script(steps, NULL);
+	assert_int_equal(commits, 1);
+	assert_int_equal(fake_connections(), 2);
+}
+
+static void
+test_broken_idle_connection_starts_over(void **state)
+{
+	const FakeStep steps[] = {
+		SETUP, NOTHING_RECEIVED, SETUP, NOTHING_RECEIVED, {.kind = FAKE_END}
+	};
+
+	(void) state;
+	run_script(steps, fake_break);
+	assert_int_equal(fake_connections(), 2);
+}
+
+static void
+wake_it(void)
+{
+	fake_notify("message_bus.things", "1");
+}
+
+static void
+test_notification_wakes(void **state)
+{
+	const FakeStep steps[] = {
+		SETUP, NOTHING_RECEIVED, RECEIVED(one_row), HANDLED("41", "shop.good", "{}"),
+		FAKE_OK("SELECT message_bus.ack(", "{41}"), FAKE_OK("COMMIT", ""),
+		NOTHING_RECEIVED, {.kind = FAKE_END}
+	};
+
+	(void) state;
+	run_script(steps, wake_it);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_batch_commits_with_acks),
+		cmocka_unit_test(test_failing_message_steps_aside),
+		cmocka_unit_test(test_data_error_is_not_retryable),
+		cmocka_unit_test(test_timeout_has_its_code),
+		cmocka_unit_test(test_lost_race_is_tried_at_once_and_then_failed),
+		cmocka_unit_test(test_unknown_type_is_skipped),
+		cmocka_unit_test(test_failing_ack_gives_the_batch_back),
+		cmocka_unit_test(test_lost_connection_starts_over),
+		cmocka_unit_test(test_broken_idle_connection_starts_over),
+		cmocka_unit_test(test_notification_wakes),
+	};
+	int			failed;
+
+	log_open("test", "Fatal", NULL);
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	metrics_clear();
+	return failed;
+}

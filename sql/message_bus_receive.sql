@@ -1,0 +1,205 @@
+-- Receiving in a transaction and under a lease: what is settled, what comes back.
+CREATE EXTENSION ecommerce;
+\getenv top PG_ABS_SRCDIR
+\set ECHO none
+\i :top/sql/include/bus.sql
+\set ECHO all
+\pset format unaligned
+\pset tuples_only on
+\pset null (null)
+SELECT message_bus.create_endpoint('q', 1, '{"kind": "interval", "limit": 5, "interval": "10 s"}'), message_bus.create_endpoint('wide', 4);
+CREATE FUNCTION fill(endpoint text, first int, last int) RETURNS bigint LANGUAGE sql AS
+$$ SELECT count(message_bus.send(endpoint, 'T', jsonb_build_object('n', i), uid(i), partition_key => i::text)) FROM generate_series(first, last) i $$;
+-- The delivery of the message with that number in this transaction's batch.
+CREATE TEMP TABLE batch (delivery_id bigint, n int, attempt int);
+CREATE FUNCTION take(endpoint text, max int DEFAULT 50) RETURNS text LANGUAGE sql AS $$
+	WITH r AS (INSERT INTO batch SELECT delivery_id, (body->>'n')::int, attempt FROM message_bus.receive(endpoint, max) RETURNING *)
+	SELECT coalesce(string_agg(n || '/' || attempt, ' ' ORDER BY delivery_id), 'nothing') FROM r
+$$;
+CREATE FUNCTION id(number int) RETURNS bigint LANGUAGE sql AS $$ SELECT max(delivery_id) FROM batch WHERE n = number $$;
+
+-- ---------------------------------------------------------------- in a transaction
+
+SELECT fill('q', 1, 6);
+-- Commit without settling is a rollback: everything comes again, no attempt counted.
+SELECT take('q'); SELECT take('q', 2);
+-- Called again in one transaction it goes on.
+BEGIN;
+SELECT take('q', 2); SELECT take('q', 2); SELECT state('q'); SELECT take('q', 50); SELECT take('q');
+SELECT message_bus.ack(id(1), id(2));
+COMMIT;
+SELECT state('q'); SELECT take('q');
+-- What was settled is done; what was not comes back first, in its place.
+BEGIN;
+SELECT take('q');
+SELECT message_bus.ack(id(4), id(6));
+COMMIT;
+SELECT state('q'); SELECT take('q');
+SELECT fill('q', 7, 8);
+SELECT take('q');
+BEGIN; SELECT take('q'); SELECT message_bus.ack(id(5)); COMMIT;
+SELECT take('q');
+BEGIN; SELECT take('q'); SELECT message_bus.ack(id(3), id(7), id(8)); ROLLBACK;
+SELECT in_order('q'); SELECT state('q');
+-- Receipts are never used again, and void when their transaction has ended.
+SELECT count(*) = count(DISTINCT delivery_id) FROM batch;
+SELECT outcome(format('SELECT message_bus.ack(%s)', id(3))) ~ '^MB003 delivery \d+ is not yours$';
+SELECT fill('q', 9, 11);
+BEGIN;
+SELECT take('q');
+SELECT message_bus.ack(id(9));
+\set VERBOSITY sqlstate
+SAVEPOINT s;
+SELECT message_bus.ack(id(9)); ROLLBACK TO s;
+SELECT message_bus.ack(id(10), id(9)); ROLLBACK TO s;
+SELECT message_bus.ack(id(10), id(10)); ROLLBACK TO s;
+SELECT message_bus.ack(id(10), 0); ROLLBACK TO s;
+SELECT message_bus.ack(id(10), NULL); ROLLBACK TO s;
+SELECT message_bus.fail(id(9), 'E', 'e'); ROLLBACK TO s;
+SELECT message_bus.fail(NULL, 'E', 'e'); ROLLBACK TO s;
+SELECT message_bus.skip(id(9)); ROLLBACK TO s;
+SELECT message_bus.handle(-1); ROLLBACK TO s;
+SELECT message_bus.extend_lease(ARRAY[id(10)], '1 min'); ROLLBACK TO s;
+\set VERBOSITY default
+-- Nothing of a refused call is done.
+SELECT message_bus.ack(id(10)), message_bus.ack(VARIADIC '{}');
+COMMIT;
+SELECT in_order('q'); SELECT state('q');
+
+-- ---------------------------------------------------------------- savepoints
+
+-- What a handler did is undone, its message fails.
+SELECT fill('q', 12, 14);
+CREATE TABLE done (n int);
+BEGIN;
+SELECT take('q');
+SAVEPOINT m; INSERT INTO done VALUES (12); SELECT message_bus.send('wide', 'Reply', '{"n": 12}') IS NOT NULL; SELECT message_bus.ack(id(12)); RELEASE m;
+SAVEPOINT m; INSERT INTO done VALUES (13); SELECT message_bus.send('wide', 'Reply', '{"n": 13}') IS NOT NULL; SELECT message_bus.ack(id(13)); ROLLBACK TO m;
+SELECT message_bus.fail(id(13), 'E13', 'no luck'); RELEASE m;
+SAVEPOINT m; SELECT message_bus.fail(id(14), 'E14', 'x'); ROLLBACK TO m; SELECT message_bus.ack(id(14)); RELEASE m;
+COMMIT;
+TABLE done; SELECT got('wide'); SELECT state('q');
+SELECT attempt, error_code, error, state, first_failed_at = last_failed_at FROM message_bus.aside;
+-- What was received in a savepoint that is rolled back is not received.
+SELECT fill('q', 15, 18);
+BEGIN;
+SELECT take('q', 1);
+SAVEPOINT s; SELECT take('q', 2); ROLLBACK TO s;
+SELECT outcome('SELECT message_bus.ack(1)') ~ 'MB003';
+SELECT take('q', 1);
+SELECT message_bus.ack(id(15), id(16));
+COMMIT;
+BEGIN;
+SAVEPOINT s; SELECT take('q', 1); ROLLBACK TO s;
+SELECT take('q', 5);
+ROLLBACK;
+SELECT in_order('q');
+
+-- ---------------------------------------------------------------- lanes
+
+SELECT fill('wide', 20, 59);
+BEGIN;
+SELECT count(*), count(DISTINCT partition_key) FROM message_bus.receive('wide', 15);
+SELECT count(*) FROM message_bus.receive('wide', 100);
+SELECT count(*) FROM message_bus.receive('wide', 100);
+ROLLBACK;
+SELECT cardinality(string_to_array(got('wide', 100), ' '));
+SELECT outcome($$SELECT * FROM message_bus.receive('wide', 0)$$), outcome($$SELECT * FROM message_bus.receive('nobody')$$),
+	outcome($$SELECT * FROM message_bus.receive(NULL)$$), outcome($$SELECT * FROM message_bus.receive('wide', NULL)$$);
+BEGIN READ ONLY; SELECT outcome($$SELECT * FROM message_bus.receive('q')$$), outcome($$SELECT message_bus.ack(1)$$), outcome($$SELECT message_bus.skip(1)$$); ROLLBACK;
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT count(*) FROM done;
+SELECT fill('q', 60, 60);
+COMMIT;
+BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT in_order('q'); COMMIT;
+
+-- ---------------------------------------------------------------- handle
+
+BEGIN;
+SELECT ecommerce.set_context(uid(1), NULL, 'ann');
+SELECT fill('q', 61, 62);
+COMMIT;
+BEGIN;
+SELECT take('q');
+SELECT correlation_id, causation_id, user_id FROM ecommerce.context();
+SELECT message_bus.handle(id(61)); SELECT correlation_id, causation_id, user_id FROM ecommerce.context();
+SELECT message_bus.ack(id(61));
+SELECT message_bus.handle(id(62)); SELECT correlation_id, causation_id, user_id FROM ecommerce.context();
+SELECT outcome(format('SELECT message_bus.handle(%s)', id(61))) ~ 'MB003';
+SELECT message_bus.ack(id(62));
+COMMIT;
+SELECT correlation_id, causation_id FROM ecommerce.context();
+
+-- ---------------------------------------------------------------- skip
+
+SELECT fill('q', 70, 71);
+BEGIN; SELECT take('q'); SELECT message_bus.skip(id(70)), message_bus.skip(id(71), 'no handler'); COMMIT;
+SELECT message_id, reason, error_code, error, attempts FROM message_bus.dead_letters ORDER BY message_id;
+SELECT state('q');
+SELECT message_bus.redrive(uid(70)); SELECT in_order('q');
+
+-- ---------------------------------------------------------------- lease
+
+SELECT fill('q', 80, 84);
+BEGIN; SELECT outcome($$SELECT * FROM message_bus.receive('q', 2, '1 min')$$); ROLLBACK;
+SELECT * FROM message_bus.receive('q', 2, '0 s');
+SELECT * FROM message_bus.receive('q', 2, '-1 s');
+CREATE TEMP TABLE leased AS
+SELECT body->>'n' AS n, delivery_id, attempt, leased_until - clock_timestamp() BETWEEN '59 s' AND '1 min' AS a_minute FROM message_bus.receive('q', 3, '1 min');
+SELECT n, attempt, a_minute FROM leased ORDER BY delivery_id;
+-- The lane stays held until its leases are settled.
+SELECT in_order('q'); SELECT state('q');
+SELECT message_bus.ack(delivery_id) FROM leased WHERE n = '80';
+SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM leased WHERE n = '80';
+SELECT outcome(format('SELECT message_bus.ack(VARIADIC %L)', array_agg(delivery_id))) ~ '^MB003' FROM leased;
+SELECT state('q'); SELECT in_order('q');
+-- Settling in a transaction counts when it commits.
+BEGIN; SELECT message_bus.ack(VARIADIC array_agg(delivery_id)) FROM leased WHERE n <> '80'; ROLLBACK;
+BEGIN; SAVEPOINT s; SELECT message_bus.ack(delivery_id) FROM leased WHERE n = '81'; ROLLBACK TO s;
+SELECT message_bus.handle(delivery_id) FROM leased WHERE n = '82'; SELECT causation_id FROM ecommerce.context();
+SELECT message_bus.fail(delivery_id, 'E', 'later') FROM leased WHERE n = '82'; COMMIT;
+SELECT in_order('q'); SELECT state('q');
+SELECT message_bus.extend_lease(array_agg(delivery_id), '1 h') FROM leased WHERE n = '81';
+SELECT leased_until > now() + '59 min' FROM message_bus.lease;
+SELECT outcome(format('SELECT message_bus.extend_lease(%L, ''1 h'')', array_agg(delivery_id))) ~ '^MB003' FROM leased;
+SELECT message_bus.skip(delivery_id, 'done with it') FROM leased WHERE n = '81';
+SELECT in_order('q'); SELECT state('q');
+SELECT reason, error FROM message_bus.dead_letters WHERE message_id = uid(81);
+
+-- An expired lease is a failed attempt; an ack that is late but not too late counts.
+SELECT fill('q', 90, 92);
+TRUNCATE leased;
+INSERT INTO leased SELECT body->>'n', delivery_id, attempt FROM message_bus.receive('q', 3, '1 min');
+BEGIN; SELECT at(clock_timestamp() + '59 s'); SELECT in_order('q'); COMMIT;
+BEGIN; SELECT at(clock_timestamp() + '1 min'); SELECT in_order('q'); COMMIT;
+SELECT state, attempt, error_code, error, receipt IS NOT NULL FROM message_bus.aside WHERE message_id BETWEEN uid(90) AND uid(92);
+SELECT message_bus.ack(delivery_id) FROM leased WHERE n = '90';
+SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM leased WHERE n = '90';
+SELECT outcome(format('SELECT message_bus.fail(%s, ''E'', ''e'')', delivery_id)) ~ '^MB003' FROM leased WHERE n = '91';
+-- Delivered again, under a lease or not, the old receipt is worth nothing.
+BEGIN; SELECT at(clock_timestamp() + '5 min'); SELECT take('q', 1); SELECT message_bus.ack(id(91)); COMMIT;
+SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM leased WHERE n = '91';
+DO $$ BEGIN
+	PERFORM at(clock_timestamp() + '5 min');
+	PERFORM * FROM message_bus.receive('q', 5, '10 min');
+END $$;
+SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM leased WHERE n = '92';
+SELECT message_bus.ack(delivery_id) FROM message_bus.lease; SELECT state('q');
+
+-- ---------------------------------------------------------------- wait
+
+CALL message_bus.wait('q', '10 ms');
+SELECT fill('q', 95, 95);
+CALL message_bus.wait('q', '10 s');
+BEGIN; SELECT outcome($$CALL message_bus.wait('q', '1 s', NULL)$$); ROLLBACK;
+SELECT outcome($$CALL message_bus.wait('q', '1 s', NULL)$$);
+CALL message_bus.wait('nobody', '1 s');
+CALL message_bus.wait(NULL, '1 s');
+SELECT in_order('q');
+-- Scheduled messages end the wait by themselves.
+SELECT message_bus.send('q', 'T', '{"n": 96}', deliver_at => clock_timestamp() + '200 ms') IS NOT NULL;
+CALL message_bus.wait('q', '0 s');
+CALL message_bus.wait('q', '10 s');
+SELECT in_order('q');
+SELECT message_bus.maintain();
+SELECT state('q');

@@ -1,0 +1,332 @@
+# A shop for tests: a private server, the five daemons on ports of their own, and
+# what one does with a shop over HTTP. The daemons are those installed beside
+# psql in PATH.
+package Shop;
+
+use strict;
+use warnings;
+
+use HTTP::Tiny;
+use JSON::PP;
+use POSIX qw(:sys_wait_h);
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+use constant PATIENCE => $ENV{PG_TEST_TIMEOUT_DEFAULT} // 180;
+
+my @services = qw(order inventory payment shipping notification);
+my $json = JSON::PP->new->canonical->allow_nonref;
+
+# Options: name, env => {variable => value of the daemons}, bin => directory of the daemons,
+# conf => lines of postgresql.conf.
+sub new
+{
+	my ($class, %options) = @_;
+	my $self = bless { env => {}, bin => '', %options }, $class;
+	my $node = PostgreSQL::Test::Cluster->new($self->{name} // 'shop');
+
+	$self->{node} = $node;
+	$self->{http} = HTTP::Tiny->new(timeout => 40, keep_alive => 1);
+	$node->init;
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'ecommerce'");
+	$node->append_conf('postgresql.conf', $self->{conf}) if $self->{conf};
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE DATABASE shop');
+	$self->sql('CREATE EXTENSION ecommerce');
+	$self->sql("CREATE EXTENSION ecommerce_$_; SELECT ecommerce_$_.install()") for @services;
+	$self->{port}{$_} = PostgreSQL::Test::Cluster::get_free_port() for @services;
+	return $self;
+}
+
+sub sql
+{
+	my ($self, $sql) = @_;
+	return $self->{node}->safe_psql('shop', $sql);
+}
+
+# Starts the named services, all without a name; returns when they are ready.
+sub start
+{
+	my ($self, @names) = @_;
+	@names = @services unless @names;
+	for my $name (@names)
+	{
+		my $pid = fork // die "cannot fork: $!";
+		if ($pid == 0)
+		{
+			%ENV = (%ENV, %{ $self->{env} });
+			delete @ENV{qw(PGUSER PGSERVICE)};
+			my $dsn = $self->{node}->connstr('shop') . " user=ecommerce_$name";
+			exec($self->program($name), "--database=$dsn", "--port=$self->{port}{$name}",
+				'--log-file=' . $self->log_file($name)) or die "cannot run ${name}d: $!";
+		}
+		$self->{pid}{$name} = $pid;
+	}
+	$self->until("$_ is ready", sub { $self->call($_, 'GET', '/health/ready')->{status} == 200 })
+	  for @names;
+	return;
+}
+
+sub program
+{
+	my ($self, $name) = @_;
+	return ($self->{bin} ? "$self->{bin}/" : '') . "${name}d";
+}
+
+sub log_file
+{
+	my ($self, $name) = @_;
+	return $self->{node}->basedir . "/${name}d.log";
+}
+
+# Starts nginx before the daemons; GATEWAY_* variables may be given. Its port is that of
+# the service "gateway".
+sub start_gateway
+{
+	my ($self, $render, %env) = @_;
+	my $run = PostgreSQL::Test::Utils::tempdir;
+	my $port = $self->{port}{gateway} = PostgreSQL::Test::Cluster::get_free_port();
+
+	mkdir "$run/gateway";
+	local %ENV = (%ENV, GATEWAY_RUN => $run, GATEWAY_LISTEN => "127.0.0.1:$port",
+		GATEWAY_WORKERS => 1,
+		GATEWAY_ACCESS_LOG => "$run/access.log", GATEWAY_ERROR_LOG => "$run/error.log",
+		(map { ('GATEWAY_' . uc($_) . 'D' => "127.0.0.1:$self->{port}{$_}") } @services), %env);
+	$self->{gateway_conf} = "$run/nginx.conf";
+	system("'$render' >'$run/nginx.conf'") == 0
+		or die "cannot render the gateway's configuration\n";
+	system('nginx', '-e', "$run/error.log", '-c', "$run/nginx.conf") == 0
+		or die "nginx did not start\n";
+	$self->until('the gateway answers', sub { $self->call('gateway', 'GET',
+		'/health/live')->{status} == 200 });
+	return;
+}
+
+sub stop_gateway
+{
+	my ($self) = @_;
+	my $conf = delete $self->{gateway_conf} or return;
+	system('nginx', '-e', '/dev/null', '-c', $conf, '-s', 'stop');
+	return;
+}
+
+# Ends a daemon by a signal and returns its wait status.
+sub kill_daemon
+{
+	my ($self, $name, $signal) = @_;
+	kill $signal, $self->{pid}{$name};
+	waitpid($self->{pid}{$name}, 0);
+	delete $self->{pid}{$name};
+	return $?;
+}
+
+# Stops all daemons; each must exit 0.
+sub stop
+{
+	my ($self) = @_;
+	kill 'TERM', values %{ $self->{pid} };
+	for my $name (sort keys %{ $self->{pid} })
+	{
+		waitpid($self->{pid}{$name}, 0);
+		is($?, 0, "$name stops on request");
+		delete $self->{pid}{$name};
+	}
+	return;
+}
+
+sub DESTROY
+{
+	my ($self) = @_;
+	local $?;
+	$self->stop_gateway;
+	kill 'KILL', values %{ $self->{pid} // {} };
+	waitpid($_, 0) for values %{ $self->{pid} // {} };
+	return;
+}
+
+# A request to a service: {status, headers, body}, the body decoded if it is JSON.
+sub call
+{
+	my ($self, $service, $method, $path, $body, %headers) = @_;
+	my $options = { headers => {%headers} };
+
+	if (defined $body)
+	{
+		$options->{content} = ref $body ? $json->encode($body) : $body;
+		$options->{headers}{'Content-Type'} //= 'application/json';
+	}
+	my $port = $self->{port}{$service} // $service;
+	my $reply = $self->{http}->request($method, "http://127.0.0.1:$port$path", $options);
+	my $decoded = eval { $json->decode($reply->{content}) };
+	return { status => $reply->{status}, headers => $reply->{headers},
+		body => $decoded // $reply->{content} };
+}
+
+# Waits until the function returns something true, and returns it.
+sub until
+{
+	my ($self, $what, $function) = @_;
+	my $deadline = time + PATIENCE;
+
+	while (time < $deadline)
+	{
+		my $value = $function->();
+		return $value if $value;
+		sleep 0.02;
+	}
+	fail("waited in vain: $what");
+	diag($self->sql('SELECT correlation_id, current_state, version, data
+		FROM saga.instances ORDER BY updated_at DESC LIMIT 1'));
+	die "waited in vain: $what\n";
+}
+
+sub uuid
+{
+	my @w = map { int rand 65536 } 1 .. 8;
+	return sprintf '%04x%04x-%04x-4%03x-a%03x-%04x%04x%04x', @w[ 0 .. 2 ], $w[3] & 0xfff,
+	  $w[4] & 0xfff, @w[ 5 .. 7 ];
+}
+
+# Creates a product with that much stock; returns its id.
+sub product
+{
+	my ($self, $stock) = @_;
+	my $id = uuid();
+	my $reply = $self->call('inventory', 'PUT', "/products/$id",
+		{ sku => "sku-$id", name => 'Thing' });
+
+	is($reply->{status}, 201, 'product created') or diag explain $reply;
+	$self->call('inventory', 'POST', "/products/$id/stock", { delta => $stock, reason => 'test' });
+	return $id;
+}
+
+# The body of an order: quantity pieces of a product at 2.50; token, country and
+# postal_code may be given.
+sub order_body
+{
+	my ($self, $product, $quantity, %options) = @_;
+	return {
+		customer_id => $options{customer_id} // uuid(),
+		items => [ { product_id => $product, sku => "sku-$product", product_name => 'Thing',
+				quantity => $quantity, unit_price => $options{unit_price} // 2.5 } ],
+		shipping_address => { street => '1 Main Street', city => 'Town', state => 'ST',
+			postal_code => $options{postal_code} // '12345', country => $options{country} // 'DE' },
+		payment_method => { type => 'card', last4_digits => '4242',
+			token => $options{token} // 'tok_ok' }
+	};
+}
+
+# Posts an order; returns its id.
+sub order
+{
+	my ($self, @arguments) = @_;
+	my $reply = $self->call('order', 'POST', '/orders', $self->order_body(@arguments));
+
+	is($reply->{status}, 202, 'order accepted') or diag explain $reply;
+	return $reply->{body}{order_id};
+}
+
+sub show
+{
+	my ($self, $order) = @_;
+	return $self->call('order', 'GET', "/orders/$order")->{body};
+}
+
+# Waits until the saga of the order is in that state; returns the order.
+sub reaches
+{
+	my ($self, $order, $state) = @_;
+	my $shown = $self->until("order in $state", sub {
+		my $now = $self->show($order);
+		($now->{state} // '') eq $state && $now;
+	});
+	is($shown->{state}, $state, "order reaches $state");
+	return $shown;
+}
+
+# Lets time pass for the saga's timers.
+sub later
+{
+	my ($self, $interval) = @_;
+	return $self->sql("SELECT saga.fire_due(now() + interval '$interval')");
+}
+
+# Lets more and more time pass, from that many seconds on, until the order is in the
+# state. What happens in the services meanwhile takes real time.
+sub reaches_in_time
+{
+	my ($self, $order, $state, $seconds) = @_;
+	return $self->until("order in $state in time", sub {
+		$self->later($seconds++ . ' seconds');
+		($self->show($order)->{state} // '') eq $state;
+	});
+}
+
+# on hand, reserved and available of a product, as "10/2/8".
+sub stock
+{
+	my ($self, $product) = @_;
+	my $body = $self->call('inventory', 'GET', "/products/$product")->{body};
+	return join '/', @$body{qw(on_hand reserved available)};
+}
+
+# Statuses of the order's payments, oldest first.
+sub payments
+{
+	my ($self, $order) = @_;
+	return $self->sql("SELECT string_agg(status, ' ' ORDER BY created_at)
+		FROM ecommerce_payment.payment WHERE order_id = '$order'");
+}
+
+sub shipments
+{
+	my ($self, $order) = @_;
+	return $self->sql("SELECT string_agg(status, ' ' ORDER BY created_at)
+		FROM ecommerce_shipping.shipment WHERE order_id = '$order'");
+}
+
+# What must hold whatever happened, when the shop is at rest: rows of what does not.
+sub violations
+{
+	my ($self) = @_;
+	return $self->sql(<<'SQL');
+WITH o AS (SELECT s.order_id, s.status, s.total_amount FROM ecommerce_order.order_summary s),
+charged AS (SELECT order_id, count(*) FILTER (WHERE status = 'captured') AS n,
+		coalesce(sum(amount) FILTER (WHERE status = 'captured'), 0) AS net
+	FROM ecommerce_payment.simulator_charge GROUP BY order_id)
+SELECT 'charged twice', c.order_id::text FROM charged c WHERE c.n > 1
+UNION ALL
+SELECT 'cancelled but charged', o.order_id::text FROM o JOIN charged c USING (order_id)
+WHERE o.status = 'Cancelled' AND c.net <> 0
+UNION ALL
+SELECT 'confirmed but not charged', o.order_id::text FROM o LEFT JOIN charged c USING (order_id)
+WHERE o.status IN ('Confirmed', 'Completed') AND coalesce(c.net, 0) <> o.total_amount
+UNION ALL
+SELECT 'books differ', p.key::text FROM ecommerce_payment.payment p
+LEFT JOIN ecommerce_payment.simulator_charge c USING (key)
+WHERE p.status IN ('captured', 'refunded') AND p.status IS DISTINCT FROM c.status
+UNION ALL
+SELECT 'cancelled but holds stock',
+	o.order_id::text FROM o JOIN ecommerce_inventory.reservation r USING (order_id)
+WHERE o.status = 'Cancelled' AND r.status IN ('held', 'committed')
+UNION ALL
+SELECT 'confirmed without stock', o.order_id::text FROM o
+WHERE o.status IN ('Confirmed',
+	'Completed') AND (SELECT count(*) FROM ecommerce_inventory.reservation r
+	WHERE r.order_id = o.order_id AND r.status = 'committed') <> 1
+UNION ALL
+SELECT 'cancelled but shipped',
+	o.order_id::text FROM o JOIN ecommerce_shipping.shipment s USING (order_id)
+WHERE o.status = 'Cancelled' AND s.status IN ('requested', 'arranged', 'dispatched', 'delivered')
+UNION ALL
+SELECT 'reserved disagrees', p.product_id::text FROM ecommerce_inventory.product p
+WHERE p.reserved <> (SELECT coalesce(sum((line ->> 'quantity')::bigint), 0)
+	FROM ecommerce_inventory.reservation r, jsonb_array_elements(r.items) AS line
+	WHERE r.status = 'held' AND (line ->> 'product_id')::uuid = p.product_id)
+ORDER BY 1, 2
+SQL
+}
+
+1;
