@@ -23,6 +23,8 @@
 #include "event_store/visibility.h"
 #include "pg/spi.h"
 
+#define MAX_AGE_YEARS 1000
+
 static void hide_stream(FunctionCallInfo fcinfo, const char *function, bool for_good);
 static int64 remove_hidden(int64 stream_id, const text *name, Visibility *visibility);
 
@@ -120,6 +122,7 @@ event_store_set_retention(PG_FUNCTION_ARGS)
 	static SpiStatement unset = {"DELETE FROM event_store.retention WHERE name = $1"};
 	static const Oid types[4] = {TEXTOID, INT8OID, INTERVALOID, INT8OID};
 	Interval	zero = {0};
+	Interval	longest = {.month = MAX_AGE_YEARS * MONTHS_PER_YEAR};
 	const char *negative = NULL;
 	StreamName	name;
 	text	   *text_name;
@@ -148,6 +151,13 @@ event_store_set_retention(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must not be negative", negative),
+				 errhint("Pass NULL for no limit.")));
+	/* So long ago that there is no such time: every read would fail. */
+	if (!PG_ARGISNULL(2) &&
+		DatumGetBool(DirectFunctionCall2(interval_gt, PG_GETARG_DATUM(2), IntervalPGetDatum(&longest))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_age must be at most %d years", MAX_AGE_YEARS),
 				 errhint("Pass NULL for no limit.")));
 	spi_begin(SPI_AS_OWNER);
 	if (PG_ARGISNULL(1) && PG_ARGISNULL(2) && PG_ARGISNULL(3))

@@ -40,6 +40,7 @@
 #include "common/hashfn.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "mb/pg_wchar.h"
 #include "replication/syncrep.h"
 #include "replication/walsender_private.h"
 #include "storage/bufmgr.h"
@@ -130,7 +131,8 @@ position_announce(LogId log, uint32 key, const char *name, int length)
 		hold = &slot->holds[count];
 		hold->key = key;
 		hold->log = log;
-		length = Min(length, (int) sizeof(hold->name) - 1);
+		if (length >= (int) sizeof(hold->name))
+			length = pg_mbcliplen(name, length, sizeof(hold->name) - 1);
 		memcpy(hold->name, name, length);
 		hold->name[length] = '\0';
 		pg_atomic_write_u64(&hold->lowest, lowest);
@@ -439,17 +441,23 @@ lowest_announced(LogId log, uint32 key, int64 mark)
 static bool
 make_durable(XLogRecPtr lsn, bool wait)
 {
+	bool		waited = false;
+
 	if (!DEBUG_BREAK("no_flush"))
 		XLogFlush(lsn);
 	while (!standbys_have(lsn))
 	{
 		if (!wait)
 			return false;
+		waited = true;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 1, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
+	/* The latch may have been set for whoever waits in wakeup.c meanwhile. */
+	if (waited)
+		SetLatch(MyLatch);
 	return true;
 }
 

@@ -270,9 +270,14 @@ wakeup_require_top_level(const char *procedure, bool atomic)
 				 errhint("CALL it on its own, in autocommit mode.")));
 }
 
+/*
+ * Before the transaction ends: its callback must not be the first to look for
+ * the database's entry, because it must not fail.
+ */
 static void
 register_callback(void)
 {
+	(void) registry_my_database();
 	if (!callback_registered)
 	{
 		RegisterXactCallback(transaction_ended, NULL);
