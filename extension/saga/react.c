@@ -50,6 +50,9 @@ react_start(Machine *machine, const Input *input, Effects *effects)
 	effects->from = NOWHERE;
 	if (reaction == NULL || !turn_take(&turn, reaction->transitions))
 		return false;
+	/* It may begin at its end. */
+	if (definition_state(machine->definition, machine->state)->final)
+		turn_enter(&turn, machine->state);
 	turn.effective = true;
 	settle(&turn);
 	finish_turn(&turn, DECIDE_IGNORE);
@@ -107,7 +110,8 @@ react_timer(Machine *machine, int timer, TimestampTz now, Effects *effects)
 }
 
 /*
- * An operator moves an instance.  The rules of the new state apply at once.
+ * An operator moves an instance.  The rules of the new state apply at once; a
+ * "compensate" under way is the operator's own business now.
  */
 void
 react_goto(Machine *machine, int state, const Input *input, Effects *effects)
@@ -115,6 +119,7 @@ react_goto(Machine *machine, int state, const Input *input, Effects *effects)
 	Turn		turn;
 
 	begin_turn(&turn, machine, input, effects);
+	abandon_undo(&turn);
 	turn_enter(&turn, state);
 	turn.effective = true;
 	settle(&turn);
