@@ -15,16 +15,20 @@ package EventStress;
 use strict;
 use warnings;
 
+use Exporter qw(import);
 use POSIX qw(WNOHANG);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+
+our @EXPORT_OK = qw(poll);
 
 use constant CATEGORIES => 4;
 
 # Prologue of each writer's script: a category and a stream in it. Where a script
 # appends to several streams it does so in the order of their names.
 my $pick = "\\set c random(0, 1)\n\\set s random(1, 40)\n";
-my $append = q{SELECT event_store.append('c' || :c || '-' || :s, -1, 'Counted', '{"n": 1}');} . "\n";
+my $append = q{SELECT event_store.append('c' || :c || '-' || :s, -1, 'Counted', '{"n": 1}');} .
+	"\n";
 my $append_later = $append =~ s/:c/(:c + 2)/r;
 
 # name => [weight, does it commit?, script]
@@ -75,6 +79,19 @@ COMMIT;
 \endif
 EOT
 
+# poll { condition }: waits until it holds, as poll_query_until does for a query.
+sub poll (&)
+{
+	my ($condition) = @_;
+
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		return 1 if $condition->();
+		select undef, undef, undef, 0.1;
+	}
+	die 'timed out waiting for a condition';
+}
+
 sub new
 {
 	my ($class, $node, %options) = @_;
@@ -91,7 +108,8 @@ sub new
 CREATE SCHEMA stress;
 CREATE TABLE stress.final (reader text PRIMARY KEY, position bigint NOT NULL);
 CREATE TABLE stress.running (n int);
-CREATE TABLE stress.delivered (ord bigserial, subscription text, position bigint, stream text, version bigint);
+CREATE TABLE stress.delivered (ord bigserial, subscription text, position bigint, stream text,
+	version bigint);
 CREATE FUNCTION stress.append_and_fail(stream text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	BEGIN
@@ -125,14 +143,20 @@ sub _sql
 	return $self->{node}->safe_psql($self->{database}, $sql);
 }
 
-sub _file
+sub write_file
 {
-	my ($self, $name, $text) = @_;
-	my $file = "$self->{files}/$name";
+	my ($file, $text) = @_;
+
 	open my $handle, '>', $file or die "cannot write $file: $!";
 	print $handle $text;
 	close $handle;
 	return $file;
+}
+
+sub _file
+{
+	my ($self, $name, $text) = @_;
+	return write_file("$self->{files}/$name", $text);
 }
 
 # Starts a program with its output in a file, and its errors in another one beside
@@ -186,7 +210,8 @@ sub start_reader
 	my $step = "\\if :done\n\\q\n\\endif\n" . $before . <<"EOT";
 SELECT coalesce(string_agg(e.position::text, ' ' ORDER BY e.position), '') AS seen,
 	greatest($last, :last) AS last, greatest($last, :last) >= coalesce(
-		(SELECT f.position FROM stress.final f WHERE f.reader = '$name'), 9223372036854775807) AS done
+		(SELECT f.position FROM stress.final f WHERE f.reader = '$name'), 9223372036854775807)
+			AS done
 FROM $source \\gset
 \\echo :high_water_mark :seen
 EOT
@@ -220,7 +245,8 @@ sub _seen
 			my ($mark, @seen) = split ' ', $line;
 			push @marks, $mark;
 			push @positions, @seen;
-			$reader->{resume_at} = $reader->{kind} eq 'mark' ? $mark : $seen[-1] // $reader->{resume_at};
+			$reader->{resume_at} = $reader->{kind} eq 'mark' ? $mark :
+				$seen[-1] // $reader->{resume_at};
 		}
 	}
 	return (\@positions, \@marks);
@@ -233,7 +259,8 @@ sub start_consumers
 	my $script = $self->_file("$subscription.sql", $consume =~ s/:subscription/$subscription/gr);
 
 	push @{ $self->{consumers} },
-	  $self->_pgbench($subscription, '-c', $clients, '-T', 3600, '--max-tries', 1000, '-f', $script);
+	  $self->_pgbench($subscription, '-c', $clients, '-T', 3600, '--max-tries', 1000, '-f',
+	  	$script);
 	return;
 }
 
@@ -246,7 +273,8 @@ sub start_acknowledged
 	local $ENV{PGOPTIONS} = _settings($options{options});
 	for my $number (1 .. $clients)
 	{
-		my $step = "SELECT \"position\" FROM event_store.append('ack-$number', -1, 'Counted', '{}') \\gset\n"
+		my $step = "SELECT \"position\" FROM event_store.append('ack-$number', -1, 'Counted',
+			'{}') \\gset\n"
 		  . "\\echo :position\n";
 		my $steps = $self->_file("ack$number.step", $step x 100);
 
@@ -317,7 +345,8 @@ sub start_writers
 	}
 	local $ENV{PGOPTIONS} = _settings($options{options});
 	$self->{writers} = $self->_pgbench(
-		'writers', '-c', $options{clients}, '-t', $options{transactions}, '--max-tries', 100, @files);
+		'writers', '-c', $options{clients}, '-t', $options{transactions}, '--max-tries', 100,
+			@files);
 	return;
 }
 
@@ -448,11 +477,13 @@ sub _compare_consumers
 {
 	my ($self) = @_;
 	my $text = $self->_sql(<<'EOT');
-SELECT format('subscription %s: %s missed, %s doubled, %s reordered, %s never committed', name, missed, doubled, reordered, phantom)
+SELECT format('subscription %s: %s missed, %s doubled, %s reordered, %s never committed', name,
+	missed, doubled, reordered, phantom)
 FROM event_store.subscription s,
 	LATERAL (SELECT count(*) AS missed FROM event_store.stored_event e
 		WHERE (s.category IS NULL OR e.stream LIKE s.category || '-%')
-			AND NOT EXISTS (SELECT FROM stress.delivered d WHERE d.subscription = s.name AND d.position = e.position)) m,
+			AND NOT EXISTS (SELECT FROM stress.delivered d WHERE d.subscription = s.name
+				AND d.position = e.position)) m,
 	LATERAL (SELECT count(*) - count(DISTINCT position) AS doubled FROM stress.delivered d
 		WHERE d.subscription = s.name) t,
 	LATERAL (SELECT count(*) FILTER (WHERE version < before) AS reordered

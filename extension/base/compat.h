@@ -50,6 +50,13 @@
 #define compat_minimal_tuple(tuple) minimal_tuple_from_heap_tuple(tuple)
 #endif
 
+/* From 17 on, a shared hash table is told how to copy its keys. */
+#if PG_VERSION_NUM >= 170000
+#define compat_dshash_set_copy(parameters) ((parameters).copy_function = dshash_memcpy)
+#else
+#define compat_dshash_set_copy(parameters) ((void) 0)
+#endif
+
 /* From 17 on, an index may keep pins between insertions. */
 #if PG_VERSION_NUM >= 170000
 #define compat_index_insert_cleanup(index, info) index_insert_cleanup(index, info)
@@ -88,13 +95,16 @@ extern bool compat_timestamptz_parse(char *text, TimestampTz *result);
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
 #endif
 
-/* Whether the current user may execute a function. */
+/* Whether the current user may execute a function, owns a database. */
 #if PG_VERSION_NUM >= 160000
 #define compat_may_execute(function) \
 	(object_aclcheck(ProcedureRelationId, function, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK)
+#define compat_owns_database(database) \
+	object_ownercheck(DatabaseRelationId, database, GetUserId())
 #else
 #define compat_may_execute(function) \
 	(pg_proc_aclcheck(function, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK)
+#define compat_owns_database(database) pg_database_ownercheck(database, GetUserId())
 #endif
 
 #endif

@@ -65,9 +65,10 @@ envelope_stamp(const BusOutgoing *outgoing, const pg_uuid_t *message_id,
 	set_text(row, ROW_TENANT_ID, context->tenant_id);
 	set_text(row, ROW_TRACEPARENT, context->traceparent);
 	set_text(row, ROW_SOURCE,
-			 setting_ecommerce_source != NULL && setting_ecommerce_source[0] != '\0' ?
-			 setting_ecommerce_source :
-			 application_name[0] != '\0' ? application_name : NULL);
+			 setting_ecommerce_source != NULL && setting_ecommerce_source[0] != '\0'
+				 ? setting_ecommerce_source
+			 : application_name[0] != '\0' ? application_name
+										   : NULL);
 	set_time(row, ROW_DELIVER_AT, outgoing->deliver_at, outgoing->exact_times);
 	set_time(row, ROW_EXPIRES_AT, outgoing->expires_at, outgoing->exact_times);
 	set_text(row, ROW_PARTITION_KEY, outgoing->partition_key);
@@ -79,8 +80,9 @@ envelope_stamp(const BusOutgoing *outgoing, const pg_uuid_t *message_id,
 void
 envelope_address(RowValues *row, const Endpoint *endpoint)
 {
-	Datum		key = row->nulls[ROW_PARTITION_KEY] ?
-		uuid_text(DatumGetUUIDP(row->values[ROW_CORRELATION_ID])) : row->values[ROW_PARTITION_KEY];
+	Datum		key = row->nulls[ROW_PARTITION_KEY]
+					? uuid_text(DatumGetUUIDP(row->values[ROW_CORRELATION_ID]))
+					: row->values[ROW_PARTITION_KEY];
 	text	   *packed = DatumGetTextPP(key);
 
 	row->values[ROW_ENDPOINT_ID] = Int32GetDatum(endpoint->id);
@@ -124,7 +126,8 @@ merge_headers(Jsonb *inherited, Jsonb *own)
 	if (has_own && has_inherited)
 		return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(inherited),
 												  JsonbPGetDatum(own)));
-	return has_own ? own : has_inherited ? inherited : NULL;
+	return has_own ? own : has_inherited ? inherited
+										 : NULL;
 }
 
 /*
@@ -212,10 +215,10 @@ envelope_message(const RowValues *row, int32 attempt, BusMessage *message)
 	message->traceparent = text_of(row, ROW_TRACEPARENT);
 	message->source = text_of(row, ROW_SOURCE);
 	message->sent_at = DatumGetTimestampTz(values[MESSAGE_SENT_AT]);
-	message->deliver_at = nulls[MESSAGE_DELIVER_AT] ? BUS_NO_TIME :
-		DatumGetTimestampTz(values[MESSAGE_DELIVER_AT]);
-	message->expires_at = nulls[MESSAGE_EXPIRES_AT] ? BUS_NO_TIME :
-		DatumGetTimestampTz(values[MESSAGE_EXPIRES_AT]);
+	message->deliver_at =
+		nulls[MESSAGE_DELIVER_AT] ? BUS_NO_TIME : DatumGetTimestampTz(values[MESSAGE_DELIVER_AT]);
+	message->expires_at =
+		nulls[MESSAGE_EXPIRES_AT] ? BUS_NO_TIME : DatumGetTimestampTz(values[MESSAGE_EXPIRES_AT]);
 	message->partition_key = TextDatumGetCString(values[MESSAGE_PARTITION_KEY]);
 	message->attempt = attempt;
 }

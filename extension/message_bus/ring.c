@@ -190,10 +190,10 @@ row_position(HeapTuple row)
 }
 
 /*
- * Messages of a lane that are not settled.
+ * Messages of a lane beyond its cursor, up to a position.
  */
 uint64
-ring_count(BusEndpoint *endpoint, int32 lane)
+ring_count(BusEndpoint *endpoint, int32 lane, int64 upto)
 {
 	LaneReader	reader;
 	uint64		count = 0;
@@ -201,7 +201,7 @@ ring_count(BusEndpoint *endpoint, int32 lane)
 
 	lane_reader_begin(&reader, endpoint, lane,
 					  (int64) pg_atomic_read_u64(&bus_lanes(endpoint)[lane].cursor));
-	while (lane_reader_next(&reader, &position) != NULL)
+	while (lane_reader_next(&reader, &position) != NULL && position <= upto)
 		count++;
 	lane_reader_end(&reader);
 	return count;
@@ -231,8 +231,9 @@ ring_has_message(int32 endpoint_id, pg_uuid_t *message_id)
 		{
 			bool		isnull;
 
-			found = DatumGetInt32(heap_getattr(row, ROW_ENDPOINT_ID + 1,
-											   RelationGetDescr(scan->table), &isnull)) == endpoint_id;
+			found =
+				DatumGetInt32(heap_getattr(row, ROW_ENDPOINT_ID + 1, RelationGetDescr(scan->table),
+										   &isnull)) == endpoint_id;
 		}
 		table_scan_detach(scan);
 	}
@@ -273,9 +274,11 @@ ring_insert(HeapTuple *rows, int count)
 	Relation	indexes[3];
 	bool		expiring = false;
 
-	indexes[0] = index_open(extension_relation_oid(&bus_ring_lane_index[segment]), RowExclusiveLock);
+	indexes[0] =
+		index_open(extension_relation_oid(&bus_ring_lane_index[segment]), RowExclusiveLock);
 	indexes[1] = index_open(extension_relation_oid(&bus_ring_id_index[segment]), RowExclusiveLock);
-	indexes[2] = index_open(extension_relation_oid(&bus_ring_expiry_index[segment]), RowExclusiveLock);
+	indexes[2] =
+		index_open(extension_relation_oid(&bus_ring_expiry_index[segment]), RowExclusiveLock);
 	if (count == 1)
 	{
 		heap_insert(heap, rows[0], command, 0, NULL);

@@ -158,8 +158,9 @@ table_delete(ExtensionRelation *table, ItemPointer tid)
 void
 key_int4(ScanKey key, int column, StrategyNumber strategy, int32 value)
 {
-	RegProcedure compare = strategy == BTEqualStrategyNumber ? F_INT4EQ : strategy == BTGreaterStrategyNumber ? F_INT4GT
-																											  : F_INT4LE;
+	RegProcedure compare = strategy == BTEqualStrategyNumber	 ? F_INT4EQ
+						   : strategy == BTGreaterStrategyNumber ? F_INT4GT
+																 : F_INT4LE;
 
 	ScanKeyInit(key, column, strategy, compare, Int32GetDatum(value));
 }
@@ -167,8 +168,9 @@ key_int4(ScanKey key, int column, StrategyNumber strategy, int32 value)
 void
 key_int8(ScanKey key, int column, StrategyNumber strategy, int64 value)
 {
-	RegProcedure compare = strategy == BTEqualStrategyNumber ? F_INT8EQ : strategy == BTGreaterStrategyNumber ? F_INT8GT
-																											  : F_INT8LE;
+	RegProcedure compare = strategy == BTEqualStrategyNumber	 ? F_INT8EQ
+						   : strategy == BTGreaterStrategyNumber ? F_INT8GT
+																 : F_INT8LE;
 
 	ScanKeyInit(key, column, strategy, compare, Int64GetDatum(value));
 }
@@ -176,8 +178,9 @@ key_int8(ScanKey key, int column, StrategyNumber strategy, int64 value)
 void
 key_time(ScanKey key, int column, StrategyNumber strategy, TimestampTz value)
 {
-	RegProcedure compare = strategy == BTEqualStrategyNumber ? F_TIMESTAMPTZ_EQ : strategy == BTGreaterEqualStrategyNumber ? F_TIMESTAMPTZ_GE
-																														   : F_TIMESTAMPTZ_LE;
+	RegProcedure compare = strategy == BTEqualStrategyNumber		  ? F_TIMESTAMPTZ_EQ
+						   : strategy == BTGreaterEqualStrategyNumber ? F_TIMESTAMPTZ_GE
+																	  : F_TIMESTAMPTZ_LE;
 
 	ScanKeyInit(key, column, strategy, compare, TimestampTzGetDatum(value));
 }
