@@ -60,8 +60,8 @@ $node->safe_psql(
 my @tables = map { "event_store.$_" } qw(event_type upcaster aggregate event_handler snapshot
   projection projection_deferred);
 my $contents = join ' UNION ALL ',
-  (map { "SELECT '$_', count(*), md5(string_agg(t::text, '|' ORDER BY t::text))
-  	FROM $_ t" } @tables);
+  (map { "SELECT '$_', count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM $_ t" }
+	  @tables);
 # The worker may have gone on with tally in between; its row tells what must be true of the table.
 $node->safe_psql('shop', "SELECT event_store.pause_projection('tally')");
 my $before = $node->safe_psql('shop', $contents);

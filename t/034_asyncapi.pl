@@ -57,8 +57,8 @@ $node->safe_psql(
 		(data #- '{items,0,sku}'), (jsonb_set(data, '{items,0,quantity}', '2.5')),
 		(jsonb_set(data, '{items,0,colour}', '"red"')), (jsonb_set(data, '{items,0}', 'null')),
 		(jsonb_set(data, '{items}', '[[]]')), (jsonb_set(data, '{shipping_address}', '[]')),
-		(jsonb_set(data, '{customer_id}', '"nobody"')), (jsonb_set(data, '{total_amount}',
-			'"NaN"')),
+		(jsonb_set(data, '{customer_id}', '"nobody"')),
+		(jsonb_set(data, '{total_amount}', '"NaN"')),
 		(jsonb_set(data, '{not_after}', '"2024-02-30T12:00:00Z"')),
 		(jsonb_set(data, '{not_after}', 'null')), (data - 'not_after')) v (change);
 	CREATE FUNCTION fits(type text, data jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
