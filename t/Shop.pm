@@ -20,7 +20,8 @@ my @services = qw(order inventory payment shipping notification);
 my $json = JSON::PP->new->canonical->allow_nonref;
 
 # SHOP_BIN in the environment names another build of the daemons, such as one with
-# sanitizers. Options: name, env => {variable => value of the daemons}, bin => directory of the daemons,
+# sanitizers.
+# Options: name, env => {variable => value of the daemons}, bin => directory of the daemons,
 # conf => lines of postgresql.conf.
 sub new
 {
