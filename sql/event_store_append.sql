@@ -468,3 +468,6 @@ DROP EXTENSION ecommerce;
 CREATE EXTENSION ecommerce;
 RESET event_store.allow_drop;
 DROP EXTENSION ecommerce;
+
+-- Appending leaves nothing behind in the session.
+SELECT count(*) FROM pg_backend_memory_contexts WHERE name LIKE 'brin%';

@@ -87,8 +87,8 @@ EOT
 
 sub new
 {
-	my ($class, $node) = @_;
-	my $self = bless { node => $node, pids => {}, files => PostgreSQL::Test::Utils::tempdir(),
+	my ($class, $node, $database) = @_;
+	my $self = bless { node => $node, database => $database // 'postgres', pids => {}, files => PostgreSQL::Test::Utils::tempdir(),
 		first => 0 }, $class;
 
 	$self->_sql(<<'EOT');
@@ -97,7 +97,8 @@ FROM unnest('{plain,careful,twice}'::text[]) name;
 CREATE SCHEMA stress;
 CREATE TABLE stress.sent (endpoint text, key text, n bigint);
 CREATE TABLE stress.handled (ord bigserial, endpoint text, key text, n bigint, attempt int, message_id uuid);
-CREATE SEQUENCE stress.run;
+CREATE VIEW stress.last_sent AS SELECT max(xact_start) AS at FROM pg_stat_activity WHERE application_name = 'producer'
+UNION ALL SELECT pg_postmaster_start_time() + '5 s';
 CREATE FUNCTION stress.send(endpoint text, client int, first bigint, count int) RETURNS void LANGUAGE sql AS $$
 	INSERT INTO stress.sent SELECT endpoint, i / 10000000 || '-' || client || '-' || i % 3, i FROM generate_series(first, first + count - 1) i;
 	SELECT message_bus.send(endpoint, 'Counted', jsonb_build_object('key', i / 10000000 || '-' || client || '-' || i % 3, 'n', i),
@@ -151,7 +152,7 @@ EOT
 sub _sql
 {
 	my ($self, $sql) = @_;
-	return $self->{node}->safe_psql('postgres', $sql);
+	return $self->{node}->safe_psql($self->{database}, $sql);
 }
 
 # Starts a pgbench on weighted scripts; its application_name tells what it is.
@@ -177,7 +178,7 @@ sub _pgbench
 		open STDOUT, '>>', "$self->{files}/$what.out";
 		open STDERR, '>>', "$self->{files}/$what.err";
 		exec 'pgbench', '-n', '-M', 'prepared', @options, @files,
-		  $self->{node}->connstr('postgres') . " application_name=$what"
+		  $self->{node}->connstr($self->{database}) . " application_name=$what"
 		  or POSIX::_exit(127);
 	}
 	$self->{pids}{$pid} = $what;
@@ -279,7 +280,7 @@ sub sent
 sub drained
 {
 	my ($self) = @_;
-	return $self->{node}->poll_query_until('postgres',
+	return $self->{node}->poll_query_until($self->{database},
 		'SELECT sum(depth) = 0 AND sum(retrying) = 0 FROM message_bus.endpoints');
 }
 

@@ -15,9 +15,12 @@ package EventStress;
 use strict;
 use warnings;
 
+use Exporter qw(import);
 use POSIX qw(WNOHANG);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+
+our @EXPORT_OK = qw(poll);
 
 use constant CATEGORIES => 4;
 
@@ -75,6 +78,19 @@ COMMIT;
 \endif
 EOT
 
+# poll { condition }: waits until it holds, as poll_query_until does for a query.
+sub poll (&)
+{
+	my ($condition) = @_;
+
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		return 1 if $condition->();
+		select undef, undef, undef, 0.1;
+	}
+	die 'timed out waiting for a condition';
+}
+
 sub new
 {
 	my ($class, $node, %options) = @_;
@@ -125,14 +141,20 @@ sub _sql
 	return $self->{node}->safe_psql($self->{database}, $sql);
 }
 
-sub _file
+sub write_file
 {
-	my ($self, $name, $text) = @_;
-	my $file = "$self->{files}/$name";
+	my ($file, $text) = @_;
+
 	open my $handle, '>', $file or die "cannot write $file: $!";
 	print $handle $text;
 	close $handle;
 	return $file;
+}
+
+sub _file
+{
+	my ($self, $name, $text) = @_;
+	return write_file("$self->{files}/$name", $text);
 }
 
 # Starts a program with its output in a file, and its errors in another one beside

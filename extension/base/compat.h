@@ -88,13 +88,16 @@ extern bool compat_timestamptz_parse(char *text, TimestampTz *result);
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
 #endif
 
-/* Whether the current user may execute a function. */
+/* Whether the current user may execute a function, owns a database. */
 #if PG_VERSION_NUM >= 160000
 #define compat_may_execute(function) \
 	(object_aclcheck(ProcedureRelationId, function, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK)
+#define compat_owns_database(database) \
+	object_ownercheck(DatabaseRelationId, database, GetUserId())
 #else
 #define compat_may_execute(function) \
 	(pg_proc_aclcheck(function, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK)
+#define compat_owns_database(database) pg_database_ownercheck(database, GetUserId())
 #endif
 
 #endif

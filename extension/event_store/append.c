@@ -141,7 +141,9 @@ is_repetition(EventTables *tables, NewEvents *events, const Stream *stream,
 	if (found == 0 && misplaced < 0)
 		return false;
 	if (misplaced < 0 && found == events->count &&
-		(expected < 0 || first_version == expected + 1))
+		(expected < 0 || first_version == expected + 1 ||
+		 /* 0 is also what a stream may be expected to have after delete_stream. */
+		 (expected == 0 && first_version == stream->deleted_version + 1)))
 		return true;
 	duplicate_event(&events->events[Max(misplaced, 0)].event_id);
 }

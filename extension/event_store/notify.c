@@ -44,6 +44,7 @@ static HTAB *categories = NULL;
 static TimestampTz last_time = 0;
 static int64 last_mark = -1;	/* -1: this worker has just started */
 static int64 scanned_to = 0;
+static uint64 *running = NULL;	/* transactions at the last look, see position_ended_since() */
 static bool standby_is_behind = false;
 
 static bool send_news(void);
@@ -83,6 +84,7 @@ send_news(void)
 {
 	int64		mark;
 	int64		counter;
+	int64		ended;
 	char		payload[32];
 	Snapshot	snapshot;
 	HASH_SEQ_STATUS every;
@@ -91,8 +93,9 @@ send_news(void)
 	StartTransactionCommand();
 	counter = position_counter(LOG_EVENT_STORE);
 	standby_is_behind = !position_mark_nowait(LOG_EVENT_STORE, POSITION_ANY_KEY, &mark);
+	ended = standby_is_behind ? 0 : position_ended_since(LOG_EVENT_STORE, &running);
 	if (standby_is_behind ||
-		(last_mark >= 0 && mark <= last_mark && counter <= scanned_to))
+		(last_mark >= 0 && mark <= last_mark && counter <= scanned_to && ended > scanned_to))
 	{
 		CommitTransactionCommand();
 		return false;
@@ -105,7 +108,8 @@ send_news(void)
 		last_mark = scanned_to = mark;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	collect(last_mark, mark, snapshot);
-	collect(Max(scanned_to, mark), counter, snapshot);
+	/* Above the mark, events can have come below the place we have been to. */
+	collect(Max(Min(scanned_to, ended - 1), mark), counter, snapshot);
 	scanned_to = counter;
 	if (mark > last_mark)
 	{

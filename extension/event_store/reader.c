@@ -53,6 +53,7 @@ reader_put_event(ReaderResult *result, const Event *event)
 {
 	Datum		values[EVENT_PUBLIC_COLUMNS];
 	bool		nulls[EVENT_PUBLIC_COLUMNS] = {false};
+	MemoryContext old = MemoryContextSwitchTo(result->row_context);
 
 	if (event->stored != NULL && !HeapTupleHasExternal(event->stored) &&
 		!contract_has_upcaster(VARDATA_ANY(event->event_type),
@@ -63,10 +64,15 @@ reader_put_event(ReaderResult *result, const Event *event)
 		HeapTupleHeaderSetNatts(row, EVENT_PUBLIC_COLUMNS);
 		ExecStoreMinimalTuple(row, result->slot, false);
 		tuplestore_puttupleslot(result->store, result->slot);
-		return;
+		ExecClearTuple(result->slot);
 	}
-	event_to_values(event, values);
-	tuplestore_putvalues(result->store, result->descriptor, values, nulls);
+	else
+	{
+		event_to_values(event, values);
+		tuplestore_putvalues(result->store, result->descriptor, values, nulls);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(result->row_context);
 }
 
 /*
@@ -93,6 +99,8 @@ reader_begin_result(FunctionCallInfo fcinfo, ReaderResult *result)
 	info->setResult = result->store;
 	info->setDesc = result->descriptor;
 	MemoryContextSwitchTo(old);
+	result->row_context = AllocSetContextCreate(CurrentMemoryContext, "event",
+												ALLOCSET_DEFAULT_SIZES);
 }
 
 /*
@@ -102,20 +110,11 @@ static void
 put_events(FunctionCallInfo fcinfo, EventScan *scan, int64 max_count)
 {
 	ReaderResult result;
-	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "event",
-													  ALLOCSET_DEFAULT_SIZES);
 	Event		event;
 
 	reader_begin_result(fcinfo, &result);
 	for (int64 count = 0; count < max_count && event_scan_next(scan, &event); count++)
-	{
-		MemoryContext old = MemoryContextSwitchTo(row_context);
-
 		reader_put_event(&result, &event);
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(row_context);
-	}
-	MemoryContextDelete(row_context);
 }
 
 static int64
@@ -472,6 +471,8 @@ event_store_wait(PG_FUNCTION_ARGS)
 static bool
 readable_beyond(int64 after, const EventFilter *filter, int64 mark)
 {
+	MemoryContext context;
+	MemoryContext old;
 	Snapshot	snapshot;
 	EventScan  *scan;
 	Event		event;
@@ -479,6 +480,9 @@ readable_beyond(int64 after, const EventFilter *filter, int64 mark)
 
 	if (filter->category == NULL && filter->stream == NULL)
 		return true;
+	/* A wait may look very often. */
+	context = AllocSetContextCreate(CurrentMemoryContext, "event", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(context);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (filter->stream != NULL)
 		scan = event_scan_stream(filter->stream, filter->stream_length, 0, true, snapshot);
@@ -491,6 +495,8 @@ readable_beyond(int64 after, const EventFilter *filter, int64 mark)
 	found = found && event.position > after;
 	event_scan_end(scan);
 	UnregisterSnapshot(snapshot);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
 	return found;
 }
 

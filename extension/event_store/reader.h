@@ -18,6 +18,7 @@ typedef struct ReaderResult
 	Tuplestorestate *store;
 	TupleDesc	descriptor;
 	TupleTableSlot *slot;
+	MemoryContext row_context;	/* reset after each row */
 } ReaderResult;
 
 extern void reader_begin_result(FunctionCallInfo fcinfo, ReaderResult *result);

@@ -40,12 +40,14 @@
 #include "common/hashfn.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "mb/pg_wchar.h"
 #include "replication/syncrep.h"
 #include "replication/walsender_private.h"
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/wait_event.h"
@@ -129,15 +131,16 @@ position_announce(LogId log, uint32 key, const char *name, int length)
 		hold = &slot->holds[count];
 		hold->key = key;
 		hold->log = log;
-		length = Min(length, (int) sizeof(hold->name) - 1);
+		if (length >= (int) sizeof(hold->name))
+			length = pg_mbcliplen(name, length, sizeof(hold->name) - 1);
 		memcpy(hold->name, name, length);
 		hold->name[length] = '\0';
 		pg_atomic_write_u64(&hold->lowest, lowest);
 		pg_write_barrier();
 		pg_atomic_write_u32(&slot->hold_count, count + 1);
 	}
-	else
-		pg_atomic_write_u32(&slot->overflow, 1);
+	else if (pg_atomic_read_u64(&slot->overflow[log]) == 0)
+		pg_atomic_write_u64(&slot->overflow[log], lowest);
 	if (pg_atomic_read_u64(&slot->lowest[log]) == 0)
 		pg_atomic_write_u64(&slot->lowest[log], lowest);
 	pg_memory_barrier();
@@ -231,6 +234,7 @@ position_holders(LogId log, PositionHolder **holders)
 	{
 		RegistrySlot *slot = registry_slot(i);
 		uint64		lowest = pg_atomic_read_u64(&slot->lowest[log]);
+		uint64		overflow;
 		uint32		hold_count = pg_atomic_read_u32(&slot->hold_count);
 		int			pid = BackendSlotProc(i)->pid;
 		int			before = count;
@@ -249,15 +253,45 @@ position_holders(LogId log, PositionHolder **holders)
 			strlcpy(holder->name, slot->holds[h].name, sizeof(holder->name));
 			count++;
 		}
-		if (count == before || pg_atomic_read_u32(&slot->overflow))
+		overflow = pg_atomic_read_u64(&slot->overflow[log]);
+		if (count == before || overflow != 0)
 		{
 			(*holders)[count].pid = pid;
 			(*holders)[count].key = POSITION_ANY_KEY;
-			(*holders)[count].lowest = (int64) lowest;
+			(*holders)[count].lowest = (int64) (overflow != 0 ? overflow : lowest);
 			count++;
 		}
 	}
 	return count;
+}
+
+/*
+ * For who reads beyond the mark, where earlier positions may still appear: the
+ * lowest that transactions may have left which ran at the last call and have
+ * ended since; PG_INT64_MAX if there is none.  Take the snapshot afterwards.
+ * *running keeps who ran, and is NULL at the first call.
+ */
+int64
+position_ended_since(LogId log, uint64 **running)
+{
+	Registry   *r = registry();
+	int64		ended = PG_INT64_MAX;
+
+	if (*running == NULL)
+		*running = MemoryContextAllocZero(TopMemoryContext, sizeof(uint64) * r->slot_count);
+	pg_memory_barrier();
+	for (int i = 0; i < r->slot_count; i++)
+	{
+		RegistrySlot *slot = registry_slot(i);
+		uint64		lowest = pg_atomic_read_u64(&slot->lowest[log]);
+
+		if (lowest != 0 && pg_atomic_read_u32(&slot->database) != MyDatabaseId)
+			lowest = 0;
+		if ((*running)[i] != 0 && (*running)[i] != lowest)
+			ended = Min(ended, (int64) (*running)[i]);
+		(*running)[i] = lowest;
+	}
+	return ended;
 }
 
 /*
@@ -377,11 +411,14 @@ lowest_announced(LogId log, uint32 key, int64 mark)
 		if (lowest == 0 || (int64) lowest > mark ||
 			pg_atomic_read_u32(&slot->database) != MyDatabaseId)
 			continue;
-		if (key == POSITION_ANY_KEY || pg_atomic_read_u32(&slot->overflow))
+		if (key == POSITION_ANY_KEY)
 		{
 			mark = (int64) lowest - 1;
 			continue;
 		}
+		lowest = pg_atomic_read_u64(&slot->overflow[log]);
+		if (lowest != 0 && (int64) lowest <= mark)
+			mark = (int64) lowest - 1;
 		hold_count = pg_atomic_read_u32(&slot->hold_count);
 		pg_read_barrier();
 		for (uint32 h = 0; h < Min(hold_count, r->holds_per_slot); h++)
@@ -404,17 +441,23 @@ lowest_announced(LogId log, uint32 key, int64 mark)
 static bool
 make_durable(XLogRecPtr lsn, bool wait)
 {
+	bool		waited = false;
+
 	if (!DEBUG_BREAK("no_flush"))
 		XLogFlush(lsn);
 	while (!standbys_have(lsn))
 	{
 		if (!wait)
 			return false;
+		waited = true;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 1, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
+	/* The latch may have been set for whoever waits in wakeup.c meanwhile. */
+	if (waited)
+		SetLatch(MyLatch);
 	return true;
 }
 
@@ -495,7 +538,8 @@ transaction_ended(XactEvent event, void *arg)
 			clear_announcements(slot);
 			wakeup_after_end(slot);
 			pg_atomic_write_u32(&slot->hold_count, 0);
-			pg_atomic_write_u32(&slot->overflow, 0);
+			for (int log = 0; log < LOG_COUNT; log++)
+				pg_atomic_write_u64(&slot->overflow[log], 0);
 			pg_atomic_write_u32(&slot->database, InvalidOid);
 			break;
 		default:

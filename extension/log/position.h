@@ -62,6 +62,7 @@ extern int64 position_take(LogId log);
 extern int64 position_mark(LogId log, uint32 key);
 extern bool position_mark_nowait(LogId log, uint32 key, int64 *mark);
 extern int	position_holders(LogId log, PositionHolder **holders);
+extern int64 position_ended_since(LogId log, uint64 **running);
 extern int64 position_counter(LogId log);
 extern int64 position_published(LogId log);
 extern bool position_publish(LogId log, int64 mark);

@@ -28,9 +28,9 @@ typedef struct RegistryHold
 typedef struct RegistrySlot
 {
 	pg_atomic_uint64 lowest[LOG_COUNT]; /* 0: this transaction took no position */
+	pg_atomic_uint64 overflow[LOG_COUNT];	/* more keys than holds: held back under any key */
 	pg_atomic_uint32 database;	/* set while any of lowest is */
 	pg_atomic_uint32 hold_count;
-	pg_atomic_uint32 overflow;	/* more keys than holds: counts under any key */
 	pg_atomic_uint32 wait_database; /* set while the backend waits in wakeup.c */
 	uint32		wait_log;
 	uint32		wait_key;

@@ -142,8 +142,11 @@ logs_of(RegistrySlot *ended)
 	uint32		count = pg_atomic_read_u32(&ended->hold_count);
 	uint32		logs = 0;
 
-	if (pg_atomic_read_u32(&ended->overflow))
-		return WAKE_FOR_ANYTHING;
+	for (int log = 0; log < LOG_COUNT; log++)
+	{
+		if (pg_atomic_read_u64(&ended->overflow[log]) != 0)
+			logs |= WAKE_FOR_LOG(log);
+	}
 	for (uint32 i = 0; i < count; i++)
 		logs |= WAKE_FOR_LOG(ended->holds[i].log);
 	return logs;
@@ -154,7 +157,7 @@ concerns(RegistrySlot *ended, RegistrySlot *waiter)
 {
 	uint32		count = pg_atomic_read_u32(&ended->hold_count);
 
-	if (pg_atomic_read_u32(&ended->overflow))
+	if (pg_atomic_read_u64(&ended->overflow[waiter->wait_log]) != 0)
 		return true;
 	for (uint32 i = 0; i < count; i++)
 	{
@@ -267,9 +270,14 @@ wakeup_require_top_level(const char *procedure, bool atomic)
 				 errhint("CALL it on its own, in autocommit mode.")));
 }
 
+/*
+ * Before the transaction ends: its callback must not be the first to look for
+ * the database's entry, because it must not fail.
+ */
 static void
 register_callback(void)
 {
+	(void) registry_my_database();
 	if (!callback_registered)
 	{
 		RegisterXactCallback(transaction_ended, NULL);

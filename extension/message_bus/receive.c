@@ -88,7 +88,8 @@ serve_lane(Receipt *receipt, int32 number)
 	HeldLane   *lane;
 	int			before = held_delivery_count();
 
-	if (pg_atomic_read_u32(&bus_lanes(shared)[number].holder) != 0 ||
+	if ((pg_atomic_read_u32(&bus_lanes(shared)[number].holder) != 0 &&
+		 !DEBUG_BREAK("bus_no_lane_lock")) ||
 		!lane_may_have_work(receipt->endpoint, number, receipt->now))
 		return;
 	lane = held_lane_acquire(shared, number);

@@ -32,7 +32,8 @@
 typedef struct DirectCache
 {
 	Oid			relation;
-	bool		valid;
+	bool		valid;			/* false: the relation has changed meanwhile */
+	bool		complete;		/* false: an error has ended its making */
 	int			users;			/* calls that are using it now */
 	int			index_count;
 	Oid			indexes[DIRECT_MAX_INDEXES];
@@ -63,6 +64,7 @@ direct_open(ExtensionRelation *relation, int lockmode)
 
 	table->heap = table_open(extension_relation_oid(relation), lockmode);
 	table->lockmode = lockmode;
+	table->context = CurrentMemoryContext;
 	table->cache = cache_for(table->heap);
 	if (lockmode != AccessShareLock)
 		table->row = MakeSingleTupleTableSlot(RelationGetDescr(table->heap), &TTSOpsVirtual);
@@ -117,12 +119,16 @@ direct_insert(DirectTable *table, Oid may_conflict)
 		if (info->ii_PredicateState != NULL && !ExecQual(info->ii_PredicateState, expressions))
 			continue;
 		FormIndexDatum(info, slot, cache->estate, values, nulls);
+		/* The info outlives this call, what an index hangs on it does not. */
+		info->ii_AmCache = table->index_states[i];
+		info->ii_Context = table->context;
 		if (info->ii_Unique)
 			check =
 				RelationGetRelid(index) == may_conflict ? UNIQUE_CHECK_PARTIAL : UNIQUE_CHECK_YES;
 		if (!index_insert(index, values, nulls, &slot->tts_tid, table->heap, check, false, info) &&
 			check == UNIQUE_CHECK_PARTIAL)
 			unique = false;
+		table->index_states[i] = info->ii_AmCache;
 	}
 	ResetPerTupleExprContext(cache->estate);
 	return unique;
@@ -158,8 +164,11 @@ direct_close(DirectTable *table)
 	{
 		if (table->indexes[i] == NULL)
 			continue;
-		compat_index_insert_cleanup(table->indexes[i], table->cache->infos[i]);
-		table->cache->infos[i]->ii_AmCache = NULL;
+		if (table->index_states[i] != NULL)
+		{
+			table->cache->infos[i]->ii_AmCache = table->index_states[i];
+			compat_index_insert_cleanup(table->indexes[i], table->cache->infos[i]);
+		}
 		index_close(table->indexes[i], lockmode);
 	}
 	if (table->row != NULL)
@@ -208,13 +217,13 @@ cache_for(Relation heap)
 	{
 		DirectCache *cache = *link;
 
-		if (cache->valid && cache->relation == RelationGetRelid(heap))
+		if (cache->valid && cache->complete && cache->relation == RelationGetRelid(heap))
 		{
 			cache->users++;
 			return cache;
 		}
 		/* Not while a call further up still uses it. */
-		if (!cache->valid && cache->users == 0)
+		if (!(cache->valid && cache->complete) && cache->users == 0)
 		{
 			*link = cache->next;
 			MemoryContextDelete(cache->context);
@@ -263,6 +272,7 @@ build_cache(Relation heap)
 		prepare_index(cache, number);
 		cache->index_count++;
 	}
+	cache->complete = true;
 	MemoryContextSwitchTo(old);
 	return cache;
 }
@@ -306,7 +316,8 @@ forget_cache(Datum arg, Oid relation)
 static void
 release_caches(XactEvent event, void *arg)
 {
-	if (event != XACT_EVENT_ABORT)
+	/* At a commit too: the failure may have been caught. */
+	if (event != XACT_EVENT_ABORT && event != XACT_EVENT_COMMIT)
 		return;
 	for (DirectCache *cache = caches; cache != NULL; cache = cache->next)
 		cache->users = 0;

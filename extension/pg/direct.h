@@ -27,6 +27,8 @@ typedef struct DirectTable
 	TupleTableSlot *row;		/* to fill and insert; NULL for readers */
 	TupleTableSlot *slot;		/* to scan with */
 	Relation	indexes[DIRECT_MAX_INDEXES];	/* NULL until needed */
+	void	   *index_states[DIRECT_MAX_INDEXES];	/* what indexes keep between insertions */
+	MemoryContext context;		/* where those live */
 	int			lockmode;
 	struct DirectCache *cache;
 } DirectTable;

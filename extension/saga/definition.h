@@ -43,7 +43,7 @@ typedef struct Fact
 	bool	   *late;			/* listed as against the expectation: marks the record late */
 	bool	   *told;			/* [status]: entered by events */
 	bool	   *own;			/* [status]: entered by what the saga does, not by events */
-	bool	   *grows;			/* the same, over any number of edges that events may take at once */
+	bool	   *grows;			/* the same, over all edges that events may take at once */
 	bool	   *reach;			/* the same, over any number of edges at all */
 } Fact;
 
@@ -230,6 +230,7 @@ typedef struct Definition
 	List	   *facts;
 	List	   *owed;
 	List	   *sends;			/* all SendActions, wherever they stand */
+	bool		broken_path;	/* something leads to nowhere: how states are reached is unknown */
 	Reaction  **start;			/* [event] */
 	Transition *cancel;			/* what saga.cancel() does ... */
 	int			cancel_event;	/* ... or the event it stands for */

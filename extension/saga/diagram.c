@@ -125,6 +125,7 @@ static void
 draw_edge(Drawing *drawing, int from, int to, const char *event, const char *why)
 {
 	StringInfoData label;
+	char	   *edge;
 	const char *source = from != NOWHERE ? node(drawing, from) :
 		drawing->dot ? "start" : "[*]";
 
@@ -134,11 +135,14 @@ draw_edge(Drawing *drawing, int from, int to, const char *event, const char *why
 	if (why != NULL)
 		appendStringInfo(&label, event != NULL ? " [%s]" : "[%s]", why);
 	if (drawing->dot)
-		appendStringInfo(&drawing->text, "\t%s -> %s [label=\"%s\"];\n", source,
-						 node(drawing, to), quoted(label.data, true));
+		edge = psprintf("\t%s -> %s [label=\"%s\"];\n", source, node(drawing, to),
+						quoted(label.data, true));
 	else
-		appendStringInfo(&drawing->text, "\t%s --> %s : %s\n", source, node(drawing, to),
-						 quoted(label.data, false));
+		edge = psprintf("\t%s --> %s : %s\n", source, node(drawing, to),
+						quoted(label.data, false));
+	/* Several transitions can lead to one compensation. */
+	if (strstr(drawing->text.data, edge) == NULL)
+		appendStringInfoString(&drawing->text, edge);
 }
 
 /*
@@ -158,8 +162,8 @@ node(Drawing *drawing, int state)
 }
 
 /*
- * Text as it may stand in a label.  In Mermaid a semicolon ends the line and
- * a number sign begins an entity.
+ * Text as it may stand in a label.  In Mermaid a semicolon ends the line, a quote
+ * the name, and a number sign begins an entity.
  */
 static char *
 quoted(const char *text, bool dot)
@@ -171,7 +175,7 @@ quoted(const char *text, bool dot)
 	{
 		if (dot && (*at == '"' || *at == '\\'))
 			appendStringInfoChar(&result, '\\');
-		if (!dot && (*at == ';' || *at == '#'))
+		if (!dot && (*at == ';' || *at == '#' || *at == '"'))
 			appendStringInfo(&result, "#%d;", (unsigned char) *at);
 		else
 			appendStringInfoChar(&result, *at == '\n' ? ' ' : *at);

@@ -74,13 +74,13 @@ static void
 redrive_dead_letters(const Machine *machine)
 {
 	static SpiStatement redrive = {
-		"SELECT message_bus.redrive(d.message_id, NULL, d.endpoint) FROM message_bus.dead_letters d"
-		" WHERE d.endpoint = $1 AND (d.message).partition_key = $2 AND d.reason <> 'discarded'"
+		"SELECT message_bus.redrive(d.message_id, NULL, d.endpoint) FROM saga._dead_letters d"
+		" WHERE d.saga = $1 AND d.instance = $2"
 	};
 
 	spi_begin(SPI_AS_OWNER);
 	(void) spi_run(&redrive, 2, (Oid[]) {TEXTOID, TEXTOID},
-				   (Datum[]) {CStringGetTextDatum(machine->definition->endpoint),
+				   (Datum[]) {CStringGetTextDatum(machine->definition->name),
 					   CStringGetTextDatum(machine->id_text)}, NULL);
 	spi_end();
 }

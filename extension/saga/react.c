@@ -50,6 +50,9 @@ react_start(Machine *machine, const Input *input, Effects *effects)
 	effects->from = NOWHERE;
 	if (reaction == NULL || !turn_take(&turn, reaction->transitions))
 		return false;
+	/* It may begin at its end. */
+	if (definition_state(machine->definition, machine->state)->final)
+		turn_enter(&turn, machine->state);
 	turn.effective = true;
 	settle(&turn);
 	finish_turn(&turn, DECIDE_IGNORE);

@@ -15,10 +15,11 @@ COMMENT ON FUNCTION ecommerce.start_worker() IS
 'Starts this database''s background worker where the library is not preloaded; it runs until the server stops. Returns its pid, also if it runs already.
 Errors: 55000 no slot of max_worker_processes is free.';
 
+-- CREATE EXTENSION shows nothing less than a warning.
 DO $hint$
 BEGIN
 	IF NOT ecommerce.preloaded() THEN
-		RAISE NOTICE 'ecommerce is not in shared_preload_libraries: no background worker runs'
+		RAISE WARNING 'ecommerce is not in shared_preload_libraries: no background worker runs'
 			USING HINT = 'Everything works, but nothing runs by itself. Add ecommerce to '
 				'shared_preload_libraries and restart, or type SELECT ecommerce.start_worker().';
 	END IF;

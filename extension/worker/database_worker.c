@@ -101,6 +101,9 @@ ecommerce_worker_main(Datum arg)
 	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_OVERRIDE);
 	SetConfigOption("application_name", "ecommerce worker", PGC_USERSET, PGC_S_OVERRIDE);
 
+	/* Databases without the extension take up no room in the registry. */
+	if (extension_state() == EXTENSION_ABSENT)
+		return;
 	shared = registry_my_database();
 	if (!pg_atomic_compare_exchange_u32(&shared->worker, &none, MyBackendSlot() + 1))
 		return;					/* there is one already */

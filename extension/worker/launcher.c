@@ -121,10 +121,14 @@ scan_databases(void)
 {
 	MemoryContext loop_context = CurrentMemoryContext;
 	List	   *present = NIL;
+	Oid			registered[REGISTRY_DATABASES];
 	Relation	catalog;
 	TableScanDesc scan;
 	HeapTuple	row;
 
+	/* Before the look: a database that comes and registers later must not seem to be gone. */
+	for (int i = 0; i < REGISTRY_DATABASES; i++)
+		registered[i] = registry()->databases[i].database;
 	StartTransactionCommand();
 	(void) GetTransactionSnapshot();
 	worker_role = find_worker_role();
@@ -147,10 +151,8 @@ scan_databases(void)
 
 	for (int i = 0; i < REGISTRY_DATABASES; i++)
 	{
-		Oid			database = registry()->databases[i].database;
-
-		if (OidIsValid(database) && !list_member_oid(present, database))
-			registry_forget_database(database);
+		if (OidIsValid(registered[i]) && !list_member_oid(present, registered[i]))
+			registry_forget_database(registered[i]);
 	}
 	list_free(present);
 }

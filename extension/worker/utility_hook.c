@@ -18,6 +18,7 @@
 #include "nodes/parsenodes.h"
 #include "storage/latch.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -34,6 +35,7 @@ static Oid	changed_database = InvalidOid;
 static bool rescan_wanted = false;
 static bool callback_registered = false;
 
+static bool is_our_extension(Node *statement);
 static const char *database_to_empty(Node *statement);
 static void empty_database(const char *name);
 static void restart_worker(Oid oid);
@@ -47,7 +49,7 @@ watch_utility(PlannedStmt *planned, const char *query, bool read_only_tree,
 	Node	   *statement = planned->utilityStmt;
 	const char *database = database_to_empty(statement);
 	/* The statement may be gone when it has been run. */
-	bool		is_extension = IsA(statement, CreateExtensionStmt) || IsA(statement, AlterExtensionStmt);
+	bool		concerns_us = is_our_extension(statement);
 
 	if (!callback_registered)
 	{
@@ -66,7 +68,7 @@ watch_utility(PlannedStmt *planned, const char *query, bool read_only_tree,
 	else
 		standard_ProcessUtility(planned, query, read_only_tree, context, params, environment,
 								destination, completion);
-	if (is_extension)
+	if (concerns_us)
 		wakeup_worker_after_commit(WAKE_FOR_ANYTHING);
 }
 
@@ -78,6 +80,19 @@ worker_install_utility_hook(void)
 {
 	previous_hook = ProcessUtility_hook;
 	ProcessUtility_hook = watch_utility;
+}
+
+/*
+ * Whether a statement installs or updates this extension.
+ */
+static bool
+is_our_extension(Node *statement)
+{
+	if (IsA(statement, CreateExtensionStmt))
+		return strcmp(((CreateExtensionStmt *) statement)->extname, "ecommerce") == 0;
+	if (IsA(statement, AlterExtensionStmt))
+		return strcmp(((AlterExtensionStmt *) statement)->extname, "ecommerce") == 0;
+	return false;
 }
 
 /*
@@ -117,6 +132,10 @@ database_to_empty(Node *statement)
 	}
 }
 
+/*
+ * Asks the worker of a database to leave and waits until it has.  Does nothing
+ * for who does not own the database: his command is going to fail.
+ */
 static void
 empty_database(const char *name)
 {
@@ -124,7 +143,7 @@ empty_database(const char *name)
 	RegistryDatabase *database;
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LEAVE_TIMEOUT);
 
-	if (!OidIsValid(oid) || oid == MyDatabaseId ||
+	if (!OidIsValid(oid) || oid == MyDatabaseId || !compat_owns_database(oid) ||
 		(database = registry_database(oid, false)) == NULL)
 		return;
 	emptied_database = oid;
