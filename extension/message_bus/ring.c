@@ -190,10 +190,10 @@ row_position(HeapTuple row)
 }
 
 /*
- * Messages of a lane that are not settled.
+ * Messages of a lane beyond its cursor, up to a position.
  */
 uint64
-ring_count(BusEndpoint *endpoint, int32 lane)
+ring_count(BusEndpoint *endpoint, int32 lane, int64 upto)
 {
 	LaneReader	reader;
 	uint64		count = 0;
@@ -201,7 +201,7 @@ ring_count(BusEndpoint *endpoint, int32 lane)
 
 	lane_reader_begin(&reader, endpoint, lane,
 					  (int64) pg_atomic_read_u64(&bus_lanes(endpoint)[lane].cursor));
-	while (lane_reader_next(&reader, &position) != NULL)
+	while (lane_reader_next(&reader, &position) != NULL && position <= upto)
 		count++;
 	lane_reader_end(&reader);
 	return count;

@@ -28,7 +28,6 @@ static void apply_publish(Turn *turn, PublishAction *publish);
 static void apply_append(Turn *turn, AppendAction *append);
 static void apply_schedule(Turn *turn, ScheduleAction *schedule);
 static void apply_unschedule(Turn *turn, Transition *transition);
-static void note_timer(Turn *turn, int timer, TimestampTz due);
 static bool applies(Turn *turn, const Path *condition);
 
 /*
@@ -163,8 +162,7 @@ apply_send(Turn *turn, SendAction *send)
 		tree_put(resend, "left", tree_int(send->resend->limit));
 		machine->resends = tree_with(machine->resends,
 									 definition_timer(machine->definition, send->timer), resend);
-		machine_arm(machine, send->timer, turn->input->now + send->resend->min * 1000);
-		note_timer(turn, send->timer, machine_armed(machine, send->timer)->due);
+		set_timer(turn, send->timer, turn->input->now + send->resend->min * 1000);
 	}
 	if (send->compensation != NULL)
 	{
@@ -287,8 +285,7 @@ resend_command(Turn *turn, int timer)
 	send_command(turn, send->endpoint, send->type, evaluate_body(turn, send->body, key), key);
 	machine->resends = tree_with(machine->resends, name,
 								 tree_with(resend, "left", tree_int(left - 1)));
-	machine_arm(machine, timer, turn->input->now + send->resend->min * 1000);
-	note_timer(turn, timer, machine_armed(machine, timer)->due);
+	set_timer(turn, timer, turn->input->now + send->resend->min * 1000);
 	return true;
 }
 
@@ -382,8 +379,7 @@ apply_schedule(Turn *turn, ScheduleAction *schedule)
 							 machine_seed(machine, name)) * 1000;
 	}
 	machine->resends = tree_without(machine->resends, name);
-	machine_arm(machine, schedule->timer, due);
-	note_timer(turn, schedule->timer, due);
+	set_timer(turn, schedule->timer, due);
 }
 
 static void
@@ -412,12 +408,16 @@ apply_unschedule(Turn *turn, Transition *transition)
 	}
 }
 
-static void
-note_timer(Turn *turn, int timer, TimestampTz due)
+/*
+ * Sets a timer, and notes it.
+ */
+void
+set_timer(Turn *turn, int timer, TimestampTz due)
 {
 	Tree	   *details = tree_put_text(tree_object(), "timer",
 										definition_timer(turn->machine->definition, timer));
 
+	machine_arm(turn->machine, timer, due);
 	turn_note(turn, "schedule", tree_put(details, "due_at", time_to_tree(due)));
 }
 

@@ -444,6 +444,29 @@ confirm_undo(Turn *turn)
 }
 
 /*
+ * Leaves steps as they are, undone or not.
+ */
+void
+abandon_undo(Turn *turn)
+{
+	Machine    *machine = turn->machine;
+	ListCell   *cell;
+
+	if (machine->undo == NULL)
+		return;
+	machine->undo = NULL;
+	foreach(cell, machine->outstanding)
+	{
+		Outstanding *outstanding = lfirst(cell);
+
+		if (outstanding->rule != NOWHERE)
+			continue;
+		turn_note(turn, "abandon", tree_put_text(tree_object(), "step", outstanding->step));
+		machine->outstanding = foreach_delete_current(machine->outstanding, cell);
+	}
+}
+
+/*
  * Does the event say that a compensation is refused for good?
  */
 bool
@@ -524,7 +547,7 @@ arm_outstanding(Turn *turn)
 	if (next == DT_NOEND)
 		machine_disarm(machine, TIMER_COMPENSATE);
 	else if (armed == NULL || armed->due != next)
-		machine_arm(machine, TIMER_COMPENSATE, next);
+		set_timer(turn, TIMER_COMPENSATE, next);
 }
 
 static SendAction *

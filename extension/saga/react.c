@@ -110,7 +110,8 @@ react_timer(Machine *machine, int timer, TimestampTz now, Effects *effects)
 }
 
 /*
- * An operator moves an instance.  The rules of the new state apply at once.
+ * An operator moves an instance.  The rules of the new state apply at once; a
+ * "compensate" under way is the operator's own business now.
  */
 void
 react_goto(Machine *machine, int state, const Input *input, Effects *effects)
@@ -118,6 +119,7 @@ react_goto(Machine *machine, int state, const Input *input, Effects *effects)
 	Turn		turn;
 
 	begin_turn(&turn, machine, input, effects);
+	abandon_undo(&turn);
 	turn_enter(&turn, state);
 	turn.effective = true;
 	settle(&turn);
