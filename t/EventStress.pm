@@ -271,6 +271,8 @@ sub start_acknowledged
 	my ($self, $clients, %options) = @_;
 
 	local $ENV{PGOPTIONS} = _settings($options{options});
+	# What an earlier crash was allowed to lose must not be asked for again.
+	unlink glob "$self->{files}/ack*.out";
 	for my $number (1 .. $clients)
 	{
 		my $step = "SELECT \"position\" FROM event_store.append('ack-$number', -1, 'Counted',
@@ -287,7 +289,7 @@ sub start_acknowledged
 }
 
 # Waits until those clients and the writers have lost their server. Returns all the
-# positions that were ever acknowledged.
+# positions that were acknowledged since they were started.
 sub acknowledged
 {
 	my ($self) = @_;
