@@ -124,19 +124,5 @@ my ($position, $mark) = position_after_crash();
 cmp_ok($position, '>', $mark, 'positions of transactions that rolled back are not used again');
 is($node->safe_psql('postgres', 'SELECT * FROM event_store.verify()'), '', 'verify finds nothing');
 
-# The same on a server whose marks do not wait for the disk.
-$node->stop;
-{
-	local $ENV{ECOMMERCE_BREAK} = 'no_flush';
-	$node->start;
-	# Somebody else's commit may flush in between; then once more.
-	for (1 .. 10)
-	{
-		($position, $mark) = position_after_crash();
-		last if $position <= $mark;
-	}
-}
-cmp_ok($position, '<=', $mark, 'broken by no_flush, they are');
-
 $node->stop;
 done_testing();
