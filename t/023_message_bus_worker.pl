@@ -81,9 +81,8 @@ ok( $node->poll_query_until('postgres',
 		q{SELECT dead = 4 AND depth = 1 AND scheduled = 0 FROM message_bus.endpoints
 			WHERE name = 'q'}),
 	'expired messages become dead letters, though nobody receives');
-is( sql(q{SELECT reason, count(*),
-	bool_and(last_failed_at - (message).expires_at < interval '1 s')
-	FROM message_bus.dead_letters GROUP BY 1}),
+is( sql(q{SELECT reason, count(*), bool_and(last_failed_at - (message).expires_at < interval
+	'1 s') FROM message_bus.dead_letters GROUP BY 1}),
 	'expired|4|t', 'within a second');
 is(sql(q{SELECT message_type, message_bus.ack(delivery_id) FROM message_bus.receive('q')}),
 	'Stays|1', 'the others are received');
@@ -108,8 +107,8 @@ is(sql(q{SELECT attempt, message_bus.ack(delivery_id) FROM message_bus.receive('
 # A snapshot that is held open keeps nothing from being truncated.
 my $old = $node->background_psql('postgres');
 $old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class');
-my $segments = join ' UNION ALL ', map { "SELECT pg_table_size('message_bus.ring_$_')
-	AS size" } 0 .. 7;
+my $segments = join ' UNION ALL ', map { "SELECT pg_table_size('message_bus.ring_$_') AS size" } 0
+	.. 7;
 my $most = 0;
 for my $round (1 .. 12)
 {
@@ -125,7 +124,8 @@ for my $round (1 .. 12)
 cmp_ok($most, '<=', 3, 'few segments are in use at any time');
 ok( $node->poll_query_until('postgres', "SELECT sum(size) < 10000000 FROM ($segments) s"),
 	'what is consumed is truncated, the snapshot notwithstanding');
-cmp_ok(sql(q{SELECT pg_total_relation_size('message_bus.lane') + pg_total_relation_size('message_bus.ack_0') + pg_total_relation_size('message_bus.ack_1')}),
+cmp_ok(sql(q{SELECT pg_total_relation_size('message_bus.lane') +
+	pg_total_relation_size('message_bus.ack_0') + pg_total_relation_size('message_bus.ack_1')}),
 	'<', 1000000, 'cursors do not pile up');
 
 # Whoever reads nothing must not hold the ring up: his messages are carried along.
@@ -133,8 +133,8 @@ sql(q{SELECT message_bus.send('idle', 'T', jsonb_build_object('n', i), partition
 	FROM generate_series(1, 5) i});
 my $filler = q{SELECT count(message_bus.send('q', 'T', jsonb_build_object('text', repeat('x',
 	100)))) FROM generate_series(1, 10000) i;
-	WITH r AS MATERIALIZED (SELECT delivery_id FROM message_bus.receive('q',
-		20000)) SELECT message_bus.ack(VARIADIC array_agg(delivery_id)) FROM r;};
+	WITH r AS MATERIALIZED (SELECT delivery_id FROM message_bus.receive('q', 20000))
+		SELECT message_bus.ack(VARIADIC array_agg(delivery_id)) FROM r;};
 $old->query_safe('COMMIT');
 sql($filler);
 my $where = join ' UNION ALL ', map { "SELECT $_ AS segment FROM message_bus.ring_$_

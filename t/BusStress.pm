@@ -103,8 +103,8 @@ CREATE TABLE stress.handled (ord bigserial, endpoint text, key text, n bigint, a
 CREATE VIEW stress.last_sent AS SELECT max(xact_start) AS at FROM pg_stat_activity
 	WHERE application_name = 'producer'
 UNION ALL SELECT pg_postmaster_start_time() + '5 s';
-CREATE FUNCTION stress.send(endpoint text, client int, first bigint, count int) RETURNS void
-	LANGUAGE sql AS $$
+CREATE FUNCTION stress.send(endpoint text, client int, first bigint,
+	count int) RETURNS void LANGUAGE sql AS $$
 	INSERT INTO stress.sent SELECT endpoint, i / 10000000 || '-' || client || '-' || i % 3, i
 		FROM generate_series(first, first + count - 1) i;
 	SELECT message_bus.send(endpoint, 'Counted', jsonb_build_object('key',
@@ -114,11 +114,11 @@ CREATE FUNCTION stress.send(endpoint text, client int, first bigint, count int) 
 $$;
 -- The id is free to be anybody's: the first to commit it sends it.
 CREATE TABLE stress.ids (message_id uuid PRIMARY KEY);
-CREATE FUNCTION stress.send_id(endpoint text, client int, n bigint, id int) RETURNS void
-	LANGUAGE sql AS $$
+CREATE FUNCTION stress.send_id(endpoint text, client int, n bigint,
+	id int) RETURNS void LANGUAGE sql AS $$
 	INSERT INTO stress.ids VALUES (lpad(id::text, 32, '0')::uuid) ON CONFLICT DO NOTHING;
-	SELECT message_bus.send(endpoint, 'Counted', jsonb_build_object('key',
-		client || '-' || n % 3, 'n', n),
+	SELECT message_bus.send(endpoint, 'Counted', jsonb_build_object('key', client || '-' || n % 3,
+		'n', n),
 		message_id => lpad(id::text, 32, '0')::uuid, partition_key => client || '-' || n % 3);
 $$;
 CREATE FUNCTION stress.consume(endpoint text, count int) RETURNS bigint LANGUAGE sql AS $$
@@ -129,8 +129,8 @@ CREATE FUNCTION stress.consume(endpoint text, count int) RETURNS bigint LANGUAGE
 	SELECT CASE WHEN count(*) > 0 THEN message_bus.ack(VARIADIC array_agg(r.delivery_id))
 		ELSE 0 END FROM r
 $$;
-CREATE FUNCTION stress.consume_carefully(endpoint text, count int) RETURNS bigint
-	LANGUAGE plpgsql AS $$
+CREATE FUNCTION stress.consume_carefully(endpoint text,
+	count int) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
 	d message_bus.delivery;
 	got int := 0;
@@ -287,7 +287,9 @@ sub kill_server
 sub sent
 {
 	my ($self) = @_;
-	return $self->_sql('SELECT (SELECT count(*) FROM stress.sent) + (SELECT count(*) FROM stress.ids)');
+	return
+		$self->_sql(q{SELECT (SELECT count(*) FROM stress.sent)
+		+ (SELECT count(*) FROM stress.ids)});
 }
 
 sub drained

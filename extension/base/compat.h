@@ -79,6 +79,13 @@ compat_max_backends(void)
 	return MaxBackends;
 }
 
+/* From 17 on, a dynamic hash table must be told how to copy a key. */
+#if PG_VERSION_NUM >= 170000
+#define compat_dshash_copy_function(parameters) ((parameters).copy_function = dshash_memcpy)
+#else
+#define compat_dshash_copy_function(parameters) ((void) 0)
+#endif
+
 /* From 16 on, input functions can report errors softly. */
 #if PG_VERSION_NUM >= 160000
 #define COMPAT_SOFT_ERRORS

@@ -355,12 +355,14 @@ static bool
 parse_time(JsonbValue *value, int64 *microseconds)
 {
 	Interval   *interval;
+	char	   *text;
 
 	if (value->type != jbvString)
 		return false;
-	interval = DatumGetIntervalP(DirectFunctionCall3(
-		interval_in, CStringGetDatum(pnstrdup(value->val.string.val, value->val.string.len)),
-		ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	text = pnstrdup(value->val.string.val, value->val.string.len);
+	interval = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(text),
+													 ObjectIdGetDatum(InvalidOid),
+													 Int32GetDatum(-1)));
 	*microseconds = interval->time + interval->day * USECS_PER_DAY +
 		interval->month * (int64) DAYS_PER_MONTH * USECS_PER_DAY;
 	return *microseconds >= 0;

@@ -98,7 +98,7 @@ table_parameters(size_t key_size, size_t entry_size)
 	parameters.entry_size = entry_size;
 	parameters.compare_function = dshash_memcmp;
 	parameters.hash_function = dshash_memhash;
-	compat_dshash_set_copy(parameters);
+	compat_dshash_copy_function(parameters);
 	parameters.tranche_id = shared->tranche;
 	return parameters;
 }
