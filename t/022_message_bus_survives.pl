@@ -16,10 +16,13 @@ $node->safe_psql('postgres', 'CREATE DATABASE shop');
 $node->safe_psql('shop', <<'EOT');
 CREATE EXTENSION ecommerce;
 CREATE FUNCTION uid(n int) RETURNS uuid LANGUAGE sql AS $$ SELECT lpad(n::text, 32, '0')::uuid $$;
-CREATE FUNCTION send(endpoint text, n int, type text DEFAULT 'T', deliver_at timestamptz DEFAULT NULL) RETURNS uuid LANGUAGE sql AS $$
-	SELECT message_bus.send(endpoint, type, jsonb_build_object('n', n), uid(n), deliver_at => deliver_at, partition_key => 'k') $$;
+CREATE FUNCTION send(endpoint text, n int, type text DEFAULT 'T',
+	deliver_at timestamptz DEFAULT NULL) RETURNS uuid LANGUAGE sql AS $$
+	SELECT message_bus.send(endpoint, type, jsonb_build_object('n', n), uid(n),
+		deliver_at => deliver_at, partition_key => 'k') $$;
 CREATE TABLE receipt (n int, delivery_id bigint);
-SELECT message_bus.create_endpoint(e, 2, '{"kind": "interval", "limit": 5, "interval": "1 h"}') FROM unnest('{plain,leased,broken}'::text[]) e;
+SELECT message_bus.create_endpoint(e, 2, '{"kind": "interval", "limit": 5, "interval": "1 h"}')
+	FROM unnest('{plain,leased,broken}'::text[]) e;
 SELECT message_bus.subscribe('plain', 'Happened');
 SELECT message_bus.alter_endpoint('leased', max_depth => 1000);
 SELECT send('plain', i) FROM generate_series(1, 20) i;
@@ -28,26 +31,36 @@ EOT
 $node->safe_psql('shop', $_) for (
 	# 1 to 5 are acked, 6 is dead, 7 retrying; 8 to 10 acked but 9: it is returned.
 	q{SELECT count(message_bus.ack(delivery_id)) FROM message_bus.receive('plain', 5)},
-	q{SELECT message_bus.fail(delivery_id, 'E6', 'dead', false) FROM message_bus.receive('plain', 1)},
+	q{SELECT message_bus.fail(delivery_id, 'E6', 'dead', false) FROM message_bus.receive('plain',
+		1)},
 	q{SELECT message_bus.fail(delivery_id, 'E7', 'later') FROM message_bus.receive('plain', 1)},
-	q{SELECT message_bus.ack(delivery_id) FROM message_bus.receive('plain', 3) WHERE body->>'n' <> '9'},
+	q{SELECT message_bus.ack(delivery_id) FROM message_bus.receive('plain', 3)
+		WHERE body->>'n' <> '9'},
 	q{SELECT send('plain', 21, deliver_at => '2100-01-01')},
 	q{SELECT send('leased', i) FROM generate_series(31, 35) i},
-	q{INSERT INTO receipt SELECT (body->>'n')::int, delivery_id FROM message_bus.receive('leased', 3, '1 day')},
+	q{INSERT INTO receipt SELECT (body->>'n')::int, delivery_id FROM message_bus.receive('leased',
+		3, '1 day')},
 	q{SELECT message_bus.ack(delivery_id) FROM receipt WHERE n = 32},
 	q{SELECT send('broken', i) FROM generate_series(40, 50) i},
-	q{SELECT count(message_bus.fail(delivery_id, 'E', 'e', false)) FROM message_bus.receive('broken', 20)},
+	q{SELECT count(message_bus.fail(delivery_id, 'E', 'e', false))
+		FROM message_bus.receive('broken', 20)},
 	q{SELECT send('broken', 51), send('broken', 52, 'Other')},
 	q{SELECT message_bus.ack(delivery_id) FROM message_bus.receive('broken', 20)});
 
 my $state = q{
-	SELECT 'endpoint', name, lanes || ' ' || depth || ' ' || in_flight || ' ' || scheduled || ' ' || retrying || ' ' || dead FROM message_bus.endpoints
-	UNION ALL SELECT 'breaker', endpoint, message_type || ' ' || state || ' ' || coalesce(retry_at::text, '-') FROM message_bus.circuit_breakers WHERE state <> 'closed'
-	UNION ALL SELECT 'dead', endpoint, message_id || ' ' || reason || ' ' || attempts || ' ' || last_failed_at FROM message_bus.dead_letters
-	UNION ALL SELECT 'aside', state, message_id || ' ' || attempt || ' ' || due_at FROM message_bus.aside
+	SELECT 'endpoint', name, lanes || ' ' || depth || ' ' || in_flight || ' ' || scheduled || ' '
+		|| retrying || ' ' || dead FROM message_bus.endpoints
+	UNION ALL SELECT 'breaker', endpoint, message_type || ' ' || state || ' ' ||
+		coalesce(retry_at::text, '-') FROM message_bus.circuit_breakers WHERE state <> 'closed'
+	UNION ALL SELECT 'dead', endpoint, message_id || ' ' || reason || ' ' || attempts || ' ' ||
+		last_failed_at FROM message_bus.dead_letters
+	UNION ALL SELECT 'aside', state, message_id || ' ' || attempt || ' ' || due_at
+		FROM message_bus.aside
 	UNION ALL SELECT 'lease', leased_until::text, delivery_id::text FROM message_bus.lease
-	UNION ALL SELECT 'policy', name, retry::text || retry_delays::text || breaker || coalesce(max_depth, -9) || paused FROM message_bus.endpoint
-	UNION ALL SELECT 'route', message_type, endpoint_id::text FROM message_bus.route ORDER BY 1, 2, 3};
+	UNION ALL SELECT 'policy', name, retry::text || retry_delays::text || breaker ||
+		coalesce(max_depth, -9) || paused FROM message_bus.endpoint
+	UNION ALL SELECT 'route', message_type, endpoint_id::text FROM message_bus.route ORDER BY 1,
+		2, 3};
 my $before = $node->safe_psql('shop', $state);
 like($before, qr/^aside\|$_\|/m, "there is a message $_") for qw(held retrying returned scheduled);
 like($before, qr/^endpoint\|plain\|2 11 0 1 1 1$/m, 'endpoint plain is as intended');
@@ -64,10 +77,12 @@ sub check_rest
 	is($on->safe_psql($database, $state), $before, "$name: everything is as it was");
 	is( $on->safe_psql($database, q{
 			BEGIN;
-			SELECT string_agg(body->>'n', ' ' ORDER BY delivery_id) FROM message_bus.receive('plain');
+			SELECT string_agg(body->>'n', ' ' ORDER BY delivery_id)
+				FROM message_bus.receive('plain');
 			SELECT count(*) FROM message_bus.receive('leased');
 			SELECT count(*) FROM message_bus.receive('broken');
-			SELECT send('plain', 1), send('plain', 6), send('plain', 7), send('plain', 12), send('plain', 21);
+			SELECT send('plain', 1), send('plain', 6), send('plain', 7), send('plain', 12),
+				send('plain', 21);
 			COMMIT;
 			SELECT depth FROM message_bus.endpoints WHERE name = 'plain'}),
 		"9 11 12 13 14 15 16 17 18 19 20\n0\n0\n"
@@ -85,9 +100,11 @@ sub settle_leases
 			SELECT message_bus.ack(delivery_id) FROM receipt WHERE n = 31;
 			SELECT message_bus.fail(delivery_id, 'E', 'e') FROM receipt WHERE n = 33;
 			SELECT string_agg(body->>'n', ' ') FROM message_bus.receive('leased');
-			SELECT min(delivery_id) > (SELECT max(delivery_id) FROM receipt) FROM message_bus.receive('leased')}),
+			SELECT min(delivery_id) > (SELECT max(delivery_id) FROM receipt)
+				FROM message_bus.receive('leased')}),
 		"1\n\n34 35\nt", "$name: leases are settled by their receipts, new receipts are new");
-	my ($code, $out, $error) = $on->psql($database, 'SELECT message_bus.ack(delivery_id) FROM receipt WHERE n = 32');
+	my ($code, $out, $error) = $on->psql($database,
+		'SELECT message_bus.ack(delivery_id) FROM receipt WHERE n = 32');
 	like($error, qr/is not yours/, "$name: a settled receipt stays refused");
 	is( $on->safe_psql($database, q{
 			SELECT message_bus.reset_breaker('broken', 'T');
@@ -110,20 +127,24 @@ check_rest($node, 'shop', 'crash');
 my $dump = $node->data_dir . '/../shop.dump';
 $node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $node->connstr('shop') ], 'pg_dump');
 $node->safe_psql('postgres', 'CREATE DATABASE copy');
-$node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('copy'), $dump ], 'pg_restore');
+$node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('copy'), $dump ],
+	'pg_restore');
 check_rest($node, 'copy', 'restored');
 settle_leases($node, 'copy', 'restored');
-is($node->safe_psql('copy', q{SELECT message_bus.create_endpoint('new'), send('new', 1) IS NOT NULL}), '|t',
+is($node->safe_psql('copy', q{SELECT message_bus.create_endpoint('new'), send('new',
+	1) IS NOT NULL}), '|t',
 	'restored: new endpoints and messages do not collide with old ones');
 
 $node->wait_for_catchup($standby);
 is( $standby->safe_psql('shop', q{
-		SELECT name, depth, in_flight FROM message_bus.endpoints WHERE name <> 'leased' ORDER BY 1;
+		SELECT name, depth, in_flight FROM message_bus.endpoints ORDER BY 1;
 		SELECT endpoint, state FROM message_bus.circuit_breakers WHERE state <> 'closed'}),
-	"broken|1|0\nplain|11|0\nbroken|open", 'a standby shows endpoints and breakers');
-for my $call ("send('plain', 'T', '{}')", "receive('plain')", 'ack(1)', "create_endpoint('x')", 'redrive(uid(6))')
+	"broken|1|0\nleased|4|2\nplain|11|0\nbroken|open", 'a standby shows endpoints and breakers');
+for my $call ("send('plain', 'T', '{}')", "receive('plain')", 'ack(1)', "create_endpoint('x')",
+	'redrive(uid(6))')
 {
-	my ($code, $out, $error) = $standby->psql('shop', "\\set VERBOSITY sqlstate\nSELECT message_bus.$call");
+	my ($code, $out, $error) = $standby->psql('shop',
+		"\\set VERBOSITY sqlstate\nSELECT message_bus.$call");
 	like($error, qr/25006/, "standby: $call is refused");
 }
 $node->stop('immediate');

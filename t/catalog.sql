@@ -176,7 +176,8 @@ SELECT is_empty($$
 	LEFT JOIN pg_type t ON t.oid = a.atttypid
 	WHERE r.relkind IN ('r', 'c', 'm', 'i')
 	AND ARRAY[a.atttypid, t.typelem, t.typbasetype] && ARRAY['regproc', 'regprocedure', 'regoper',
-		'regoperator', 'regconfig', 'regdictionary', 'regnamespace', 'regcollation']::regtype[]::oid[]
+		'regoperator', 'regconfig', 'regdictionary', 'regnamespace',
+			'regcollation']::regtype[]::oid[]
 	ORDER BY 1, 2
 $$, 'no column makes pg_upgrade fail');
 
