@@ -82,6 +82,7 @@ compat_max_backends(void)
 #define COMPAT_SHMEM_REQUEST_HOOK
 #endif
 
+extern bool compat_sync_standbys_defined(void);
 extern bool compat_timestamptz_parse(char *text, TimestampTz *result);
 
 #if PG_VERSION_NUM < 150000
