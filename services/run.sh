@@ -9,7 +9,8 @@ RUN=${ECOMMERCE_RUN:-/tmp/ecommerce}
 PG_DIR=$RUN/pg
 SERVICES=(order inventory payment shipping notification)
 declare -A PORTS=(
-	[order]=${ORDERD_PORT:-5001} [inventory]=${INVENTORYD_PORT:-5002} [payment]=${PAYMENTD_PORT:-5003}
+	[order]=${ORDERD_PORT:-5001} [inventory]=${INVENTORYD_PORT:-5002}
+	[payment]=${PAYMENTD_PORT:-5003}
 	[shipping]=${SHIPPINGD_PORT:-5004} [notification]=${NOTIFICATIOND_PORT:-5005})
 GATEWAY_PORT=${ECOMMERCE_GATEWAY_PORT:-5000}
 

@@ -25,7 +25,8 @@ BEGIN
 	END IF;
 END
 $$;
-SELECT message_bus.create_endpoint('cards', retry => '{"kind": "interval", "limit": 1, "interval": "50 ms"}',
+SELECT message_bus.create_endpoint('cards',
+	retry => '{"kind": "interval", "limit": 1, "interval": "50 ms"}',
 	breaker => '{"kind": "none"}');
 SQL
 my $dsn = $node->connstr('postgres');
@@ -36,7 +37,8 @@ sub start_consumer
 	if ($pid == 0)
 	{
 		open STDERR, '>>', $node->basedir . '/busconsume.log';
-		exec 'busconsume', "--database=$dsn", '--endpoint=cards', '--handlers=ChargeCard=shop.charge',
+		exec 'busconsume', "--database=$dsn", '--endpoint=cards',
+			'--handlers=ChargeCard=shop.charge',
 		  '--poll-interval=100ms', @_
 		  or die "cannot run busconsume: $!";
 	}
@@ -55,21 +57,28 @@ send_card('--type=ChargeCard', '--body={"amount": 5}');
 my $wrong = send_card('--type=ChargeCard', '--body={"oops": 5}');
 send_card('--type=ChargeCard', '--body={"amount": -5}');
 send_card('--type=Unheard', '--body={}');
-ok($node->poll_query_until('postgres', 'SELECT count(*) = 3 FROM message_bus.dead_letters'), 'three are dead');
-is($node->safe_psql('postgres', 'SELECT message_type, reason, error_code, attempts FROM message_bus.dead_letters ORDER BY 1, 3'),
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 3 FROM message_bus.dead_letters'),
+	'three are dead');
+is($node->safe_psql('postgres',
+	'SELECT message_type, reason, error_code, attempts
+		FROM message_bus.dead_letters ORDER BY 1, 3'),
 	"ChargeCard|fault|22023|1\nChargeCard|fault|55000|2\nUnheard|skipped||1",
 	'a data error is not retried, another is, an unknown type is skipped');
-is($node->safe_psql('postgres', 'SELECT body FROM shop.charged'), '{"amount": 5}', 'what failed wrote nothing');
+is($node->safe_psql('postgres', 'SELECT body FROM shop.charged'), '{"amount": 5}',
+	'what failed wrote nothing');
 
-my ($redriven) = run_command([ 'bussend', "--database=$dsn", "--redrive=$wrong", '--body={"amount": 7}' ]);
+my ($redriven) = run_command([ 'bussend', "--database=$dsn", "--redrive=$wrong",
+	'--body={"amount": 7}' ]);
 is($redriven, '1', 'redriven with a corrected body');
-ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM shop.charged WHERE body @> '{"amount": 7}'}),
+ok($node->poll_query_until('postgres',
+	q{SELECT count(*) = 1 FROM shop.charged WHERE body @> '{"amount": 7}'}),
 	'and handled');
 
 # A consumer that is killed again and again: each message takes effect once.
 $node->safe_psql('postgres', <<'SQL');
 TRUNCATE shop.charged;
-SELECT count(message_bus.send('cards', 'ChargeCard', jsonb_build_object('amount', n), partition_key => n::text))
+SELECT count(message_bus.send('cards', 'ChargeCard', jsonb_build_object('amount', n),
+	partition_key => n::text))
 FROM generate_series(1, 3000) AS n;
 SQL
 for my $round (1 .. 5)
@@ -81,7 +90,8 @@ for my $round (1 .. 5)
 	$consumer = start_consumer('--batch=10');
 }
 ok($node->poll_query_until('postgres', 'SELECT count(*) >= 3000 FROM shop.charged'), 'all handled');
-is($node->safe_psql('postgres', q{SELECT count(*), count(DISTINCT body) FROM shop.charged}), '3000|3000', 'each once');
+is($node->safe_psql('postgres', q{SELECT count(*), count(DISTINCT body) FROM shop.charged}),
+	'3000|3000', 'each once');
 
 kill 'TERM', $consumer;
 waitpid $consumer, 0;

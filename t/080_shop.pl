@@ -36,19 +36,24 @@ subtest 'from order to delivery' => sub {
 
 	my ($shipment) = map { $_->{shipment_id} }
 	  @{ $shop->call('shipping', 'GET', "/shipments?order_id=$order")->{body}{items} };
-	is($shop->call('shipping', 'POST', "/shipments/$shipment/deliver")->{status}, 409, 'not dispatched yet');
-	is($shop->call('shipping', 'POST', "/shipments/$shipment/dispatch")->{body}{status}, 'dispatched', 'dispatched');
-	is($shop->call('shipping', 'POST', "/shipments/$shipment/deliver")->{body}{status}, 'delivered', 'delivered');
+	is($shop->call('shipping', 'POST', "/shipments/$shipment/deliver")->{status}, 409,
+		'not dispatched yet');
+	is($shop->call('shipping', 'POST', "/shipments/$shipment/dispatch")->{body}{status},
+		'dispatched', 'dispatched');
+	is($shop->call('shipping', 'POST', "/shipments/$shipment/deliver")->{body}{status}, 'delivered',
+		'delivered');
 	my $completed = $shop->reaches($order, 'Completed');
 	is($completed->{status}, 'Completed', 'the aggregate agrees');
 	is($shop->call('order', 'POST', "/orders/$order/cancel", { reason => 'late' })->{status}, 409,
 		'a completed order cannot be cancelled');
 	my $events = $shop->call('order', 'GET', "/orders/$order/events")->{body}{items};
-	is(join(' ', map { $_->{event_type} } @$events), 'OrderCreated OrderConfirmed OrderCompleted', 'events');
+	is(join(' ', map { $_->{event_type} } @$events), 'OrderCreated OrderConfirmed OrderCompleted',
+		'events');
 	is_deeply([ map { $_->{metadata}{correlation_id} } @$events ], [ ($correlation) x 3 ],
 		'one correlation id in all of them');
 	$shop->until('all notifications', sub {
-		my $items = $shop->call('notification', 'GET', "/notifications?order_id=$order")->{body}{items};
+		my $items = $shop->call('notification', 'GET',
+			"/notifications?order_id=$order")->{body}{items};
 		join(' ', sort map { "$_->{template}:$_->{status}" } @$items) eq
 		  'order_confirmed:sent order_delivered:sent order_received:sent order_shipped:sent';
 	});
@@ -84,7 +89,8 @@ subtest 'declined again and again' => sub {
 	my $order = $shop->order($product, 1, token => 'tok_retry_always');
 	for my $attempt (1 .. 2)
 	{
-		$shop->until("attempt $attempt declined", sub { $shop->payments($order) eq join ' ', ('declined') x $attempt });
+		$shop->until("attempt $attempt declined", sub { $shop->payments($order) eq join ' ',
+			('declined') x $attempt });
 		$shop->reaches($order, 'PaymentRetryWait');
 		$shop->later('1 minute');
 	}
@@ -129,7 +135,8 @@ subtest 'cancelled while paying' => sub {
 	my $before = $shop->stock($product);
 	my $order = $shop->order($product, 1, token => 'tok_slow');
 	$shop->reaches($order, 'ProcessingPayment');
-	is($shop->call('order', 'POST', "/orders/$order/cancel", { reason => 'changed my mind' })->{status}, 202,
+	is($shop->call('order', 'POST', "/orders/$order/cancel",
+		{ reason => 'changed my mind' })->{status}, 202,
 		'asked for');
 	my $end = $shop->reaches($order, 'Cancelled');
 	is($end->{cancel_reason}, 'changed my mind', 'reason');
@@ -141,7 +148,8 @@ subtest 'cancelled when confirmed' => sub {
 	my $before = $shop->stock($product);
 	my $order = $shop->order($product, 1);
 	my $shown = $shop->reaches($order, 'Confirmed');
-	is($shop->call('order', 'POST', "/orders/$order/cancel", { reason => 'x' }, 'If-Match' => '"1"')->{status}, 412,
+	is($shop->call('order', 'POST', "/orders/$order/cancel", { reason => 'x' },
+		'If-Match' => '"1"')->{status}, 412,
 		'a stale version is refused');
 	is($shop->call('order', 'POST', "/orders/$order/cancel", { reason => 'too late?' },
 			'If-Match' => "\"$shown->{version}\"")->{status}, 202, 'asked for');
@@ -154,11 +162,14 @@ subtest 'cancelled when confirmed' => sub {
 subtest 'cancelled when dispatched' => sub {
 	my $order = $shop->order($product, 1);
 	$shop->reaches($order, 'Confirmed');
-	my $shipment = $shop->call('shipping', 'GET', "/shipments?order_id=$order")->{body}{items}[0]{shipment_id};
+	my $shipment = $shop->call('shipping', 'GET',
+		"/shipments?order_id=$order")->{body}{items}[0]{shipment_id};
 	$shop->call('shipping', 'POST', "/shipments/$shipment/dispatch");
 	$shop->call('order', 'POST', "/orders/$order/cancel", { reason => 'too late' });
 	$shop->until('rejected', sub {
-		grep { $_->{event} eq 'OrderCancellationRequested' } @{ $shop->show($order)->{timeline} } });
+		my $timeline = $shop->show($order)->{timeline};
+		grep { $_->{event} eq 'OrderCancellationRequested' } @$timeline;
+	});
 	$shop->reaches($order, 'Confirmed');
 	is($shop->payments($order), 'captured', 'nothing refunded');
 };
@@ -180,18 +191,22 @@ subtest 'bad requests' => sub {
 	is($shop->call('order', 'GET', '/orders/nope')->{status}, 404, 'no such order');
 	is($shop->call('order', 'GET', '/nothing')->{status}, 404, 'no such path');
 	is($shop->call('order', 'PUT', '/orders', {})->{status}, 405, 'no such method');
-	is($shop->call('inventory', 'POST', "/products/$product/stock", { delta => -10000000, reason => 'x' })->{status}, 409,
+	is($shop->call('inventory', 'POST', "/products/$product/stock",
+		{ delta => -10000000, reason => 'x' })->{status}, 409,
 		'stock below zero');
 
 	my $body = $shop->order_body($product, 1);
-	my @twice = map { $shop->call('order', 'POST', '/orders', $body, 'Idempotency-Key' => 'once') } 1 .. 2;
+	my @twice = map { $shop->call('order', 'POST', '/orders', $body,
+		'Idempotency-Key' => 'once') } 1 .. 2;
 	is($twice[1]{status}, 202, 'a repeat is accepted');
 	is($twice[0]{body}{order_id}, $twice[1]{body}{order_id}, 'and gets the first answer');
 	$body->{items}[0]{quantity} = 2;
-	is($shop->call('order', 'POST', '/orders', $body, 'Idempotency-Key' => 'once')->{status}, 422, 'another body');
+	is($shop->call('order', 'POST', '/orders', $body, 'Idempotency-Key' => 'once')->{status}, 422,
+		'another body');
 	$shop->reaches($twice[0]{body}{order_id}, 'Confirmed');
 	my $etag = $shop->call('order', 'GET', "/orders/$twice[0]{body}{order_id}")->{headers}{etag};
-	is($shop->call('order', 'GET', "/orders/$twice[0]{body}{order_id}", undef, 'If-None-Match' => $etag)->{status},
+	is($shop->call('order', 'GET', "/orders/$twice[0]{body}{order_id}", undef,
+		'If-None-Match' => $etag)->{status},
 		304, 'not modified');
 };
 

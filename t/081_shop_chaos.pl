@@ -12,7 +12,8 @@ use Test::More;
 use constant ORDERS => 120;
 
 # A short lease, so that what a killed daemon had claimed is taken up soon.
-my $shop = Shop->new(name => 'chaos', env => { ECOMMERCE_WORK_LEASE => '1s', ECOMMERCE_POLL_INTERVAL => '200ms' });
+my $shop = Shop->new(name => 'chaos', env => { ECOMMERCE_WORK_LEASE => '1s',
+	ECOMMERCE_POLL_INTERVAL => '200ms' });
 $shop->start;
 my $product = $shop->product(100000);
 my @tokens = qw(tok_ok tok_ok tok_ok tok_slow tok_declined tok_retry_once);
@@ -54,13 +55,17 @@ is(scalar keys %orders, ORDERS, 'each order is one order, however often it was p
 my $seconds = 0;
 $shop->until('all settled', sub {
 	$shop->later(($seconds += 5) . ' seconds') if $seconds < 1200;
-	$shop->sql(q{SELECT count(*) FROM ecommerce_order.order_summary s, saga.get('order', s.order_id) i
+	$shop->sql(q{SELECT count(*) FROM ecommerce_order.order_summary s,
+		saga.get('order', s.order_id) i
 		WHERE i.current_state IS NULL OR i.current_state NOT IN ('Confirmed', 'Cancelled')}) == 0;
 });
-is($shop->sql('SELECT count(*) FROM ecommerce_order.order_summary'), ORDERS, 'no order lost or doubled');
+is($shop->sql('SELECT count(*) FROM ecommerce_order.order_summary'), ORDERS,
+	'no order lost or doubled');
 is($shop->violations, '', 'nobody charged twice; money, stock and shipments agree');
-is($shop->sql("SELECT message_type, reason, error FROM message_bus.dead_letters WHERE message_type <> 'Fault'"), '',
+is($shop->sql(q{SELECT message_type, reason, error FROM message_bus.dead_letters
+	WHERE message_type <> 'Fault'}), '',
 	'no dead letters');
-note($shop->sql('SELECT status, cancel_reason, count(*) FROM ecommerce_order.order_summary GROUP BY 1, 2 ORDER BY 1, 2'));
+note($shop->sql(q{SELECT status, cancel_reason, count(*) FROM ecommerce_order.order_summary
+	GROUP BY 1, 2 ORDER BY 1, 2}));
 $shop->stop;
 done_testing();

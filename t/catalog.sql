@@ -108,7 +108,7 @@ $$, 'PUBLIC may use no type');
 
 SELECT is_empty($$
 	SELECT name FROM our_function f
-	WHERE prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
+	WHERE prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype) AND proname !~ '^_'
 	AND NOT EXISTS (SELECT FROM aclexplode(proacl) WHERE grantee::regrole::text ~ '^ecommerce_')
 	ORDER BY 1
 $$, 'every function is of use to one of our roles');
@@ -174,9 +174,10 @@ SELECT is_empty($$
 	SELECT r.name, a.attname, format_type(a.atttypid, a.atttypmod)
 	FROM our_relation r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0
 	LEFT JOIN pg_type t ON t.oid = a.atttypid
-	WHERE r.relkind IN ('r', 'c', 'm', 'i') AND ('{' || array_to_string(ARRAY[a.atttypid, t.typelem,
-		t.typbasetype]::regtype[], ',') || '}')::text[] && ARRAY['regproc', 'regprocedure', 'regoper',
-		'regoperator', 'regconfig', 'regdictionary', 'regnamespace', 'regcollation']
+	WHERE r.relkind IN ('r', 'c', 'm', 'i')
+	AND ARRAY[a.atttypid, t.typelem, t.typbasetype] && ARRAY['regproc', 'regprocedure', 'regoper',
+		'regoperator', 'regconfig', 'regdictionary', 'regnamespace',
+			'regcollation']::regtype[]::oid[]
 	ORDER BY 1, 2
 $$, 'no column makes pg_upgrade fail');
 
@@ -184,7 +185,8 @@ SELECT is_empty($$
 	SELECT r.name, t.tgname FROM pg_trigger t JOIN our_relation r ON r.oid = t.tgrelid
 	WHERE t.tgfoid = 'event_store.guard_immutable'::regproc AND t.tgenabled <> 'A'
 	UNION ALL
-	SELECT e.name, e.event FROM (VALUES ('event_store.stored_event', 'row'), ('event_store.stored_event', 'table'),
+	SELECT e.name, e.event FROM (VALUES
+		('event_store.stored_event', 'row'), ('event_store.stored_event', 'table'),
 		('event_store.stream', 'row'), ('event_store.stream', 'table')) e (name, event)
 	WHERE NOT EXISTS (
 		SELECT FROM pg_trigger t WHERE t.tgrelid = e.name::regclass AND t.tgenabled = 'A'

@@ -105,7 +105,7 @@ def parse_arguments():
     parser.add_argument("--rounds", type=int, help="rounds of each measurement")
     parser.add_argument("--patience", type=int, default=2, metavar="N",
                         help="repeat a run up to N times when other processes took more than "
-                             f"{DISTURBED:.0%} of the machine (default 2)")
+                             f"{DISTURBED:.0%}% of the machine (default 2)")
     parser.add_argument("--report", action="store_true",
                         help="print the report of what was measured last, and run nothing")
     return parser.parse_args()

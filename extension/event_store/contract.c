@@ -79,6 +79,7 @@ static MemoryContext cache_context = NULL;
 static HTAB *cache = NULL;
 static ContractDependencies dependencies;
 static Oid	registries[2];		/* the two tables */
+static bool any_upcaster = false;
 static bool stale = false;
 
 static Contract *find_contract(const char *type, int length);
@@ -143,8 +144,12 @@ contract_check(const char *type, int length, int32 *schema_version, Jsonb *data,
 Jsonb *
 contract_upcast(const char *type, int length, int32 *schema_version, Jsonb *data)
 {
-	Contract   *contract = find_contract(type, length);
+	Contract   *contract;
 
+	/* Most stores have none, and reads are many. */
+	if (likely(cache != NULL && !stale && !any_upcaster))
+		return data;
+	contract = find_contract(type, length);
 	for (int i = 0; i < contract->upcaster_count && *schema_version < contract->newest; i++)
 	{
 		Upcaster   *upcaster = &contract->upcasters[i];
@@ -227,6 +232,9 @@ start_cache(void)
 {
 	static bool callbacks_registered = false;
 	HASHCTL		control = {0};
+	Lookup		lookup;
+	Datum		values[UPCASTER_COLUMNS];
+	bool		nulls[UPCASTER_COLUMNS];
 
 	if (!callbacks_registered)
 	{
@@ -250,6 +258,9 @@ start_cache(void)
 	stale = false;
 	registries[0] = extension_relation_oid(&relation_event_type);
 	registries[1] = extension_relation_oid(&relation_upcaster);
+	lookup_begin(&lookup, &relation_upcaster, &index_upcaster, NULL, 0);
+	any_upcaster = lookup_next(&lookup, values, nulls);
+	lookup_end(&lookup);
 }
 
 static uint32

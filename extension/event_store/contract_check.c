@@ -20,6 +20,7 @@
 #include "executor/executor.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 #include "utils/memutils.h"
 
 #include "base/errors.h"
@@ -63,6 +64,7 @@ static void unknown_key(Check *check, ContractNode *node, const JsonSlice *key, 
 static void violation(Check *check, const Path *path, const char *problem, const char *hint)
 			pg_attribute_noreturn();
 static const char *kind_name(const ContractNode *node);
+static bool is_plain_key(const Path *step);
 static char *path_text(const Check *check, const Path *path);
 
 /*
@@ -382,7 +384,24 @@ kind_name(const ContractNode *node)
 }
 
 /*
- * "items[1].quantity"; for one of several events "events[3].data.items[1].quantity".
+ * Whether a key can stand in a path as it is.
+ */
+static bool
+is_plain_key(const Path *step)
+{
+	for (int i = 0; i < step->length; i++)
+	{
+		unsigned char c = (unsigned char) step->key[i];
+
+		if (!isalnum(c) && c != '_' && c != '-' && !IS_HIGHBIT_SET(c))
+			return false;
+	}
+	return step->length > 0;
+}
+
+/*
+ * "items[1].quantity", odd keys as ["odd key"]; for one of several events
+ * "events[3].data.items[1].quantity".
  */
 static char *
 path_text(const Check *check, const Path *path)
@@ -400,9 +419,15 @@ path_text(const Check *check, const Path *path)
 	{
 		if (steps[count]->key == NULL)
 			appendStringInfo(&text, "[%d]", steps[count]->index);
-		else
+		else if (is_plain_key(steps[count]))
 			appendStringInfo(&text, "%s%.*s", text.len > 0 ? "." : "",
 							 steps[count]->length, steps[count]->key);
+		else
+		{
+			appendStringInfoChar(&text, '[');
+			escape_json(&text, pnstrdup(steps[count]->key, steps[count]->length));
+			appendStringInfoChar(&text, ']');
+		}
 	}
 	return text.data;
 }

@@ -19,6 +19,7 @@
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/rel.h"
 
 #include "base/errors.h"
@@ -122,6 +123,8 @@ begin_scan(ExtensionRelation *index, int nkeys, ScanKey keys, ScanDirection dire
 {
 	EventScan  *scan = palloc0(sizeof(EventScan));
 
+	/* Upcasters count from their registration on; locks held already would not tell. */
+	AcceptInvalidationMessages();
 	scan->heap = table_open(extension_relation_oid(&relation_stored_event), AccessShareLock);
 	scan->index = index_open(extension_relation_oid(index), AccessShareLock);
 	scan->slot = table_slot_create(scan->heap, NULL);

@@ -23,9 +23,10 @@
 #include "event_store/visibility.h"
 #include "pg/spi.h"
 
-#define MAX_AGE_YEARS 1000
+#define MAX_AGE_YEARS 5000
 
 static void hide_stream(FunctionCallInfo fcinfo, const char *function, bool for_good);
+static void check_policy(FunctionCallInfo fcinfo);
 static int64 remove_hidden(int64 stream_id, const text *name, Visibility *visibility);
 
 /*
@@ -107,6 +108,37 @@ event_store_tombstone_stream(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/*
+ * Refuses what no policy can mean.  An age that reaches back beyond the first
+ * timestamp would make every read fail.
+ */
+static void
+check_policy(FunctionCallInfo fcinfo)
+{
+	Interval	none = {0};
+	Interval	longest = {.month = MAX_AGE_YEARS * MONTHS_PER_YEAR};
+	const char *negative = NULL;
+
+	if (!PG_ARGISNULL(1) && PG_GETARG_INT64(1) < 0)
+		negative = "max_count";
+	else if (!PG_ARGISNULL(2) && DatumGetBool(DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(2),
+																  IntervalPGetDatum(&none))))
+		negative = "max_age";
+	else if (!PG_ARGISNULL(3) && PG_GETARG_INT64(3) < 0)
+		negative = "truncate_before";
+	if (negative != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not be negative", negative),
+				 errhint("Pass NULL for no limit.")));
+	if (!PG_ARGISNULL(2) && DatumGetBool(DirectFunctionCall2(interval_gt, PG_GETARG_DATUM(2),
+															 IntervalPGetDatum(&longest))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_age must not be more than %d years", MAX_AGE_YEARS),
+				 errhint("Pass NULL for no limit.")));
+}
+
 PG_FUNCTION_INFO_V1(event_store_set_retention);
 /*
  * event_store.set_retention(stream_or_category, max_count, max_age, truncate_before)
@@ -121,9 +153,6 @@ event_store_set_retention(PG_FUNCTION_ARGS)
 	};
 	static SpiStatement unset = {"DELETE FROM event_store.retention WHERE name = $1"};
 	static const Oid types[4] = {TEXTOID, INT8OID, INTERVALOID, INT8OID};
-	Interval	zero = {0};
-	Interval	longest = {.month = MAX_AGE_YEARS * MONTHS_PER_YEAR};
-	const char *negative = NULL;
 	StreamName	name;
 	text	   *text_name;
 	Datum		values[4];
@@ -140,25 +169,7 @@ event_store_set_retention(PG_FUNCTION_ARGS)
 		values[i] = fcinfo->args[i].value;
 		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
 	}
-	if (!PG_ARGISNULL(1) && PG_GETARG_INT64(1) < 0)
-		negative = "max_count";
-	else if (!PG_ARGISNULL(2) && DatumGetBool(DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(2),
-																  IntervalPGetDatum(&zero))))
-		negative = "max_age";
-	else if (!PG_ARGISNULL(3) && PG_GETARG_INT64(3) < 0)
-		negative = "truncate_before";
-	if (negative != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must not be negative", negative),
-				 errhint("Pass NULL for no limit.")));
-	/* So long ago that there is no such time: every read would fail. */
-	if (!PG_ARGISNULL(2) &&
-		DatumGetBool(DirectFunctionCall2(interval_gt, PG_GETARG_DATUM(2), IntervalPGetDatum(&longest))))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_age must be at most %d years", MAX_AGE_YEARS),
-				 errhint("Pass NULL for no limit.")));
+	check_policy(fcinfo);
 	spi_begin(SPI_AS_OWNER);
 	if (PG_ARGISNULL(1) && PG_ARGISNULL(2) && PG_ARGISNULL(3))
 		(void) spi_run(&unset, 1, types, values, nulls);

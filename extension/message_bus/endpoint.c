@@ -21,6 +21,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "base/debug_point.h"
 #include "base/errors.h"
 #include "log/position.h"
 #include "message_bus/endpoint.h"
@@ -199,7 +200,8 @@ endpoint_routes(const char *message_type, const int32 **ids)
 				list = more;
 				room *= 2;
 			}
-			list[count++] = DatumGetInt32(heap_getattr(row, 2, RelationGetDescr(scan.table), &isnull));
+			list[count++] = DatumGetInt32(heap_getattr(row, 2, RelationGetDescr(scan.table),
+													   &isnull));
 		}
 		table_scan_end(&scan);
 		entry = hash_search(routes, message_type, HASH_ENTER, &found);
@@ -226,7 +228,15 @@ endpoint_max_depth(const Endpoint *endpoint)
 int32
 endpoint_lane(const Endpoint *endpoint, const char *partition_key, int length)
 {
-	return (int32) (((uint64) position_key(partition_key, length) * endpoint->lanes) >> 32);
+	uint32		hash = position_key(partition_key, length);
+
+	/* Short keys differ in few bits; spread them (the finalizer of MurmurHash3). */
+	hash = (hash ^ (hash >> 16)) * 0x85ebca6b;
+	hash = (hash ^ (hash >> 13)) * 0xc2b2ae35;
+	hash ^= hash >> 16;
+	if (DEBUG_BREAK("bus_any_lane"))
+		hash = (uint32) random();
+	return (int32) (((uint64) hash * (uint32) endpoint->lanes) >> 32);
 }
 
 /*

@@ -82,7 +82,8 @@ held_lane_acquire(BusEndpoint *endpoint, int32 lane)
 	BusLane    *shared = &bus_lanes(endpoint)[lane];
 	HeldLane   *held;
 
-	if (!bus_lock(BUS_LOCK_LANE, endpoint->key.endpoint_id, lane, ExclusiveLock, false))
+	if (!bus_lock(BUS_LOCK_LANE, endpoint->key.endpoint_id, lane, ExclusiveLock, false) &&
+		!DEBUG_BREAK("bus_no_lane_lock"))
 		return NULL;
 	transaction_begin();
 	if (lane_count == lane_room)
@@ -274,7 +275,10 @@ held_before_commit(void)
 		cursor = settled_upto(i);
 		if (cursor == 0)
 			continue;
-		return_unsettled(i, cursor);
+		if (!DEBUG_BREAK("bus_no_return"))
+			return_unsettled(i, cursor);
+		if (DEBUG_BREAK("bus_cursor_at_once"))
+			atomic_raise(&shared_lane(&lanes[i])->cursor, (uint64) lanes[i].read_upto);
 		cursor_write(lanes[i].endpoint, lanes[i].lane, cursor);
 		if (pg_atomic_read_u32(&shared_lane(&lanes[i])->passed) != 0)
 			lanes[i].none_passed = expiry_forget_passed(lanes[i].endpoint->key.endpoint_id,

@@ -26,6 +26,7 @@
 #include "utils/memutils.h"
 #include "utils/uuid.h"
 
+#include "base/debug_point.h"
 #include "base/errors.h"
 #include "log/position.h"
 #include "message_bus/dead_letter.h"
@@ -76,6 +77,8 @@ outbox_claim(const Endpoint *endpoint, const pg_uuid_t *message_id)
 	GET_VXID_FROM_PGPROC(mine, *MyProc);
 	while (!bus_claim(endpoint->id, message_id, &owner))
 	{
+		if (DEBUG_BREAK("bus_no_claim"))
+			break;
 		if (VirtualTransactionIdEquals(owner, mine))
 			return false;
 		/* Its end removes the claim; if it did not, nobody else will. */

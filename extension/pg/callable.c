@@ -2,11 +2,11 @@
  * callable.c
  *		SQL functions called many times from C: handlers, upcasters.
  *
- * The call is planned as an expression of its own, so that a function in
- * language SQL that is a single expression is inlined and costs no more than
- * the expression; every other kind is called as PostgreSQL calls it.  The plan
- * is made again when something it depends on changes, and when another user
- * calls: EXECUTE is checked for each.
+ * The call is planned as an expression of its own, and a function in language
+ * SQL that is a single expression is replaced by it (inline.c); every other kind
+ * is called as PostgreSQL calls it.  The plan is made again when something it
+ * depends on changes, when any function changes, and when another user calls:
+ * EXECUTE is checked for each.
  *
  * Functions run with the current user's rights.  Callers that took on
  * somebody else's must give them back first.
@@ -22,6 +22,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
@@ -30,6 +31,7 @@
 
 #include "base/compat.h"
 #include "pg/callable.h"
+#include "pg/inline.h"
 
 struct Callable
 {
@@ -37,13 +39,19 @@ struct Callable
 	MemoryContext planned;		/* what belongs to the current plan */
 	char	   *signature;
 	Oid			user;			/* for whom it was planned */
+	uint64		generation;		/* of all functions when it was planned */
 	CachedExpression *plan;
 	ExprState  *state;
 	ExprContext *expressions;
 	ParamListInfo parameters;
 };
 
+/* Rises with every change of a function. */
+static uint64 generation = 1;
+
 static void prepare(Callable *callable);
+static Node *call_expression(Oid function, ParamListInfo parameters);
+static void function_changed(Datum arg, int cacheid, uint32 hash);
 static void release_plan(void *arg);
 
 /*
@@ -92,7 +100,8 @@ callable_call(Callable *callable, const Datum *arguments, bool *isnull)
 {
 	Datum		result;
 
-	if (callable->plan == NULL || !callable->plan->is_valid || callable->user != GetUserId())
+	if (callable->plan == NULL || !callable->plan->is_valid ||
+		callable->generation != generation || callable->user != GetUserId())
 		prepare(callable);
 	for (int i = 0; i < callable->parameters->numParams; i++)
 		callable->parameters->params[i].value = arguments[i];
@@ -187,40 +196,40 @@ callable_expect(Oid function, int nargs, const Oid *arguments, Oid result)
 static void
 prepare(Callable *callable)
 {
+	static bool callback_registered = false;
 	MemoryContext old;
 	MemoryContextCallback *on_free;
+	Oid			function = callable_resolve(callable->signature);
+	Node	   *expression = NULL;
 	Oid		   *types;
 	int			nargs;
-	Oid			function = callable_resolve(callable->signature);
-	Oid			result = get_func_signature(function, &types, &nargs);
-	List	   *arguments = NIL;
 
+	if (!callback_registered)
+	{
+		CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
+		callback_registered = true;
+	}
 	callable->plan = NULL;
 	if (callable->planned != NULL)
 		MemoryContextDelete(callable->planned);
+	callable->generation = generation;
 	callable->planned = AllocSetContextCreate(callable->context, "callable plan",
 											  ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(callable->planned);
+	(void) get_func_signature(function, &types, &nargs);
 	callable->parameters = makeParamList(nargs);
 	for (int i = 0; i < nargs; i++)
 	{
-		Param	   *parameter = makeNode(Param);
-
-		parameter->paramkind = PARAM_EXTERN;
-		parameter->paramid = i + 1;
-		parameter->paramtype = types[i];
-		parameter->paramtypmod = -1;
-		parameter->paramcollid = InvalidOid;
-		parameter->location = -1;
-		arguments = lappend(arguments, parameter);
 		callable->parameters->params[i].ptype = types[i];
 		callable->parameters->params[i].isnull = false;
 		callable->parameters->params[i].pflags = 0;
 	}
+	if (compat_may_execute(function))
+		expression = inline_function_body(function);
+	if (expression == NULL)
+		expression = call_expression(function, callable->parameters);
 	on_free = palloc0(sizeof(MemoryContextCallback));
-	callable->plan = GetCachedExpression((Node *) makeFuncExpr(function, result, arguments,
-															   InvalidOid, InvalidOid,
-															   COERCE_EXPLICIT_CALL));
+	callable->plan = GetCachedExpression(expression);
 	on_free->func = release_plan;
 	on_free->arg = callable->plan;
 	MemoryContextRegisterResetCallback(callable->planned, on_free);
@@ -229,6 +238,37 @@ prepare(Callable *callable)
 	callable->state = ExecInitExprWithParams((Expr *) callable->plan->expr, callable->parameters);
 	callable->user = GetUserId();
 	MemoryContextSwitchTo(old);
+}
+
+/*
+ * A call of the function with its parameters.  EXECUTE is checked when the
+ * expression is initialized.
+ */
+static Node *
+call_expression(Oid function, ParamListInfo parameters)
+{
+	List	   *arguments = NIL;
+
+	for (int i = 0; i < parameters->numParams; i++)
+	{
+		Param	   *parameter = makeNode(Param);
+
+		parameter->paramkind = PARAM_EXTERN;
+		parameter->paramid = i + 1;
+		parameter->paramtype = parameters->params[i].ptype;
+		parameter->paramtypmod = -1;
+		parameter->paramcollid = get_typcollation(parameter->paramtype);
+		parameter->location = -1;
+		arguments = lappend(arguments, parameter);
+	}
+	return (Node *) makeFuncExpr(function, get_func_rettype(function), arguments, InvalidOid,
+								 InvalidOid, COERCE_EXPLICIT_CALL);
+}
+
+static void
+function_changed(Datum arg, int cacheid, uint32 hash)
+{
+	generation++;
 }
 
 static void

@@ -43,7 +43,7 @@ typedef struct Fact
 	bool	   *late;			/* listed as against the expectation: marks the record late */
 	bool	   *told;			/* [status]: entered by events */
 	bool	   *own;			/* [status]: entered by what the saga does, not by events */
-	bool	   *grows;			/* the same, over any number of edges that events may take at once */
+	bool	   *grows;			/* the same, over all edges that events may take at once */
 	bool	   *reach;			/* the same, over any number of edges at all */
 } Fact;
 
@@ -230,6 +230,7 @@ typedef struct Definition
 	List	   *facts;
 	List	   *owed;
 	List	   *sends;			/* all SendActions, wherever they stand */
+	bool		broken_path;	/* something leads to nowhere: how states are reached is unknown */
 	Reaction  **start;			/* [event] */
 	Transition *cancel;			/* what saga.cancel() does ... */
 	int			cancel_event;	/* ... or the event it stands for */
@@ -275,7 +276,8 @@ extern int	fact_find_status(const Fact *fact, const char *status);
 /* definition_verify.c */
 extern void definition_verify(const Definition *definition, List **problems);
 extern void definition_problem(List **problems, const char *severity, const char *state,
-							   const char *event, const char *format,...) pg_attribute_printf(5, 6);
+							   const char *event, const char *format, ...)
+	pg_attribute_printf(5, 6);
 
 /* definition_store.c */
 extern Definition *definition_current(const char *name);

@@ -117,6 +117,8 @@ parse_document(Parser *p, const Tree *document)
 	definition->initial = parse_state_name(p, document, "initial");
 	if (tree_get(document, "initial") == NULL)
 		parse_problem(p, "\"initial\" is missing");
+	if (definition->initial == NOWHERE)
+		definition->broken_path = true;
 	if (events != NULL && events->type == TREE_OBJECT)
 		parse_event_facts(p, events);
 	if (commons != NULL && commons->type == TREE_OBJECT)
@@ -125,6 +127,8 @@ parse_document(Parser *p, const Tree *document)
 		parse_states(p, states, definition->states, false);
 	if (parse_is_object(p, start, "\"start\""))
 		parse_start(p, start);
+	else
+		definition->broken_path = true;
 	if (tree_get(document, "cancel") != NULL)
 		parse_cancel(p, tree_get(document, "cancel"));
 	if (list_length(definition->owed) > 0)
@@ -239,8 +243,8 @@ parse_state(Parser *p, State *state, const Tree *tree, bool common)
 	Tree	   *include = as_list(tree_get(tree, "include"));
 
 	parse_keys(p, tree, common ? "a common part" : "a state",
-			   common ? "on always description" :
-			   "kind default timer include on always description");
+			   common ? "on always description"
+					  : "kind default timer include on always description");
 	state->final = kind != NULL && strcmp(kind, "final") == 0;
 	if (kind != NULL && !state->final && strcmp(kind, "normal") != 0)
 		parse_problem(p, "kind \"%s\" is neither normal nor final", kind);
@@ -319,6 +323,7 @@ parse_start(Parser *p, const Tree *start)
 		reaction->otherwise = DECIDE_UNDECIDED;
 		reaction->transitions = parse_transitions(p, start->as.members[i].value);
 		event = definition_find_event(definition, reaction->event);
+		definition->broken_path = definition->broken_path || event == NOWHERE;
 		if (event == NOWHERE)
 			parse_problem(p, "start event \"%s\" is not listed in \"events\"", reaction->event);
 		else

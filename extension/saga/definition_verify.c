@@ -41,6 +41,7 @@ static void check_decided(Graph *graph, State *state);
 static void check_timer(Graph *graph, int index);
 static void check_transition(Graph *graph, State *state, const char *event,
 							 Transition *transition);
+static void check_timer_set(Graph *graph, const char *state, const char *event, int timer);
 static void check_timers_used(Graph *graph);
 static void check_steps(Graph *graph);
 static void check_endpoint(Graph *graph, const char *state, const char *event,
@@ -73,6 +74,7 @@ definition_verify(const Definition *definition, List **problems)
 
 	for (int i = 0; i < graph.count; i++)
 		check_state(&graph, i);
+	check_timers_used(&graph);
 	visit_start(&graph, check_transition);
 	foreach(cell, definition->commons)
 		visit_part(&graph, lfirst(cell), check_transition);
@@ -86,7 +88,6 @@ definition_verify(const Definition *definition, List **problems)
 
 		check_endpoint(&graph, psprintf("owed.%s", rule->name), NULL, rule->type, rule->endpoint);
 	}
-	check_timers_used(&graph);
 	check_steps(&graph);
 }
 
@@ -95,7 +96,7 @@ definition_verify(const Definition *definition, List **problems)
  */
 void
 definition_problem(List **problems, const char *severity, const char *state,
-				   const char *event, const char *format,...)
+				   const char *event, const char *format, ...)
 {
 	Problem    *problem = palloc0(sizeof(Problem));
 	va_list		arguments;
@@ -160,8 +161,8 @@ visit_start(Graph *graph, VisitTransition visit)
 
 	for (int i = 0; i < list_length(graph->definition->events); i++)
 	{
-		Reaction   *reaction = graph->definition->start == NULL ? NULL :
-			graph->definition->start[i];
+		Reaction  **start = graph->definition->start;
+		Reaction   *reaction = start == NULL ? NULL : start[i];
 
 		if (reaction != NULL)
 			foreach(cell, reaction->transitions)
@@ -260,6 +261,10 @@ add_schedules(Graph *graph, State *state, const char *event, Transition *transit
 		note_schedule(graph, ((SendAction *) lfirst(cell))->timer, to);
 }
 
+/*
+ * What hangs together with how states are reached is not said where something
+ * leads to nowhere: that is the problem.
+ */
 static void
 check_state(Graph *graph, int index)
 {
@@ -275,14 +280,17 @@ check_state(Graph *graph, int index)
 			graph->reach[index * graph->count + i])
 			ends = true;
 	}
+	check_decided(graph, state);
+	if (graph->definition->broken_path)
+		return;
 	if (!reached)
 		definition_problem(graph->problems, "error", state->name, NULL,
 						   "state \"%s\" is not reachable", state->name);
 	if (!ends && !(graph->given_up[index] && !graph->entered[index]))
 		definition_problem(graph->problems, "error", state->name, NULL,
 						   "state \"%s\" does not reach a final state", state->name);
-	check_decided(graph, state);
-	check_timer(graph, index);
+	if (reached)
+		check_timer(graph, index);
 }
 
 /*
@@ -373,10 +381,7 @@ check_transition(Graph *graph, State *state, const char *event, Transition *tran
 							   send->type, definition_owed(graph->definition, send->owed)->name);
 	}
 	foreach(cell, transition->unschedule)
-		if (!graph->armed[lfirst_int(cell)])
-			definition_problem(graph->problems, "error", name, event,
-							   "timer \"%s\" is never scheduled",
-							   definition_timer(graph->definition, lfirst_int(cell)));
+		check_timer_set(graph, name, event, lfirst_int(cell));
 	if (transition->compensate != NULL)
 		foreach(cell, transition->compensate->steps)
 		{
@@ -407,6 +412,19 @@ check_endpoint(Graph *graph, const char *state, const char *event, const char *t
 }
 
 /*
+ * Says once of a timer that nobody sets it.
+ */
+static void
+check_timer_set(Graph *graph, const char *state, const char *event, int timer)
+{
+	if (graph->armed[timer])
+		return;
+	graph->armed[timer] = true;
+	definition_problem(graph->problems, "error", state, event, "timer \"%s\" is never scheduled",
+					   definition_timer(graph->definition, timer));
+}
+
+/*
  * A timer that some state waits for but nobody sets is most likely misspelt.
  */
 static void
@@ -425,10 +443,8 @@ check_timers_used(Graph *graph)
 			State	   *state = lfirst(cell);
 
 			if (state->reactions[event_of_timer(definition, timer)] != NULL)
-				definition_problem(graph->problems, "error", state->name,
-								   psprintf("timer:%s", definition_timer(definition, timer)),
-								   "timer \"%s\" is never scheduled",
-								   definition_timer(definition, timer));
+				check_timer_set(graph, state->name,
+								psprintf("timer:%s", definition_timer(definition, timer)), timer);
 		}
 	}
 }

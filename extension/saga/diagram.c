@@ -108,10 +108,12 @@ draw_transitions(Drawing *drawing, int from, const char *event, const List *tran
 	foreach(cell, transitions)
 	{
 		Transition *transition = lfirst(cell);
-		int			to = transition->target != NOWHERE ? transition->target :
-			from != NOWHERE ? from : drawing->definition->initial;
-		const char *why = transition->label != NULL ? transition->label :
-			transition->guard != NULL ? transition->guard->source : NULL;
+		int			to = transition->target != NOWHERE ? transition->target
+				 : from != NOWHERE			   ? from
+											   : drawing->definition->initial;
+		const char *why = transition->label != NULL	  ? transition->label
+						  : transition->guard != NULL ? transition->guard->source
+													  : NULL;
 
 		draw_edge(drawing, from, to, event, why);
 		if (transition->compensate == NULL)
@@ -125,8 +127,9 @@ static void
 draw_edge(Drawing *drawing, int from, int to, const char *event, const char *why)
 {
 	StringInfoData label;
-	const char *source = from != NOWHERE ? node(drawing, from) :
-		drawing->dot ? "start" : "[*]";
+	char	   *edge;
+	const char *source = from != NOWHERE ? node(drawing, from) : drawing->dot ? "start"
+																			  : "[*]";
 
 	initStringInfo(&label);
 	if (event != NULL)
@@ -134,11 +137,14 @@ draw_edge(Drawing *drawing, int from, int to, const char *event, const char *why
 	if (why != NULL)
 		appendStringInfo(&label, event != NULL ? " [%s]" : "[%s]", why);
 	if (drawing->dot)
-		appendStringInfo(&drawing->text, "\t%s -> %s [label=\"%s\"];\n", source,
-						 node(drawing, to), quoted(label.data, true));
+		edge = psprintf("\t%s -> %s [label=\"%s\"];\n", source, node(drawing, to),
+						quoted(label.data, true));
 	else
-		appendStringInfo(&drawing->text, "\t%s --> %s : %s\n", source, node(drawing, to),
-						 quoted(label.data, false));
+		edge = psprintf("\t%s --> %s : %s\n", source, node(drawing, to),
+						quoted(label.data, false));
+	/* Several transitions can lead to one compensation. */
+	if (strstr(drawing->text.data, edge) == NULL)
+		appendStringInfoString(&drawing->text, edge);
 }
 
 /*
@@ -158,8 +164,8 @@ node(Drawing *drawing, int state)
 }
 
 /*
- * Text as it may stand in a label.  In Mermaid a semicolon ends the line and
- * a number sign begins an entity.
+ * Text as it may stand in a label.  In Mermaid a semicolon ends the line, a quote
+ * the name, and a number sign begins an entity.
  */
 static char *
 quoted(const char *text, bool dot)
@@ -171,7 +177,7 @@ quoted(const char *text, bool dot)
 	{
 		if (dot && (*at == '"' || *at == '\\'))
 			appendStringInfoChar(&result, '\\');
-		if (!dot && (*at == ';' || *at == '#'))
+		if (!dot && (*at == ';' || *at == '#' || *at == '"'))
 			appendStringInfo(&result, "#%d;", (unsigned char) *at);
 		else
 			appendStringInfoChar(&result, *at == '\n' ? ' ' : *at);

@@ -74,13 +74,13 @@ static void
 redrive_dead_letters(const Machine *machine)
 {
 	static SpiStatement redrive = {
-		"SELECT message_bus.redrive(d.message_id, NULL, d.endpoint) FROM message_bus.dead_letters d"
-		" WHERE d.endpoint = $1 AND (d.message).partition_key = $2 AND d.reason <> 'discarded'"
+		"SELECT message_bus.redrive(d.message_id, NULL, d.endpoint) FROM saga._dead_letters d"
+		" WHERE d.saga = $1 AND d.instance = $2"
 	};
 
 	spi_begin(SPI_AS_OWNER);
 	(void) spi_run(&redrive, 2, (Oid[]) {TEXTOID, TEXTOID},
-				   (Datum[]) {CStringGetTextDatum(machine->definition->endpoint),
+				   (Datum[]) {CStringGetTextDatum(machine->definition->name),
 					   CStringGetTextDatum(machine->id_text)}, NULL);
 	spi_end();
 }
@@ -124,8 +124,9 @@ cancel(const char *saga, const pg_uuid_t *id, const char *reason)
 				(errcode(ERRCODE_SG_UNDEFINED),
 				 errmsg("saga \"%s\" %s cannot be cancelled in state \"%s\"", saga,
 						machine->id_text, definition_state(definition, machine->state)->name),
-				 definition->cancel == NULL && definition->cancel_event == NOWHERE ?
-				 errhint("Add a \"cancel\" to the definition, or use saga.goto().") : 0));
+				 definition->cancel == NULL && definition->cancel_event == NOWHERE
+					 ? errhint("Add a \"cancel\" to the definition, or use saga.goto().")
+					 : 0));
 	return apply_operation(machine, &effects, &cause);
 }
 
@@ -276,8 +277,8 @@ saga_migrate(PG_FUNCTION_ARGS)
 	engine_require_read_committed("saga.migrate()");
 	repository_not_null(fcinfo, 0, "name");
 	repository_not_null(fcinfo, 2, "to_version");
-	PG_RETURN_INT32(migrate(text_to_cstring(PG_GETARG_TEXT_PP(0)),
-							PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1), PG_GETARG_INT32(2),
-							PG_ARGISNULL(3) ? tree_object() :
-							tree_from_jsonb(PG_GETARG_JSONB_P(3))));
+	PG_RETURN_INT32(
+		migrate(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1),
+				PG_GETARG_INT32(2),
+				PG_ARGISNULL(3) ? tree_object() : tree_from_jsonb(PG_GETARG_JSONB_P(3))));
 }

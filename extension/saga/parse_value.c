@@ -32,7 +32,7 @@ static bool compile(Parser *p, AttemptFunction function, Compilation *compilatio
  * Notes a problem at the current place.
  */
 void
-parse_problem(Parser *p, const char *format,...)
+parse_problem(Parser *p, const char *format, ...)
 {
 	va_list		arguments;
 	char		text[1024];
@@ -150,10 +150,13 @@ put_in_conditions(Parser *p, const char *source, int depth)
 			Tree	   *condition = tree_get_n(conditions, source + 1, length);
 
 			if (condition == NULL || condition->type != TREE_STRING || depth >= MAX_NESTING)
+			{
 				parse_problem(p, "\"conditions\" has no usable \"%.*s\"", length, source + 1);
+				appendStringInfoString(&text, "(1 == 1)");
+			}
 			else
-				appendStringInfo(&text, "(%s)", put_in_conditions(p, tree_to_text(condition),
-																  depth + 1));
+				appendStringInfo(&text, "(%s)",
+								 put_in_conditions(p, tree_to_text(condition), depth + 1));
 			source += length + 2;
 		}
 		else
@@ -227,7 +230,10 @@ parse_state_name(Parser *p, const Tree *object, const char *key)
 		return NOWHERE;
 	state = definition_find_state(p->definition, name);
 	if (state == NOWHERE)
+	{
 		parse_problem(p, "\"%s\" names state \"%s\", which does not exist", key, name);
+		p->definition->broken_path = true;
+	}
 	return state;
 }
 

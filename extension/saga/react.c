@@ -42,14 +42,17 @@ static Tree *changed_members(const Tree *before, const Tree *after);
 bool
 react_start(Machine *machine, const Input *input, Effects *effects)
 {
-	Reaction   *reaction = input->event == NOWHERE ? NULL :
-		machine->definition->start[input->event];
+	Reaction  **start = machine->definition->start;
+	Reaction   *reaction = input->event == NOWHERE ? NULL : start[input->event];
 	Turn		turn;
 
 	begin_turn(&turn, machine, input, effects);
 	effects->from = NOWHERE;
 	if (reaction == NULL || !turn_take(&turn, reaction->transitions))
 		return false;
+	/* It may begin at its end. */
+	if (definition_state(machine->definition, machine->state)->final)
+		turn_enter(&turn, machine->state);
 	turn.effective = true;
 	settle(&turn);
 	finish_turn(&turn, DECIDE_IGNORE);
@@ -107,7 +110,8 @@ react_timer(Machine *machine, int timer, TimestampTz now, Effects *effects)
 }
 
 /*
- * An operator moves an instance.  The rules of the new state apply at once.
+ * An operator moves an instance.  The rules of the new state apply at once; a
+ * "compensate" under way is the operator's own business now.
  */
 void
 react_goto(Machine *machine, int state, const Input *input, Effects *effects)
@@ -115,6 +119,7 @@ react_goto(Machine *machine, int state, const Input *input, Effects *effects)
 	Turn		turn;
 
 	begin_turn(&turn, machine, input, effects);
+	abandon_undo(&turn);
 	turn_enter(&turn, state);
 	turn.effective = true;
 	settle(&turn);
@@ -199,8 +204,9 @@ turn_document(Turn *turn)
 	tree_put_text(saga, "name", machine->definition->name);
 	tree_put_text(saga, "correlation_id", machine->id_text);
 	tree_put_text(saga, "reference", step_key_reference(&machine->id));
-	tree_put_text(saga, "state", machine->version == 0 ? NULL :
-				  definition_state(machine->definition, machine->state)->name);
+	tree_put_text(
+		saga, "state",
+		machine->version == 0 ? NULL : definition_state(machine->definition, machine->state)->name);
 	tree_put(saga, "version", tree_int(machine->version));
 	tree_put(saga, "definition_version", tree_int(machine->definition->version));
 
@@ -279,8 +285,8 @@ react_to_event(Turn *turn)
 {
 	Machine    *machine = turn->machine;
 	State	   *state = definition_state(machine->definition, machine->state);
-	Reaction   *reaction = turn->input->event == NOWHERE ? NULL :
-		state->reactions[turn->input->event];
+	Reaction   *reaction =
+		turn->input->event == NOWHERE ? NULL : state->reactions[turn->input->event];
 	Decision	decision = state->otherwise;
 
 	if (reaction != NULL && turn_take(turn, reaction->transitions))
@@ -420,8 +426,8 @@ void
 turn_conflict(Turn *turn, const Fact *fact, const char *key, const char *from, const char *to)
 {
 	turn->effects->conflicts =
-		lappend(turn->effects->conflicts,
-				psprintf("\"%s\" %s is \"%s\" and cannot become \"%s\"", fact->name, key, from, to));
+		lappend(turn->effects->conflicts, psprintf("\"%s\" %s is \"%s\" and cannot become \"%s\"",
+												   fact->name, key, from, to));
 }
 
 static void
@@ -432,8 +438,9 @@ finish_turn(Turn *turn, Decision decision)
 
 	if (!turn->effective)
 	{
-		effects->outcome = decision == DECIDE_DEFER ? OUTCOME_DEFERRED :
-			decision == DECIDE_FAULT ? OUTCOME_FAULTED : OUTCOME_NOTHING;
+		effects->outcome = decision == DECIDE_DEFER	  ? OUTCOME_DEFERRED
+						   : decision == DECIDE_FAULT ? OUTCOME_FAULTED
+													  : OUTCOME_NOTHING;
 		return;
 	}
 	if (machine->data != turn->data_before)

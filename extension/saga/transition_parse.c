@@ -180,10 +180,10 @@ named_command(Parser *p, const Tree *tree)
 	if (command == NULL)
 	{
 		parse_problem(p, "\"commands\" has no \"%s\"", name);
-		return tree;
+		return NULL;
 	}
 	if (!parse_is_object(p, command, "the command"))
-		return tree;
+		return NULL;
 	return change_command(command, tree_without(tree, "command"));
 }
 
@@ -194,6 +194,8 @@ parse_send(Parser *p, const Tree *given)
 	const Tree *tree = named_command(p, given);
 	Tree	   *fact = tree_get(tree, "fact");
 
+	if (tree == NULL)
+		return NULL;
 	parse_keys(p, tree, "\"send\"",
 			   "if step attempt key endpoint type body fact resend compensation");
 	send->condition = parse_path(p, tree, "if");

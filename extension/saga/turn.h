@@ -44,6 +44,7 @@ extern void apply_transition(Turn *turn, Transition *transition);
 extern void send_command(Turn *turn, const char *endpoint, const char *type, Tree *body,
 						 const char *key);
 extern bool resend_command(Turn *turn, int timer);
+extern void set_timer(Turn *turn, int timer, TimestampTz due);
 extern void change_record(Turn *turn, const Fact *fact, int to, Tree *record, Tree *set);
 extern Tree *evaluate_body(Turn *turn, const Template *body, const char *key);
 
@@ -53,6 +54,7 @@ extern bool pursue_owed(Turn *turn);
 extern bool pursue_due(Turn *turn);
 extern void begin_undo(Turn *turn, CompensateAction *compensate);
 extern bool confirm_undo(Turn *turn);
+extern void abandon_undo(Turn *turn);
 extern bool hear_refusals(Turn *turn);
 extern void retry_outstanding(Turn *turn);
 extern void arm_outstanding(Turn *turn);

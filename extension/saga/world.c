@@ -22,6 +22,7 @@ static Deed *parse_deed(const Tree *tree);
 static Check *parse_check(const Tree *tree);
 static void do_deed(World *world, const Participant *participant, const char *key,
 					const Deed *deed, const Flight *command, const char *times);
+static List *possible_deeds(World *world, const Choice *choice);
 static Tree *find_record(World *world, const Participant *participant, const char *key);
 static Choice *find_choice(const Participant *participant, const char *command,
 						   const char *status);
@@ -115,6 +116,7 @@ parse_deed(const Tree *tree)
 	Tree	   *replies = listed(tree_get(tree, "reply"));
 
 	deed->to = tree_get_text(tree, "to");
+	deed->at_most = (int) tree_to_int(tree_get(tree, "at_most"), 0);
 	if (tree_get(tree, "set") != NULL)
 		deed->set = template_compile(tree_get(tree, "set"));
 	for (int i = 0; i < replies->count; i++)
@@ -165,11 +167,12 @@ world_receive(World *world, const Flight *command)
 		hash = hash_bytes_extended((const unsigned char *) command->key,
 								   (int) strlen(command->key), world->deed_seed + nth);
 		hash = hash_bytes_extended((const unsigned char *) times, (int) strlen(times), hash);
-		do_deed(world, participant, command->key,
-				list_nth(choice->deeds,
-						 world->scenario->exhaustive ?
-						 world->choose(world->chooser, list_length(choice->deeds)) :
-						 (int) (hash % list_length(choice->deeds))), command, times);
+		do_deed(
+			world, participant, command->key,
+			list_nth(choice->deeds, world->scenario->exhaustive
+										? world->choose(world->chooser, list_length(choice->deeds))
+										: (int) (hash % list_length(choice->deeds))),
+			command, times);
 	}
 }
 
@@ -192,7 +195,7 @@ world_can_happen(World *world)
 			Choice	   *choice = find_choice(participant, NULL,
 											 tree_get_text(records->as.items[i], "st"));
 
-			count += choice == NULL ? 0 : list_length(choice->deeds);
+			count += list_length(possible_deeds(world, choice));
 		}
 	}
 	return count;
@@ -215,21 +218,46 @@ world_happen(World *world, int which)
 		{
 			Choice	   *choice = find_choice(participant, NULL,
 											 tree_get_text(records->as.items[i], "st"));
-			int			deeds = choice == NULL ? 0 : list_length(choice->deeds);
+			List	   *deeds = possible_deeds(world, choice);
 
-			if (which < deeds)
+			if (which < list_length(deeds))
 			{
-				Deed	   *deed = list_nth(choice->deeds, which);
+				Deed	   *deed = list_nth(deeds, which);
 
 				do_deed(world, participant, tree_get_text(records->as.items[i], "key"), deed,
 						NULL, NULL);
 				return psprintf("%s happens to be %s", participant->name,
 								deed->to != NULL ? deed->to : choice->status);
 			}
-			which -= deeds;
+			which -= list_length(deeds);
 		}
 	}
 	return "nothing happens";
+}
+
+/*
+ * What may happen by itself: deeds whose limit is not used up.
+ */
+static List *
+possible_deeds(World *world, const Choice *choice)
+{
+	List	   *possible = NIL;
+	ListCell   *cell;
+	ListCell   *done;
+
+	if (choice == NULL)
+		return NIL;
+	foreach(cell, choice->deeds)
+	{
+		Deed	   *deed = lfirst(cell);
+		int			times = 0;
+
+		foreach(done, world->done)
+			times += lfirst(done) == deed ? 1 : 0;
+		if (deed->at_most == 0 || times < deed->at_most)
+			possible = lappend(possible, deed);
+	}
+	return possible;
 }
 
 static void
@@ -242,6 +270,8 @@ do_deed(World *world, const Participant *participant, const char *key, const Dee
 
 	if (record == NULL)
 		record = tree_put_text(tree_put_text(tree_object(), "key", key), "st", NO_STATUS);
+	if (deed->at_most > 0)
+		world->done = lappend(world->done, unconstify(Deed *, deed));
 	if (command != NULL)
 	{
 		Tree	   *seen = tree_get(record, "seen");

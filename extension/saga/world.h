@@ -13,6 +13,7 @@ typedef struct Deed
 	const char *to;				/* status of its record; NULL: stays */
 	Template   *set;			/* merged into the record */
 	List	   *replies;		/* of Reply */
+	int			at_most;		/* times per schedule; 0: any number */
 } Deed;
 
 typedef struct Reply
@@ -81,6 +82,7 @@ typedef struct World
 	Tree	   *sent;			/* counts by type */
 	Tree	   *published;
 	Tree	   *appended;
+	List	   *done;			/* of Deed: those done that have a limit */
 	uint64		deed_seed;		/* deeds follow from it, in whatever order commands arrive */
 	int			(*choose) (void *chooser, int count);
 	void	   *chooser;

@@ -280,6 +280,8 @@ AS $function$ SELECT $definition$
 		"committing": {
 			"description": "The hold is made permanent; one lost now is asked for once more.",
 			"on": {
+				"ReservationCommitted": {"guard": "$.data.inv.st == \"committed\"",
+					"unschedule": ["commit"]},
 				"timer:reserve": [
 					{"guard": "<goods_left>", "set": {"stuck_step": "commit"}, "alarm": "overdue",
 						"schedule": {"timer": "overall", "delay": "24 h"},
@@ -391,7 +393,9 @@ AS $function$ SELECT $definition$
 			"description": "CommitReservation and ArrangeShipment are outstanding, in parallel.",
 			"kind": "normal", "default": "ignore",
 			"include": ["requests", "goal", "overall", "committing"],
-			"on": {
+			"on": {"ShipmentArranged": {"guard": "<arranged>", "unschedule": ["ship"]},
+				"ShipmentDispatched": {"guard": "<arranged>", "unschedule": ["ship"]},
+				"ShipmentDelivered": {"guard": "<arranged>", "unschedule": ["ship"]},
 				"timer:ship": {"set": {"goal": "CANCEL", "cancel_reason": "ShippingUnavailable"}}},
 			"always": [
 				{"why": "to be shipped", "guard": "!exists($.data.shp)",
@@ -460,7 +464,9 @@ AS $function$ SELECT $definition$
 			"description": "Given up; an operator decides. Still asked for once a day.",
 			"kind": "normal", "default": "ignore", "timer": "owed",
 			"include": ["requests", "undone"],
-			"on": {
+			"on": {"InventoryReservationFailed": {"unschedule": ["reserve"]},
+				"ReservationExpired": {"unschedule": ["reserve", "commit"]},
+				"ReservationCommitFailed": {"unschedule": ["commit"]},
 				"timer:overall": {"alarm": "overdue",
 					"schedule": {"timer": "overall", "delay": "24 h"},
 					"fact": {"of": "inv", "set": {"committing": null}},

@@ -132,6 +132,11 @@ WHERE r.lane >= 0 AND r.position > coalesce(l.position, 0)
 	AND NOT EXISTS (SELECT FROM message_bus.passed p
 					WHERE p.endpoint_id = r.endpoint_id AND p.lane = r.lane
 						AND p.position = r.position)
+	-- Of a leased batch what has no lease any more is settled.
+	AND (NOT EXISTS (SELECT FROM message_bus.lease b WHERE b.endpoint_id = r.endpoint_id
+						AND b.lane = r.lane AND r.position <= b.upto)
+		 OR EXISTS (SELECT FROM message_bus.lease b WHERE b.endpoint_id = r.endpoint_id
+						AND b.lane = r.lane AND r.position = b.position))
 GROUP BY 1;
 COMMENT ON VIEW message_bus._unsettled IS 'Messages in the ring that are not settled, per endpoint, as the tables tell.';
 
@@ -230,6 +235,20 @@ LEFT JOIN LATERAL (
 	ORDER BY t.due_at LIMIT 1) n ON true;
 COMMENT ON VIEW saga.instances IS 'Every instance, how long it has been in its state, and its next timer.';
 
+-- Which instance a dead letter of a saga's endpoint was for, as the event's path says.
+CREATE VIEW saga._dead_letters AS
+SELECT f.name AS saga, d.message_id, d.endpoint, d.last_failed_at,
+	   coalesce(pg_catalog.jsonb_path_query_first(
+			pg_catalog.jsonb_build_object('message', (d.message).body),
+			(f.document OPERATOR(pg_catalog.#>>) ARRAY['events', d.message_type, 'correlate'])::pg_catalog.jsonpath,
+			'{}', true) OPERATOR(pg_catalog.#>>) '{}', (d.message).correlation_id::text) AS instance
+FROM message_bus.dead_letters d
+JOIN saga.definition f ON f.endpoint OPERATOR(pg_catalog.=) d.endpoint
+	AND f.version OPERATOR(pg_catalog.=) (SELECT pg_catalog.max(n.version) FROM saga.definition n
+										  WHERE n.name OPERATOR(pg_catalog.=) f.name)
+WHERE d.reason OPERATOR(pg_catalog.<>) 'discarded';
+COMMENT ON VIEW saga._dead_letters IS 'Dead letters of the sagas'' endpoints and the correlation id of the instance each was for.';
+
 CREATE VIEW saga.stuck AS
 SELECT i.saga, i.correlation_id, i.current_state, 'compensation' AS reason,
 	   '2000-01-01 00:00:00+00'::timestamptz OPERATOR(pg_catalog.+)
@@ -248,11 +267,9 @@ FROM saga.stored_instance i
 WHERE i.engine OPERATOR(pg_catalog.?|) ARRAY['alarm', 'timer_failures']
 UNION ALL
 SELECT i.saga, i.correlation_id, i.current_state, 'dead_letter', pg_catalog.min(d.last_failed_at)
-FROM message_bus.dead_letters d
-JOIN (SELECT DISTINCT e.name, e.endpoint FROM saga.definition e) f ON f.endpoint OPERATOR(pg_catalog.=) d.endpoint
-JOIN saga.stored_instance i ON i.saga OPERATOR(pg_catalog.=) f.name
-	AND i.correlation_id::text OPERATOR(pg_catalog.=) (d.message).partition_key
-WHERE d.reason OPERATOR(pg_catalog.<>) 'discarded'
+FROM saga._dead_letters d
+JOIN saga.stored_instance i ON i.saga OPERATOR(pg_catalog.=) d.saga
+	AND i.correlation_id::text OPERATOR(pg_catalog.=) d.instance
 GROUP BY i.saga, i.correlation_id, i.current_state;
 COMMENT ON VIEW saga.stuck IS
 'Instances that need an operator: compensation (given up), overdue (an alarm of the definition, or a timer whose transition fails), dead_letter (a message for them is dead).';

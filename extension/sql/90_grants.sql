@@ -187,7 +187,7 @@ GRANT EXECUTE ON FUNCTION
 -- ---------------------------------------------------------------- saga engine
 GRANT SELECT ON saga.definition, saga.definition_state, saga.definition_transition, saga.definition_action,
 	saga.definition_timer, saga.stored_instance, saga.history_entry, saga.deleted_instance, saga.timer_queue,
-	saga.parked_message, saga.instance, saga.definitions, saga.timers, saga.parked, saga.instances, saga.stuck
+	saga.parked_message, saga.instance, saga.definitions, saga.timers, saga.parked, saga.instances, saga.stuck, saga._dead_letters
 	TO ecommerce_reader;
 GRANT SELECT ON SEQUENCE saga.instance_number_seq, saga.definition_transition_id_seq, saga.parked_message_id_seq
 	TO ecommerce_reader;

@@ -44,9 +44,11 @@ DECLARE
 BEGIN
 	IF event.event_type = 'ProductDescribed' THEN
 		INSERT INTO ecommerce_inventory.product AS p (product_id, sku, name, version, updated_at)
-		VALUES (subject, event.data ->> 'sku', event.data ->> 'name', event.version, event.occurred_at)
+		VALUES (subject, event.data ->> 'sku', event.data ->> 'name', event.version,
+			event.occurred_at)
 		ON CONFLICT (product_id) DO UPDATE
-		SET sku = excluded.sku, name = excluded.name, version = excluded.version, updated_at = excluded.updated_at;
+		SET sku = excluded.sku, name = excluded.name, version = excluded.version,
+			updated_at = excluded.updated_at;
 		RETURN;
 	ELSIF event.event_type = 'StockAdjusted' THEN
 		UPDATE ecommerce_inventory.product p
@@ -56,7 +58,8 @@ BEGIN
 		RETURN;
 	END IF;
 
-	SELECT r.status, r.items INTO before, lines FROM ecommerce_inventory.reservation r WHERE r.key = subject;
+	SELECT r.status, r.items INTO before, lines FROM ecommerce_inventory.reservation r
+		WHERE r.key = subject;
 	CASE event.event_type
 	WHEN 'StockHeld' THEN
 		lines := event.data -> 'items';
@@ -85,7 +88,8 @@ BEGIN
 		(event.metadata ->> 'correlation_id')::uuid, event.version, event.occurred_at)
 	ON CONFLICT (key) DO UPDATE
 	SET status = excluded.status, expires_at = coalesce(excluded.expires_at, r.expires_at),
-		reason = coalesce(excluded.reason, r.reason), version = excluded.version, updated_at = excluded.updated_at;
+		reason = coalesce(excluded.reason, r.reason), version = excluded.version,
+			updated_at = excluded.updated_at;
 
 	IF on_hand_sign <> 0 OR reserved_sign <> 0 THEN
 		UPDATE ecommerce_inventory.product p
@@ -109,11 +113,14 @@ BEGIN
 		PERFORM message_bus.create_endpoint('inventory');
 	END IF;
 	IF NOT EXISTS (SELECT FROM event_store.projections p WHERE p.name = 'inventory') THEN
-		PERFORM event_store.create_projection('inventory', 'ecommerce_inventory.apply(event_store.event)'::regprocedure,
-			event_types => ARRAY['ProductDescribed', 'StockAdjusted', 'StockHeld', 'HoldRenewed', 'HoldRefused',
+		PERFORM event_store.create_projection('inventory',
+			'ecommerce_inventory.apply(event_store.event)'::regprocedure,
+			event_types => ARRAY['ProductDescribed', 'StockAdjusted', 'StockHeld', 'HoldRenewed',
+				'HoldRefused',
 				'HoldCommitted', 'HoldReleased', 'HoldExpired'],
 			mode => 'inline',
-			tables => ARRAY['ecommerce_inventory.product', 'ecommerce_inventory.reservation']::regclass[]);
+			tables => ARRAY['ecommerce_inventory.product',
+				'ecommerce_inventory.reservation']::regclass[]);
 	END IF;
 END
 $install$;

@@ -1,7 +1,8 @@
 -- Handlers of the endpoint inventory. Each takes a command's body and publishes
 -- exactly one reply. A command whose key is known answers as before.
 
-CREATE FUNCTION ecommerce_inventory.record(stream text, expected bigint, event_type text, data jsonb)
+CREATE FUNCTION ecommerce_inventory.record(stream text, expected bigint, event_type text,
+	data jsonb)
 RETURNS void LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $record$
@@ -14,10 +15,11 @@ BEGIN
 	IF NOT EXISTS (
 		SELECT FROM ecommerce_inventory.reservation r WHERE r.key = subject AND r.version = appended
 		UNION ALL
-		SELECT FROM ecommerce_inventory.product p WHERE p.product_id = subject AND p.version = appended) THEN
+		SELECT FROM ecommerce_inventory.product p WHERE p.product_id = subject
+			AND p.version = appended) THEN
 		RAISE EXCEPTION 'the projection "inventory" did not take event % of "%"', event_type, stream
 			USING ERRCODE = 'object_not_in_prerequisite_state',
-				HINT = 'SELECT * FROM event_store.projections tells why; a rebuild under way ends by itself.';
+				HINT = 'The view event_store.projections tells why; a rebuild ends by itself.';
 	END IF;
 END
 $record$;
@@ -31,7 +33,8 @@ AS $lock_products$
 BEGIN
 	-- in the order of ids, so that two orders with the same products cannot deadlock
 	PERFORM FROM ecommerce_inventory.product p
-	WHERE p.product_id IN (SELECT line.product_id FROM jsonb_to_recordset(items) AS line (product_id uuid))
+	WHERE p.product_id IN (SELECT line.product_id
+		FROM jsonb_to_recordset(items) AS line (product_id uuid))
 	ORDER BY p.product_id
 	FOR NO KEY UPDATE;
 END
@@ -43,15 +46,18 @@ CREATE FUNCTION ecommerce_inventory.reply_held(held ecommerce_inventory.reservat
 RETURNS void LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $reply_held$
-	SELECT ecommerce_inventory.publish('InventoryReserved', held.order_id, held.key, jsonb_build_object(
+	SELECT ecommerce_inventory.publish('InventoryReserved', held.order_id, held.key,
+		jsonb_build_object(
 		'expires_at', held.expires_at,
-		'reserved_items', (SELECT jsonb_agg(line || jsonb_build_object('reservation_id', held.key) ORDER BY n)
+		'reserved_items', (SELECT jsonb_agg(line || jsonb_build_object('reservation_id', held.key)
+			ORDER BY n)
 			FROM jsonb_array_elements(held.items) WITH ORDINALITY AS lines (line, n))))
 $reply_held$;
 COMMENT ON FUNCTION ecommerce_inventory.reply_held(ecommerce_inventory.reservation) IS
 'Publishes InventoryReserved for a reservation that holds stock.';
 
-CREATE FUNCTION ecommerce_inventory.reply_refused(order_id uuid, key uuid, reason text, items jsonb DEFAULT '[]')
+CREATE FUNCTION ecommerce_inventory.reply_refused(order_id uuid, key uuid, reason text,
+	items jsonb DEFAULT '[]')
 RETURNS void LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $reply_refused$
@@ -68,7 +74,8 @@ AS $reserve_inventory$
 DECLARE
 	step CONSTANT uuid := command ->> 'key';
 	ordered CONSTANT uuid := command ->> 'order_id';
-	until CONSTANT timestamptz := clock_timestamp() + make_interval(secs => coalesce((command ->> 'ttl')::int, 900));
+	until CONSTANT timestamptz := clock_timestamp()
+		+ make_interval(secs => coalesce((command ->> 'ttl')::int, 900));
 	known ecommerce_inventory.reservation;
 	lines jsonb;
 	missing jsonb;
@@ -107,15 +114,18 @@ BEGIN
 	END IF;
 
 	-- several lines of one product count together
-	SELECT jsonb_agg(jsonb_build_object('product_id', line.product_id, 'sku', line.sku, 'quantity', line.quantity)
+	SELECT jsonb_agg(jsonb_build_object('product_id', line.product_id, 'sku', line.sku, 'quantity',
+		line.quantity)
 			ORDER BY line.product_id)
 	INTO lines
 	FROM (SELECT l.product_id, min(l.sku) AS sku, sum(l.quantity) AS quantity
-		FROM jsonb_to_recordset(command -> 'items') AS l (product_id uuid, sku text, quantity bigint)
+		FROM jsonb_to_recordset(command -> 'items') AS l (product_id uuid, sku text,
+			quantity bigint)
 		GROUP BY l.product_id) AS line;
 	PERFORM ecommerce_inventory.lock_products(lines);
 	SELECT jsonb_agg(jsonb_build_object('product_id', line.product_id, 'sku', line.sku,
-			'requested_quantity', line.quantity, 'available_quantity', coalesce(p.on_hand - p.reserved, 0))
+			'requested_quantity', line.quantity, 'available_quantity',
+				coalesce(p.on_hand - p.reserved, 0))
 			ORDER BY line.product_id)
 	INTO missing
 	FROM jsonb_to_recordset(lines) AS line (product_id uuid, sku text, quantity bigint)
@@ -152,7 +162,8 @@ BEGIN
 	SELECT * INTO known FROM ecommerce_inventory.reservation r WHERE r.key = step FOR UPDATE;
 	IF known.status = 'held' THEN
 		PERFORM ecommerce_inventory.lock_products(known.items);
-		PERFORM ecommerce_inventory.record('reservation-' || step, known.version, 'HoldCommitted', jsonb_build_object('order_id', ordered));
+		PERFORM ecommerce_inventory.record('reservation-' || step, known.version, 'HoldCommitted',
+			jsonb_build_object('order_id', ordered));
 	ELSIF known.status IS DISTINCT FROM 'committed' THEN
 		PERFORM ecommerce_inventory.publish('ReservationCommitFailed', ordered, step,
 			jsonb_build_object('reason', coalesce(known.status, 'unknown')));
@@ -177,12 +188,15 @@ BEGIN
 	-- an unknown key gets a tombstone, so that a reservation that comes later is refused
 	IF NOT FOUND OR known.status IN ('held', 'committed') THEN
 		PERFORM ecommerce_inventory.lock_products(coalesce(known.items, '[]'));
-		PERFORM ecommerce_inventory.record('reservation-' || step, coalesce(known.version, 0), 'HoldReleased',
+		PERFORM ecommerce_inventory.record('reservation-' || step, coalesce(known.version, 0),
+			'HoldReleased',
 			jsonb_build_object('order_id', ordered, 'reason', command ->> 'reason'));
 	END IF;
-	PERFORM ecommerce_inventory.publish('InventoryReleased', ordered, step, jsonb_build_object('product_ids',
+	PERFORM ecommerce_inventory.publish('InventoryReleased', ordered, step,
+		jsonb_build_object('product_ids',
 		CASE WHEN known.status IN ('held', 'committed', 'released') THEN
-			(SELECT coalesce(jsonb_agg(line -> 'product_id'), '[]') FROM jsonb_array_elements(known.items) AS line)
+			(SELECT coalesce(jsonb_agg(line -> 'product_id'), '[]')
+				FROM jsonb_array_elements(known.items) AS line)
 		ELSE '[]'::jsonb END));
 END
 $release_inventory$;

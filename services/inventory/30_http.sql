@@ -4,7 +4,8 @@ CREATE FUNCTION ecommerce_inventory.product_body(product ecommerce_inventory.pro
 RETURNS jsonb LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $product_body$
-	SELECT jsonb_build_object('product_id', product.product_id, 'sku', product.sku, 'name', product.name,
+	SELECT jsonb_build_object('product_id', product.product_id, 'sku', product.sku, 'name',
+		product.name,
 		'on_hand', product.on_hand, 'reserved', product.reserved,
 		'available', product.on_hand - product.reserved, 'version', product.version)
 $product_body$;
@@ -32,13 +33,15 @@ BEGIN
 	RETURN ecommerce_inventory.answer(200, ecommerce_inventory.product_body(known), tag);
 END
 $get_product$;
-COMMENT ON FUNCTION ecommerce_inventory.get_product(text, text) IS 'GET /products/{id}: 200, 304, or HT404.';
+COMMENT ON FUNCTION ecommerce_inventory.get_product(text, text) IS
+'GET /products/{id}: 200, 304, or HT404.';
 
 CREATE FUNCTION ecommerce_inventory.list_products(after text DEFAULT NULL, page text DEFAULT NULL)
 RETURNS ecommerce_inventory.reply LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $list_products$
-	SELECT (ecommerce_inventory.collection(jsonb_agg(ecommerce_inventory.product_body(p) ORDER BY p.product_id),
+	SELECT (ecommerce_inventory.collection(jsonb_agg(ecommerce_inventory.product_body(p)
+		ORDER BY p.product_id),
 		ecommerce_inventory.page_size(page), 'product_id')).*
 	FROM (SELECT * FROM ecommerce_inventory.product p
 		WHERE after IS NULL OR p.product_id > ecommerce_inventory.query_uuid('after', after)
@@ -57,20 +60,27 @@ DECLARE
 	errors jsonb;
 	answer ecommerce_inventory.reply;
 BEGIN
-	SELECT coalesce(jsonb_agg(jsonb_build_object('field', field, 'detail', 'must be a text of 1 to 200 characters')), '[]')
+	SELECT coalesce(jsonb_agg(jsonb_build_object('field', field, 'detail',
+		'must be a text of 1 to 200 characters')), '[]')
 	INTO errors FROM unnest(ARRAY['sku', 'name']) AS field
-	WHERE jsonb_typeof(body -> field) IS DISTINCT FROM 'string' OR length(body ->> field) NOT BETWEEN 1 AND 200;
+	WHERE jsonb_typeof(body -> field) IS DISTINCT FROM 'string'
+		OR length(body ->> field) NOT BETWEEN 1 AND 200;
 	IF id IS NULL THEN
-		errors := errors || '[{"field": "product_id", "detail": "must be a UUID"}]'::jsonb;
+		errors := errors || ecommerce_inventory.bad_field('product_id',
+			'must be a UUID');
 	END IF;
 	PERFORM ecommerce_inventory.refuse_fields(errors);
 
-	SELECT * INTO known FROM ecommerce_inventory.product p WHERE p.product_id = id FOR NO KEY UPDATE;
-	IF EXISTS (SELECT FROM ecommerce_inventory.product p WHERE p.sku = body ->> 'sku' AND p.product_id <> id) THEN
-		PERFORM ecommerce_inventory.refuse(409, format('another product has the sku "%s"', body ->> 'sku'));
+	SELECT * INTO known FROM ecommerce_inventory.product p
+		WHERE p.product_id = id FOR NO KEY UPDATE;
+	IF EXISTS (SELECT FROM ecommerce_inventory.product p WHERE p.sku = body ->> 'sku'
+		AND p.product_id <> id) THEN
+		PERFORM ecommerce_inventory.refuse(409, format('another product has the sku "%s"',
+			body ->> 'sku'));
 	END IF;
 	IF known.product_id IS NULL OR known.sku <> body ->> 'sku' OR known.name <> body ->> 'name' THEN
-		PERFORM ecommerce_inventory.record('product-' || id, coalesce(known.version, 0), 'ProductDescribed',
+		PERFORM ecommerce_inventory.record('product-' || id, coalesce(known.version, 0),
+			'ProductDescribed',
 			jsonb_build_object('product_id', id, 'sku', body ->> 'sku', 'name', body ->> 'name'));
 	END IF;
 	answer := ecommerce_inventory.get_product(id::text);
@@ -93,13 +103,17 @@ DECLARE
 	errors jsonb := '[]';
 	change bigint;
 BEGIN
-	IF jsonb_typeof(body -> 'delta') IS DISTINCT FROM 'number' OR body ->> 'delta' !~ '^-?[0-9]{1,12}$' THEN
-		errors := errors || '[{"field": "delta", "detail": "must be a whole number"}]'::jsonb;
+	IF jsonb_typeof(body -> 'delta') IS DISTINCT FROM 'number'
+		OR body ->> 'delta' !~ '^-?[0-9]{1,12}$' THEN
+		errors := errors || ecommerce_inventory.bad_field('delta',
+			'must be a whole number');
 	ELSE
 		change := body ->> 'delta';
 	END IF;
-	IF jsonb_typeof(body -> 'reason') IS DISTINCT FROM 'string' OR length(body ->> 'reason') NOT BETWEEN 1 AND 200 THEN
-		errors := errors || '[{"field": "reason", "detail": "must be a text of 1 to 200 characters"}]'::jsonb;
+	IF jsonb_typeof(body -> 'reason') IS DISTINCT FROM 'string'
+		OR length(body ->> 'reason') NOT BETWEEN 1 AND 200 THEN
+		errors := errors || ecommerce_inventory.bad_field('reason',
+			'must be a text of 1 to 200 characters');
 	END IF;
 	PERFORM ecommerce_inventory.refuse_fields(errors);
 	SELECT * INTO known FROM ecommerce_inventory.product p
@@ -107,10 +121,12 @@ BEGIN
 	IF NOT FOUND THEN
 		PERFORM ecommerce_inventory.refuse(404, 'there is no such product');
 	ELSIF known.on_hand + change < known.reserved THEN
-		PERFORM ecommerce_inventory.refuse(409, format('only %s pieces are available', known.on_hand - known.reserved));
+		PERFORM ecommerce_inventory.refuse(409, format('only %s pieces are available',
+			known.on_hand - known.reserved));
 	END IF;
 	IF change <> 0 THEN
-		PERFORM ecommerce_inventory.record('product-' || known.product_id, known.version, 'StockAdjusted',
+		PERFORM ecommerce_inventory.record('product-' || known.product_id, known.version,
+			'StockAdjusted',
 			jsonb_build_object('delta', change, 'reason', body ->> 'reason'));
 	END IF;
 	RETURN ecommerce_inventory.get_product(known.product_id::text);

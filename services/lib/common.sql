@@ -39,7 +39,8 @@ RETURNS void LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $refuse$
 BEGIN
-	RAISE EXCEPTION USING ERRCODE = 'HT' || status, MESSAGE = detail, DETAIL = coalesce(errors::text, '');
+	RAISE EXCEPTION USING ERRCODE = 'HT' || status, MESSAGE = detail,
+		DETAIL = coalesce(errors::text, '');
 END
 $refuse$;
 COMMENT ON FUNCTION ecommerce_@service@.refuse(int, text, jsonb) IS
@@ -49,11 +50,21 @@ CREATE FUNCTION ecommerce_@service@.refuse_fields(errors jsonb)
 RETURNS void LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $refuse_fields$
-	SELECT ecommerce_@service@.refuse(422, 'the request has fields that are missing or wrong', errors)
+	SELECT ecommerce_@service@.refuse(422, 'the request has fields that are missing or wrong',
+		errors)
 	WHERE errors <> '[]'
 $refuse_fields$;
 COMMENT ON FUNCTION ecommerce_@service@.refuse_fields(jsonb) IS
 'Does nothing with an empty array; else ends the request with HT422 and the errors.';
+
+CREATE FUNCTION ecommerce_@service@.bad_field(field text, detail text)
+RETURNS jsonb LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $bad_field$
+	SELECT jsonb_build_array(jsonb_build_object('field', field, 'detail', detail))
+$bad_field$;
+COMMENT ON FUNCTION ecommerce_@service@.bad_field(text, text) IS
+'An array with one error, as refuse_fields takes it.';
 
 CREATE FUNCTION ecommerce_@service@.as_uuid(value text)
 RETURNS uuid LANGUAGE sql IMMUTABLE
@@ -87,7 +98,8 @@ BEGIN
 		RETURN 50;
 	ELSIF value !~ '^[0-9]{1,4}$' OR value::int NOT BETWEEN 1 AND 1000 THEN
 		PERFORM ecommerce_@service@.refuse_fields(
-			'[{"field": "limit", "detail": "must be a number from 1 to 1000"}]');
+			ecommerce_@service@.bad_field('limit',
+			'must be a number from 1 to 1000'));
 	END IF;
 	RETURN value::int;
 END
@@ -107,7 +119,8 @@ $collection$;
 COMMENT ON FUNCTION ecommerce_@service@.collection(jsonb, int, text) IS
 'A page of a collection: {"items", "next"}; next is the last item''s key cursor_of when the page is full, else null.';
 
-CREATE FUNCTION ecommerce_@service@.publish(message_type text, order_id uuid, key uuid, body jsonb DEFAULT '{}')
+CREATE FUNCTION ecommerce_@service@.publish(message_type text, order_id uuid, key uuid,
+	body jsonb DEFAULT '{}')
 RETURNS void LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $publish$

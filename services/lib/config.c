@@ -267,7 +267,7 @@ read_flags(int argc, char **argv, bool *print)
 		setting = NULL;
 		if (strncmp(flag, "--config", 8) != 0 || (flag[8] != '\0' && flag[8] != '='))
 		{
-			setting = find_setting(flag + 2, value ? (size_t) (value - flag - 2) : strlen(flag + 2));
+			setting = find_setting(flag + 2, strcspn(flag + 2, "="));
 			if (setting == NULL)
 			{
 				fprintf(stderr, "%s: unknown option \"%s\", see --help\n", config.program, flag);

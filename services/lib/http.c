@@ -415,7 +415,8 @@ on_answered(void *argument, const PgResults *results)
 	context_child(&statement, &call->context);
 	trace_record(&statement, SPAN_CLIENT, call->route->function, call->sent_ns, clock_wall_ns(),
 				 results && pg_succeeded(results) ? NULL
-				 : results ? pg_sqlstate(results) : "no connection was free in time");
+				 : results						  ? pg_sqlstate(results)
+												  : "no connection was free in time");
 	if (results == NULL || !pg_succeeded(results))
 	{
 		refuse(call, results);
@@ -470,6 +471,7 @@ end_call(HttpCall *call, int status)
 {
 	uint64_t	now = clock_wall_ns();
 	const char *route = call->route ? call->route->pattern : "unknown";
+	const char *name = call->route ? call->context.subject : "unknown";
 	char		status_text[12];
 	char		duration[24];
 
@@ -481,7 +483,8 @@ end_call(HttpCall *call, int status)
 	/* probes and scrapes would drown everything else */
 	if (call->route == NULL || call->route->function)
 	{
-		trace_record(&call->context, SPAN_SERVER, call->context.subject[0] ? call->context.subject : "unknown", call->started_ns, now, status >= 500 ? status_text : NULL);
+		trace_record(&call->context, SPAN_SERVER, name, call->started_ns, now,
+					 status >= 500 ? status_text : NULL);
 		log_write(LEVEL_INFORMATION, &call->context, "{Route} answered {Status} in {DurationMs} ms",
 				  "Status", status_text, "DurationMs", duration, NULL);
 	}

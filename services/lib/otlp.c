@@ -130,6 +130,7 @@ trace_record(const Context *context, SpanKind kind, const char *name, uint64_t s
 	unsigned char parent_id[8];
 	Attribute	pairs[2];
 	Otlp__KeyValue *attributes[2];
+	const char *subject = context->is_message ? "messaging.message.type" : "http.route";
 
 	if (spans.url == NULL || !context->sampled)
 		return;
@@ -141,7 +142,7 @@ trace_record(const Context *context, SpanKind kind, const char *name, uint64_t s
 	span.start_time_unix_nano = start_ns;
 	span.end_time_unix_nano = end_ns;
 	attributes[0] = attribute(&pairs[0], "correlation.id", context->correlation_id);
-	attributes[1] = attribute(&pairs[1], context->is_message ? "messaging.message.type" : "http.route", context->subject);
+	attributes[1] = attribute(&pairs[1], subject, context->subject);
 	span.attributes = attributes;
 	span.n_attributes = context->subject[0] ? 2 : 1;
 	if (error)
@@ -324,7 +325,8 @@ on_sent(void *argument, const OutReply *reply)
 {
 	Queue	   *queue = argument;
 	bool		good = reply->result == OUT_ANSWERED && reply->status < 300;
-	bool		kept = !good && queue->n < CAPACITY / 2 && (reply->result != OUT_ANSWERED || reply->status >= 500);
+	bool		passing = reply->result != OUT_ANSWERED || reply->status >= 500;
+	bool		kept = !good && passing && queue->n < CAPACITY / 2;
 
 	queue->underway = false;
 	if (queue->url == NULL || kept)

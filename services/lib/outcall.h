@@ -60,7 +60,8 @@ typedef void (*OutDone) (void *argument, const OutReply *reply);
 
 bool		outcall_start(struct event_base *base);
 void		outcall_stop(void);
-void		outcall_send(OutTarget *target, const OutRequest *request, OutDone done, void *argument);
+void		outcall_send(OutTarget *target, const OutRequest *request, OutDone done,
+						 void *argument);
 int			outcall_pending(void);
 void		outcall_target_init(OutTarget *target, const char *name, long timeout_ms, int retries);
 

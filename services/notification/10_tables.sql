@@ -29,7 +29,8 @@ CREATE TABLE ecommerce_notification.notification (
 	created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 70);
 CREATE INDEX notification_order ON ecommerce_notification.notification (order_id, created_at);
-CREATE INDEX notification_owed ON ecommerce_notification.notification (due_at) WHERE status = 'pending';
+CREATE INDEX notification_owed ON ecommerce_notification.notification (due_at)
+	WHERE status = 'pending';
 COMMENT ON TABLE ecommerce_notification.notification IS
 'Notifications by step key; a key is sent once. A daemon that dies between sending and recording sends once more: mail has no better promise.';
 
@@ -44,14 +45,17 @@ BEGIN
 	END IF;
 	INSERT INTO ecommerce_notification.template (name, subject, body) VALUES
 		('order_received', 'We have received your order ${order_id}',
-			'<p>Thank you for your order over ${total_amount} ${currency}.</p><p>We will tell you when it is confirmed.</p>'),
+			'<p>Thank you for your order over ${total_amount} ${currency}.</p>'
+			'<p>We will tell you when it is confirmed.</p>'),
 		('order_confirmed', 'Your order is confirmed: ${confirmation_number}',
-			'<p>Your order ${order_id} is paid and being packed. Its number is ${confirmation_number}.</p>'),
+			'<p>Your order ${order_id} is paid and being packed.</p>'
+			'<p>Its number is ${confirmation_number}.</p>'),
 		('order_shipped', 'Your order ${order_id} is on its way',
 			'<p>The parcel has left us. Tracking number: ${tracking_number}</p>'),
 		('order_delivered', 'Your order ${order_id} was delivered', '<p>We hope you enjoy it.</p>'),
 		('order_cancelled', 'Your order ${order_id} was cancelled',
-			'<p>Your order was cancelled: ${reason}.</p><p>What you have paid goes back to you. Refund: ${refund_id}</p>')
+			'<p>Your order was cancelled: ${reason}.</p>'
+			'<p>What you have paid goes back to you. Refund: ${refund_id}</p>')
 	ON CONFLICT DO NOTHING;
 END
 $install$;

@@ -7,7 +7,8 @@ AS $escape_html$
 	SELECT replace(replace(replace(replace(replace(value,
 		'&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;')
 $escape_html$;
-COMMENT ON FUNCTION ecommerce_notification.escape_html(text) IS 'The text as HTML: & < > " and '' escaped.';
+COMMENT ON FUNCTION ecommerce_notification.escape_html(text) IS
+'The text as HTML: & < > " and '' escaped.';
 
 CREATE FUNCTION ecommerce_notification.render(template text, data jsonb, as_html boolean)
 RETURNS text LANGUAGE plpgsql IMMUTABLE
@@ -28,7 +29,8 @@ BEGIN
 		END IF;
 		name := substr(rest, at + 2, strpos(substr(rest, at), '}') - 3);
 		value := coalesce(data ->> name, '');
-		result := result || left(rest, at - 1) || CASE WHEN as_html THEN ecommerce_notification.escape_html(value)
+		result := result || left(rest, at - 1) || CASE WHEN as_html
+			THEN ecommerce_notification.escape_html(value)
 			ELSE regexp_replace(value, '[[:cntrl:]]+', ' ', 'g') END;
 		rest := substr(rest, at + length(name) + 3);
 	END LOOP;
@@ -42,9 +44,11 @@ RETURNS void LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $reply_state$
 	SELECT ecommerce_notification.publish(
-		CASE known.status WHEN 'sent' THEN 'NotificationSent' ELSE 'NotificationFailed' END, known.order_id, known.key,
+		CASE known.status WHEN 'sent' THEN 'NotificationSent' ELSE 'NotificationFailed' END,
+			known.order_id, known.key,
 		jsonb_build_object('template', known.template)
-			|| CASE known.status WHEN 'failed' THEN jsonb_build_object('reason', known.reason) ELSE '{}' END)
+			|| CASE known.status WHEN 'failed' THEN jsonb_build_object('reason', known.reason)
+				ELSE '{}' END)
 	WHERE known.status <> 'pending'
 $reply_state$;
 COMMENT ON FUNCTION ecommerce_notification.reply_state(ecommerce_notification.notification) IS
@@ -58,9 +62,11 @@ DECLARE
 	context CONSTANT record := ecommerce.context();
 	known ecommerce_notification.notification;
 BEGIN
-	INSERT INTO ecommerce_notification.notification AS n (key, order_id, customer_id, template, data, status, reason,
+	INSERT INTO ecommerce_notification.notification AS n (key, order_id, customer_id, template,
+		data, status, reason,
 		correlation_id, user_id, tenant_id, traceparent)
-	SELECT (command ->> 'key')::uuid, (command ->> 'order_id')::uuid, (command ->> 'customer_id')::uuid,
+	SELECT (command ->> 'key')::uuid, (command ->> 'order_id')::uuid,
+		(command ->> 'customer_id')::uuid,
 		command ->> 'template', coalesce(command -> 'data', '{}'),
 		CASE WHEN t.name IS NULL THEN 'failed' ELSE 'pending' END,
 		CASE WHEN t.name IS NULL THEN 'unknown template' END,
@@ -68,7 +74,8 @@ BEGIN
 	FROM (SELECT command ->> 'template' AS wanted) AS w
 	LEFT JOIN ecommerce_notification.template t ON t.name = w.wanted
 	ON CONFLICT (key) DO NOTHING;
-	SELECT * INTO known FROM ecommerce_notification.notification n WHERE n.key = (command ->> 'key')::uuid;
+	SELECT * INTO known FROM ecommerce_notification.notification n
+		WHERE n.key = (command ->> 'key')::uuid;
 	PERFORM ecommerce_notification.reply_state(known);
 END
 $send_notification$;
@@ -76,13 +83,15 @@ COMMENT ON FUNCTION ecommerce_notification.send_notification(jsonb) IS
 'Handles SendNotification{order_id, customer_id, template, data, key}: records it; NotificationSent or NotificationFailed{template, reason} follows. A known key answers as before.';
 
 CREATE FUNCTION ecommerce_notification.claim(max_count int, lease interval,
-	OUT work_id uuid, OUT fence bigint, OUT operation text, OUT request jsonb, OUT correlation_id uuid, OUT traceparent text)
+	OUT work_id uuid, OUT fence bigint, OUT operation text, OUT request jsonb,
+		OUT correlation_id uuid, OUT traceparent text)
 RETURNS SETOF record LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $claim$
 	WITH due AS (
 		SELECT n.notification_id, t.subject, t.body,
-			n.data || jsonb_build_object('order_id', n.order_id, 'customer_id', n.customer_id) AS document
+			n.data || jsonb_build_object('order_id', n.order_id, 'customer_id',
+				n.customer_id) AS document
 		FROM ecommerce_notification.notification n
 		JOIN ecommerce_notification.template t ON t.name = n.template
 		WHERE n.status = 'pending' AND n.due_at <= clock_timestamp()
@@ -93,10 +102,12 @@ AS $claim$
 	SET lease_until = clock_timestamp() + lease, fence = n.fence + 1
 	FROM due
 	WHERE n.notification_id = due.notification_id
-	RETURNING n.notification_id, n.fence, 'send'::text, jsonb_build_object('key', n.key, 'order_id', n.order_id,
+	RETURNING n.notification_id, n.fence, 'send'::text, jsonb_build_object('key', n.key, 'order_id',
+		n.order_id,
 		'customer_id', n.customer_id, 'template', n.template, 'email', n.data -> 'email',
 		'subject', ecommerce_notification.render(due.subject, due.document, false),
-		'body', ecommerce_notification.render(due.body, due.document, true)), n.correlation_id, n.traceparent
+		'body', ecommerce_notification.render(due.body, due.document, true)), n.correlation_id,
+			n.traceparent
 $claim$;
 COMMENT ON FUNCTION ecommerce_notification.claim(int, interval) IS
 'Takes notifications that are due, rendered, under a lease. operation: send; request: {key, order_id, customer_id, template, email, subject, body}.';
@@ -109,18 +120,22 @@ DECLARE
 	known ecommerce_notification.notification;
 	attempts_max CONSTANT int := 8;
 BEGIN
-	SELECT * INTO known FROM ecommerce_notification.notification n WHERE n.notification_id = settle.work_id FOR UPDATE;
+	SELECT * INTO known FROM ecommerce_notification.notification n
+		WHERE n.notification_id = settle.work_id FOR UPDATE;
 	IF NOT FOUND OR known.fence <> settle.fence OR known.status <> 'pending' THEN
 		RETURN false;
 	END IF;
-	PERFORM ecommerce.set_context(known.correlation_id, user_id => known.user_id, tenant_id => known.tenant_id,
+	PERFORM ecommerce.set_context(known.correlation_id, user_id => known.user_id,
+		tenant_id => known.tenant_id,
 		traceparent => known.traceparent);
 	UPDATE ecommerce_notification.notification n
 	SET status = CASE WHEN outcome ->> 'result' = 'sent' THEN 'sent'
-			WHEN outcome ->> 'result' = 'refused' OR n.attempts + 1 >= attempts_max THEN 'failed' ELSE 'pending' END,
+			WHEN outcome ->> 'result' = 'refused' OR n.attempts + 1 >= attempts_max THEN 'failed'
+				ELSE 'pending' END,
 		reason = outcome ->> 'reason', attempts = n.attempts + 1, lease_until = NULL,
 		sent_at = CASE WHEN outcome ->> 'result' = 'sent' THEN clock_timestamp() END,
-		due_at = clock_timestamp() + least(interval '1 second' * power(2, n.attempts), interval '5 minutes')
+		due_at = clock_timestamp() + least(interval '1 second' * power(2, n.attempts),
+			interval '5 minutes')
 	WHERE n.notification_id = known.notification_id RETURNING * INTO known;
 	PERFORM ecommerce_notification.reply_state(known);
 	RETURN true;
@@ -129,17 +144,21 @@ $settle$;
 COMMENT ON FUNCTION ecommerce_notification.settle(uuid, bigint, jsonb) IS
 'Records how sending went: {result: sent, refused (for good), failed (tried again, 8 times in all), reason}; false when the claim is no longer the current one.';
 
-CREATE FUNCTION ecommerce_notification.list_notifications(order_id text DEFAULT NULL, after text DEFAULT NULL, page text DEFAULT NULL)
+CREATE FUNCTION ecommerce_notification.list_notifications(order_id text DEFAULT NULL,
+	after text DEFAULT NULL, page text DEFAULT NULL)
 RETURNS ecommerce_notification.reply LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $list_notifications$
-	SELECT (ecommerce_notification.collection(jsonb_agg(jsonb_build_object('notification_id', n.notification_id,
+	SELECT (ecommerce_notification.collection(jsonb_agg(jsonb_build_object('notification_id',
+		n.notification_id,
 		'order_id', n.order_id, 'template', n.template, 'status', n.status, 'sent_at', n.sent_at)
 		ORDER BY n.notification_id), ecommerce_notification.page_size(page), 'notification_id')).*
 	FROM (SELECT * FROM ecommerce_notification.notification n
 		WHERE (list_notifications.order_id IS NULL
-				OR n.order_id = ecommerce_notification.query_uuid('order_id', list_notifications.order_id))
-			AND (after IS NULL OR n.notification_id > ecommerce_notification.query_uuid('after', after))
+				OR n.order_id = ecommerce_notification.query_uuid('order_id',
+					list_notifications.order_id))
+			AND (after IS NULL OR n.notification_id > ecommerce_notification.query_uuid('after',
+				after))
 		ORDER BY n.notification_id LIMIT ecommerce_notification.page_size(page)) AS n
 $list_notifications$;
 COMMENT ON FUNCTION ecommerce_notification.list_notifications(text, text, text) IS

@@ -28,7 +28,7 @@ static Option options[] = {
 	{"sink", OPTION_STRING, &sink, "log", 0, 0, NULL, false, false, "log or smtp"},
 	{"smtp-url", OPTION_STRING, &smtp_url, "smtp://localhost:25", 0, 0, NULL, false, false,
 	"mail server, smtp:// or smtps://"},
-	{"smtp-user", OPTION_STRING, &smtp_user, "", 0, 0, NULL, false, false, "login, if it needs one"},
+	{"smtp-user", OPTION_STRING, &smtp_user, "", 0, 0, NULL, false, false, "its login"},
 	{"smtp-password", OPTION_STRING, &smtp_password, "", 0, 0, NULL, false, true, "its password"},
 	{"smtp-timeout", OPTION_DURATION, &smtp_timeout, "20s", 100, 300000, NULL, false, false,
 	"longest time for one message"},
@@ -91,7 +91,8 @@ send_mail(WorkItem *item, const json_t *request)
 	Mail		mail = {.from = mail_from, .subject = text_of(request, "subject"),
 		.html = text_of(request, "body"), .date = (long) time(NULL)};
 	OutRequest	call = {.method = "MAIL", .url = smtp_url, .mail_from = mail_from,
-		.user = smtp_user[0] ? smtp_user : NULL, .password = smtp_password[0] ? smtp_password : NULL,
+		.user = smtp_user[0] ? smtp_user : NULL,
+		.password = smtp_password[0] ? smtp_password : NULL,
 		.context = &item->context};
 
 	text_add(&to, text_of(request, "email"));

@@ -39,14 +39,19 @@ BEGIN
 		RETURN;		-- a stream of that category that is none of ours
 	ELSIF event.event_type = 'OrderCreated' THEN
 		INSERT INTO ecommerce_order.order_summary
-			(order_id, customer_id, status, total_amount, item_count, version, created_at, updated_at)
-		VALUES (subject, (event.data ->> 'customer_id')::uuid, 'Created', (event.data ->> 'total_amount')::numeric,
-			jsonb_array_length(event.data -> 'items'), event.version, event.occurred_at, event.occurred_at);
+			(order_id, customer_id, status, total_amount, item_count, version, created_at,
+				updated_at)
+		VALUES (subject, (event.data ->> 'customer_id')::uuid, 'Created',
+			(event.data ->> 'total_amount')::numeric,
+			jsonb_array_length(event.data -> 'items'), event.version, event.occurred_at,
+				event.occurred_at);
 	ELSE
 		UPDATE ecommerce_order.order_summary s
-		SET status = CASE event.event_type WHEN 'OrderConfirmed' THEN 'Confirmed' WHEN 'OrderCancelled' THEN 'Cancelled'
+		SET status = CASE event.event_type WHEN 'OrderConfirmed' THEN 'Confirmed'
+			WHEN 'OrderCancelled' THEN 'Cancelled'
 				WHEN 'OrderCompleted' THEN 'Completed' ELSE s.status END,
-			confirmation_number = coalesce(event.data ->> 'confirmation_number', s.confirmation_number),
+			confirmation_number = coalesce(event.data ->> 'confirmation_number',
+				s.confirmation_number),
 			cancel_reason = coalesce(event.data ->> 'reason', s.cancel_reason),
 			refund_id = coalesce(event.data ->> 'refund_id', s.refund_id),
 			version = event.version, updated_at = event.occurred_at
@@ -66,8 +71,10 @@ BEGIN
 	PERFORM ecommerce.install_order_aggregate();
 	PERFORM ecommerce.install_order_saga();
 	IF NOT EXISTS (SELECT FROM event_store.projections p WHERE p.name = 'order_summary') THEN
-		PERFORM event_store.create_projection('order_summary', 'ecommerce_order.apply(event_store.event)'::regprocedure,
-			category => 'order', mode => 'inline', tables => ARRAY['ecommerce_order.order_summary']::regclass[]);
+		PERFORM event_store.create_projection('order_summary',
+			'ecommerce_order.apply(event_store.event)'::regprocedure,
+			category => 'order', mode => 'inline',
+				tables => ARRAY['ecommerce_order.order_summary']::regclass[]);
 	END IF;
 END
 $install$;

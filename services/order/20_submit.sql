@@ -1,6 +1,7 @@
 -- POST /orders: check every field, then create the order and announce it.
 
-CREATE FUNCTION ecommerce_order.text_errors(body jsonb, prefix text, fields text[], longest int DEFAULT 200)
+CREATE FUNCTION ecommerce_order.text_errors(body jsonb, prefix text, fields text[],
+	longest int DEFAULT 200)
 RETURNS jsonb LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $text_errors$
@@ -18,25 +19,32 @@ CREATE FUNCTION ecommerce_order.item_errors(items jsonb)
 RETURNS jsonb LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $item_errors$
-	SELECT coalesce(jsonb_agg(jsonb_build_object('field', format('items[%s]%s', n - 1, field), 'detail', detail)
+	SELECT coalesce(jsonb_agg(jsonb_build_object('field', format('items[%s]%s', n - 1, field),
+		'detail', detail)
 		ORDER BY n, field), '[]')
 	FROM jsonb_array_elements(items) WITH ORDINALITY AS lines (line, n),
 		LATERAL (VALUES
 			('', 'must be an object', jsonb_typeof(line) = 'object'),
-			('.product_id', 'must be a UUID', ecommerce_order.as_uuid(line ->> 'product_id') IS NOT NULL),
+			('.product_id', 'must be a UUID',
+				ecommerce_order.as_uuid(line ->> 'product_id') IS NOT NULL),
 			('.sku', 'must be a text of 1 to 200 characters',
-				jsonb_typeof(line -> 'sku') = 'string' AND length(trim(line ->> 'sku')) BETWEEN 1 AND 200),
+				jsonb_typeof(line -> 'sku') = 'string' AND length(trim(line ->> 'sku')) BETWEEN 1
+					AND 200),
 			('.product_name', 'must be a text of 1 to 200 characters',
-				jsonb_typeof(line -> 'product_name') = 'string' AND length(trim(line ->> 'product_name')) BETWEEN 1 AND 200),
+				jsonb_typeof(line -> 'product_name') = 'string'
+					AND length(trim(line ->> 'product_name')) BETWEEN 1 AND 200),
 			('.quantity', 'must be a whole number from 1 to 1000000',
 				jsonb_typeof(line -> 'quantity') = 'number' AND line ->> 'quantity' ~ '^[0-9]{1,7}$'
 				AND (line ->> 'quantity')::int BETWEEN 1 AND 1000000),
 			('.unit_price', 'must be an amount from 0 to 9999999.99 with at most two decimals',
-				jsonb_typeof(line -> 'unit_price') = 'number' AND line ->> 'unit_price' ~ '^[0-9]{1,7}(\.[0-9]{1,2}0*)?$'),
+				jsonb_typeof(line -> 'unit_price') = 'number'
+					AND line ->> 'unit_price' ~ '^[0-9]{1,7}(\.[0-9]{1,2}0*)?$'),
 			('.total_price', 'must be quantity times unit_price',
 				line -> 'total_price' IS NULL OR NOT coalesce(
-					jsonb_typeof(line -> 'quantity') = 'number' AND jsonb_typeof(line -> 'unit_price') = 'number', false)
-				OR (jsonb_typeof(line -> 'total_price') = 'number' AND (line ->> 'total_price')::numeric
+					jsonb_typeof(line -> 'quantity') = 'number'
+						AND jsonb_typeof(line -> 'unit_price') = 'number', false)
+				OR (jsonb_typeof(line -> 'total_price') = 'number'
+					AND (line ->> 'total_price')::numeric
 					= (line ->> 'quantity')::numeric * (line ->> 'unit_price')::numeric))
 		) AS checks (field, detail, holds)
 	-- of a line that is no object only that is said
@@ -55,38 +63,49 @@ DECLARE
 	part text;
 BEGIN
 	IF ecommerce_order.as_uuid(body ->> 'customer_id') IS NULL THEN
-		errors := errors || '[{"field": "customer_id", "detail": "must be a UUID"}]'::jsonb;
+		errors := errors || ecommerce_order.bad_field('customer_id',
+			'must be a UUID');
 	END IF;
 	IF jsonb_typeof(body -> 'items') IS DISTINCT FROM 'array'
 		OR jsonb_array_length(body -> 'items') NOT BETWEEN 1 AND 500 THEN
-		errors := errors || '[{"field": "items", "detail": "must be an array of 1 to 500 lines"}]'::jsonb;
+		errors := errors || ecommerce_order.bad_field('items',
+			'must be an array of 1 to 500 lines');
 	ELSE
 		errors := errors || ecommerce_order.item_errors(body -> 'items');
 	END IF;
 	FOREACH part IN ARRAY ARRAY['shipping_address', 'payment_method'] LOOP
 		IF jsonb_typeof(body -> part) IS DISTINCT FROM 'object' THEN
-			errors := errors || jsonb_build_array(jsonb_build_object('field', part, 'detail', 'must be an object'));
+			errors := errors || jsonb_build_array(jsonb_build_object('field', part, 'detail',
+				'must be an object'));
 		END IF;
 	END LOOP;
 	IF jsonb_typeof(body -> 'shipping_address') = 'object' THEN
-		errors := errors || ecommerce_order.text_errors(body -> 'shipping_address', 'shipping_address.',
+		errors := errors || ecommerce_order.text_errors(body -> 'shipping_address',
+			'shipping_address.',
 			ARRAY['street', 'city', 'state', 'postal_code', 'country']);
 	END IF;
 	IF jsonb_typeof(method) = 'object' THEN
-		errors := errors || ecommerce_order.text_errors(method, 'payment_method.', ARRAY['type'], 50);
-		IF jsonb_typeof(method -> 'last4_digits') IS DISTINCT FROM 'string' OR method ->> 'last4_digits' !~ '^[0-9]{4}$' THEN
-			errors := errors || '[{"field": "payment_method.last4_digits", "detail": "must be four digits"}]'::jsonb;
+		errors := errors || ecommerce_order.text_errors(method, 'payment_method.', ARRAY['type'],
+			50);
+		IF jsonb_typeof(method -> 'last4_digits') IS DISTINCT FROM 'string'
+			OR method ->> 'last4_digits' !~ '^[0-9]{4}$' THEN
+			errors := errors || ecommerce_order.bad_field('payment_method.last4_digits',
+			'must be four digits');
 		END IF;
 		IF coalesce(method -> 'token', 'null') <> 'null'
-			AND (jsonb_typeof(method -> 'token') <> 'string' OR method ->> 'token' !~ '^[A-Za-z0-9_-]{1,200}$'
+			AND (jsonb_typeof(method -> 'token') <> 'string'
+				OR method ->> 'token' !~ '^[A-Za-z0-9_-]{1,200}$'
 				OR method ->> 'token' ~ '^[0-9]{12,19}$') THEN
-			errors := errors || '[{"field": "payment_method.token", "detail": "must be the provider''s token, never a card number"}]'::jsonb;
+			errors := errors || ecommerce_order.bad_field('payment_method.token',
+			'must be the provider''s token, never a card number');
 		END IF;
 		-- card data must not even come this far
 		errors := errors || (
 			SELECT coalesce(jsonb_agg(jsonb_build_object('field', 'payment_method.' || key,
-				'detail', 'is not accepted: send type, last4_digits and token only') ORDER BY key), '[]')
-			FROM jsonb_object_keys(method) AS key WHERE key NOT IN ('type', 'last4_digits', 'token'));
+				'detail', 'is not accepted: send type, last4_digits and token only') ORDER BY key),
+					'[]')
+			FROM jsonb_object_keys(method) AS key WHERE key NOT IN ('type', 'last4_digits',
+				'token'));
 	END IF;
 	RETURN errors;
 END
@@ -99,10 +118,12 @@ RETURNS uuid LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $new_id$
 	SELECT encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
-		PLACING substring(int8send(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6),
+		PLACING substring(int8send(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+			FROM 3) FROM 1 FOR 6),
 		52, 1), 53, 1), 'hex')::uuid
 $new_id$;
-COMMENT ON FUNCTION ecommerce_order.new_id() IS 'A UUIDv7 (RFC 9562): 48 bits of milliseconds, then random bits.';
+COMMENT ON FUNCTION ecommerce_order.new_id() IS
+'A UUIDv7 (RFC 9562): 48 bits of milliseconds, then random bits.';
 
 CREATE FUNCTION ecommerce_order.create_order(body jsonb)
 RETURNS ecommerce_order.reply LANGUAGE plpgsql VOLATILE
@@ -115,12 +136,16 @@ BEGIN
 	PERFORM ecommerce_order.refuse_fields(ecommerce_order.order_errors(body));
 	SELECT jsonb_build_object(
 		'customer_id', body -> 'customer_id',
-		'items', jsonb_agg(jsonb_build_object('product_id', line -> 'product_id', 'product_name', line -> 'product_name',
+		'items', jsonb_agg(jsonb_build_object('product_id', line -> 'product_id', 'product_name',
+			line -> 'product_name',
 			'sku', line -> 'sku', 'quantity', (line ->> 'quantity')::int,
 			'unit_price', round((line ->> 'unit_price')::numeric, 2),
-			'total_price', round((line ->> 'quantity')::int * (line ->> 'unit_price')::numeric, 2)) ORDER BY n),
-		'total_amount', round(sum((line ->> 'quantity')::int * (line ->> 'unit_price')::numeric), 2),
-		'shipping_address', (SELECT jsonb_object_agg(field, body #> ARRAY['shipping_address', field])
+			'total_price', round((line ->> 'quantity')::int * (line ->> 'unit_price')::numeric, 2))
+				ORDER BY n),
+		'total_amount', round(sum((line ->> 'quantity')::int * (line ->> 'unit_price')::numeric),
+			2),
+		'shipping_address', (SELECT jsonb_object_agg(field,
+			body #> ARRAY['shipping_address', field])
 			FROM unnest(ARRAY['street', 'city', 'state', 'postal_code', 'country']) AS field),
 		'payment_method', body -> 'payment_method')
 	INTO document
@@ -130,7 +155,8 @@ BEGIN
 	PERFORM message_bus.publish('OrderSubmitted', document || jsonb_build_object('order_id', id),
 		partition_key => id::text);
 	RETURN ecommerce_order.answer(202,
-		jsonb_build_object('order_id', id, 'version', 1, 'status', 'Created'), '"1"', '/orders/' || id);
+		jsonb_build_object('order_id', id, 'version', 1, 'status', 'Created'), '"1"', '/orders/'
+			|| id);
 END
 $create_order$;
 COMMENT ON FUNCTION ecommerce_order.create_order(jsonb) IS
@@ -149,24 +175,29 @@ BEGIN
 		RETURN ecommerce_order.create_order(body);
 	ELSIF length(idempotency_key) NOT BETWEEN 1 AND 255 THEN
 		PERFORM ecommerce_order.refuse_fields(
-			'[{"field": "Idempotency-Key", "detail": "must have 1 to 255 characters"}]');
+			ecommerce_order.bad_field('Idempotency-Key',
+			'must have 1 to 255 characters'));
 	END IF;
 	-- held until commit: a repeat that comes in the meantime is told so
-	IF NOT pg_try_advisory_xact_lock(hashtextextended('ecommerce_order.idempotency ' || idempotency_key, 0)) THEN
+	IF NOT pg_try_advisory_xact_lock(hashtextextended('ecommerce_order.idempotency '
+		|| idempotency_key, 0)) THEN
 		PERFORM ecommerce_order.refuse(409, 'a request with this Idempotency-Key is still running');
 	END IF;
 	SELECT * INTO known FROM ecommerce_order.idempotency i
 	WHERE i.key = idempotency_key AND i.created_at > clock_timestamp() - interval '24 hours';
 	IF FOUND AND known.request_hash <> hash THEN
 		PERFORM ecommerce_order.refuse(422, 'this Idempotency-Key was used with another body',
-			'[{"field": "Idempotency-Key", "detail": "was used with another body"}]');
+			ecommerce_order.bad_field('Idempotency-Key',
+			'was used with another body'));
 	ELSIF FOUND THEN
 		RETURN known.reply;
 	END IF;
 	answer := ecommerce_order.create_order(body);
-	INSERT INTO ecommerce_order.idempotency AS i (key, request_hash, reply) VALUES (idempotency_key, hash, answer)
+	INSERT INTO ecommerce_order.idempotency AS i (key, request_hash, reply)
+		VALUES (idempotency_key, hash, answer)
 	ON CONFLICT (key) DO UPDATE
-	SET request_hash = excluded.request_hash, reply = excluded.reply, created_at = excluded.created_at;
+	SET request_hash = excluded.request_hash, reply = excluded.reply,
+		created_at = excluded.created_at;
 	RETURN answer;
 END
 $submit_order$;

@@ -6,7 +6,8 @@ SET search_path = pg_catalog, pg_temp
 AS $check_match$
 BEGIN
 	IF if_match IS NOT NULL AND trim(if_match) <> '*'
-		AND NOT format('"%s"', version) = ANY (regexp_split_to_array(trim(if_match), '\s*,\s*')) THEN
+		AND NOT format('"%s"', version) = ANY (regexp_split_to_array(trim(if_match), '\s*,\s*'))
+			THEN
 		PERFORM ecommerce_order.refuse(412, format('the order is at version %s', version));
 	END IF;
 END
@@ -41,8 +42,10 @@ BEGIN
 			nullif(current_setting('ecommerce.currency', true), ''), 'USD'),
 		'confirmation_number', loaded.state -> 'confirmation_number',
 		'cancel_reason', loaded.state -> 'cancel_reason', 'refund_id', loaded.state -> 'refund_id',
-		'facts', jsonb_build_object('inv', running.data -> 'inv', 'pay', running.data -> 'pay', 'shp', running.data -> 'shp'),
-		'timeline', (SELECT coalesce(jsonb_agg(jsonb_build_object('at', h.at, 'event', h.event, 'from', h.from_state,
+		'facts', jsonb_build_object('inv', running.data -> 'inv', 'pay', running.data -> 'pay',
+			'shp', running.data -> 'shp'),
+		'timeline', (SELECT coalesce(jsonb_agg(jsonb_build_object('at', h.at, 'event', h.event,
+			'from', h.from_state,
 				'to', h.to_state) ORDER BY h.version), '[]') FROM saga.history('order', id) AS h),
 		'created_at', loaded.created_at), tag);
 END
@@ -50,7 +53,8 @@ $get_order$;
 COMMENT ON FUNCTION ecommerce_order.get_order(text, text) IS
 'GET /orders/{id}: the order, the saga''s state, the facts known to it and its timeline. 304 when the version is the known one; HT404.';
 
-CREATE FUNCTION ecommerce_order.get_order_events(order_id text, after text DEFAULT NULL, page text DEFAULT NULL)
+CREATE FUNCTION ecommerce_order.get_order_events(order_id text, after text DEFAULT NULL,
+	page text DEFAULT NULL)
 RETURNS ecommerce_order.reply LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $get_order_events$
@@ -61,13 +65,18 @@ BEGIN
 	IF stream IS NULL OR event_store.stream_version(stream) = 0 THEN
 		PERFORM ecommerce_order.refuse(404, 'there is no such order');
 	ELSIF after !~ '^[0-9]{1,18}$' THEN
-		PERFORM ecommerce_order.refuse_fields('[{"field": "after", "detail": "must be a cursor from next"}]');
+		PERFORM ecommerce_order.refuse_fields(ecommerce_order.bad_field('after',
+			'must be a cursor from next'));
 	END IF;
-	SELECT (ecommerce_order.collection(jsonb_agg(jsonb_build_object('version', e.version, 'event_id', e.event_id,
-			'event_type', e.event_type, 'schema_version', e.schema_version, 'occurred_at', e.occurred_at, 'data', e.data,
-			'metadata', e.metadata) ORDER BY e.version), ecommerce_order.page_size(page), 'version')).*
+	SELECT (ecommerce_order.collection(jsonb_agg(jsonb_build_object('version', e.version,
+		'event_id', e.event_id,
+			'event_type', e.event_type, 'schema_version', e.schema_version, 'occurred_at',
+				e.occurred_at, 'data', e.data,
+			'metadata', e.metadata) ORDER BY e.version), ecommerce_order.page_size(page),
+				'version')).*
 	INTO answer
-	FROM event_store.read_stream(stream, coalesce(after::bigint, 0) + 1, ecommerce_order.page_size(page)) AS e;
+	FROM event_store.read_stream(stream, coalesce(after::bigint, 0) + 1,
+		ecommerce_order.page_size(page)) AS e;
 	RETURN answer;
 END
 $get_order_events$;
@@ -87,11 +96,14 @@ DECLARE
 BEGIN
 	IF status NOT IN ('Created', 'Confirmed', 'Completed', 'Cancelled') THEN
 		PERFORM ecommerce_order.refuse_fields(
-			'[{"field": "status", "detail": "must be Created, Confirmed, Completed or Cancelled"}]');
+			ecommerce_order.bad_field('status',
+			'must be Created, Confirmed, Completed or Cancelled'));
 	END IF;
-	SELECT jsonb_agg(jsonb_build_object('order_id', s.order_id, 'version', s.version, 'status', s.status,
+	SELECT jsonb_agg(jsonb_build_object('order_id', s.order_id, 'version', s.version, 'status',
+		s.status,
 		'customer_id', s.customer_id, 'total_amount', s.total_amount, 'item_count', s.item_count,
-		'confirmation_number', s.confirmation_number, 'cancel_reason', s.cancel_reason, 'refund_id', s.refund_id,
+		'confirmation_number', s.confirmation_number, 'cancel_reason', s.cancel_reason, 'refund_id',
+			s.refund_id,
 		'created_at', s.created_at) ORDER BY s.order_id)
 	INTO items
 	FROM (SELECT * FROM ecommerce_order.order_summary o
@@ -125,7 +137,8 @@ BEGIN
 		PERFORM ecommerce_order.refuse(409, 'a completed order cannot be cancelled');
 	ELSIF status <> 'Cancelled' THEN
 		PERFORM message_bus.publish('OrderCancellationRequested',
-			jsonb_build_object('order_id', id, 'by', coalesce((ecommerce.context()).user_id, 'customer'),
+			jsonb_build_object('order_id', id, 'by', coalesce((ecommerce.context()).user_id,
+				'customer'),
 				'reason', body -> 'reason'),
 			partition_key => id::text);
 	END IF;

@@ -5,7 +5,8 @@ CREATE TABLE ecommerce_payment.payment (
 	payment_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
 	key uuid NOT NULL UNIQUE,
 	order_id uuid NOT NULL,
-	status text NOT NULL CHECK (status IN ('pending', 'captured', 'declined', 'unknown', 'refunded', 'voided')),
+	status text NOT NULL CHECK (status IN ('pending', 'captured', 'declined', 'unknown', 'refunded',
+		'voided')),
 	amount numeric NOT NULL CHECK (amount >= 0),
 	currency text NOT NULL,
 	card_type text,
@@ -34,7 +35,8 @@ CREATE TABLE ecommerce_payment.payment (
 	tenant_id text,
 	traceparent text,
 	created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-	CONSTRAINT captured_has_transaction CHECK (status NOT IN ('captured', 'refunded') OR transaction_id IS NOT NULL)
+	CONSTRAINT captured_has_transaction CHECK (status NOT IN ('captured', 'refunded')
+		OR transaction_id IS NOT NULL)
 ) WITH (fillfactor = 50);
 CREATE INDEX payment_order ON ecommerce_payment.payment (order_id, created_at);
 CREATE INDEX payment_owed ON ecommerce_payment.payment (due_at) WHERE operation IS NOT NULL;
@@ -62,7 +64,8 @@ CREATE TABLE ecommerce_payment.webhook_event (
 	received_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX webhook_event_age ON ecommerce_payment.webhook_event (received_at);
-COMMENT ON TABLE ecommerce_payment.webhook_event IS 'Ids of webhooks that took effect, kept 30 days: a repeat does nothing.';
+COMMENT ON TABLE ecommerce_payment.webhook_event IS
+'Ids of webhooks that took effect, kept 30 days: a repeat does nothing.';
 
 CREATE FUNCTION ecommerce_payment.install()
 RETURNS void LANGUAGE plpgsql VOLATILE

@@ -7,15 +7,21 @@ AS $reply_state$
 BEGIN
 	CASE known.status
 	WHEN 'captured' THEN
-		PERFORM ecommerce_payment.publish('PaymentProcessed', known.order_id, known.key, jsonb_build_object(
-			'transaction_id', known.transaction_id, 'amount', known.amount, 'currency', known.currency,
+		PERFORM ecommerce_payment.publish('PaymentProcessed', known.order_id, known.key,
+			jsonb_build_object(
+			'transaction_id', known.transaction_id, 'amount', known.amount, 'currency',
+				known.currency,
 			'processed_at', known.processed_at));
 	WHEN 'declined' THEN
-		PERFORM ecommerce_payment.publish('PaymentFailed', known.order_id, known.key, jsonb_build_object(
-			'reason', known.error_reason, 'error_code', known.error_code, 'is_retryable', known.is_retryable));
+		PERFORM ecommerce_payment.publish('PaymentFailed', known.order_id, known.key,
+			jsonb_build_object(
+			'reason', known.error_reason, 'error_code', known.error_code, 'is_retryable',
+				known.is_retryable));
 	WHEN 'refunded' THEN
-		PERFORM ecommerce_payment.publish('PaymentRefunded', known.order_id, known.key, jsonb_build_object(
-			'refund_id', known.refund_id, 'amount', known.amount, 'reason', coalesce(known.cancel_reason, 'refund')));
+		PERFORM ecommerce_payment.publish('PaymentRefunded', known.order_id, known.key,
+			jsonb_build_object(
+			'refund_id', known.refund_id, 'amount', known.amount, 'reason',
+				coalesce(known.cancel_reason, 'refund')));
 	WHEN 'voided' THEN
 		PERFORM ecommerce_payment.publish('PaymentVoided', known.order_id, known.key);
 	ELSE
@@ -26,16 +32,19 @@ $reply_state$;
 COMMENT ON FUNCTION ecommerce_payment.reply_state(ecommerce_payment.payment) IS
 'Publishes the event that stands for a payment''s final status; nothing while it is pending or unknown.';
 
-CREATE FUNCTION ecommerce_payment.report_status(order_id uuid, key uuid, known ecommerce_payment.payment)
+CREATE FUNCTION ecommerce_payment.report_status(order_id uuid, key uuid,
+	known ecommerce_payment.payment)
 RETURNS void LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $report_status$
 	SELECT ecommerce_payment.publish('PaymentStatusReported', order_id, key, CASE
 		WHEN known.status IN ('captured', 'refunded') THEN jsonb_build_object('status', 'captured',
 			'transaction_id', known.transaction_id, 'amount', known.amount)
-		WHEN known.status = 'declined' THEN jsonb_build_object('status', 'declined', 'amount', known.amount,
+		WHEN known.status = 'declined' THEN jsonb_build_object('status', 'declined', 'amount',
+			known.amount,
 			'error_code', known.error_code, 'is_retryable', known.is_retryable)
-		WHEN known.status = 'voided' THEN jsonb_build_object('status', 'declined', 'amount', known.amount,
+		WHEN known.status = 'voided' THEN jsonb_build_object('status', 'declined', 'amount',
+			known.amount,
 			'error_code', 'cancelled', 'is_retryable', false)
 		WHEN known.status IS NULL OR known.not_at_provider THEN '{"status": "not_found"}'::jsonb
 		ELSE '{"status": "pending"}'::jsonb END)
@@ -73,7 +82,8 @@ BEGIN
 	WHEN 'declined' THEN
 		payment.status := CASE WHEN payment.is_cancelled THEN 'voided' ELSE 'declined' END;
 		payment.error_code := outcome ->> 'error_code';
-		payment.error_reason := coalesce(outcome ->> 'reason', outcome ->> 'error_code', 'declined');
+		payment.error_reason := coalesce(outcome ->> 'reason', outcome ->> 'error_code',
+			'declined');
 		payment.is_retryable := coalesce((outcome ->> 'is_retryable')::boolean, false);
 	WHEN 'not_found' THEN
 		payment.status := CASE WHEN payment.is_cancelled THEN 'voided' ELSE 'unknown' END;
@@ -107,14 +117,18 @@ DECLARE
 	asked CONSTANT boolean := known.is_asked AND known.operation = 'query';
 	after ecommerce_payment.payment := ecommerce_payment.conclude(known, outcome);
 BEGIN
-	PERFORM ecommerce.set_context(known.correlation_id, user_id => known.user_id, tenant_id => known.tenant_id,
+	PERFORM ecommerce.set_context(known.correlation_id, user_id => known.user_id,
+		tenant_id => known.tenant_id,
 		traceparent => known.traceparent);
 	after.is_asked := known.is_asked AND NOT asked;
 	UPDATE ecommerce_payment.payment p
-	SET (status, transaction_id, refund_id, error_code, error_reason, is_retryable, processed_at, operation, due_at,
+	SET (status, transaction_id, refund_id, error_code, error_reason, is_retryable, processed_at,
+		operation, due_at,
 			attempts, lease_until, not_at_provider, is_asked)
-		= (after.status, after.transaction_id, after.refund_id, after.error_code, after.error_reason, after.is_retryable,
-			after.processed_at, after.operation, after.due_at, after.attempts, after.lease_until, after.not_at_provider,
+		= (after.status, after.transaction_id, after.refund_id, after.error_code,
+			after.error_reason, after.is_retryable,
+			after.processed_at, after.operation, after.due_at, after.attempts, after.lease_until,
+				after.not_at_provider,
 			after.is_asked)
 	WHERE p.payment_id = known.payment_id;
 

@@ -7,7 +7,8 @@ SET search_path = pg_catalog, pg_temp
 AS $process_payment$
 DECLARE
 	step CONSTANT uuid := command ->> 'key';
-	late CONSTANT boolean := coalesce((command ->> 'not_after')::timestamptz < clock_timestamp(), false);
+	late CONSTANT boolean := coalesce((command ->> 'not_after')::timestamptz < clock_timestamp(),
+		false);
 	method CONSTANT jsonb := coalesce(command -> 'payment_method', '{}');
 	known ecommerce_payment.payment;
 	context record;
@@ -15,12 +16,17 @@ BEGIN
 	SELECT * INTO known FROM ecommerce_payment.payment p WHERE p.key = step FOR UPDATE;
 	IF NOT FOUND THEN
 		context := ecommerce.context();
-		INSERT INTO ecommerce_payment.payment AS p (key, order_id, status, amount, currency, card_type, last4_digits, token,
-			operation, error_code, error_reason, is_retryable, correlation_id, user_id, tenant_id, traceparent)
-		VALUES (step, (command ->> 'order_id')::uuid, CASE WHEN late THEN 'declined' ELSE 'pending' END,
-			(command ->> 'amount')::numeric, coalesce(command ->> 'currency', 'USD'), method ->> 'type',
+		INSERT INTO ecommerce_payment.payment AS p (key, order_id, status, amount, currency,
+			card_type, last4_digits, token,
+			operation, error_code, error_reason, is_retryable, correlation_id, user_id, tenant_id,
+				traceparent)
+		VALUES (step, (command ->> 'order_id')::uuid, CASE WHEN late THEN 'declined'
+			ELSE 'pending' END,
+			(command ->> 'amount')::numeric, coalesce(command ->> 'currency', 'USD'),
+				method ->> 'type',
 			method ->> 'last4_digits', method ->> 'token', CASE WHEN NOT late THEN 'charge' END,
-			CASE WHEN late THEN 'expired' END, CASE WHEN late THEN 'expired' END, CASE WHEN late THEN false END,
+			CASE WHEN late THEN 'expired' END, CASE WHEN late THEN 'expired' END, CASE WHEN late
+				THEN false END,
 			context.correlation_id, context.user_id, context.tenant_id, context.traceparent)
 		RETURNING * INTO known;
 		PERFORM ecommerce_payment.reply_state(known);
@@ -35,7 +41,8 @@ BEGIN
 		PERFORM ecommerce_payment.reply_state(known);
 	ELSIF known.not_at_provider AND known.operation IS NULL AND late THEN
 		UPDATE ecommerce_payment.payment p
-		SET status = 'declined', error_code = 'expired', error_reason = 'expired', is_retryable = false
+		SET status = 'declined', error_code = 'expired', error_reason = 'expired',
+			is_retryable = false
 		WHERE p.payment_id = known.payment_id RETURNING * INTO known;
 		PERFORM ecommerce_payment.reply_state(known);
 	ELSIF known.operation IS NULL THEN
@@ -87,10 +94,12 @@ BEGIN
 	IF NOT FOUND THEN
 		-- a tombstone: a charge with this key that comes later is refused
 		context := ecommerce.context();
-		INSERT INTO ecommerce_payment.payment AS p (key, order_id, status, amount, currency, is_cancelled, cancel_reason,
+		INSERT INTO ecommerce_payment.payment AS p (key, order_id, status, amount, currency,
+			is_cancelled, cancel_reason,
 			correlation_id, user_id, tenant_id, traceparent)
 		VALUES (step, (command ->> 'order_id')::uuid, 'voided', (command ->> 'amount')::numeric,
-			coalesce(nullif(current_setting('ecommerce.currency', true), ''), 'USD'), true, command ->> 'reason',
+			coalesce(nullif(current_setting('ecommerce.currency', true), ''), 'USD'), true,
+				command ->> 'reason',
 			context.correlation_id, context.user_id, context.tenant_id, context.traceparent)
 		RETURNING * INTO known;
 		PERFORM ecommerce_payment.reply_state(known);
@@ -101,7 +110,8 @@ BEGIN
 	CASE
 	WHEN known.status = 'captured' THEN
 		known.operation := 'refund';
-	WHEN known.status = 'declined' OR known.status = 'unknown' AND known.not_at_provider AND known.operation IS NULL
+	WHEN known.status = 'declined' OR known.status = 'unknown' AND known.not_at_provider
+		AND known.operation IS NULL
 		OR known.status = 'pending' AND known.charge_begun_at IS NULL THEN
 		-- nothing was or will be charged
 		known.status := 'voided';
@@ -112,8 +122,10 @@ BEGIN
 		NULL;	-- a charge is under way: its outcome is refunded; voided and refunded stay
 	END CASE;
 	UPDATE ecommerce_payment.payment p
-	SET status = known.status, operation = known.operation, is_cancelled = true, cancel_reason = known.cancel_reason,
-		attempts = 0, due_at = CASE WHEN p.lease_until IS NULL THEN clock_timestamp() ELSE p.due_at END
+	SET status = known.status, operation = known.operation, is_cancelled = true,
+		cancel_reason = known.cancel_reason,
+		attempts = 0, due_at = CASE WHEN p.lease_until IS NULL THEN clock_timestamp()
+			ELSE p.due_at END
 	WHERE p.payment_id = known.payment_id;
 	IF known.operation IS NULL THEN
 		PERFORM ecommerce_payment.reply_state(known);

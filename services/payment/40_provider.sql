@@ -2,7 +2,8 @@
 -- simulated one.
 
 CREATE FUNCTION ecommerce_payment.claim(max_count int, lease interval,
-	OUT work_id uuid, OUT fence bigint, OUT operation text, OUT request jsonb, OUT correlation_id uuid, OUT traceparent text)
+	OUT work_id uuid, OUT fence bigint, OUT operation text, OUT request jsonb,
+		OUT correlation_id uuid, OUT traceparent text)
 RETURNS SETOF record LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $claim$
@@ -15,13 +16,18 @@ AS $claim$
 	UPDATE ecommerce_payment.payment p
 	SET lease_until = clock_timestamp() + lease, fence = p.fence + 1,
 		-- a charge that was begun and has no outcome is asked about, never repeated
-		operation = CASE WHEN p.operation = 'charge' AND p.charge_begun_at IS NOT NULL THEN 'query' ELSE p.operation END,
-		charge_begun_at = coalesce(p.charge_begun_at, CASE p.operation WHEN 'charge' THEN clock_timestamp() END)
+		operation = CASE WHEN p.operation = 'charge' AND p.charge_begun_at IS NOT NULL THEN 'query'
+			ELSE p.operation END,
+		charge_begun_at = coalesce(p.charge_begun_at, CASE p.operation WHEN 'charge'
+			THEN clock_timestamp() END)
 	FROM due
 	WHERE p.payment_id = due.payment_id
-	RETURNING p.payment_id, p.fence, p.operation, jsonb_build_object('key', p.key, 'order_id', p.order_id,
-		'amount', p.amount, 'cents', (p.amount * 100)::bigint, 'currency', p.currency, 'token', p.token,
-		'transaction_id', p.transaction_id, 'reason', p.cancel_reason, 'is_cancelled', p.is_cancelled,
+	RETURNING p.payment_id, p.fence, p.operation, jsonb_build_object('key', p.key, 'order_id',
+		p.order_id,
+		'amount', p.amount, 'cents', (p.amount * 100)::bigint, 'currency', p.currency, 'token',
+			p.token,
+		'transaction_id', p.transaction_id, 'reason', p.cancel_reason, 'is_cancelled',
+			p.is_cancelled,
 		'charge_age', floor(extract(epoch FROM clock_timestamp() - p.charge_begun_at))),
 		p.correlation_id, p.traceparent
 $claim$;
@@ -35,7 +41,8 @@ AS $settle$
 DECLARE
 	known ecommerce_payment.payment;
 BEGIN
-	SELECT * INTO known FROM ecommerce_payment.payment p WHERE p.payment_id = settle.work_id FOR UPDATE;
+	SELECT * INTO known FROM ecommerce_payment.payment p
+		WHERE p.payment_id = settle.work_id FOR UPDATE;
 	-- somebody else asks by now, or a webhook was faster
 	IF NOT FOUND OR known.fence <> settle.fence OR known.operation IS NULL THEN
 		RETURN false;
@@ -56,10 +63,13 @@ DECLARE
 	known ecommerce_payment.payment;
 	outcome jsonb;
 BEGIN
-	IF jsonb_typeof(body -> 'id') IS DISTINCT FROM 'string' OR jsonb_typeof(body -> 'type') IS DISTINCT FROM 'string' THEN
-		PERFORM ecommerce_payment.refuse_fields('[{"field": "id", "detail": "must be a text, as type"}]');
+	IF jsonb_typeof(body -> 'id') IS DISTINCT FROM 'string'
+		OR jsonb_typeof(body -> 'type') IS DISTINCT FROM 'string' THEN
+		PERFORM ecommerce_payment.refuse_fields(ecommerce_payment.bad_field('id',
+			'must be a text, as type'));
 	END IF;
-	INSERT INTO ecommerce_payment.webhook_event (event_id, event_type) VALUES (body ->> 'id', body ->> 'type')
+	INSERT INTO ecommerce_payment.webhook_event (event_id, event_type)
+		VALUES (body ->> 'id', body ->> 'type')
 	ON CONFLICT DO NOTHING;
 	IF NOT FOUND THEN
 		RETURN ecommerce_payment.answer(200, '{"received": true}');
@@ -69,10 +79,12 @@ BEGIN
 	IF NOT FOUND THEN
 		RETURN ecommerce_payment.answer(200, '{"received": true}');	-- not one of ours
 	END IF;
-	IF body ->> 'type' = 'charge.succeeded' AND known.status IN ('pending', 'unknown', 'voided', 'declined') THEN
+	IF body ->> 'type' = 'charge.succeeded' AND known.status IN ('pending', 'unknown', 'voided',
+		'declined') THEN
 		-- captured after all: of a cancelled payment the money goes back
 		known.is_cancelled := known.is_cancelled OR known.status = 'voided';
-		UPDATE ecommerce_payment.payment p SET is_cancelled = known.is_cancelled WHERE p.payment_id = known.payment_id;
+		UPDATE ecommerce_payment.payment p SET is_cancelled = known.is_cancelled
+			WHERE p.payment_id = known.payment_id;
 		outcome := jsonb_build_object('result', 'captured', 'transaction_id', charge -> 'id');
 	ELSIF body ->> 'type' = 'charge.failed' AND known.status IN ('pending', 'unknown') THEN
 		outcome := jsonb_build_object('result', 'declined', 'error_code', charge -> 'failure_code',
@@ -123,12 +135,16 @@ BEGIN
 		failure := CASE
 			WHEN token = 'tok_declined' THEN 'card_declined'
 			WHEN token = 'tok_retry_always' OR token = 'tok_retry_once' AND NOT EXISTS (
-				SELECT FROM ecommerce_payment.simulator_charge c WHERE c.order_id = (request ->> 'order_id')::uuid)
+				SELECT FROM ecommerce_payment.simulator_charge c
+					WHERE c.order_id = (request ->> 'order_id')::uuid)
 				THEN 'issuer_unavailable' END;
-		INSERT INTO ecommerce_payment.simulator_charge (key, order_id, amount, token, status, error_code, is_retryable, visible_at)
+		INSERT INTO ecommerce_payment.simulator_charge (key, order_id, amount, token, status,
+			error_code, is_retryable, visible_at)
 		VALUES (step, (request ->> 'order_id')::uuid, (request ->> 'amount')::numeric, token,
-			CASE WHEN failure IS NULL THEN 'captured' ELSE 'declined' END, failure, failure = 'issuer_unavailable',
-			clock_timestamp() + CASE token WHEN 'tok_unknown' THEN interval '1 second' ELSE interval '0' END)
+			CASE WHEN failure IS NULL THEN 'captured' ELSE 'declined' END, failure,
+				failure = 'issuer_unavailable',
+			clock_timestamp() + CASE token WHEN 'tok_unknown' THEN interval '1 second'
+				ELSE interval '0' END)
 		RETURNING * INTO charge;
 		IF token = 'tok_unknown' THEN
 			RETURN '{"result": "unknown"}';		-- arrived, but the answer did not
@@ -138,37 +154,47 @@ BEGIN
 	WHEN charge.key IS NULL THEN
 		RETURN '{"result": "not_found"}';
 	WHEN operation = 'refund' AND token = 'tok_refund_fails' THEN
-		RETURN '{"result": "refund_failed", "error_code": "refund_unavailable", "is_retryable": true}';
+		RETURN jsonb_build_object('result', 'refund_failed', 'error_code', 'refund_unavailable',
+			'is_retryable', true);
 	WHEN operation = 'refund' AND charge.status = 'declined' THEN
-		RETURN '{"result": "refund_failed", "error_code": "charge_not_captured", "is_retryable": false}';
+		RETURN jsonb_build_object('result', 'refund_failed', 'error_code', 'charge_not_captured',
+			'is_retryable', false);
 	WHEN operation = 'refund' THEN
 		UPDATE ecommerce_payment.simulator_charge c
-		SET status = 'refunded', refund_id = coalesce(c.refund_id, 'sim_re_' || left(md5(c.key::text), 16))
+		SET status = 'refunded', refund_id = coalesce(c.refund_id, 'sim_re_'
+			|| left(md5(c.key::text), 16))
 		WHERE c.key = step RETURNING * INTO charge;
 		RETURN jsonb_build_object('result', 'refunded', 'refund_id', charge.refund_id);
 	WHEN charge.visible_at > clock_timestamp() THEN
 		RETURN '{"result": "pending"}';
 	WHEN charge.status = 'declined' THEN
-		RETURN jsonb_build_object('result', 'declined', 'error_code', charge.error_code, 'reason', charge.error_code,
+		RETURN jsonb_build_object('result', 'declined', 'error_code', charge.error_code, 'reason',
+			charge.error_code,
 			'is_retryable', charge.is_retryable);
 	ELSE
-		RETURN jsonb_build_object('result', 'captured', 'transaction_id', 'sim_ch_' || left(md5(charge.key::text), 16));
+		RETURN jsonb_build_object('result', 'captured', 'transaction_id', 'sim_ch_'
+			|| left(md5(charge.key::text), 16));
 	END CASE;
 END
 $simulate$;
 COMMENT ON FUNCTION ecommerce_payment.simulate(text, jsonb) IS
 'The simulated provider: outcome by token. tok_ok, tok_slow or any other: captured; tok_declined: card_declined; tok_retry_once: issuer_unavailable for the first charge of an order; tok_retry_always; tok_unknown: no answer, found captured a second later; tok_lost: never arrives; tok_refund_fails: captured, refunds fail. The same key gives the same answer.';
 
-CREATE FUNCTION ecommerce_payment.list_payments(order_id text DEFAULT NULL, after text DEFAULT NULL, page text DEFAULT NULL)
+CREATE FUNCTION ecommerce_payment.list_payments(order_id text DEFAULT NULL, after text DEFAULT NULL,
+	page text DEFAULT NULL)
 RETURNS ecommerce_payment.reply LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $list_payments$
-	SELECT (ecommerce_payment.collection(jsonb_agg(jsonb_build_object('payment_id', p.payment_id, 'order_id', p.order_id,
-		'key', p.key, 'status', p.status, 'amount', p.amount, 'currency', p.currency, 'transaction_id', p.transaction_id,
-		'refund_id', p.refund_id, 'error_code', p.error_code, 'card_type', p.card_type, 'last4_digits', p.last4_digits)
+	SELECT (ecommerce_payment.collection(jsonb_agg(jsonb_build_object('payment_id', p.payment_id,
+		'order_id', p.order_id,
+		'key', p.key, 'status', p.status, 'amount', p.amount, 'currency', p.currency,
+			'transaction_id', p.transaction_id,
+		'refund_id', p.refund_id, 'error_code', p.error_code, 'card_type', p.card_type,
+			'last4_digits', p.last4_digits)
 		ORDER BY p.payment_id), ecommerce_payment.page_size(page), 'payment_id')).*
 	FROM (SELECT * FROM ecommerce_payment.payment p
-		WHERE (list_payments.order_id IS NULL OR p.order_id = ecommerce_payment.query_uuid('order_id', list_payments.order_id))
+		WHERE (list_payments.order_id IS NULL
+			OR p.order_id = ecommerce_payment.query_uuid('order_id', list_payments.order_id))
 			AND (after IS NULL OR p.payment_id > ecommerce_payment.query_uuid('after', after))
 		ORDER BY p.payment_id LIMIT ecommerce_payment.page_size(page)) AS p
 $list_payments$;

@@ -4,7 +4,8 @@ CREATE TABLE ecommerce_shipping.shipment (
 	shipment_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
 	key uuid NOT NULL UNIQUE,
 	order_id uuid NOT NULL,
-	status text NOT NULL CHECK (status IN ('requested', 'arranged', 'dispatched', 'delivered', 'cancelled', 'failed')),
+	status text NOT NULL CHECK (status IN ('requested', 'arranged', 'dispatched', 'delivered',
+		'cancelled', 'failed')),
 	items jsonb NOT NULL,
 	address jsonb,
 	carrier text,
@@ -39,7 +40,8 @@ CREATE TABLE ecommerce_shipping.simulator_consignment (
 	status text NOT NULL CHECK (status IN ('arranged', 'refused', 'cancelled'))
 );
 CREATE INDEX simulator_consignment_order ON ecommerce_shipping.simulator_consignment (order_id);
-COMMENT ON TABLE ecommerce_shipping.simulator_consignment IS 'The books of the simulated carrier; commits on its own.';
+COMMENT ON TABLE ecommerce_shipping.simulator_consignment IS
+'The books of the simulated carrier; commits on its own.';
 
 CREATE FUNCTION ecommerce_shipping.install()
 RETURNS void LANGUAGE plpgsql VOLATILE

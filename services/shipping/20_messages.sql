@@ -7,20 +7,27 @@ AS $reply_state$
 BEGIN
 	CASE known.status
 	WHEN 'arranged' THEN
-		PERFORM ecommerce_shipping.publish('ShipmentArranged', known.order_id, known.key, jsonb_build_object(
-			'shipment_id', known.shipment_id, 'carrier', known.carrier, 'estimated_delivery', known.estimated_delivery));
+		PERFORM ecommerce_shipping.publish('ShipmentArranged', known.order_id, known.key,
+			jsonb_build_object(
+			'shipment_id', known.shipment_id, 'carrier', known.carrier, 'estimated_delivery',
+				known.estimated_delivery));
 	WHEN 'dispatched' THEN
-		PERFORM ecommerce_shipping.publish('ShipmentDispatched', known.order_id, known.key, jsonb_build_object(
+		PERFORM ecommerce_shipping.publish('ShipmentDispatched', known.order_id, known.key,
+			jsonb_build_object(
 			'shipment_id', known.shipment_id, 'tracking_number', known.tracking_number));
 	WHEN 'delivered' THEN
-		PERFORM ecommerce_shipping.publish('ShipmentDelivered', known.order_id, known.key, jsonb_build_object(
+		PERFORM ecommerce_shipping.publish('ShipmentDelivered', known.order_id, known.key,
+			jsonb_build_object(
 			'shipment_id', known.shipment_id, 'delivered_at', known.delivered_at));
 	WHEN 'cancelled' THEN
-		PERFORM ecommerce_shipping.publish('ShipmentCancelled', known.order_id, known.key, jsonb_build_object(
+		PERFORM ecommerce_shipping.publish('ShipmentCancelled', known.order_id, known.key,
+			jsonb_build_object(
 			'shipment_id', CASE WHEN known.items <> '[]' THEN known.shipment_id END));
 	WHEN 'failed' THEN
-		PERFORM ecommerce_shipping.publish('ShipmentFailed', known.order_id, known.key, jsonb_build_object(
-			'reason', known.error_reason, 'error_code', known.error_code, 'is_retryable', known.is_retryable));
+		PERFORM ecommerce_shipping.publish('ShipmentFailed', known.order_id, known.key,
+			jsonb_build_object(
+			'reason', known.error_reason, 'error_code', known.error_code, 'is_retryable',
+				known.is_retryable));
 	ELSE
 		NULL;	-- requested: the carrier has not answered yet
 	END CASE;
@@ -35,18 +42,23 @@ SET search_path = pg_catalog, pg_temp
 AS $arrange_shipment$
 DECLARE
 	step CONSTANT uuid := command ->> 'key';
-	late CONSTANT boolean := coalesce((command ->> 'not_after')::timestamptz < clock_timestamp(), false);
+	late CONSTANT boolean := coalesce((command ->> 'not_after')::timestamptz < clock_timestamp(),
+		false);
 	known ecommerce_shipping.shipment;
 	context record;
 BEGIN
 	SELECT * INTO known FROM ecommerce_shipping.shipment s WHERE s.key = step FOR UPDATE;
 	IF NOT FOUND THEN
 		context := ecommerce.context();
-		INSERT INTO ecommerce_shipping.shipment AS s (key, order_id, status, items, address, operation, error_code,
+		INSERT INTO ecommerce_shipping.shipment AS s (key, order_id, status, items, address,
+			operation, error_code,
 			error_reason, is_retryable, correlation_id, user_id, tenant_id, traceparent)
-		VALUES (step, (command ->> 'order_id')::uuid, CASE WHEN late THEN 'failed' ELSE 'requested' END,
-			command -> 'items', command -> 'shipping_address', CASE WHEN NOT late THEN 'arrange' END,
-			CASE WHEN late THEN 'expired' END, CASE WHEN late THEN 'expired' END, CASE WHEN late THEN false END,
+		VALUES (step, (command ->> 'order_id')::uuid, CASE WHEN late THEN 'failed'
+			ELSE 'requested' END,
+			command -> 'items', command -> 'shipping_address', CASE WHEN NOT late
+				THEN 'arrange' END,
+			CASE WHEN late THEN 'expired' END, CASE WHEN late THEN 'expired' END, CASE WHEN late
+				THEN false END,
 			context.correlation_id, context.user_id, context.tenant_id, context.traceparent)
 		RETURNING * INTO known;
 	ELSIF known.is_cancelled OR known.status = 'cancelled' THEN
@@ -76,22 +88,27 @@ BEGIN
 	IF NOT FOUND THEN
 		-- a tombstone: a shipment with this key that is asked for later is refused
 		context := ecommerce.context();
-		INSERT INTO ecommerce_shipping.shipment AS s (key, order_id, status, items, is_cancelled, correlation_id, user_id,
+		INSERT INTO ecommerce_shipping.shipment AS s (key, order_id, status, items, is_cancelled,
+			correlation_id, user_id,
 			tenant_id, traceparent)
-		VALUES (step, (command ->> 'order_id')::uuid, 'cancelled', '[]', true, context.correlation_id, context.user_id,
+		VALUES (step, (command ->> 'order_id')::uuid, 'cancelled', '[]', true,
+			context.correlation_id, context.user_id,
 			context.tenant_id, context.traceparent)
 		RETURNING * INTO known;
 	ELSIF known.status IN ('dispatched', 'delivered') THEN
-		PERFORM ecommerce_shipping.publish('ShipmentCancelFailed', known.order_id, step, '{"already_dispatched": true}');
+		PERFORM ecommerce_shipping.publish('ShipmentCancelFailed', known.order_id, step,
+			'{"already_dispatched": true}');
 		RETURN;
 	ELSIF known.status IN ('requested', 'arranged', 'failed') THEN
 		UPDATE ecommerce_shipping.shipment s
 		SET is_cancelled = true,
-			status = CASE WHEN s.status = 'failed' OR s.status = 'requested' AND s.fence = 0 THEN 'cancelled' ELSE s.status END,
+			status = CASE WHEN s.status = 'failed' OR s.status = 'requested' AND s.fence = 0
+				THEN 'cancelled' ELSE s.status END,
 			-- a call under way decides first, see settle
 			operation = CASE WHEN s.status = 'arranged' THEN 'cancel'
 				WHEN s.status = 'requested' AND s.fence > 0 THEN s.operation END,
-			due_at = CASE WHEN s.lease_until IS NULL THEN clock_timestamp() ELSE s.due_at END, attempts = 0
+			due_at = CASE WHEN s.lease_until IS NULL THEN clock_timestamp() ELSE s.due_at END,
+				attempts = 0
 		WHERE s.shipment_id = known.shipment_id RETURNING * INTO known;
 		IF known.operation IS NOT NULL THEN
 			RETURN;
@@ -104,7 +121,8 @@ COMMENT ON FUNCTION ecommerce_shipping.cancel_shipment(jsonb) IS
 'Handles CancelShipment{order_id, key}: ShipmentCancelled, or ShipmentCancelFailed{already_dispatched} when the goods have left; an unknown key is refused from now on.';
 
 CREATE FUNCTION ecommerce_shipping.claim(max_count int, lease interval,
-	OUT work_id uuid, OUT fence bigint, OUT operation text, OUT request jsonb, OUT correlation_id uuid, OUT traceparent text)
+	OUT work_id uuid, OUT fence bigint, OUT operation text, OUT request jsonb,
+		OUT correlation_id uuid, OUT traceparent text)
 RETURNS SETOF record LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $claim$
@@ -118,7 +136,8 @@ AS $claim$
 	SET lease_until = clock_timestamp() + lease, fence = s.fence + 1
 	FROM due
 	WHERE s.shipment_id = due.shipment_id
-	RETURNING s.shipment_id, s.fence, s.operation, jsonb_build_object('key', s.key, 'order_id', s.order_id,
+	RETURNING s.shipment_id, s.fence, s.operation, jsonb_build_object('key', s.key, 'order_id',
+		s.order_id,
 		'items', s.items, 'address', s.address), s.correlation_id, s.traceparent
 $claim$;
 COMMENT ON FUNCTION ecommerce_shipping.claim(int, interval) IS
@@ -132,11 +151,13 @@ DECLARE
 	result CONSTANT text := outcome ->> 'result';
 	known ecommerce_shipping.shipment;
 BEGIN
-	SELECT * INTO known FROM ecommerce_shipping.shipment s WHERE s.shipment_id = settle.work_id FOR UPDATE;
+	SELECT * INTO known FROM ecommerce_shipping.shipment s
+		WHERE s.shipment_id = settle.work_id FOR UPDATE;
 	IF NOT FOUND OR known.fence <> settle.fence OR known.operation IS NULL THEN
 		RETURN false;
 	END IF;
-	PERFORM ecommerce.set_context(known.correlation_id, user_id => known.user_id, tenant_id => known.tenant_id,
+	PERFORM ecommerce.set_context(known.correlation_id, user_id => known.user_id,
+		tenant_id => known.tenant_id,
 		traceparent => known.traceparent);
 	IF result IN ('arranged', 'failed', 'cancelled') THEN
 		UPDATE ecommerce_shipping.shipment s
@@ -145,7 +166,8 @@ BEGIN
 				ELSE result END,
 			operation = CASE WHEN result = 'arranged' AND s.is_cancelled THEN 'cancel' END,
 			carrier = coalesce(outcome ->> 'carrier', s.carrier),
-			estimated_delivery = coalesce((outcome ->> 'estimated_delivery')::timestamptz, s.estimated_delivery),
+			estimated_delivery = coalesce((outcome ->> 'estimated_delivery')::timestamptz,
+				s.estimated_delivery),
 			error_code = coalesce(outcome ->> 'error_code', s.error_code),
 			error_reason = coalesce(outcome ->> 'reason', s.error_reason),
 			is_retryable = coalesce((outcome ->> 'is_retryable')::boolean, s.is_retryable),
@@ -158,7 +180,8 @@ BEGIN
 		-- no answer: the key makes it safe to ask again
 		UPDATE ecommerce_shipping.shipment s
 		SET lease_until = NULL, attempts = s.attempts + 1,
-			due_at = clock_timestamp() + least(interval '1 second' * power(2, least(s.attempts, 10)), interval '5 minutes')
+			due_at = clock_timestamp() + least(interval '1 second' * power(2,
+				least(s.attempts, 10)), interval '5 minutes')
 		WHERE s.shipment_id = known.shipment_id;
 	END IF;
 	RETURN true;
@@ -176,23 +199,28 @@ DECLARE
 	country CONSTANT text := request #>> '{address,country}';
 	consignment ecommerce_shipping.simulator_consignment;
 BEGIN
-	SELECT * INTO consignment FROM ecommerce_shipping.simulator_consignment c WHERE c.key = step FOR UPDATE;
+	SELECT * INTO consignment FROM ecommerce_shipping.simulator_consignment c
+		WHERE c.key = step FOR UPDATE;
 	IF operation = 'cancel' THEN
-		UPDATE ecommerce_shipping.simulator_consignment c SET status = 'cancelled' WHERE c.key = step;
+		UPDATE ecommerce_shipping.simulator_consignment c SET status = 'cancelled'
+			WHERE c.key = step;
 		RETURN '{"result": "cancelled"}';
 	ELSIF country = 'XX' THEN
-		RETURN '{"result": "failed", "error_code": "no_carrier", "reason": "no carrier delivers there", "is_retryable": false}';
+		RETURN jsonb_build_object('result', 'failed', 'error_code', 'no_carrier',
+			'reason', 'no carrier delivers there', 'is_retryable', false);
 	ELSIF consignment.key IS NULL THEN
 		INSERT INTO ecommerce_shipping.simulator_consignment (key, order_id, status)
 		VALUES (step, (request ->> 'order_id')::uuid,
 			-- the first attempt of an order to this postal code is refused
 			CASE WHEN request #>> '{address,postal_code}' = '00000' AND NOT EXISTS (
-				SELECT FROM ecommerce_shipping.simulator_consignment c WHERE c.order_id = (request ->> 'order_id')::uuid)
+				SELECT FROM ecommerce_shipping.simulator_consignment c
+					WHERE c.order_id = (request ->> 'order_id')::uuid)
 				THEN 'refused' ELSE 'arranged' END)
 		RETURNING * INTO consignment;
 	END IF;
 	IF consignment.status = 'refused' THEN
-		RETURN '{"result": "failed", "error_code": "carrier_busy", "reason": "no capacity today", "is_retryable": true}';
+		RETURN jsonb_build_object('result', 'failed', 'error_code', 'carrier_busy',
+			'reason', 'no capacity today', 'is_retryable', true);
 	END IF;
 	RETURN jsonb_build_object('result', 'arranged', 'carrier', 'Simulated Parcel',
 		'estimated_delivery', date_trunc('day', clock_timestamp()) + interval '3 days');

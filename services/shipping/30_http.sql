@@ -4,17 +4,20 @@ CREATE FUNCTION ecommerce_shipping.shipment_body(known ecommerce_shipping.shipme
 RETURNS jsonb LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $shipment_body$
-	SELECT jsonb_build_object('shipment_id', known.shipment_id, 'order_id', known.order_id, 'key', known.key,
+	SELECT jsonb_build_object('shipment_id', known.shipment_id, 'order_id', known.order_id, 'key',
+		known.key,
 		'status', known.status, 'carrier', known.carrier, 'tracking_number', known.tracking_number)
 $shipment_body$;
 COMMENT ON FUNCTION ecommerce_shipping.shipment_body(ecommerce_shipping.shipment) IS
 '{shipment_id, order_id, key, status, carrier, tracking_number}';
 
-CREATE FUNCTION ecommerce_shipping.list_shipments(order_id text DEFAULT NULL, after text DEFAULT NULL, page text DEFAULT NULL)
+CREATE FUNCTION ecommerce_shipping.list_shipments(order_id text DEFAULT NULL,
+	after text DEFAULT NULL, page text DEFAULT NULL)
 RETURNS ecommerce_shipping.reply LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $list_shipments$
-	SELECT (ecommerce_shipping.collection(jsonb_agg(ecommerce_shipping.shipment_body(s) ORDER BY s.shipment_id),
+	SELECT (ecommerce_shipping.collection(jsonb_agg(ecommerce_shipping.shipment_body(s)
+		ORDER BY s.shipment_id),
 		ecommerce_shipping.page_size(page), 'shipment_id')).*
 	FROM (SELECT * FROM ecommerce_shipping.shipment s
 		WHERE s.status <> 'requested'
@@ -41,7 +44,8 @@ BEGIN
 		RETURN ecommerce_shipping.answer(200, ecommerce_shipping.shipment_body(known));	-- a repeat
 	ELSIF known.is_cancelled OR known.status NOT IN ('arranged', 'dispatched')
 		OR target = 'delivered' AND known.status <> 'dispatched' THEN
-		PERFORM ecommerce_shipping.refuse(409, format('the shipment is %s', CASE WHEN known.is_cancelled
+		PERFORM ecommerce_shipping.refuse(409, format('the shipment is %s', CASE
+			WHEN known.is_cancelled
 			AND known.status = 'arranged' THEN 'being cancelled' ELSE known.status END));
 	END IF;
 	UPDATE ecommerce_shipping.shipment s
@@ -50,7 +54,8 @@ BEGIN
 		delivered_at = CASE target WHEN 'delivered' THEN clock_timestamp() END
 	WHERE s.shipment_id = known.shipment_id RETURNING * INTO known;
 	-- on behalf of the order, whoever pressed the button
-	PERFORM ecommerce.set_context(coalesce(known.correlation_id, (ecommerce.context()).correlation_id),
+	PERFORM ecommerce.set_context(coalesce(known.correlation_id,
+		(ecommerce.context()).correlation_id),
 		user_id => (ecommerce.context()).user_id, tenant_id => known.tenant_id,
 		traceparent => (ecommerce.context()).traceparent);
 	PERFORM ecommerce_shipping.reply_state(known);
@@ -66,7 +71,8 @@ SET search_path = pg_catalog, pg_temp
 AS $dispatch_shipment$
 	SELECT (ecommerce_shipping.advance(shipment_id, 'dispatched')).*
 $dispatch_shipment$;
-COMMENT ON FUNCTION ecommerce_shipping.dispatch_shipment(text) IS 'POST /shipments/{id}/dispatch, see advance.';
+COMMENT ON FUNCTION ecommerce_shipping.dispatch_shipment(text) IS
+'POST /shipments/{id}/dispatch, see advance.';
 
 CREATE FUNCTION ecommerce_shipping.deliver_shipment(shipment_id text)
 RETURNS ecommerce_shipping.reply LANGUAGE sql VOLATILE
@@ -74,4 +80,5 @@ SET search_path = pg_catalog, pg_temp
 AS $deliver_shipment$
 	SELECT (ecommerce_shipping.advance(shipment_id, 'delivered')).*
 $deliver_shipment$;
-COMMENT ON FUNCTION ecommerce_shipping.deliver_shipment(text) IS 'POST /shipments/{id}/deliver, see advance.';
+COMMENT ON FUNCTION ecommerce_shipping.deliver_shipment(text) IS
+'POST /shipments/{id}/deliver, see advance.';

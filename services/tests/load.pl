@@ -41,7 +41,8 @@ sub request
 {
 	my ($method, $path, $body) = @_;
 	my $content = $json->encode($body);
-	$connection //= IO::Socket::INET->new(PeerAddr => $option{address}) // die "cannot connect: $!\n";
+	$connection //= IO::Socket::INET->new(PeerAddr => $option{address})
+	  // die "cannot connect: $!\n";
 	my $request = "$method $path HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\n"
 	  . 'Content-Length: ' . length($content) . "\r\n\r\n$content";
 	syswrite($connection, $request) == length $request or die "cannot send: $!\n";
@@ -64,7 +65,8 @@ sub post_order
 	my @lines = map { { product_id => $products[ rand @products ], product_name => 'Load',
 			sku => 'load', quantity => 1 + int rand 3, unit_price => 4.25 } } 1 .. 2;
 	my $started = time;
-	my $reply = request('POST', '/orders', { customer_id => $products[ rand @products ], items => \@lines,
+	my $reply = request('POST', '/orders', { customer_id => $products[ rand @products ],
+		items => \@lines,
 		shipping_address => { street => '1 Main Street', city => 'Town', state => 'ST',
 			postal_code => '12345', country => 'DE' },
 		payment_method => { type => 'card', last4_digits => '4242', token => 'tok_ok' } });
@@ -84,7 +86,8 @@ sub confirmation
 {
 	my ($since) = @_;
 	my @rows = split /\n/, query(qq{
-		SELECT extract(epoch FROM (SELECT e.occurred_at FROM event_store.read_stream('order-' || s.order_id) e
+		SELECT extract(epoch FROM (SELECT e.occurred_at FROM event_store.read_stream('order-'
+			|| s.order_id) e
 			WHERE e.event_type = 'OrderConfirmed') - s.created_at)
 		FROM ecommerce_order.order_summary s WHERE s.created_at >= to_timestamp($since)});
 	return ([ grep { $_ ne '' } @rows ], scalar grep { $_ eq '' } @rows);
@@ -153,7 +156,8 @@ my $posted = time - $since;
 wait_until_settled($since);
 my $settled = time - $since;
 ($confirmed, $open) = confirmation($since);
-printf "at %g/s: %d orders posted in %.1f s, settled %.1f s later: %.1f/s to Confirmed, %d not confirmed\n",
+printf "at %g/s: %d orders posted in %.1f s, settled %.1f s later: "
+  . "%.1f/s to Confirmed, %d not confirmed\n",
   $option{rate}, scalar @posts, $posted, $settled - $posted, @$confirmed / $settled, $open;
 print "at $option{rate}/s: POST ", quantiles(@posts), "\n";
 print "at $option{rate}/s: created to confirmed ", quantiles(@$confirmed), "\n";

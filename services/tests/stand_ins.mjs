@@ -67,13 +67,16 @@ const control = http.createServer((request, response) => {
 		const answers = {
 			'/spans': () => spans,
 			'/logs': () => logs,
-			'/signature': () => stripe.webhooks.generateTestHeaderString({ payload: body, secret: 'whsec_test' }),
+			'/signature': () => stripe.webhooks.generateTestHeaderString({
+				payload: body, secret: 'whsec_test',
+			}),
 		};
 		response.end(JSON.stringify(answers[request.url]()));
 	});
 }).listen(0, host, () => {
 	console.log(JSON.stringify({
-		control: control.address().port, mail: web, stripe: `http://${host}:${provider.address().port}`,
+		control: control.address().port, mail: web,
+		stripe: `http://${host}:${provider.address().port}`,
 		smtp: `smtp://${host}:${smtp}`, otlp: collector.httpUrl.origin ?? String(collector.httpUrl),
 	}));
 });

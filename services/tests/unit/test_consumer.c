@@ -89,7 +89,8 @@ static const char *const two_rows[] = {
 	MESSAGE("11", "Good", "{\"a\": 1}"), MESSAGE("12", "Other", "{\"b\": 2}"), FAKE_STOP
 };
 static const char *const three_rows[] = {
-	MESSAGE("21", "Good", "{}"), MESSAGE("22", "Good", "{\"bad\": 1}"), MESSAGE("23", "Other", "{}"),
+	MESSAGE("21", "Good", "{}"), MESSAGE("22", "Good", "{\"bad\": 1}"),
+	MESSAGE("23", "Other", "{}"),
 	FAKE_STOP
 };
 static const char *const strange_rows[] = {

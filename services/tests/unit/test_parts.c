@@ -24,7 +24,8 @@
 #include "payment/webhook.h"
 
 /* as "openssl dgst -sha256 -hmac whsec_test" has it for 1700000000.{"id":1} */
-#define WEBHOOK_SIGNATURE "t=1700000000,v1=2f441ba4b3b2d50d28a9ab9d9fd8880376ecd1eb5d0435401553f5d8d0a5dcf8"
+#define WEBHOOK_SIGNATURE \
+	"t=1700000000,v1=2f441ba4b3b2d50d28a9ab9d9fd8880376ecd1eb5d0435401553f5d8d0a5dcf8"
 
 static void
 test_traceparent_is_taken_and_passed_on(void **state)

@@ -1,0 +1,220 @@
+-- The engine: start, transition, commands, parked and deferred messages, faults, timers, context.
+ALTER DATABASE :"DBNAME" SET saga.workers = 0;
+SET client_min_messages = warning;
+CREATE EXTENSION ecommerce;
+\getenv top PG_ABS_SRCDIR
+\set ECHO none
+\i :top/sql/include/saga.sql
+\set ECHO all
+SELECT message_bus.create_endpoint('flights'), message_bus.create_endpoint('hotels');
+SELECT saga.define('trip', trip());
+
+-- a start event creates the instance; command, timer, history and ack are one commit
+BEGIN;
+SELECT ecommerce.set_context(id(100), id(101), 'ann', 'shop', '{}', '00-1-1-01') IS NULL AS set;
+SELECT message_bus.publish('TripRequested', jsonb_build_object('trip_id', id(1), 'nights', 3), id(102)) = id(102) AS sent;
+COMMIT;
+SELECT saga.run(), saga.run();
+SELECT current_state, data ->> 'nights' AS nights, version, definition_version,
+	next_timer, next_timer_at - updated_at AS due_in, age_in_state < interval '1 min' AS fresh
+FROM saga.instances;
+SELECT version, from_state, to_state, event, message_id = id(102) AS by_it, actor IS NULL AS by_the_engine
+FROM saga.history('trip', id(1));
+SELECT jsonb_path_query(actions, '$[*].action') FROM saga.history('trip', id(1));
+
+-- the step key: in body and header; message id of send n; partition key; context of the instance
+BEGIN;
+SELECT message_type, body ->> 'key' = k::text AS in_body, headers ->> 'step_key' = k::text AS in_header,
+	message_id = ecommerce.uuid_v5(k, '1') AS first_send, partition_key = id(1)::text AS by_instance,
+	headers ->> 'saga_correlation_id' = id(1)::text AS tagged, headers ->> 'saga' AS saga,
+	correlation_id = id(100) AS kept, causation_id = id(102) AS caused, user_id, tenant_id, traceparent
+FROM message_bus.receive('flights'),
+	ecommerce.uuid_v5(ecommerce.saga_namespace(), format('trip:%s:flight:1', id(1))) k;
+ROLLBACK;
+
+-- an event that its state defers waits for the next change of state
+CALL tell('HotelBooked', jsonb_build_object('trip_id', id(1)));
+SELECT state('trip', 1), (SELECT count(*) FROM saga.history('trip', id(1))) AS entries;
+SELECT saga, correlation_id = id(1) AS mine, message_type, park_until FROM saga.parked;
+-- a guard that does not hold leaves it to the default
+CALL tell('FlightBooked', jsonb_build_object('trip_id', id(1), 'seats', 0));
+SELECT state('trip', 1);
+-- two transitions at once: the flight, then the hotel that waited
+CALL tell('FlightBooked', jsonb_build_object('trip_id', id(1), 'seats', 2, 'seat', '1A'));
+SELECT state('trip', 1), (SELECT count(*) FROM saga.parked) AS parked, (SELECT count(*) FROM saga.timers) AS timers;
+SELECT stream = 'trip-' || id(1) AS its_stream, event_type, data ->> 'trip_id' = id(1)::text AS data,
+	metadata ->> 'correlation_id' = id(100)::text AS kept, metadata ->> 'tenant_id' AS tenant
+FROM event_store.read_all();
+SELECT message_type FROM message_bus.receive('hotels');
+-- final: nothing moves it any more; duplicates neither
+CALL tell('FlightBooked', jsonb_build_object('trip_id', id(1), 'seats', 2, 'seat', '1A'));
+CALL tell('TripRequested', jsonb_build_object('trip_id', id(1), 'nights', 9));
+SELECT state('trip', 1), data ->> 'nights' AS nights FROM saga.get('trip', id(1));
+
+-- a message before its instance is parked and replayed; the version counts both
+CALL tell('FlightFailed', jsonb_build_object('trip_id', id(2)));
+SELECT message_type, park_until - parked_at AS park_for FROM saga.parked;
+CALL tell('TripRequested', jsonb_build_object('trip_id', id(2), 'nights', 1));
+SELECT state('trip', 2), (SELECT count(*) FROM saga.parked) AS parked;
+-- also by saga.create()
+CALL tell('FlightFailed', jsonb_build_object('trip_id', id(3)));
+SELECT current_state, version FROM saga.create('trip', id(3));
+-- its time over, it is a dead letter with its own id
+SELECT message_bus.publish('FlightFailed', jsonb_build_object('trip_id', id(4)), id(104)) = id(104) AS sent;
+SELECT saga.run();
+SELECT saga.fire_due(now() + interval '9 min'), count(*) FROM saga.parked;
+SELECT saga.fire_due(now() + interval '11 min'), count(*) FROM saga.parked;
+SELECT count(*) FROM saga.parked;
+SELECT message_id = id(104) AS the_same, endpoint, message_type, reason FROM message_bus.dead_letters;
+
+-- a failing transition: retried by the endpoint's policy, instance as it was, then dead
+SELECT message_bus.alter_endpoint('trip', retry => '{"kind": "immediate", "limit": 2}');
+CALL tell('TripRequested', jsonb_build_object('trip_id', id(5), 'nights', 1));
+CALL tell('FlightBooked', jsonb_build_object('trip_id', id(5), 'seats', 1));
+SELECT saga.run();
+SELECT saga.run();
+SELECT saga.run();
+SELECT state('trip', 5), reason, error_code, error, attempts FROM message_bus.dead_letters
+WHERE (message).body ->> 'trip_id' = id(5)::text;
+SELECT saga, current_state, reason FROM saga.stuck;
+-- no correlation id where the path says
+CALL tell('FlightBooked', '{"trip_id": "five"}');
+SELECT saga.run();
+SELECT saga.run();
+SELECT error_code, error FROM message_bus.dead_letters WHERE (message).body ->> 'trip_id' = 'five';
+-- a type that no saga of the endpoint lists
+SELECT message_bus.send('trip', 'Whatever', '{}') IS NOT NULL AS sent;
+SELECT saga.run();
+SELECT message_type, reason FROM message_bus.dead_letters WHERE message_type = 'Whatever';
+-- one bad message among good ones does not hold them up
+SELECT count(message_bus.publish('TripRequested', jsonb_build_object('trip_id', id(n), 'nights', 1)))
+FROM generate_series(20, 29) n;
+SELECT count(message_bus.publish('FlightBooked', jsonb_build_object('trip_id', id(n), 'seats', CASE n WHEN 25 THEN '"x"' ELSE '1' END::jsonb, 'seat', n::text)))
+FROM generate_series(20, 29) n;
+SELECT saga.run();
+SELECT current_state, count(*) FROM saga.instance WHERE correlation_id BETWEEN id(20) AND id(29) GROUP BY 1 ORDER BY 1;
+
+-- timers: one that was taken back or set again does not fire; those due fire in order
+SELECT saga.fire_due(now() + interval '29 s');
+SELECT saga.fire_due(now() + interval '31 s') AS fired;
+SELECT current_state, count(*) FROM saga.instance WHERE correlation_id BETWEEN id(20) AND id(29) GROUP BY 1 ORDER BY 1;
+SELECT version, event, from_state, to_state FROM saga.history('trip', id(25)) ORDER BY version;
+
+-- what fault means; several sagas on one endpoint; correlation by the message
+SELECT saga.define('strict', '{"endpoint": "shared", "initial": "A", "events": {"Go": {}, "Odd": {}},
+	"start": {"Go": {"set": {"n": 1}, "goto": "A"}},
+	"states": {"A": {"default": "fault", "timer": "none", "on": {"Go": {"goto": "Z"}}},
+		"Z": {"kind": "final", "default": "ignore"}}}');
+SELECT saga.define('lax', '{"endpoint": "shared", "initial": "Z", "events": {"Go": {}},
+	"start": {"Go": {"set": {"by": "$.envelope.user_id"}}}, "states": {"Z": {"kind": "final", "default": "ignore"}}}');
+BEGIN;
+SELECT ecommerce.set_context(id(200), NULL, 'bob') IS NULL AS set;
+SELECT message_bus.publish('Go', '{}', id(201)) = id(201), message_bus.publish('Odd', '{}', id(202)) = id(202);
+COMMIT;
+SELECT saga.run();
+SELECT saga, correlation_id = id(200) AS by_message, current_state, data FROM saga.instance
+WHERE saga IN ('strict', 'lax') ORDER BY 1;
+SELECT message_type, reason, error_code, error FROM message_bus.dead_letters WHERE endpoint = 'shared';
+
+-- resends: the same key, another message; used up, the timer is an event
+SELECT saga.define('resend', '{"endpoint": "resend", "initial": "A", "events": {"Begin": {}, "Answer": {}},
+	"start": {"Begin": {"send": {"step": "ask", "endpoint": "flights", "type": "Ask", "body": {"at": "$.now"},
+		"resend": {"timer": "ask", "every": "10 s", "limit": 2}, "compensation": "none"}, "goto": "A"}},
+	"states": {"A": {"default": "ignore", "on": {"Answer": {"goto": "Z"},
+			"timer:ask": {"send": {"step": "ask", "attempt": 2, "endpoint": "flights", "type": "AskAgain",
+				"body": {"attempt": "$.data.attempt"}, "compensation": "none"}, "set": {"attempt": 2}, "goto": "Z"}}},
+		"Z": {"kind": "final", "default": "ignore"}}}');
+BEGIN;
+SELECT count(*) FROM message_bus.receive('flights', 100), message_bus.ack(delivery_id);
+COMMIT;
+BEGIN;
+SELECT ecommerce.set_context(id(300)) IS NULL AS set;
+SELECT message_bus.publish('Begin', '{}') IS NOT NULL AS sent;
+COMMIT;
+SELECT saga.run();
+SELECT saga.fire_due(now() + interval '25 s') AS resent, saga.fire_due(now() + interval '31 s') AS given_up;
+BEGIN;
+SELECT message_type, (body ->> 'key')::uuid = k1 AS first_key, (body ->> 'key')::uuid = k2 AS second_key,
+	message_id = ecommerce.uuid_v5((body ->> 'key')::uuid, '1') AS send_1,
+	message_id = ecommerce.uuid_v5((body ->> 'key')::uuid, '2') AS send_2,
+	message_id = ecommerce.uuid_v5((body ->> 'key')::uuid, '3') AS send_3,
+	(body ->> 'at')::timestamptz - (SELECT created_at FROM saga.get('resend', id(300))) AS at
+FROM message_bus.receive('flights', 100),
+	ecommerce.uuid_v5(ecommerce.saga_namespace(), format('resend:%s:ask:1', id(300))) k1,
+	ecommerce.uuid_v5(ecommerce.saga_namespace(), format('resend:%s:ask:2', id(300))) k2
+WHERE headers ->> 'saga' = 'resend';
+ROLLBACK;
+SELECT version, event FROM saga.history('resend', id(300));
+
+-- a function computes what a template cannot, with the rights of the role that defined the saga
+CREATE ROLE regress_saga_definer;
+GRANT ecommerce_admin TO regress_saga_definer;
+CREATE SCHEMA regress_call;
+GRANT USAGE ON SCHEMA regress_call TO PUBLIC;
+CREATE FUNCTION regress_call.total(document jsonb) RETURNS jsonb LANGUAGE sql AS $$
+	SELECT jsonb_build_object('total', (SELECT sum(i::int) FROM jsonb_array_elements_text(document -> 'message' -> 'items') i),
+		'user', current_user)
+$$;
+CREATE FUNCTION regress_call.bad(document jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT ''7''::jsonb';
+CREATE FUNCTION call_saga(fn text) RETURNS jsonb LANGUAGE sql AS $$
+	SELECT jsonb_build_object('endpoint', 'call', 'initial', 'Z', 'events', '{"Count": {}}'::jsonb,
+		'start', jsonb_build_object('Count', jsonb_build_object('call', fn, 'set', '{"twice": "$.data.total * 2"}'::jsonb)),
+		'states', '{"Z": {"kind": "final", "default": "ignore"}}'::jsonb)
+$$;
+GRANT EXECUTE ON FUNCTION call_saga(text) TO regress_saga_definer;
+SET ROLE regress_saga_definer;
+SELECT saga.define('call', call_saga('regress_call.total(jsonb)'));
+RESET ROLE;
+CALL tell('Count', '{"items": [1, 2, 3]}');
+SELECT data FROM saga.instance WHERE saga = 'call';
+SELECT message_bus.alter_endpoint('call', retry => '{"kind": "none"}');
+REVOKE EXECUTE ON FUNCTION regress_call.total(jsonb) FROM PUBLIC;
+CALL tell('Count', '{"items": [4]}');
+SELECT error_code, error FROM message_bus.dead_letters WHERE endpoint = 'call';
+SELECT saga.define('call', call_saga('regress_call.bad(jsonb)'));
+CALL tell('Count', '{"items": [5]}');
+SELECT error_code, error FROM message_bus.dead_letters WHERE endpoint = 'call' ORDER BY last_failed_at DESC LIMIT 1;
+DROP FUNCTION regress_call.bad(jsonb);
+CALL tell('Count', '{"items": [6]}');
+SELECT error_code, error FROM message_bus.dead_letters WHERE endpoint = 'call' ORDER BY last_failed_at DESC LIMIT 1;
+
+-- append: an expected version that has passed fails like anything else
+SELECT saga.define('append', '{"endpoint": "append", "initial": "Z", "events": {"Add": {}},
+	"start": {"Add": {"append": [{"stream": "thing-${$.saga.correlation_id}", "type": "Made", "data": {}, "skip_existing": true},
+		{"stream": "thing-${$.saga.correlation_id}", "type": "Added", "data": {"n": 1}, "expected_version": "$.message.version"}]}},
+	"states": {"Z": {"kind": "final", "default": "ignore"}}}');
+SELECT message_bus.alter_endpoint('append', retry => '{"kind": "none"}');
+SELECT version FROM event_store.append('thing-' || id(401), 0, 'Was', '{}');
+CREATE PROCEDURE add_to(n int, version int) LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM ecommerce.set_context(id(n));
+	PERFORM message_bus.publish('Add', jsonb_build_object('version', version));
+	COMMIT;
+	PERFORM saga.run();
+END
+$$;
+CALL add_to(400, 1);
+CALL add_to(401, 1);
+CALL add_to(402, 5);
+SELECT right(stream, 3) AS stream, version, event_type FROM event_store.read_all(category => 'thing') ORDER BY position;
+SELECT error_code, error FROM message_bus.dead_letters WHERE endpoint = 'append';
+SELECT count(*) FROM saga.instance WHERE correlation_id = id(402);
+
+-- finished instances go after retain_for, unfinished ones stay; the history goes along
+SELECT count(*) FROM saga.instance WHERE current_state IN ('Booked', 'Failed', 'Z');
+SELECT saga.fire_due(now() + interval '29 days') IS NOT NULL AS fired;
+SELECT count(*) > 0 AS still_there FROM saga.instance WHERE current_state IN ('Booked', 'Failed', 'Z');
+SELECT saga.fire_due(now() + interval '31 days') IS NOT NULL AS fired;
+SELECT count(*) FROM saga.instance WHERE current_state IN ('Booked', 'Failed', 'Z');
+SELECT count(*) FROM saga.history('trip', id(1));
+SELECT count(*) FROM saga.instance i WHERE NOT EXISTS (SELECT FROM saga.history(i.saga, i.correlation_id));
+
+-- only under READ COMMITTED
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT refusal('SELECT saga.run()'), refusal('SELECT saga.fire_due()');
+COMMIT;
+SET event_store.allow_drop = on;
+DROP EXTENSION ecommerce CASCADE;
+DROP SCHEMA regress_call CASCADE;
+DROP OWNED BY regress_saga_definer;
+DROP ROLE regress_saga_definer;

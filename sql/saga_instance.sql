@@ -1,0 +1,85 @@
+-- The repository: get, create, update, delete, history; keys; rights.
+ALTER DATABASE :"DBNAME" SET saga.workers = 0;
+SET client_min_messages = warning;
+CREATE EXTENSION ecommerce;
+\getenv top PG_ABS_SRCDIR
+\set ECHO none
+\i :top/sql/include/saga.sql
+\set ECHO all
+SELECT message_bus.create_endpoint('flights'), message_bus.create_endpoint('hotels');
+SELECT saga.define('trip', trip());
+
+SELECT saga.get('trip', id(1)) IS NULL AS absent;
+SELECT saga, correlation_id, definition_version, current_state, data, version, created_at = updated_at AS new
+FROM saga.create('trip', id(1));
+SELECT current_state, data, version FROM saga.create('trip', id(2), '{"a": [1, null]}', 'BookingHotel');
+SELECT saga, current_state, data, version FROM saga.get('trip', id(2));
+SELECT saga.update('trip', id(2), 1, 'Stuck', '{"b": 2}'), saga.update('trip', id(2), 2, NULL, NULL);
+SELECT current_state, data, version, updated_at > created_at AS later FROM saga.get('trip', id(2));
+SELECT saga.update('trip', id(2), 3, 'Booked', '{"b": 2}');
+
+-- the seed's errors
+SELECT refusal(format('SELECT saga.update(%L, %L, 1, NULL, NULL)', 'trip', id(3)));
+SELECT refusal(format('SELECT saga.update(%L, %L, 3, NULL, NULL)', 'trip', id(2)));
+SELECT refusal(format('SELECT saga.update(%L, %L, 5, NULL, NULL)', 'trip', id(2)));
+SELECT refusal(format('SELECT saga.create(%L, %L)', 'trip', id(2)));
+SELECT refusal(format('SELECT saga.update(%L, %L, 4, %L, NULL)', 'trip', id(2), 'Nowhere'));
+SELECT refusal(format('SELECT saga.create(%L, %L, %L, %L)', 'trip', id(3), '{}', 'Nowhere'));
+SELECT refusal(format('SELECT saga.create(%L, %L, %L)', 'trip', id(3), '[]'));
+SELECT refusal(format('SELECT saga.update(%L, %L, 4, NULL, %L)', 'trip', id(2), '7'));
+SELECT refusal(format('SELECT saga.update(%L, %L, NULL, NULL, NULL)', 'trip', id(2)));
+SELECT refusal(format('SELECT saga.create(%L, NULL)', 'trip'));
+SELECT refusal(format('SELECT saga.get(%L, %L)', 'nothing', id(1)));
+SELECT refusal(format('SELECT saga.create(%L, %L)', 'nothing', id(1)));
+SELECT refusal(format('SELECT saga.update(%L, %L, 1, NULL, NULL)', 'nothing', id(1)));
+SELECT refusal(format('SELECT saga.delete(%L, %L)', 'nothing', id(1)));
+SELECT state('trip', 2);
+
+-- history: every change, with who; it stays when the instance goes
+SELECT version, from_state, to_state, event, message_id, actions, actor = current_user AS by_me, reason,
+	at BETWEEN now() - interval '1 min' AND clock_timestamp() AS now
+FROM saga.history('trip', id(2));
+SELECT saga.delete('trip', id(2)), saga.delete('trip', id(2)), saga.get('trip', id(2)) IS NULL AS gone;
+SELECT version, from_state, to_state, event FROM saga.history('trip', id(2));
+SELECT version, data FROM saga.create('trip', id(2), '{"again": true}');
+SELECT version, to_state, event FROM saga.history('trip', id(2));
+SELECT count(*) FROM saga.history('trip', id(9));
+
+-- an instance keeps the version it was created with
+SELECT saga.define('trip', jsonb_set(trip(), '{states,BookingFlight,on,FlightFailed,goto}', '"Booked"'));
+SELECT definition_version FROM saga.create('trip', id(4)) UNION ALL
+SELECT definition_version FROM saga.get('trip', id(1));
+
+-- step keys are RFC 9562 version 5
+SELECT ecommerce.uuid_v5('6ba7b810-9dad-11d1-80b4-00c04fd430c8', 'www.example.com') AS of_the_rfc,
+	ecommerce.saga_namespace() = ecommerce.uuid_v5('6ba7b810-9dad-11d1-80b4-00c04fd430c8', 'saga.ecommerce') AS ours,
+	ecommerce.uuid_v5(ecommerce.saga_namespace(), '');
+
+-- readers read, writers write, admins define; tables are for nobody
+CREATE ROLE regress_saga_reader; GRANT ecommerce_reader TO regress_saga_reader;
+CREATE ROLE regress_saga_writer; GRANT ecommerce_writer TO regress_saga_writer;
+CREATE ROLE regress_saga_admin; GRANT ecommerce_admin TO regress_saga_admin;
+CREATE ROLE regress_saga_nobody;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO PUBLIC;
+SET ROLE regress_saga_reader;
+SELECT current_state FROM saga.get('trip', id(1));
+SELECT count(*) FROM saga.instances;
+SELECT refusal(format('SELECT saga.create(%L, %L)', 'trip', id(5)));
+SET ROLE regress_saga_writer;
+SELECT version FROM saga.create('trip', id(5));
+SELECT saga.update('trip', id(5), 1, NULL, '{"x": 1}');
+SELECT actor FROM saga.history('trip', id(5));
+SELECT refusal('UPDATE saga.stored_instance SET version = 7');
+SELECT refusal('DELETE FROM saga.history_entry');
+SELECT refusal(format('SELECT saga.define(%L, %L)', 'trip', trip()));
+SELECT refusal('SELECT saga.run()');
+SET ROLE regress_saga_admin;
+SELECT saga.define('admins', trip() || '{"endpoint": "admins"}');
+SELECT saga.run();
+SET ROLE regress_saga_nobody;
+SELECT refusal(format('SELECT saga.get(%L, %L)', 'trip', id(1)));
+SELECT refusal('SELECT FROM saga.instances');
+RESET ROLE;
+DROP EXTENSION ecommerce CASCADE;
+DROP OWNED BY regress_saga_reader, regress_saga_writer, regress_saga_admin, regress_saga_nobody;
+DROP ROLE regress_saga_reader, regress_saga_writer, regress_saga_admin, regress_saga_nobody;

@@ -1,0 +1,122 @@
+-- The permutation checker: the order saga's invariants hold over its schedules, and fail when a
+-- rule is broken on purpose.
+ALTER DATABASE :"DBNAME" SET saga.workers = 0;
+SET client_min_messages = warning;
+CREATE EXTENSION ecommerce;
+\getenv top PG_ABS_SRCDIR
+\set ECHO none
+\i :top/sql/include/saga.sql
+\set ECHO all
+SELECT ecommerce.install_order_saga();
+
+-- 12 000 schedules with losses, duplicates, timeouts and customers who change their mind
+SELECT seed, r -> 'schedules' AS schedules, (r -> 'transitions')::int > 10000 AS moved,
+	(r -> 'end_states' -> 'Completed')::int > 100 AS some_completed,
+	(r -> 'end_states' -> 'Cancelled')::int > 100 AS some_cancelled,
+	r -> 'violation_count' AS violations, r -> 'violations' -> 0 AS first
+FROM generate_series(1, 4) seed, saga.simulate('order', ecommerce.order_saga_scenario(), 2000, seed) r;
+-- the quiet ones: nobody cancels, nothing is lost
+SELECT r -> 'schedules' AS schedules, (r -> 'end_states' -> 'Completed')::int > 1000 AS most_completed,
+	r -> 'violation_count' AS violations, r -> 'violations' -> 0 AS first
+FROM saga.simulate('order', ecommerce.order_saga_scenario() || '{"requests": [], "faults": {}, "patient": true}', 2000, 5) r;
+-- every order of the same answers ends alike: ten orders each of 200 ways the participants may act
+SELECT r -> 'schedules' AS schedules, r -> 'violation_count' AS violations, r -> 'violations' -> 0 AS first
+FROM saga.simulate('order', ecommerce.order_saga_scenario() #- '{participants,inventory,happens}'
+	|| '{"orders": 10, "patient": true, "requests": [], "faults": {"duplicates": 3}}', 2000, 6) r;
+-- payments that turn up after their decline
+CREATE FUNCTION late_payments() RETURNS jsonb LANGUAGE sql AS $$
+	SELECT jsonb_set(s, '{participants,payment,happens}', '{"declined": {"to": "captured", "at_most": 1, "reply": {
+		"type": "PaymentProcessed", "body": {"order_id": "515a9000-0000-4000-8000-000000000001", "key": "$.key",
+			"transaction_id": "late", "amount": 42.00, "currency": "USD", "processed_at": "$.now"}}}}')
+		|| jsonb_build_object('invariants', (SELECT jsonb_agg(i || '{"at_end": true}') FROM jsonb_array_elements(s -> 'invariants') i
+			WHERE i ->> 'name' LIKE '1 money%' AND i ->> 'name' <> '1 money, confirmed' OR i ->> 'name' LIKE '2 %'))
+	FROM ecommerce.order_saga_scenario() s
+$$;
+SELECT r -> 'schedules' AS schedules, r -> 'violation_count' AS violations, r -> 'violations' -> 0 AS first
+FROM saga.simulate('order', late_payments(), 2000, 7) r;
+
+-- the same seed gives the same, another one something else
+SELECT a = b AS same, a <> c AS other
+FROM saga.simulate('order', ecommerce.order_saga_scenario(), 50, 1) a,
+	saga.simulate('order', ecommerce.order_saga_scenario(), 50, 1) b,
+	saga.simulate('order', ecommerce.order_saga_scenario(), 50, 2) c;
+
+-- each rule broken alone is found out
+CREATE FUNCTION found_out(path text[], value jsonb, scenario jsonb DEFAULT ecommerce.order_saga_scenario())
+RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	broken jsonb := CASE WHEN value IS NULL THEN ecommerce.order_saga_definition() #- path
+		ELSE jsonb_set(ecommerce.order_saga_definition(), path, value) END;
+	report jsonb;
+BEGIN
+	PERFORM saga.define('order', broken);
+	report := saga.simulate('order', scenario, 3000, 1);
+	RETURN (SELECT string_agg(DISTINCT v ->> 'invariant', ', ') FROM jsonb_array_elements(report -> 'violations') v);
+END
+$$;
+-- refunds do not wait for the shipment to be cancelled
+SELECT found_out('{owed,refund,after}', NULL);
+-- what was held is never released
+SELECT found_out('{owed,release,when}', '"$.record.late == true"');
+-- what was captured is never refunded
+SELECT found_out('{owed,refund,in}', '["requested", "unknown", "refunding", "refund_failed"]');
+-- shipments go on after the cancellation
+SELECT found_out('{owed,cancel_shipment,when}', '"$.record.late == true"');
+-- a payment after its decline is not noticed
+SELECT found_out('{facts,pay,late}', NULL, late_payments());
+-- a second key while the first is unknown
+SELECT found_out('{states,ResolvingPayment,on,timer:query,send}', '{"command": "pay", "attempt": "$.data.queries"}');
+-- confirmed without a timer for what comes next
+SELECT found_out('{states,ArrangingFulfilment,always,1,schedule}', NULL);
+-- a message that takes effect twice
+SELECT found_out('{states,ResolvingPayment,on,PaymentStatusReported,0,guard}', '"<not_found>"');
+-- one that never settles, and one that never ends
+SELECT found_out('{states,Confirmed,always,0,guard}', '"<goods_left>"');
+SELECT found_out('{states,Confirmed,always,1,guard}', '"$.data.shp.st == \"lost\""');
+-- cancelled before anything is undone
+SELECT found_out('{common,goal,always,0,guard}', '"<cancelling> && $.owed > 1"');
+-- confirmed before it is paid
+SELECT found_out('{states,ReservingInventory,always,0,guard}', '"<hold>"');
+
+-- a report says how it came about
+SELECT saga.define('order', ecommerce.order_saga_definition() #- '{states,ArrangingFulfilment,always,1,schedule}') > 1 AS broken;
+SELECT r -> 'violations' -> 0 -> 'invariant' AS invariant, r -> 'violations' -> 0 -> 'problem' AS problem,
+	jsonb_typeof(r -> 'violations' -> 0 -> 'schedule') AS schedule, r -> 'violations' -> 0 -> 'trace' ->> 0 AS first,
+	r -> 'violations' -> 0 -> 'trace' ->> -1 AS last, jsonb_array_length(r -> 'violations') AS reported
+FROM saga.simulate('order', ecommerce.order_saga_scenario(), 1000, 1) r;
+
+-- a small one, all of it: two answers in either order, each lost or doubled once
+SELECT message_bus.create_endpoint('s');
+SELECT saga.define('join', '{"endpoint": "join", "initial": "Both",
+	"events": {"Go": {}, "ADone": {"fact": {"of": "a", "to": "done"}}, "BDone": {"fact": {"of": "b", "to": "done"}}},
+	"facts": {"a": {"keep": "latest", "lattice": {"none": ["asked"], "asked": ["done"]}},
+		"b": {"keep": "latest", "lattice": {"none": ["asked"], "asked": ["done"]}}},
+	"start": {"Go": {"goto": "Both", "send": [
+		{"step": "a", "endpoint": "s", "type": "DoA", "fact": {"of": "a", "to": "asked"}, "compensation": "none",
+			"resend": {"timer": "a", "every": "1 s", "limit": 9}},
+		{"step": "b", "endpoint": "s", "type": "DoB", "fact": {"of": "b", "to": "asked"}, "compensation": "none",
+			"resend": {"timer": "b", "every": "1 s", "limit": 9}}]}},
+	"states": {"Both": {"default": "ignore", "on": {"timer:a": {"goto": "Failed"}, "timer:b": {"goto": "Failed"}},
+			"always": [{"guard": "$.data.a.st == \"done\" && $.data.b.st == \"done\"", "goto": "Done"}]},
+		"Done": {"kind": "final", "default": "ignore"}, "Failed": {"kind": "final", "default": "ignore"}}}');
+CREATE FUNCTION join_scenario() RETURNS jsonb LANGUAGE sql AS $function$ SELECT $$
+	{"start": {"type": "Go"}, "exhaustive": true, "idempotent": true, "faults": {"drops": 1, "duplicates": 1},
+	 "participants": {
+		"a": {"commands": {"DoA": {"none": {"to": "done", "reply": {"type": "ADone", "body": {"key": "$.key"}}},
+			"done": {"reply": {"type": "ADone", "body": {"key": "$.key"}}}}}},
+		"b": {"commands": {"DoB": {"none": {"to": "done", "reply": {"type": "BDone", "body": {"key": "$.key"}}},
+			"done": {"reply": {"type": "BDone", "body": {"key": "$.key"}}}}}}},
+	 "invariants": [{"name": "done means both", "when": "$.saga.state == \"Done\"",
+		"holds": "$.count.a.done == 1 && $.count.b.done == 1"}]}$$::jsonb $function$;
+SELECT saga.simulate('join', join_scenario() || '{"faults": {}}', 1000000);
+SELECT saga.simulate('join', join_scenario() || '{"faults": {"drops": 1}}', 1000000);
+SELECT saga.simulate('join', join_scenario() || '{"faults": {}}', 3) -> 'schedules' AS no_more_than_asked_for;
+
+-- what is wrong with a scenario
+SELECT refusal('SELECT saga.simulate(''nothing'', ''{}'')');
+SELECT refusal('SELECT saga.simulate(''join'', ''{}'')');
+SELECT refusal('SELECT saga.simulate(''join'', ''{"start": {"type": "Go"}, "invariants": [{"name": "x"}]}'')');
+SELECT refusal('SELECT saga.simulate(''join'', ''{"start": {"type": "Go"}, "invariants": [{"name": "x", "holds": "$.x >"}]}'')');
+SELECT saga.simulate('join', '{"start": {"type": "ADone"}}', 1) -> 'violations' -> 0 ->> 'problem' AS problem;
+SELECT saga.simulate('join', '{"start": {"type": "Go"}, "invariants": [{"name": "x", "holds": "$.saga.state == 1"}]}', 1)
+	-> 'violations' -> 0 ->> 'problem' AS problem;

@@ -1,0 +1,165 @@
+-- The payment service's SQL: intents, outcomes, compensations that commute, webhooks.
+CREATE EXTENSION ecommerce;
+\getenv top PG_ABS_SRCDIR
+\set ECHO none
+\i :top/sql/include/service.sql
+\set ECHO all
+\pset format unaligned
+\pset tuples_only on
+\pset null (null)
+CREATE EXTENSION ecommerce_payment;
+SELECT ecommerce_payment.install(), ecommerce_payment.install();
+CREATE FUNCTION pay(key int, token text DEFAULT NULL,
+	more jsonb DEFAULT '{}') RETURNS void LANGUAGE sql AS $$
+	SELECT ecommerce_payment.process_payment(jsonb_build_object('order_id', id(900 + key), 'key',
+		id(key),
+		'amount', 12.50, 'currency', 'USD', 'payment_method',
+		jsonb_build_object('type', 'card', 'last4_digits', '4242', 'token', token)) || more)
+$$;
+CREATE FUNCTION refund(key int) RETURNS void LANGUAGE sql AS $$
+	SELECT ecommerce_payment.refund_payment(jsonb_build_object('order_id', id(900 + key), 'key',
+		id(key),
+		'amount', 12.50, 'reason', 'test'))
+$$;
+CREATE FUNCTION query(key int) RETURNS void LANGUAGE sql AS $$
+	SELECT ecommerce_payment.query_payment_status(jsonb_build_object('order_id', id(900 + key),
+		'key', id(key)))
+$$;
+CREATE FUNCTION payment(n int) RETURNS text LANGUAGE sql AS $$
+	SELECT concat_ws(' ', status, 'owes ' || operation) FROM ecommerce_payment.payment
+		WHERE key = id(n)
+$$;
+CREATE FUNCTION hook(event text, type text, key int) RETURNS int LANGUAGE sql AS $$
+	SELECT (ecommerce_payment.take_webhook(jsonb_build_object('id', event, 'type', type, 'data',
+		jsonb_build_object(
+		'object', jsonb_build_object('id', 'ch_hook', 'metadata',
+			jsonb_build_object('key', id(key))))))).status
+$$;
+SET ROLE ecommerce_payment;
+
+-- ---------------------------------------------------------------- charges
+
+SELECT pay(1);
+SELECT payment(1);
+SELECT work('payment');
+SELECT pay(1);
+SELECT query(1);
+SELECT work('payment');
+SELECT said();
+
+SELECT pay(2, 'tok_declined');
+SELECT work('payment');
+SELECT pay(2, 'tok_declined');
+SELECT pay(3, 'tok_ok', '{"not_after": "2020-01-01T00:00:00Z"}');
+SELECT work('payment');
+SELECT said();
+
+-- One retryable decline per order; another key, another attempt.
+SELECT pay(4, 'tok_retry_once');
+SELECT work('payment');
+SELECT pay(14, 'tok_retry_once', jsonb_build_object('order_id', id(904)));
+SELECT work('payment');
+SELECT said();
+
+-- Arrived without an answer: pending, then found; never a second charge.
+SELECT pay(5, 'tok_unknown');
+SELECT work('payment');
+SELECT payment(5);
+UPDATE ecommerce_payment.simulator_charge SET visible_at = 'infinity' WHERE key = id(5);
+SELECT query(5);
+SELECT work('payment');
+UPDATE ecommerce_payment.simulator_charge SET visible_at = '-infinity' WHERE key = id(5);
+SELECT query(5);
+SELECT work('payment');
+SELECT said();
+SELECT payment(5);
+
+-- Never arrived: not found, the same key once more, then void.
+SELECT pay(6, 'tok_lost');
+SELECT work('payment');
+SELECT query(6);
+SELECT work('payment');
+SELECT pay(6, 'tok_lost');
+SELECT work('payment');
+SELECT refund(6);
+SELECT work('payment');
+SELECT payment(6);
+SELECT query(6);
+SELECT query(99);
+SELECT said();
+
+-- ---------------------------------------------------------------- refunds and voids
+
+SELECT refund(1);
+SELECT work('payment');
+SELECT refund(1);
+SELECT pay(1);
+SELECT refund(2);
+SELECT refund(7);
+SELECT pay(7);
+SELECT work('payment');
+SELECT said();
+
+-- While the charge has not begun, and while it is under way.
+SELECT pay(8);
+SELECT refund(8);
+SELECT work('payment');
+SELECT pay(9);
+CREATE TEMP TABLE claimed AS SELECT * FROM ecommerce_payment.claim(1, '1 min');
+SELECT refund(9);
+SELECT work('payment');
+SELECT ecommerce_payment.settle(work_id, fence, ecommerce_payment.simulate(operation, request))
+	FROM claimed;
+SELECT payment(9);
+SELECT work('payment');
+SELECT said();
+
+-- A refund that fails says so, and may be asked for again.
+SELECT pay(10, 'tok_refund_fails');
+SELECT work('payment');
+SELECT refund(10);
+SELECT work('payment');
+SELECT refund(10);
+SELECT work('payment');
+SELECT said();
+
+-- ---------------------------------------------------------------- a daemon that died
+
+-- After the charge, before its outcome was recorded: asked about, not repeated.
+SELECT pay(11);
+CREATE TEMP TABLE died AS SELECT * FROM ecommerce_payment.claim(1, '0 s');
+SELECT ecommerce_payment.simulate(operation, request) ->> 'result' FROM died;
+SELECT work('payment');
+SELECT ecommerce_payment.settle(work_id, fence, '{"result": "declined"}') FROM died;
+SELECT payment(11);
+SELECT said();
+
+-- ---------------------------------------------------------------- webhooks
+
+-- Captured although voided: the money goes back.
+SELECT hook('e1', 'charge.succeeded', 7), hook('e1', 'charge.succeeded', 7);
+SELECT payment(7);
+SELECT hook('e2', 'charge.refunded', 7);
+SELECT hook('e3', 'charge.succeeded', 98), hook('e4', 'customer.created', 1);
+SELECT said();
+SELECT outcome($$SELECT ecommerce_payment.take_webhook('{}')$$);
+SELECT ecommerce_payment.forget_webhooks();
+UPDATE ecommerce_payment.webhook_event SET received_at = clock_timestamp() - interval '31 days';
+SELECT ecommerce_payment.forget_webhooks();
+
+-- ---------------------------------------------------------------- list
+
+SELECT (body #> '{items,0}') - 'payment_id'::text
+FROM ecommerce_payment.list_payments(id(901)::text);
+SELECT outcome($$SELECT ecommerce_payment.list_payments('x')$$);
+SELECT ecommerce_payment.retry_delay(0), ecommerce_payment.retry_delay(100);
+
+-- The two books agree.
+SELECT p.key, p.status, c.status FROM ecommerce_payment.payment p
+FULL JOIN ecommerce_payment.simulator_charge c USING (key)
+WHERE c.status IS DISTINCT FROM CASE WHEN p.status IN ('captured', 'refunded', 'declined')
+	THEN p.status END
+	AND NOT (p.status = 'voided' AND coalesce(c.status, 'declined') = 'declined')
+	AND p.key NOT IN (id(3), id(7))
+ORDER BY 1;
+RESET ROLE;
