@@ -278,6 +278,7 @@ sub start_acknowledged
 		  . "\\echo :position\n";
 		my $steps = $self->_file("ack$number.step", $step x 100);
 
+		unlink "$self->{files}/ack$number.out";
 		push @{ $self->{acknowledging} },
 		  _spawn("$self->{files}/ack$number.out", 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1',
 			'-d', $self->{node}->connstr($self->{database}),
@@ -286,8 +287,8 @@ sub start_acknowledged
 	return;
 }
 
-# Waits until those clients and the writers have lost their server. Returns all the
-# positions that were ever acknowledged.
+# Waits until those clients have lost their server. Returns the positions that were
+# acknowledged to them.
 sub acknowledged
 {
 	my ($self) = @_;
