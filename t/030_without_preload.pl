@@ -69,7 +69,8 @@ $node->safe_psql('postgres', q{SELECT event_store.append('cart-2', 0, 'Opened', 
 my $notified = '';
 ok( EventStress::poll(sub {
 		$notified .= $listener->query_safe('SELECT 1');
-		return $notified =~ /"event_store" with payload "3" received from server process with PID $pid/;
+		return $notified =~
+		  /"event_store" with payload "3" received from server process with PID $pid/;
 	}), 'it notifies');
 $listener->quit;
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 10000)");

@@ -271,6 +271,8 @@ sub start_acknowledged
 	my ($self, $clients, %options) = @_;
 
 	local $ENV{PGOPTIONS} = _settings($options{options});
+	# What an earlier crash was allowed to lose must not be asked for again.
+	unlink glob "$self->{files}/ack*.out";
 	for my $number (1 .. $clients)
 	{
 		my $step = "SELECT \"position\" FROM event_store.append('ack-$number', -1, 'Counted',
@@ -278,7 +280,6 @@ sub start_acknowledged
 		  . "\\echo :position\n";
 		my $steps = $self->_file("ack$number.step", $step x 100);
 
-		unlink "$self->{files}/ack$number.out";
 		push @{ $self->{acknowledging} },
 		  _spawn("$self->{files}/ack$number.out", 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1',
 			'-d', $self->{node}->connstr($self->{database}),

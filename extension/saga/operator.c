@@ -107,7 +107,7 @@ cancel(const char *saga, const pg_uuid_t *id, const char *reason)
 {
 	Machine    *machine = repository_require(saga, id, "cancel");
 	const Definition *definition = machine->definition;
-	Effects		effects;
+	Effects		effects = {0};
 	Cause		cause;
 	Input		input = operator_input("cancel", reason, &cause);
 	bool		taken = true;
