@@ -56,7 +56,8 @@ sub complaints
 	return $stress->finish_readers;
 }
 
-is(complaints(1), '', "$stress->{commits} commits: readers on the standby saw exactly what was committed");
+is(complaints(1), '',
+	"$stress->{commits} commits: readers on the standby saw exactly what was committed");
 for my $node ($primary, $standby)
 {
 	$node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
@@ -86,8 +87,9 @@ cmp_ok(time() - $started, '<', 60, 'but returns at its timeout');
 my $reader = $primary->background_psql('postgres');
 $reader->{stdin} .= "SELECT 'mark', event_store.high_water_mark();\n";
 $reader->{run}->pump_nb;
-ok($primary->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity
-		WHERE query LIKE 'SELECT ''mark%' AND wait_event = 'Extension'"), 'a reader waits for the standby');
+ok( $primary->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity
+		WHERE query LIKE 'SELECT ''mark%' AND wait_event = 'Extension'"),
+	'a reader waits for the standby');
 $primary->append_conf('postgresql.conf', "synchronous_standby_names = ''");
 $primary->reload;
 like($reader->query_until(qr/mark\|\d+\n/, ''), qr/^mark\|\d+/, 'and goes on when it is given up');

@@ -22,10 +22,12 @@ $old->safe_psql('shop', q{
 	SELECT event_store.create_subscription('mailer', 'order', partitions => 3);
 	SELECT event_store.set_retention('order-3', max_count => 4);
 	SELECT event_store.tombstone_stream('order-8', -1);
-	CREATE FUNCTION count_up(state jsonb, event event_store.event) RETURNS jsonb IMMUTABLE LANGUAGE sql
+	CREATE FUNCTION count_up(state jsonb, event event_store.event) RETURNS jsonb
+		IMMUTABLE LANGUAGE sql
 		AS $$ SELECT jsonb_build_object('n', coalesce((state ->> 'n')::int, 0) + 1) $$;
 	SELECT event_store.create_aggregate('order');
-	SELECT event_store.create_event_handler('order', 'Placed', 'count_up(jsonb, event_store.event)');
+	SELECT event_store.create_event_handler('order', 'Placed',
+		'count_up(jsonb, event_store.event)');
 	DO $$
 	DECLARE
 		last bigint;
@@ -39,7 +41,8 @@ $old->safe_psql('shop', q{
 
 # What has to be the same afterwards.
 my $state = q{
-	SELECT count(*), md5(string_agg(e::text, '|' ORDER BY position)) FROM event_store.read_all(0, 100000) e;
+	SELECT count(*), md5(string_agg(e::text, '|' ORDER BY position))
+	FROM event_store.read_all(0, 100000) e;
 	SELECT name, partition, checkpoint, lag_events FROM event_store.subscriptions ORDER BY 1, 2;
 	SELECT event_store.load('order-5');
 	SELECT count(*) FROM event_store.read_stream('order-3');
@@ -63,15 +66,17 @@ my $programs = $old->config_data('--bindir');
 }
 my @logs = glob $new->data_dir . '/pg_upgrade_output.d/*/log/pg_upgrade_server.log';
 is(scalar @logs, 1, 'the log of the servers that it ran');
-my @complaints = grep { /ERROR|FATAL|PANIC|"ecommerce (?:launcher|worker)/ } split /^/, slurp_file($logs[0]);
+my @complaints =
+  grep { /ERROR|FATAL|PANIC|"ecommerce (?:launcher|worker)/ } split /^/, slurp_file($logs[0]);
 is(join('', @complaints), '', 'no worker of ours ran in the upgrade');
 
 $new->start;
 is($new->safe_psql('shop', $state), $before, 'everything is as it was');
 is($new->safe_psql('shop', 'SELECT * FROM event_store.verify()'), '', 'verify finds nothing');
-cmp_ok($new->safe_psql('shop', q{SELECT "position" FROM event_store.append('order-1', 10, 'Placed', '{}')}),
-	'>', $mark, 'positions go on above the old mark');
-my ($status, $stdout, $stderr) = $new->psql('shop', q{SELECT event_store.append('order-8', -1, 'Placed', '{}')},
+my $next = q{SELECT "position" FROM event_store.append('order-1', 10, 'Placed', '{}')};
+cmp_ok($new->safe_psql('shop', $next), '>', $mark, 'positions go on above the old mark');
+my ($status, $stdout, $stderr) = $new->psql(
+	'shop', q{SELECT event_store.append('order-8', -1, 'Placed', '{}')},
 	extra_params => [ '-v', 'VERBOSITY=sqlstate' ]);
 like($stderr, qr/ST002/, 'a tombstone stays');
 for my $database ('postgres', 'shop')
