@@ -52,6 +52,7 @@ my $stress = EventStress->new($node);
 $stress->start_reader('all');
 $stress->start_reader('all_by_mark', kind => 'mark');
 $stress->start_reader('c1', kind => 'poll', category => 'c1');
+$node->safe_psql('postgres', q{SELECT event_store.create_subscription('divided', partitions => 3)});
 my ($round, $acknowledged) = (0, 0);
 
 for my $synchronous ('on', 'off')
@@ -65,6 +66,7 @@ for my $synchronous ('on', 'off')
 		$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity
 			WHERE backend_type = 'ecommerce worker'") or die 'no worker';
 		my $before = $node->safe_psql('postgres', 'SELECT count(*) FROM event_store.stored_event');
+		$stress->start_consumers('divided', 2);
 		$stress->start_acknowledged(3, %options);
 		$stress->start_writers(clients => 8, transactions => 1000000, %options);
 		$node->poll_query_until('postgres',
@@ -94,6 +96,7 @@ for my $synchronous ('on', 'off')
 		$stress->restart_readers;
 	}
 }
+$stress->start_consumers('divided', 2);
 $stress->start_writers(clients => 8, transactions => 100);
 $stress->finish_writers;
 is($stress->finish_readers, '', "$acknowledged acknowledged:
