@@ -86,6 +86,13 @@ compat_max_backends(void)
 #define compat_dshash_copy_function(parameters) ((void) 0)
 #endif
 
+/* From 17 on, the kind of a process is asked for another way. */
+#if PG_VERSION_NUM >= 170000
+#define compat_is_background_worker() AmBackgroundWorkerProcess()
+#else
+#define compat_is_background_worker() IsBackgroundWorker
+#endif
+
 /* From 16 on, input functions can report errors softly. */
 #if PG_VERSION_NUM >= 160000
 #define COMPAT_SOFT_ERRORS
