@@ -22,6 +22,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "base/debug_point.h"
 #include "base/errors.h"
 #include "event_store/projection.h"

@@ -33,6 +33,7 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "base/compat.h"
@@ -503,9 +504,11 @@ mark_on_standby(LogId log)
 
 	if (definition->newest == NULL)
 		return mark;
+	/* What runs above xmax is not in the snapshot: there must be nothing. */
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (snapshot->takenDuringRecovery && snapshot->xcnt == 0 &&
-		snapshot->subxcnt == 0 && !snapshot->suboverflowed)
+		snapshot->subxcnt == 0 && !snapshot->suboverflowed &&
+		snapshot->xmax == XidFromFullTransactionId(ReadNextFullTransactionId()))
 		mark = Max(mark, definition->newest(snapshot));
 	UnregisterSnapshot(snapshot);
 	return mark;
