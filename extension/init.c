@@ -64,6 +64,8 @@ _PG_init(void)
 #endif
 	previous_shmem_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = start_shared_memory;
-	worker_register_launcher();
+	/* pg_upgrade puts the databases together: nothing must run in them meanwhile. */
+	if (!IsBinaryUpgrade)
+		worker_register_launcher();
 	worker_install_utility_hook();
 }

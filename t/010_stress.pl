@@ -43,10 +43,10 @@ $stress->start_consumers('whole', 1);
 $stress->start_consumers('divided', 3);
 $stress->start_consumers('one_category', 1);
 
-$stress->start_writers(clients => 20, transactions => $ENV{STRESS_TRANSACTIONS} // 2000,
+$stress->start_writers(clients => 20, transactions => 3000,
 	options => { synchronous_commit => 'off' });
 $stress->finish_writers(kill => 1);
-$stress->start_writers(clients => 20, transactions => 400);
+$stress->start_writers(clients => 20, transactions => 600);
 $stress->finish_writers;
 
 is($stress->finish_readers, '', "$stress->{commits} commits: all saw exactly what was committed");

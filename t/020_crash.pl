@@ -22,12 +22,14 @@ $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION ecommerce');
 
 # Kills the postmaster and starts another one, which is refused as long as something
-# of the first one is left.
+# of the first one is left. What else is to be killed with it is named by pid.
 sub replace_postmaster
 {
+	my (@others) = @_;
 	my ($pid) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
 
 	$node->kill9;
+	kill 'KILL', @others;
 	poll { !kill 0, $pid };
 	poll { $node->start(fail_ok => 1) };
 	return;
@@ -43,13 +45,14 @@ my %crashes = (
 	backend => sub { kill 'KILL', pid_of("application_name = 'writers'
 		AND xact_start IS NOT NULL") },
 	worker => sub { kill 'KILL', pid_of("backend_type = 'ecommerce worker'") },
-	postmaster => \&replace_postmaster,
+	postmaster => sub { replace_postmaster() },
 	shutdown => sub { $node->stop('immediate'); $node->start });
 
 my $stress = EventStress->new($node);
 $stress->start_reader('all');
 $stress->start_reader('all_by_mark', kind => 'mark');
 $stress->start_reader('c1', kind => 'poll', category => 'c1');
+$node->safe_psql('postgres', q{SELECT event_store.create_subscription('divided', partitions => 3)});
 my ($round, $acknowledged) = (0, 0);
 
 for my $synchronous ('on', 'off')
@@ -63,6 +66,7 @@ for my $synchronous ('on', 'off')
 		$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity
 			WHERE backend_type = 'ecommerce worker'") or die 'no worker';
 		my $before = $node->safe_psql('postgres', 'SELECT count(*) FROM event_store.stored_event');
+		$stress->start_consumers('divided', 2);
 		$stress->start_acknowledged(3, %options);
 		$stress->start_writers(clients => 8, transactions => 1000000, %options);
 		$node->poll_query_until('postgres',
@@ -73,7 +77,7 @@ for my $synchronous ('on', 'off')
 		$stress->finish_writers(crash => 1);
 		$node->poll_query_until('postgres', 'SELECT true') or die 'the server does not come back';
 		my $mark = $stress->greatest_mark;
-		$acknowledged = @acknowledged;
+		$acknowledged += @acknowledged;
 		my $values = join ',', map { /(\d+)/ } @acknowledged;
 		my $lasting = $synchronous eq 'on' ? 'true' : "p <= $mark";
 		is( $node->safe_psql('postgres', "SELECT count(*) FROM unnest('{$values}'::bigint[]) p
@@ -92,6 +96,7 @@ for my $synchronous ('on', 'off')
 		$stress->restart_readers;
 	}
 }
+$stress->start_consumers('divided', 2);
 $stress->start_writers(clients => 8, transactions => 100);
 $stress->finish_writers;
 is($stress->finish_readers, '', "$acknowledged acknowledged:
@@ -109,13 +114,17 @@ for my $i (1 .. $round)
 sub position_after_crash
 {
 	my $session = $node->background_psql('postgres');
+	my $walwriter = pid_of("backend_type = 'walwriter'");
+
+	# Nobody but who hands out the mark is to write WAL.
+	kill 'STOP', $walwriter;
 	$session->query_safe('CHECKPOINT; SET synchronous_commit = off');
 	$session->query_safe(q{BEGIN;
 		SELECT max(a.position) FROM generate_series(1, 200),
 			LATERAL event_store.append('rolled-back', -1, 'X', '{}') a;
 		ROLLBACK});
 	my $mark = $session->query_safe('SELECT event_store.high_water_mark()');
-	replace_postmaster();
+	replace_postmaster($walwriter);
 	my $position = $node->safe_psql('postgres',
 		q{SELECT "position" FROM event_store.append('after-crash', -1, 'X', '{}')});
 	return ($position, $mark);
@@ -123,6 +132,16 @@ sub position_after_crash
 my ($position, $mark) = position_after_crash();
 cmp_ok($position, '>', $mark, 'positions of transactions that rolled back are not used again');
 is($node->safe_psql('postgres', 'SELECT * FROM event_store.verify()'), '', 'verify finds nothing');
+
+# The same on a server whose marks do not wait for the disk, nor does the worker.
+$node->append_conf('postgresql.conf', 'synchronous_commit = off');
+$node->stop;
+{
+	local $ENV{ECOMMERCE_BREAK} = 'no_flush';
+	$node->start;
+	($position, $mark) = position_after_crash();
+}
+cmp_ok($position, '<=', $mark, 'broken by no_flush, they are');
 
 $node->stop;
 done_testing();

@@ -87,7 +87,7 @@ $stress->start_reader('all');
 $stress->start_reader('all_by_mark', kind => 'mark');
 $stress->start_reader('c1', category => 'c1', kind => 'poll');
 $stress->start_consumers('divided', 2);
-$stress->start_writers(clients => 16, transactions => 1500,
+$stress->start_writers(clients => 16, transactions => 2000,
 	options => { synchronous_commit => 'off' });
 $stress->finish_writers(kill => 1);
 is($stress->finish_readers, '', "$stress->{commits} commits: all saw exactly what was committed");

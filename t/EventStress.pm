@@ -99,7 +99,7 @@ sub new
 		node => $node,
 		database => 'postgres',
 		readers => {},
-		consumers => [],
+		consumers => {},
 		commits => 0,
 		%options
 	}, $class;
@@ -252,15 +252,17 @@ sub _seen
 	return (\@positions, \@marks);
 }
 
-# Starts consumers of a subscription that exists.
+# Starts consumers of a subscription that exists; again, if they died with a server.
 sub start_consumers
 {
 	my ($self, $subscription, $clients) = @_;
-	my $script = $self->_file("$subscription.sql", $consume =~ s/:subscription/$subscription/gr);
+	my $consumer = $self->{consumers}{$subscription} //= {
+		script => $self->_file("$subscription.sql", $consume =~ s/:subscription/$subscription/gr)
+	};
 
-	push @{ $self->{consumers} },
-	  $self->_pgbench($subscription, '-c', $clients, '-T', 3600, '--max-tries', 1000, '-f',
-	  	$script);
+	waitpid($consumer->{process}, 0) if $consumer->{process};
+	$consumer->{process} = $self->_pgbench($subscription, '-c', $clients, '-T', 3600,
+		'--max-tries', 1000, '-f', $consumer->{script});
 	return;
 }
 
@@ -288,8 +290,8 @@ sub start_acknowledged
 	return;
 }
 
-# Waits until those clients and the writers have lost their server. Returns all the
-# positions that were acknowledged since they were started.
+# Waits until those clients have lost their server. Returns the positions that were
+# acknowledged to them.
 sub acknowledged
 {
 	my ($self) = @_;
@@ -372,29 +374,39 @@ sub finish_writers
 		$self->{victims} += $victims;
 	}
 	waitpid($self->{writers}, 0);
-	my $output = slurp_file("$self->{files}/writers.out");
 	my $errors = slurp_file("$self->{files}/writers.out.err");
 	die "the writers failed: $errors" if $errors =~ /\S/ && !$options{crash};
+	my $commits = $self->_count_commits('writers');
+	die 'nothing was committed' unless $commits || $options{crash};
+	return $commits;
+}
+
+# How many transactions with events a pgbench has committed, by its own account.
+sub _count_commits
+{
+	my ($self, $name) = @_;
+	my $output = slurp_file("$self->{files}/$name.out");
 	my $commits = 0;
+
 	while ($output =~ m{^SQL script \d+: \S+/(\w+)\.sql\n(?: - .*\n)*? - (\d+) transactions}mg)
 	{
-		$commits += $2 if $writers{$1}[1];
+		$commits += $2 if $writers{$1} && $writers{$1}[1];
 	}
-	die "cannot read what pgbench says: $output" unless $commits || $options{crash};
 	$self->{commits} += $commits;
 	return $commits;
 }
 
-# A few clients until the terminator has ended each. Returns how many it ended.
+# A few clients, consumers among them, until the terminator has ended each. Returns
+# how many it ended.
 sub _run_victims
 {
 	my ($self) = @_;
-	my $script = $self->_file('victim.sql', $writers{pause}[2]);
+	my @scripts = map { $self->_file("$_.sql", $writers{$_}[2]) } 'pause', 'several';
 
-	waitpid($self->_pgbench('victims', '-c', 3, '-T', 2, '-f', $script), 0);
-	my ($done) = slurp_file("$self->{files}/victims.out") =~ /actually processed: (\d+)/;
+	push @scripts, map { $_->{script} } values %{ $self->{consumers} };
+	waitpid($self->_pgbench('victims', '-c', 3, '-T', 2, map { ('-f', $_) } @scripts), 0);
+	$self->_count_commits('victims');
 	my $errors = slurp_file("$self->{files}/victims.out.err");
-	$self->{commits} += $done // 0;
 	return scalar(() = $errors =~ /client \d+ aborted/g);
 }
 
@@ -420,16 +432,16 @@ sub finish_readers
 		push @problems, "reader $name failed: $errors" if $status != 0 || $errors =~ /\S/;
 		push @problems, $self->_compare_reader($name);
 	}
-	if (@{ $self->{consumers} })
+	if (my @processes = map { $_->{process} } values %{ $self->{consumers} })
 	{
 		$self->{node}->poll_query_until($self->{database},
 			'SELECT NOT EXISTS (SELECT FROM event_store.subscriptions WHERE lag_events > 0)')
 		  or push @problems, 'the consumers do not reach the end';
-		kill 'TERM', @{ $self->{consumers} };
-		waitpid($_, 0) for @{ $self->{consumers} };
+		kill 'TERM', @processes;
+		waitpid($_, 0) for @processes;
 		push @problems, $self->_compare_consumers;
 	}
-	$self->{consumers} = [];
+	$self->{consumers} = {};
 	$self->{readers} = {};
 	return join "\n", @problems;
 }

@@ -6,6 +6,8 @@
 
 #include "base/compat.h"
 #include "fmgr.h"
+#include "replication/syncrep.h"
+#include "replication/walsender_private.h"
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
 
@@ -57,5 +59,23 @@ compat_timestamptz_parse(char *text, TimestampTz *result)
 		default:
 			return false;
 	}
+#endif
+}
+
+/*
+ * Whether synchronous standbys are configured, as the checkpointer has read it:
+ * a process that waits for them does not read the configuration again.
+ */
+bool
+compat_sync_standbys_defined(void)
+{
+	volatile WalSndCtlData *shared = WalSndCtl;
+
+#ifdef SYNC_STANDBY_DEFINED
+	if (shared->sync_standbys_status & SYNC_STANDBY_INIT)
+		return (shared->sync_standbys_status & SYNC_STANDBY_DEFINED) != 0;
+	return SyncRepStandbyNames != NULL && SyncRepStandbyNames[0] != '\0';
+#else
+	return shared->sync_standbys_defined;
 #endif
 }

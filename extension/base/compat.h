@@ -86,6 +86,13 @@ compat_max_backends(void)
 #define compat_dshash_copy_function(parameters) ((void) 0)
 #endif
 
+/* From 17 on, the kind of a process is asked for another way. */
+#if PG_VERSION_NUM >= 170000
+#define compat_is_background_worker() AmBackgroundWorkerProcess()
+#else
+#define compat_is_background_worker() IsBackgroundWorker
+#endif
+
 /* From 16 on, input functions can report errors softly. */
 #if PG_VERSION_NUM >= 160000
 #define COMPAT_SOFT_ERRORS
@@ -96,6 +103,7 @@ compat_max_backends(void)
 #define COMPAT_SHMEM_REQUEST_HOOK
 #endif
 
+extern bool compat_sync_standbys_defined(void);
 extern bool compat_timestamptz_parse(char *text, TimestampTz *result);
 
 #if PG_VERSION_NUM < 150000

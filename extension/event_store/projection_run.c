@@ -22,6 +22,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "base/debug_point.h"
 #include "base/errors.h"
 #include "event_store/projection.h"
@@ -362,7 +363,7 @@ affordable_events(const Projection *projection, int max)
 	if (projection->event_us > 0)
 		events = Max(SHUT_OUT_US / projection->event_us, SHUT_OUT_EVENTS);
 	/* By hand max is what the caller wants, of the worker only a portion. */
-	return IsBackgroundWorker ? (int) events : (int) Min(events, max);
+	return compat_is_background_worker() ? (int) events : (int) Min(events, max);
 }
 
 /*
@@ -403,7 +404,7 @@ attempt_up_to_failure(ProjectionRun *run, ProjectionProgress *progress, Outlook 
 static CancelPolicy
 cancel_policy(void)
 {
-	return IsBackgroundWorker ? CANCEL_IS_FAILURE : CANCEL_PASSES_ON;
+	return compat_is_background_worker() ? CANCEL_IS_FAILURE : CANCEL_PASSES_ON;
 }
 
 static void

@@ -35,6 +35,9 @@
 #include "pg/context.h"
 #include "pg/spi.h"
 
+/* How often wait looks while a synchronous standby is behind, in milliseconds. */
+#define BEHIND_POLL 10
+
 /* Memory for a result before it goes to disk, in kilobytes. */
 #define RESULT_MEMORY Max(work_mem, 128 * 1024)
 
@@ -454,10 +457,13 @@ event_store_wait(PG_FUNCTION_ARGS)
 	wakeup_listen(LOG_EVENT_STORE, key);
 	for (;;)
 	{
-		mark = position_mark(LOG_EVENT_STORE, key);
+		TimestampTz until = deadline;
+
+		if (!position_mark_nowait(LOG_EVENT_STORE, key, &mark))
+			until = Min(deadline, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), BEHIND_POLL));
 		if (mark > after && readable_beyond(after, &filter, mark))
 			break;
-		if (!wakeup_sleep(deadline))
+		if (!wakeup_sleep(until))
 			break;
 	}
 	wakeup_unlisten();

@@ -33,6 +33,7 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "base/compat.h"
@@ -68,6 +69,7 @@ static int64 read_sequence(Oid sequence, XLogRecPtr *lsn);
 static int64 lowest_announced(LogId log, uint32 key, int64 mark);
 static bool make_durable(XLogRecPtr lsn, bool wait);
 static bool standbys_have(XLogRecPtr lsn);
+static int64 published_mark(LogId log);
 static int64 mark_on_standby(LogId log);
 static bool take_mark(LogId log, uint32 key, bool wait, int64 *mark);
 static void clear_announcements(RegistrySlot *slot);
@@ -185,7 +187,8 @@ position_mark(LogId log, uint32 key)
 }
 
 /*
- * The same, but returns false instead of waiting for a synchronous standby.
+ * The same, but returns false instead of waiting for a synchronous standby; then
+ * the mark is the one last published.
  */
 bool
 position_mark_nowait(LogId log, uint32 key, int64 *mark)
@@ -200,12 +203,15 @@ take_mark(LogId log, uint32 key, bool wait, int64 *mark)
 	XLogRecPtr	lsn;
 	XLogRecPtr	commit_lsn;
 
+	shared = current_log(log);
 	if (RecoveryInProgress())
 	{
-		*mark = mark_on_standby(log);
+		/* The two sources of mark_on_standby() take turns, and one lags. */
+		raise_to(&shared->standby_mark, (uint64) mark_on_standby(log));
+		*mark = (int64) pg_atomic_read_u64(&shared->standby_mark);
+		raise_to(&shared->last, (uint64) *mark);
 		return true;
 	}
-	shared = current_log(log);
 	*mark = read_sequence(shared->sequence, &lsn);
 	pg_memory_barrier();
 	*mark = lowest_announced(log, key, *mark);
@@ -214,7 +220,10 @@ take_mark(LogId log, uint32 key, bool wait, int64 *mark)
 	pg_memory_barrier();
 	commit_lsn = pg_atomic_read_u64(&shared->lsn);
 	if (!definitions[log].local && !make_durable(Max(lsn, commit_lsn), wait))
+	{
+		*mark = published_mark(log);
 		return false;
+	}
 	raise_to(&shared->last, (uint64) *mark);
 	return true;
 }
@@ -310,7 +319,7 @@ position_counter(LogId log)
 int64
 position_published(LogId log)
 {
-	int64		published = read_sequence(extension_relation_oid(definitions[log].published), NULL);
+	int64		published = published_mark(log);
 
 	if (RecoveryInProgress())
 		return published;
@@ -351,6 +360,7 @@ current_log(LogId log)
 		{
 			pg_atomic_write_u64(&shared->last, counter);
 			pg_atomic_write_u64(&shared->lsn, 0);
+			pg_atomic_write_u64(&shared->standby_mark, 0);
 			shared->sequence = sequence;
 		}
 		LWLockRelease(&registry()->lock);
@@ -466,7 +476,7 @@ standbys_have(XLogRecPtr lsn)
 {
 	bool		result;
 
-	if (max_wal_senders == 0 || SyncRepStandbyNames == NULL || SyncRepStandbyNames[0] == '\0')
+	if (max_wal_senders == 0 || !compat_sync_standbys_defined())
 		return true;
 	LWLockAcquire(SyncRepLock, LW_SHARED);
 	result = WalSndCtl->lsn[SYNC_REP_WAIT_FLUSH] >= lsn;
@@ -474,20 +484,31 @@ standbys_have(XLogRecPtr lsn)
 	return result;
 }
 
+/*
+ * The mark that the worker has published; 0 for a log that has none.
+ */
+static int64
+published_mark(LogId log)
+{
+	if (definitions[log].published == NULL)
+		return 0;
+	return read_sequence(extension_relation_oid(definitions[log].published), NULL);
+}
+
 static int64
 mark_on_standby(LogId log)
 {
 	LogDefinition *definition = &definitions[log];
-	int64		mark = 0;
+	int64		mark = published_mark(log);
 	Snapshot	snapshot;
 
-	if (definition->published != NULL)
-		mark = read_sequence(extension_relation_oid(definition->published), NULL);
 	if (definition->newest == NULL)
 		return mark;
+	/* What runs above xmax is not in the snapshot: there must be nothing. */
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (snapshot->takenDuringRecovery && snapshot->xcnt == 0 &&
-		snapshot->subxcnt == 0 && !snapshot->suboverflowed)
+		snapshot->subxcnt == 0 && !snapshot->suboverflowed &&
+		snapshot->xmax == XidFromFullTransactionId(ReadNextFullTransactionId()))
 		mark = Max(mark, definition->newest(snapshot));
 	UnregisterSnapshot(snapshot);
 	return mark;

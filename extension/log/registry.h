@@ -42,6 +42,7 @@ typedef struct RegistryLog
 {
 	pg_atomic_uint64 last;		/* at most the sequence's, at least any mark handed out */
 	pg_atomic_uint64 lsn;		/* end of the newest commit that took positions */
+	pg_atomic_uint64 standby_mark;	/* greatest mark handed out while a standby */
 	Oid			sequence;		/* last counts for this sequence */
 } RegistryLog;
 

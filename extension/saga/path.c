@@ -21,9 +21,9 @@
 /* Three-valued logic of predicates. */
 typedef enum Truth
 {
-	IS_FALSE,
-	IS_TRUE,
-	IS_UNKNOWN
+	TRUTH_FALSE,
+	TRUTH_TRUE,
+	TRUTH_UNKNOWN
 } Truth;
 
 typedef struct Walk
@@ -282,7 +282,7 @@ walk(Walk *w, JsonPathItem *item, Tree *value, bool unwrap, Matches *matches)
 			w->current = value;
 			truth = walk_predicate(w, &argument);
 			w->current = outer;
-			if (truth == IS_TRUE)
+			if (truth == TRUTH_TRUE)
 				walk_next(w, item, value, true, matches);
 			return;
 		case jpiSize:
@@ -346,7 +346,7 @@ walk_operation(Walk *w, JsonPathItem *item, Matches *matches)
 	if (item->type != jpiAdd && item->type != jpiSub && item->type != jpiMul)
 	{
 		truth = walk_predicate(w, item);
-		walk_next(w, item, truth == IS_UNKNOWN ? tree_null() : tree_bool(truth == IS_TRUE), true,
+		walk_next(w, item, truth == TRUTH_UNKNOWN ? tree_null() : tree_bool(truth == TRUTH_TRUE), true,
 				  matches);
 		return;
 	}
@@ -381,34 +381,34 @@ walk_predicate(Walk *w, JsonPathItem *item)
 	Truth		right;
 
 	if (w->bailed)
-		return IS_UNKNOWN;
+		return TRUTH_UNKNOWN;
 	switch (item->type)
 	{
 		case jpiAnd:
 			jspGetLeftArg(item, &side);
 			left = walk_predicate(w, &side);
-			if (left == IS_FALSE)
-				return IS_FALSE;
+			if (left == TRUTH_FALSE)
+				return TRUTH_FALSE;
 			jspGetRightArg(item, &side);
 			right = walk_predicate(w, &side);
-			return right == IS_TRUE ? left : right;
+			return right == TRUTH_TRUE ? left : right;
 		case jpiOr:
 			jspGetLeftArg(item, &side);
 			left = walk_predicate(w, &side);
-			if (left == IS_TRUE)
-				return IS_TRUE;
+			if (left == TRUTH_TRUE)
+				return TRUTH_TRUE;
 			jspGetRightArg(item, &side);
 			right = walk_predicate(w, &side);
-			return right == IS_FALSE ? left : right;
+			return right == TRUTH_FALSE ? left : right;
 		case jpiNot:
 			jspGetArg(item, &side);
 			left = walk_predicate(w, &side);
-			return left == IS_UNKNOWN ? left : left == IS_TRUE ? IS_FALSE
-															   : IS_TRUE;
+			return left == TRUTH_UNKNOWN ? left : left == TRUTH_TRUE ? TRUTH_FALSE
+															   : TRUTH_TRUE;
 		case jpiExists:
 			jspGetArg(item, &side);
 			walk(w, &side, w->current != NULL ? w->current : w->root, true, &matches);
-			return matches.count > 0 ? IS_TRUE : IS_FALSE;
+			return matches.count > 0 ? TRUTH_TRUE : TRUTH_FALSE;
 		case jpiEqual:
 		case jpiNotEqual:
 		case jpiLess:
@@ -419,7 +419,7 @@ walk_predicate(Walk *w, JsonPathItem *item)
 			return compare_operands(w, item);
 		default:
 			w->bailed = true;
-			return IS_UNKNOWN;
+			return TRUTH_UNKNOWN;
 	}
 }
 
@@ -449,13 +449,13 @@ compare_operands(Walk *w, JsonPathItem *item)
 			Truth		truth = compare_scalars(item->type, match_at(&operands[0], i),
 												match_at(&operands[1], j));
 
-			if (truth == IS_TRUE)
-				return IS_TRUE;
-			if (truth == IS_UNKNOWN)
+			if (truth == TRUTH_TRUE)
+				return TRUTH_TRUE;
+			if (truth == TRUTH_UNKNOWN)
 				unknown = true;
 		}
 	}
-	return unknown ? IS_UNKNOWN : IS_FALSE;
+	return unknown ? TRUTH_UNKNOWN : TRUTH_FALSE;
 }
 
 static Truth
@@ -467,19 +467,19 @@ compare_scalars(JsonPathItemType operation, const Tree *a, const Tree *b)
 	if (operation == jpiStartsWith)
 	{
 		if (a->type != TREE_STRING || b->type != TREE_STRING)
-			return IS_UNKNOWN;
+			return TRUTH_UNKNOWN;
 		return a->count >= b->count && memcmp(a->as.string, b->as.string, b->count) == 0
-				   ? IS_TRUE
-				   : IS_FALSE;
+				   ? TRUTH_TRUE
+				   : TRUTH_FALSE;
 	}
 	if (a->type != b->type)
 	{
 		if (a->type == TREE_NULL || b->type == TREE_NULL)
-			return operation == jpiNotEqual ? IS_TRUE : IS_FALSE;
-		return IS_UNKNOWN;
+			return operation == jpiNotEqual ? TRUTH_TRUE : TRUTH_FALSE;
+		return TRUTH_UNKNOWN;
 	}
 	if (a->type == TREE_ARRAY || a->type == TREE_OBJECT)
-		return IS_UNKNOWN;
+		return TRUTH_UNKNOWN;
 	order = a->type == TREE_BOOL ? (int) a->as.boolean - (int) b->as.boolean : tree_compare(a, b);
 	switch (operation)
 	{
@@ -502,7 +502,7 @@ compare_scalars(JsonPathItemType operation, const Tree *a, const Tree *b)
 			result = order >= 0;
 			break;
 	}
-	return result ? IS_TRUE : IS_FALSE;
+	return result ? TRUTH_TRUE : TRUTH_FALSE;
 }
 
 static Tree *

@@ -248,6 +248,8 @@ ecommerce_start_worker(PG_FUNCTION_ARGS)
 	BackgroundWorkerHandle *handle;
 	pid_t		pid;
 
+	/* It would begin after the promotion, and we would wait for that. */
+	PreventCommandDuringRecovery("ecommerce.start_worker");
 	if (running != 0)
 		PG_RETURN_INT32(BackendSlotProc(running - 1)->pid);
 	worker_describe(&worker, MyDatabaseId, get_role_oid(WORKER_ROLE, false));

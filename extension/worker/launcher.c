@@ -159,7 +159,8 @@ scan_databases(void)
 
 /*
  * Not from the cache of roles: whoever has just committed CREATE EXTENSION wakes
- * us before he tells us that the cache is out of date.
+ * us before he tells us that the cache is out of date.  Without the index, which
+ * cannot be opened by the first process of a server without a database.
  */
 static Oid
 find_worker_role(void)
@@ -172,7 +173,7 @@ find_worker_role(void)
 
 	ScanKeyInit(&key, Anum_pg_authid_rolname, BTEqualStrategyNumber, F_NAMEEQ,
 				CStringGetDatum(WORKER_ROLE));
-	scan = systable_beginscan(catalog, AuthIdRolnameIndexId, true, NULL, 1, &key);
+	scan = systable_beginscan(catalog, InvalidOid, false, NULL, 1, &key);
 	row = systable_getnext(scan);
 	if (HeapTupleIsValid(row))
 		role = ((Form_pg_authid) GETSTRUCT(row))->oid;
