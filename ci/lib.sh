@@ -34,6 +34,23 @@ run_check() {
 	fi
 }
 
+# The same for a command that prints TAP: each of its assertions counts. One that
+# makes none, or fails without saying so, has failed once.
+run_tests() {
+	local part=$1 name=$2 output status=0 passed failed
+	shift 2
+	output=$("$@" 2>&1) || status=$?
+	passed=$(grep -cE '^ok [0-9]' <<<"$output") || true
+	failed=$(grep -cE '^not ok [0-9]' <<<"$output") || true
+	if ((failed == 0 && (status != 0 || passed == 0))); then
+		failed=1
+	fi
+	record "$passed" "$failed" "$part" "$name"
+	if ((failed)); then
+		sed 's/^/        /' <<<"$output"
+	fi
+}
+
 # True if TESTS is empty or names this test.
 selected() {
 	[[ -z ${TESTS:-} || " $TESTS " == *" $1 "* ]]

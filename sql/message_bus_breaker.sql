@@ -8,10 +8,12 @@ CREATE EXTENSION ecommerce;
 \pset tuples_only on
 \pset null (null)
 CREATE VIEW breaker AS
-SELECT endpoint, message_type, state, attempts, failures, window_start IS NOT NULL AS window, retry_at - opened_at AS reset, probe_successes
+SELECT endpoint, message_type, state, attempts, failures, window_start IS NOT NULL AS window,
+	retry_at - opened_at AS reset, probe_successes
 FROM message_bus.circuit_breakers ORDER BY 1, 2;
 -- Sends so many and lets them fail or succeed, each in its own transaction.
-CREATE PROCEDURE run(endpoint text, type text, outcomes text, "time" timestamptz DEFAULT '2100-01-01 UTC') LANGUAGE plpgsql AS $$
+CREATE PROCEDURE run(endpoint text, type text, outcomes text,
+	"time" timestamptz DEFAULT '2100-01-01 UTC') LANGUAGE plpgsql AS $$
 DECLARE
 	d message_bus.delivery;
 	o text;
@@ -52,7 +54,8 @@ TABLE breaker;
 -- The window tumbles: it starts with the first attempt after the last one ended.
 CALL run('d', 'A', 'ffffffffff', '2100-01-01 00:00:00 UTC');
 CALL run('d', 'A', 'f', '2100-01-01 00:01:00 UTC');
-SELECT attempts, failures, window_start = '2100-01-01 00:01:00 UTC' FROM message_bus.circuit_breakers WHERE endpoint = 'd';
+SELECT attempts, failures, window_start = '2100-01-01 00:01:00 UTC'
+	FROM message_bus.circuit_breakers WHERE endpoint = 'd';
 CALL run('d', 'A', 'fffffffff', '2100-01-01 00:01:59.999999 UTC');
 CALL run('d', 'A', 'f', '2100-01-01 00:01:59.999999 UTC');
 SELECT state, attempts, failures FROM breaker WHERE endpoint = 'd';
@@ -64,14 +67,16 @@ SELECT message_bus.send('e', 'A', '{"n": 1}') IS NOT NULL;
 SELECT count(*) FROM message_bus.receive('e');
 BEGIN; SELECT message_bus.fail(delivery_id, 'E', 'e') FROM message_bus.receive('e'); ROLLBACK;
 BEGIN; SELECT delivery_id AS id FROM message_bus.receive('e') \gset
-SAVEPOINT s; SELECT message_bus.fail(:id, 'E', 'e'); ROLLBACK TO s; SELECT message_bus.ack(:id); COMMIT;
+SAVEPOINT s; SELECT message_bus.fail(:id, 'E', 'e'); ROLLBACK TO s; SELECT message_bus.ack(:id);
+	COMMIT;
 SELECT * FROM breaker WHERE endpoint = 'e';
 -- Many in one transaction count one by one.
 SELECT message_bus.create_endpoint('f', 1, '{"kind": "none"}');
 SELECT count(message_bus.send('f', 'A', '{"n": 1}')) FROM generate_series(1, 12);
 SELECT count(message_bus.fail(delivery_id, 'E', 'e')) FROM message_bus.receive('f', 10);
 SELECT state, attempts FROM breaker WHERE endpoint = 'f';
-BEGIN; SELECT message_bus.fail(delivery_id, 'E', 'e') FROM message_bus.receive('f', 1); SELECT state FROM breaker WHERE endpoint = 'f'; COMMIT;
+BEGIN; SELECT message_bus.fail(delivery_id, 'E', 'e') FROM message_bus.receive('f', 1);
+	SELECT state FROM breaker WHERE endpoint = 'f'; COMMIT;
 SELECT state, attempts FROM breaker WHERE endpoint = 'f';
 -- Off.
 SELECT message_bus.create_endpoint('g', 1, '{"kind": "none"}', '{"kind": "none"}');
@@ -81,7 +86,8 @@ SELECT * FROM breaker WHERE endpoint = 'g';
 -- ---------------------------------------------------------------- open
 
 -- Nothing of that type is delivered and no attempt consumed; other types pass it by.
-SELECT message_bus.send('a', 'A', '{"n": 1}', uid(1)), message_bus.send('a', 'B', '{"n": 2}', uid(2)), message_bus.send('a', 'A', '{"n": 3}', uid(3));
+SELECT message_bus.send('a', 'A', '{"n": 1}', uid(1)), message_bus.send('a', 'B', '{"n": 2}',
+	uid(2)), message_bus.send('a', 'A', '{"n": 3}', uid(3));
 BEGIN; SELECT at('2100-01-01 00:04:59.999999 UTC'); SELECT in_order('a'); COMMIT;
 SELECT state('a');
 SELECT state, count(*), min(attempt), max(attempt) FROM message_bus.aside GROUP BY 1;
@@ -98,7 +104,8 @@ SELECT state, probe_successes FROM breaker WHERE endpoint = 'a';
 ROLLBACK;
 -- A failure opens again.
 BEGIN; SELECT at('2100-01-01 00:05 UTC'); SELECT failed('a', retryable => false); COMMIT;
-SELECT state, opened_at = '2100-01-01 00:05 UTC', retry_at = '2100-01-01 00:10 UTC' FROM message_bus.circuit_breakers WHERE endpoint = 'a';
+SELECT state, opened_at = '2100-01-01 00:05 UTC', retry_at = '2100-01-01 00:10 UTC'
+	FROM message_bus.circuit_breakers WHERE endpoint = 'a';
 SELECT message_bus.redrive(uid(1));
 BEGIN; SELECT at('2100-01-01 00:09:59 UTC'); SELECT in_order('a'); COMMIT;
 SELECT count(message_bus.send('a', 'A', jsonb_build_object('n', i))) FROM generate_series(10, 19) i;
@@ -106,12 +113,15 @@ SELECT count(message_bus.send('a', 'A', jsonb_build_object('n', i))) FROM genera
 BEGIN; SELECT at('2100-01-01 00:10 UTC'); SELECT in_order('a'); COMMIT;
 SELECT state, probe_successes FROM breaker WHERE endpoint = 'a';
 BEGIN; SELECT at('2100-01-01 00:10 UTC'); SELECT in_order('a'); COMMIT;
-BEGIN; SELECT at('2100-01-01 00:10 UTC'); SELECT message_bus.skip(delivery_id) FROM message_bus.receive('a'); COMMIT;
+BEGIN; SELECT at('2100-01-01 00:10 UTC'); SELECT message_bus.skip(delivery_id)
+	FROM message_bus.receive('a'); COMMIT;
 SELECT state, probe_successes FROM breaker WHERE endpoint = 'a';
-DO $$ BEGIN FOR i IN 1..7 LOOP PERFORM at('2100-01-01 00:10 UTC'); PERFORM in_order('a'); COMMIT; END LOOP; END $$;
+DO $$ BEGIN FOR i IN 1..7 LOOP PERFORM at('2100-01-01 00:10 UTC'); PERFORM in_order('a'); COMMIT;
+	END LOOP; END $$;
 SELECT state, probe_successes FROM breaker WHERE endpoint = 'a';
 BEGIN; SELECT at('2100-01-01 00:10 UTC'); SELECT in_order('a'); COMMIT;
-SELECT state, attempts, failures, "window", reset, probe_successes FROM breaker WHERE endpoint = 'a';
+SELECT state, attempts, failures, "window", reset, probe_successes FROM breaker
+	WHERE endpoint = 'a';
 SELECT in_order('a');
 SELECT state('a');
 -- Under a lease the probe lasts as long as the lease.
@@ -135,7 +145,8 @@ SELECT state('b');
 
 -- A consumer that ends in the middle of handling is one death.
 SELECT message_bus.create_endpoint('k', 1, '{"kind": "immediate", "limit": 4}', '{"kind": "none"}');
-SELECT count(message_bus.send('k', 'K', jsonb_build_object('n', i), uid(i + 100))) FROM generate_series(1, 3) i;
+SELECT count(message_bus.send('k', 'K', jsonb_build_object('n', i), uid(i + 100)))
+	FROM generate_series(1, 3) i;
 SELECT body->>'n' AS n, attempt FROM message_bus.receive('k') ORDER BY delivery_id;
 BEGIN; SELECT message_bus.handle(min(delivery_id)) FROM message_bus.receive('k'); \c -
 CALL message_bus.wait('k', '1 min');
@@ -152,7 +163,8 @@ BEGIN; SELECT message_bus.handle(min(delivery_id)) FROM message_bus.receive('k')
 CALL message_bus.wait('k', '1 min');
 -- After three it is handed out alone.
 SELECT body->>'n' AS n, attempt FROM message_bus.receive('k') ORDER BY delivery_id;
-BEGIN; SELECT count(*) FROM message_bus.receive('k'); SELECT count(*) FROM message_bus.receive('k'); COMMIT;
+BEGIN; SELECT count(*) FROM message_bus.receive('k'); SELECT count(*)
+	FROM message_bus.receive('k'); COMMIT;
 BEGIN; SELECT body->>'n' FROM message_bus.receive('k', 1); \c -
 CALL message_bus.wait('k', '1 min');
 SELECT body->>'n' AS n, attempt FROM message_bus.receive('k') ORDER BY delivery_id;
@@ -160,7 +172,8 @@ SELECT body->>'n' AS n, attempt FROM message_bus.receive('k') ORDER BY delivery_
 BEGIN; SELECT body->>'n' FROM message_bus.receive('k', 1); \c -
 CALL message_bus.wait('k', '1 min');
 SELECT body->>'n' AS n, attempt FROM message_bus.receive('k') ORDER BY delivery_id;
-SELECT message_id, reason, error_code, error, attempts FROM message_bus.dead_letters WHERE endpoint = 'k';
+SELECT message_id, reason, error_code, error, attempts FROM message_bus.dead_letters
+	WHERE endpoint = 'k';
 SELECT in_order('k');
 SELECT state('k');
 SELECT count(*) FROM message_bus.death;

@@ -10,11 +10,15 @@ CREATE EXTENSION ecommerce;
 -- ---------------------------------------------------------------- endpoint_name
 
 SELECT t.type, t.kind, message_bus.endpoint_name(t.type, t.kind) FROM (VALUES
-	('SubmitOrderConsumer', 'consumer'), ('OrderSaga', 'saga'), ('OneOr2MessageConsumer', 'consumer'),
+	('SubmitOrderConsumer', 'consumer'), ('OrderSaga', 'saga'), ('OneOr2MessageConsumer',
+		'consumer'),
 	('SomeSuperIDFormatConsumer', 'consumer'), ('UpdateCustomerActivity', 'activity'),
-	('UpdateCustomerActivity', 'compensate_activity'), ('My_Order', 'consumer'), ('ISOOrderConsumer', 'consumer'),
-	('SubmitOrdercONSUMER', 'consumer'), ('SubmitOrderConsumer', 'message'), ('SubmitOrder', 'message'),
-	('ConsumerConsumer', 'consumer'), ('OrderSaga', 'consumer'), ('order', 'consumer'), ('ÄnderungÄ', 'message'),
+	('UpdateCustomerActivity', 'compensate_activity'), ('My_Order', 'consumer'),
+		('ISOOrderConsumer', 'consumer'),
+	('SubmitOrdercONSUMER', 'consumer'), ('SubmitOrderConsumer', 'message'), ('SubmitOrder',
+		'message'),
+	('ConsumerConsumer', 'consumer'), ('OrderSaga', 'consumer'), ('order', 'consumer'),
+		('ÄnderungÄ', 'message'),
 	('A1B2C3', 'message'), ('__', 'message')) t(type, kind);
 SELECT message_bus.endpoint_name('SubmitOrderConsumer');
 SELECT message_bus.endpoint_name('SomeReallyCoolConsumer', prefix => 'Dev');
@@ -33,29 +37,42 @@ SELECT outcome($$SELECT message_bus.endpoint_name('X', 'listener')$$);
 SELECT message_bus.create_endpoint('plain');
 SELECT name, lanes, retry, breaker, timeout, max_depth, paused FROM message_bus.endpoint;
 -- d[i] = min(1 s + 2^i R, 30 s), R from 2.4 s to 3.6 s: drawn once.
-SELECT i, d BETWEEN least(1000 + 2 ^ (i - 1) * 2400, 30000) AND least(1000 + 2 ^ (i - 1) * 3599, 30000) AS as_drawn
+SELECT i, d BETWEEN least(1000 + 2 ^ (i - 1) * 2400, 30000) AND least(1000 + 2 ^ (i - 1) * 3599,
+	30000) AS as_drawn
 FROM message_bus.endpoint, unnest(retry_delays) WITH ORDINALITY r(d, i);
 SELECT message_bus.create_endpoint('other', 1, '{"kind": "none"}', '{"kind": "none"}', '2 s');
-SELECT message_bus.alter_endpoint('other', '{"kind": "interval", "intervals": ["1 s", "1 min"]}', max_depth => 7);
-SELECT lanes, retry, retry_delays, breaker, timeout, max_depth FROM message_bus.endpoint WHERE name = 'other';
+SELECT message_bus.alter_endpoint('other', '{"kind": "interval", "intervals": ["1 s", "1 min"]}',
+	max_depth => 7);
+SELECT lanes, retry, retry_delays, breaker, timeout, max_depth FROM message_bus.endpoint
+	WHERE name = 'other';
 SELECT message_bus.alter_endpoint('other', timeout => '1 min', max_depth => -1,
-	breaker => '{"tracking_period": "10 s", "trip_threshold": 50, "active_threshold": 2, "reset_interval": "1 min"}');
+	breaker =>
+		'{"tracking_period": "10 s", "trip_threshold": 50, "active_threshold": 2,
+		"reset_interval": "1 min"}');
 SELECT retry, breaker, timeout, max_depth FROM message_bus.endpoint WHERE name = 'other';
-SELECT name, lanes, paused, depth, oldest_unacked_age, in_flight, scheduled, retrying, dead, sent_per_s, acked_per_s
+SELECT name, lanes, paused, depth, oldest_unacked_age, in_flight, scheduled, retrying, dead,
+	sent_per_s, acked_per_s
 FROM message_bus.endpoints ORDER BY name;
 
 SELECT outcome(format('SELECT message_bus.create_endpoint(%s)', arguments)) FROM (VALUES
-	(1, $$'plain'$$), (2, $$''$$), (3, $$E'a\nb'$$), (4, $$repeat('x', 201)$$), (5, $$'x', 0$$), (6, $$'x', 257$$),
+	(1, $$'plain'$$), (2, $$''$$), (3, $$E'a\nb'$$), (4, $$repeat('x', 201)$$), (5, $$'x', 0$$),
+		(6, $$'x', 257$$),
 	(7, $$'x', timeout => '0 s'$$), (8, $$'x', timeout => '-1 s'$$),
-	(9, $$'x', retry => '{}'$$), (10, $$'x', retry => '[]'$$), (11, $$'x', retry => '{"kind": "never"}'$$),
-	(12, $$'x', retry => '{"kind": "none", "limit": 1}'$$), (13, $$'x', retry => '{"kind": "immediate"}'$$),
-	(14, $$'x', retry => '{"kind": "immediate", "limit": -1}'$$), (15, $$'x', retry => '{"kind": "immediate", "limit": "1"}'$$),
+	(9, $$'x', retry => '{}'$$), (10, $$'x', retry => '[]'$$), (11, $$'x',
+		retry => '{"kind": "never"}'$$),
+	(12, $$'x', retry => '{"kind": "none", "limit": 1}'$$), (13, $$'x',
+		retry => '{"kind": "immediate"}'$$),
+	(14, $$'x', retry => '{"kind": "immediate", "limit": -1}'$$), (15, $$'x',
+		retry => '{"kind": "immediate", "limit": "1"}'$$),
 	(16, $$'x', retry => '{"kind": "interval", "limit": 1, "interval": 5}'$$),
-	(17, $$'x', retry => '{"kind": "interval", "intervals": []}'$$), (18, $$'x', retry => '{"kind": "interval", "intervals": [1]}'$$),
+	(17, $$'x', retry => '{"kind": "interval", "intervals": []}'$$), (18, $$'x',
+		retry => '{"kind": "interval", "intervals": [1]}'$$),
 	(19, $$'x', retry => '{"kind": "interval", "limit": 1, "interval": "soon"}'$$),
 	(20, $$'x', retry => '{"kind": "interval", "limit": 1, "interval": "-1 s"}'$$),
-	(21, $$'x', retry => '{"kind": 5}'$$), (22, $$'x', retry => '{"kind": "immediate", "limit": 1, "color": "red"}'$$),
-	(23, $$'x', breaker => '{"kind": "none", "limit": 1}'$$), (24, $$'x', breaker => '{"tracking_period": "1 s"}'$$)) a(n, arguments) ORDER BY n;
+	(21, $$'x', retry => '{"kind": 5}'$$), (22, $$'x',
+		retry => '{"kind": "immediate", "limit": 1, "color": "red"}'$$),
+	(23, $$'x', breaker => '{"kind": "none", "limit": 1}'$$), (24, $$'x',
+		breaker => '{"tracking_period": "1 s"}'$$)) a(n, arguments) ORDER BY n;
 SELECT outcome($$SELECT message_bus.alter_endpoint('nobody')$$);
 SELECT outcome($$SELECT message_bus.alter_endpoint('plain', retry => '{"kind": "no"}')$$);
 SELECT outcome($$SELECT message_bus.alter_endpoint('plain', breaker => '{"kind": "no"}')$$);
@@ -63,8 +80,10 @@ SELECT outcome($$SELECT message_bus.alter_endpoint('plain', timeout => '0 s')$$)
 SELECT outcome($$SELECT message_bus.alter_endpoint('plain', max_depth => -2)$$);
 -- The greatest number of lanes works.
 SELECT message_bus.create_endpoint('wide', 256);
-SELECT count(message_bus.send('wide', 'T', jsonb_build_object('n', n))) FROM generate_series(1, 2000) n;
-SELECT count(DISTINCT lane), min(lane), max(lane) FROM message_bus.ring_0 JOIN message_bus.endpoint USING (endpoint_id) WHERE name = 'wide';
+SELECT count(message_bus.send('wide', 'T', jsonb_build_object('n', n))) FROM generate_series(1,
+	2000) n;
+SELECT count(DISTINCT lane), min(lane), max(lane) FROM message_bus.ring_0
+	JOIN message_bus.endpoint USING (endpoint_id) WHERE name = 'wide';
 SELECT cardinality(string_to_array(got('wide', 3000), ' '));
 
 -- ---------------------------------------------------------------- routes
@@ -98,9 +117,12 @@ SELECT got('plain'), got('other');
 SELECT message_bus.publish('Unheard', '{}', message_id => uid(1));
 SELECT sum(depth) FROM message_bus.endpoints;
 SELECT outcome(format('SELECT message_bus.%s', call)) FROM (VALUES
-	($$subscribe('nobody', 'T')$$), ($$unsubscribe('nobody', 'T')$$), ($$pause('nobody')$$), ($$resume('nobody')$$),
-	($$drop_endpoint('nobody')$$), ($$reset_breaker('nobody', 'T')$$), ($$subscribe(NULL, 'T')$$), ($$subscribe('plain', '')$$),
-	($$subscribe('plain', NULL)$$), ($$subscribe('plain', repeat('T', 256))$$), ($$reset_breaker('plain', 'T')$$)) c(call);
+	($$subscribe('nobody', 'T')$$), ($$unsubscribe('nobody', 'T')$$), ($$pause('nobody')$$),
+		($$resume('nobody')$$),
+	($$drop_endpoint('nobody')$$), ($$reset_breaker('nobody', 'T')$$), ($$subscribe(NULL, 'T')$$),
+		($$subscribe('plain', '')$$),
+	($$subscribe('plain', NULL)$$), ($$subscribe('plain', repeat('T', 256))$$),
+		($$reset_breaker('plain', 'T')$$)) c(call);
 
 -- ---------------------------------------------------------------- pause, resume
 
@@ -130,7 +152,8 @@ SELECT message_bus.drop_endpoint('other', true);
 SELECT message_bus.drop_endpoint('plain');
 SELECT outcome($$SELECT message_bus.send('other', 'T', '{}')$$);
 SELECT outcome($$SELECT * FROM message_bus.receive('other')$$);
-SELECT (SELECT count(*) FROM message_bus.aside), (SELECT count(*) FROM message_bus.dead), (SELECT count(*) FROM message_bus.route);
+SELECT (SELECT count(*) FROM message_bus.aside), (SELECT count(*) FROM message_bus.dead),
+	(SELECT count(*) FROM message_bus.route);
 -- One of the same name is another endpoint.
 SELECT message_bus.create_endpoint('other');
 SELECT state('other'), got('other');

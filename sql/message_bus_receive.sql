@@ -7,16 +7,20 @@ CREATE EXTENSION ecommerce;
 \pset format unaligned
 \pset tuples_only on
 \pset null (null)
-SELECT message_bus.create_endpoint('q', 1, '{"kind": "interval", "limit": 5, "interval": "10 s"}'), message_bus.create_endpoint('wide', 4);
+SELECT message_bus.create_endpoint('q', 1,
+	'{"kind": "interval", "limit": 5, "interval": "10 s"}'), message_bus.create_endpoint('wide', 4);
 CREATE FUNCTION fill(endpoint text, first int, last int) RETURNS bigint LANGUAGE sql AS
-$$ SELECT count(message_bus.send(endpoint, 'T', jsonb_build_object('n', i), uid(i), partition_key => i::text)) FROM generate_series(first, last) i $$;
+$$ SELECT count(message_bus.send(endpoint, 'T', jsonb_build_object('n', i), uid(i),
+	partition_key => i::text)) FROM generate_series(first, last) i $$;
 -- The delivery of the message with that number in this transaction's batch.
 CREATE TEMP TABLE batch (delivery_id bigint, n int, attempt int);
 CREATE FUNCTION take(endpoint text, max int DEFAULT 50) RETURNS text LANGUAGE sql AS $$
-	WITH r AS (INSERT INTO batch SELECT delivery_id, (body->>'n')::int, attempt FROM message_bus.receive(endpoint, max) RETURNING *)
+	WITH r AS (INSERT INTO batch SELECT delivery_id, (body->>'n')::int, attempt
+		FROM message_bus.receive(endpoint, max) RETURNING *)
 	SELECT coalesce(string_agg(n || '/' || attempt, ' ' ORDER BY delivery_id), 'nothing') FROM r
 $$;
-CREATE FUNCTION id(number int) RETURNS bigint LANGUAGE sql AS $$ SELECT max(delivery_id) FROM batch WHERE n = number $$;
+CREATE FUNCTION id(number int) RETURNS bigint LANGUAGE sql AS $$ SELECT max(delivery_id)
+	FROM batch WHERE n = number $$;
 
 -- ---------------------------------------------------------------- in a transaction
 
@@ -73,10 +77,13 @@ SELECT fill('q', 12, 14);
 CREATE TABLE done (n int);
 BEGIN;
 SELECT take('q');
-SAVEPOINT m; INSERT INTO done VALUES (12); SELECT message_bus.send('wide', 'Reply', '{"n": 12}') IS NOT NULL; SELECT message_bus.ack(id(12)); RELEASE m;
-SAVEPOINT m; INSERT INTO done VALUES (13); SELECT message_bus.send('wide', 'Reply', '{"n": 13}') IS NOT NULL; SELECT message_bus.ack(id(13)); ROLLBACK TO m;
+SAVEPOINT m; INSERT INTO done VALUES (12); SELECT message_bus.send('wide', 'Reply',
+	'{"n": 12}') IS NOT NULL; SELECT message_bus.ack(id(12)); RELEASE m;
+SAVEPOINT m; INSERT INTO done VALUES (13); SELECT message_bus.send('wide', 'Reply',
+	'{"n": 13}') IS NOT NULL; SELECT message_bus.ack(id(13)); ROLLBACK TO m;
 SELECT message_bus.fail(id(13), 'E13', 'no luck'); RELEASE m;
-SAVEPOINT m; SELECT message_bus.fail(id(14), 'E14', 'x'); ROLLBACK TO m; SELECT message_bus.ack(id(14)); RELEASE m;
+SAVEPOINT m; SELECT message_bus.fail(id(14), 'E14', 'x'); ROLLBACK TO m;
+	SELECT message_bus.ack(id(14)); RELEASE m;
 COMMIT;
 TABLE done; SELECT got('wide'); SELECT state('q');
 SELECT attempt, error_code, error, state, first_failed_at = last_failed_at FROM message_bus.aside;
@@ -104,9 +111,12 @@ SELECT count(*) FROM message_bus.receive('wide', 100);
 SELECT count(*) FROM message_bus.receive('wide', 100);
 ROLLBACK;
 SELECT cardinality(string_to_array(got('wide', 100), ' '));
-SELECT outcome($$SELECT * FROM message_bus.receive('wide', 0)$$), outcome($$SELECT * FROM message_bus.receive('nobody')$$),
-	outcome($$SELECT * FROM message_bus.receive(NULL)$$), outcome($$SELECT * FROM message_bus.receive('wide', NULL)$$);
-BEGIN READ ONLY; SELECT outcome($$SELECT * FROM message_bus.receive('q')$$), outcome($$SELECT message_bus.ack(1)$$), outcome($$SELECT message_bus.skip(1)$$); ROLLBACK;
+SELECT outcome($$SELECT * FROM message_bus.receive('wide', 0)$$), outcome($$SELECT *
+	FROM message_bus.receive('nobody')$$),
+	outcome($$SELECT * FROM message_bus.receive(NULL)$$), outcome($$SELECT *
+		FROM message_bus.receive('wide', NULL)$$);
+BEGIN READ ONLY; SELECT outcome($$SELECT * FROM message_bus.receive('q')$$),
+	outcome($$SELECT message_bus.ack(1)$$), outcome($$SELECT message_bus.skip(1)$$); ROLLBACK;
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT count(*) FROM done;
 SELECT fill('q', 60, 60);
@@ -122,9 +132,11 @@ COMMIT;
 BEGIN;
 SELECT take('q');
 SELECT correlation_id, causation_id, user_id FROM ecommerce.context();
-SELECT message_bus.handle(id(61)); SELECT correlation_id, causation_id, user_id FROM ecommerce.context();
+SELECT message_bus.handle(id(61)); SELECT correlation_id, causation_id, user_id
+	FROM ecommerce.context();
 SELECT message_bus.ack(id(61));
-SELECT message_bus.handle(id(62)); SELECT correlation_id, causation_id, user_id FROM ecommerce.context();
+SELECT message_bus.handle(id(62)); SELECT correlation_id, causation_id, user_id
+	FROM ecommerce.context();
 SELECT outcome(format('SELECT message_bus.handle(%s)', id(61))) ~ 'MB003';
 SELECT message_bus.ack(id(62));
 COMMIT;
@@ -133,8 +145,10 @@ SELECT correlation_id, causation_id FROM ecommerce.context();
 -- ---------------------------------------------------------------- skip
 
 SELECT fill('q', 70, 71);
-BEGIN; SELECT take('q'); SELECT message_bus.skip(id(70)), message_bus.skip(id(71), 'no handler'); COMMIT;
-SELECT message_id, reason, error_code, error, attempts FROM message_bus.dead_letters ORDER BY message_id;
+BEGIN; SELECT take('q'); SELECT message_bus.skip(id(70)), message_bus.skip(id(71), 'no handler');
+	COMMIT;
+SELECT message_id, reason, error_code, error, attempts FROM message_bus.dead_letters
+	ORDER BY message_id;
 SELECT state('q');
 SELECT message_bus.redrive(uid(70)); SELECT in_order('q');
 
@@ -145,23 +159,29 @@ BEGIN; SELECT outcome($$SELECT * FROM message_bus.receive('q', 2, '1 min')$$); R
 SELECT * FROM message_bus.receive('q', 2, '0 s');
 SELECT * FROM message_bus.receive('q', 2, '-1 s');
 CREATE TEMP TABLE leased AS
-SELECT body->>'n' AS n, delivery_id, attempt, leased_until - clock_timestamp() BETWEEN '59 s' AND '1 min' AS a_minute FROM message_bus.receive('q', 3, '1 min');
+SELECT body->>'n' AS n, delivery_id, attempt, leased_until - clock_timestamp() BETWEEN '59 s'
+	AND '1 min' AS a_minute FROM message_bus.receive('q', 3, '1 min');
 SELECT n, attempt, a_minute FROM leased ORDER BY delivery_id;
 -- The lane stays held until its leases are settled.
 SELECT in_order('q'); SELECT state('q');
 SELECT message_bus.ack(delivery_id) FROM leased WHERE n = '80';
-SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM leased WHERE n = '80';
-SELECT outcome(format('SELECT message_bus.ack(VARIADIC %L)', array_agg(delivery_id))) ~ '^MB003' FROM leased;
+SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM leased
+	WHERE n = '80';
+SELECT outcome(format('SELECT message_bus.ack(VARIADIC %L)', array_agg(delivery_id))) ~ '^MB003'
+	FROM leased;
 SELECT state('q'); SELECT in_order('q');
 -- Settling in a transaction counts when it commits.
-BEGIN; SELECT message_bus.ack(VARIADIC array_agg(delivery_id)) FROM leased WHERE n <> '80'; ROLLBACK;
+BEGIN; SELECT message_bus.ack(VARIADIC array_agg(delivery_id)) FROM leased WHERE n <> '80';
+	ROLLBACK;
 BEGIN; SAVEPOINT s; SELECT message_bus.ack(delivery_id) FROM leased WHERE n = '81'; ROLLBACK TO s;
-SELECT message_bus.handle(delivery_id) FROM leased WHERE n = '82'; SELECT causation_id FROM ecommerce.context();
+SELECT message_bus.handle(delivery_id) FROM leased WHERE n = '82'; SELECT causation_id
+	FROM ecommerce.context();
 SELECT message_bus.fail(delivery_id, 'E', 'later') FROM leased WHERE n = '82'; COMMIT;
 SELECT in_order('q'); SELECT state('q');
 SELECT message_bus.extend_lease(array_agg(delivery_id), '1 h') FROM leased WHERE n = '81';
 SELECT leased_until > now() + '59 min' FROM message_bus.lease;
-SELECT outcome(format('SELECT message_bus.extend_lease(%L, ''1 h'')', array_agg(delivery_id))) ~ '^MB003' FROM leased;
+SELECT outcome(format('SELECT message_bus.extend_lease(%L, ''1 h'')',
+	array_agg(delivery_id))) ~ '^MB003' FROM leased;
 SELECT message_bus.skip(delivery_id, 'done with it') FROM leased WHERE n = '81';
 SELECT in_order('q'); SELECT state('q');
 SELECT reason, error FROM message_bus.dead_letters WHERE message_id = uid(81);
@@ -169,21 +189,28 @@ SELECT reason, error FROM message_bus.dead_letters WHERE message_id = uid(81);
 -- An expired lease is a failed attempt; an ack that is late but not too late counts.
 SELECT fill('q', 90, 92);
 TRUNCATE leased;
-INSERT INTO leased SELECT body->>'n', delivery_id, attempt FROM message_bus.receive('q', 3, '1 min');
+INSERT INTO leased SELECT body->>'n', delivery_id, attempt FROM message_bus.receive('q', 3,
+	'1 min');
 BEGIN; SELECT at(clock_timestamp() + '59 s'); SELECT in_order('q'); COMMIT;
 BEGIN; SELECT at(clock_timestamp() + '1 min'); SELECT in_order('q'); COMMIT;
-SELECT state, attempt, error_code, error, receipt IS NOT NULL FROM message_bus.aside WHERE message_id BETWEEN uid(90) AND uid(92);
+SELECT state, attempt, error_code, error, receipt IS NOT NULL FROM message_bus.aside
+	WHERE message_id BETWEEN uid(90) AND uid(92);
 SELECT message_bus.ack(delivery_id) FROM leased WHERE n = '90';
-SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM leased WHERE n = '90';
-SELECT outcome(format('SELECT message_bus.fail(%s, ''E'', ''e'')', delivery_id)) ~ '^MB003' FROM leased WHERE n = '91';
+SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM leased
+	WHERE n = '90';
+SELECT outcome(format('SELECT message_bus.fail(%s, ''E'', ''e'')', delivery_id)) ~ '^MB003'
+	FROM leased WHERE n = '91';
 -- Delivered again, under a lease or not, the old receipt is worth nothing.
-BEGIN; SELECT at(clock_timestamp() + '5 min'); SELECT take('q', 1); SELECT message_bus.ack(id(91)); COMMIT;
-SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM leased WHERE n = '91';
+BEGIN; SELECT at(clock_timestamp() + '5 min'); SELECT take('q', 1);
+	SELECT message_bus.ack(id(91)); COMMIT;
+SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM leased
+	WHERE n = '91';
 DO $$ BEGIN
 	PERFORM at(clock_timestamp() + '5 min');
 	PERFORM * FROM message_bus.receive('q', 5, '10 min');
 END $$;
-SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM leased WHERE n = '92';
+SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM leased
+	WHERE n = '92';
 SELECT message_bus.ack(delivery_id) FROM message_bus.lease; SELECT state('q');
 
 -- ---------------------------------------------------------------- wait
@@ -197,7 +224,8 @@ CALL message_bus.wait('nobody', '1 s');
 CALL message_bus.wait(NULL, '1 s');
 SELECT in_order('q');
 -- Scheduled messages end the wait by themselves.
-SELECT message_bus.send('q', 'T', '{"n": 96}', deliver_at => clock_timestamp() + '200 ms') IS NOT NULL;
+SELECT message_bus.send('q', 'T', '{"n": 96}',
+	deliver_at => clock_timestamp() + '200 ms') IS NOT NULL;
 CALL message_bus.wait('q', '0 s');
 CALL message_bus.wait('q', '10 s');
 SELECT in_order('q');

@@ -14,11 +14,14 @@ CREATE EXTENSION ecommerce;
 SET message_bus.random_seed = 1;
 SELECT count(message_bus.create_endpoint('r' || i, 1)) FROM generate_series(1, 400) i;
 CREATE TABLE drawn AS
-SELECT e.name, i - 1 AS i, d, (d - 1000) / 2 ^ (i - 1) AS r FROM message_bus.endpoint e, unnest(e.retry_delays) WITH ORDINALITY u(d, i);
-SELECT i, count(*), bool_and(d BETWEEN least(1000 + 2 ^ i * 2400, 30000) AND least(1000 + 2 ^ i * 3599, 30000)) FROM drawn GROUP BY i ORDER BY i;
+SELECT e.name, i - 1 AS i, d, (d - 1000) / 2 ^ (i - 1) AS r FROM message_bus.endpoint e,
+	unnest(e.retry_delays) WITH ORDINALITY u(d, i);
+SELECT i, count(*), bool_and(d BETWEEN least(1000 + 2 ^ i * 2400, 30000)
+	AND least(1000 + 2 ^ i * 3599, 30000)) FROM drawn GROUP BY i ORDER BY i;
 -- The whole range occurs, evenly; draws differ between endpoints and between i.
 SELECT i, min(r) < 2440 AND max(r) > 3560, avg(r) BETWEEN 2950 AND 3050, count(DISTINCT r) > 300,
-	count(*) FILTER (WHERE r < 2800) BETWEEN 100 AND 167 FROM drawn WHERE i < 3 GROUP BY i ORDER BY i;
+	count(*) FILTER (WHERE r < 2800) BETWEEN 100 AND 167 FROM drawn WHERE i < 3 GROUP BY i
+		ORDER BY i;
 SELECT count(*) FROM drawn a JOIN drawn b USING (name) WHERE a.i = 0 AND b.i = 1 AND a.r = b.r;
 -- A seed decides it all.
 SET message_bus.random_seed = 2;
@@ -27,23 +30,29 @@ SET message_bus.random_seed = 3;
 SELECT message_bus.create_endpoint('s0', 1);
 SET message_bus.random_seed = 2;
 SELECT message_bus.create_endpoint('s3', 1);
-SELECT retry_delays = (SELECT retry_delays FROM message_bus.endpoint WHERE name = 's1') FROM message_bus.endpoint WHERE name IN ('s2', 's3') ORDER BY name;
+SELECT retry_delays = (SELECT retry_delays FROM message_bus.endpoint WHERE name = 's1')
+	FROM message_bus.endpoint WHERE name IN ('s2', 's3') ORDER BY name;
 -- low = trunc(0.8 delta), high = trunc(1.2 delta); equal ones leave no choice.
-SELECT message_bus.create_endpoint('t' || i, 1, '{"kind": "exponential", "limit": 3, "min": "5 ms", "max": "1 h", "delta": "1 ms"}') FROM generate_series(1, 5) i;
+SELECT message_bus.create_endpoint('t' || i, 1,
+	'{"kind": "exponential", "limit": 3, "min": "5 ms", "max": "1 h", "delta": "1 ms"}')
+	FROM generate_series(1, 5) i;
 SELECT DISTINCT retry_delays FROM message_bus.endpoint WHERE name LIKE 't_';
-SELECT message_bus.create_endpoint('u', 1, '{"kind": "exponential", "limit": 60, "min": "1 s", "max": "1 min", "delta": "1 s"}');
+SELECT message_bus.create_endpoint('u', 1,
+	'{"kind": "exponential", "limit": 60, "min": "1 s", "max": "1 min", "delta": "1 s"}');
 SELECT cardinality(retry_delays), retry_delays[40] FROM message_bus.endpoint WHERE name = 'u';
 
 -- Retry k comes d[min(k, last)] * U after the failure, U uniform in [0.75, 1.25).
 CREATE TABLE run (name text, k int, failed_at timestamptz, due_at timestamptz);
-CREATE PROCEDURE fail_all(pattern text, start timestamptz, code text DEFAULT 'E') LANGUAGE plpgsql AS $$
+CREATE PROCEDURE fail_all(pattern text, start timestamptz,
+	code text DEFAULT 'E') LANGUAGE plpgsql AS $$
 DECLARE
 	e record;
 	k int;
 	clock timestamptz;
 	due timestamptz;
 BEGIN
-	FOR e IN SELECT endpoint_id, name FROM message_bus.endpoint WHERE name LIKE pattern ORDER BY endpoint_id LOOP
+	FOR e IN SELECT endpoint_id, name FROM message_bus.endpoint WHERE name LIKE pattern
+		ORDER BY endpoint_id LOOP
 		PERFORM message_bus.send(e.name, 'T', '{"n": 1}');
 		COMMIT;
 		clock := start;
@@ -67,24 +76,32 @@ BEGIN
 END $$;
 CALL fail_all('r%', '2100-01-01 UTC');
 CREATE TABLE waited AS
-SELECT name, k, extract(epoch FROM due_at - failed_at) * 1000 AS ms, d, extract(epoch FROM due_at - failed_at) * 1000 / d AS u
+SELECT name, k, extract(epoch FROM due_at - failed_at) * 1000 AS ms, d, extract(epoch
+	FROM due_at - failed_at) * 1000 / d AS u
 FROM run JOIN drawn USING (name) WHERE i = k;
-SELECT k, count(*), bool_and(ms = trunc(ms) AND ms BETWEEN trunc(d * 0.75) AND d * 1.25), avg(u) BETWEEN 0.98 AND 1.02,
-	min(u) < 0.77 AND max(u) > 1.23, bool_and(ms BETWEEN 2550 AND 5750) FROM waited GROUP BY k ORDER BY k;
+SELECT k, count(*), bool_and(ms = trunc(ms) AND ms BETWEEN trunc(d * 0.75) AND d * 1.25),
+	avg(u) BETWEEN 0.98 AND 1.02,
+	min(u) < 0.77 AND max(u) > 1.23, bool_and(ms BETWEEN 2550 AND 5750) FROM waited GROUP BY k
+		ORDER BY k;
 SELECT bool_and(ms BETWEEN 22500 AND 37500) FROM waited WHERE k = 4;
 -- Six executions in all.
-SELECT reason, error_code, error, attempts, count(*), bool_and(first_failed_at = '2100-01-01 UTC'), bool_and(last_failed_at > '2100-01-01 UTC')
+SELECT reason, error_code, error, attempts, count(*),
+	bool_and(first_failed_at = '2100-01-01 UTC'), bool_and(last_failed_at > '2100-01-01 UTC')
 FROM message_bus.dead_letters WHERE endpoint LIKE 'r%' GROUP BY 1, 2, 3, 4;
 
 -- The other kinds draw nothing.
 SELECT message_bus.create_endpoint('k1', 1, '{"kind": "none"}');
 SELECT message_bus.create_endpoint('k2', 1, '{"kind": "immediate", "limit": 2}');
-SELECT message_bus.create_endpoint('k3', 1, '{"kind": "interval", "limit": 2, "interval": "1.5 s"}');
-SELECT message_bus.create_endpoint('k4', 1, '{"kind": "interval", "intervals": ["1 s", "5 s", "1 min"]}');
-SELECT message_bus.create_endpoint('k5', 1, '{"kind": "incremental", "limit": 4, "initial": "1 s", "increment": "2 s"}');
+SELECT message_bus.create_endpoint('k3', 1,
+	'{"kind": "interval", "limit": 2, "interval": "1.5 s"}');
+SELECT message_bus.create_endpoint('k4', 1,
+	'{"kind": "interval", "intervals": ["1 s", "5 s", "1 min"]}');
+SELECT message_bus.create_endpoint('k5', 1,
+	'{"kind": "incremental", "limit": 4, "initial": "1 s", "increment": "2 s"}');
 SELECT message_bus.create_endpoint('k6', 1, '{"kind": "immediate", "limit": 0}');
 CALL fail_all('k%', '2100-01-01 UTC');
-SELECT name, array_agg(due_at - failed_at ORDER BY k) FROM run WHERE name LIKE 'k%' GROUP BY 1 ORDER BY 1;
+SELECT name, array_agg(due_at - failed_at ORDER BY k) FROM run WHERE name LIKE 'k%' GROUP BY 1
+	ORDER BY 1;
 SELECT endpoint, attempts, reason FROM message_bus.dead_letters WHERE endpoint LIKE 'k%' ORDER BY 1;
 -- The policy of the moment counts.
 SELECT message_bus.send('k5', 'T', '{"n": 2}') IS NOT NULL;
@@ -94,7 +111,8 @@ SELECT state('k5');
 
 -- ---------------------------------------------------------------- dead letters and Faults
 
-SELECT message_bus.create_endpoint('q', 1, '{"kind": "immediate", "limit": 1}', '{"kind": "none"}'), message_bus.create_endpoint('faults', 1);
+SELECT message_bus.create_endpoint('q', 1, '{"kind": "immediate", "limit": 1}',
+	'{"kind": "none"}'), message_bus.create_endpoint('faults', 1);
 SELECT message_bus.subscribe('faults', 'Fault');
 BEGIN;
 SELECT ecommerce.set_context(uid(1), uid(2), 'ann', 'shop', '{}', 'trace');
@@ -103,11 +121,14 @@ COMMIT;
 SELECT failed('q', 'E1');
 SELECT in_order('faults');
 SELECT failed('q', 'E2');
-SELECT message_id, endpoint, message_type, reason, error_code, error, attempts, first_failed_at < last_failed_at FROM message_bus.dead_letters WHERE endpoint = 'q';
-SELECT (message).message_id, (message).headers, (message).correlation_id, (message).causation_id, (message).partition_key, (message).attempt FROM message_bus.dead_letters WHERE endpoint = 'q';
+SELECT message_id, endpoint, message_type, reason, error_code, error, attempts,
+	first_failed_at < last_failed_at FROM message_bus.dead_letters WHERE endpoint = 'q';
+SELECT (message).message_id, (message).headers, (message).correlation_id, (message).causation_id,
+	(message).partition_key, (message).attempt FROM message_bus.dead_letters WHERE endpoint = 'q';
 BEGIN;
 SELECT message_type, correlation_id, conversation_id, causation_id, user_id, tenant_id, traceparent,
-	body - 'fault_id' - 'timestamp' - 'message', body->'message'->>'message_id', body->'message'->'body', body->'message'->>'attempt',
+	body - 'fault_id' - 'timestamp' - 'message', body->'message'->>'message_id',
+		body->'message'->'body', body->'message'->>'attempt',
 	(body->>'fault_id')::uuid IS NOT NULL, (body->>'timestamp')::timestamptz <= clock_timestamp()
 FROM message_bus.receive('faults');
 COMMIT;
@@ -115,7 +136,8 @@ COMMIT;
 SELECT failed('faults', retryable => false);
 SELECT state('faults');
 SELECT in_order('faults');
-SELECT message_bus.send('q', 'Do', '{"n": 2}', uid(4)), message_bus.send('q', 'Do', '{"n": 3}', uid(5), expires_at => '2000-01-01 UTC');
+SELECT message_bus.send('q', 'Do', '{"n": 2}', uid(4)), message_bus.send('q', 'Do', '{"n": 3}',
+	uid(5), expires_at => '2000-01-01 UTC');
 SELECT message_bus.skip(delivery_id) FROM message_bus.receive('q');
 SELECT in_order('faults'), state('q');
 -- Not retryable: at once.
@@ -131,25 +153,30 @@ SELECT message_id, body, attempt, correlation_id, partition_key FROM message_bus
 SELECT failed('q');
 SELECT failed('q');
 SELECT state('q');
-SELECT message_bus.redrive(uid(3), endpoint => 'q'), message_bus.redrive(uid(3)), message_bus.redrive(uid(99)), message_bus.redrive(NULL);
+SELECT message_bus.redrive(uid(3), endpoint => 'q'), message_bus.redrive(uid(3)),
+	message_bus.redrive(uid(99)), message_bus.redrive(NULL);
 -- Redriven messages are known as others are, and an expiry that has passed no longer counts.
 SELECT message_bus.send('q', 'Do', '{"n": 11}', uid(3));
 SELECT in_order('q');
 SELECT message_bus.redrive(uid(5));
 SELECT in_order('q');
-SELECT outcome($$SELECT message_bus.redrive(uid(4), endpoint => 'nobody')$$), outcome($$SELECT message_bus.redrive_endpoint('nobody')$$),
+SELECT outcome($$SELECT message_bus.redrive(uid(4), endpoint => 'nobody')$$),
+	outcome($$SELECT message_bus.redrive_endpoint('nobody')$$),
 	outcome($$SELECT message_bus.discard(uid(4), 'nobody')$$);
-SELECT message_bus.discard(uid(4)), message_bus.discard(uid(4)), message_bus.discard(uid(6), 'faults'), message_bus.discard(NULL);
+SELECT message_bus.discard(uid(4)), message_bus.discard(uid(4)), message_bus.discard(uid(6),
+	'faults'), message_bus.discard(NULL);
 SELECT message_id, reason FROM message_bus.dead_letters WHERE endpoint = 'q' ORDER BY 1;
 BEGIN;
 SELECT message_bus.redrive_endpoint('q');
 SELECT message_id, reason FROM message_bus.dead_letters WHERE endpoint = 'q' ORDER BY 1;
 ROLLBACK;
 SELECT in_order('q');
-SELECT message_bus.redrive_endpoint('q', 'discarded'), message_bus.redrive_endpoint('q', 'skipped'), message_bus.redrive_endpoint('q', 'fault');
+SELECT message_bus.redrive_endpoint('q', 'discarded'), message_bus.redrive_endpoint('q',
+	'skipped'), message_bus.redrive_endpoint('q', 'fault');
 SELECT in_order('q');
 SELECT state('q');
-SELECT count(message_bus.send('q', 'Do', jsonb_build_object('n', i))) FROM generate_series(20, 29) i;
+SELECT count(message_bus.send('q', 'Do', jsonb_build_object('n', i))) FROM generate_series(20,
+	29) i;
 SELECT failed('q', retryable => false);
 SELECT message_bus.redrive_endpoint('q', max => 3);
 SELECT in_order('q');

@@ -23,7 +23,7 @@ $$;
 -- Lets the projection come to rest, by hand or by the worker, whoever is first.
 CREATE PROCEDURE settle() LANGUAGE plpgsql AS $$
 BEGIN
-	LOOP
+	FOR attempt IN 1 .. 10000 LOOP
 		PERFORM event_store.run_projections(7);
 		COMMIT;
 		EXIT WHEN EXISTS (SELECT FROM event_store.projections p

@@ -38,7 +38,8 @@ sub round
 	$stress->finish_producers;
 	# What is lost never comes, so there is no waiting for it.
 	$node->poll_query_until($database, q{
-		SELECT sum(depth) = 0 AND sum(retrying) = 0 OR now() > (SELECT max(at) + interval '15 s' FROM stress.last_sent)
+		SELECT sum(depth) = 0 AND sum(retrying) = 0 OR now() > (SELECT max(at) + interval '15 s'
+			FROM stress.last_sent)
 		FROM message_bus.endpoints});
 	$stress->stop_consumers;
 	return $stress->complaints;

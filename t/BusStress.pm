@@ -88,36 +88,49 @@ EOT
 sub new
 {
 	my ($class, $node, $database) = @_;
-	my $self = bless { node => $node, database => $database // 'postgres', pids => {}, files => PostgreSQL::Test::Utils::tempdir(),
+	my $self = bless { node => $node, database => $database // 'postgres', pids => {},
+		files => PostgreSQL::Test::Utils::tempdir(),
 		first => 0 }, $class;
 
 	$self->_sql(<<'EOT');
-SELECT message_bus.create_endpoint(name, 6, '{"kind": "immediate", "limit": 1000}', '{"kind": "none"}')
+SELECT message_bus.create_endpoint(name, 6, '{"kind": "immediate", "limit": 1000}',
+	'{"kind": "none"}')
 FROM unnest('{plain,careful,twice}'::text[]) name;
 CREATE SCHEMA stress;
 CREATE TABLE stress.sent (endpoint text, key text, n bigint);
-CREATE TABLE stress.handled (ord bigserial, endpoint text, key text, n bigint, attempt int, message_id uuid);
-CREATE VIEW stress.last_sent AS SELECT max(xact_start) AS at FROM pg_stat_activity WHERE application_name = 'producer'
+CREATE TABLE stress.handled (ord bigserial, endpoint text, key text, n bigint, attempt int,
+	message_id uuid);
+CREATE VIEW stress.last_sent AS SELECT max(xact_start) AS at FROM pg_stat_activity
+	WHERE application_name = 'producer'
 UNION ALL SELECT pg_postmaster_start_time() + '5 s';
-CREATE FUNCTION stress.send(endpoint text, client int, first bigint, count int) RETURNS void LANGUAGE sql AS $$
-	INSERT INTO stress.sent SELECT endpoint, i / 10000000 || '-' || client || '-' || i % 3, i FROM generate_series(first, first + count - 1) i;
-	SELECT message_bus.send(endpoint, 'Counted', jsonb_build_object('key', i / 10000000 || '-' || client || '-' || i % 3, 'n', i),
-		partition_key => i / 10000000 || '-' || client || '-' || i % 3) FROM generate_series(first, first + count - 1) i;
+CREATE FUNCTION stress.send(endpoint text, client int, first bigint,
+	count int) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO stress.sent SELECT endpoint, i / 10000000 || '-' || client || '-' || i % 3, i
+		FROM generate_series(first, first + count - 1) i;
+	SELECT message_bus.send(endpoint, 'Counted', jsonb_build_object('key',
+		i / 10000000 || '-' || client || '-' || i % 3, 'n', i),
+		partition_key => i / 10000000 || '-' || client || '-' || i % 3)
+			FROM generate_series(first, first + count - 1) i;
 $$;
 -- The id is free to be anybody's: the first to commit it sends it.
 CREATE TABLE stress.ids (message_id uuid PRIMARY KEY);
-CREATE FUNCTION stress.send_id(endpoint text, client int, n bigint, id int) RETURNS void LANGUAGE sql AS $$
+CREATE FUNCTION stress.send_id(endpoint text, client int, n bigint,
+	id int) RETURNS void LANGUAGE sql AS $$
 	INSERT INTO stress.ids VALUES (lpad(id::text, 32, '0')::uuid) ON CONFLICT DO NOTHING;
-	SELECT message_bus.send(endpoint, 'Counted', jsonb_build_object('key', client || '-' || n % 3, 'n', n),
+	SELECT message_bus.send(endpoint, 'Counted', jsonb_build_object('key', client || '-' || n % 3,
+		'n', n),
 		message_id => lpad(id::text, 32, '0')::uuid, partition_key => client || '-' || n % 3);
 $$;
 CREATE FUNCTION stress.consume(endpoint text, count int) RETURNS bigint LANGUAGE sql AS $$
 	WITH r AS MATERIALIZED (SELECT * FROM message_bus.receive(endpoint, count)),
 		h AS (INSERT INTO stress.handled (endpoint, key, n, attempt, message_id)
-			SELECT r.endpoint, r.body->>'key', (r.body->>'n')::bigint, r.attempt, r.message_id FROM r)
-	SELECT CASE WHEN count(*) > 0 THEN message_bus.ack(VARIADIC array_agg(r.delivery_id)) ELSE 0 END FROM r
+			SELECT r.endpoint, r.body->>'key', (r.body->>'n')::bigint, r.attempt, r.message_id
+				FROM r)
+	SELECT CASE WHEN count(*) > 0 THEN message_bus.ack(VARIADIC array_agg(r.delivery_id))
+		ELSE 0 END FROM r
 $$;
-CREATE FUNCTION stress.consume_carefully(endpoint text, count int) RETURNS bigint LANGUAGE plpgsql AS $$
+CREATE FUNCTION stress.consume_carefully(endpoint text,
+	count int) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
 	d message_bus.delivery;
 	got int := 0;
@@ -274,7 +287,9 @@ sub kill_server
 sub sent
 {
 	my ($self) = @_;
-	return $self->_sql('SELECT (SELECT count(*) FROM stress.sent) + (SELECT count(*) FROM stress.ids)');
+	return
+		$self->_sql(q{SELECT (SELECT count(*) FROM stress.sent)
+		+ (SELECT count(*) FROM stress.ids)});
 }
 
 sub drained
@@ -307,7 +322,8 @@ sub complaints
 		UNION ALL
 		SELECT 'ids lost: ' || count(*) FROM (
 			SELECT message_id FROM stress.ids
-			EXCEPT SELECT message_id FROM stress.handled WHERE endpoint = 'twice') l HAVING count(*) > 0
+			EXCEPT SELECT message_id FROM stress.handled
+				WHERE endpoint = 'twice') l HAVING count(*) > 0
 		UNION ALL
 		SELECT 'out of order: ' || count(*) FROM (
 			SELECT n < lag(n) OVER (PARTITION BY endpoint, key ORDER BY ord) AS wrong

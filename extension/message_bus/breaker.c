@@ -106,9 +106,10 @@ read_breaker(BusEndpoint *endpoint, HeapTuple row, TupleDesc descriptor)
 	breaker->attempts = DatumGetInt32(values[COLUMN_ATTEMPTS]);
 	breaker->failures = DatumGetInt32(values[COLUMN_FAILURES]);
 	breaker->probe_successes = DatumGetInt32(values[COLUMN_PROBE_SUCCESSES]);
-	breaker->window_start = nulls[COLUMN_WINDOW_START] ? 0 : DatumGetTimestampTz(values[COLUMN_WINDOW_START]);
-	breaker->opened_at = nulls[COLUMN_OPENED_AT] ? 0 : DatumGetTimestampTz(values[COLUMN_OPENED_AT]);
-	breaker->retry_at = nulls[COLUMN_RETRY_AT] ? 0 : DatumGetTimestampTz(values[COLUMN_RETRY_AT]);
+	/* A null is a zero datum, and no time. */
+	breaker->window_start = DatumGetTimestampTz(values[COLUMN_WINDOW_START]);
+	breaker->opened_at = DatumGetTimestampTz(values[COLUMN_OPENED_AT]);
+	breaker->retry_at = DatumGetTimestampTz(values[COLUMN_RETRY_AT]);
 	breaker->held = true;		/* perhaps; it costs one look */
 	breaker->dirty = false;
 	if (breaker->state == BREAKER_OPEN)

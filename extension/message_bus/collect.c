@@ -114,7 +114,8 @@ static bool
 is_held_back(Receipt *receipt, TableScan *scan, HeapTuple row)
 {
 	bool		isnull;
-	Datum		type = heap_getattr(row, ROW_MESSAGE_TYPE + 1, RelationGetDescr(scan->table), &isnull);
+	Datum		type = heap_getattr(row, ROW_MESSAGE_TYPE + 1, RelationGetDescr(scan->table),
+									&isnull);
 
 	return breaker_holds(receipt->endpoint->shared, TextDatumGetCString(type), receipt->now);
 }

@@ -50,7 +50,8 @@ cursor_write(BusEndpoint *endpoint, int32 lane, int64 position)
 	for (;;)
 	{
 		uint32		current = pg_atomic_read_u32(&database->current_ack);
-		Relation	relation = table_open(extension_relation_oid(&bus_ack[current]), RowExclusiveLock);
+		Relation	relation = table_open(extension_relation_oid(&bus_ack[current]),
+										  RowExclusiveLock);
 
 		pg_memory_barrier();
 		if (pg_atomic_read_u32(&database->current_ack) == current)

@@ -200,7 +200,8 @@ endpoint_routes(const char *message_type, const int32 **ids)
 				list = more;
 				room *= 2;
 			}
-			list[count++] = DatumGetInt32(heap_getattr(row, 2, RelationGetDescr(scan.table), &isnull));
+			list[count++] = DatumGetInt32(heap_getattr(row, 2, RelationGetDescr(scan.table),
+													   &isnull));
 		}
 		table_scan_end(&scan);
 		entry = hash_search(routes, message_type, HASH_ENTER, &found);

@@ -29,6 +29,8 @@ static void set_text(RowValues *row, int column, const char *text);
 static void set_time(RowValues *row, int column, TimestampTz time, bool exact);
 static Jsonb *merge_headers(Jsonb *inherited, Jsonb *own);
 static Datum uuid_text(const pg_uuid_t *uuid);
+static TimestampTz time_of(const RowValues *row, int column);
+static const char *sender(void);
 static char *text_of(const RowValues *row, int column);
 
 /*
@@ -64,10 +66,7 @@ envelope_stamp(const BusOutgoing *outgoing, const pg_uuid_t *message_id,
 	set_text(row, ROW_USER_ID, context->user_id);
 	set_text(row, ROW_TENANT_ID, context->tenant_id);
 	set_text(row, ROW_TRACEPARENT, context->traceparent);
-	set_text(row, ROW_SOURCE,
-			 setting_ecommerce_source != NULL && setting_ecommerce_source[0] != '\0' ?
-			 setting_ecommerce_source :
-			 application_name[0] != '\0' ? application_name : NULL);
+	set_text(row, ROW_SOURCE, sender());
 	set_time(row, ROW_DELIVER_AT, outgoing->deliver_at, outgoing->exact_times);
 	set_time(row, ROW_EXPIRES_AT, outgoing->expires_at, outgoing->exact_times);
 	set_text(row, ROW_PARTITION_KEY, outgoing->partition_key);
@@ -79,10 +78,12 @@ envelope_stamp(const BusOutgoing *outgoing, const pg_uuid_t *message_id,
 void
 envelope_address(RowValues *row, const Endpoint *endpoint)
 {
-	Datum		key = row->nulls[ROW_PARTITION_KEY] ?
-		uuid_text(DatumGetUUIDP(row->values[ROW_CORRELATION_ID])) : row->values[ROW_PARTITION_KEY];
-	text	   *packed = DatumGetTextPP(key);
+	Datum		key = row->values[ROW_PARTITION_KEY];
+	text	   *packed;
 
+	if (row->nulls[ROW_PARTITION_KEY])
+		key = uuid_text(DatumGetUUIDP(row->values[ROW_CORRELATION_ID]));
+	packed = DatumGetTextPP(key);
 	row->values[ROW_ENDPOINT_ID] = Int32GetDatum(endpoint->id);
 	row->values[ROW_LANE] = Int32GetDatum(endpoint_lane(endpoint, VARDATA_ANY(packed),
 														VARSIZE_ANY_EXHDR(packed)));
@@ -124,7 +125,8 @@ merge_headers(Jsonb *inherited, Jsonb *own)
 	if (has_own && has_inherited)
 		return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(inherited),
 												  JsonbPGetDatum(own)));
-	return has_own ? own : has_inherited ? inherited : NULL;
+	return has_own ? own : has_inherited ? inherited
+										 : NULL;
 }
 
 /*
@@ -212,10 +214,8 @@ envelope_message(const RowValues *row, int32 attempt, BusMessage *message)
 	message->traceparent = text_of(row, ROW_TRACEPARENT);
 	message->source = text_of(row, ROW_SOURCE);
 	message->sent_at = DatumGetTimestampTz(values[MESSAGE_SENT_AT]);
-	message->deliver_at = nulls[MESSAGE_DELIVER_AT] ? BUS_NO_TIME :
-		DatumGetTimestampTz(values[MESSAGE_DELIVER_AT]);
-	message->expires_at = nulls[MESSAGE_EXPIRES_AT] ? BUS_NO_TIME :
-		DatumGetTimestampTz(values[MESSAGE_EXPIRES_AT]);
+	message->deliver_at = time_of(row, ROW_DELIVER_AT);
+	message->expires_at = time_of(row, ROW_EXPIRES_AT);
 	message->partition_key = TextDatumGetCString(values[MESSAGE_PARTITION_KEY]);
 	message->attempt = attempt;
 }
@@ -239,6 +239,24 @@ static char *
 text_of(const RowValues *row, int column)
 {
 	return row->nulls[column] ? NULL : TextDatumGetCString(row->values[column]);
+}
+
+static TimestampTz
+time_of(const RowValues *row, int column)
+{
+	return row->nulls[column] ? BUS_NO_TIME : DatumGetTimestampTz(row->values[column]);
+}
+
+/*
+ * Who sends: the setting ecommerce.source, else application_name, NULL if both
+ * are empty.
+ */
+static const char *
+sender(void)
+{
+	if (setting_ecommerce_source != NULL && setting_ecommerce_source[0] != '\0')
+		return setting_ecommerce_source;
+	return application_name[0] != '\0' ? application_name : NULL;
 }
 
 static Datum

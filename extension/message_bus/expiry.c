@@ -204,7 +204,8 @@ bury_in_ring(ExpiryRun *run, HeapTuple row, Relation table)
 	shared = &bus_lanes(endpoint->shared)[lane];
 	if (position <= (int64) pg_atomic_read_u64(&shared->cursor))
 		return true;
-	if (shared->leases.count > 0 || !bus_lock(BUS_LOCK_LANE, endpoint->id, lane, ExclusiveLock, false))
+	if (shared->leases.count > 0 ||
+		!bus_lock(BUS_LOCK_LANE, endpoint->id, lane, ExclusiveLock, false))
 		return false;
 	if (shared->leases.count > 0)
 		return false;
@@ -270,7 +271,8 @@ bury_aside(ExpiryRun *run, HeapTuple row, TableScan *scan)
 	if (endpoint == NULL)
 		return true;
 	shared = &bus_lanes(endpoint->shared)[lane];
-	if (shared->leases.count > 0 || !bus_lock(BUS_LOCK_LANE, endpoint->id, lane, ExclusiveLock, false))
+	if (shared->leases.count > 0 ||
+		!bus_lock(BUS_LOCK_LANE, endpoint->id, lane, ExclusiveLock, false))
 		return false;
 	/* Look again: a consumer may have had it until now. */
 	if (shared->leases.count > 0 || !table_lock_row(scan, row))

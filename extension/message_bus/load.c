@@ -162,7 +162,7 @@ load_lanes(BusEndpoint *endpoint)
 	for (int i = 0; i < endpoint->lane_count; i++)
 	{
 		pg_atomic_write_u64(&lanes[i].tail, tail);
-		depth += ring_count(endpoint, i);
+		depth += ring_count(endpoint, i, PG_INT64_MAX);
 	}
 	pg_atomic_write_u64(&endpoint->depth, depth - settled);
 }
@@ -203,7 +203,7 @@ load_waiting(BusEndpoint *endpoint, BusLane *lanes, Datum id, uint64 *settled)
 		" FROM message_bus.aside w WHERE w.endpoint_id = $1 GROUP BY 1"};
 	static SpiStatement leases = {
 		"SELECT l.lane, pg_catalog.count(*), pg_catalog.count(l.position),"
-		" pg_catalog.min(l.leased_until), pg_catalog.max(l.leased_until) FROM message_bus.lease l WHERE l.endpoint_id = $1 GROUP BY 1"};
+		" pg_catalog.min(l.leased_until), pg_catalog.max(l.leased_until), pg_catalog.max(l.upto) FROM message_bus.lease l WHERE l.endpoint_id = $1 GROUP BY 1"};
 	static SpiStatement passed = {
 		"SELECT p.lane, pg_catalog.count(*) FROM message_bus.passed p WHERE p.endpoint_id = $1"
 		" GROUP BY 1"};
@@ -225,13 +225,16 @@ load_waiting(BusEndpoint *endpoint, BusLane *lanes, Datum id, uint64 *settled)
 	count = spi_run_latest(&leases, 1, types, &id, NULL);
 	for (uint64 i = 0; i < count; i++)
 	{
-		BusLane    *lane = &lanes[spi_int32(i, 0, 0)];
+		int32		number = spi_int32(i, 0, 0);
+		BusLane    *lane = &lanes[number];
 
 		lane->leases.count = (uint32) spi_int64(i, 1, 0);
 		lane->leases.in_ring = (uint32) spi_int64(i, 2, 0);
 		lane->leases.first_end = spi_int64(i, 3, 0);
 		lane->leases.last_end = spi_int64(i, 4, 0);
 		aside_lower_worker(lane->leases.first_end);
+		/* Of the leased batch some are settled; the cursor follows when all are. */
+		*settled += ring_count(endpoint, number, spi_int64(i, 5, 0)) - lane->leases.in_ring;
 	}
 	count = spi_run_latest(&passed, 1, types, &id, NULL);
 	for (uint64 i = 0; i < count; i++)

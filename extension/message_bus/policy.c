@@ -284,7 +284,8 @@ parse_member(const PolicyField *field, JsonbValue *value, const char *what, Pars
 			break;
 		case FIELD_TIME:
 			if (!parse_time(value, target))
-				malformed(what, "Its member \"%s\" must be an interval, like \"3 s\".", field->name);
+				malformed(what, "Its member \"%s\" must be an interval, like \"3 s\".",
+						  field->name);
 			break;
 		case FIELD_TIMES:
 			if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data) ||
@@ -297,7 +298,8 @@ parse_member(const PolicyField *field, JsonbValue *value, const char *what, Pars
 				int64		each;
 
 				if (!parse_time(getIthJsonbValueFromContainer(value->val.binary.data, i), &each))
-					malformed(what, "Its member \"%s\" must be an array of intervals.", field->name);
+					malformed(what, "Its member \"%s\" must be an array of intervals.",
+							  field->name);
 				parsed->list[i] = (int32) Min(each / 1000, PG_INT32_MAX);
 			}
 			break;
@@ -353,12 +355,14 @@ static bool
 parse_time(JsonbValue *value, int64 *microseconds)
 {
 	Interval   *interval;
+	char	   *text;
 
 	if (value->type != jbvString)
 		return false;
-	interval = DatumGetIntervalP(DirectFunctionCall3(interval_in,
-													 CStringGetDatum(pnstrdup(value->val.string.val, value->val.string.len)),
-													 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	text = pnstrdup(value->val.string.val, value->val.string.len);
+	interval = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(text),
+													 ObjectIdGetDatum(InvalidOid),
+													 Int32GetDatum(-1)));
 	*microseconds = interval->time + interval->day * USECS_PER_DAY +
 		interval->month * (int64) DAYS_PER_MONTH * USECS_PER_DAY;
 	return *microseconds >= 0;

@@ -32,6 +32,9 @@
 #include "message_bus/transaction.h"
 #include "pg/clock.h"
 
+/* So often all lanes are tried before a call gives nothing. */
+#define PASSES 3
+
 static void serve_lane(Receipt *receipt, int32 number);
 static void hand_out(Receipt *receipt);
 
@@ -71,8 +74,15 @@ receive(Receipt *receipt, const char *endpoint, int max, TimestampTz leased_unti
 		if (held != NULL)
 			collect_lane(receipt, held);
 	}
-	for (int32 i = 0; i < lanes && receipt->given < max && !receipt->full; i++)
-		serve_lane(receipt, (int32) ((turn + i) % lanes));
+	/* A lane that was taken when we came by may be free by now. */
+	for (int pass = 0;
+		 pass < PASSES && (pass == 0 || (receipt->given == 0 && receipt->busy));
+		 pass++)
+	{
+		receipt->busy = false;
+		for (int32 i = 0; i < lanes && receipt->given < max && !receipt->full; i++)
+			serve_lane(receipt, (int32) ((turn + i) % lanes));
+	}
 	turn++;
 	hand_out(receipt);
 	return receipt->given;
@@ -88,13 +98,20 @@ serve_lane(Receipt *receipt, int32 number)
 	HeldLane   *lane;
 	int			before = held_delivery_count();
 
-	if ((pg_atomic_read_u32(&bus_lanes(shared)[number].holder) != 0 &&
-		 !DEBUG_BREAK("bus_no_lane_lock")) ||
-		!lane_may_have_work(receipt->endpoint, number, receipt->now))
+	if (!lane_may_have_work(receipt->endpoint, number, receipt->now))
 		return;
+	if (pg_atomic_read_u32(&bus_lanes(shared)[number].holder) != 0 &&
+		!DEBUG_BREAK("bus_no_lane_lock"))
+	{
+		receipt->busy |= held_lane_find(shared, number) == NULL;
+		return;
+	}
 	lane = held_lane_acquire(shared, number);
 	if (lane == NULL)
+	{
+		receipt->busy = true;
 		return;
+	}
 	DEBUG_POINT("bus_lane_acquired");
 	if (bus_lanes(shared)[number].leases.count > 0)
 	{

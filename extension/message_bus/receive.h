@@ -19,6 +19,7 @@ typedef struct Receipt
 	TimestampTz leased_until;	/* 0: for the transaction */
 	int			first;			/* number of the first delivery of this call */
 	int			given;			/* deliveries that go to the caller */
+	bool		busy;			/* a lane was left out because somebody has it */
 	bool		full;			/* nothing may be added, though max is not reached */
 } Receipt;
 

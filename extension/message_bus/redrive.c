@@ -131,8 +131,8 @@ message_bus_redrive_endpoint_sql(PG_FUNCTION_ARGS)
 	nulls[1] = PG_ARGISNULL(1) ? 'n' : ' ';
 	values[2] = Int64GetDatum(PG_ARGISNULL(2) ? PG_INT64_MAX : PG_GETARG_INT32(2));
 	spi_begin(SPI_AS_OWNER);
-	count = redrive_rows(spi_run_latest(&take, 3, (Oid[]) {INT4OID, TEXTOID, INT8OID}, values, nulls),
-						 NULL);
+	count = (int) spi_run_latest(&take, 3, (Oid[]) {INT4OID, TEXTOID, INT8OID}, values, nulls);
+	count = redrive_rows((uint64) count, NULL);
 	spi_end();
 	PG_RETURN_INT32(count);
 }

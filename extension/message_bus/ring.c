@@ -190,10 +190,10 @@ row_position(HeapTuple row)
 }
 
 /*
- * Messages of a lane that are not settled.
+ * Messages of a lane beyond its cursor, up to a position.
  */
 uint64
-ring_count(BusEndpoint *endpoint, int32 lane)
+ring_count(BusEndpoint *endpoint, int32 lane, int64 upto)
 {
 	LaneReader	reader;
 	uint64		count = 0;
@@ -201,7 +201,7 @@ ring_count(BusEndpoint *endpoint, int32 lane)
 
 	lane_reader_begin(&reader, endpoint, lane,
 					  (int64) pg_atomic_read_u64(&bus_lanes(endpoint)[lane].cursor));
-	while (lane_reader_next(&reader, &position) != NULL)
+	while (lane_reader_next(&reader, &position) != NULL && position <= upto)
 		count++;
 	lane_reader_end(&reader);
 	return count;
@@ -230,9 +230,10 @@ ring_has_message(int32 endpoint_id, pg_uuid_t *message_id)
 		while (!found && (row = table_scan_next(scan, ForwardScanDirection)) != NULL)
 		{
 			bool		isnull;
+			Datum		owner = heap_getattr(row, ROW_ENDPOINT_ID + 1,
+											 RelationGetDescr(scan->table), &isnull);
 
-			found = DatumGetInt32(heap_getattr(row, ROW_ENDPOINT_ID + 1,
-											   RelationGetDescr(scan->table), &isnull)) == endpoint_id;
+			found = DatumGetInt32(owner) == endpoint_id;
 		}
 		table_scan_detach(scan);
 	}
@@ -270,12 +271,13 @@ ring_insert(HeapTuple *rows, int count)
 	CommandId	command = GetCurrentCommandId(true);
 	int			segment;
 	Relation	heap = open_current(&segment);
-	Relation	indexes[3];
+	ExtensionRelation *names[] = {&bus_ring_lane_index[segment], &bus_ring_id_index[segment],
+	&bus_ring_expiry_index[segment]};
+	Relation	indexes[lengthof(names)];
 	bool		expiring = false;
 
-	indexes[0] = index_open(extension_relation_oid(&bus_ring_lane_index[segment]), RowExclusiveLock);
-	indexes[1] = index_open(extension_relation_oid(&bus_ring_id_index[segment]), RowExclusiveLock);
-	indexes[2] = index_open(extension_relation_oid(&bus_ring_expiry_index[segment]), RowExclusiveLock);
+	for (int i = 0; i < lengthof(indexes); i++)
+		indexes[i] = index_open(extension_relation_oid(names[i]), RowExclusiveLock);
 	if (count == 1)
 	{
 		heap_insert(heap, rows[0], command, 0, NULL);

@@ -43,7 +43,7 @@ extern void lane_reader_end(LaneReader *reader);
 
 extern void ring_insert(HeapTuple *rows, int count);
 extern bool ring_has_message(int32 endpoint_id, pg_uuid_t *message_id);
-extern uint64 ring_count(BusEndpoint *endpoint, int32 lane);
+extern uint64 ring_count(BusEndpoint *endpoint, int32 lane, int64 upto);
 extern TupleDesc ring_descriptor(void);
 extern int64 row_position(HeapTuple row);
 

@@ -193,7 +193,8 @@ find_state(BusDatabase *database, BusSegmentState state)
 static BlockNumber
 blocks_of(int number)
 {
-	Relation	relation = relation_open(extension_relation_oid(&bus_ring[number]), AccessShareLock);
+	Relation	relation = relation_open(extension_relation_oid(&bus_ring[number]),
+										 AccessShareLock);
 	BlockNumber blocks = RelationGetNumberOfBlocks(relation);
 
 	if (OidIsValid(relation->rd_rel->reltoastrelid))

@@ -225,7 +225,8 @@ settle_hold(const Endpoint *endpoint, HeldDelivery *delivery, const RowValues *r
 	{
 		Failure		failure = settle_failure(row, delivery->attempt, clock_now());
 
-		failure.last_at = row->nulls[ASIDE_LAST_FAILED_AT] ? failure.first_at : DatumGetTimestampTz(row->values[ASIDE_LAST_FAILED_AT]);
+		if (!row->nulls[ASIDE_LAST_FAILED_AT])
+			failure.last_at = DatumGetTimestampTz(row->values[ASIDE_LAST_FAILED_AT]);
 		aside_update(&delivery->tid, row, "held", DUE_WHEN_RELEASED, delivery->attempt,
 					 row->nulls[ASIDE_FIRST_FAILED_AT] ? NULL : &failure);
 	}

@@ -97,9 +97,7 @@ table_parameters(size_t key_size, size_t entry_size)
 	parameters.entry_size = entry_size;
 	parameters.compare_function = dshash_memcmp;
 	parameters.hash_function = dshash_memhash;
-#if PG_VERSION_NUM >= 170000
-	parameters.copy_function = dshash_memcpy;
-#endif
+	compat_dshash_copy_function(parameters);
 	parameters.tranche_id = shared->tranche;
 	return parameters;
 }

@@ -158,28 +158,32 @@ table_delete(ExtensionRelation *table, ItemPointer tid)
 void
 key_int4(ScanKey key, int column, StrategyNumber strategy, int32 value)
 {
-	RegProcedure compare = strategy == BTEqualStrategyNumber ? F_INT4EQ : strategy == BTGreaterStrategyNumber ? F_INT4GT
-																											  : F_INT4LE;
-
-	ScanKeyInit(key, column, strategy, compare, Int32GetDatum(value));
+	Assert(strategy == BTEqualStrategyNumber);
+	ScanKeyInit(key, column, strategy, F_INT4EQ, Int32GetDatum(value));
 }
 
 void
 key_int8(ScanKey key, int column, StrategyNumber strategy, int64 value)
 {
-	RegProcedure compare = strategy == BTEqualStrategyNumber ? F_INT8EQ : strategy == BTGreaterStrategyNumber ? F_INT8GT
-																											  : F_INT8LE;
+	static const RegProcedure compare[BTMaxStrategyNumber + 1] = {
+		[BTEqualStrategyNumber] = F_INT8EQ,
+		[BTGreaterStrategyNumber] = F_INT8GT,
+		[BTLessEqualStrategyNumber] = F_INT8LE,
+	};
 
-	ScanKeyInit(key, column, strategy, compare, Int64GetDatum(value));
+	ScanKeyInit(key, column, strategy, compare[strategy], Int64GetDatum(value));
 }
 
 void
 key_time(ScanKey key, int column, StrategyNumber strategy, TimestampTz value)
 {
-	RegProcedure compare = strategy == BTEqualStrategyNumber ? F_TIMESTAMPTZ_EQ : strategy == BTGreaterEqualStrategyNumber ? F_TIMESTAMPTZ_GE
-																														   : F_TIMESTAMPTZ_LE;
+	static const RegProcedure compare[BTMaxStrategyNumber + 1] = {
+		[BTEqualStrategyNumber] = F_TIMESTAMPTZ_EQ,
+		[BTGreaterEqualStrategyNumber] = F_TIMESTAMPTZ_GE,
+		[BTLessEqualStrategyNumber] = F_TIMESTAMPTZ_LE,
+	};
 
-	ScanKeyInit(key, column, strategy, compare, TimestampTzGetDatum(value));
+	ScanKeyInit(key, column, strategy, compare[strategy], TimestampTzGetDatum(value));
 }
 
 void

@@ -21,7 +21,8 @@ CREATE TYPE message_bus.message AS (
 );
 COMMENT ON TYPE message_bus.message IS
 'A message with its envelope. correlation_id and conversation_id are inherited from the message being handled, causation_id is its id.
-Messages with one partition_key are delivered in order and never in parallel. attempt: 1 at the first execution.';
+Messages with one partition_key are delivered in order and never in parallel. attempt: 1 at the
+	first execution.';
 
 CREATE TYPE message_bus.delivery AS (
 	message_id uuid,
@@ -68,6 +69,10 @@ CREATE TABLE message_bus.endpoint (
 );
 COMMENT ON TABLE message_bus.endpoint IS
 'An endpoint: where messages of one consumer wait. retry_delays: milliseconds, drawn once from the policy retry. max_depth: NULL takes the setting message_bus.max_depth, -1 is unlimited.';
+
+COMMENT ON SEQUENCE message_bus.position_seq IS 'Positions of messages over all lanes, with gaps.';
+COMMENT ON SEQUENCE message_bus.epoch_seq IS 'Starts of the server; the upper part of every receipt.';
+COMMENT ON SEQUENCE message_bus.endpoint_endpoint_id_seq IS 'Numbers of endpoints.';
 
 CREATE TABLE message_bus.route (
 	message_type text,
@@ -117,16 +122,23 @@ BEGIN
 			'WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false)', n);
 	END LOOP;
 	FOR n IN 0..7 LOOP
-		EXECUTE pg_catalog.format('CREATE INDEX ring_%s_lane_idx ON message_bus.ring_%1$s (endpoint_id, lane, position)', n);
-		EXECUTE pg_catalog.format('CREATE INDEX ring_%s_id_idx ON message_bus.ring_%1$s (message_id)', n);
-		EXECUTE pg_catalog.format('CREATE INDEX ring_%s_expiry_idx ON message_bus.ring_%1$s (expires_at) WHERE expires_at IS NOT NULL', n);
+		EXECUTE
+			pg_catalog.format('CREATE INDEX ring_%s_lane_idx ON message_bus.ring_%1$s '
+			'(endpoint_id, lane, position)', n);
+		EXECUTE
+			pg_catalog.format('CREATE INDEX ring_%s_id_idx ON message_bus.ring_%1$s (message_id)',
+			n);
+		EXECUTE
+			pg_catalog.format('CREATE INDEX ring_%s_expiry_idx ON message_bus.ring_%1$s '
+			'(expires_at) WHERE expires_at IS NOT NULL', n);
 		EXECUTE pg_catalog.format('COMMENT ON TABLE message_bus.ring_%s IS %L', n,
-			'A segment of the ring of messages: append-only, truncated when every lane has passed it.');
+			'A segment of the ring: append-only, truncated when all lanes have passed it.');
 	END LOOP;
 	CREATE TABLE message_bus.ack_1 (LIKE message_bus.ack_0) WITH (autovacuum_enabled = false);
 	FOR n IN 0..1 LOOP
 		EXECUTE pg_catalog.format('COMMENT ON TABLE message_bus.ack_%s IS %L', n,
-			'How far lanes have been consumed since message_bus.lane was written: append-only, the greatest position counts.');
+			'How far lanes have been consumed since message_bus.lane was written: '
+			'append-only, the greatest position counts.');
 	END LOOP;
 END
 $segments$;
@@ -153,7 +165,8 @@ CREATE TABLE message_bus.aside (
 );
 COMMENT ON TABLE message_bus.aside IS
 'Messages that have left their place in the ring and are not settled: scheduled, waiting for a retry, held by a breaker, or returned by a consumer that committed without settling them.
-receipt: the last lease of a message that waits for a retry, by which a late ack is still accepted.';
+receipt: the last lease of a message that waits for a retry,
+	by which a late ack is still accepted.';
 CREATE UNIQUE INDEX aside_id_idx ON message_bus.aside (message_id, endpoint_id);
 CREATE INDEX aside_due_idx ON message_bus.aside (endpoint_id, lane, due_at, position);
 CREATE INDEX aside_expiry_idx ON message_bus.aside (expires_at);
@@ -168,7 +181,8 @@ CREATE TABLE message_bus.dead (
 	first_failed_at timestamptz NOT NULL,
 	last_failed_at timestamptz NOT NULL
 );
-COMMENT ON TABLE message_bus.dead IS 'Dead letters. Kept until they are redriven or their endpoint is dropped.';
+COMMENT ON TABLE message_bus.dead IS
+	'Dead letters. Kept until they are redriven or their endpoint is dropped.';
 CREATE UNIQUE INDEX dead_id_idx ON message_bus.dead (message_id, endpoint_id);
 CREATE INDEX dead_endpoint_idx ON message_bus.dead (endpoint_id, last_failed_at);
 
@@ -203,7 +217,8 @@ CREATE TABLE message_bus.death (
 	deaths int NOT NULL,
 	PRIMARY KEY (endpoint_id, message_id)
 );
-COMMENT ON TABLE message_bus.death IS 'How many consumers died while they handled a message that is not settled yet.';
+COMMENT ON TABLE message_bus.death IS
+	'How many consumers died while they handled a message that is not settled yet.';
 
 CREATE TABLE message_bus.breaker (
 	endpoint_id int,
@@ -221,32 +236,43 @@ COMMENT ON TABLE message_bus.breaker IS
 'Circuit breakers as last written down; message_bus.circuit_breakers shows them as they are.';
 
 -- ---------------------------------------------------------------- endpoints
-CREATE FUNCTION message_bus.endpoint_name(type_name text, kind text DEFAULT 'consumer', prefix text DEFAULT '',
+CREATE FUNCTION message_bus.endpoint_name(type_name text, kind text DEFAULT 'consumer',
+	prefix text DEFAULT '',
 										  include_namespace boolean DEFAULT false)
 RETURNS text LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_endpoint_name';
 COMMENT ON FUNCTION message_bus.endpoint_name(text, text, text, boolean) IS
 'The kebab-case name of an endpoint: SubmitOrderConsumer gives submit-order.
-kind: consumer, saga, activity, compensate_activity or message; it says which suffix of the type is left out. 22023: nothing is left, or an unknown kind.';
+kind: consumer, saga, activity, compensate_activity or message;
+	it says which suffix of the type is left out. 22023: nothing is left, or an unknown kind.';
 
 CREATE FUNCTION message_bus.create_endpoint(
 	name text, lanes int DEFAULT 8,
-	retry jsonb DEFAULT '{"kind": "exponential", "limit": 5, "min": "1 s", "max": "30 s", "delta": "3 s"}',
-	breaker jsonb DEFAULT '{"tracking_period": "60 s", "trip_threshold": 15, "active_threshold": 10, "reset_interval": "5 min"}',
+	retry jsonb DEFAULT
+		'{"kind": "exponential", "limit": 5, "min": "1 s", "max": "30 s", "delta": "3 s"}',
+	breaker jsonb DEFAULT
+		'{"tracking_period": "60 s", "trip_threshold": 15, "active_threshold": 10,
+		"reset_interval": "5 min"}',
 	timeout interval DEFAULT '30 s')
 RETURNS void LANGUAGE c VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_create_endpoint';
 COMMENT ON FUNCTION message_bus.create_endpoint(text, int, jsonb, jsonb, interval) IS
 'Creates an endpoint. lanes (1 to 256): how many consumers can work at once; messages with one partition key share a lane.
-retry: {"kind":"exponential","limit","min","max","delta"}, {"kind":"incremental","limit","initial","increment"},
-{"kind":"interval","limit","interval"}, {"kind":"interval","intervals":[...]}, {"kind":"immediate","limit"} or {"kind":"none"}; times are intervals as text.
-breaker: {"tracking_period","trip_threshold" (percent),"active_threshold","reset_interval"} or {"kind":"none"}.
-timeout: of one execution, kept by the client library. 42710: the endpoint exists. 22023: a malformed policy.';
+retry: {"kind":"exponential","limit","min","max","delta"},
+	{"kind":"incremental","limit","initial","increment"},
+{"kind":"interval","limit","interval"}, {"kind":"interval","intervals":[...]},
+	{"kind":"immediate","limit"} or {"kind":"none"}; times are intervals as text.
+breaker: {"tracking_period","trip_threshold" (percent),"active_threshold","reset_interval"} or
+	{"kind":"none"}.
+timeout: of one execution, kept by the client library. 42710: the endpoint exists. 22023: a
+	malformed policy.';
 
-CREATE FUNCTION message_bus.alter_endpoint(name text, retry jsonb DEFAULT NULL, breaker jsonb DEFAULT NULL,
-										   timeout interval DEFAULT NULL, max_depth int DEFAULT NULL)
+CREATE FUNCTION message_bus.alter_endpoint(name text, retry jsonb DEFAULT NULL,
+	breaker jsonb DEFAULT NULL,
+										   timeout interval DEFAULT NULL,
+										   	max_depth int DEFAULT NULL)
 RETURNS void LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_alter_endpoint';
@@ -271,71 +297,88 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_resume';
 COMMENT ON FUNCTION message_bus.resume(text) IS 'Ends what pause() began. MB001: no such endpoint.';
 
-CREATE FUNCTION message_bus.subscribe(endpoint text, message_type text) RETURNS void LANGUAGE c VOLATILE
+CREATE FUNCTION message_bus.subscribe(endpoint text,
+	message_type text) RETURNS void LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_subscribe';
 COMMENT ON FUNCTION message_bus.subscribe(text, text) IS
 'What is published with that type after the commit reaches the endpoint. MB001: no such endpoint.';
 
-CREATE FUNCTION message_bus.unsubscribe(endpoint text, message_type text) RETURNS void LANGUAGE c VOLATILE
+CREATE FUNCTION message_bus.unsubscribe(endpoint text,
+	message_type text) RETURNS void LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_unsubscribe';
-COMMENT ON FUNCTION message_bus.unsubscribe(text, text) IS 'Ends what subscribe() began. MB001: no such endpoint.';
+COMMENT ON FUNCTION message_bus.unsubscribe(text,
+	text) IS 'Ends what subscribe() began. MB001: no such endpoint.';
 
-CREATE FUNCTION message_bus.reset_breaker(endpoint text, message_type text) RETURNS boolean LANGUAGE c VOLATILE
+CREATE FUNCTION message_bus.reset_breaker(endpoint text,
+	message_type text) RETURNS boolean LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_reset_breaker';
 COMMENT ON FUNCTION message_bus.reset_breaker(text, text) IS
 'Closes a circuit breaker; false if nothing of that type has been delivered yet. MB001: no such endpoint.';
 
 -- ---------------------------------------------------------------- sending
--- send, publish, receive, ack and handle run no SQL where it matters, so they do without the cost of SET; what SQL the rare
+-- send, publish, receive, ack and handle run no SQL where it matters, so they do without the cost
+-- of SET; what SQL the rare
 -- branches run pins its search path in pg/spi.c.
-CREATE FUNCTION message_bus.send(endpoint text, message_type text, body jsonb, message_id uuid DEFAULT NULL,
-								 partition_key text DEFAULT NULL, deliver_at timestamptz DEFAULT NULL,
+CREATE FUNCTION message_bus.send(endpoint text, message_type text, body jsonb,
+	message_id uuid DEFAULT NULL,
+								 partition_key text DEFAULT NULL,
+								 	deliver_at timestamptz DEFAULT NULL,
 								 expires_at timestamptz DEFAULT NULL, headers jsonb DEFAULT '{}')
 RETURNS uuid LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'message_bus_send_sql';
-COMMENT ON FUNCTION message_bus.send(text, text, jsonb, uuid, text, timestamptz, timestamptz, jsonb) IS
+COMMENT ON FUNCTION message_bus.send(text, text, jsonb, uuid, text, timestamptz, timestamptz,
+	jsonb) IS
 'Sends a message to an endpoint, if the transaction commits; returns its id. message_id NULL is a new one; one that the endpoint has already is not stored again.
-partition_key NULL is the correlation id: messages with one key are delivered in order. deliver_at: not before; expires_at: a dead letter from then on.
-MB001: no such endpoint. MB002: it is full. MB005: no message. ST004: the body breaks the contract registered for the type.';
+partition_key NULL is the correlation id: messages with one key are delivered in order.
+	deliver_at: not before; expires_at: a dead letter from then on.
+MB001: no such endpoint. MB002: it is full. MB005: no message. ST004: the body breaks the contract
+	registered for the type.';
 
 CREATE FUNCTION message_bus.publish(message_type text, body jsonb, message_id uuid DEFAULT NULL,
-									partition_key text DEFAULT NULL, deliver_at timestamptz DEFAULT NULL,
+									partition_key text DEFAULT NULL,
+										deliver_at timestamptz DEFAULT NULL,
 									expires_at timestamptz DEFAULT NULL, headers jsonb DEFAULT '{}')
 RETURNS uuid LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'message_bus_publish_sql';
 COMMENT ON FUNCTION message_bus.publish(text, jsonb, uuid, text, timestamptz, timestamptz, jsonb) IS
 'Sends a message to every endpoint that has subscribed to its type, if the transaction commits; returns its id. Without a subscriber nothing is stored. Otherwise as send().';
 
-CREATE FUNCTION message_bus.cancel_scheduled(message_id uuid) RETURNS boolean LANGUAGE c VOLATILE STRICT
+CREATE FUNCTION message_bus.cancel_scheduled(message_id uuid) RETURNS boolean LANGUAGE c VOLATILE
+	STRICT
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_cancel_scheduled_sql';
 COMMENT ON FUNCTION message_bus.cancel_scheduled(uuid) IS
 'Removes a message whose deliver_at has not come; false if there is none, or it is due.';
 
 -- ---------------------------------------------------------------- receiving
-CREATE FUNCTION message_bus.receive(endpoint text, max_messages int DEFAULT 50, lease interval DEFAULT NULL)
+CREATE FUNCTION message_bus.receive(endpoint text, max_messages int DEFAULT 50,
+	lease interval DEFAULT NULL)
 RETURNS SETOF message_bus.delivery LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'message_bus_receive_sql';
 COMMENT ON FUNCTION message_bus.receive(text, int, interval) IS
 'Takes up to max_messages from lanes that nobody holds. Without lease they belong to this transaction: what is not settled when it ends is returned.
-With lease (not in a transaction block, 25001) they are the caller''s for so long, whatever happens to his connection. MB001: no such endpoint.';
+With lease (not in a transaction block, 25001) they are the caller''s for so long,
+	whatever happens to his connection. MB001: no such endpoint.';
 
-CREATE FUNCTION message_bus.ack(VARIADIC delivery_ids bigint[]) RETURNS int LANGUAGE c VOLATILE STRICT
+CREATE FUNCTION message_bus.ack(VARIADIC delivery_ids bigint[]) RETURNS int LANGUAGE c VOLATILE
+	STRICT
 AS 'MODULE_PATHNAME', 'message_bus_ack_sql';
 COMMENT ON FUNCTION message_bus.ack(bigint[]) IS
 'Settles deliveries as done; returns how many. MB003: one of them is unknown, settled or has passed on; then none is acked.';
 
-CREATE FUNCTION message_bus.fail(delivery_id bigint, error_code text, error text, retryable boolean DEFAULT true)
+CREATE FUNCTION message_bus.fail(delivery_id bigint, error_code text, error text,
+	retryable boolean DEFAULT true)
 RETURNS void LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_fail_sql';
 COMMENT ON FUNCTION message_bus.fail(bigint, text, text, boolean) IS
 'Settles a delivery as failed: it is retried by the endpoint''s policy, or becomes a dead letter and a Fault is published. MB003 as ack().';
 
-CREATE FUNCTION message_bus.skip(delivery_id bigint, reason text DEFAULT NULL) RETURNS void LANGUAGE c VOLATILE
+CREATE FUNCTION message_bus.skip(delivery_id bigint,
+	reason text DEFAULT NULL) RETURNS void LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_skip_sql';
 COMMENT ON FUNCTION message_bus.skip(bigint, text) IS
@@ -345,36 +388,43 @@ CREATE FUNCTION message_bus.handle(delivery_id bigint) RETURNS void LANGUAGE c V
 AS 'MODULE_PATHNAME', 'message_bus_handle_sql';
 COMMENT ON FUNCTION message_bus.handle(bigint) IS
 'Sets the context from a delivery until the next call or the end of the transaction: correlation, conversation, user, tenant, traceparent; causation is its id.
-A message whose consumer dies now is retried at once; of too many deaths it becomes a dead letter with code crash. MB003 as ack().';
+A message whose consumer dies now is retried at once;
+	of too many deaths it becomes a dead letter with code crash. MB003 as ack().';
 
-CREATE FUNCTION message_bus.extend_lease(delivery_ids bigint[], lease interval) RETURNS int LANGUAGE c VOLATILE STRICT
+CREATE FUNCTION message_bus.extend_lease(delivery_ids bigint[],
+	lease interval) RETURNS int LANGUAGE c VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_extend_lease_sql';
 COMMENT ON FUNCTION message_bus.extend_lease(bigint[], interval) IS
 'Lets leases end so long from now; returns how many. MB003: one of them is unknown, settled or has passed on; then none is changed.';
 
-CREATE PROCEDURE message_bus.wait(endpoint text, timeout interval, INOUT ready boolean DEFAULT NULL) LANGUAGE c
+CREATE PROCEDURE message_bus.wait(endpoint text, timeout interval,
+	INOUT ready boolean DEFAULT NULL) LANGUAGE c
 AS 'MODULE_PATHNAME', 'message_bus_wait_sql';
 COMMENT ON PROCEDURE message_bus.wait(text, interval, boolean) IS
 'Waits until there is something to receive on a free lane: ready says whether. At top level in autocommit only (25001); holds no snapshot meanwhile. MB001: no such endpoint.';
 
 -- ---------------------------------------------------------------- dead letters
-CREATE FUNCTION message_bus.redrive(message_id uuid, body jsonb DEFAULT NULL, endpoint text DEFAULT NULL)
+CREATE FUNCTION message_bus.redrive(message_id uuid, body jsonb DEFAULT NULL,
+	endpoint text DEFAULT NULL)
 RETURNS int LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_redrive_sql';
 COMMENT ON FUNCTION message_bus.redrive(uuid, jsonb, text) IS
 'Sends a dead letter to its endpoint again, same id and context, attempts from 1, optionally with a corrected body; endpoint NULL is all that have it. Returns how many.
-An expiry that has passed no longer counts. MB001: no such endpoint. ST004: the body breaks its contract.';
+An expiry that has passed no longer counts. MB001: no such endpoint. ST004: the body breaks its
+	contract.';
 
-CREATE FUNCTION message_bus.redrive_endpoint(endpoint text, reason text DEFAULT NULL, max int DEFAULT NULL)
+CREATE FUNCTION message_bus.redrive_endpoint(endpoint text, reason text DEFAULT NULL,
+	max int DEFAULT NULL)
 RETURNS int LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_redrive_endpoint_sql';
 COMMENT ON FUNCTION message_bus.redrive_endpoint(text, text, int) IS
 'Redrives an endpoint''s dead letters, those first that failed first; reason NULL is all but discarded ones. Returns how many. MB001: no such endpoint.';
 
-CREATE FUNCTION message_bus.discard(message_id uuid, endpoint text DEFAULT NULL) RETURNS int LANGUAGE c VOLATILE
+CREATE FUNCTION message_bus.discard(message_id uuid,
+	endpoint text DEFAULT NULL) RETURNS int LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_discard_sql';
 COMMENT ON FUNCTION message_bus.discard(uuid, text) IS
@@ -387,17 +437,22 @@ AS 'MODULE_PATHNAME', 'message_bus_maintain_sql';
 COMMENT ON FUNCTION message_bus.maintain() IS
 'One turn of what the background worker does for the bus: what has expired, leases, rotation of the ring. For servers without the worker; call it every few seconds.';
 
-CREATE FUNCTION message_bus._endpoint_status(OUT endpoint_id int, OUT depth bigint, OUT in_flight bigint, OUT oldest_sent_at timestamptz,
+CREATE FUNCTION message_bus._endpoint_status(OUT endpoint_id int, OUT depth bigint,
+	OUT in_flight bigint, OUT oldest_sent_at timestamptz,
 											 OUT sent_per_s float8, OUT acked_per_s float8)
 RETURNS SETOF record LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_endpoint_status';
-COMMENT ON FUNCTION message_bus._endpoint_status() IS 'What shared memory knows of endpoints; no rows on a standby.';
+COMMENT ON FUNCTION message_bus._endpoint_status() IS
+	'What shared memory knows of endpoints; no rows on a standby.';
 
-CREATE FUNCTION message_bus._breaker_status(OUT endpoint_id int, OUT message_type text, OUT state text, OUT attempts int, OUT failures int,
-											OUT window_start timestamptz, OUT opened_at timestamptz, OUT retry_at timestamptz,
+CREATE FUNCTION message_bus._breaker_status(OUT endpoint_id int, OUT message_type text,
+	OUT state text, OUT attempts int, OUT failures int,
+											OUT window_start timestamptz,
+												OUT opened_at timestamptz, OUT retry_at timestamptz,
 											OUT probe_successes int)
 RETURNS SETOF record LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_breaker_status';
-COMMENT ON FUNCTION message_bus._breaker_status() IS 'What shared memory knows of circuit breakers; no rows on a standby.';
+COMMENT ON FUNCTION message_bus._breaker_status() IS
+	'What shared memory knows of circuit breakers; no rows on a standby.';

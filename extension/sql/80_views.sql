@@ -132,6 +132,11 @@ WHERE r.lane >= 0 AND r.position > coalesce(l.position, 0)
 	AND NOT EXISTS (SELECT FROM message_bus.passed p
 					WHERE p.endpoint_id = r.endpoint_id AND p.lane = r.lane
 						AND p.position = r.position)
+	-- Of a leased batch what has no lease any more is settled.
+	AND (NOT EXISTS (SELECT FROM message_bus.lease b WHERE b.endpoint_id = r.endpoint_id
+						AND b.lane = r.lane AND r.position <= b.upto)
+		 OR EXISTS (SELECT FROM message_bus.lease b WHERE b.endpoint_id = r.endpoint_id
+						AND b.lane = r.lane AND r.position = b.position))
 GROUP BY 1;
 COMMENT ON VIEW message_bus._unsettled IS 'Messages in the ring that are not settled, per endpoint, as the tables tell.';
 

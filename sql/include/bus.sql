@@ -33,11 +33,13 @@ $$;
 
 CREATE FUNCTION got(endpoint text, max int DEFAULT 50) RETURNS text LANGUAGE sql AS $$
 	SELECT CASE WHEN r = 'nothing' THEN r ELSE
-		(SELECT string_agg(n, ' ' ORDER BY n::int) FROM unnest(string_to_array(r, ' ')) n) END FROM in_order(endpoint, max) r
+		(SELECT string_agg(n, ' ' ORDER BY n::int) FROM unnest(string_to_array(r, ' ')) n) END
+			FROM in_order(endpoint, max) r
 $$;
 
 -- Fails whatever is there; the bodies' n and attempts.
-CREATE FUNCTION failed(endpoint text, code text DEFAULT 'E', retryable boolean DEFAULT true) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION failed(endpoint text, code text DEFAULT 'E',
+	retryable boolean DEFAULT true) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	d message_bus.delivery;
 	result text[] := '{}';
@@ -56,5 +58,6 @@ $$ SELECT ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid $$;
 -- An endpoint as the view shows it, but for what depends on the time of day.
 CREATE FUNCTION state(endpoint text) RETURNS text LANGUAGE sql AS $$
 	SELECT format('depth %s, in flight %s, scheduled %s, retrying %s, dead %s',
-		depth, in_flight, scheduled, retrying, dead) FROM message_bus.endpoints WHERE name = endpoint
+		depth, in_flight, scheduled, retrying, dead) FROM message_bus.endpoints
+			WHERE name = endpoint
 $$;
