@@ -68,15 +68,14 @@ bus_shared_size(void)
 }
 
 /*
- * Creates the fixed part or finds it.
+ * Creates the fixed part or finds it.  The postmaster comes here again when it
+ * makes shared memory anew after a crash, so what it knew does not count.
  */
 void
 bus_shared_attach(void)
 {
 	bool		found;
 
-	if (shared != NULL)
-		return;
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	shared = ShmemInitStruct("ecommerce message bus", bus_shared_size(), &found);
 	if (!found)
@@ -115,7 +114,8 @@ attach_area(void)
 	dshash_parameters of_claims;
 	dsa_area   *mapped;
 
-	bus_shared_attach();
+	if (shared == NULL)
+		bus_shared_attach();
 	of_databases = table_parameters(sizeof(BusDatabaseKey), sizeof(BusDatabase));
 	of_endpoints = table_parameters(sizeof(BusEndpointKey), sizeof(BusEndpoint));
 	of_claims = table_parameters(sizeof(ClaimKey), sizeof(Claim));

@@ -1,0 +1,51 @@
+# Transitions are neither lost nor made twice when worker and server are killed amid
+# hundreds of sagas, with one process for the sagas and with several.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use SagaStress;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('main');
+$node->init;
+$node->append_conf('postgresql.conf', <<'EOT');
+shared_preload_libraries = 'ecommerce'
+saga.log_transitions = off
+fsync = on
+restart_after_crash = on
+EOT
+$node->start;
+my $stress = SagaStress->new($node);
+my $killed = 0;
+
+for my $round (1 .. 6)
+{
+	$node->safe_psql('postgres',
+		'ALTER DATABASE postgres SET saga.workers = ' . ($round > 3 ? 2 : 1));
+	$stress->run_clients(3);
+	# Let it get under way: some have moved since this round began.
+	my $moved = $node->safe_psql('postgres', 'SELECT count(*) FROM saga.history_entry');
+	$node->poll_query_until('postgres',
+		"SELECT count(*) > $moved + 50 FROM saga.history_entry");
+	if ($round % 2)
+	{
+		$killed += $stress->kill_worker;
+	}
+	else
+	{
+		$stress->kill_server;
+	}
+}
+my $done = 0;
+for (1 .. 120)
+{
+	last if $done = $stress->completed;
+}
+ok($done, 'every saga ends');
+is($killed, 3, 'the worker was killed amid its work');
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM started'), '>', 200, 'there were hundreds');
+is($stress->complaints, '', 'each made its six transitions, each command was sent once');
+$node->stop;
+done_testing();

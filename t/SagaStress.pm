@@ -1,0 +1,214 @@
+# Hundreds of sagas whose worker and server are killed under them, and the questions
+# whether a transition was lost or made twice.
+#
+# A saga of five steps; the service that answers is a table of what it has done and
+# a function that pgbench calls, in a transaction per batch.
+package SagaStress;
+
+use strict;
+use warnings;
+
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes;
+
+# The definition, as JSON: start, S1 .. S5, each with its command, Completed.
+sub definition
+{
+	my %command = map {
+		$_ => {
+			step => "s$_", endpoint => 'service', type => "Do$_", compensation => 'none',
+			body => { id => '$.saga.correlation_id', n => $_ }
+		}
+	} 1 .. 5;
+	my $timer = { timer => 'late', delay => '1 h' };
+	my %states = map { $_ => { kind => 'final', default => 'ignore' } } qw(Completed Failed);
+	my %events = map { $_ => { correlate => '$.message.id' } } 'Go', map { "Done$_" } 1 .. 5;
+
+	for my $n (1 .. 5)
+	{
+		my $moves = { set => { n => $n, sum => "\$.data.sum + $n" } };
+		if ($n < 5)
+		{
+			@$moves{qw(send schedule goto)} = ($command{ $n + 1 }, $timer, 'S' . ($n + 1));
+		}
+		else
+		{
+			@$moves{qw(unschedule goto)} = (['late'], 'Completed');
+			$moves->{append} = {
+				stream => 'done-${$.saga.correlation_id}', type => 'Done', data => {},
+				expected_version => 0
+			};
+		}
+		$states{"S$n"} =
+		  { default => 'ignore', on => { 'timer:late' => { goto => 'Failed' }, "Done$n" => $moves } };
+	}
+	return JSON::PP->new->encode(
+		{
+			endpoint => 'steps', initial => 'S1', events => \%events, states => \%states,
+			start => {
+				Go => { set => { n => 0, sum => 0 }, send => $command{1}, schedule => $timer, goto => 'S1' }
+			}
+		});
+}
+
+sub new
+{
+	my ($class, $node) = @_;
+	my $self = bless { node => $node }, $class;
+	my $definition = definition();
+
+	$node->safe_psql('postgres', <<"EOT");
+CREATE EXTENSION ecommerce;
+SELECT message_bus.create_endpoint('service');
+SELECT saga.define('steps', \$definition\$$definition\$definition\$);
+CREATE TABLE started (id uuid PRIMARY KEY DEFAULT gen_random_uuid());
+CREATE TABLE served (key uuid PRIMARY KEY, id uuid, n int);
+CREATE FUNCTION serve() RETURNS int LANGUAGE plpgsql AS \$\$
+DECLARE
+	d message_bus.delivery;
+	count int := 0;
+BEGIN
+	FOR d IN SELECT * FROM message_bus.receive('service', 50) LOOP
+		PERFORM message_bus.handle(d.delivery_id);
+		INSERT INTO served VALUES ((d.body ->> 'key')::uuid, (d.body ->> 'id')::uuid, (d.body ->> 'n')::int);
+		PERFORM message_bus.publish('Done' || (d.body ->> 'n'), jsonb_build_object('id', d.body -> 'id', 'key', d.body -> 'key'),
+			partition_key => d.body ->> 'id');
+		PERFORM message_bus.ack(d.delivery_id);
+		count := count + 1;
+	END LOOP;
+	RETURN count;
+END
+\$\$;
+CREATE FUNCTION start_some(count int) RETURNS void LANGUAGE sql AS \$\$
+	WITH new AS (INSERT INTO started SELECT FROM generate_series(1, count) RETURNING id)
+	SELECT count(message_bus.publish('Go', jsonb_build_object('id', id), partition_key => id::text)) FROM new
+\$\$;
+EOT
+	$self->{scripts} = PostgreSQL::Test::Utils::tempdir();
+	append_to_file("$self->{scripts}/serve", "SELECT serve();\n\\sleep 2 ms\n");
+	append_to_file("$self->{scripts}/start", "SELECT start_some(5);\n\\sleep 20 ms\n");
+	return $self;
+}
+
+# Service and starters for so many seconds, in the background.
+sub run_clients
+{
+	my ($self, $seconds) = @_;
+	my $node = $self->{node};
+
+	for my $client ([ 'serve', 2 ], [ 'start', 1 ])
+	{
+		my ($script, $count) = @$client;
+		my ($out, $err) = ('', '');
+		push @{ $self->{clients} },
+		  IPC::Run::start(
+			[
+				'pgbench', '-n', '-T', $seconds, '-c', $count, '-f', "$self->{scripts}/$script",
+				$node->connstr('postgres')
+			],
+			\undef, \$out, \$err);
+	}
+	return;
+}
+
+sub finish_clients
+{
+	my ($self) = @_;
+
+	$_->finish for @{ $self->{clients} };
+	$self->{clients} = [];
+	return;
+}
+
+# Kills the worker as nobody expects it; the server restarts all its backends then.
+sub kill_worker
+{
+	my ($self) = @_;
+	my $node = $self->{node};
+	my $pid = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity
+		WHERE backend_type = 'ecommerce worker' AND datname = current_database() LIMIT 1});
+
+	return 0 if $pid eq '';
+	kill 'KILL', $pid;
+	$self->finish_clients;
+	$self->await_server;
+	return 1;
+}
+
+sub kill_server
+{
+	my ($self) = @_;
+	my $node = $self->{node};
+
+	$node->kill9;
+	$self->finish_clients;
+	# The last process of the old server may still be on its way out.
+	for (1 .. 100)
+	{
+		return if $node->start(fail_ok => 1);
+		Time::HiRes::usleep(100_000);
+		$node->stop('fast', fail_ok => 1);
+	}
+	die 'the server does not start again';
+}
+
+sub await_server
+{
+	my ($self) = @_;
+
+	for (1 .. 1800)
+	{
+		return if $self->{node}->psql('postgres', 'SELECT 1') == 0;
+		Time::HiRes::usleep(100_000);
+	}
+	die 'the server does not come back';
+}
+
+# All that was started has ended.
+sub completed
+{
+	my ($self) = @_;
+	my $node = $self->{node};
+
+	$self->run_clients(1);
+	$self->finish_clients;
+	return $node->safe_psql('postgres', q{SELECT count(*) = 0 FROM started s
+		WHERE NOT EXISTS (SELECT FROM saga.instance i
+			WHERE i.correlation_id = s.id AND i.current_state = 'Completed')}) eq 't';
+}
+
+# What is not as it should be, empty if nothing.
+sub complaints
+{
+	my ($self) = @_;
+
+	return $self->{node}->safe_psql('postgres', <<'EOT');
+SELECT 'instances', count(*) FROM saga.instance HAVING count(*) <> (SELECT count(*) FROM started)
+UNION ALL
+SELECT 'transitions of ' || i.correlation_id, i.version FROM saga.instance i
+WHERE i.version <> 6 OR i.data <> '{"n": 5, "sum": 15}'
+UNION ALL
+SELECT 'history of ' || i.correlation_id, count(*) FROM saga.instance i, saga.history('steps', i.correlation_id) h
+GROUP BY i.correlation_id
+HAVING array_agg(h.version ORDER BY h.version) <> '{1,2,3,4,5,6}'
+	OR array_agg(h.to_state ORDER BY h.version) <> '{S1,S2,S3,S4,S5,Completed}'
+UNION ALL
+SELECT 'commands of ' || s.id, count(*) FROM started s LEFT JOIN served v USING (id)
+GROUP BY s.id HAVING array_agg(v.n ORDER BY v.n) <> '{1,2,3,4,5}'
+UNION ALL
+SELECT 'domain events', count(*) FROM event_store.read_all(category => 'done', max_count => 1000000)
+HAVING count(*) <> (SELECT count(*) FROM started)
+UNION ALL
+SELECT 'left over at ' || name, depth + in_flight + scheduled + retrying + dead FROM message_bus.endpoints
+WHERE depth + in_flight + scheduled + retrying + dead > 0
+UNION ALL
+SELECT 'timers', count(*) FROM saga.timers HAVING count(*) > 0
+UNION ALL
+SELECT 'parked', count(*) FROM saga.parked HAVING count(*) > 0
+EOT
+}
+
+1;
