@@ -1,0 +1,1 @@
+SELECT depth = 0 FROM message_bus.endpoints WHERE name = 'bench';

@@ -1,0 +1,2 @@
+CREATE EXTENSION ecommerce;
+SELECT message_bus.create_endpoint('bench', 8);

@@ -1,0 +1,1 @@
+INSERT INTO queue (message) SELECT :data::jsonb FROM generate_series(1, :batch);
