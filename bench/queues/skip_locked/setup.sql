@@ -1,3 +1,4 @@
+-- An empty queue.
 CREATE TABLE queue (
 	msg_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	read_ct int NOT NULL DEFAULT 0,
