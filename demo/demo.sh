@@ -51,6 +51,9 @@ prepare() {
 	query -c "\\copy demo.raw_line (content) FROM '$1' \
 (FORMAT csv, DELIMITER E'\\x01', QUOTE E'\\x02', NULL E'\\x03')"
 	query -c 'CALL demo.parse()'
+	# Before the first order, so that both see all of them.
+	[[ -n $(query -c "SELECT to_regclass('shop.order_list')") ]] ||
+		query -1 -f "$ROOT/demo/projections.sql" >/dev/null
 	query -c "SELECT event_store.create_subscription('demo-follower', 'order')
 		WHERE NOT EXISTS (SELECT FROM event_store.subscriptions
 						  WHERE name = 'demo-follower')" >/dev/null

@@ -39,6 +39,28 @@ step "A version conflict: somebody else was faster"
 ask_aloud "SELECT event_store.append('$stream', 0, 'OrderConfirmed',
        '{\"confirmation_number\": \"A1\"}');"
 
+step "What an order may not be: the data is checked against its type before anything is written"
+ask_aloud "SELECT event_store.append('order-1', 0, 'OrderCreated', jsonb_set(data,
+       '{items,1,quantity}', '\"many\"'))
+FROM event_store.read_stream('$stream', 1, 1);"
+
+step "The order as an aggregate: commands load, decide and save; its state at each version"
+ask_aloud "BEGIN;
+SELECT ecommerce.confirm_order('${stream#order-}', 'N-1001') AS version;
+SELECT ecommerce.cancel_order('${stream#order-}', 'changed my mind') AS version;
+SELECT l.version, state ->> 'status' AS status, state ->> 'confirmation_number' AS confirmation,
+       state ->> 'cancel_reason' AS cancel_reason, state ->> 'total_amount' AS total
+FROM generate_series(1, 3) AS v, event_store.load('$stream', at_version => v) AS l;
+ROLLBACK;"
+ask_aloud "SELECT ecommerce.complete_order('${stream#order-}');"
+
+step "Two projections: one inside the append, one in the background"
+ask_aloud "SELECT name, mode, state, checkpoint, lag_events, lag FROM event_store.projections;"
+ask_aloud "SELECT status, count(*) AS orders, sum(total_amount) AS total
+FROM shop.order_list GROUP BY status ORDER BY status;"
+ask_aloud "SELECT day, sku, pieces, revenue FROM shop.product_sale
+ORDER BY pieces DESC LIMIT 5;"
+
 step "A read by time"
 ask_aloud "SELECT occurred_at::date AS day, count(*) AS orders,
        sum((data ->> 'total_amount')::numeric) AS total

@@ -295,3 +295,7 @@ SELECT * FROM attempt($$SELECT ecommerce.confirm_order(id(4), 'N', 5)$$);
 SELECT * FROM attempt($$SELECT ecommerce.confirm_order(id(4), NULL)$$);
 SELECT * FROM attempt($$SELECT ecommerce.confirm_order(NULL, 'N')$$);
 SELECT * FROM attempt($$SELECT ecommerce.cancel_order(id(4), NULL)$$);
+
+-- A handler can be called by hand: state and event in, state out.
+SELECT ecommerce.apply_order_created('{}', ROW(1, 'order-x', 1, NULL, 'OrderCreated', 1,
+	'{"total_amount": 1}', '{}', NULL)::event_store.event);

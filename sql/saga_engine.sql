@@ -53,7 +53,7 @@ SELECT state('trip', 1), data ->> 'nights' AS nights FROM saga.get('trip', id(1)
 
 -- a message before its instance is parked and replayed; the version counts both
 CALL tell('FlightFailed', jsonb_build_object('trip_id', id(2)));
-SELECT message_type, park_until - parked_at AS park_for FROM saga.parked;
+SELECT message_type, round(extract(epoch FROM park_until - parked_at)) AS park_for FROM saga.parked;
 CALL tell('TripRequested', jsonb_build_object('trip_id', id(2), 'nights', 1));
 SELECT state('trip', 2), (SELECT count(*) FROM saga.parked) AS parked;
 -- also by saga.create()

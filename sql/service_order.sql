@@ -33,7 +33,8 @@ SET ROLE ecommerce_order;
 
 SELECT errors(body());
 SELECT errors('{}');
-SELECT errors(body('{"customer_id": 5, "items": [{"quantity": 0, "unit_price": 1.234}, 5, {"product_id": 7, "sku": " ",
+SELECT errors(body('{"customer_id": 5, "items": [{"quantity": 0, "unit_price": 1.234}, 5,
+	{"product_id": 7, "sku": " ",
 	"product_name": "", "quantity": 1.5, "unit_price": -1}], "shipping_address": {"street": 1},
 		"payment_method":
 	{"type": "card", "last4_digits": "42", "token": "4242424242424242", "cvc": "123",

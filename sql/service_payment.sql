@@ -149,7 +149,8 @@ SELECT ecommerce_payment.forget_webhooks();
 
 -- ---------------------------------------------------------------- list
 
-SELECT (body #> '{items,0}') - 'payment_id'::text FROM ecommerce_payment.list_payments(id(901)::text);
+SELECT (body #> '{items,0}') - 'payment_id'::text
+FROM ecommerce_payment.list_payments(id(901)::text);
 SELECT outcome($$SELECT ecommerce_payment.list_payments('x')$$);
 SELECT ecommerce_payment.retry_delay(0), ecommerce_payment.retry_delay(100);
 

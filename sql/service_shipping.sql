@@ -90,5 +90,6 @@ SELECT outcome(format('SELECT ecommerce_shipping.dispatch_shipment(%L)', shipmen
 SELECT outcome($$SELECT ecommerce_shipping.dispatch_shipment('x')$$);
 SELECT arrange(1);
 SELECT said();
-SELECT (body #> '{items,0}') - 'shipment_id'::text FROM ecommerce_shipping.list_shipments(id(901)::text);
+SELECT (body #> '{items,0}') - 'shipment_id'::text
+FROM ecommerce_shipping.list_shipments(id(901)::text);
 RESET ROLE;

@@ -52,7 +52,8 @@ $stress->finish_writers;
 is($stress->finish_readers, '', "$stress->{commits} commits: all saw exactly what was committed");
 cmp_ok($stress->{victims}, '>', 10, "backends were terminated in between");
 is($node->safe_psql('postgres', 'SELECT * FROM event_store.verify()'), '', 'verify finds nothing');
-is( $node->safe_psql('postgres', 'SELECT event_store.high_water_mark() = last_value FROM event_store.position_seq'),
+is( $node->safe_psql('postgres',
+	'SELECT event_store.high_water_mark() = last_value FROM event_store.position_seq'),
 	't', 'transactions that have not appended hold nothing back');
 $_->quit for @bystanders;
 $node->stop;

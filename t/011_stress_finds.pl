@@ -59,7 +59,8 @@ for my $break (sort keys %breaks)
 		delete $missing{$_} for $found =~ /^reader (\w+?)\d+: of \d+ events [1-9]\d* missed/mg;
 		last unless %missing;
 	}
-	is(join(' ', keys %missing), '', "broken by $break: readers miss events (found in round $rounds)");
+	is(join(' ', keys %missing), '', "broken by $break:
+		readers miss events (found in round $rounds)");
 }
 
 $node->restart;

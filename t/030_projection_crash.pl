@@ -107,7 +107,8 @@ sub check_all
 	}
 	is( $node->safe_psql(
 			'postgres', q{SELECT count(*) FROM (SELECT version, lag(version, 1, 0::bigint) OVER
-			(PARTITION BY stream ORDER BY ctid) AS before FROM got_async) g WHERE version <> before + 1}),
+			(PARTITION BY stream ORDER BY ctid) AS before FROM got_async) g
+				WHERE version <> before + 1}),
 		'0',
 		"$what: and in order");
 }

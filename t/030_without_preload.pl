@@ -27,17 +27,20 @@ my $workers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'ec
 is($node->safe_psql('postgres', $workers), '0', 'no worker runs');
 
 # Append, read and wait need none.
-is($node->safe_psql('postgres', q{SELECT version FROM event_store.append('cart-1', 0, 'Opened', '{}')}),
+is($node->safe_psql('postgres', q{SELECT version FROM event_store.append('cart-1', 0, 'Opened',
+	'{}')}),
 	'1', 'append');
 is($node->safe_psql('postgres', q{SELECT stream, version FROM event_store.read_all()}),
 	'cart-1|1', 'read_all');
 my $position = $node->safe_psql('postgres', 'SELECT event_store.high_water_mark()');
-is($node->safe_psql('postgres', "CALL event_store.wait($position, '1 ms')"), $position, 'wait until the timeout');
+is($node->safe_psql('postgres', "CALL event_store.wait($position, '1 ms')"), $position,
+	'wait until the timeout');
 my $waiter = $node->background_psql('postgres');
 $waiter->{stdin} .= "CALL event_store.wait($position, '1 hour');\n\\echo woken\n";
 $waiter->{run}->pump_nb;
 ok($node->poll_query_until('postgres',
-		"SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'CALL%1 hour%' AND wait_event = 'Extension'"),
+		"SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'CALL%1 hour%'
+			AND wait_event = 'Extension'"),
 	'a waiter sleeps');
 $node->safe_psql('postgres', q{SELECT event_store.append('cart-1', 1, 'Closed', '{}')});
 like($waiter->query_until(qr/woken/, ''), qr/^\d+\nwoken/, 'and is woken by an append');
@@ -66,12 +69,14 @@ $node->safe_psql('postgres', q{SELECT event_store.append('cart-2', 0, 'Opened', 
 my $notified = '';
 ok( EventStress::poll(sub {
 		$notified .= $listener->query_safe('SELECT 1');
-		return $notified =~ /"event_store" with payload "3" received from server process with PID $pid/;
+		return $notified =~
+		  /"event_store" with payload "3" received from server process with PID $pid/;
 	}), 'it notifies');
 $listener->quit;
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 10000)");
 is($node->safe_psql('postgres', $workers), '0', 'it ends when told to');
-isnt($node->safe_psql('postgres', 'SELECT ecommerce.start_worker()'), $pid, 'and another can be started');
+isnt($node->safe_psql('postgres', 'SELECT ecommerce.start_worker()'), $pid,
+	'and another can be started');
 
 # The order of positions.
 my $bystander = $node->background_psql('postgres');
@@ -82,7 +87,8 @@ $stress->start_reader('all');
 $stress->start_reader('all_by_mark', kind => 'mark');
 $stress->start_reader('c1', category => 'c1', kind => 'poll');
 $stress->start_consumers('divided', 2);
-$stress->start_writers(clients => 16, transactions => 1500, options => { synchronous_commit => 'off' });
+$stress->start_writers(clients => 16, transactions => 1500,
+	options => { synchronous_commit => 'off' });
 $stress->finish_writers(kill => 1);
 is($stress->finish_readers, '', "$stress->{commits} commits: all saw exactly what was committed");
 $bystander->quit;
@@ -94,16 +100,20 @@ my $victim_pid = $victim->query_safe('SELECT pg_backend_pid()');
 $victim->query_safe(q{BEGIN; SELECT event_store.append('cart-3', 0, 'Opened', '{}')});
 kill 'KILL', $victim_pid;
 $victim->{run}->finish;
-ok($node->poll_query_until('postgres', 'SELECT pg_postmaster_start_time() IS NOT NULL'), 'the server comes back');
-cmp_ok($node->safe_psql('postgres', 'SELECT event_store.high_water_mark()'), '>=', $mark, 'the mark does not go back');
-cmp_ok($node->safe_psql('postgres', q{SELECT "position" FROM event_store.append('cart-3', 0, 'Opened', '{}')}),
+ok($node->poll_query_until('postgres', 'SELECT pg_postmaster_start_time() IS NOT NULL'),
+	'the server comes back');
+cmp_ok($node->safe_psql('postgres', 'SELECT event_store.high_water_mark()'), '>=', $mark,
+	'the mark does not go back');
+cmp_ok($node->safe_psql('postgres', q{SELECT "position" FROM event_store.append('cart-3', 0,
+	'Opened', '{}')}),
 	'>', $mark, 'positions go on above it');
 is($node->safe_psql('postgres', 'SELECT * FROM event_store.verify()'), '', 'verify finds nothing');
 
 # The shared memory has to be found in what the server has to spare.
 $node->append_conf('postgresql.conf', "max_connections = 1000");
 $node->restart;
-is($node->safe_psql('postgres', q{SELECT version FROM event_store.append('cart-3', 1, 'Closed', '{}')}),
+is($node->safe_psql('postgres', q{SELECT version FROM event_store.append('cart-3', 1, 'Closed',
+	'{}')}),
 	'2', 'append on a server with 1000 connections');
 $node->stop;
 done_testing();

@@ -56,7 +56,8 @@ my $took = time - $started;
 cmp_ok($took, '>', 8, 'not before about 10 s');
 cmp_ok($took, '<', 40, 'and not much later');
 is($node->safe_psql('postgres', 'SELECT last_value FROM tries'), '6', 'after 5 retries');
-is($node->safe_psql('postgres', q{SELECT string_agg(at::text, ' ' ORDER BY at) FROM got WHERE who = 'bad'}),
+is($node->safe_psql('postgres', q{SELECT string_agg(at::text, ' ' ORDER BY at) FROM got
+	WHERE who = 'bad'}),
 	'1 2', 'what came before the event is there, what failed is not');
 
 # The worker's log tells nothing new at every turn; the projection stays where it is over a restart.
@@ -80,9 +81,11 @@ my $locker = $node->background_psql('postgres');
 $locker->query_safe('BEGIN; LOCK TABLE got');
 $node->safe_psql('postgres', q{SELECT event_store.append('a-1', -1, 'Added', '{}')});
 state_is('bad', 'retrying', 'a lock shows as an error');
-like($node->safe_psql('postgres', q{SELECT last_error FROM event_store.projections WHERE name = 'bad'}),
+like($node->safe_psql('postgres', q{SELECT last_error FROM event_store.projections
+	WHERE name = 'bad'}),
 	qr/55P03/, 'it is the lock');
-is($node->safe_psql('postgres', q{SELECT failures FROM event_store.projection_progress WHERE name = 'bad'}),
+is($node->safe_psql('postgres', q{SELECT failures FROM event_store.projection_progress
+	WHERE name = 'bad'}),
 	'0', 'and does not count');
 $locker->query_safe('COMMIT');
 $locker->quit;
@@ -95,7 +98,8 @@ $node->safe_psql(
 ok( $node->poll_query_until('postgres', q{SELECT checkpoint = head FROM event_store.projections
 		WHERE name = 'good'}),
 	'the other one has it');
-is($node->safe_psql('postgres', q{SELECT state, lag_events, lag > '0' FROM event_store.projections WHERE name = 'bad'}),
+is($node->safe_psql('postgres', q{SELECT state, lag_events, lag > '0'
+	FROM event_store.projections WHERE name = 'bad'}),
 	'paused|1|t', 'the paused one does not');
 $node->safe_psql('postgres', q{SELECT event_store.resume_projection('bad')});
 ok( $node->poll_query_until('postgres', q{SELECT state = 'running' AND lag_events = 0

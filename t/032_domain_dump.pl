@@ -28,7 +28,8 @@ $node->safe_psql(
 	CREATE FUNCTION counted(state jsonb, event event_store.event) RETURNS jsonb LANGUAGE sql
 	AS $$ SELECT jsonb_build_object('n', (state ->> 'n')::int + 1) $$;
 	SELECT event_store.create_aggregate('meter', '{"n": 0}', 10);
-	SELECT event_store.create_event_handler('meter', 'Counted', 'counted(jsonb, event_store.event)');
+	SELECT event_store.create_event_handler('meter', 'Counted',
+		'counted(jsonb, event_store.event)');
 	SELECT event_store.save('meter-1', 0, array_fill(
 		ROW('Counted', '{}', NULL, NULL, NULL, NULL)::event_store.new_event, '{25}'));
 
@@ -40,7 +41,8 @@ $node->safe_psql(
 	CREATE FUNCTION tally_inline(event event_store.event) RETURNS void LANGUAGE sql
 	AS $$ INSERT INTO public.tally_inline AS t VALUES ((event).stream, 1)
 		ON CONFLICT (stream) DO UPDATE SET n = t.n + 1 $$;
-	SELECT event_store.create_projection('tally', 'tally(event_store.event)', 'meter', tables => '{tally}');
+	SELECT event_store.create_projection('tally', 'tally(event_store.event)', 'meter',
+		tables => '{tally}');
 	SELECT event_store.create_projection('inline', 'tally_inline(event_store.event)', 'meter',
 		mode => 'inline', tables => '{tally_inline}');
 	SELECT event_store.rebuild_projection('inline');
@@ -58,7 +60,8 @@ $node->safe_psql(
 my @tables = map { "event_store.$_" } qw(event_type upcaster aggregate event_handler snapshot
   projection projection_deferred);
 my $contents = join ' UNION ALL ',
-  (map { "SELECT '$_', count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM $_ t" } @tables);
+  (map { "SELECT '$_', count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM $_ t" }
+	  @tables);
 # The worker may have gone on with tally in between; its row tells what must be true of the table.
 $node->safe_psql('shop', "SELECT event_store.pause_projection('tally')");
 my $before = $node->safe_psql('shop', $contents);
@@ -96,7 +99,8 @@ is($node->safe_psql('copy', 'SELECT * FROM tally_inline'), 'meter-1|28', 'and ge
 $node->safe_psql('copy', q{UPDATE event_store.snapshot SET state = '{"n": 1000}'});
 is($node->safe_psql('copy', q{SELECT state FROM event_store.load('meter-1')}), '{"n": 1003}',
 	'a snapshot is used after the restore');
-is($node->safe_psql('copy', q{SELECT schema_version, data FROM event_store.read_stream('letter-1')}),
+is($node->safe_psql('copy', q{SELECT schema_version, data
+	FROM event_store.read_stream('letter-1')}),
 	'2|{"pages": 3}', 'upcasters are');
 my ($code, $out, $err) = $node->psql('copy',
 	q{SELECT event_store.append('letter-1', 1, 'Written', '{"words": 1}')});
@@ -105,10 +109,12 @@ is($node->safe_psql('copy', 'SELECT * FROM event_store.verify()'), '', 'the stor
 
 # Dumped and restored again, nothing has changed.
 $node->safe_psql('postgres', 'CREATE DATABASE again');
-$node->command_ok([ 'pg_dump', '-Fc', '-f', "$file.2", '-d', $node->connstr('copy') ], 'pg_dump again');
+$node->command_ok([ 'pg_dump', '-Fc', '-f', "$file.2", '-d', $node->connstr('copy') ],
+	'pg_dump again');
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('again'), "$file.2" ],
 	'pg_restore again');
-is($node->safe_psql('again', $contents), $node->safe_psql('copy', $contents), 'every table is as it was');
+is($node->safe_psql('again', $contents), $node->safe_psql('copy', $contents),
+	'every table is as it was');
 
 $node->stop;
 done_testing();

@@ -25,8 +25,9 @@ $node->safe_psql(
 	CREATE DOMAIN some_word AS word NOT NULL;
 	CREATE DOMAIN positive AS int CHECK (VALUE > 0);
 	CREATE DOMAIN positives AS positive[] CHECK (cardinality(VALUE) < 4);
-	CREATE TYPE leaf AS (t text, v varchar(4), c char(3), n numeric, p numeric(5, 2), i2 int2, i4 int4,
-		i8 int8, f4 float4, f8 float8, b boolean, u uuid, d date, ts timestamp, tz timestamptz, ti time,
+	CREATE TYPE leaf AS (t text, v varchar(4), c char(3), n numeric, p numeric(5, 2), i2 int2,
+		i4 int4, i8 int8, f4 float4, f8 float8, b boolean, u uuid, d date, ts timestamp,
+		tz timestamptz, ti time,
 		iv interval, m mood, j jsonb, js json, by bytea, r int4range, ip inet, w word, pos positive,
 		"Odd ""key""" text, o oid, xid xid);
 	CREATE DOMAIN some_leaf AS leaf NOT NULL;
@@ -35,7 +36,8 @@ $node->safe_psql(
 	CREATE TYPE tree AS (leaf leaf, leaves leaf[], firm some_leaf[], ints int4[], texts text[],
 		positives positives, branch branch, branches branch[], money ecommerce.money,
 		must ecommerce.required_money);
-	SELECT event_store.register_event_type('Leaf', 'leaf'), event_store.register_event_type('Tree', 'tree'),
+	SELECT event_store.register_event_type('Leaf', 'leaf'),
+		event_store.register_event_type('Tree', 'tree'),
 		event_store.register_event_type('Branch', 'branch');
 
 	-- What the check is stricter about than jsonb_populate_record: keys that are no columns,
@@ -49,7 +51,8 @@ $node->safe_psql(
 			EXIT WHEN t.typtype <> 'd';
 			type := t.typbasetype;
 		END LOOP;
-		IF value IS NULL OR jsonb_typeof(value) = 'null' OR type IN ('json'::regtype, 'jsonb'::regtype) THEN
+		IF value IS NULL OR jsonb_typeof(value) = 'null'
+			OR type IN ('json'::regtype, 'jsonb'::regtype) THEN
 			RETURN true;
 		ELSIF t.typtype = 'c' THEN
 			RETURN jsonb_typeof(value) = 'object' AND NOT EXISTS (
@@ -93,19 +96,26 @@ my $uuid = 'a0000000-0000-4000-8000-00000000000';
 sub odd_value
 {
 	my $depth = shift // 0;
-	return pick(
-		(map { \"$_" } qw(null true false 0 1 -1 2 3.5 1.0 2.50 -0.005 1e2 1e-3 32767 32768 -32768 -32769
-			  2147483647 2147483648 -2147483648 9223372036854775807 9223372036854775808 1e38 1e39 1e300
-			  1e400 123456789.123456789 999.99 1000 9999999999999.99 10000000000000)),
-		(map { text($_) } '', 'a', 'glad', 'sad', 'Glad', 'abc', 'abcd', 'abcde', 'yes', 'no', 'on', 't', '1', '0',
-			' 7 ', '1.5', '1e5', 'NaN', 'nan', 'Infinity', '-inf', '0x10', '12:30', '25:00', '1 day', 'P1D', '[1,5)',
-			'empty', '10.0.0.1', '10.0.0.256', '\\\\x00ff', '\\\\xzz', '{1,2}', '{}', '(1,2)', '(,)', 'null', 'tomorrow',
-			'now', 'infinity', '2024-02-29', '2023-02-29', '2024-13-01', '2024-02-29T12:00:00Z',
-			'2024-02-29 12:00:00+02', '2024-02-29T25:00:00Z', '20240229', '99999-01-01', '0044-03-15 BC',
-			'294277-01-01', "${uuid}1", uc "${uuid}a", "{${uuid}1}", "${uuid}g", substr($uuid, 0, 30),
-			'\u00fc\u20ac', '\ud83d\ude00', 'x' x 19, 'x' x 20, 'x' x 300),
-		[], {}, [ [] ], [ {} ], { '' => \'1' },
-		($depth < 3 ? ([ map { odd_value($depth + 1) } 0 .. rand 3 ], { a => odd_value($depth + 1) }) : ()));
+	my @raw = qw(null true false 0 1 -1 2 3.5 1.0 2.50 -0.005 1e2 1e-3 32767 32768 -32768 -32769
+	  2147483647 2147483648 -2147483648 9223372036854775807 9223372036854775808 1e38 1e39 1e300
+	  1e400 123456789.123456789 999.99 1000 9999999999999.99 10000000000000);
+	my @texts = (
+		'', 'a', 'glad', 'sad', 'Glad', 'abc', 'abcd', 'abcde', 'yes', 'no', 'on', 't', '1', '0',
+		' 7 ', '1.5', '1e5', 'NaN', 'nan', 'Infinity', '-inf', '0x10', '12:30', '25:00', '1 day',
+		'P1D', '[1,5)', 'empty', '10.0.0.1', '10.0.0.256', '\\\\x00ff', '\\\\xzz', '{1,2}', '{}',
+		'(1,2)', '(,)', 'null', 'tomorrow', 'now', 'infinity', '2024-02-29', '2023-02-29',
+		'2024-13-01', '2024-02-29T12:00:00Z', '2024-02-29 12:00:00+02', '2024-02-29T25:00:00Z',
+		'20240229', '99999-01-01', '0044-03-15 BC', '294277-01-01', "${uuid}1", uc "${uuid}a",
+		"{${uuid}1}", "${uuid}g", substr($uuid, 0, 30), '\u00fc\u20ac', '\ud83d\ude00',
+		'x' x 19, 'x' x 20, 'x' x 300);
+	my @structures = ([], {}, [ [] ], [ {} ], { '' => \'1' });
+
+	push @structures, [ map { odd_value($depth + 1) } 0 .. rand 3 ], { a => odd_value($depth + 1) }
+	  if $depth < 3;
+	my $kind = rand;
+	return \pick(@raw) if $kind < 0.35;
+	return text(pick(@texts)) if $kind < 0.85;
+	return pick(@structures);
 }
 
 my %fitting = (
@@ -144,10 +154,13 @@ sub branch
 sub tree
 {
 	my %tree = (
-		leaf => leaf(), leaves => [ map { leaf() } 0 .. rand 2 ], firm => [ map { leaf() } 0 .. rand 2 ],
-		ints => [ map { \'7' } 0 .. rand 3 ], texts => [ map { text('x') } 0 .. rand 3 ],
-		positives => [ \'1', text('2') ], branch => branch(), branches => [ map { branch() } 0 .. rand 1 ],
-		money => \'12.50');
+		leaf => leaf(), branch => branch(), money => \'12.50',
+		leaves => [ map { leaf() } 0 .. rand 2 ],
+		firm => [ map { leaf() } 0 .. rand 2 ],
+		ints => [ map { \'7' } 0 .. rand 3 ],
+		texts => [ map { text('x') } 0 .. rand 3 ],
+		positives => [ \'1', text('2') ],
+		branches => [ map { branch() } 0 .. rand 1 ]);
 	delete @tree{ grep { rand() < 0.4 } keys %tree };
 	return { %tree, must => \'1', (exists $tree{branch} ? () : (branch => branch())) };
 }
@@ -162,9 +175,11 @@ sub item
 sub order
 {
 	return {
-		customer_id => text("${uuid}3"), items => [ map { item() } 0 .. rand 3 ], total_amount => \'15',
+		customer_id => text("${uuid}3"), total_amount => \'15',
+		items => [ map { item() } 0 .. rand 3 ],
 		shipping_address => { map { $_ => text('x') } qw(street city state postal_code country) },
-		payment_method => { type => text('card'), last4_digits => text('4242'), token => \'null' } };
+		payment_method =>
+		  { type => text('card'), last4_digits => text('4242'), token => \'null' } };
 }
 
 # Every place in a document where something can be changed.
@@ -199,7 +214,10 @@ sub mutate
 		if (ref $in eq 'HASH') { delete $in->{$at} }
 		else { splice @$in, $at, 1 }
 	}
-	elsif (ref $in eq 'HASH') { $in->{ pick('x', 'T', 't ', 'quantity', 'leaf', '') } = odd_value() }
+	elsif (ref $in eq 'HASH')
+	{
+		$in->{ pick('x', 'T', 't ', 'quantity', 'leaf', '') } = odd_value();
+	}
 	else { push @$in, odd_value() }
 }
 
@@ -208,7 +226,8 @@ sub encode
 	my ($value) = @_;
 	return '[' . join(',', map { encode($_) } @$value) . ']' if ref $value eq 'ARRAY';
 	return $$value if ref $value ne 'HASH';
-	return '{' . join(',', map { '"' . s/"/\\"/gr . '":' . encode($value->{$_}) } sort keys %$value) . '}';
+	my @members = map { '"' . s/"/\\"/gr . '":' . encode($value->{$_}) } sort keys %$value;
+	return '{' . join(',', @members) . '}';
 }
 
 my $file = $node->basedir . '/fuzz.copy';
@@ -229,16 +248,21 @@ $node->safe_psql(
 	'postgres', q{
 	CREATE TABLE verdict AS
 	SELECT f.*, c.state, c.path, populate_says(type, data) AS populates,
-		shape_fits((SELECT payload_type FROM event_store.event_type WHERE event_type = type), data) AS shape
+		shape_fits((SELECT payload_type FROM event_store.event_type WHERE event_type = type),
+			data) AS shape
 	FROM fuzz f, check_says(type, data) c });
-is($node->safe_psql('postgres', q{SELECT * FROM verdict WHERE (state = 'fits') <> (populates AND shape) LIMIT 5}),
+is($node->safe_psql('postgres', q{SELECT * FROM verdict
+		WHERE (state = 'fits') <> (populates AND shape) LIMIT 5}),
 	'', 'the check takes what converts and has the right shape, nothing else');
-is($node->safe_psql('postgres', q{SELECT * FROM verdict WHERE state NOT IN ('fits', 'ST004') LIMIT 5}),
+is($node->safe_psql('postgres', q{SELECT * FROM verdict
+		WHERE state NOT IN ('fits', 'ST004') LIMIT 5}),
 	'', 'what it refuses is ST004');
-is($node->safe_psql('postgres', q{SELECT n, data FROM verdict WHERE state = 'ST004' AND path = '' LIMIT 5}),
+is($node->safe_psql('postgres', q{SELECT n, data FROM verdict
+		WHERE state = 'ST004' AND path = '' LIMIT 5}),
 	'', 'and it tells a path');
 my ($fit, $not) = split /\|/, $node->safe_psql('postgres',
-	q{SELECT count(*) FILTER (WHERE state = 'fits'), count(*) FILTER (WHERE state <> 'fits') FROM verdict});
+	q{SELECT count(*) FILTER (WHERE state = 'fits'), count(*) FILTER (WHERE state <> 'fits')
+		FROM verdict});
 cmp_ok($fit, '>', $count / 5, 'enough documents fit');
 cmp_ok($not, '>', $count / 5, 'enough do not');
 $node->stop;

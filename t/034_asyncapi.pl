@@ -33,7 +33,8 @@ $node->safe_psql(
 	SELECT ecommerce.register_contracts();
 	CREATE TYPE mood AS ENUM ('glad', 'sad');
 	CREATE DOMAIN score AS int NOT NULL CHECK (VALUE BETWEEN 1 AND 10);
-	CREATE TYPE "Odd type" AS (m mood, s score, a text[], n numeric(6, 2), "ü key" date, t varchar(3),
+	CREATE TYPE "Odd type" AS (m mood, s score, a text[], n numeric(6, 2), "ü key" date,
+		t varchar(3),
 		j jsonb, i interval, nested ecommerce.address, many ecommerce.order_item[]);
 	SELECT event_store.register_event_type('odd type/ü', '"Odd type"', 3);
 	-- A document with its schema, and what is to become of it. The names are the test's.
@@ -56,7 +57,8 @@ $node->safe_psql(
 		(data #- '{items,0,sku}'), (jsonb_set(data, '{items,0,quantity}', '2.5')),
 		(jsonb_set(data, '{items,0,colour}', '"red"')), (jsonb_set(data, '{items,0}', 'null')),
 		(jsonb_set(data, '{items}', '[[]]')), (jsonb_set(data, '{shipping_address}', '[]')),
-		(jsonb_set(data, '{customer_id}', '"nobody"')), (jsonb_set(data, '{total_amount}', '"NaN"')),
+		(jsonb_set(data, '{customer_id}', '"nobody"')),
+		(jsonb_set(data, '{total_amount}', '"NaN"')),
 		(jsonb_set(data, '{not_after}', '"2024-02-30T12:00:00Z"')),
 		(jsonb_set(data, '{not_after}', 'null')), (data - 'not_after')) v (change);
 	CREATE FUNCTION fits(type text, data jsonb) RETURNS boolean LANGUAGE plpgsql AS $$

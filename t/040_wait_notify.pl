@@ -72,7 +72,8 @@ is_deeply([ grep { $_->[2] != $worker } @got ], [], 'all of it comes from the wo
 my $long = 'category with a name that is so long that no channel can carry it';
 my $channel = $node->safe_psql('postgres', "SELECT event_store.channel('$long')");
 my $long_listener = listen_to($channel);
-is_told($long_listener, $channel, append_to("$long-1"), 'the channel of a category with a long name');
+is_told($long_listener, $channel, append_to("$long-1"),
+	'the channel of a category with a long name');
 $long_listener->{session}->quit;
 
 # --- one category held back
@@ -80,12 +81,16 @@ my $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN');
 my $held = append_to('order-1', $holder);
 $position = append_to('payment-1');
-is_told($listener, 'event_store.payment', $position, 'a category is notified while another one is held back');
-is($node->safe_psql('postgres', 'SELECT event_store.high_water_mark()'), $held - 1, 'the whole store is held back');
-is($node->safe_psql('postgres', "SELECT event_store.high_water_mark('order')"), $held - 1, 'so is its category');
+is_told($listener, 'event_store.payment', $position,
+	'a category is notified while another one is held back');
+is($node->safe_psql('postgres', 'SELECT event_store.high_water_mark()'), $held - 1,
+	'the whole store is held back');
+is($node->safe_psql('postgres', "SELECT event_store.high_water_mark('order')"), $held - 1,
+	'so is its category');
 cmp_ok($node->safe_psql('postgres', "SELECT event_store.high_water_mark('payment')"),
 	'>=', $position, 'the other is not');
-is( $node->safe_psql('postgres', "SELECT pid IN (SELECT pid FROM pg_stat_activity WHERE state = 'idle in transaction'),
+is( $node->safe_psql('postgres', "SELECT pid IN (SELECT pid FROM pg_stat_activity
+	WHERE state = 'idle in transaction'),
 		lowest_position, category FROM event_store.appenders"),
 	"t|$held|order", 'appenders shows who does it');
 
@@ -98,7 +103,8 @@ my $shipping_listener = listen_to('event_store.shipping');
 $position = append_to('shipping-1');
 is_told($shipping_listener, 'event_store.shipping', $position, 'a category that is new meanwhile');
 $late->query_safe('COMMIT');
-is_told($listener, 'event_store.payment', $late_position, 'a category whose events committed after later ones');
+is_told($listener, 'event_store.payment', $late_position,
+	'a category whose events committed after later ones');
 $late->quit;
 is_deeply([ grep { $_->[0] eq 'event_store' && $_->[1] >= $held } received($listener) ],
 	[], 'nobody is told of a mark that is not reached');
@@ -111,7 +117,8 @@ $listener->{session}->quit;
 my $interval = 250;
 $node->append_conf('postgresql.conf', "event_store.notify_interval = $interval");
 $node->reload;
-$node->poll_query_until('postgres', "SELECT setting = '$interval' FROM pg_settings WHERE name = 'event_store.notify_interval'");
+$node->poll_query_until('postgres', "SELECT setting = '$interval' FROM pg_settings
+	WHERE name = 'event_store.notify_interval'");
 append_to('order-1');
 my $busy = listen_to('event_store', 'event_store.order');
 my $started = time;
@@ -153,16 +160,19 @@ sub start_waiter
 
 $mark = $node->safe_psql('postgres', 'SELECT event_store.high_water_mark()');
 my ($waiter, $pid) = start_waiter("$mark, '1 hour'");
-is($node->safe_psql('postgres', "SELECT backend_xmin IS NULL AND backend_xid IS NULL FROM pg_stat_activity WHERE pid = $pid"),
+is($node->safe_psql('postgres', "SELECT backend_xmin IS NULL AND backend_xid IS NULL
+	FROM pg_stat_activity WHERE pid = $pid"),
 	't', 'a waiter holds no snapshot');
 my ($other, $other_pid) = start_waiter("$mark, '1 hour', 'refund'");
 my ($of_stream) = start_waiter("$mark, '1 hour', NULL, 'order-9'");
 $position = append_to('order-8');
 is($waiter->query_until(qr/returned/, ''), "$position\nreturned\n", 'wait returns the new mark');
 $position = append_to('refund-1');
-is($other->query_until(qr/returned/, ''), "$position\nreturned\n", 'wait for a category returns for it, not for another');
+is($other->query_until(qr/returned/, ''), "$position\nreturned\n",
+	'wait for a category returns for it, not for another');
 $position = append_to('order-9');
-is($of_stream->query_until(qr/returned/, ''), "$position\nreturned\n", 'wait for a stream returns for it, not for another');
+is($of_stream->query_until(qr/returned/, ''), "$position\nreturned\n",
+	'wait for a stream returns for it, not for another');
 $_->quit for $waiter, $other, $of_stream;
 
 ($waiter, $pid) = start_waiter("$position, '1 hour'");
@@ -178,18 +188,23 @@ $held = append_to('order-1', $holder);
 $position = append_to('order-2');
 ($waiter, $pid) = start_waiter(($held - 1) . ", '1 hour'");
 $holder->query_safe('ROLLBACK');
-is($waiter->query_until(qr/returned/, ''), "$position\nreturned\n", 'a rollback that lifts the mark wakes');
+is($waiter->query_until(qr/returned/, ''), "$position\nreturned\n",
+	'a rollback that lifts the mark wakes');
 $waiter->quit;
 $holder->quit;
 
 $started = time;
-is($node->safe_psql('postgres', "CALL event_store.wait($position, '200 ms')"), $position, 'at the timeout it returns the mark');
+is($node->safe_psql('postgres', "CALL event_store.wait($position, '200 ms')"), $position,
+	'at the timeout it returns the mark');
 cmp_ok(time() - $started, '>=', 0.2, 'not earlier');
 my $call = "DECLARE m bigint; BEGIN CALL event_store.wait(0, '1 s', NULL, NULL, m); END";
-$node->safe_psql('postgres', "CREATE FUNCTION waits() RETURNS void LANGUAGE plpgsql AS \$\$ $call \$\$");
-for my $block ("BEGIN; CALL event_store.wait(0, '1 s'); COMMIT", "BEGIN; DO \$\$ $call \$\$; COMMIT", 'SELECT waits()')
+$node->safe_psql('postgres', "CREATE FUNCTION waits() RETURNS void LANGUAGE plpgsql
+	AS \$\$ $call \$\$");
+for my $block ("BEGIN; CALL event_store.wait(0, '1 s'); COMMIT", "BEGIN; DO \$\$ $call \$\$;
+	COMMIT", 'SELECT waits()')
 {
-	my ($status, $stdout, $stderr) = $node->psql('postgres', $block, extra_params => [ '-v', 'VERBOSITY=verbose' ]);
+	my ($status, $stdout, $stderr) = $node->psql('postgres', $block, extra_params => [ '-v',
+		'VERBOSITY=verbose' ]);
 	like($stderr, qr/ERROR:  25001: .*HINT:  CALL it on its own/s, "refused: $block");
 }
 
@@ -198,11 +213,14 @@ for my $block ("BEGIN; CALL event_store.wait(0, '1 s'); COMMIT", "BEGIN; DO \$\$
 sub switches
 {
 	my (@pids) = @_;
-	return join ' ', map { slurp_file("/proc/$_/status") =~ /^voluntary_ctxt_switches:\s*(\d+)/m } @pids;
+	return join ' ',
+		map { slurp_file("/proc/$_/status") =~ /^voluntary_ctxt_switches:\s*(\d+)/m } @pids;
 }
-my @processes = split /\n/, $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'ecommerce%'");
+my @processes = split /\n/, $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity
+	WHERE backend_type LIKE 'ecommerce%'");
 is(scalar @processes, 2, 'launcher and worker are there');
-$node->poll_query_until('postgres', 'SELECT event_store.published_mark() = event_store.high_water_mark()');
+$node->poll_query_until('postgres',
+	'SELECT event_store.published_mark() = event_store.high_water_mark()');
 # What the tests before have left to do is over when nothing happens for a while.
 my ($before, $quiet) = ('', 0);
 poll {

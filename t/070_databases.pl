@@ -102,14 +102,17 @@ for my $database (@crowd)
 	$node->safe_psql($database, 'DROP EXTENSION plpgsql; CREATE EXTENSION plpgsql');
 }
 $node->safe_psql($crowd[-1], 'CREATE EXTENSION ecommerce');
-is($node->safe_psql($crowd[-1], q{SELECT version FROM event_store.append('order-1', 0, 'OrderPlaced', '{}')}),
+is($node->safe_psql($crowd[-1], q{SELECT version FROM event_store.append('order-1', 0,
+	'OrderPlaced', '{}')}),
 	'1', 'one of 65 databases more can have the extension');
 
 # Who does not own a database does not send its worker away either.
 my $before = $node->safe_psql('postgres', workers('store') =~ s/count\(\*\)/pid/r);
 $node->safe_psql('postgres', 'CREATE ROLE stranger');
-is(sqlstate_of('postgres', 'SET ROLE stranger; DROP DATABASE store'), '42501', 'a stranger cannot drop a database');
-is($node->safe_psql('postgres', workers('store') =~ s/count\(\*\)/pid/r), $before, 'nor stop its worker');
+is(sqlstate_of('postgres', 'SET ROLE stranger; DROP DATABASE store'), '42501',
+	'a stranger cannot drop a database');
+is($node->safe_psql('postgres', workers('store') =~ s/count\(\*\)/pid/r), $before,
+	'nor stop its worker');
 
 # Nothing in the log that should worry anybody.
 my $log = slurp_file($node->logfile);

@@ -27,7 +27,8 @@ use constant CATEGORIES => 4;
 # Prologue of each writer's script: a category and a stream in it. Where a script
 # appends to several streams it does so in the order of their names.
 my $pick = "\\set c random(0, 1)\n\\set s random(1, 40)\n";
-my $append = q{SELECT event_store.append('c' || :c || '-' || :s, -1, 'Counted', '{"n": 1}');} . "\n";
+my $append = q{SELECT event_store.append('c' || :c || '-' || :s, -1, 'Counted', '{"n": 1}');} .
+	"\n";
 my $append_later = $append =~ s/:c/(:c + 2)/r;
 
 # name => [weight, does it commit?, script]
@@ -107,7 +108,8 @@ sub new
 CREATE SCHEMA stress;
 CREATE TABLE stress.final (reader text PRIMARY KEY, position bigint NOT NULL);
 CREATE TABLE stress.running (n int);
-CREATE TABLE stress.delivered (ord bigserial, subscription text, position bigint, stream text, version bigint);
+CREATE TABLE stress.delivered (ord bigserial, subscription text, position bigint, stream text,
+	version bigint);
 CREATE FUNCTION stress.append_and_fail(stream text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
 	BEGIN
@@ -208,7 +210,8 @@ sub start_reader
 	my $step = "\\if :done\n\\q\n\\endif\n" . $before . <<"EOT";
 SELECT coalesce(string_agg(e.position::text, ' ' ORDER BY e.position), '') AS seen,
 	greatest($last, :last) AS last, greatest($last, :last) >= coalesce(
-		(SELECT f.position FROM stress.final f WHERE f.reader = '$name'), 9223372036854775807) AS done
+		(SELECT f.position FROM stress.final f WHERE f.reader = '$name'), 9223372036854775807)
+			AS done
 FROM $source \\gset
 \\echo :high_water_mark :seen
 EOT
@@ -242,7 +245,8 @@ sub _seen
 			my ($mark, @seen) = split ' ', $line;
 			push @marks, $mark;
 			push @positions, @seen;
-			$reader->{resume_at} = $reader->{kind} eq 'mark' ? $mark : $seen[-1] // $reader->{resume_at};
+			$reader->{resume_at} = $reader->{kind} eq 'mark' ? $mark :
+				$seen[-1] // $reader->{resume_at};
 		}
 	}
 	return (\@positions, \@marks);
@@ -255,7 +259,8 @@ sub start_consumers
 	my $script = $self->_file("$subscription.sql", $consume =~ s/:subscription/$subscription/gr);
 
 	push @{ $self->{consumers} },
-	  $self->_pgbench($subscription, '-c', $clients, '-T', 3600, '--max-tries', 1000, '-f', $script);
+	  $self->_pgbench($subscription, '-c', $clients, '-T', 3600, '--max-tries', 1000, '-f',
+	  	$script);
 	return;
 }
 
@@ -266,9 +271,12 @@ sub start_acknowledged
 	my ($self, $clients, %options) = @_;
 
 	local $ENV{PGOPTIONS} = _settings($options{options});
+	# What an earlier crash was allowed to lose must not be asked for again.
+	unlink glob "$self->{files}/ack*.out";
 	for my $number (1 .. $clients)
 	{
-		my $step = "SELECT \"position\" FROM event_store.append('ack-$number', -1, 'Counted', '{}') \\gset\n"
+		my $step = "SELECT \"position\" FROM event_store.append('ack-$number', -1, 'Counted',
+			'{}') \\gset\n"
 		  . "\\echo :position\n";
 		my $steps = $self->_file("ack$number.step", $step x 100);
 
@@ -281,7 +289,7 @@ sub start_acknowledged
 }
 
 # Waits until those clients and the writers have lost their server. Returns all the
-# positions that were ever acknowledged.
+# positions that were acknowledged since they were started.
 sub acknowledged
 {
 	my ($self) = @_;
@@ -339,7 +347,8 @@ sub start_writers
 	}
 	local $ENV{PGOPTIONS} = _settings($options{options});
 	$self->{writers} = $self->_pgbench(
-		'writers', '-c', $options{clients}, '-t', $options{transactions}, '--max-tries', 100, @files);
+		'writers', '-c', $options{clients}, '-t', $options{transactions}, '--max-tries', 100,
+			@files);
 	return;
 }
 
@@ -470,11 +479,13 @@ sub _compare_consumers
 {
 	my ($self) = @_;
 	my $text = $self->_sql(<<'EOT');
-SELECT format('subscription %s: %s missed, %s doubled, %s reordered, %s never committed', name, missed, doubled, reordered, phantom)
+SELECT format('subscription %s: %s missed, %s doubled, %s reordered, %s never committed', name,
+	missed, doubled, reordered, phantom)
 FROM event_store.subscription s,
 	LATERAL (SELECT count(*) AS missed FROM event_store.stored_event e
 		WHERE (s.category IS NULL OR e.stream LIKE s.category || '-%')
-			AND NOT EXISTS (SELECT FROM stress.delivered d WHERE d.subscription = s.name AND d.position = e.position)) m,
+			AND NOT EXISTS (SELECT FROM stress.delivered d WHERE d.subscription = s.name
+				AND d.position = e.position)) m,
 	LATERAL (SELECT count(*) - count(DISTINCT position) AS doubled FROM stress.delivered d
 		WHERE d.subscription = s.name) t,
 	LATERAL (SELECT count(*) FILTER (WHERE version < before) AS reordered

@@ -1,5 +1,8 @@
--- From invoices to events.  Event ids come from invoice numbers, so posting is
--- idempotent: a second run finds every event where the first one put it.
+-- From invoices to events of the order aggregate.  Event ids come from invoice numbers,
+-- so posting is idempotent: a second run finds every event where the first one put it.
+
+-- From here on the data of every event is checked against its type.
+DO $$ BEGIN PERFORM ecommerce.install_order_aggregate(); END $$;
 
 -- The payload of OrderCreated.  The file has no street and no card, so these
 -- fields of the contract are empty.
@@ -44,7 +47,21 @@ CREATE FUNCTION demo.order_cancelled_by(invoice demo.invoice) RETURNS demo.invoi
 	LIMIT 1
 $$;
 
--- Appends the event of one invoice and records what became of it.
+-- Refuses an order that breaks one of the rules for orders.
+CREATE PROCEDURE demo.expect_valid(data jsonb)
+	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	broken record;
+BEGIN
+	FOR broken IN SELECT * FROM ecommerce.check_order(
+		jsonb_populate_record(NULL::ecommerce.order_created, data))
+	LOOP
+		RAISE EXCEPTION '% %', broken.field, broken.detail;
+	END LOOP;
+END
+$$;
+
+-- Saves the event of one invoice and records what became of it.
 CREATE PROCEDURE demo.post_invoice(given demo.invoice)
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -67,13 +84,14 @@ BEGIN
 								   'refund_id', NULL);
 	ELSE
 		data := demo.order_created(given);
+		CALL demo.expect_valid(data);
 	END IF;
 
 	PERFORM ecommerce.set_context(
 		correlation_id => substr(into_stream, length('order-') + 1)::uuid,
 		user_id => 'customer ' || given.customer,
 		headers => jsonb_build_object('invoice', given.invoice_no));
-	PERFORM event_store.append_batch(
+	PERFORM event_store.save(
 		into_stream, CASE WHEN given.cancels THEN 1 ELSE 0 END,
 		ARRAY[ROW(kind, data, NULL, demo.uuid_of(kind, given.invoice_no),
 				  given.invoice_date, NULL)::event_store.new_event]);

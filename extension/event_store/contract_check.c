@@ -400,7 +400,8 @@ is_plain_key(const Path *step)
 }
 
 /*
- * "items[1].quantity", odd keys as ["odd key"]; for one of several events "events[3].data.items[1].quantity".
+ * "items[1].quantity", odd keys as ["odd key"]; for one of several events
+ * "events[3].data.items[1].quantity".
  */
 static char *
 path_text(const Check *check, const Path *path)

@@ -29,6 +29,7 @@ typedef struct Projection
 	/* what this backend remembers, so that an idle look costs little */
 	int64		seen;			/* no event of it lies above the checkpoint and up to here */
 	TimestampTz written_at;		/* when the checkpoint was last moved over events of others */
+	double		event_us;		/* microseconds that the handler took per event, 0: unknown */
 } Projection;
 
 /* Which events an attempt is about. */
@@ -69,8 +70,6 @@ extern void projection_truncate(void *projection);
 
 extern void projection_after_append(const StreamName *name, int64 first_version,
 									int64 last_version);
-extern bool projection_is_deferred(const Projection *projection);
-extern bool projection_shut_out_appends(void);
 
 extern void projection_run_due(DutyWish *wish);
 

@@ -19,6 +19,7 @@
 
 #include "base/errors.h"
 #include "event_store/projection.h"
+#include "event_store/projection_deferred.h"
 #include "event_store/projection_progress.h"
 #include "event_store/stream.h"
 #include "log/position.h"
@@ -30,10 +31,6 @@ static ExtensionRelation relation_event = {"event_store", "event"};
 static void check_definition(FunctionCallInfo fcinfo);
 static Datum table_names(ArrayType *tables);
 static Projection *lock_argument(FunctionCallInfo fcinfo, ProjectionProgress *progress);
-static bool append_failed_at(const Projection *projection, int64 position);
-static void hold_back(const Projection *projection);
-static void let_go(const Projection *projection);
-static void remove_deferred(Datum name, int64 position);
 
 PG_FUNCTION_INFO_V1(event_store_create_projection);
 /*
@@ -76,7 +73,7 @@ event_store_create_projection(PG_FUNCTION_ARGS)
 	(void) spi_run(&not_restored, 1, types, values, NULL);
 	spi_end();
 	/* What an append left behind after an earlier one of that name was dropped. */
-	remove_deferred(values[0], -1);
+	deferred_remove_all(TextDatumGetCString(values[0]));
 	wakeup_worker_after_commit(WAKE_FOR_TIMER);
 	PG_RETURN_VOID();
 }
@@ -156,9 +153,10 @@ event_store_drop_projection(PG_FUNCTION_ARGS)
 {
 	static SpiStatement remove = {"DELETE FROM event_store.projection WHERE name = $1"};
 	ProjectionProgress progress;
-	Datum		name = CStringGetTextDatum(lock_argument(fcinfo, &progress)->name);
+	Projection *projection = lock_argument(fcinfo, &progress);
+	Datum		name = CStringGetTextDatum(projection->name);
 
-	remove_deferred(name, -1);
+	deferred_remove_all(projection->name);
 	spi_begin(SPI_AS_OWNER);
 	(void) spi_run(&remove, 1, (Oid[]) {TEXTOID}, &name, NULL);
 	spi_end();
@@ -177,7 +175,7 @@ event_store_pause_projection(PG_FUNCTION_ARGS)
 
 	progress.paused = true;
 	if (projection->is_inline)
-		hold_back(projection);
+		deferred_hold_back(projection);
 	progress_write(projection, &progress);
 	PG_RETURN_VOID();
 }
@@ -195,7 +193,7 @@ event_store_resume_projection(PG_FUNCTION_ARGS)
 	progress.paused = false;
 	progress_forget_error(&progress);
 	if (projection->is_inline && progress.rebuild_step == REBUILD_NONE)
-		let_go(projection);
+		deferred_let_go(projection);
 	progress_write(projection, &progress);
 	wakeup_worker_after_commit(WAKE_FOR_TIMER);
 	PG_RETURN_VOID();
@@ -213,7 +211,7 @@ event_store_skip_event(PG_FUNCTION_ARGS)
 	int64		position = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
 
 	if (position <= 0 || (position != progress.error_position &&
-						  !(projection->is_inline && append_failed_at(projection, position))))
+						  !(projection->is_inline && deferred_failed_at(projection, position))))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("projection \"%s\" does not fail at position " INT64_FORMAT,
@@ -221,8 +219,8 @@ event_store_skip_event(PG_FUNCTION_ARGS)
 				 progress.error_position == 0
 				 ? errhint("Only an event that the handler has failed at can be skipped.")
 				 : errhint("It fails at position " INT64_FORMAT ".", progress.error_position)));
-	if (projection->is_inline && progress.rebuild_step == REBUILD_NONE)
-		remove_deferred(CStringGetTextDatum(projection->name), position);
+	if (projection->is_inline && !progress_is_replaying(&progress))
+		deferred_remove(projection, &position, 1);
 	else
 		progress.checkpoint = position;
 	progress_forget_error(&progress);
@@ -245,7 +243,7 @@ event_store_rebuild_projection(PG_FUNCTION_ARGS)
 	if (projection->is_inline)
 	{
 		/* The rest can only come when appends know that they must not run it. */
-		hold_back(projection);
+		deferred_hold_back(projection);
 		progress.rebuild_step = REBUILD_REQUESTED;
 		progress.rebuild_until = -1;
 	}
@@ -259,24 +257,6 @@ event_store_rebuild_projection(PG_FUNCTION_ARGS)
 	progress_write(projection, &progress);
 	wakeup_worker_after_commit(WAKE_FOR_TIMER);
 	PG_RETURN_VOID();
-}
-
-/*
- * Whether an append has deferred an event because the handler failed at it.
- */
-static bool
-append_failed_at(const Projection *projection, int64 position)
-{
-	static SpiStatement find = {
-		"SELECT FROM event_store.projection_deferred WHERE name = $1 AND position = $2 AND last_error IS NOT NULL"
-	};
-	Datum		values[2] = {CStringGetTextDatum(projection->name), Int64GetDatum(position)};
-	bool		found;
-
-	spi_begin(SPI_AS_OWNER);
-	found = spi_run(&find, 2, (Oid[]) {TEXTOID, INT8OID}, values, NULL) == 1;
-	spi_end();
-	return found;
 }
 
 /*
@@ -298,54 +278,4 @@ lock_argument(FunctionCallInfo fcinfo, ProjectionProgress *progress)
 	if (!progress_lock(projection, true, progress))
 		projection_unknown(name);
 	return projection;
-}
-
-/*
- * From the commit on, appends leave the projection's events to the worker.
- */
-static void
-hold_back(const Projection *projection)
-{
-	static SpiStatement insert = {
-		"INSERT INTO event_store.projection_deferred (name, position) VALUES ($1, 0) ON CONFLICT DO NOTHING"
-	};
-	Datum		name = CStringGetTextDatum(projection->name);
-
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&insert, 1, (Oid[]) {TEXTOID}, &name, NULL);
-	spi_end();
-}
-
-/*
- * Appends may run the handler again, if nothing has been left to the worker; if
- * something has, that comes first.
- */
-static void
-let_go(const Projection *projection)
-{
-	static SpiStatement remove = {
-		"DELETE FROM event_store.projection_deferred WHERE name = $1 AND position = 0"
-		" AND NOT EXISTS (SELECT FROM event_store.projection_deferred WHERE name = $1 AND position > 0)"
-	};
-	Datum		name = CStringGetTextDatum(projection->name);
-
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&remove, 1, (Oid[]) {TEXTOID}, &name, NULL);
-	spi_end();
-}
-
-/*
- * Forgets one deferred event, or with -1 all that is deferred.
- */
-static void
-remove_deferred(Datum name, int64 position)
-{
-	static SpiStatement remove = {
-		"DELETE FROM event_store.projection_deferred WHERE name = $1 AND ($2 < 0 OR position = $2)"
-	};
-	Datum		values[2] = {name, Int64GetDatum(position)};
-
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&remove, 2, (Oid[]) {TEXTOID, INT8OID}, values, NULL);
-	spi_end();
 }

@@ -2,50 +2,26 @@
  * projection_inline.c
  *		Projections that run inside the append.
  *
- * An append gives its events to the handler, or else puts them into the table
- * projection_deferred, from where the background worker gives them to it later.
- * It defers when it sees any row of the projection there, so once an event has
- * been deferred all that follow in its stream are, until the worker has gone
- * through them.  A handler that fails undoes nothing but itself: its events are
- * deferred with the error.
- *
- * Lock protocol: RowExclusiveLock on projection_deferred from before the append
- * looks there until its transaction ends.  So whoever gets ShareLock on it has
- * all decisions before him, and may empty it for good.  That one waits for at
- * most BARRIER_TIMEOUT, so that appends never queue behind it for longer.
- *
- * Exactly once: an event is given to the handler and its row removed, or neither,
- * in one transaction; a crash leaves one of the two.
+ * An append gives its events to the handler, or else leaves them to the worker
+ * (projection_deferred.c has the protocol).  A handler that fails undoes nothing
+ * but itself: its events are deferred with the error.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/snapmgr.h"
-#include "utils/timestamp.h"
 
 #include "base/debug_point.h"
 #include "event_store/projection.h"
+#include "event_store/projection_deferred.h"
 #include "log/wakeup.h"
-#include "pg/lookup.h"
-#include "pg/spi.h"
-
-#define BARRIER_TIMEOUT "100ms"
-
-#define DEFERRED_COLUMNS 4
-
-static ExtensionRelation relation_deferred = {"event_store", "projection_deferred"};
-static ExtensionRelation index_deferred = {"event_store", "projection_deferred_pkey"};
 
 static void run_inline(Projection *projection, const StreamName *name,
 					   int64 first_version, int64 last_version);
-static void defer(ProjectionRun *run, const ErrorData *error);
-static void lock_deferred(void *argument);
+static void defer(const ProjectionRun *run, const ErrorData *error);
 
 /*
  * Gives events that were just appended to a stream to the inline projections
@@ -55,17 +31,20 @@ void
 projection_after_append(const StreamName *name, int64 first_version, int64 last_version)
 {
 	bool		visible = false;
+	Projection *projection;
 
 	/* Tables that this transaction has locked already would not do it. */
 	AcceptInvalidationMessages();
-	for (int i = 0; i < projection_count(); i++)
+	if (projection_count() == 0)
+		return;
+	for (int i = 0; (projection = projection_get(i)) != NULL; i++)
 	{
-		Projection *projection = projection_get(i);
+		const EventFilter *filter = &projection->filter;
 
 		if (!projection->is_inline ||
-			(projection->filter.category != NULL &&
-			 (projection->filter.category_length != name->category_length ||
-			  memcmp(projection->filter.category, name->text, name->category_length) != 0)))
+			(filter->category != NULL &&
+			 (filter->category_length != name->category_length ||
+			  memcmp(filter->category, name->text, name->category_length) != 0)))
 			continue;
 		/* A handler may append, and so come back here. */
 		check_stack_depth();
@@ -87,10 +66,10 @@ run_inline(Projection *projection, const StreamName *name, int64 first_version, 
 	run.stream = name;
 	run.after = first_version - 1;
 	run.upto = last_version;
-	run.limit = INT_MAX;
-	LockRelationOid(extension_relation_oid(&relation_deferred), RowExclusiveLock);
+	run.limit = PG_INT32_MAX;
+	deferred_lock();
 	DEBUG_POINT("projection_inline_decides");
-	if (projection_is_deferred(projection))
+	if (deferred_any(projection))
 	{
 		defer(&run, NULL);
 		return;
@@ -101,85 +80,24 @@ run_inline(Projection *projection, const StreamName *name, int64 first_version, 
 }
 
 /*
- * Whether appends leave a projection's events to the worker.
- */
-bool
-projection_is_deferred(const Projection *projection)
-{
-	Lookup		lookup;
-	Datum		values[DEFERRED_COLUMNS];
-	bool		nulls[DEFERRED_COLUMNS];
-	bool		found;
-
-	lookup_begin(&lookup, &relation_deferred, &index_deferred, projection->name,
-				 (int) strlen(projection->name));
-	found = lookup_next(&lookup, values, nulls);
-	lookup_end(&lookup);
-	return found;
-}
-
-/*
  * Leaves an append's events to the worker, and wakes it when they are there.
  */
 static void
-defer(ProjectionRun *run, const ErrorData *error)
+defer(const ProjectionRun *run, const ErrorData *error)
 {
-	static SpiStatement insert = {
-		"INSERT INTO event_store.projection_deferred (name, position, last_error, failed_at)"
-		" VALUES ($1, $2, $3, $4)"
-	};
-	static const Oid types[DEFERRED_COLUMNS] = {TEXTOID, INT8OID, TEXTOID, TIMESTAMPTZOID};
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	EventScan  *scan = projection_scan(run, snapshot);
-	Datum		name = CStringGetTextDatum(run->projection->name);
 	Event		event;
 
 	while (event_scan_next(scan, &event) && event.version <= run->upto)
 	{
-		bool		failed = error != NULL && (run->position == 0 ||
-			event.position == run->position);
-		Datum		values[DEFERRED_COLUMNS] = {name, Int64GetDatum(event.position)};
+		/* Without a position it failed before it got to any event. */
+		bool		failed_here = run->position == 0 || event.position == run->position;
 
-		if (!event_filter_admits(&run->projection->filter, &event))
-			continue;
-		if (failed)
-		{
-			values[2] = CStringGetTextDatum(projection_error_text(error));
-			values[3] = TimestampTzGetDatum(GetCurrentTimestamp());
-		}
-		spi_begin(SPI_AS_OWNER);
-		(void) spi_run(&insert, DEFERRED_COLUMNS, types, values, failed ? NULL : "  nn");
-		spi_end();
+		if (event_filter_admits(&run->projection->filter, &event))
+			deferred_add(run->projection, event.position, failed_here ? error : NULL);
 	}
 	event_scan_end(scan);
 	UnregisterSnapshot(snapshot);
 	wakeup_worker_after_commit(WAKE_FOR_TIMER);
-}
-
-/*
- * Shuts appends out of their decision until the transaction ends, for the
- * moment it takes to go through what is left.  False if they do not let go in
- * time: try again later.
- */
-bool
-projection_shut_out_appends(void)
-{
-	ErrorData  *error;
-
-	if (subtransaction_run(lock_deferred, NULL, CANCEL_PASSES_ON, &error))
-		return true;
-	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
-		ReThrowError(error);
-	return false;
-}
-
-static void
-lock_deferred(void *argument)
-{
-	int			level = NewGUCNestLevel();
-
-	(void) set_config_option("lock_timeout", BARRIER_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
-	LockRelationOid(extension_relation_oid(&relation_deferred), ShareLock);
-	AtEOXact_GUC(false, level);
 }

@@ -163,6 +163,17 @@ progress_write(const Projection *projection, const ProjectionProgress *progress)
 }
 
 /*
+ * Whether a rebuild goes by the checkpoint.  Once that has come to its end, an
+ * inline projection goes by what is deferred again.
+ */
+bool
+progress_is_replaying(const ProjectionProgress *progress)
+{
+	return progress->rebuild_step == REBUILD_REPLAYING &&
+		progress->checkpoint < progress->rebuild_until;
+}
+
+/*
  * Whether a restore may still be filling the projection's tables.
  */
 bool

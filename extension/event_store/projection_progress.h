@@ -13,7 +13,8 @@ typedef enum RebuildStep
 {
 	REBUILD_NONE,
 	REBUILD_REQUESTED,			/* of an inline projection: appends may not know of it yet */
-	REBUILD_REPLAYING			/* the tables are empty, the checkpoint has started anew */
+	REBUILD_REPLAYING			/* the tables are empty, the checkpoint has started anew; of an
+								 * inline projection: until nothing is deferred any more */
 } RebuildStep;
 
 /* A row of event_store.projection_progress. */
@@ -34,6 +35,7 @@ typedef struct ProjectionProgress
 extern bool progress_read(const Projection *projection, ProjectionProgress *progress);
 extern bool progress_lock(const Projection *projection, bool wait, ProjectionProgress *progress);
 extern void progress_write(const Projection *projection, const ProjectionProgress *progress);
+extern bool progress_is_replaying(const ProjectionProgress *progress);
 extern bool progress_is_restored(const ProjectionProgress *progress);
 extern void progress_forget_error(ProjectionProgress *progress);
 extern void progress_note_failure(ProjectionProgress *progress, int64 position,

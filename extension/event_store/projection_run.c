@@ -16,11 +16,8 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_type.h"
-#include "funcapi.h"
+#include "fmgr.h"
 #include "miscadmin.h"
-#include "utils/array.h"
-#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -28,20 +25,21 @@
 #include "base/debug_point.h"
 #include "base/errors.h"
 #include "event_store/projection.h"
+#include "event_store/projection_deferred.h"
 #include "event_store/projection_progress.h"
 #include "event_store/reader.h"
 #include "log/position.h"
 #include "log/wakeup.h"
 #include "pg/clock.h"
-#include "pg/spi.h"
 
 /* Events per transaction of the worker. */
 #define BATCH 500
 
 #define WORKER_LOCK_TIMEOUT "1s"
 
-/* So few deferred events are handled while appends are shut out. */
-#define SHUT_OUT_AT_MOST 100
+/* So long, in microseconds, appends may be shut out; and how many events that is, at least. */
+#define SHUT_OUT_US 200000
+#define SHUT_OUT_EVENTS 100
 
 /* What is asked again when somebody is in the way, in milliseconds. */
 #define ASK_AGAIN 50
@@ -57,14 +55,6 @@ typedef struct Outlook
 	TimestampTz due;			/* or then */
 } Outlook;
 
-/* What the view shows of a projection. */
-typedef struct ProjectionLag
-{
-	int64		checkpoint;
-	int64		events;
-	TimestampTz oldest;
-} ProjectionLag;
-
 static void restrict_worker(void);
 static void run_one(Projection *projection, int max, bool by_hand, Outlook *outlook);
 static bool has_work(Projection *projection, const ProjectionProgress *progress, int64 mark,
@@ -73,18 +63,14 @@ static bool has_event(Projection *projection, int64 after, int64 upto);
 static void start_rebuild(Projection *projection, ProjectionProgress *progress, Outlook *outlook);
 static void run_range(Projection *projection, ProjectionProgress *progress, int64 upto, int max,
 					  Outlook *outlook);
+static void end_rebuild(ProjectionProgress *progress);
 static void run_deferred(Projection *projection, ProjectionProgress *progress, int max,
 						 Outlook *outlook);
-static int	deferred_positions(const Projection *projection, int max, int64 **positions);
-static void forget_deferred(const Projection *projection, const int64 *positions, int count);
-static void forget_deferred_up_to(const Projection *projection, int64 upto);
+static int	affordable_events(const Projection *projection, int max);
 static bool attempt_up_to_failure(ProjectionRun *run, ProjectionProgress *progress,
 								  Outlook *outlook);
 static CancelPolicy cancel_policy(void);
 static void due_in(Outlook *outlook, int milliseconds);
-static void count_range(Projection *projection, int64 upto, ProjectionLag *lag);
-static void count_deferred(Projection *projection, bool tell_checkpoint, int64 mark,
-						   ProjectionLag *lag);
 
 /*
  * Duty of the worker: a batch for each projection that has something to do.
@@ -205,7 +191,7 @@ run_one(Projection *projection, int max, bool by_hand, Outlook *outlook)
 		return;
 	if (progress.rebuild_step == REBUILD_REQUESTED)
 		start_rebuild(projection, &progress, outlook);
-	else if (projection->is_inline && progress.rebuild_step == REBUILD_NONE)
+	else if (projection->is_inline && !progress_is_replaying(&progress))
 		run_deferred(projection, &progress, max, outlook);
 	else
 		run_range(projection, &progress, projection->is_inline ? progress.rebuild_until : mark, max,
@@ -223,6 +209,7 @@ has_work(Projection *projection, const ProjectionProgress *progress, int64 mark,
 		 Outlook *outlook)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	int64		after = progress->checkpoint;
 
 	if (progress->rebuild_step == REBUILD_REQUESTED && mark < progress->rebuild_until)
 	{
@@ -232,10 +219,13 @@ has_work(Projection *projection, const ProjectionProgress *progress, int64 mark,
 	if (progress->rebuild_step != REBUILD_NONE && mark >= progress->rebuild_until)
 		return true;
 	if (projection->is_inline)
-		return projection_is_deferred(projection);
+		return deferred_any(projection);
 	if (mark <= progress->checkpoint)
 		return false;
-	if (by_hand || has_event(projection, Max(progress->checkpoint, projection->seen), mark))
+	/* What was seen before a rebuild began does not count. */
+	if (progress->rebuild_step == REBUILD_NONE)
+		after = Max(after, projection->seen);
+	if (by_hand || has_event(projection, after, mark))
 		return true;
 	projection->seen = mark;
 	if (TimestampDifferenceExceeds(projection->written_at, now, WRITE_IDLE_CHECKPOINT))
@@ -281,7 +271,7 @@ start_rebuild(Projection *projection, ProjectionProgress *progress, Outlook *out
 		return;
 	}
 	progress_forget_error(progress);
-	forget_deferred_up_to(projection, progress->rebuild_until);
+	deferred_remove_up_to(projection, progress->rebuild_until);
 	progress->checkpoint = 0;
 	progress->rebuild_step = REBUILD_REPLAYING;
 }
@@ -305,113 +295,74 @@ run_range(Projection *projection, ProjectionProgress *progress, int64 upto, int 
 	else if (run.applied > 0)
 		progress->checkpoint = run.position;
 	outlook->more = progress->checkpoint < upto || projection->is_inline;
-	if (progress->rebuild_step == REBUILD_REPLAYING &&
-		progress->checkpoint >= progress->rebuild_until)
-	{
-		progress->rebuild_step = REBUILD_NONE;
-		progress->rebuild_until = -1;
-	}
+	if (!projection->is_inline && !progress_is_replaying(progress))
+		end_rebuild(progress);
+}
+
+static void
+end_rebuild(ProjectionProgress *progress)
+{
+	progress->rebuild_step = REBUILD_NONE;
+	progress->rebuild_until = -1;
 }
 
 /*
- * Gives an inline projection what appends have deferred.  When little is left
- * it shuts them out, or else there would always be some more.
+ * Gives an inline projection what appends have deferred.  When so little is left
+ * that they can wait for it, it shuts them out, or else there would always be
+ * some more.
  */
 static void
 run_deferred(Projection *projection, ProjectionProgress *progress, int max, Outlook *outlook)
 {
 	ProjectionRun run = {0};
+	int			affordable = affordable_events(projection, max);
 	int64	   *positions;
-	int			count = deferred_positions(projection, max, &positions);
+	int			count = deferred_positions(projection, affordable + 1, &positions);
 	bool		complete = false;
 	bool		done;
 
-	if (count < Min(max, SHUT_OUT_AT_MOST))
+	if (count > affordable)
+		count = Min(count, max);
+	else if (deferred_shut_out_appends())
 	{
-		complete = projection_shut_out_appends();
-		if (complete)
-			count = deferred_positions(projection, max, &positions);
-		else
-			due_in(outlook, ASK_AGAIN);
+		complete = true;
+		count = deferred_positions(projection, PG_INT32_MAX, &positions);
 	}
+	else
+		due_in(outlook, ASK_AGAIN);
 	run.projection = projection;
 	run.source = SOURCE_POSITIONS;
 	run.positions = positions;
 	run.position_count = count;
-	run.limit = max;
+	run.limit = count;
 	done = attempt_up_to_failure(&run, progress, outlook);
-	outlook->more = count == max;
+	outlook->more = done && count > affordable;
 	if (!done)
 	{
 		for (count = 0; positions[count] < progress->error_position; count++)
 			;
 		complete = false;
 	}
-	forget_deferred(projection, positions, count);
-	if (complete && count < max)
-		forget_deferred_up_to(projection, -1);
+	deferred_remove(projection, positions, count);
+	if (complete)
+	{
+		deferred_let_go(projection);
+		end_rebuild(progress);
+	}
 }
 
 /*
- * The lowest positions that a projection's appends have deferred.
+ * How many events the handler gets through while appends are shut out.
  */
 static int
-deferred_positions(const Projection *projection, int max, int64 **positions)
+affordable_events(const Projection *projection, int max)
 {
-	static SpiStatement list = {
-		"SELECT position FROM event_store.projection_deferred WHERE name = $1 AND position > 0"
-		" ORDER BY position LIMIT $2"
-	};
-	MemoryContext context = CurrentMemoryContext;
-	Datum		values[2] = {CStringGetTextDatum(projection->name), Int32GetDatum(max)};
-	int			count;
+	double		events = SHUT_OUT_EVENTS;
 
-	spi_begin(SPI_AS_OWNER);
-	count = (int) spi_run(&list, 2, (Oid[]) {TEXTOID, INT4OID}, values, NULL);
-	*positions = MemoryContextAlloc(context, sizeof(int64) * (count + 1));
-	for (int i = 0; i < count; i++)
-		(*positions)[i] = spi_int64(i, 0, 0);
-	(*positions)[count] = PG_INT64_MAX;
-	spi_end();
-	return count;
-}
-
-/*
- * These have been handled.
- */
-static void
-forget_deferred(const Projection *projection, const int64 *positions, int count)
-{
-	static SpiStatement remove = {
-		"DELETE FROM event_store.projection_deferred WHERE name = $1 AND position = ANY ($2)"
-	};
-	Datum	   *elements = palloc(sizeof(Datum) * Max(count, 1));
-	Datum		values[2] = {CStringGetTextDatum(projection->name)};
-
-	for (int i = 0; i < count; i++)
-		elements[i] = Int64GetDatum(positions[i]);
-	values[1] = PointerGetDatum(construct_array(elements, count, INT8OID, sizeof(int64),
-												FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&remove, 2, (Oid[]) {TEXTOID, INT8ARRAYOID}, values, NULL);
-	spi_end();
-}
-
-/*
- * A replay is going to handle these; or with -1, appends run the handler again.
- */
-static void
-forget_deferred_up_to(const Projection *projection, int64 upto)
-{
-	static SpiStatement remove = {
-		"DELETE FROM event_store.projection_deferred"
-		" WHERE name = $1 AND CASE WHEN $2 < 0 THEN position = 0 ELSE position BETWEEN 1 AND $2 END"
-	};
-	Datum		values[2] = {CStringGetTextDatum(projection->name), Int64GetDatum(upto)};
-
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&remove, 2, (Oid[]) {TEXTOID, INT8OID}, values, NULL);
-	spi_end();
+	if (projection->event_us > 0)
+		events = Max(SHUT_OUT_US / projection->event_us, SHUT_OUT_EVENTS);
+	/* By hand max is what the caller wants, of the worker only a portion. */
+	return IsBackgroundWorker ? (int) events : (int) Min(events, max);
 }
 
 /*
@@ -422,10 +373,13 @@ forget_deferred_up_to(const Projection *projection, int64 upto)
 static bool
 attempt_up_to_failure(ProjectionRun *run, ProjectionProgress *progress, Outlook *outlook)
 {
+	TimestampTz started = GetCurrentTimestamp();
 	ErrorData  *error;
 
 	if (projection_attempt(run, cancel_policy(), &error))
 	{
+		if (run->applied > 0)
+			run->projection->event_us = (double) (GetCurrentTimestamp() - started) / run->applied;
 		progress_forget_error(progress);
 		outlook->handled += run->applied;
 		return true;
@@ -457,86 +411,4 @@ due_in(Outlook *outlook, int milliseconds)
 {
 	outlook->due = Min(outlook->due, TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 																 milliseconds));
-}
-
-PG_FUNCTION_INFO_V1(event_store_projection_lag);
-/*
- * event_store._projection_lag(name)
- */
-Datum
-event_store_projection_lag(PG_FUNCTION_ARGS)
-{
-	Projection *projection = projection_find(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	int64		mark = position_mark(LOG_EVENT_STORE, reader_key(&projection->filter));
-	ProjectionProgress progress;
-	ProjectionLag lag = {0};
-	TupleDesc	descriptor;
-	Datum		values[4];
-	bool		nulls[4] = {false, false, false, false};
-
-	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	if (!progress_read(projection, &progress))
-		PG_RETURN_NULL();
-	lag.checkpoint = progress.checkpoint;
-	if (!projection->is_inline)
-		count_range(projection, mark, &lag);
-	else
-	{
-		if (progress.rebuild_step == REBUILD_REPLAYING)
-			count_range(projection, progress.rebuild_until, &lag);
-		count_deferred(projection, progress.rebuild_step == REBUILD_NONE, mark, &lag);
-	}
-	values[0] = Int64GetDatum(lag.checkpoint);
-	values[1] = Int64GetDatum(mark);
-	values[2] = Int64GetDatum(lag.events);
-	values[3] = TimestampTzGetDatum(lag.oldest);
-	nulls[3] = lag.events == 0;
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
-}
-
-/*
- * Events above the checkpoint.
- */
-static void
-count_range(Projection *projection, int64 upto, ProjectionLag *lag)
-{
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	EventScan  *scan = event_scan_positions(&projection->filter, lag->checkpoint, upto, snapshot);
-	Event		event;
-
-	while (event_scan_next(scan, &event))
-	{
-		if (lag->events++ == 0)
-			lag->oldest = event.occurred_at;
-	}
-	event_scan_end(scan);
-	UnregisterSnapshot(snapshot);
-}
-
-/*
- * Events that appends have deferred.  Without a rebuild they tell where the
- * projection is: before the first of them, else up to date.
- */
-static void
-count_deferred(Projection *projection, bool tell_checkpoint, int64 mark, ProjectionLag *lag)
-{
-	int64	   *positions;
-	int			count = deferred_positions(projection, PG_INT32_MAX, &positions);
-	Snapshot	snapshot;
-	EventScan  *scan;
-	Event		event;
-
-	if (tell_checkpoint)
-		lag->checkpoint = count > 0 ? Min(positions[0] - 1, mark) : mark;
-	if (lag->events == 0 && count > 0)
-	{
-		snapshot = RegisterSnapshot(GetLatestSnapshot());
-		scan = event_scan_positions(&projection->filter, positions[0] - 1, positions[0], snapshot);
-		if (event_scan_next(scan, &event))
-			lag->oldest = event.occurred_at;
-		event_scan_end(scan);
-		UnregisterSnapshot(snapshot);
-	}
-	lag->events += count;
 }

@@ -75,7 +75,9 @@ receive(Receipt *receipt, const char *endpoint, int max, TimestampTz leased_unti
 			collect_lane(receipt, held);
 	}
 	/* A lane that was taken when we came by may be free by now. */
-	for (int pass = 0; pass < PASSES && (pass == 0 || (receipt->given == 0 && receipt->busy)); pass++)
+	for (int pass = 0;
+		 pass < PASSES && (pass == 0 || (receipt->given == 0 && receipt->busy));
+		 pass++)
 	{
 		receipt->busy = false;
 		for (int32 i = 0; i < lanes && receipt->given < max && !receipt->full; i++)

@@ -95,7 +95,8 @@ forget_at_end(XactEvent event, void *arg)
 Jsonb *
 context_stamp(Jsonb *metadata)
 {
-	bool		has_source = setting_ecommerce_source != NULL && setting_ecommerce_source[0] != '\0';
+	const char *source = setting_ecommerce_source;
+	bool		has_source = source != NULL && source[0] != '\0';
 	JsonbParseState *state = NULL;
 
 	if (current == NULL && !has_source)

@@ -147,8 +147,9 @@ apply_send(Turn *turn, SendAction *send)
 {
 	Machine    *machine = turn->machine;
 	char	   *key = send_key(turn, send);
-	int64		attempt = send->attempt == NULL ? 1 :
-		tree_to_int(template_evaluate(send->attempt, turn_document(turn)), 1);
+	int64		attempt = send->attempt == NULL
+						? 1
+						: tree_to_int(template_evaluate(send->attempt, turn_document(turn)), 1);
 
 	if (send->fact != NULL)
 		send_fact(turn, send, key, attempt);
@@ -209,8 +210,7 @@ send_fact(Turn *turn, SendAction *send, const char *key, int64 attempt)
 		record = tree_put_text(tree_object(), "key", key);
 		tree_put(record, "attempt", tree_int(attempt));
 	}
-	set = send->fact->set == NULL ? NULL :
-		template_evaluate(send->fact->set, turn_document(turn));
+	set = send->fact->set == NULL ? NULL : template_evaluate(send->fact->set, turn_document(turn));
 	change_record(turn, fact, send->fact->to, record, set);
 }
 
@@ -271,8 +271,9 @@ resend_command(Turn *turn, int timer)
 	const char *name = definition_timer(machine->definition, timer);
 	Tree	   *resend = tree_get(machine->resends, name);
 	int64		left = tree_to_int(tree_get(resend, "left"), 0);
-	SendAction *send = resend == NULL || left <= 0 ? NULL :
-		find_resent(machine->definition, timer, tree_get_text(resend, "step"));
+	SendAction *send = resend == NULL || left <= 0
+						   ? NULL
+						   : find_resent(machine->definition, timer, tree_get_text(resend, "step"));
 	char	   *key;
 
 	if (send == NULL)
@@ -316,12 +317,13 @@ apply_publish(Turn *turn, PublishAction *publish)
 
 	uuid_v5(step_key_namespace(),
 			psprintf("%s:%s:publish:%d:%d", machine->definition->name, machine->id_text,
-					 machine->version + 1, ++turn->published), &message->message_id);
+					 machine->version + 1, ++turn->published),
+			&message->message_id);
 	message->type = publish->type;
-	message->body = publish->body == NULL ? tree_object() :
-		template_evaluate(publish->body, turn_document(turn));
-	message->partition_key = publish->key == NULL ? machine->id_text :
-		template_text(publish->key, turn_document(turn));
+	message->body = publish->body == NULL ? tree_object()
+										  : template_evaluate(publish->body, turn_document(turn));
+	message->partition_key =
+		publish->key == NULL ? machine->id_text : template_text(publish->key, turn_document(turn));
 	turn->effects->messages = lappend(turn->effects->messages, message);
 
 	details = tree_put_text(tree_object(), "type", publish->type);
@@ -339,8 +341,10 @@ apply_append(Turn *turn, AppendAction *append)
 	event->stream = template_text(append->stream, document);
 	event->type = append->type;
 	event->data = template_evaluate(append->data, document);
-	event->expected_version = append->expected_version == NULL ? -1 :
-		tree_to_int(template_evaluate(append->expected_version, document), -1);
+	event->expected_version =
+		append->expected_version == NULL
+			? -1
+			: tree_to_int(template_evaluate(append->expected_version, document), -1);
 	event->skip_existing = append->skip_existing;
 	turn->effects->events = lappend(turn->effects->events, event);
 
@@ -372,11 +376,13 @@ apply_schedule(Turn *turn, ScheduleAction *schedule)
 	}
 	else
 	{
-		int64		attempt = schedule->attempt == NULL ? 1 :
-			tree_to_int(template_evaluate(schedule->attempt, document), 1);
+		int64		attempt = schedule->attempt == NULL
+							? 1
+							: tree_to_int(template_evaluate(schedule->attempt, document), 1);
 
 		due += backoff_delay(schedule->backoff, (int) Max(attempt - 1, 0),
-							 machine_seed(machine, name)) * 1000;
+							 machine_seed(machine, name)) *
+			   1000;
 	}
 	machine->resends = tree_without(machine->resends, name);
 	set_timer(turn, schedule->timer, due);

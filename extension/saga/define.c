@@ -263,8 +263,9 @@ store_actions(int64 transition, const Tree *source)
 	for (int i = 0; i < lengthof(action_keys); i++)
 	{
 		Tree	   *action = tree_get(source, action_keys[i]);
-		Tree	   *list = action == NULL ? tree_array() :
-			action->type == TREE_ARRAY ? action : tree_append(tree_array(), action);
+		Tree	   *list = action == NULL				  ? tree_array()
+					 : action->type == TREE_ARRAY ? action
+												  : tree_append(tree_array(), action);
 
 		for (int j = 0; j < list->count; j++)
 			(void) spi_run(&insert, 4, (Oid[]) {INT8OID, INT4OID, TEXTOID, JSONBOID},

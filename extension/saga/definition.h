@@ -276,7 +276,8 @@ extern int	fact_find_status(const Fact *fact, const char *status);
 /* definition_verify.c */
 extern void definition_verify(const Definition *definition, List **problems);
 extern void definition_problem(List **problems, const char *severity, const char *state,
-							   const char *event, const char *format,...) pg_attribute_printf(5, 6);
+							   const char *event, const char *format, ...)
+	pg_attribute_printf(5, 6);
 
 /* definition_store.c */
 extern Definition *definition_current(const char *name);

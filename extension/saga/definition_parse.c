@@ -243,8 +243,8 @@ parse_state(Parser *p, State *state, const Tree *tree, bool common)
 	Tree	   *include = as_list(tree_get(tree, "include"));
 
 	parse_keys(p, tree, common ? "a common part" : "a state",
-			   common ? "on always description" :
-			   "kind default timer include on always description");
+			   common ? "on always description"
+					  : "kind default timer include on always description");
 	state->final = kind != NULL && strcmp(kind, "final") == 0;
 	if (kind != NULL && !state->final && strcmp(kind, "normal") != 0)
 		parse_problem(p, "kind \"%s\" is neither normal nor final", kind);

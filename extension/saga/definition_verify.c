@@ -96,7 +96,7 @@ definition_verify(const Definition *definition, List **problems)
  */
 void
 definition_problem(List **problems, const char *severity, const char *state,
-				   const char *event, const char *format,...)
+				   const char *event, const char *format, ...)
 {
 	Problem    *problem = palloc0(sizeof(Problem));
 	va_list		arguments;
@@ -161,8 +161,8 @@ visit_start(Graph *graph, VisitTransition visit)
 
 	for (int i = 0; i < list_length(graph->definition->events); i++)
 	{
-		Reaction   *reaction = graph->definition->start == NULL ? NULL :
-			graph->definition->start[i];
+		Reaction  **start = graph->definition->start;
+		Reaction   *reaction = start == NULL ? NULL : start[i];
 
 		if (reaction != NULL)
 			foreach(cell, reaction->transitions)

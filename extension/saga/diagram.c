@@ -108,10 +108,12 @@ draw_transitions(Drawing *drawing, int from, const char *event, const List *tran
 	foreach(cell, transitions)
 	{
 		Transition *transition = lfirst(cell);
-		int			to = transition->target != NOWHERE ? transition->target :
-			from != NOWHERE ? from : drawing->definition->initial;
-		const char *why = transition->label != NULL ? transition->label :
-			transition->guard != NULL ? transition->guard->source : NULL;
+		int			to = transition->target != NOWHERE ? transition->target
+				 : from != NOWHERE			   ? from
+											   : drawing->definition->initial;
+		const char *why = transition->label != NULL	  ? transition->label
+						  : transition->guard != NULL ? transition->guard->source
+													  : NULL;
 
 		draw_edge(drawing, from, to, event, why);
 		if (transition->compensate == NULL)
@@ -126,8 +128,8 @@ draw_edge(Drawing *drawing, int from, int to, const char *event, const char *why
 {
 	StringInfoData label;
 	char	   *edge;
-	const char *source = from != NOWHERE ? node(drawing, from) :
-		drawing->dot ? "start" : "[*]";
+	const char *source = from != NOWHERE ? node(drawing, from) : drawing->dot ? "start"
+																			  : "[*]";
 
 	initStringInfo(&label);
 	if (event != NULL)

@@ -161,8 +161,8 @@ saga_run(PG_FUNCTION_ARGS)
 		any = false;
 		foreach(cell, endpoints(CurrentMemoryContext))
 		{
-			int			done = total >= max ? 0 :
-				inbox_run(lfirst(cell), Min(max - total, BATCH_MESSAGES));
+			int			wanted = Min(max - total, BATCH_MESSAGES);
+			int			done = total >= max ? 0 : inbox_run(lfirst(cell), wanted);
 
 			total += done;
 			any = any || done > 0;

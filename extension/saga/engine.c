@@ -45,8 +45,9 @@ engine_apply(Machine *machine, const Effects *effects, const Cause *cause)
 						machine->id_text, cause->event, (char *) lfirst(cell))));
 	if (effects->outcome != OUTCOME_EFFECTIVE)
 		return;
-	entry.from = cause->from != NULL ? cause->from : effects->from == NOWHERE ? NULL :
-		definition_state(definition, effects->from)->name;
+	entry.from = cause->from != NULL		? cause->from
+				 : effects->from == NOWHERE ? NULL
+											: definition_state(definition, effects->from)->name;
 	entry.to = definition_state(definition, machine->state)->name;
 	entry.event = cause->event;
 	entry.message_id = cause->message_id;

@@ -3,7 +3,8 @@
  *		From JSON to facts, their lattices, and the rules of what is owed.
  *
  *		"facts": {"shp": {"keep": "latest",
- *						  "lattice": {"none": ["requested"], "requested": ["arranged", "failed"], ...},
+ *						  "lattice": {"none": ["requested"],
+ *									  "requested": ["arranged", "failed"], ...},
  *						  "late": {"failed": ["arranged"]}}}
  *
  * An event may take several edges at once (a delivery implies the dispatch, in
@@ -104,8 +105,9 @@ parse_edges(Parser *p, Fact *fact, const Tree *edges, bool *matrix)
 
 		for (int j = 0; j < next->count; j++)
 		{
-			int			to = next->as.items[j]->type != TREE_STRING ? NOWHERE :
-				fact_find_status(fact, tree_to_text(next->as.items[j]));
+			int			to = next->as.items[j]->type != TREE_STRING
+						 ? NOWHERE
+						 : fact_find_status(fact, tree_to_text(next->as.items[j]));
 
 			if (from == NOWHERE || to == NOWHERE)
 				parse_problem(p, "\"late\" names a status that is not in the lattice");
@@ -234,8 +236,9 @@ parse_statuses(Parser *p, const Fact *fact, Tree *list, const char *what)
 		memset(in + 1, true, (fact->status_count - 1) * sizeof(bool));
 	for (int i = 0; i < statuses->count; i++)
 	{
-		int			status = statuses->as.items[i]->type != TREE_STRING ? NOWHERE :
-			fact_find_status(fact, tree_to_text(statuses->as.items[i]));
+		int			status = statuses->as.items[i]->type != TREE_STRING
+						 ? NOWHERE
+						 : fact_find_status(fact, tree_to_text(statuses->as.items[i]));
 
 		if (status == NOWHERE)
 			parse_problem(p, "%s names %s, which is no status of fact \"%s\"", what,
@@ -386,8 +389,9 @@ add_status(Fact *fact, const char *status)
 
 	if (at != NOWHERE)
 		return at;
-	fact->statuses = fact->status_count == 0 ? palloc(sizeof(char *)) :
-		repalloc(fact->statuses, (fact->status_count + 1) * sizeof(char *));
+	fact->statuses = fact->status_count == 0
+						 ? palloc(sizeof(char *))
+						 : repalloc(fact->statuses, (fact->status_count + 1) * sizeof(char *));
 	fact->statuses[fact->status_count] = pstrdup(status);
 	return fact->status_count++;
 }

@@ -285,7 +285,8 @@ handle_letter(Batch *batch, Letter *letter)
 		return true;
 	message_bus_fail(letter->delivery->delivery_id, unpack_sql_state(ERRCODE_SG_UNDEFINED),
 					 psprintf("event \"%s\" is a fault in the instance's state",
-							  letter->delivery->message.message_type), false);
+							  letter->delivery->message.message_type),
+					 false);
 	return false;
 }
 

@@ -99,8 +99,7 @@ update(const char *saga, const pg_uuid_t *id, int expected_version, const char *
 	Machine    *machine = repository_require(saga, id, "update");
 	Effects		effects = {0};
 	Cause		cause = {"update", NULL, GetUserNameFromId(GetUserId(), false)};
-	int			to = state == NULL ? machine->state :
-		repository_state(machine->definition, state);
+	int			to = state == NULL ? machine->state : repository_state(machine->definition, state);
 
 	if (machine->version != expected_version)
 		ereport(ERROR,
@@ -246,12 +245,10 @@ saga_create(PG_FUNCTION_ARGS)
 {
 	repository_not_null(fcinfo, 0, "saga");
 	repository_not_null(fcinfo, 1, "correlation_id");
-	return instance_datum(fcinfo,
-						  create(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_UUID_P(1),
-								 PG_ARGISNULL(2) ? tree_object() :
-								 tree_from_jsonb(PG_GETARG_JSONB_P(2)),
-								 PG_ARGISNULL(3) ? NULL :
-								 text_to_cstring(PG_GETARG_TEXT_PP(3))));
+	return instance_datum(
+		fcinfo, create(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_UUID_P(1),
+					   PG_ARGISNULL(2) ? tree_object() : tree_from_jsonb(PG_GETARG_JSONB_P(2)),
+					   PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3))));
 }
 
 Datum

@@ -288,8 +288,8 @@ decode_outstanding(Machine *machine, const Tree *list)
 		char	   *rule = tree_get_text(tree, "rule");
 		Outstanding *outstanding = palloc0(sizeof(Outstanding));
 
-		outstanding->rule = rule == NULL ? NOWHERE :
-			definition_find_owed(machine->definition, rule);
+		outstanding->rule =
+			rule == NULL ? NOWHERE : definition_find_owed(machine->definition, rule);
 		if (rule != NULL && outstanding->rule == NOWHERE)
 			continue;
 		outstanding->step = tree_get_text(tree, "step");

@@ -107,7 +107,7 @@ cancel(const char *saga, const pg_uuid_t *id, const char *reason)
 {
 	Machine    *machine = repository_require(saga, id, "cancel");
 	const Definition *definition = machine->definition;
-	Effects		effects;
+	Effects		effects = {0};
 	Cause		cause;
 	Input		input = operator_input("cancel", reason, &cause);
 	bool		taken = true;
@@ -124,8 +124,9 @@ cancel(const char *saga, const pg_uuid_t *id, const char *reason)
 				(errcode(ERRCODE_SG_UNDEFINED),
 				 errmsg("saga \"%s\" %s cannot be cancelled in state \"%s\"", saga,
 						machine->id_text, definition_state(definition, machine->state)->name),
-				 definition->cancel == NULL && definition->cancel_event == NOWHERE ?
-				 errhint("Add a \"cancel\" to the definition, or use saga.goto().") : 0));
+				 definition->cancel == NULL && definition->cancel_event == NOWHERE
+					 ? errhint("Add a \"cancel\" to the definition, or use saga.goto().")
+					 : 0));
 	return apply_operation(machine, &effects, &cause);
 }
 
@@ -276,8 +277,8 @@ saga_migrate(PG_FUNCTION_ARGS)
 	engine_require_read_committed("saga.migrate()");
 	repository_not_null(fcinfo, 0, "name");
 	repository_not_null(fcinfo, 2, "to_version");
-	PG_RETURN_INT32(migrate(text_to_cstring(PG_GETARG_TEXT_PP(0)),
-							PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1), PG_GETARG_INT32(2),
-							PG_ARGISNULL(3) ? tree_object() :
-							tree_from_jsonb(PG_GETARG_JSONB_P(3))));
+	PG_RETURN_INT32(
+		migrate(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1),
+				PG_GETARG_INT32(2),
+				PG_ARGISNULL(3) ? tree_object() : tree_from_jsonb(PG_GETARG_JSONB_P(3))));
 }

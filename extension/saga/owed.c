@@ -171,7 +171,8 @@ drop_settled(Turn *turn)
 		record = fact_find(machine->data,
 						   definition_fact(machine->definition,
 										   definition_owed(machine->definition,
-														   outstanding->rule)->fact),
+														   outstanding->rule)
+											   ->fact),
 						   outstanding->key);
 		if (record != NULL && is_owed(turn, outstanding->rule, record))
 			continue;
@@ -240,17 +241,19 @@ static void
 plan_next(Turn *turn, Outstanding *outstanding)
 {
 	Machine    *machine = turn->machine;
-	const Owed *rule = outstanding->rule == NOWHERE ? NULL :
-		definition_owed(machine->definition, outstanding->rule);
+	const Owed *rule = outstanding->rule == NOWHERE
+						   ? NULL
+						   : definition_owed(machine->definition, outstanding->rule);
 	const Backoff *resend = rule != NULL ? rule->resend : machine->undo->resend;
 	int64		give_up_after = rule != NULL ? rule->give_up_after : machine->undo->give_up_after;
-	TimestampTz give_up_at = give_up_after > 0 ? outstanding->since + give_up_after * 1000 :
-		DT_NOEND;
+	TimestampTz give_up_at =
+		give_up_after > 0 ? outstanding->since + give_up_after * 1000 : DT_NOEND;
 
 	if (outstanding->given_up)
 	{
-		outstanding->next = rule != NULL && rule->then_every > 0 ?
-			turn->input->now + rule->then_every * 1000 : DT_NOEND;
+		outstanding->next = rule != NULL && rule->then_every > 0
+								? turn->input->now + rule->then_every * 1000
+								: DT_NOEND;
 		return;
 	}
 	if (resend == NULL)
@@ -280,8 +283,10 @@ pursue_due(Turn *turn)
 		if (!list_member_ptr(turn->machine->outstanding, outstanding) ||
 			outstanding->since == 0 || outstanding->next > turn->input->now)
 			continue;
-		give_up_after = outstanding->rule == NOWHERE ? turn->machine->undo->give_up_after :
-			definition_owed(turn->machine->definition, outstanding->rule)->give_up_after;
+		give_up_after =
+			outstanding->rule == NOWHERE
+				? turn->machine->undo->give_up_after
+				: definition_owed(turn->machine->definition, outstanding->rule)->give_up_after;
 		if (!outstanding->given_up && give_up_after > 0 &&
 			outstanding->since + give_up_after * 1000 <= turn->input->now)
 			did = give_up(turn, outstanding) || did;

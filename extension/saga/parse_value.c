@@ -32,7 +32,7 @@ static bool compile(Parser *p, AttemptFunction function, Compilation *compilatio
  * Notes a problem at the current place.
  */
 void
-parse_problem(Parser *p, const char *format,...)
+parse_problem(Parser *p, const char *format, ...)
 {
 	va_list		arguments;
 	char		text[1024];
@@ -155,8 +155,8 @@ put_in_conditions(Parser *p, const char *source, int depth)
 				appendStringInfoString(&text, "(1 == 1)");
 			}
 			else
-				appendStringInfo(&text, "(%s)", put_in_conditions(p, tree_to_text(condition),
-																  depth + 1));
+				appendStringInfo(&text, "(%s)",
+								 put_in_conditions(p, tree_to_text(condition), depth + 1));
 			source += length + 2;
 		}
 		else

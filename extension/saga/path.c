@@ -359,8 +359,8 @@ walk_operation(Walk *w, JsonPathItem *item, Matches *matches)
 			w->bailed = true;
 	if (w->bailed)
 		return;
-	operation = item->type == jpiAdd ? numeric_add :
-		item->type == jpiSub ? numeric_sub : numeric_mul;
+	operation = item->type == jpiAdd ? numeric_add : item->type == jpiSub ? numeric_sub
+																		  : numeric_mul;
 	{
 		Tree	   *result = tree_int(0);
 
@@ -403,7 +403,8 @@ walk_predicate(Walk *w, JsonPathItem *item)
 		case jpiNot:
 			jspGetArg(item, &side);
 			left = walk_predicate(w, &side);
-			return left == IS_UNKNOWN ? left : left == IS_TRUE ? IS_FALSE : IS_TRUE;
+			return left == IS_UNKNOWN ? left : left == IS_TRUE ? IS_FALSE
+															   : IS_TRUE;
 		case jpiExists:
 			jspGetArg(item, &side);
 			walk(w, &side, w->current != NULL ? w->current : w->root, true, &matches);

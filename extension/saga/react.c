@@ -42,8 +42,8 @@ static Tree *changed_members(const Tree *before, const Tree *after);
 bool
 react_start(Machine *machine, const Input *input, Effects *effects)
 {
-	Reaction   *reaction = input->event == NOWHERE ? NULL :
-		machine->definition->start[input->event];
+	Reaction  **start = machine->definition->start;
+	Reaction   *reaction = input->event == NOWHERE ? NULL : start[input->event];
 	Turn		turn;
 
 	begin_turn(&turn, machine, input, effects);
@@ -204,8 +204,9 @@ turn_document(Turn *turn)
 	tree_put_text(saga, "name", machine->definition->name);
 	tree_put_text(saga, "correlation_id", machine->id_text);
 	tree_put_text(saga, "reference", step_key_reference(&machine->id));
-	tree_put_text(saga, "state", machine->version == 0 ? NULL :
-				  definition_state(machine->definition, machine->state)->name);
+	tree_put_text(
+		saga, "state",
+		machine->version == 0 ? NULL : definition_state(machine->definition, machine->state)->name);
 	tree_put(saga, "version", tree_int(machine->version));
 	tree_put(saga, "definition_version", tree_int(machine->definition->version));
 
@@ -284,8 +285,8 @@ react_to_event(Turn *turn)
 {
 	Machine    *machine = turn->machine;
 	State	   *state = definition_state(machine->definition, machine->state);
-	Reaction   *reaction = turn->input->event == NOWHERE ? NULL :
-		state->reactions[turn->input->event];
+	Reaction   *reaction =
+		turn->input->event == NOWHERE ? NULL : state->reactions[turn->input->event];
 	Decision	decision = state->otherwise;
 
 	if (reaction != NULL && turn_take(turn, reaction->transitions))
@@ -425,8 +426,8 @@ void
 turn_conflict(Turn *turn, const Fact *fact, const char *key, const char *from, const char *to)
 {
 	turn->effects->conflicts =
-		lappend(turn->effects->conflicts,
-				psprintf("\"%s\" %s is \"%s\" and cannot become \"%s\"", fact->name, key, from, to));
+		lappend(turn->effects->conflicts, psprintf("\"%s\" %s is \"%s\" and cannot become \"%s\"",
+												   fact->name, key, from, to));
 }
 
 static void
@@ -437,8 +438,9 @@ finish_turn(Turn *turn, Decision decision)
 
 	if (!turn->effective)
 	{
-		effects->outcome = decision == DECIDE_DEFER ? OUTCOME_DEFERRED :
-			decision == DECIDE_FAULT ? OUTCOME_FAULTED : OUTCOME_NOTHING;
+		effects->outcome = decision == DECIDE_DEFER	  ? OUTCOME_DEFERRED
+						   : decision == DECIDE_FAULT ? OUTCOME_FAULTED
+													  : OUTCOME_NOTHING;
 		return;
 	}
 	if (machine->data != turn->data_before)

@@ -348,8 +348,9 @@ check_timers(Run *run)
 		(state->timer == NULL || strcmp(state->timer, "owed") == 0))
 		violate(run, "timers", psprintf("state \"%s\" has none", state->name));
 	if (state->final && (timer != NULL) != (machine->outstanding != NIL))
-		violate(run, "timers", psprintf("final state \"%s\" has %s", state->name, timer != NULL ?
-										"one for nothing" : "none for what is outstanding"));
+		violate(run, "timers",
+				psprintf("final state \"%s\" has %s", state->name,
+						 timer != NULL ? "one for nothing" : "none for what is outstanding"));
 }
 
 /*
@@ -368,8 +369,8 @@ replay_actions(Run *run, const Effects *effects)
 		if (!tree_is_text(tree_get(actions->as.items[i], "action"), "data"))
 			continue;
 		for (int j = 0; set != NULL && j < set->count; j++)
-			run->replayed = tree_with(run->replayed, pnstrdup(set->as.members[j].key,
-															  set->as.members[j].length),
+			run->replayed = tree_with(run->replayed,
+									  pnstrdup(set->as.members[j].key, set->as.members[j].length),
 									  set->as.members[j].value);
 		for (int j = 0; unset != NULL && j < unset->count; j++)
 			run->replayed = tree_without(run->replayed, tree_to_text(unset->as.items[j]));
@@ -389,8 +390,9 @@ check_idempotent(Run *run, const Input *input)
 
 	react(copy, input, &effects);
 	if (effects.outcome == OUTCOME_EFFECTIVE)
-		violate(run, "idempotent", psprintf("%s once more takes effect again: %s", input->name,
-											tree_to_text(effects.actions)));
+		violate(run, "idempotent",
+				psprintf("%s once more takes effect again: %s", input->name,
+						 tree_to_text(effects.actions)));
 }
 
 static ArmedTimer *
@@ -441,8 +443,9 @@ trace(Run *run, const char *what)
 static void
 note_end(Report *report, Run *run, int schedule)
 {
-	const char *state = run->machine == NULL || run->machine->version == 0 ? "none" :
-		definition_state(run->definition, run->machine->state)->name;
+	const char *state = run->machine == NULL || run->machine->version == 0
+							? "none"
+							: definition_state(run->definition, run->machine->state)->name;
 	MemoryContext old;
 
 	if (run->violated == NULL && run->scenario->orders > 1)

@@ -265,7 +265,8 @@ compile_object(const Tree *object)
 	for (int i = 0; i < object->count; i++)
 		if (object->as.members[i].length > 0 && object->as.members[i].key[0] == '$')
 			return compile_operator(pnstrdup(object->as.members[i].key,
-											 object->as.members[i].length), object);
+											 object->as.members[i].length),
+									object);
 	template->keys = palloc0(Max(object->count, 1) * sizeof(char *));
 	for (int i = 0; i < object->count; i++)
 	{
@@ -313,8 +314,8 @@ compile_operator(const char *operation, const Tree *object)
 		check_operator_keys(operation, object, "as");
 		template = new_template(TEMPLATE_EACH);
 		template->path = path_compile(tree_to_text(operand));
-		template->otherwise = template_compile(tree_get(object, "as") != NULL ?
-											   tree_get(object, "as") : tree_text("$.item"));
+		template->otherwise = template_compile(
+			tree_get(object, "as") != NULL ? tree_get(object, "as") : tree_text("$.item"));
 		return template;
 	}
 	if (strcmp(operation, "$path") != 0 && strcmp(operation, "$first") != 0)
@@ -348,8 +349,10 @@ static void
 add_part(Template *template, Template *part)
 {
 	if (template->count % 8 == 0)
-		template->parts = template->count == 0 ? palloc(8 * sizeof(Template *)) :
-			repalloc(template->parts, (template->count + 8) * sizeof(Template *));
+		template->parts =
+			template->count == 0
+				? palloc(8 * sizeof(Template *))
+				: repalloc(template->parts, (template->count + 8) * sizeof(Template *));
 	template->parts[template->count++] = part;
 }
 
@@ -410,8 +413,8 @@ evaluate_text(const Template *template, Document *document)
 static Tree *
 evaluate_time(const Template *template, Document *document)
 {
-	Tree	   *base = template->path == NULL ? tree_get(document->root, "now") :
-		path_value(template->path, document);
+	Tree	   *base = template->path == NULL ? tree_get(document->root, "now")
+										: path_value(template->path, document);
 	TimestampTz time;
 
 	if (base == NULL)

@@ -23,7 +23,10 @@
 #include "pg/spi.h"
 #include "saga/engine.h"
 
-/* In microseconds. A timer whose transition fails is tried again after this, twice as long each time. */
+/*
+ * In microseconds.  A timer whose transition fails is tried again after this,
+ * twice as long each time.
+ */
 #define FAILURE_DELAY (INT64CONST(60) * USECS_PER_SEC)
 #define FAILURE_DELAY_MAX (INT64CONST(3600) * USECS_PER_SEC)
 

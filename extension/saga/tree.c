@@ -88,8 +88,8 @@ tree_append(Tree *array, Tree *item)
 	{
 		int			room = array->room == 0 ? 4 : array->room * 2;
 
-		array->as.items = array->room == 0 ? palloc(room * sizeof(Tree *)) :
-			repalloc(array->as.items, room * sizeof(Tree *));
+		array->as.items = array->room == 0 ? palloc(room * sizeof(Tree *))
+										   : repalloc(array->as.items, room * sizeof(Tree *));
 		array->room = room;
 	}
 	array->as.items[array->count++] = item;
@@ -114,8 +114,9 @@ tree_put(Tree *object, const char *key, Tree *value)
 	{
 		int			room = object->room == 0 ? 8 : object->room * 2;
 
-		object->as.members = object->room == 0 ? palloc(room * sizeof(TreeMember)) :
-			repalloc(object->as.members, room * sizeof(TreeMember));
+		object->as.members = object->room == 0
+								 ? palloc(room * sizeof(TreeMember))
+								 : repalloc(object->as.members, room * sizeof(TreeMember));
 		object->room = room;
 	}
 	object->as.members[object->count++] = (TreeMember) {key, length, value};

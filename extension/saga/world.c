@@ -167,11 +167,12 @@ world_receive(World *world, const Flight *command)
 		hash = hash_bytes_extended((const unsigned char *) command->key,
 								   (int) strlen(command->key), world->deed_seed + nth);
 		hash = hash_bytes_extended((const unsigned char *) times, (int) strlen(times), hash);
-		do_deed(world, participant, command->key,
-				list_nth(choice->deeds,
-						 world->scenario->exhaustive ?
-						 world->choose(world->chooser, list_length(choice->deeds)) :
-						 (int) (hash % list_length(choice->deeds))), command, times);
+		do_deed(
+			world, participant, command->key,
+			list_nth(choice->deeds, world->scenario->exhaustive
+										? world->choose(world->chooser, list_length(choice->deeds))
+										: (int) (hash % list_length(choice->deeds))),
+			command, times);
 	}
 }
 

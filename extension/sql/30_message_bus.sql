@@ -70,6 +70,10 @@ CREATE TABLE message_bus.endpoint (
 COMMENT ON TABLE message_bus.endpoint IS
 'An endpoint: where messages of one consumer wait. retry_delays: milliseconds, drawn once from the policy retry. max_depth: NULL takes the setting message_bus.max_depth, -1 is unlimited.';
 
+COMMENT ON SEQUENCE message_bus.position_seq IS 'Positions of messages over all lanes, with gaps.';
+COMMENT ON SEQUENCE message_bus.epoch_seq IS 'Starts of the server; the upper part of every receipt.';
+COMMENT ON SEQUENCE message_bus.endpoint_endpoint_id_seq IS 'Numbers of endpoints.';
+
 CREATE TABLE message_bus.route (
 	message_type text,
 	endpoint_id int REFERENCES message_bus.endpoint ON DELETE CASCADE,
