@@ -8,8 +8,8 @@ import pg from 'pg';
 const kind = process.argv[2];
 const [clients, batch, transactions] = process.argv.slice(3).map(Number);
 const { PGHOST, PGPORT, PGUSER, PGDATABASE, PGOPTIONS, BENCH_PAYLOAD } = process.env;
-const pool = new pg.Pool({ host: PGHOST, port: Number(PGPORT), user: PGUSER, database: PGDATABASE,
-  options: PGOPTIONS, max: clients + 2 });
+const pool = new pg.Pool({ host: PGHOST, port: Number(PGPORT), user: PGUSER,
+  database: PGDATABASE, options: PGOPTIONS, max: clients + 2 });
 const data = JSON.parse(BENCH_PAYLOAD);
 
 async function produce() {
@@ -17,8 +17,8 @@ async function produce() {
     () => ({ identifier: 'bench', payload: data })));
   for (let i = 0; i < transactions; i++) {
     await pool.query(`SELECT count(*) FROM graphile_worker.add_jobs(ARRAY(
-      SELECT json_populate_record(NULL::graphile_worker.job_spec, j) FROM json_array_elements($1) j))`,
-    [specs]);
+      SELECT json_populate_record(NULL::graphile_worker.job_spec, j)
+      FROM json_array_elements($1) j))`, [specs]);
   }
 }
 
