@@ -1,0 +1,2 @@
+-- Is nothing left?
+SELECT NOT EXISTS (SELECT FROM queue);
