@@ -21,9 +21,9 @@ $node->start;
 $node->safe_psql(
 	'postgres', q{
 	CREATE EXTENSION ecommerce;
-	CREATE TABLE got_async (at bigint, stream text, version bigint);
-	CREATE TABLE got_inline (LIKE got_async);
-	CREATE TABLE got_deferred (LIKE got_async);
+	CREATE TABLE got_async (at bigint, stream text, version bigint, n bigserial);
+	CREATE TABLE got_inline (at bigint, stream text, version bigint);
+	CREATE TABLE got_deferred (LIKE got_inline);
 	CREATE FUNCTION note_async(event event_store.event) RETURNS void LANGUAGE sql AS
 	$$ INSERT INTO public.got_async VALUES ((event).position, (event).stream, (event).version) $$;
 	CREATE FUNCTION note_inline(event event_store.event) RETURNS void LANGUAGE sql AS
@@ -107,7 +107,7 @@ sub check_all
 	}
 	is( $node->safe_psql(
 			'postgres', q{SELECT count(*) FROM (SELECT version, lag(version, 1, 0::bigint) OVER
-			(PARTITION BY stream ORDER BY ctid) AS before FROM got_async) g
+			(PARTITION BY stream ORDER BY n) AS before FROM got_async) g
 				WHERE version <> before + 1}),
 		'0',
 		"$what: and in order");
