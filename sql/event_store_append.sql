@@ -188,7 +188,8 @@ $$;
 -- An empty array gives the version and no position.
 SELECT version, position IS NULL FROM event_store.append_batch('state-three', 3, '{}');
 SELECT version, position IS NULL FROM event_store.append_json('state-none', 0, '[]');
-SELECT count(*) FROM event_store.streams WHERE stream = 'state-none';
+SELECT event_store.check_version('state-checked', 0);
+SELECT count(*) FROM event_store.streams WHERE stream IN ('state-none', 'state-checked');
 
 -- ---------------------------------------------------------------- repetition
 
