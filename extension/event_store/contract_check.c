@@ -66,6 +66,7 @@ static void violation(Check *check, const Path *path, const char *problem, const
 static const char *kind_name(const ContractNode *node);
 static bool is_plain_key(const Path *step);
 static char *path_text(const Check *check, const Path *path);
+static void append_path(StringInfo text, const Path *path);
 
 /*
  * Raises ST004 with the path of the first offender unless the document, an
@@ -407,27 +408,31 @@ static char *
 path_text(const Check *check, const Path *path)
 {
 	StringInfoData text;
-	const Path *steps[64];
-	int			count = 0;
 
-	for (; path != NULL && count < lengthof(steps); path = path->parent)
-		steps[count++] = path;
 	initStringInfo(&text);
 	if (check->subject->number >= 0)
 		appendStringInfo(&text, "events[%d].data", check->subject->number);
-	while (count-- > 0)
-	{
-		if (steps[count]->key == NULL)
-			appendStringInfo(&text, "[%d]", steps[count]->index);
-		else if (is_plain_key(steps[count]))
-			appendStringInfo(&text, "%s%.*s", text.len > 0 ? "." : "",
-							 steps[count]->length, steps[count]->key);
-		else
-		{
-			appendStringInfoChar(&text, '[');
-			escape_json(&text, pnstrdup(steps[count]->key, steps[count]->length));
-			appendStringInfoChar(&text, ']');
-		}
-	}
+	append_path(&text, path);
 	return text.data;
+}
+
+/*
+ * As deep as the type, which PostgreSQL and contract_compile() have gone down.
+ */
+static void
+append_path(StringInfo text, const Path *path)
+{
+	if (path == NULL)
+		return;
+	append_path(text, path->parent);
+	if (path->key == NULL)
+		appendStringInfo(text, "[%d]", path->index);
+	else if (is_plain_key(path))
+		appendStringInfo(text, "%s%.*s", text->len > 0 ? "." : "", path->length, path->key);
+	else
+	{
+		appendStringInfoChar(text, '[');
+		escape_json(text, pnstrdup(path->key, path->length));
+		appendStringInfoChar(text, ']');
+	}
 }
