@@ -143,6 +143,15 @@ WHERE t.typnamespace = 'ecommerce'::regnamespace AND (t.typtype = 'd' OR EXISTS 
 		SELECT FROM pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
 	AND obj_description(t.oid, 'pg_type') IS NULL;
 
+-- The names are the shop's only where somebody has said so.
+BEGIN;
+SELECT event_store.unregister_event_type('OrderCreated');
+CREATE TYPE my_order AS (number int);
+SELECT event_store.register_event_type('OrderCreated', 'my_order');
+SELECT event_store.check_data('OrderCreated', '{"number": 1}');
+SELECT state, message FROM attempt('SELECT ecommerce.register_contracts()');
+ROLLBACK;
+
 -- ------------------------------------------------------------ an order that fits
 CREATE TABLE sample (name text, data jsonb);
 INSERT INTO sample VALUES ('order', '{
@@ -401,6 +410,28 @@ SELECT * FROM attempt($$SELECT event_store.register_upcaster('Parcel', 1, 'lower
 SELECT * FROM attempt($$SELECT event_store.register_upcaster('Parcel', 1, NULL)$$);
 SELECT * FROM attempt($$
 	SELECT event_store.register_upcaster('Parcel', 0, 'parcel_2_to_3(jsonb)')$$);
+
+-- Whoever reads gets the newest shape: by correlation, through a subscription, in a projection.
+BEGIN;
+SELECT ecommerce.set_context('a0000000-0000-4000-8000-00000000000c');
+SELECT (event_store.append_json('parcel-2', 0, '[{"event_type": "Parcel", "data": {"kg": 7},
+	"schema_version": 1}]')).version;
+COMMIT;
+SELECT stream, schema_version, data
+FROM event_store.read_correlation('a0000000-0000-4000-8000-00000000000c');
+SELECT event_store.create_subscription('parcels', stream => 'parcel-2');
+SELECT stream, schema_version, data FROM event_store.fetch('parcels');
+SELECT event_store.drop_subscription('parcels');
+CREATE TABLE shape (stream text, version bigint, schema_version int, data jsonb);
+CREATE FUNCTION note_shape(event event_store.event) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO public.shape VALUES (event.stream, event.version, event.schema_version, event.data)
+$$;
+SELECT event_store.create_projection('shapes', 'note_shape(event_store.event)', 'parcel',
+	mode => 'inline');
+SELECT (event_store.append_json('parcel-2', 1, '[{"event_type": "Parcel", "data": {"kg": 8},
+	"schema_version": 1}]')).version;
+TABLE shape;
+SELECT event_store.drop_projection('shapes');
 
 -- An upcaster runs with the rights of whoever reads, never the extension's owner's.
 CREATE ROLE contract_reader IN ROLE ecommerce_reader;

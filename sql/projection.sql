@@ -71,6 +71,9 @@ SELECT * FROM attempt($$SELECT event_store.drop_projection('p')$$);
 SELECT * FROM attempt($$SELECT event_store.drop_projection(NULL)$$);
 SELECT * FROM attempt($$SELECT event_store.run_projections(0)$$);
 
+SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
+WHERE attrelid = 'event_store.projections'::regclass AND attnum > 0 ORDER BY attnum;
+
 -- ------------------------------------------------------------ async: from the first event on
 SELECT add(3), add(1, 'b-1'), add(1, 'a-2', 'Other');
 SELECT event_store.create_projection('p', 'note(event_store.event)', 'a', '{Added}', tables

@@ -130,5 +130,16 @@ ok( $node->poll_query_until('postgres', q{SELECT state = 'running' AND lag_event
 is( $node->safe_psql('postgres', q{SELECT count(*) - count(DISTINCT (who, at)) FROM got}),
 	'0', 'nothing was done twice');
 
+# Without the library preloaded nothing runs by itself, and by hand all the same.
+$node->append_conf('postgresql.conf', "shared_preload_libraries = ''");
+$node->restart;
+$node->safe_psql('postgres', q{SELECT event_store.append('a-1', -1, 'Added', '{}')});
+is($node->safe_psql('postgres', 'SELECT event_store.run_projections()'), '2',
+	'without a worker, called by hand');
+is( $node->safe_psql('postgres', q{SELECT name, state, lag_events,
+			(SELECT count(*) FROM event_store.stored_event) - count(*) AS missing
+		FROM event_store.projections JOIN got ON who = name GROUP BY 1, 2, 3 ORDER BY 1}),
+	"bad|running|0|1\ngood|running|0|0", 'both are up to date, but for the event that was skipped');
+
 $node->stop;
 done_testing();

@@ -201,7 +201,8 @@ run_one(Projection *projection, int max, bool by_hand, Outlook *outlook)
 	if (DEBUG_BREAK("checkpoint_apart") && !by_hand)
 		commit_before_checkpoint();
 	progress_write(projection, &progress);
-	DEBUG_POINT("projection_before_commit");
+	if (outlook->handled > 0)
+		DEBUG_POINT("projection_before_commit");
 }
 
 /*
