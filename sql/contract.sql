@@ -317,6 +317,18 @@ FROM (VALUES
 	('{"odd \"name\"": []}'),
 	('{"during": "whenever"}')) AS v (data),
 	attempt(format('SELECT event_store.check_data(''Shipment'', %L)', v.data)) a;
+-- However deep a type is, the path is complete.
+DO $$ BEGIN
+	CREATE TYPE deep_0 AS (n int);
+	FOR i IN 1 .. 70 LOOP
+		EXECUTE format('CREATE TYPE deep_%s AS (d deep_%s)', i, i - 1);
+	END LOOP;
+END $$;
+SELECT event_store.register_event_type('Deep', 'deep_70');
+SELECT a.state, a.path = repeat('d.', 70) || 'n' AS complete
+FROM attempt(format('SELECT event_store.check_data(''Deep'', %L)',
+	repeat('{"d": ', 70) || '{"n": "x"}' || repeat('}', 70))) a;
+SELECT event_store.unregister_event_type('Deep');
 -- A change of a type counts at once.
 ALTER TYPE shipment ADD ATTRIBUTE added text;
 SELECT event_store.check_data('Shipment', '{"added": "x"}');
