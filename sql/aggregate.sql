@@ -294,9 +294,20 @@ FROM given, LATERAL (VALUES
 	('a line that is no object', '[3]'),
 	('lines that are no list', '{}'),
 	('no lines at all', NULL),
-	('a word for a price', jsonb_set(lines, '{0,unit_price}', '"much"'))) AS v (what, other),
+	('a word for a price', jsonb_set(lines, '{0,unit_price}', '"much"')),
+	('a huge quantity', jsonb_set(lines, '{1,quantity}', '1e131071')),
+	('a huge price', jsonb_set(lines, '{1,unit_price}', '1e131071')),
+	('both huge', jsonb_set(jsonb_set(lines, '{1,quantity}', '1e131071'),
+		'{1,unit_price}', '1e131071')),
+	('a price that makes a huge total', jsonb_set(jsonb_set(lines, '{1,quantity}', '2147483647'),
+		'{1,unit_price}', '9999999999999.99')),
+	('a line with a total of its own that is no number', jsonb_set(lines, '{1,total_price}',
+		'"4.99 or so"'))) AS v (what, other),
 	attempt(format('SELECT public.place_lines(9, %L)', v.other)) a;
 SELECT * FROM attempt('SELECT public.place(9, 20)');
+SELECT v.total, a.state, a.message
+FROM unnest('{NaN, Infinity, 19.990, 1e20}'::text[]) v (total),
+	attempt(format('SELECT public.place(9, %L)', v.total)) a;
 SELECT place_lines(6, jsonb_agg(lines -> 0)) FROM given, generate_series(1, 500);
 SELECT place_lines(7, jsonb_set(lines, '{0,unit_price}', '0')) FROM given;
 SELECT state ->> 'total_amount' AS total FROM event_store.load('order-' || id(7));

@@ -13,6 +13,17 @@ EXCEPTION WHEN OTHERS THEN
 		message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
 END $$;
 
+CREATE FUNCTION detail_of(command text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	detail text;
+BEGIN
+	EXECUTE command;
+	RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+	RETURN detail;
+END $$;
+
 -- ------------------------------------------------------------ registration
 SELECT event_store.append('order-0', -1, 'OrderCreated', '{"anything": "goes"}');
 SELECT ecommerce.register_contracts();
@@ -238,6 +249,17 @@ SELECT a.* FROM sample, attempt(format($$SELECT event_store.append_json('order-2
 SELECT a.* FROM sample, attempt(format($$SELECT event_store.append('order-2', 0, 'OrderCreated',
 	%L)$$,
 	jsonb_set(data, '{items,1,colour}', '"red"'))) a;
+
+-- However much is sent, little comes back.
+SELECT v.what, a.state, a.path, length(a.message) AS message, length(d.detail) AS detail
+FROM sample, LATERAL (VALUES
+	('a long key', data || jsonb_build_object(repeat('k', 100000), 1)),
+	('a long odd key', data || jsonb_build_object(repeat('ü."', 100000), 1)),
+	('a long word', jsonb_set(data, '{items,1,quantity}', to_jsonb(repeat('9', 100000)))),
+	('a long number', jsonb_set(data, '{items,1,quantity}', '1e131071')))
+	AS v (what, data),
+	format('SELECT event_store.check_data(''OrderCreated'', %L)', v.data) c (command),
+	attempt(c.command) a, detail_of(c.command) d (detail);
 
 -- What converts is accepted, as jsonb_populate_record does.
 SELECT v.what, a.state
