@@ -100,7 +100,8 @@ fact_store(Tree *data, const Fact *fact, Tree *record)
 /*
  * What an event tells about the record with the given key.  Along the lattice it
  * may take several edges at once.  A late edge, against what was expected, is
- * taken only for something that was not known before.
+ * taken only for something that was not known before.  What may only rise counts
+ * as long as the event's status does: of a record that has gone on it tells nothing.
  */
 Growth
 fact_hear(Tree *data, const Fact *fact, const FactChange *change, const char *key,
@@ -108,7 +109,9 @@ fact_hear(Tree *data, const Fact *fact, const FactChange *change, const char *ke
 {
 	Tree	   *record = fact_find(data, fact, key);
 	Growth		growth = {data};
+	Tree	   *risen;
 	bool		noted = false;
+	bool		rose = false;
 	bool		moves = false;
 	bool		late = false;
 
@@ -122,27 +125,34 @@ fact_hear(Tree *data, const Fact *fact, const FactChange *change, const char *ke
 	growth.from = growth.to = fact_status(fact, record);
 	if (change->note != NULL)
 		record = note_unknown(record, template_evaluate(change->note, document), &noted);
+	risen = record;
 	if (change->most != NULL)
-		record = keep_most(record, template_evaluate(change->most, document), &noted);
+		risen = keep_most(record, template_evaluate(change->most, document), &rose);
 	if (change->to != NOWHERE && change->to != growth.from)
 	{
 		int			cell = fact_cell(fact, growth.from, change->to);
 
-		late = fact->late[cell] && (noted || (change->note == NULL && change->most == NULL));
+		late = fact->late[cell] &&
+			(noted || rose || (change->note == NULL && change->most == NULL));
 		moves = fact->grows[cell] || late;
 		growth.conflict = !moves && !fact->late[cell] &&
 			!fact->reach[fact_cell(fact, change->to, growth.from)];
 	}
 	if (moves)
-	{
 		growth.to = change->to;
+	if (change->to == NOWHERE || change->to == growth.to)
+		record = risen;
+	else
+		rose = false;
+	if (moves)
+	{
 		if (change->set != NULL)
 			record = tree_merge(record, template_evaluate(change->set, document));
 		record = tree_with(record, "st", tree_text(fact->statuses[change->to]));
 		if (late)
 			record = tree_with(record, "late", tree_bool(true));
 	}
-	growth.grew = noted || moves;
+	growth.grew = noted || rose || moves;
 	if (growth.grew)
 		growth.data = fact_store(data, fact, record);
 	return growth;
