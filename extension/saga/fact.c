@@ -12,12 +12,15 @@
 
 #define EARLIER "earlier"
 
+static bool is_record(const Tree *tree);
+static Tree *write_attributes(Tree *record, Tree *set);
 static Tree *note_unknown(Tree *record, const Tree *note, bool *grew);
 static Tree *keep_most(Tree *record, const Tree *most, bool *grew);
 static int	find_key(const Tree *records, const char *key);
 
 /*
- * All records, oldest first.
+ * All records, oldest first.  Data is the user's, saga.update() may put anything
+ * in; what is no record is passed over.
  */
 List *
 fact_records(const Tree *data, const Fact *fact)
@@ -27,8 +30,9 @@ fact_records(const Tree *data, const Fact *fact)
 	List	   *result = NIL;
 
 	for (int i = 0; older != NULL && older->type == TREE_ARRAY && i < older->count; i++)
-		result = lappend(result, older->as.items[i]);
-	if (!fact->many && own != NULL && own->type == TREE_OBJECT)
+		if (is_record(older->as.items[i]))
+			result = lappend(result, older->as.items[i]);
+	if (!fact->many && is_record(own))
 		result = lappend(result, own);
 	return result;
 }
@@ -86,7 +90,7 @@ fact_store(Tree *data, const Fact *fact, Tree *record)
 	else
 	{
 		/* It is the latest record, or becomes it. */
-		if (own == NULL || own->type != TREE_OBJECT || tree_is_text(tree_get(own, "key"), key))
+		if (!is_record(own) || tree_is_text(tree_get(own, "key"), key))
 			return tree_with(data, fact->name, record);
 		older = tree_with_appended(older, own);
 		data = tree_with(data, fact->name, record);
@@ -147,7 +151,7 @@ fact_hear(Tree *data, const Fact *fact, const FactChange *change, const char *ke
 	if (moves)
 	{
 		if (change->set != NULL)
-			record = tree_merge(record, template_evaluate(change->set, document));
+			record = write_attributes(record, template_patch(change->set, document));
 		record = tree_with(record, "st", tree_text(fact->statuses[change->to]));
 		if (late)
 			record = tree_with(record, "late", tree_bool(true));
@@ -179,10 +183,30 @@ fact_do(Tree *data, const Fact *fact, int to, Tree *record, Tree *set)
 		record = tree_with(record, "st", tree_text(fact->statuses[to]));
 	}
 	if (set != NULL)
-		record = tree_merge(record, set);
+		record = write_attributes(record, set);
 	growth.grew = true;
 	growth.data = fact_store(data, fact, record);
 	return growth;
+}
+
+static bool
+is_record(const Tree *tree)
+{
+	const Tree *key = tree_get(tree, "key");
+
+	return key != NULL && key->type == TREE_STRING;
+}
+
+/*
+ * Merges attributes into a record; whose it is and how it stands are not among them.
+ */
+static Tree *
+write_attributes(Tree *record, Tree *set)
+{
+	Tree	   *st = tree_get(record, "st");
+	Tree	   *written = tree_with(tree_merge(record, set), "key", tree_get(record, "key"));
+
+	return st == NULL ? tree_without(written, "st") : tree_with(written, "st", st);
 }
 
 /*
