@@ -367,3 +367,10 @@ BEGIN
 END
 $$;
 SELECT count(*), count(*) FILTER (WHERE folded(saga, correlation_id) = data) AS fold FROM saga.instance;
+-- and both are found out: a transition that left no trace, a history that says something else
+UPDATE saga.stored_instance SET version = version + 1 WHERE correlation_id = id(1);
+SELECT right(correlation_id::text, 2) AS n FROM saga.instance i
+WHERE version <> (SELECT count(*) FROM saga.history(i.saga, i.correlation_id));
+UPDATE saga.history_entry h SET actions = '[]' FROM saga.stored_instance i
+WHERE i.number = h.number AND i.correlation_id = id(2) AND h.version = 1;
+SELECT right(correlation_id::text, 2) AS n FROM saga.instance WHERE folded(saga, correlation_id) <> data;

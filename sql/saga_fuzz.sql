@@ -70,7 +70,7 @@ BEGIN
 			PERFORM saga.define(base, mangle(document, f.path, f.how));
 			PERFORM saga.diagram(base), saga.diagram(base, 'dot');
 			PERFORM saga.verify(base);
-			PERFORM saga.simulate(base, scenario, 20, 1);
+			PERFORM saga.simulate(base, scenario, 3, 1);
 			INSERT INTO ran VALUES ('ran');
 		EXCEPTION WHEN OTHERS THEN
 			INSERT INTO ran VALUES (SQLSTATE || ' ' || SQLERRM || ' ' || f.path::text || f.how);
@@ -97,7 +97,7 @@ BEGIN
 		WHERE (hashtext(x::text || h) & 1023) < 40
 	LOOP
 		BEGIN
-			PERFORM saga.simulate('order', mangle(ecommerce.order_saga_scenario(), p, how), 5, 1);
+			PERFORM saga.simulate('order', mangle(ecommerce.order_saga_scenario(), p, how), 2, 1);
 			INSERT INTO ran VALUES ('ran');
 		EXCEPTION WHEN OTHERS THEN
 			INSERT INTO ran VALUES (CASE WHEN SQLSTATE LIKE '42601' OR SQLSTATE IN ('SG005', '22P02', '22007') THEN 'refused'

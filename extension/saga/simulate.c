@@ -501,9 +501,11 @@ note_end(Report *report, Run *run, int schedule)
 
 	if (run->violated == NULL && run->scenario->orders > 1)
 	{
-		Tree	   *document = world_document(&run->world, run->machine);
-		Tree	   *end = tree_with(tree_put_text(tree_object(), "state", state), "count",
-									tree_get(document, "count"));
+		Document	document = {world_document(&run->world, run->machine), NULL};
+		Tree	   *end = run->scenario->alike != NULL
+							 ? template_evaluate(run->scenario->alike, &document)
+							 : tree_with(tree_put_text(tree_object(), "state", state), "count",
+										 tree_get(document.root, "count"));
 
 		old = MemoryContextSwitchTo(report->context);
 		if (schedule % run->scenario->orders == 0)

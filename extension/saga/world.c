@@ -69,6 +69,8 @@ scenario_parse(const Tree *tree)
 	scenario->must_end = tree_get(tree, "must_end") == NULL ||
 		tree_is_true(tree_get(tree, "must_end"));
 	scenario->orders = (int) Max(tree_to_int(tree_get(tree, "orders"), 1), 1);
+	if (tree_get(tree, "alike") != NULL)
+		scenario->alike = template_compile(tree_get(tree, "alike"));
 	scenario->drops = (int) tree_to_int(tree_get(faults, "drops"), 0);
 	scenario->duplicates = (int) tree_to_int(tree_get(faults, "duplicates"), 0);
 	scenario->timeouts = (int) tree_to_int(tree_get(faults, "timeouts"), 0);

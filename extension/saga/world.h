@@ -61,6 +61,7 @@ typedef struct Scenario
 	int			duplicates;
 	int			timeouts;		/* timers that fire although an answer is on its way */
 	int			orders;			/* schedules with the same deeds, which must end alike */
+	Template   *alike;			/* in what; NULL: in state and counts */
 	int			max_steps;
 } Scenario;
 
