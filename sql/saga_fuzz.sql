@@ -54,8 +54,8 @@ BEGIN
 	END LOOP;
 END
 $$;
-SELECT define_mangled('trip', trip(), 1024);
-SELECT define_mangled('fuzz', ecommerce.order_saga_definition() || '{"endpoint": "fuzz"}', 50);
+SELECT define_mangled('trip', trip(), 400);
+SELECT define_mangled('fuzz', ecommerce.order_saga_definition() || '{"endpoint": "fuzz"}', 30);
 SELECT name, outcome, count(*) > 20 AS many FROM fuzzed GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT * FROM fuzzed WHERE outcome NOT IN ('accepted', 'SG010');
 
@@ -162,7 +162,7 @@ SELECT depth, in_flight, retrying FROM message_bus.endpoints WHERE name = 'order
 SELECT reason, error_code FROM message_bus.dead_letters WHERE endpoint = 'order' GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT count(*) FILTER (WHERE i.version > 1) > 200 AS moved, count(*) FILTER (WHERE i.version <> h.count) AS not_whole
 FROM made m JOIN saga.instance i ON i.saga = 'order' AND i.correlation_id = m.id, LATERAL (SELECT count(*) FROM saga.history('order', m.id)) h;
-SELECT saga.fire_due(now() + interval '1 hour') > 200 AS fired;
+SELECT saga.fire_due(now() + interval '10 min') > 200 AS fired;
 
 -- deep nesting is refused, not followed to the end of the stack
 SELECT refusal(format('SELECT saga.define(%L, %L)', 'deep',
