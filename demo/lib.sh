@@ -94,11 +94,14 @@ pause() {
 	query -c "CALL event_store.wait(9223372036854775807, '100 ms')" >/dev/null
 }
 
-# Waits until the statement's answer is 0, at most two minutes.
+# Waits until the statement's answer is 0, as long as it gets less every two minutes.
 until_none() {
-	local what=$1 statement=$2 deadline=$((SECONDS + 120)) left
+	local what=$1 statement=$2 deadline=$((SECONDS + 120)) left before=
 	until left=$(query -c "$statement") && ((left == 0)); do
-		((SECONDS < deadline)) || die "after two minutes there are still $left $what"
+		if [[ $left != "$before" ]]; then
+			deadline=$((SECONDS + 120)) before=$left
+		fi
+		((SECONDS < deadline)) || die "for two minutes there have been $left $what"
 		pause
 	done
 }

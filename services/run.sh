@@ -5,7 +5,7 @@
 # configuration, and PostgreSQL in pg/ unless PGHOST is set. PostgreSQL refuses to
 # run as root, so for root everything runs as the user postgres.
 
-RUN=$(realpath -m "${ECOMMERCE_RUN:-/tmp/ecommerce}")
+RUN=$(realpath -ms "${ECOMMERCE_RUN:-/tmp/ecommerce}")
 PG_DIR=$RUN/pg
 SERVICES=(order inventory payment shipping notification)
 declare -A PORTS=(

@@ -48,6 +48,8 @@ $$;
 -- only the first ones, without whatever comes after them in the file.
 CREATE PROCEDURE demo.parse(max_invoices int DEFAULT NULL)
 	LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	beyond bigint;
 BEGIN
 	IF (SELECT content FROM demo.raw_line ORDER BY line_no LIMIT 1) IS DISTINCT FROM
 		'InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country' THEN
@@ -72,11 +74,10 @@ BEGIN
 		   nullif(f[7], ''), f[8], problem
 	FROM split;
 
-	DELETE FROM demo.line
-	WHERE line_no >= (SELECT min(line_no) FROM demo.line GROUP BY invoice_no
-					  HAVING invoice_no IS NOT NULL
-					  ORDER BY min(line_no) OFFSET max_invoices LIMIT 1)
-	AND max_invoices IS NOT NULL;
+	SELECT min(line_no) INTO beyond FROM demo.line WHERE invoice_no IS NOT NULL
+	GROUP BY invoice_no ORDER BY 1 OFFSET coalesce(max_invoices, 2147483647) LIMIT 1;
+	DELETE FROM demo.raw_line WHERE line_no >= beyond;
+	DELETE FROM demo.line WHERE line_no >= beyond;
 
 	INSERT INTO demo.invoice
 	SELECT invoice_no, bool_or(cancels), min(customer), min(invoice_date), min(country),

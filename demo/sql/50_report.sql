@@ -28,7 +28,7 @@ SELECT 'invoices' AS what,
 	   count(*) FILTER (WHERE outcome = 'reported') AS reported
 FROM demo.outcome
 UNION ALL
-SELECT 'lines', count(*),
+SELECT 'lines', (SELECT count(*) - 1 FROM demo.raw_line),
 	   count(*) FILTER (WHERE NOT reported AND outcome = 'completed'),
 	   count(*) FILTER (WHERE NOT reported AND outcome = 'cancelled'),
 	   count(*) FILTER (WHERE NOT reported AND outcome = 'cancelling'),
