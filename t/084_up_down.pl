@@ -33,12 +33,10 @@ sub zombie
 		open STDERR, '>', '/dev/null';
 		exec("$ENV{PG_BINDIR}/$program", '--no-such-option') or exit 1;
 	}
-	for (1 .. 18000)
-	{
-		return $pid if slurp_file("/proc/$pid/status") =~ /^Name:\s+$program\n.*^State:\s+Z/ms;
-		select undef, undef, undef, 0.01;
-	}
-	die "$program has not ended\n";
+	$client->until("$program is a zombie", sub {
+		slurp_file("/proc/$pid/status") =~ /^Name:\s+$program\n.*^State:\s+Z/ms;
+	});
+	return $pid;
 }
 
 sub pretend
