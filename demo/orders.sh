@@ -98,8 +98,12 @@ real_orders() {
 
 	step "Its invoices, posted as orders to $GATEWAY_URL; a follower looks on"
 	while_following post_orders
-	say "$(query -c "SELECT format('%s requests in $POSTING s: ', count(*))
-		|| demo.quantiles('orders') FROM demo.answer WHERE wave = 'orders'")"
+	say "$(query -c "SELECT format('%s of %s invoices posted in $POSTING s, %s accepted, '
+		'%s cancelled by a later one;', count(*), (SELECT count(*) FROM demo.invoice),
+		count(*) FILTER (WHERE status = 202),
+		(SELECT count(*) FROM demo.invoice WHERE cancelled_by IS NOT NULL))
+		FROM demo.answer WHERE wave = 'orders'" -c "SELECT demo.quantiles('orders')" |
+		paste -s -d ' ')"
 
 	step "The warehouse dispatches the parcels, and they are delivered"
 	while_following send_parcels
