@@ -4,18 +4,16 @@
 
 # Appends by 8 clients for 3 seconds, in a database that is dropped again.
 throughput() {
-	local database=ecommerce_throughput script=$WORK/throughput.sql
+	local database=ecommerce_throughput
 	query -c "DROP DATABASE IF EXISTS $database WITH (FORCE)" -c "CREATE DATABASE $database"
 	query -d $database -c 'CREATE EXTENSION ecommerce'
-	cat >"$script" <<-'SQL'
+	as_owner "$BIN/pgbench" -n -M prepared -c 8 -j 2 -T 3 -f - $database 2>&1 <<-'SQL' |
 		\set r random(1, 9000000000000000000)
 		SELECT event_store.append('order-' || :r::text, 0, 'OrderCreated',
 			'{"total_amount": 139.12}');
 	SQL
-	as_owner "$BIN/pgbench" -n -M prepared -c 8 -j 2 -T 3 -f "$script" $database 2>&1 |
 		sed -n 's/^tps = \([0-9]*\).*/  \1 appends a second by 8 clients, each flushed to disk/p'
 	query -c "DROP DATABASE $database WITH (FORCE)"
-	rm -f "$script"
 }
 
 tour_of_the_orders() {

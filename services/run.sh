@@ -5,6 +5,11 @@
 # configuration, and PostgreSQL in pg/ unless PGHOST is set. PostgreSQL refuses to
 # run as root, so for root everything runs as the user postgres.
 
+# Where Debian has nginx, which an ordinary user's PATH may lack.
+PATH=$PATH:/usr/sbin
+# What root writes is read by the programs that run as postgres.
+umask 022
+
 RUN=$(realpath -ms "${ECOMMERCE_RUN:-/tmp/ecommerce}")
 PG_DIR=$RUN/pg
 SERVICES=(order inventory payment shipping notification)
