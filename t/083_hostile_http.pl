@@ -363,6 +363,9 @@ subtest 'spoilt messages' => sub {
 	my @odd = (@values, '0', '999999999999999.99', '"9999999999"', '{"type": ""}',
 		"[{\"product_id\": \"$product\", \"sku\": \"s\", \"quantity\": -1}]",
 		"[{\"product_id\": \"$product\", \"sku\": \"s\", \"quantity\": 2147483647}]");
+	# what fails is put away at once, and however much fails the rest is served
+	$shop->sql(q{SELECT message_bus.alter_endpoint(name, retry => '{"kind": "none"}',
+		breaker => '{"kind": "none"}') FROM message_bus.endpoints});
 	my @ids = map { Shop::uuid() } 1 .. 30;
 	my $sql = '';
 	for (1 .. 300)
@@ -385,8 +388,7 @@ subtest 'spoilt messages' => sub {
 	$shop->reaches($order, 'Confirmed');
 	$shop->until('nothing is left', sub {
 		$shop->sql('SELECT sum(depth) FROM message_bus.endpoints') == 0 });
-	is($shop->sql(q{SELECT count(*) FROM ecommerce_inventory.product WHERE on_hand < reserved}), 0,
-		'stock is not negative');
+	is($shop->violations, '', 'the books agree');
 };
 
 for my $service (qw(order inventory payment shipping notification))

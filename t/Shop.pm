@@ -191,6 +191,8 @@ sub until
 		sleep 0.02;
 	}
 	fail("waited in vain: $what");
+	diag($self->sql('SELECT * FROM message_bus.endpoints;
+		SELECT * FROM message_bus.circuit_breakers'));
 	diag($self->sql('SELECT correlation_id, current_state, version, data
 		FROM saga.instances ORDER BY updated_at DESC LIMIT 1'));
 	die "waited in vain: $what\n";
