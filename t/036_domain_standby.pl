@@ -29,9 +29,12 @@ $primary->safe_psql(
 	CREATE TABLE got (at bigint);
 	CREATE FUNCTION note(event event_store.event) RETURNS void LANGUAGE sql
 	AS $$ INSERT INTO public.got VALUES ((event).position) $$;
-	SELECT event_store.create_projection('notes', 'note(event_store.event)', tables => '{got}');
 	SELECT event_store.create_projection('inline', 'note(event_store.event)', mode => 'inline');
-	SELECT event_store.pause_projection('notes') });
+	-- Paused before the worker sees it.
+	BEGIN;
+	SELECT event_store.create_projection('notes', 'note(event_store.event)', tables => '{got}');
+	SELECT event_store.pause_projection('notes');
+	COMMIT });
 $primary->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($primary, 'base', has_streaming => 1);
