@@ -14,7 +14,6 @@ $node->init;
 $node->append_conf('postgresql.conf', <<'EOT');
 shared_preload_libraries = 'ecommerce'
 saga.log_transitions = off
-fsync = on
 restart_after_crash = on
 EOT
 $node->start;
