@@ -84,6 +84,9 @@ $node->safe_psql('postgres', 'ALTER DATABASE postgres SET saga.workers = 0');
 comes_to_say(q{count(*) = 1 FROM pg_stat_activity WHERE datname = current_database()
 	AND backend_type = 'ecommerce worker'
 	AND backend_start > (SELECT max(updated_at) FROM saga.instance)}, 'the worker begins anew');
+says(q{message_bus.send('alarm', 'TooLate', '{}', expires_at => now() - interval '1 s')});
+comes_to_say(q{reason = 'expired' FROM message_bus.dead_letters WHERE message_type = 'TooLate'},
+	'and sees to what is not the sagas\'');
 says(q{set_alarms(6001, 6001, '0 s')});
 is(says('saga.run()'), '1', 'the message waited for us');
 is(says(q{saga.fire_due(now() + interval '1 s')}), '1', 'so did the timer');
