@@ -8,7 +8,8 @@ CREATE EXTENSION ecommerce;
 \pset tuples_only on
 \pset null (null)
 SET ecommerce.source = 'test';
-SELECT message_bus.create_endpoint('a', 4), message_bus.create_endpoint('b', 4);
+SELECT message_bus.create_endpoint(e, 4, '{"kind": "interval", "limit": 5, "interval": "1 h"}')
+	FROM unnest('{a,b}'::text[]) e;
 SELECT message_bus.subscribe(e, 'Happened') FROM unnest('{a,b}'::text[]) e;
 
 -- ---------------------------------------------------------------- envelope
