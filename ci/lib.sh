@@ -11,6 +11,12 @@ as_server() {
 	fi
 }
 
+# What the daemons of a flavour are built with: those that tests run stop at bad
+# memory accesses, leaks and undefined behaviour.
+sanitizers() {
+	[[ $1 != debug ]] || echo "-fsanitize=address,undefined -fno-sanitize-recover=undefined"
+}
+
 # record PASSED FAILED PART NAME
 record() {
 	printf '%d\t%d\t%s\t%s\n' "$@" >>"$RESULTS"

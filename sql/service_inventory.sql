@@ -62,6 +62,12 @@ SELECT ecommerce_inventory.reserve_inventory(command(1, 3) || jsonb_build_object
 	command(1, 3) -> 'items' || (command(1, 2) -> 'items')));
 SELECT ecommerce_inventory.reserve_inventory(command(1, 3));
 SELECT said();
+-- No hold of less than one piece: it would eat up the others'.
+SELECT outcome(format('SELECT ecommerce_inventory.reserve_inventory(%L)', bad)) FROM unnest(ARRAY[
+	command(20, -1), command(20, 0), command(20, 1, '{"items": []}'),
+	command(20, 1, '{"items": [{"product_id": null, "quantity": 1}]}'),
+	command(20, 1, '{"items": [{"product_id": "00000000-0000-4000-8000-000000000001"}]}')]) AS bad;
+SELECT stock();
 SELECT count(*), count(DISTINCT data ->> 'expires_at') FROM event_store.read_stream('reservation-'
 	|| id(1));
 SELECT stock();

@@ -35,7 +35,7 @@ sub new
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'ecommerce'");
 	$node->append_conf('postgresql.conf', $self->{conf}) if $self->{conf};
 	$node->start;
-	$node->safe_psql('postgres', 'CREATE DATABASE shop');
+	$node->safe_psql('postgres', q{CREATE DATABASE shop ENCODING 'UTF8' TEMPLATE template0});
 	$self->sql('CREATE EXTENSION ecommerce');
 	$self->sql("CREATE EXTENSION ecommerce_$_; SELECT ecommerce_$_.install()") for @services;
 	$self->{port}{$_} = PostgreSQL::Test::Cluster::get_free_port() for @services;
@@ -166,6 +166,18 @@ sub call
 		body => $decoded // $reply->{content} };
 }
 
+sub encode
+{
+	my ($self, $value) = @_;
+	return $json->encode($value);
+}
+
+sub decode
+{
+	my ($self, $text) = @_;
+	return $json->decode($text);
+}
+
 # Waits until the function returns something true, and returns it.
 sub until
 {
@@ -179,6 +191,8 @@ sub until
 		sleep 0.02;
 	}
 	fail("waited in vain: $what");
+	diag($self->sql('SELECT * FROM message_bus.endpoints;
+		SELECT * FROM message_bus.circuit_breakers'));
 	diag($self->sql('SELECT correlation_id, current_state, version, data
 		FROM saga.instances ORDER BY updated_at DESC LIMIT 1'));
 	die "waited in vain: $what\n";
@@ -255,16 +269,32 @@ sub later
 	return $self->sql("SELECT saga.fire_due(now() + interval '$interval')");
 }
 
+# Lets time pass for the saga's timers if the order's saga is in one of the states, a
+# regular expression; it stays there in the meantime. Otherwise timers could overtake
+# what the services are doing in real time.
+sub later_in_state
+{
+	my ($self, $order, $states, $interval) = @_;
+	$self->sql("DO \$\$
+		BEGIN
+			PERFORM FROM saga.instance i WHERE i.saga = 'order' AND i.correlation_id = '$order'
+				AND i.current_state ~ '^($states)\$' FOR UPDATE;
+			IF FOUND THEN
+				PERFORM saga.fire_due(now() + interval '$interval');
+			END IF;
+		END \$\$");
+	return;
+}
+
 # Lets more and more time pass, from that many seconds on, while the saga waits for the
-# payment, until the order is in the state. In any other state no time passes: what
-# happens in the services takes real time, and timers would overtake it.
+# payment, until the order is in the state.
 sub reaches_in_time
 {
 	my ($self, $order, $state, $seconds) = @_;
 	return $self->until("order in $state in time", sub {
-		my $now = $self->show($order)->{state} // '';
-		$self->later($seconds++ . ' seconds') if $now =~ /^(?:Processing|Resolving)Payment$/;
-		$now eq $state;
+		$self->later_in_state($order, 'ProcessingPayment|ResolvingPayment',
+			$seconds++ . ' seconds');
+		($self->show($order)->{state} // '') eq $state;
 	});
 }
 

@@ -61,7 +61,7 @@ hide_stream(FunctionCallInfo fcinfo, const char *function, bool for_good)
 	PreventCommandDuringRecovery(function);
 	event_tables_open(&tables, RowExclusiveLock);
 	if (for_good)
-		stream_lock_or_create(&tables, &name, LockTupleNoKeyExclusive, &stream);
+		stream_lock_or_create(&tables, &name, LockTupleNoKeyExclusive, false, &stream);
 	else if (!stream_lock(&tables, &name, LockTupleNoKeyExclusive, &stream))
 		memset(&stream, 0, sizeof(stream));
 	stream_expect(&name, &stream, PG_GETARG_INT64(1));

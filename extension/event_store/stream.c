@@ -249,17 +249,19 @@ stream_create(EventTables *tables, const StreamName *name, int64 id, Stream *str
 }
 
 /*
- * Locks a stream's row, making it first where it is missing.
+ * Locks a stream's row, making it first where it is missing.  Who has reason to
+ * think that it is missing says so and saves a look.
  */
 void
 stream_lock_or_create(EventTables *tables, const StreamName *name, LockTupleMode mode,
-					  Stream *stream)
+					  bool likely_new, Stream *stream)
 {
 	static ExtensionRelation stream_ids = {"event_store", "stream_id_seq"};
 	int64		id = 0;
 
-	while (!try_lock(tables, name, mode, stream))
+	while (likely_new || !try_lock(tables, name, mode, stream))
 	{
+		likely_new = false;
 		if (id == 0)
 			id = nextval_internal(extension_relation_oid(&stream_ids), false);
 		stream_create(tables, name, id, stream);

@@ -51,6 +51,6 @@ extern int64 stream_id(const StreamName *name, Snapshot snapshot);
 extern void expected_version_check(int64 expected);
 extern void stream_expect(const StreamName *name, const Stream *stream, int64 expected);
 extern void stream_lock_or_create(EventTables *tables, const StreamName *name, LockTupleMode mode,
-								  Stream *stream);
+								  bool likely_new, Stream *stream);
 
 #endif

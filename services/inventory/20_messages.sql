@@ -113,6 +113,13 @@ BEGIN
 		RETURN;
 	END IF;
 
+	-- a hold of fewer than nothing would eat up the holds of others
+	IF jsonb_array_length(command -> 'items') = 0 OR EXISTS (
+		SELECT FROM jsonb_to_recordset(command -> 'items') AS l (product_id uuid, quantity bigint)
+		WHERE l.product_id IS NULL OR l.quantity IS NULL OR l.quantity <= 0) THEN
+		RAISE EXCEPTION 'items of reservation "%" must be lines of a product and a positive quantity',
+			step USING ERRCODE = '22023';
+	END IF;
 	-- several lines of one product count together
 	SELECT jsonb_agg(jsonb_build_object('product_id', line.product_id, 'sku', line.sku, 'quantity',
 		line.quantity)
@@ -148,7 +155,7 @@ BEGIN
 END
 $reserve_inventory$;
 COMMENT ON FUNCTION ecommerce_inventory.reserve_inventory(jsonb) IS
-'Handles ReserveInventory{order_id, key, items, ttl in seconds (900), not_after}: holds all items or none. Replies InventoryReserved or InventoryReservationFailed (OutOfStock, cancelled, expired).';
+'Handles ReserveInventory{order_id, key, items, ttl in seconds (900), not_after}: holds all items or none. Replies InventoryReserved or InventoryReservationFailed (OutOfStock, cancelled, expired); 22023 if there are no items or not all have a positive quantity.';
 
 CREATE FUNCTION ecommerce_inventory.commit_reservation(command jsonb)
 RETURNS void LANGUAGE plpgsql VOLATILE

@@ -43,6 +43,7 @@ static const HttpRoute *find_route(const HttpRoute *routes, const char *method, 
 								   Text *allowed);
 static const char *method_name(enum evhttp_cmd_type type);
 static bool take_body(HttpCall *call);
+static bool is_json(const char *type);
 static bool check_json(HttpCall *call);
 static bool gather_arguments(HttpCall *call, const char *path);
 static char *find_argument(HttpCall *call, const char *path, const struct evkeyvalq *query,
@@ -136,7 +137,7 @@ http_reply(HttpCall *call, int status, const char *type, const char *body, size_
 			evhttp_add_header(headers, "Retry-After", "1");
 		evbuffer_add(buffer, body, length);
 		evhttp_connection_set_closecb(evhttp_request_get_connection(request), NULL, NULL);
-		evhttp_send_reply(request, status, NULL, buffer);
+		evhttp_send_reply(request, status, status >= 400 ? problem_title(status) : NULL, buffer);
 		evbuffer_free(buffer);
 	}
 	end_call(call, status);
@@ -197,6 +198,8 @@ on_request(struct evhttp_request *request, void *argument)
 	if (call->route)
 		snprintf(call->context.subject, sizeof(call->context.subject), "%s %s",
 				 call->route->method, call->route->pattern);
+	else
+		copy_string(call->context.subject, sizeof(call->context.subject), "unknown");
 
 	if (call->route == NULL && allowed.length > 0)
 	{
@@ -288,7 +291,7 @@ take_body(HttpCall *call)
 		return true;
 	if (call->body_length == 0 && body > arguments && body[-1] == '?')
 		return true;
-	if (type && strncasecmp(type, "application/json", 16) != 0)
+	if (type && !is_json(type))
 	{
 		http_problem(call, 415, "the body must be application/json", NULL);
 		return false;
@@ -296,11 +299,26 @@ take_body(HttpCall *call)
 	return check_json(call);
 }
 
+/* Whether the media type is application/json, with or without parameters. */
+static bool
+is_json(const char *type)
+{
+	static const char json[] = "application/json";
+
+	if (strncasecmp(type, json, sizeof(json) - 1) != 0)
+		return false;
+	type += sizeof(json) - 1;
+	type += strspn(type, " \t");
+	return *type == '\0' || *type == ';';
+}
+
+/* An integer beyond 64 bits is left to the SQL function, which can name its field. */
 static bool
 check_json(HttpCall *call)
 {
 	json_error_t error;
-	json_t	   *json = json_loadb(call->body, call->body_length, JSON_REJECT_DUPLICATES, &error);
+	json_t	   *json = json_loadb(call->body, call->body_length,
+								  JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &error);
 	Text		detail = {0};
 
 	if (json_is_object(json))
@@ -471,7 +489,6 @@ end_call(HttpCall *call, int status)
 {
 	uint64_t	now = clock_wall_ns();
 	const char *route = call->route ? call->route->pattern : "unknown";
-	const char *name = call->route ? call->context.subject : "unknown";
 	char		status_text[12];
 	char		duration[24];
 
@@ -483,7 +500,7 @@ end_call(HttpCall *call, int status)
 	/* probes and scrapes would drown everything else */
 	if (call->route == NULL || call->route->function)
 	{
-		trace_record(&call->context, SPAN_SERVER, name, call->started_ns, now,
+		trace_record(&call->context, SPAN_SERVER, call->context.subject, call->started_ns, now,
 					 status >= 500 ? status_text : NULL);
 		log_write(LEVEL_INFORMATION, &call->context, "{Route} answered {Status} in {DurationMs} ms",
 				  "Status", status_text, "DurationMs", duration, NULL);

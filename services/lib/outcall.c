@@ -341,6 +341,7 @@ finish(Call *call, CURLcode code)
 		evtimer_add(call->retry, &wait);
 		return;
 	}
+	utf8_repair(call->error);	/* it may quote what the other side said */
 	/* an earlier attempt may have arrived even if the last one did not */
 	if (result == OUT_NOT_SENT && call->sent)
 		result = OUT_UNKNOWN;

@@ -99,10 +99,12 @@ PgConnection *
 pg_connect(struct event_base *base, const char *conninfo, const char *application,
 		   const PgEvents *events, void *argument)
 {
-	/* dbname last: of two values libpq takes the later, so conninfo's win over ours */
+	/* of two values libpq takes the later, so conninfo's win over those before it */
 	const char *const names[] = {"fallback_application_name", "keepalives_idle",
-		"keepalives_interval", "keepalives_count", "tcp_user_timeout", "dbname", NULL};
-	const char *const values[] = {application, "30", "10", "3", "30000", conninfo, NULL};
+		"keepalives_interval", "keepalives_count", "tcp_user_timeout", "dbname",
+	"client_encoding", NULL};
+	/* JSON is UTF-8, whatever the database or the environment prefers */
+	const char *const values[] = {application, "30", "10", "3", "30000", conninfo, "UTF8", NULL};
 	PgConnection *connection = memory_zero(1, sizeof(*connection));
 	struct timeval now = {0, 0};
 
@@ -528,6 +530,7 @@ lose(PgConnection *connection, const char *reason)
 
 	copy_string(copy, sizeof(copy), reason && reason[0] ? reason : "connection closed");
 	copy[strcspn(copy, "\n")] = '\0';
+	utf8_repair(copy);			/* a refusal comes in the server's encoding */
 	evtimer_del(connection->deadline);
 	if (connection->socket_event)
 		event_del(connection->socket_event);

@@ -74,8 +74,8 @@ text_format(Text *text, const char *format, ...)
 }
 
 /*
- * Adds the string as a JSON string, in quotes; NULL becomes null.  Bytes that
- * are not ASCII pass as they are: what comes here is UTF-8 already.
+ * Adds the string as a JSON string, in quotes; NULL becomes null.  What is no
+ * UTF-8 becomes U+FFFD, since strings of clients and providers come here.
  */
 void
 text_json(Text *text, const char *string)
@@ -86,22 +86,21 @@ text_json(Text *text, const char *string)
 		return;
 	}
 	text_add_n(text, "\"", 1);
-	for (const char *c = string; *c; c++)
+	for (const char *c = string; *c;)
 	{
-		size_t		plain = strcspn(c, "\"\\\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c"
-									"\x0d\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a"
-									"\x1b\x1c\x1d\x1e\x1f");
+		size_t		length = utf8_length(c);
 
-		text_add_n(text, c, plain);
-		c += plain;
-		if (*c == '\0')
-			break;
-		if (*c == '"' || *c == '\\')
+		if (length == 0)
+			text_add(text, "\\ufffd");
+		else if (*c == '"' || *c == '\\')
 			text_format(text, "\\%c", *c);
 		else if (*c == '\n')
 			text_add(text, "\\n");
-		else
+		else if ((unsigned char) *c < ' ')
 			text_format(text, "\\u%04x", (unsigned) (unsigned char) *c);
+		else
+			text_add_n(text, c, length);
+		c += length ? length : 1;
 	}
 	text_add_n(text, "\"", 1);
 }
@@ -139,15 +138,52 @@ text_take(Text *text)
 	return data;
 }
 
+/* Cuts before a character that would not fit whole. */
 void
 copy_string(char *target, size_t size, const char *source)
 {
 	size_t		length = strlen(source);
 
 	if (length >= size)
+	{
 		length = size - 1;
+		while (length > 0 && ((unsigned char) source[length] & 0xc0) == 0x80)
+			length--;
+	}
 	memcpy(target, source, length);
 	target[length] = '\0';
+}
+
+/*
+ * Bytes of the UTF-8 character at the beginning of the string, 0 if there is
+ * none: overlong forms, surrogates and what is beyond U+10FFFF are none.
+ */
+size_t
+utf8_length(const char *string)
+{
+	const unsigned char *c = (const unsigned char *) string;
+	size_t		length = c[0] < 0x80 ? 1 : c[0] < 0xc2 ? 0
+									   : c[0] < 0xe0   ? 2
+									   : c[0] < 0xf0   ? 3
+									   : c[0] < 0xf5   ? 4
+													   : 0;
+
+	for (size_t i = 1; i < length; i++)
+		if ((c[i] & 0xc0) != 0x80)
+			return 0;
+	if ((c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xed && c[1] > 0x9f) ||
+		(c[0] == 0xf0 && c[1] < 0x90) || (c[0] == 0xf4 && c[1] > 0x8f))
+		return 0;
+	return length;
+}
+
+/* Puts a question mark for each byte that is no UTF-8. */
+void
+utf8_repair(char *string)
+{
+	for (size_t length; *string; string += length ? length : 1)
+		if ((length = utf8_length(string)) == 0)
+			*string = '?';
 }
 
 static void

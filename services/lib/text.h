@@ -40,4 +40,7 @@ char	   *text_take(Text *text);
 /* Copies with truncation; the target is always terminated. */
 void		copy_string(char *target, size_t size, const char *source);
 
+size_t		utf8_length(const char *string);
+void		utf8_repair(char *string);
+
 #endif

@@ -54,6 +54,16 @@ $settle$;
 COMMENT ON FUNCTION ecommerce_payment.settle(uuid, bigint, jsonb) IS
 'Records the outcome of a claimed call, see conclude; false when the claim is no longer the current one.';
 
+CREATE FUNCTION ecommerce_payment.is_whole(charge jsonb, known ecommerce_payment.payment)
+RETURNS boolean LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $is_whole$
+	SELECT coalesce(charge -> 'amount', to_jsonb(known.amount * 100)) = to_jsonb(known.amount * 100)
+		AND lower(coalesce(charge ->> 'currency', known.currency)) = lower(known.currency)
+$is_whole$;
+COMMENT ON FUNCTION ecommerce_payment.is_whole(jsonb, ecommerce_payment.payment) IS
+'Whether what the provider says of a charge, {amount in cents, currency}, is the payment''s amount; what it does not say is taken as right.';
+
 CREATE FUNCTION ecommerce_payment.take_webhook(body jsonb)
 RETURNS ecommerce_payment.reply LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -63,11 +73,12 @@ DECLARE
 	known ecommerce_payment.payment;
 	outcome jsonb;
 BEGIN
-	IF jsonb_typeof(body -> 'id') IS DISTINCT FROM 'string'
-		OR jsonb_typeof(body -> 'type') IS DISTINCT FROM 'string' THEN
-		PERFORM ecommerce_payment.refuse_fields(ecommerce_payment.bad_field('id',
-			'must be a text, as type'));
-	END IF;
+	PERFORM ecommerce_payment.refuse_fields((
+		SELECT coalesce(jsonb_agg(jsonb_build_object('field', field, 'detail',
+			'must be a text of 1 to 255 characters')), '[]')
+		FROM unnest(ARRAY['id', 'type']) AS field
+		WHERE jsonb_typeof(body -> field) IS DISTINCT FROM 'string'
+			OR length(body ->> field) NOT BETWEEN 1 AND 255));
 	INSERT INTO ecommerce_payment.webhook_event (event_id, event_type)
 		VALUES (body ->> 'id', body ->> 'type')
 	ON CONFLICT DO NOTHING;
@@ -79,8 +90,14 @@ BEGIN
 	IF NOT FOUND THEN
 		RETURN ecommerce_payment.answer(200, '{"received": true}');	-- not one of ours
 	END IF;
-	IF body ->> 'type' = 'charge.succeeded' AND known.status IN ('pending', 'unknown', 'voided',
-		'declined') THEN
+	IF NOT ecommerce_payment.is_whole(charge, known) AND known.status <> 'voided' THEN
+		-- not what was asked for; what was voided goes back whatever it is
+		RAISE WARNING 'webhook event "%" tells of another amount than payment "%"', body ->> 'id',
+			known.key;
+	ELSIF body ->> 'type' IN ('charge.succeeded', 'charge.captured')
+		AND known.status IN ('pending', 'unknown', 'voided', 'declined')
+		-- an authorization succeeds as well, and is no money yet
+		AND coalesce(charge -> 'captured', 'true') <> 'false' THEN
 		-- captured after all: of a cancelled payment the money goes back
 		known.is_cancelled := known.is_cancelled OR known.status = 'voided';
 		UPDATE ecommerce_payment.payment p SET is_cancelled = known.is_cancelled
@@ -89,7 +106,9 @@ BEGIN
 	ELSIF body ->> 'type' = 'charge.failed' AND known.status IN ('pending', 'unknown') THEN
 		outcome := jsonb_build_object('result', 'declined', 'error_code', charge -> 'failure_code',
 			'reason', charge -> 'failure_message');
-	ELSIF body ->> 'type' = 'charge.refunded' AND known.status = 'captured' THEN
+	ELSIF body ->> 'type' = 'charge.refunded' AND known.status = 'captured'
+		-- false: only a part went back
+		AND coalesce(charge -> 'refunded', 'true') <> 'false' THEN
 		outcome := jsonb_build_object('result', 'refunded', 'refund_id',
 			coalesce(charge #> '{refunds,data,0,id}', charge -> 'id'));
 	END IF;
@@ -100,7 +119,7 @@ BEGIN
 END
 $take_webhook$;
 COMMENT ON FUNCTION ecommerce_payment.take_webhook(jsonb) IS
-'POST /payments/webhook, signature checked already: charge.succeeded, charge.failed, charge.refunded of a charge whose metadata has our key; anything else is acknowledged and does nothing.';
+'POST /payments/webhook, signature checked already: charge.succeeded, charge.captured, charge.failed, charge.refunded of a charge whose metadata has our key and whose amount is ours; anything else, an authorization or a part of a refund included, is acknowledged and does nothing.';
 
 CREATE FUNCTION ecommerce_payment.forget_webhooks()
 RETURNS int LANGUAGE sql VOLATILE

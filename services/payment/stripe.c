@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "lib/log.h"
 #include "lib/outcall.h"
@@ -46,6 +47,7 @@ static void on_captured(void *argument, const OutReply *reply);
 static void query(StripeCall *call);
 static void on_listed(void *argument, const OutReply *reply);
 static void judge_charge(StripeCall *call, const json_t *charge);
+static bool is_whole(const StripeCall *call, const json_t *charge);
 static void refund(StripeCall *call, const char *charge, OutDone done);
 static void on_refunded(void *argument, const OutReply *reply);
 static void on_released(void *argument, const OutReply *reply);
@@ -161,13 +163,17 @@ static void
 on_captured(void *argument, const OutReply *reply)
 {
 	StripeCall *call = argument;
+	json_t	   *charge = NULL;
 
+	if (reply->result == OUT_ANSWERED && reply->status < 300)
+		charge = json_loadb(reply->body, reply->body_length, 0, NULL);
 	/* a failed capture leaves an authorization, which a query finds again */
-	if (reply->result != OUT_ANSWERED || reply->status >= 400)
-		settle(call, json_pack("{s:s}", "result", "unknown"));
-	else
+	if (is_whole(call, charge))
 		settle(call, json_pack("{s:s, s:s}", "result", "captured", "transaction_id",
 							   call->charge));
+	else
+		settle(call, json_pack("{s:s}", "result", "unknown"));
+	json_decref(charge);
 }
 
 /* Looks for the charge of this key among those of its transfer group. */
@@ -232,8 +238,18 @@ judge_charge(StripeCall *call, const json_t *charge)
 	else if (strcmp(status, "failed") == 0)
 		settle(call, json_pack("{s:s, s:s*}", "result", "declined", "error_code",
 							   json_string_value(json_object_get(charge, "failure_code"))));
-	else if (json_is_true(json_object_get(charge, "captured")))
+	else if (is_whole(call, charge) ||
+			 /* whatever was taken goes back */
+			 (json_is_true(json_object_get(charge, "captured")) &&
+			  json_is_true(json_object_get(call->request, "is_cancelled"))))
 		settle(call, json_pack("{s:s, s:s}", "result", "captured", "transaction_id", id));
+	else if (json_is_true(json_object_get(charge, "captured")))
+	{
+		log_write(LEVEL_ERROR, &call->item->context,
+				  "Charge {Charge} at the provider has another amount than was asked for",
+				  "Charge", id, NULL);
+		settle(call, json_pack("{s:s}", "result", "pending"));
+	}
 	else if (json_is_true(json_object_get(call->request, "is_cancelled")))
 		/* only authorized, and no longer wanted: a refund releases it */
 		refund(call, id, on_released);
@@ -242,6 +258,17 @@ judge_charge(StripeCall *call, const json_t *charge)
 		call->charge = memory_string(id);
 		capture(call);
 	}
+}
+
+/* Whether the charge took the money that the request asks for. */
+static bool
+is_whole(const StripeCall *call, const json_t *charge)
+{
+	const char *currency = json_string_value(json_object_get(charge, "currency"));
+
+	return json_is_true(json_object_get(charge, "captured")) && currency &&
+		strcasecmp(currency, text_of(call, "currency")) == 0 &&
+		json_equal(json_object_get(charge, "amount"), json_object_get(call->request, "cents"));
 }
 
 static void

@@ -37,7 +37,8 @@ webhook_signature_valid(const char *header, const char *body, size_t length, con
 	if (stamp == NULL || (stamp != header && stamp[-1] != ','))
 		return false;
 	at = strtol(stamp + 2, &end, 10);
-	if (end == stamp + 2 || (*end != ',' && *end != '\0') || labs(now - at) > TOLERANCE_SECONDS)
+	if (end == stamp + 2 || (*end != ',' && *end != '\0') || at < now - TOLERANCE_SECONDS ||
+		at > now + TOLERANCE_SECONDS)
 		return false;
 	text_format(&signed_text, "%ld.", at);
 	text_add_n(&signed_text, body, length);
