@@ -52,13 +52,19 @@ sub pid
 	return -e $file ? slurp_file($file) + 0 : undef;
 }
 
-# The programs that the pid files name and that run.
+# The programs that the pid files name and that run; in scalar context, how many. One
+# that waits for its parent (a zombie) has ended.
 sub running
 {
 	my ($self) = @_;
 	return grep {
 		my $pid = $self->pid($_);
-		$pid && -e "/proc/$pid" && slurp_file("/proc/$pid/status") !~ /^State:\s+Z/m;
+		my $status = '';
+		if ($pid && open my $file, '<', "/proc/$pid/status")
+		{
+			$status = join '', <$file>;
+		}
+		$status =~ /^State:\s+[^ZX]/m;
 	} @programs;
 }
 
