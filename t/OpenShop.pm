@@ -35,6 +35,7 @@ sub new
 sub up
 {
 	my ($self) = @_;
+	local $ENV{ECOMMERCE_RUN} = $self->{run};
 	my $said = `"$self->{tree}/services/up" 2>&1 </dev/null`;
 	return ($? >> 8, $said);
 }
@@ -42,6 +43,7 @@ sub up
 sub down
 {
 	my ($self) = @_;
+	local $ENV{ECOMMERCE_RUN} = $self->{run};
 	return system("$self->{tree}/services/down") >> 8;
 }
 
