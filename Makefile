@@ -39,15 +39,14 @@ private-pg:   ## copy PostgreSQL to build/pg, print its pg_config
 # where its programs are.
 prepare = PG_BINDIR=$$(ci/prepare) && export PG_BINDIR
 
-demo:         ## real orders through a private server, with a short tour
-	@$(prepare) && demo/demo.sh
+demo:         ## up, then real orders from invoice to delivery, and a tour
+	@$(prepare) && services/up && demo/demo.sh
 
-up:           ## start PostgreSQL, the daemons and the gateway; down: stop them
+up:           ## start what is missing of PostgreSQL, the daemons and the gateway
 	@$(prepare) && services/up
 
-down:
-	@if [ -x services/down ]; then services/down; fi
-	@demo/demo.sh stop
+down:         ## stop them; the data stays
+	@services/down
 
 docs:         ## write docs/reference.md from the comments in the database
 	@$(prepare) && ci/docs

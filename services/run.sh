@@ -1,11 +1,16 @@
 # shellcheck shell=bash
-# Shared by up and down: where things are, and what runs.
+# Shared by up, down and the demo: where things are, and what runs.
 #
 # Everything lives in ${ECOMMERCE_RUN:-/tmp/ecommerce}: pid files, logs, the gateway's
 # configuration, and PostgreSQL in pg/ unless PGHOST is set. PostgreSQL refuses to
 # run as root, so for root everything runs as the user postgres.
 
-RUN=${ECOMMERCE_RUN:-/tmp/ecommerce}
+# Where Debian has nginx, which an ordinary user's PATH may lack.
+PATH=$PATH:/usr/sbin
+# What root writes is read by the programs that run as postgres.
+umask 022
+
+RUN=$(realpath -ms "${ECOMMERCE_RUN:-/tmp/ecommerce}")
 PG_DIR=$RUN/pg
 SERVICES=(order inventory payment shipping notification)
 declare -A PORTS=(
@@ -13,6 +18,9 @@ declare -A PORTS=(
 	[payment]=${PAYMENTD_PORT:-5003}
 	[shipping]=${SHIPPINGD_PORT:-5004} [notification]=${NOTIFICATIOND_PORT:-5005})
 GATEWAY_PORT=${ECOMMERCE_GATEWAY_PORT:-5000}
+GATEWAY_ADDRESS=${ECOMMERCE_GATEWAY_ADDRESS:-127.0.0.1}
+# what listens on all addresses is asked on this machine's own
+GATEWAY_URL=http://${GATEWAY_ADDRESS/#0.0.0.0/127.0.0.1}:$GATEWAY_PORT
 
 die() {
 	echo "${0##*/}: $*" >&2
@@ -44,6 +52,28 @@ find_bindir() {
 	fi
 }
 
+# Exports where the database is: where PGHOST says, else in the private server.
+use_database() {
+	export PGDATABASE=${PGDATABASE:-ecommerce}
+	OWN_SERVER=
+	if [[ -z ${PGHOST:-} ]]; then
+		OWN_SERVER=yes
+		export PGHOST=$PG_DIR PGPORT=${ECOMMERCE_PORT:-54320} PGUSER=postgres
+		unset PGPASSWORD PGSERVICE PGHOSTADDR
+	fi
+}
+
+# Runs psql quietly; the caller gives the rest.
+query() {
+	PGOPTIONS="${PGOPTIONS:-} -c client_min_messages=warning" \
+		as_owner "$BIN/psql" -XqAt -v ON_ERROR_STOP=1 "$@"
+}
+
+# Asks this machine: without the caller's settings for the world outside.
+local_curl() {
+	curl -q --silent --show-error --noproxy '*' "$@"
+}
+
 # Whether the pid file names a process that runs that program. One that has ended
 # and waits for its parent (a zombie) does not run.
 runs() {
@@ -61,6 +91,20 @@ wait_for() {
 		((SECONDS < deadline)) || return 1
 		sleep 0.05
 	done
+}
+
+stopped() {
+	! runs "$1"
+}
+
+# Ends a program and waits for it; one that does not end in half a minute is killed.
+stop() {
+	local name=$1 signal=$2
+	if runs "$name"; then
+		kill -"$signal" "$(<"$RUN/$name.pid")"
+		wait_for 30 stopped "$name" || kill -KILL "$(<"$RUN/$name.pid")"
+	fi
+	rm -f "$RUN/$name.pid"
 }
 
 server_runs() {

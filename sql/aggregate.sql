@@ -179,6 +179,18 @@ SELECT event_store.create_aggregate('meter', '{"n": 0}');
 SELECT state FROM event_store.load('meter-1');
 SELECT event_store.create_aggregate('meter', '{"n": 0}', 4);
 SELECT state AS usable_again FROM event_store.load('meter-1');
+-- One taken with a handler that came back is of no use either once it has changed again.
+DROP FUNCTION counted(jsonb, event_store.event);
+SELECT * FROM attempt($$SELECT event_store.save('meter-3', 0, array_fill(new_event('Counted'),
+	'{4}'))$$);
+CREATE FUNCTION counted(state jsonb, event event_store.event) RETURNS jsonb LANGUAGE sql
+AS $$ SELECT jsonb_build_object('n', (state ->> 'n')::int + 1) $$;
+SELECT event_store.save('meter-3', 0, array_fill(new_event('Counted'), '{4}'));
+SELECT version, state FROM event_store.snapshot WHERE stream = 'meter-3';
+CREATE OR REPLACE FUNCTION counted(state jsonb, event event_store.event) RETURNS jsonb LANGUAGE sql
+AS $$ SELECT jsonb_build_object('n', (state ->> 'n')::int + 2) $$;
+SELECT state FROM event_store.load('meter-3');
+SELECT event_store.tombstone_stream('meter-3', 4);
 -- A save that is rolled back takes its snapshot along.
 BEGIN;
 SELECT event_store.save('meter-2', 0, array_fill(new_event('Counted'), '{4}'));
@@ -282,9 +294,20 @@ FROM given, LATERAL (VALUES
 	('a line that is no object', '[3]'),
 	('lines that are no list', '{}'),
 	('no lines at all', NULL),
-	('a word for a price', jsonb_set(lines, '{0,unit_price}', '"much"'))) AS v (what, other),
+	('a word for a price', jsonb_set(lines, '{0,unit_price}', '"much"')),
+	('a huge quantity', jsonb_set(lines, '{1,quantity}', '1e131071')),
+	('a huge price', jsonb_set(lines, '{1,unit_price}', '1e131071')),
+	('both huge', jsonb_set(jsonb_set(lines, '{1,quantity}', '1e131071'),
+		'{1,unit_price}', '1e131071')),
+	('a price that makes a huge total', jsonb_set(jsonb_set(lines, '{1,quantity}', '2147483647'),
+		'{1,unit_price}', '9999999999999.99')),
+	('a line with a total of its own that is no number', jsonb_set(lines, '{1,total_price}',
+		'"4.99 or so"'))) AS v (what, other),
 	attempt(format('SELECT public.place_lines(9, %L)', v.other)) a;
 SELECT * FROM attempt('SELECT public.place(9, 20)');
+SELECT v.total, a.state, a.message
+FROM unnest('{NaN, Infinity, 19.990, 1e20}'::text[]) v (total),
+	attempt(format('SELECT public.place(9, %L)', v.total)) a;
 SELECT place_lines(6, jsonb_agg(lines -> 0)) FROM given, generate_series(1, 500);
 SELECT place_lines(7, jsonb_set(lines, '{0,unit_price}', '0')) FROM given;
 SELECT state ->> 'total_amount' AS total FROM event_store.load('order-' || id(7));

@@ -13,15 +13,23 @@ EXCEPTION WHEN OTHERS THEN
 		message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
 END $$;
 
+CREATE FUNCTION detail_of(command text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	detail text;
+BEGIN
+	EXECUTE command;
+	RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+	RETURN detail;
+END $$;
+
 -- ------------------------------------------------------------ registration
 SELECT event_store.append('order-0', -1, 'OrderCreated', '{"anything": "goes"}');
 SELECT ecommerce.register_contracts();
 SELECT ecommerce.register_contracts() AS again;
 SELECT count(*), count(DISTINCT payload_type) FROM event_store.event_type;
--- Each is commented.
-SELECT payload_type FROM event_store.event_type WHERE obj_description(payload_type,
-	'pg_type') IS NULL;
--- The payload type converts its own JSON.
+-- Each is a composite type.
 SELECT event_type FROM event_store.event_type e
 WHERE NOT EXISTS (SELECT FROM pg_type t WHERE t.oid = e.payload_type AND t.typtype = 'c');
 
@@ -35,6 +43,125 @@ SELECT * FROM attempt($$SELECT event_store.register_event_type('Parcel', 'parcel
 SELECT * FROM attempt($$SELECT event_store.check_data('Parcel', NULL)$$);
 SELECT * FROM attempt($$SELECT event_store.check_data('Parcel', '[]')$$);
 SELECT * FROM attempt($$SELECT event_store.check_data('Parcel', '{}', 0)$$);
+
+-- ------------------------------------------------------------ every contract, field by field
+-- As the specification lists them; "?" marks what may be null or absent.
+CREATE TABLE specified (contract text PRIMARY KEY, fields text);
+INSERT INTO specified VALUES
+	-- value objects
+	('order_item', 'product_id uuid, product_name text, sku text, quantity int, unit_price numeric,
+		total_price numeric'),
+	('address', 'street text, city text, state text, postal_code text, country text'),
+	('payment_method', 'type text, last4_digits text, token text?'),
+	('reserved_item', 'product_id uuid, sku text, quantity int, reservation_id uuid'),
+	('out_of_stock_item', 'product_id uuid, sku text, requested_quantity int,
+		available_quantity int'),
+	('item', 'product_id uuid, sku text, quantity int'),
+	-- domain events
+	('OrderCreated', 'customer_id uuid, items order_item[], total_amount numeric,
+		shipping_address address, payment_method payment_method'),
+	('OrderConfirmed', 'confirmation_number text'),
+	('OrderCancelled', 'reason text, refund_id text?'),
+	('OrderCompleted', ''),
+	-- integration events of the order
+	('OrderSubmitted', 'order_id uuid, customer_id uuid, items order_item[], total_amount numeric,
+		shipping_address address, payment_method payment_method'),
+	('OrderCancellationRequested', 'order_id uuid, by text?, reason text?'),
+	('OrderCancellationRejected', 'order_id uuid, reason text?'),
+	('OrderCancellationAmended', 'order_id uuid, refund_id text'),
+	-- inventory: commands, replies
+	('ReserveInventory', 'order_id uuid, items item[], ttl int?, not_after timestamptz?, key uuid'),
+	('CommitReservation', 'order_id uuid, key uuid'),
+	('ReleaseInventory', 'order_id uuid, reason text?, key uuid'),
+	('InventoryReserved', 'order_id uuid, reserved_items reserved_item[], expires_at timestamptz,
+		key uuid'),
+	('InventoryReservationFailed', 'order_id uuid, out_of_stock_items out_of_stock_item[],
+		reason text, key uuid'),
+	('InventoryReleased', 'order_id uuid, product_ids uuid[], key uuid'),
+	('InventoryReleaseFailed', 'order_id uuid, is_retryable bool, key uuid'),
+	('ReservationCommitted', 'order_id uuid, key uuid'),
+	('ReservationCommitFailed', 'order_id uuid, reason text?, key uuid'),
+	('ReservationExpired', 'order_id uuid, key uuid'),
+	-- payment
+	('ProcessPayment', 'order_id uuid, amount numeric, currency text?,
+		payment_method payment_method?, not_after timestamptz?, key uuid'),
+	('QueryPaymentStatus', 'order_id uuid, key uuid'),
+	('RefundPayment', 'order_id uuid, amount numeric, reason text?, key uuid'),
+	('PaymentProcessed', 'order_id uuid, transaction_id text, amount numeric, currency text,
+		processed_at timestamptz, key uuid'),
+	('PaymentFailed', 'order_id uuid, reason text, error_code text?, is_retryable bool, key uuid'),
+	('PaymentRefunded', 'order_id uuid, refund_id text, amount numeric, reason text, key uuid'),
+	('PaymentStatusReported', 'order_id uuid, status text, transaction_id text?, amount numeric?,
+		error_code text?, is_retryable bool?, key uuid'),
+	('PaymentVoided', 'order_id uuid, key uuid'),
+	('PaymentRefundFailed', 'order_id uuid, is_retryable bool, error_code text?, key uuid'),
+	-- shipping
+	('ArrangeShipment', 'order_id uuid, items item[], shipping_address address?,
+		not_after timestamptz?, key uuid'),
+	('CancelShipment', 'order_id uuid, key uuid'),
+	('ShipmentArranged', 'order_id uuid, shipment_id uuid, carrier text?,
+		estimated_delivery timestamptz?, key uuid'),
+	('ShipmentFailed', 'order_id uuid, reason text?, error_code text?, is_retryable bool,
+		key uuid'),
+	('ShipmentDispatched', 'order_id uuid, shipment_id uuid, tracking_number text?, key uuid'),
+	('ShipmentDelivered', 'order_id uuid, shipment_id uuid, delivered_at timestamptz?, key uuid'),
+	('ShipmentCancelled', 'order_id uuid, shipment_id uuid?, key uuid'),
+	('ShipmentCancelFailed', 'order_id uuid, already_dispatched bool, key uuid'),
+	-- notification
+	('SendNotification', 'order_id uuid, customer_id uuid, template text, data jsonb?, key uuid'),
+	('NotificationSent', 'order_id uuid, template text?, key uuid'),
+	('NotificationFailed', 'order_id uuid, template text?, reason text?, key uuid');
+UPDATE specified SET fields = regexp_replace(fields, '\s+', ' ', 'g');
+-- What a type is without its domains; what may be null is told apart.
+CREATE FUNCTION plain_type(type oid, OUT name text, OUT required boolean) LANGUAGE plpgsql AS $$
+DECLARE
+	t pg_type;
+BEGIN
+	required := false;
+	LOOP
+		SELECT * INTO STRICT t FROM pg_type WHERE oid = type;
+		EXIT WHEN t.typtype <> 'd';
+		required := required OR t.typnotnull;
+		type := t.typbasetype;
+	END LOOP;
+	name := CASE t.typname WHEN 'int4' THEN 'int' ELSE t.typname END;
+	IF t.typcategory = 'A' THEN
+		name := (SELECT m.name || CASE WHEN NOT m.required THEN '?' ELSE '' END || '[]'
+			FROM plain_type(t.typelem) m);
+	END IF;
+END $$;
+CREATE VIEW built AS
+	SELECT coalesce(r.event_type, c.relname) AS contract,
+		coalesce(string_agg(a.attname || ' ' || p.name
+			|| CASE WHEN p.required THEN '' ELSE '?' END, ', ' ORDER BY a.attnum), '') AS fields
+	FROM pg_class c
+	LEFT JOIN event_store.event_type r ON r.payload_type = c.reltype
+	LEFT JOIN (pg_attribute a CROSS JOIN LATERAL plain_type(a.atttypid) p)
+		ON a.attrelid = c.oid AND a.attnum > 0
+	WHERE c.relkind = 'c' AND c.relnamespace = 'ecommerce'::regnamespace
+		AND (r.event_type IS NOT NULL OR c.relname ~ 'item$|address|method')
+	GROUP BY 1;
+SELECT 'specified' AS only, * FROM (TABLE specified EXCEPT TABLE built) s
+UNION ALL SELECT 'built', * FROM (TABLE built EXCEPT TABLE specified) b;
+SELECT count(*) FROM built;
+-- A type is named as its event is.
+SELECT event_type, payload_type FROM event_store.event_type WHERE schema_version <> 1
+	OR payload_type::text <> 'ecommerce' || lower(regexp_replace(
+		regexp_replace(event_type, '^(.)', '.\1'), '(?<=[a-z])([A-Z])', '_\1', 'g'));
+-- Each is commented, and so are the value objects and the domains.
+SELECT t.oid::regtype FROM pg_type t
+WHERE t.typnamespace = 'ecommerce'::regnamespace AND (t.typtype = 'd' OR EXISTS (
+		SELECT FROM pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c'))
+	AND obj_description(t.oid, 'pg_type') IS NULL;
+
+-- The names are the shop's only where somebody has said so.
+BEGIN;
+SELECT event_store.unregister_event_type('OrderCreated');
+CREATE TYPE my_order AS (number int);
+SELECT event_store.register_event_type('OrderCreated', 'my_order');
+SELECT event_store.check_data('OrderCreated', '{"number": 1}');
+SELECT state, message FROM attempt('SELECT ecommerce.register_contracts()');
+ROLLBACK;
 
 -- ------------------------------------------------------------ an order that fits
 CREATE TABLE sample (name text, data jsonb);
@@ -88,12 +215,33 @@ SELECT v.what, v.data FROM sample, LATERAL (VALUES
 	('a list in the list', jsonb_set(data, '{items}', jsonb_build_array(data -> 'items'))),
 	('no UUID', jsonb_set(data, '{customer_id}', '"c0000000-0000-4000-8000-00000000000g"')),
 	('a UUID that is too short', jsonb_set(data, '{items,0,product_id}', '"c0000000"')),
-	('a boolean for a UUID', jsonb_set(data, '{customer_id}', 'true'))) AS v (what, data);
+	('a boolean for a UUID', jsonb_set(data, '{customer_id}', 'true')),
+	('a number of 1000 digits', jsonb_set(data, '{items,1,quantity}', repeat('9', 1000)::jsonb)),
+	('a number next to nothing', jsonb_set(data, '{items,1,unit_price}', '1e-16383')),
+	('NaN for a whole number', jsonb_set(data, '{items,1,quantity}', '"NaN"')),
+	('a list within a list for a string', jsonb_set(data, '{items,1,sku}', '[["TEA-1"]]')),
+	('1000 lists within each other', jsonb_set(data, '{items}',
+		(repeat('[', 1000) || repeat(']', 1000))::jsonb)),
+	('1000 objects within each other', jsonb_set(data, '{shipping_address}',
+		(repeat('{"street":', 1000) || '1' || repeat('}', 1000))::jsonb)),
+	('an empty key', data || '{"": 1}'),
+	('a key that looks like a path', jsonb_set(data, '{items,0}',
+		data #> '{items,0}' || '{"a.b[0]": 1}')),
+	('a key of two lines', jsonb_set(data, '{items,0}', data #> '{items,0}' || '{"a\nb": 1}')))
+	AS v (what, data);
 SELECT h.what, a.state, a.path, a.message
 FROM hostile h, attempt(format('SELECT event_store.append(''order-2'', -1, ''OrderCreated'',
 	%L)', h.data)) a
 ORDER BY h.n;
 SELECT event_store.stream_version('order-2') AS nothing_was_written;
+-- A message is refused for the same, with the same words.
+SELECT message_bus.create_endpoint('orders') IS NOT NULL AS created;
+SELECT count(*) AS refused_the_same FROM hostile h,
+	attempt(format('SELECT event_store.append(''order-2'', -1, ''OrderCreated'', %L)', h.data)) a,
+	attempt(format('SELECT message_bus.send(''orders'', ''OrderCreated'', %L)', h.data)) s,
+	attempt(format('SELECT message_bus.publish(''OrderCreated'', %L)', h.data)) p
+WHERE (a.*) = (s.*) AND (a.*) = (p.*) AND a.state = 'ST004';
+SELECT depth FROM message_bus.endpoints WHERE name = 'orders';
 -- In a call with several events the path begins with the event.
 SELECT a.* FROM sample, attempt(format($$SELECT event_store.append_json('order-2', 0, %L)$$,
 	jsonb_build_array(jsonb_build_object('event_type', 'OrderCreated', 'data', data),
@@ -101,6 +249,17 @@ SELECT a.* FROM sample, attempt(format($$SELECT event_store.append_json('order-2
 SELECT a.* FROM sample, attempt(format($$SELECT event_store.append('order-2', 0, 'OrderCreated',
 	%L)$$,
 	jsonb_set(data, '{items,1,colour}', '"red"'))) a;
+
+-- However much is sent, little comes back.
+SELECT v.what, a.state, a.path, length(a.message) AS message, length(d.detail) AS detail
+FROM sample, LATERAL (VALUES
+	('a long key', data || jsonb_build_object(repeat('k', 100000), 1)),
+	('a long odd key', data || jsonb_build_object(repeat('ü."', 100000), 1)),
+	('a long word', jsonb_set(data, '{items,1,quantity}', to_jsonb(repeat('9', 100000)))),
+	('a long number', jsonb_set(data, '{items,1,quantity}', '1e131071')))
+	AS v (what, data),
+	format('SELECT event_store.check_data(''OrderCreated'', %L)', v.data) c (command),
+	attempt(c.command) a, detail_of(c.command) d (detail);
 
 -- What converts is accepted, as jsonb_populate_record does.
 SELECT v.what, a.state
@@ -127,6 +286,20 @@ FROM (VALUES ('2024-02-29T12:00:00Z'), ('2024-02-30T12:00:00Z'), ('2023-02-29'),
 SELECT * FROM attempt($$SELECT event_store.check_data('PaymentStatusReported', '{"status": "lost",
 	"order_id": "a0000000-0000-4000-8000-000000000001",
 		"key": "a0000000-0000-4000-8000-000000000002"}')$$);
+SELECT v.what, a.state, a.path, a.message
+FROM (VALUES ('expires_at', '"2024-02-30T12:00:00Z"'), ('expires_at', '1709208000'),
+	('expires_at', 'null'), ('expires_at', '["2024-02-29T12:00:00Z"]'),
+	('reserved_items,1,reservation_id', '"r-2"'), ('reserved_items,1,quantity', '1e30'),
+	('expires_at', '"2024-02-29T12:00:00Z"')) AS v (what, value),
+	attempt(format('SELECT event_store.check_data(''InventoryReserved'', %L)', jsonb_set('{
+		"order_id": "a0000000-0000-4000-8000-000000000001",
+		"key": "a0000000-0000-4000-8000-000000000002", "expires_at": "2024-02-29T12:00:00Z",
+		"reserved_items": [
+			{"product_id": "b0000000-0000-4000-8000-000000000001", "sku": "MUG-1", "quantity": 2,
+			 "reservation_id": "d0000000-0000-4000-8000-000000000001"},
+			{"product_id": "b0000000-0000-4000-8000-000000000002", "sku": "TEA-1", "quantity": 1,
+			 "reservation_id": "d0000000-0000-4000-8000-000000000002"}]}',
+		string_to_array(v.what, ','), v.value::jsonb))) a;
 SELECT event_store.check_data('OrderCompleted', '{}');
 SELECT * FROM attempt($$SELECT event_store.check_data('OrderCompleted', '{"a": 1}')$$);
 
@@ -166,6 +339,18 @@ FROM (VALUES
 	('{"odd \"name\"": []}'),
 	('{"during": "whenever"}')) AS v (data),
 	attempt(format('SELECT event_store.check_data(''Shipment'', %L)', v.data)) a;
+-- However deep a type is, the path is complete.
+DO $$ BEGIN
+	CREATE TYPE deep_0 AS (n int);
+	FOR i IN 1 .. 70 LOOP
+		EXECUTE format('CREATE TYPE deep_%s AS (d deep_%s)', i, i - 1);
+	END LOOP;
+END $$;
+SELECT event_store.register_event_type('Deep', 'deep_70');
+SELECT a.state, a.path = repeat('d.', 70) || 'n' AS complete
+FROM attempt(format('SELECT event_store.check_data(''Deep'', %L)',
+	repeat('{"d": ', 70) || '{"n": "x"}' || repeat('}', 70))) a;
+SELECT event_store.unregister_event_type('Deep');
 -- A change of a type counts at once.
 ALTER TYPE shipment ADD ATTRIBUTE added text;
 SELECT event_store.check_data('Shipment', '{"added": "x"}');
@@ -192,6 +377,20 @@ SET ecommerce.require_registered_types = on;
 SELECT * FROM attempt($$SELECT event_store.append('parcel-1', 0, 'Parcel', '{}')$$);
 RESET ecommerce.require_registered_types;
 SELECT event_store.append('parcel-1', 0, 'Parcel', '{"kg": 2}');
+
+-- That a type is not registered is remembered too, but not of as many as one can make up,
+-- also within one transaction.
+CREATE FUNCTION cached() RETURNS numeric LANGUAGE sql
+AS $$ SELECT sum(total_bytes) FROM pg_backend_memory_contexts WHERE name LIKE 'contract%' $$;
+SELECT count(event_store.check_data('Made up ' || n, '{}')) FROM generate_series(1, 3000) n;
+SELECT cached() AS before \gset
+SELECT count(event_store.check_data('Made up ' || n, '{}')) FROM generate_series(3001, 40000) n;
+SELECT cached() < :before + 100000 AS bounded;
+SELECT a.state, a.path FROM attempt($$SELECT event_store.check_data('OrderCancelled', '{}')$$) a;
+SELECT event_store.register_event_type('Made up 40000', 'parcel');
+SELECT a.state, a.path FROM attempt($$
+	SELECT event_store.check_data('Made up 40000', '{"colour": 1}')$$) a;
+SELECT event_store.unregister_event_type('Made up 40000');
 
 -- ------------------------------------------------------------ versions and upcasters
 CREATE TYPE parcel_v1 AS (kg int);
@@ -245,6 +444,28 @@ SELECT * FROM attempt($$SELECT event_store.register_upcaster('Parcel', 1, 'lower
 SELECT * FROM attempt($$SELECT event_store.register_upcaster('Parcel', 1, NULL)$$);
 SELECT * FROM attempt($$
 	SELECT event_store.register_upcaster('Parcel', 0, 'parcel_2_to_3(jsonb)')$$);
+
+-- Whoever reads gets the newest shape: by correlation, through a subscription, in a projection.
+BEGIN;
+SELECT ecommerce.set_context('a0000000-0000-4000-8000-00000000000c');
+SELECT (event_store.append_json('parcel-2', 0, '[{"event_type": "Parcel", "data": {"kg": 7},
+	"schema_version": 1}]')).version;
+COMMIT;
+SELECT stream, schema_version, data
+FROM event_store.read_correlation('a0000000-0000-4000-8000-00000000000c');
+SELECT event_store.create_subscription('parcels', stream => 'parcel-2');
+SELECT stream, schema_version, data FROM event_store.fetch('parcels');
+SELECT event_store.drop_subscription('parcels');
+CREATE TABLE shape (stream text, version bigint, schema_version int, data jsonb);
+CREATE FUNCTION note_shape(event event_store.event) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO public.shape VALUES (event.stream, event.version, event.schema_version, event.data)
+$$;
+SELECT event_store.create_projection('shapes', 'note_shape(event_store.event)', 'parcel',
+	mode => 'inline');
+SELECT (event_store.append_json('parcel-2', 1, '[{"event_type": "Parcel", "data": {"kg": 8},
+	"schema_version": 1}]')).version;
+TABLE shape;
+SELECT event_store.drop_projection('shapes');
 
 -- An upcaster runs with the rights of whoever reads, never the extension's owner's.
 CREATE ROLE contract_reader IN ROLE ecommerce_reader;

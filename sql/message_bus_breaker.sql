@@ -71,7 +71,8 @@ SAVEPOINT s; SELECT message_bus.fail(:id, 'E', 'e'); ROLLBACK TO s; SELECT messa
 	COMMIT;
 SELECT * FROM breaker WHERE endpoint = 'e';
 -- Many in one transaction count one by one.
-SELECT message_bus.create_endpoint('f', 1, '{"kind": "none"}');
+SELECT message_bus.create_endpoint('f', 1, '{"kind": "none"}', '{"tracking_period": "1 day",
+	"trip_threshold": 15, "active_threshold": 10, "reset_interval": "1 day"}');
 SELECT count(message_bus.send('f', 'A', '{"n": 1}')) FROM generate_series(1, 12);
 SELECT count(message_bus.fail(delivery_id, 'E', 'e')) FROM message_bus.receive('f', 10);
 SELECT state, attempts FROM breaker WHERE endpoint = 'f';

@@ -140,6 +140,7 @@ SELECT state('plain');
 
 SELECT message_bus.send('other', 'T', '{"n": 1}', message_id => uid(2));
 SELECT outcome($$SELECT message_bus.drop_endpoint('other')$$);
+SELECT message_bus.alter_endpoint('other', '{"kind": "interval", "limit": 1, "interval": "1 h"}');
 SELECT message_bus.fail(delivery_id, 'E', 'e') FROM message_bus.receive('other');
 SELECT outcome($$SELECT message_bus.drop_endpoint('other')$$);
 SELECT message_bus.skip(delivery_id) FROM message_bus.receive('other');

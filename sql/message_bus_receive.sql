@@ -8,7 +8,7 @@ CREATE EXTENSION ecommerce;
 \pset tuples_only on
 \pset null (null)
 SELECT message_bus.create_endpoint('q', 1,
-	'{"kind": "interval", "limit": 5, "interval": "10 s"}'), message_bus.create_endpoint('wide', 4);
+	'{"kind": "interval", "limit": 5, "interval": "1 h"}'), message_bus.create_endpoint('wide', 4);
 CREATE FUNCTION fill(endpoint text, first int, last int) RETURNS bigint LANGUAGE sql AS
 $$ SELECT count(message_bus.send(endpoint, 'T', jsonb_build_object('n', i), uid(i),
 	partition_key => i::text)) FROM generate_series(first, last) i $$;
@@ -87,6 +87,7 @@ SAVEPOINT m; SELECT message_bus.fail(id(14), 'E14', 'x'); ROLLBACK TO m;
 COMMIT;
 TABLE done; SELECT got('wide'); SELECT state('q');
 SELECT attempt, error_code, error, state, first_failed_at = last_failed_at FROM message_bus.aside;
+BEGIN; SELECT at('2099-12-31 UTC'); SELECT in_order('q'); COMMIT;
 -- What was received in a savepoint that is rolled back is not received.
 SELECT fill('q', 15, 18);
 BEGIN;
@@ -158,10 +159,16 @@ SELECT fill('q', 80, 84);
 BEGIN; SELECT outcome($$SELECT * FROM message_bus.receive('q', 2, '1 min')$$); ROLLBACK;
 SELECT * FROM message_bus.receive('q', 2, '0 s');
 SELECT * FROM message_bus.receive('q', 2, '-1 s');
-CREATE TEMP TABLE leased AS
-SELECT body->>'n' AS n, delivery_id, attempt, leased_until - clock_timestamp() BETWEEN '59 s'
-	AND '1 min' AS a_minute FROM message_bus.receive('q', 3, '1 min');
-SELECT n, attempt, a_minute FROM leased ORDER BY delivery_id;
+CREATE TEMP TABLE leased (n text, delivery_id bigint, attempt int, leased_until timestamptz);
+CREATE PROCEDURE lease(endpoint text, length interval,
+	"time" timestamptz DEFAULT '2100-01-01 UTC') LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM at("time");
+	INSERT INTO leased SELECT body->>'n', r.delivery_id, r.attempt, r.leased_until
+	FROM message_bus.receive(endpoint, 3, length) r;
+END $$;
+CALL lease('q', '1 min');
+SELECT n, attempt, leased_until = '2100-01-01 00:01 UTC' FROM leased ORDER BY delivery_id;
 -- The lane stays held until its leases are settled.
 SELECT in_order('q'); SELECT state('q');
 SELECT message_bus.ack(delivery_id) FROM leased WHERE n = '80';
@@ -178,8 +185,9 @@ SELECT message_bus.handle(delivery_id) FROM leased WHERE n = '82'; SELECT causat
 	FROM ecommerce.context();
 SELECT message_bus.fail(delivery_id, 'E', 'later') FROM leased WHERE n = '82'; COMMIT;
 SELECT in_order('q'); SELECT state('q');
-SELECT message_bus.extend_lease(array_agg(delivery_id), '1 h') FROM leased WHERE n = '81';
-SELECT leased_until > now() + '59 min' FROM message_bus.lease;
+BEGIN; SELECT at('2100-01-01 UTC');
+SELECT message_bus.extend_lease(array_agg(delivery_id), '1 h') FROM leased WHERE n = '81'; COMMIT;
+SELECT leased_until = '2100-01-01 01:00 UTC' FROM message_bus.lease;
 SELECT outcome(format('SELECT message_bus.extend_lease(%L, ''1 h'')',
 	array_agg(delivery_id))) ~ '^MB003' FROM leased;
 SELECT message_bus.skip(delivery_id, 'done with it') FROM leased WHERE n = '81';
@@ -187,47 +195,56 @@ SELECT in_order('q'); SELECT state('q');
 SELECT reason, error FROM message_bus.dead_letters WHERE message_id = uid(81);
 
 -- An expired lease is a failed attempt; an ack that is late but not too late counts.
+-- The endpoint's timeout (30 s) does not matter.
+BEGIN; SELECT at('2099-12-31 UTC'); SELECT in_order('q'); COMMIT;
 SELECT fill('q', 90, 92);
 TRUNCATE leased;
-INSERT INTO leased SELECT body->>'n', delivery_id, attempt FROM message_bus.receive('q', 3,
-	'1 min');
-BEGIN; SELECT at(clock_timestamp() + '59 s'); SELECT in_order('q'); COMMIT;
-BEGIN; SELECT at(clock_timestamp() + '1 min'); SELECT in_order('q'); COMMIT;
-SELECT state, attempt, error_code, error, receipt IS NOT NULL FROM message_bus.aside
-	WHERE message_id BETWEEN uid(90) AND uid(92);
+CALL lease('q', '1 min');
+BEGIN; SELECT at('2100-01-01 00:00:59.999999 UTC'); SELECT in_order('q'); COMMIT;
+BEGIN; SELECT at('2100-01-01 00:01 UTC'); SELECT in_order('q'); COMMIT;
+SELECT state, attempt, error_code, error, receipt IS NOT NULL, due_at = '2100-01-01 01:01 UTC'
+	FROM message_bus.aside WHERE message_id BETWEEN uid(90) AND uid(92);
 SELECT message_bus.ack(delivery_id) FROM leased WHERE n = '90';
 SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM leased
 	WHERE n = '90';
 SELECT outcome(format('SELECT message_bus.fail(%s, ''E'', ''e'')', delivery_id)) ~ '^MB003'
 	FROM leased WHERE n = '91';
 -- Delivered again, under a lease or not, the old receipt is worth nothing.
-BEGIN; SELECT at(clock_timestamp() + '5 min'); SELECT take('q', 1);
-	SELECT message_bus.ack(id(91)); COMMIT;
+BEGIN; SELECT at('2100-01-01 01:01 UTC'); SELECT take('q', 1); SELECT message_bus.ack(id(91));
+	COMMIT;
 SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM leased
 	WHERE n = '91';
-DO $$ BEGIN
-	PERFORM at(clock_timestamp() + '5 min');
-	PERFORM * FROM message_bus.receive('q', 5, '10 min');
-END $$;
-SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM leased
+CREATE TEMP TABLE first_lease AS TABLE leased;
+CALL lease('q', '10 min', '2100-01-01 01:01 UTC');
+SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM first_lease
 	WHERE n = '92';
 SELECT message_bus.ack(delivery_id) FROM message_bus.lease; SELECT state('q');
+-- Nor is that of a message whose last attempt it was: it is dead.
+SELECT message_bus.create_endpoint('once', 1, '{"kind": "none"}');
+SELECT fill('once', 1, 1);
+TRUNCATE leased;
+CALL lease('once', '1 min');
+BEGIN; SELECT at('2100-01-01 00:01 UTC'); SELECT in_order('once'); COMMIT;
+SELECT reason, error_code, error, attempts FROM message_bus.dead_letters WHERE endpoint = 'once';
+SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM leased;
 
 -- ---------------------------------------------------------------- wait
 
 CALL message_bus.wait('q', '10 ms');
 SELECT fill('q', 95, 95);
-CALL message_bus.wait('q', '10 s');
+CALL message_bus.wait('q', '10 min');
 BEGIN; SELECT outcome($$CALL message_bus.wait('q', '1 s', NULL)$$); ROLLBACK;
 SELECT outcome($$CALL message_bus.wait('q', '1 s', NULL)$$);
 CALL message_bus.wait('nobody', '1 s');
 CALL message_bus.wait(NULL, '1 s');
 SELECT in_order('q');
 -- Scheduled messages end the wait by themselves.
+SELECT message_bus.send('q', 'T', '{"n": 97}', uid(97), deliver_at => '2100-01-01 UTC');
+CALL message_bus.wait('q', '0 s');
 SELECT message_bus.send('q', 'T', '{"n": 96}',
 	deliver_at => clock_timestamp() + '200 ms') IS NOT NULL;
-CALL message_bus.wait('q', '0 s');
-CALL message_bus.wait('q', '10 s');
+CALL message_bus.wait('q', '10 min');
 SELECT in_order('q');
+SELECT message_bus.cancel_scheduled(uid(97));
 SELECT message_bus.maintain();
 SELECT state('q');

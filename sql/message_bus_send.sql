@@ -8,7 +8,8 @@ CREATE EXTENSION ecommerce;
 \pset tuples_only on
 \pset null (null)
 SET ecommerce.source = 'test';
-SELECT message_bus.create_endpoint('a', 4), message_bus.create_endpoint('b', 4);
+SELECT message_bus.create_endpoint(e, 4, '{"kind": "interval", "limit": 5, "interval": "1 h"}')
+	FROM unnest('{a,b}'::text[]) e;
 SELECT message_bus.subscribe(e, 'Happened') FROM unnest('{a,b}'::text[]) e;
 
 -- ---------------------------------------------------------------- envelope
@@ -196,8 +197,15 @@ SELECT got('a');
 COMMIT;
 SELECT message_id, endpoint, message_type, (message).body, reason, error_code, error, attempts
 	FROM message_bus.dead_letters WHERE message_id = uid(50);
-SELECT message_bus.send('a', 'Do', '{"n": 3}', uid(52), expires_at => '2000-01-01 UTC');
+-- Too late already when it is sent; by the worker's clock it is not.
+BEGIN;
+SELECT at('2100-02-01 UTC');
+SELECT message_bus.send('a', 'Do', '{"n": 3}', uid(52), expires_at => '2100-01-05 UTC');
+COMMIT;
+BEGIN;
+SELECT at('2100-02-01 UTC');
 SELECT got('a');
+COMMIT;
 SELECT reason FROM message_bus.dead_letters WHERE message_id = uid(52);
 
 -- ---------------------------------------------------------------- refused

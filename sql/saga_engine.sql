@@ -39,8 +39,10 @@ SELECT saga, correlation_id = id(1) AS mine, message_type, park_until FROM saga.
 -- a guard that does not hold leaves it to the default
 CALL tell('FlightBooked', jsonb_build_object('trip_id', id(1), 'seats', 0));
 SELECT state('trip', 1);
--- two transitions at once: the flight, then the hotel that waited
+-- two transitions at once: the flight, then the hotel that waited; a line in the log for each
+SET client_min_messages = log;
 CALL tell('FlightBooked', jsonb_build_object('trip_id', id(1), 'seats', 2, 'seat', '1A'));
+SET client_min_messages = warning;
 SELECT state('trip', 1), (SELECT count(*) FROM saga.parked) AS parked, (SELECT count(*) FROM saga.timers) AS timers;
 SELECT stream = 'trip-' || id(1) AS its_stream, event_type, data ->> 'trip_id' = id(1)::text AS data,
 	metadata ->> 'correlation_id' = id(100)::text AS kept, metadata ->> 'tenant_id' AS tenant
@@ -59,6 +61,17 @@ SELECT state('trip', 2), (SELECT count(*) FROM saga.parked) AS parked;
 -- also by saga.create()
 CALL tell('FlightFailed', jsonb_build_object('trip_id', id(3)));
 SELECT current_state, version FROM saga.create('trip', id(3));
+-- which keeps the session's context for what the instance sends
+BEGIN;
+SELECT ecommerce.set_context(id(700), NULL, 'dan', 'mall', '{}', '00-7-7-01') IS NULL AS set;
+SELECT version FROM saga.create('trip', id(7), jsonb_build_object('trip_id', id(7), 'nights', 1));
+COMMIT;
+CALL tell('FlightBooked', jsonb_build_object('trip_id', id(7), 'seats', 2, 'seat', '1A'));
+BEGIN;
+SELECT message_type, correlation_id = id(700) AS kept, tenant_id, traceparent
+FROM message_bus.receive('hotels', 100) WHERE partition_key = id(7)::text;
+ROLLBACK;
+CALL tell('HotelBooked', jsonb_build_object('trip_id', id(7)));
 -- its time over, it is a dead letter with its own id
 SELECT message_bus.publish('FlightFailed', jsonb_build_object('trip_id', id(4)), id(104)) = id(104) AS sent;
 SELECT saga.run();
@@ -95,8 +108,8 @@ SELECT saga.run();
 SELECT current_state, count(*) FROM saga.instance WHERE correlation_id BETWEEN id(20) AND id(29) GROUP BY 1 ORDER BY 1;
 
 -- timers: one that was taken back or set again does not fire; those due fire in order
-SELECT saga.fire_due(now() + interval '29 s');
-SELECT saga.fire_due(now() + interval '31 s') AS fired;
+SELECT saga.fire_due((SELECT min(due_at) FROM saga.timers) - interval '1 us');
+SELECT saga.fire_due((SELECT max(due_at) FROM saga.timers)) AS fired;
 SELECT current_state, count(*) FROM saga.instance WHERE correlation_id BETWEEN id(20) AND id(29) GROUP BY 1 ORDER BY 1;
 SELECT version, event, from_state, to_state FROM saga.history('trip', id(25)) ORDER BY version;
 
@@ -116,7 +129,7 @@ SELECT saga, correlation_id = id(200) AS by_message, current_state, data FROM sa
 WHERE saga IN ('strict', 'lax') ORDER BY 1;
 SELECT message_type, reason, error_code, error FROM message_bus.dead_letters WHERE endpoint = 'shared';
 
--- resends: the same key, another message; used up, the timer is an event
+-- resends: the same key, another message, the context of the beginning; used up, the timer is an event
 SELECT saga.define('resend', '{"endpoint": "resend", "initial": "A", "events": {"Begin": {}, "Answer": {}},
 	"start": {"Begin": {"send": {"step": "ask", "endpoint": "flights", "type": "Ask", "body": {"at": "$.now"},
 		"resend": {"timer": "ask", "every": "10 s", "limit": 2}, "compensation": "none"}, "goto": "A"}},
@@ -128,17 +141,19 @@ BEGIN;
 SELECT count(*) FROM message_bus.receive('flights', 100), message_bus.ack(delivery_id);
 COMMIT;
 BEGIN;
-SELECT ecommerce.set_context(id(300)) IS NULL AS set;
+SELECT ecommerce.set_context(id(300), NULL, 'cy', 'shop', '{}', '00-3-3-01') IS NULL AS set;
 SELECT message_bus.publish('Begin', '{}') IS NOT NULL AS sent;
 COMMIT;
 SELECT saga.run();
-SELECT saga.fire_due(now() + interval '25 s') AS resent, saga.fire_due(now() + interval '31 s') AS given_up;
+SELECT saga.fire_due(created_at + interval '29 s') AS resent, saga.fire_due(created_at + interval '30 s') AS given_up
+FROM saga.get('resend', id(300));
 BEGIN;
 SELECT message_type, (body ->> 'key')::uuid = k1 AS first_key, (body ->> 'key')::uuid = k2 AS second_key,
 	message_id = ecommerce.uuid_v5((body ->> 'key')::uuid, '1') AS send_1,
 	message_id = ecommerce.uuid_v5((body ->> 'key')::uuid, '2') AS send_2,
 	message_id = ecommerce.uuid_v5((body ->> 'key')::uuid, '3') AS send_3,
-	(body ->> 'at')::timestamptz - (SELECT created_at FROM saga.get('resend', id(300))) AS at
+	(body ->> 'at')::timestamptz - (SELECT created_at FROM saga.get('resend', id(300))) AS at,
+	correlation_id = id(300) AS kept, tenant_id, traceparent
 FROM message_bus.receive('flights', 100),
 	ecommerce.uuid_v5(ecommerce.saga_namespace(), format('resend:%s:ask:1', id(300))) k1,
 	ecommerce.uuid_v5(ecommerce.saga_namespace(), format('resend:%s:ask:2', id(300))) k2

@@ -50,6 +50,18 @@ SELECT saga.define('trip', jsonb_set(trip(), '{states,BookingFlight,on,FlightFai
 SELECT definition_version FROM saga.create('trip', id(4)) UNION ALL
 SELECT definition_version FROM saga.get('trip', id(1));
 
+-- creation, change, removal and conflict are written to the server's log
+SET client_min_messages = log;
+SELECT version FROM saga.create('trip', id(6));
+SELECT saga.update('trip', id(6), 1, 'Stuck', NULL);
+SELECT refusal(format('SELECT saga.update(%L, %L, 1, NULL, NULL)', 'trip', id(6)));
+SELECT saga.delete('trip', id(6));
+SET saga.log_transitions = off;
+SELECT version FROM saga.create('trip', id(6));
+SELECT saga.delete('trip', id(6));
+RESET saga.log_transitions;
+SET client_min_messages = warning;
+
 -- step keys are RFC 9562 version 5
 SELECT ecommerce.uuid_v5('6ba7b810-9dad-11d1-80b4-00c04fd430c8', 'www.example.com') AS of_the_rfc,
 	ecommerce.saga_namespace() = ecommerce.uuid_v5('6ba7b810-9dad-11d1-80b4-00c04fd430c8', 'saga.ecommerce') AS ours,

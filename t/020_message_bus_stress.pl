@@ -25,12 +25,16 @@ my $stress = BusStress->new($node);
 my $rounds = 0;
 my $victims = 0;
 
-while ($stress->sent < $wanted)
+my $sent = 0;
+
+# At least one round that ends with the server and one that does not.
+while ($sent < $wanted || $rounds < 2)
 {
 	$rounds++;
 	$stress->start_consumers;
 	$stress->start_producers(seconds => 5, synchronous_commit => $rounds % 2 ? 'on' : 'off');
 	$victims += $stress->terminate_some(3);
+	$stress->kill_consumer;
 	if ($rounds % 2)
 	{
 		$stress->kill_server;
@@ -40,13 +44,14 @@ while ($stress->sent < $wanted)
 		$stress->finish_producers;
 		$stress->stop_consumers;
 	}
+	$sent = $stress->sent;
 }
 $stress->start_consumers;
 ok($stress->drained, 'everything sent is consumed in the end');
 $stress->stop_consumers;
 
-cmp_ok($stress->sent, '>=', $wanted, "messages sent in $rounds rounds");
-cmp_ok($victims, '>', 5, 'backends were terminated in between');
+cmp_ok($sent, '>=', $wanted, "$sent messages sent in $rounds rounds");
+cmp_ok($victims, '>', 0, "$victims backends were terminated in between");
 is($stress->complaints, '', 'none lost, none doubled, keys in order, retried ones too');
 is( $node->safe_psql('postgres', q{
 		SELECT name, depth, in_flight, scheduled, retrying, dead FROM message_bus.endpoints

@@ -21,7 +21,9 @@ CREATE FUNCTION send(endpoint text, n int, type text DEFAULT 'T',
 	SELECT message_bus.send(endpoint, type, jsonb_build_object('n', n), uid(n),
 		deliver_at => deliver_at, partition_key => 'k') $$;
 CREATE TABLE receipt (n int, delivery_id bigint);
-SELECT message_bus.create_endpoint(e, 2, '{"kind": "interval", "limit": 5, "interval": "1 h"}')
+SELECT message_bus.create_endpoint(e, 2, '{"kind": "interval", "limit": 5, "interval": "1 h"}',
+	'{"tracking_period": "1 day", "trip_threshold": 15, "active_threshold": 10,
+	"reset_interval": "1 day"}')
 	FROM unnest('{plain,leased,broken}'::text[]) e;
 SELECT message_bus.subscribe('plain', 'Happened');
 SELECT message_bus.alter_endpoint('leased', max_depth => 1000);

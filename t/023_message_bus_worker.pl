@@ -81,9 +81,9 @@ ok( $node->poll_query_until('postgres',
 		q{SELECT dead = 4 AND depth = 1 AND scheduled = 0 FROM message_bus.endpoints
 			WHERE name = 'q'}),
 	'expired messages become dead letters, though nobody receives');
-is( sql(q{SELECT reason, count(*), bool_and(last_failed_at - (message).expires_at < interval
-	'1 s') FROM message_bus.dead_letters GROUP BY 1}),
-	'expired|4|t', 'within a second');
+is( sql(q{SELECT reason, count(*), bool_and(last_failed_at >= (message).expires_at)
+	FROM message_bus.dead_letters GROUP BY 1}),
+	'expired|4|t', 'and not before their time');
 is(sql(q{SELECT message_type, message_bus.ack(delivery_id) FROM message_bus.receive('q')}),
 	'Stays|1', 'the others are received');
 is(sql(q{SELECT depth FROM message_bus.endpoints WHERE name = 'q'}), '0',
@@ -93,7 +93,7 @@ is(sql(q{SELECT count(*) FROM message_bus.passed}), '0',
 
 sql(q{SELECT message_bus.send('q', 'T', '{}')});
 sql(q{SELECT count(*) FROM message_bus.receive('q', 1, '200 ms')});
-ok( $node->poll_query_until('postgres', q{SELECT retrying = 1 AND in_flight = 0
+ok( $node->poll_query_until('postgres', q{SELECT retrying + depth = 1 AND in_flight = 0
 	FROM message_bus.endpoints WHERE name = 'q'}),
 	'a lease that has expired is a failed attempt');
 ok( $node->poll_query_until('postgres', q{SELECT depth = 1 FROM message_bus.endpoints

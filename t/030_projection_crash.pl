@@ -67,13 +67,36 @@ sub append_for
 	return $pgbench;
 }
 
+# The worker's process, or that of the next one.
 sub worker_pid
 {
-	my $query = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecommerce worker'
-		AND datname = 'postgres'";
-	$node->poll_query_until('postgres', "SELECT EXISTS ($query)")
-	  or die 'no worker';
-	return $node->safe_psql('postgres', $query);
+	my ($last) = @_;
+	my $query = "SELECT max(pid) FROM pg_stat_activity WHERE backend_type = 'ecommerce worker'
+		AND datname = 'postgres' AND pid <> " . ($last // 0);
+	$node->poll_query_until('postgres', "SELECT ($query) IS NOT NULL") or die 'no worker';
+	my $pid = $node->safe_psql('postgres', $query);
+	die 'the worker is gone' unless $pid =~ /^\d+$/;
+	return $pid;
+}
+
+# Kills the worker when it has handled events and written its checkpoint, but not committed.
+sub kill_before_commit
+{
+	my $pid = worker_pid();
+	my $holder = $node->background_psql('postgres', on_error_stop => 0);
+	$holder->query_safe(q{SELECT pg_advisory_lock(hashtext('projection_before_commit'))});
+	$node->safe_psql('postgres',
+		q{SELECT event_store.append('a-1', -1, 'Added', '{}') FROM generate_series(1, 10)});
+	ok( $node->poll_query_until('postgres', "SELECT wait_event = 'advisory'
+			FROM pg_stat_activity WHERE pid = $pid"),
+		'the worker has stopped');
+	# What was committed without waiting for the disk would be lost too.
+	$node->safe_psql('postgres', 'CHECKPOINT');
+	kill 'KILL', $pid;
+	ok(worker_pid($pid), 'there is another worker');
+	# The server has ended that session.
+	eval { $holder->quit };
+	return;
 }
 
 # A child that outlives the postmaster keeps the next one from starting.
@@ -93,6 +116,10 @@ sub check_all
 {
 	my ($what) = @_;
 
+	# A session outlives the pgbench that was killed until its statement has ended.
+	ok( $node->poll_query_until('postgres',
+			"SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'pgbench'"),
+		"$what: nobody appends");
 	for my $name (qw(async inline deferred))
 	{
 		ok( $node->poll_query_until('postgres',
@@ -130,6 +157,10 @@ for my $round (1 .. 2)
 	check_all("server killed, $round");
 }
 
+# Where it hurts most: the handler has done its work, the checkpoint is written.
+kill_before_commit();
+check_all('killed before it commits');
+
 # A worker that ends in good order takes nothing along either.
 my $pgbench = append_for(300);
 $node->safe_psql('postgres', 'SELECT pg_terminate_backend(' . worker_pid() . ')');
@@ -158,6 +189,23 @@ for my $name (qw(async inline deferred))
 $pgbench->kill_kill;
 check_all('rebuilt');
 is($node->safe_psql('postgres', 'SELECT * FROM event_store.verify()'), '', 'the store is sound');
+
+# Were the checkpoint not committed with what the handler did, all this would have shown it.
+# The others go, so that there is but one that the worker can stop at.
+$node->safe_psql('postgres', "SELECT event_store.drop_projection(n)
+	FROM unnest('{inline,deferred}'::text[]) n");
+$node->stop;
+{
+	local $ENV{ECOMMERCE_BREAK} = 'checkpoint_apart';
+	$node->start;
+	kill_before_commit();
+}
+ok( $node->poll_query_until('postgres',
+		"SELECT state = 'running' AND lag_events = 0 FROM event_store.projections
+		WHERE name = 'async'"),
+	'broken by checkpoint_apart: async comes to rest');
+is( $node->safe_psql('postgres', 'SELECT count(*) - count(DISTINCT at) FROM got_async'), '10',
+	'with ten events that it got twice');
 
 $node->stop;
 done_testing();

@@ -3,6 +3,7 @@ use strict;
 use warnings FATAL => 'all';
 
 use FindBin;
+use IPC::Run qw(run);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -14,14 +15,23 @@ $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION ecommerce');
 
 my $text = slurp_file("$FindBin::RealBin/../docs/domain-models.md");
-my @blocks = $text =~ /^```sql\n(.*?)^```$/msg;
-cmp_ok(scalar @blocks, '>', 5, 'there are statements');
-for my $block (@blocks)
+my @blocks = $text =~ /^```sql\n(.*?)^```\n\n?((?:    [^\n]*\n)*)/msg;
+cmp_ok(scalar @blocks, '>', 10, 'there are statements');
+my $compared = 0;
+while (my ($block, $shown) = splice @blocks, 0, 2)
 {
 	my ($first) = $block =~ /^(.*)$/m;
-	my ($code, $out, $err) = $node->psql('postgres', $block, on_error_stop => 1);
-	is($code, 0, $first) or diag($err);
+	my ($out, $err) = ('', '');
+	run [ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres') ],
+	  '<', \$block, '>', \$out, '2>', \$err;
+	is($?, 0, $first) or diag($err);
+	next unless $shown;
+	$shown =~ s/^    //mg;
+	$out =~ s/ +$//mg;
+	ok(index($out, $shown) >= 0, "what is written below: $first") or diag($out);
+	$compared++;
 }
+is($compared, 1, 'a result was compared');
 is($node->safe_psql('postgres', q{SELECT schema_version, data -> 'authors'
 		FROM event_store.read_stream('book-1', 1, 1)}),
 	'2|["Kernighan", "Ritchie"]', 'the upcast event');

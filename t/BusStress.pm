@@ -100,9 +100,6 @@ CREATE SCHEMA stress;
 CREATE TABLE stress.sent (endpoint text, key text, n bigint);
 CREATE TABLE stress.handled (ord bigserial, endpoint text, key text, n bigint, attempt int,
 	message_id uuid);
-CREATE VIEW stress.last_sent AS SELECT max(xact_start) AS at FROM pg_stat_activity
-	WHERE application_name = 'producer'
-UNION ALL SELECT pg_postmaster_start_time() + '5 s';
 CREATE FUNCTION stress.send(endpoint text, client int, first bigint,
 	count int) RETURNS void LANGUAGE sql AS $$
 	INSERT INTO stress.sent SELECT endpoint, i / 10000000 || '-' || client || '-' || i % 3, i
@@ -266,6 +263,18 @@ sub terminate_some
 	return $count;
 }
 
+# Kills one of the consumers' programs, with all its connections.
+sub kill_consumer
+{
+	my ($self) = @_;
+	my ($pid) = grep { $self->{pids}{$_} eq 'consumer' } sort keys %{ $self->{pids} };
+
+	kill 'KILL', $pid;
+	waitpid $pid, 0;
+	delete $self->{pids}{$pid};
+	return;
+}
+
 # Kills the server's processes, as a power failure would, and starts it again.
 sub kill_server
 {
@@ -297,6 +306,24 @@ sub drained
 	my ($self) = @_;
 	return $self->{node}->poll_query_until($self->{database},
 		'SELECT sum(depth) = 0 AND sum(retrying) = 0 FROM message_bus.endpoints');
+}
+
+# Waits until nothing is left, or nothing more has been consumed for three seconds.
+sub stalled
+{
+	my ($self) = @_;
+	my $before = -1;
+
+	for my $turn (1 .. 100)
+	{
+		my ($left, $handled) = split /\|/, $self->_sql(q{
+			SELECT (SELECT sum(depth + retrying) FROM message_bus.endpoints),
+				(SELECT count(*) FROM stress.handled), pg_sleep(3)});
+
+		return if $left == 0 || $handled == $before;
+		$before = $handled;
+	}
+	return;
 }
 
 # What is wrong, one line each.

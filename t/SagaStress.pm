@@ -93,25 +93,42 @@ EOT
 	return $self;
 }
 
-# Service and starters for so many seconds, in the background.
+# Two clients that serve and one that starts, in the background, until the server goes.
 sub run_clients
 {
-	my ($self, $seconds) = @_;
-	my $node = $self->{node};
+	my ($self) = @_;
 
-	for my $client ([ 'serve', 2 ], [ 'start', 1 ])
-	{
-		my ($script, $count) = @$client;
-		my ($out, $err) = ('', '');
-		push @{ $self->{clients} },
-		  IPC::Run::start(
-			[
-				'pgbench', '-n', '-T', $seconds, '-c', $count, '-f', "$self->{scripts}/$script",
-				$node->connstr('postgres')
-			],
-			\undef, \$out, \$err);
-	}
+	$self->run_client('serve', 2, 600);
+	$self->run_client('start', 1, 600);
 	return;
+}
+
+sub run_client
+{
+	my ($self, $script, $count, $seconds) = @_;
+	my ($out, $err) = ('', '');
+
+	push @{ $self->{clients} },
+	  IPC::Run::start(
+		[
+			'pgbench', '-n', '-T', $seconds, '-c', $count, '-f', "$self->{scripts}/$script",
+			$self->{node}->connstr('postgres')
+		],
+		\undef, \$out, \$err);
+	return;
+}
+
+# Returns once many more sagas have been started, and many transitions made, than before.
+sub get_under_way
+{
+	my ($self) = @_;
+	my ($started, $made) = ('SELECT count(*) FROM started', 'SELECT count(*) FROM saga.history_entry');
+	my $before = $self->{node}->safe_psql('postgres', "SELECT ($started), ($made)");
+	my ($sagas, $transitions) = split /\|/, $before;
+
+	$self->run_clients;
+	return $self->{node}->poll_query_until('postgres',
+		"SELECT ($started) >= $sagas + 50 AND ($made) >= $transitions + 100");
 }
 
 sub finish_clients
@@ -128,14 +145,16 @@ sub kill_worker
 {
 	my ($self) = @_;
 	my $node = $self->{node};
-	my $pid = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity
-		WHERE backend_type = 'ecommerce worker' AND datname = current_database() LIMIT 1});
+	my $workers = q{FROM pg_stat_activity
+		WHERE backend_type = 'ecommerce worker' AND datname = current_database()};
 
-	return 0 if $pid eq '';
-	kill 'KILL', $pid;
+	$node->poll_query_until('postgres', "SELECT count(*) > 0 $workers");
+	my $pid = $node->safe_psql('postgres', "SELECT pid $workers LIMIT 1");
+	my $killed = kill 'KILL', $pid;
+
 	$self->finish_clients;
-	$self->await_server;
-	return 1;
+	$self->await_server($pid);
+	return $killed;
 }
 
 sub kill_server
@@ -155,29 +174,36 @@ sub kill_server
 	die 'the server does not start again';
 }
 
+# When the server has noticed the death of a process, which stays a zombie until then,
+# and takes connections again. Not with psql: one that cannot connect leaves before its
+# query is written to it.
 sub await_server
 {
-	my ($self) = @_;
+	my ($self, $pid) = @_;
+	my @probe = ('pg_isready', '-q', '-d', $self->{node}->connstr('postgres'));
 
 	for (1 .. 1800)
 	{
-		return if $self->{node}->psql('postgres', 'SELECT 1') == 0;
+		return if !kill(0, $pid) && run_log(\@probe);
 		Time::HiRes::usleep(100_000);
 	}
 	die 'the server does not come back';
 }
 
-# All that was started has ended.
-sub completed
+# All that was started ends, once nothing is started any more.
+sub complete
 {
 	my ($self) = @_;
-	my $node = $self->{node};
 
-	$self->run_clients(1);
-	$self->finish_clients;
-	return $node->safe_psql('postgres', q{SELECT count(*) = 0 FROM started s
-		WHERE NOT EXISTS (SELECT FROM saga.instance i
-			WHERE i.correlation_id = s.id AND i.current_state = 'Completed')}) eq 't';
+	for (1 .. 120)
+	{
+		$self->run_client('serve', 2, 1);
+		$self->finish_clients;
+		return 1 if $self->{node}->safe_psql('postgres', q{SELECT count(*) = 0 FROM started s
+			WHERE NOT EXISTS (SELECT FROM saga.instance i
+				WHERE i.correlation_id = s.id AND i.current_state = 'Completed')}) eq 't';
+	}
+	return 0;
 }
 
 # What is not as it should be, empty if nothing.

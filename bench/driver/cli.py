@@ -36,12 +36,17 @@ def find_bindir():
 class Bench:
     """What a measurement works with."""
 
-    def __init__(self, server, contenders, quick):
+    def __init__(self, server, contenders, quick, chosen=None):
         self.server = server
         self.contenders = contenders
+        self.chosen = chosen
         self.quick = quick
         self.seconds = 1 if quick else 3
         self.tools = BUILD / "bin"
+
+    def wanted(self, contenders):
+        """Those of a measurement's own contenders that are to be measured."""
+        return [c for c in contenders if self.chosen is None or c.name in self.chosen]
 
     def fresh(self, *names):
         """Installs these contenders (all if none) anew and returns them."""
@@ -190,13 +195,14 @@ def main():
         print(compose(names, arguments.quick))
         return 0
     contenders = contenders_package.all_contenders(BENCH / "node_modules")
-    if arguments.contenders:
-        contenders = {name: contenders[name] for name in arguments.contenders.split(",")}
+    chosen = arguments.contenders.split(",") if arguments.contenders else None
+    if chosen is not None:
+        contenders = {name: c for name, c in contenders.items() if name in chosen}
     server = Server(find_bindir(), RUN_DIR)
     try:
         for name in names:
             server.start(MEASUREMENTS[name].settings)
-            bench = Bench(server, contenders, arguments.quick)
+            bench = Bench(server, contenders, arguments.quick, chosen)
             head = machine.describe(server) + [
                 ("revision", revision()), ("measured", time.strftime("%Y-%m-%d %H:%M"))]
             samples = run_rounds(MEASUREMENTS[name], bench, arguments)

@@ -1,5 +1,5 @@
--- What the demo keeps beside the event store: the lines of the file as they
--- came, what became of each, and the follower's read model.
+-- What the demo keeps beside the shop: the lines of the file as they came, what became
+-- of each, what the gateway answered, and the follower's read model.
 DROP SCHEMA IF EXISTS demo CASCADE;
 CREATE SCHEMA demo;
 
@@ -31,19 +31,57 @@ CREATE TABLE demo.invoice (
 	invoice_date timestamptz,
 	country text,
 	first_line bigint NOT NULL,
-	stream text,
-	outcome text CHECK (outcome IN ('created', 'cancelled', 'reported')),
-	problem text
+	order_id uuid,
+	cancelled_by text REFERENCES demo.invoice,
+	problem text,
+	CHECK (problem IS NULL OR order_id IS NULL)
 );
-COMMENT ON TABLE demo.invoice IS 'Each invoice and what became of it; reported ones have a "problem".';
+COMMENT ON TABLE demo.invoice IS 'Each invoice and what became of it: "order_id" is the order it has become, or for a cancelling one the order it has cancelled, which then names it in "cancelled_by"; or there is a "problem".';
+
+CREATE TABLE demo.stock (
+	product_id uuid PRIMARY KEY,
+	sku text NOT NULL,
+	name text NOT NULL,
+	before bigint NOT NULL,
+	delta bigint NOT NULL
+);
+COMMENT ON TABLE demo.stock IS 'Products of the file: pieces on hand before this run, and pieces that it brings.';
+
+CREATE TABLE demo.answer (
+	wave text NOT NULL,
+	name text NOT NULL,
+	status int NOT NULL,
+	seconds float8 NOT NULL,
+	body jsonb,
+	PRIMARY KEY (wave, name)
+);
+COMMENT ON TABLE demo.answer IS 'What the gateway answered to each request of a wave, see 30_requests.sql.';
+
+CREATE TABLE demo.tale (
+	tale_no int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	what text NOT NULL,
+	order_id uuid NOT NULL
+);
+COMMENT ON TABLE demo.tale IS 'The orders that go wrong.';
+
+CREATE TABLE demo.log_line (
+	entry jsonb NOT NULL
+);
+COMMENT ON TABLE demo.log_line IS 'Lines of the daemons'' logs about one order, as they are.';
 
 CREATE TABLE demo.sales (
 	country text PRIMARY KEY,
 	orders bigint NOT NULL DEFAULT 0,
+	confirmed bigint NOT NULL DEFAULT 0,
+	completed bigint NOT NULL DEFAULT 0,
 	cancelled bigint NOT NULL DEFAULT 0,
 	revenue numeric NOT NULL DEFAULT 0
 );
-COMMENT ON TABLE demo.sales IS 'Written by the follower in the same transaction as its checkpoint. Revenue in GBP.';
+COMMENT ON TABLE demo.sales IS 'Written by the follower in the same transaction as its checkpoint. What was confirmed and later cancelled counts as both; revenue is without the cancelled ones.';
+
+-- Distinguishes the orders of this run from those of earlier ones.
+CREATE TABLE demo.run AS
+	SELECT gen_random_uuid() AS run_id, event_store.high_water_mark() AS began_at;
 
 -- A name-based UUID (RFC 4122, version 3) in the namespace of this data set:
 -- the same invoice, customer or product is the same id in every run.

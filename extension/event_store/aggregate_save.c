@@ -159,7 +159,8 @@ event_store_create_event_handler(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(2))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("handler must not be null")));
+				 errmsg("handler must not be null"),
+				 errhint("Name a function: handler(state jsonb, event event_store.event) RETURNS jsonb.")));
 	callable_expect(PG_GETARG_OID(2), 2, arguments, JSONBOID);
 	values[2] = CStringGetTextDatum(callable_signature(PG_GETARG_OID(2)));
 	expect_aggregate(values[0]);
@@ -236,15 +237,8 @@ static text *
 category_argument(FunctionCallInfo fcinfo)
 {
 	text	   *category = PG_ARGISNULL(0) ? cstring_to_text("") : PG_GETARG_TEXT_PP(0);
-	StreamName	name;
 
-	/* A category is a stream's name without "-". */
-	stream_name(&name, VARDATA_ANY(category), VARSIZE_ANY_EXHDR(category));
-	if (name.category_length != name.length)
-		ereport(ERROR,
-				(errcode(ERRCODE_ST_INVALID_EVENT),
-				 errmsg("\"%s\" is no category", text_to_cstring(category)),
-				 errhint("A category is what stands before the first \"-\" of its streams' names.")));
+	category_check(VARDATA_ANY(category), VARSIZE_ANY_EXHDR(category));
 	return category;
 }
 
@@ -257,6 +251,7 @@ text_argument(FunctionCallInfo fcinfo, int argument, const char *name)
 	if (length == 0 || length > EVENT_TYPE_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_ST_INVALID_EVENT),
-				 errmsg("%s has %d bytes, it must have 1 to %d", name, length, EVENT_TYPE_MAX)));
+				 errmsg("%s has %d bytes, it must have 1 to %d", name, length, EVENT_TYPE_MAX),
+				 errhint("Use the name under which the events are appended.")));
 	return value;
 }

@@ -87,7 +87,8 @@ event_append(const char *stream_text, int length, int64 expected_version,
 			memset(&stream, 0, sizeof(stream));
 	}
 	else
-		stream_lock_or_create(&tables, &name, LockTupleNoKeyExclusive, &stream);
+		stream_lock_or_create(&tables, &name, LockTupleNoKeyExclusive, expected_version == 0,
+							  &stream);
 
 	if (!is_repetition(&tables, events, &stream, expected_version, result))
 	{
@@ -394,7 +395,7 @@ event_store_check_version(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("event_store.check_version");
 	PreventCommandDuringRecovery("event_store.check_version");
 	event_tables_open(&tables, RowExclusiveLock);
-	stream_lock_or_create(&tables, &name, LockTupleShare, &stream);
+	stream_lock_or_create(&tables, &name, LockTupleShare, expected == 0, &stream);
 	stream_expect(&name, &stream, expected);
 	event_tables_close(&tables);
 	PG_RETURN_VOID();

@@ -4,10 +4,13 @@
  *		goes out.
  *
  * What the tables event_type and upcaster say of a type is cached per backend,
- * compiled trees included, types that are not registered too.  A trigger on
- * both tables sends a relcache invalidation; that, or one of a type that a tree
- * was compiled from, makes the next call start with an empty cache.  The old
- * one stays until the transaction ends, because a call may be standing in it.
+ * compiled trees included, and so is that they say nothing.  A trigger on both
+ * tables sends a relcache invalidation; that, or one of a type that a tree was
+ * compiled from, makes the next call start with an empty cache.  The old one
+ * stays until the transaction ends, because a call may be standing in it.
+ *
+ * How much is cached is bounded: what is registered by the tables, and names
+ * that are not, which anybody can make up, by UNREGISTERED_MAX.
  *
  * The tables are read with the newest snapshot: a registration counts from its
  * commit on, also in a transaction that began before.
@@ -38,7 +41,7 @@
 #define UPCASTER_COLUMNS 3
 
 /* Enough for every shop; beyond it somebody makes up type names. */
-#define CACHE_MAX_TYPES 4096
+#define UNREGISTERED_MAX 1024
 
 typedef struct ContractName
 {
@@ -77,12 +80,15 @@ static ExtensionRelation index_upcaster = {"event_store", "upcaster_pkey"};
 
 static MemoryContext cache_context = NULL;
 static HTAB *cache = NULL;
+static int	unregistered_count = 0;	/* names in the cache that nobody registered */
 static ContractDependencies dependencies;
 static Oid	registries[2];		/* the two tables */
 static bool any_upcaster = false;
 static bool stale = false;
 
 static Contract *find_contract(const char *type, int length);
+static Contract *keep_contract(const Contract *loaded);
+static void forget_unregistered(void);
 static void start_cache(void);
 static uint32 hash_name(const void *key, Size size);
 static int	match_names(const void *a, const void *b, Size size);
@@ -189,39 +195,91 @@ contract_describe_upcasting(const char *type, int length, StringInfo description
 	}
 }
 
+/*
+ * What is known of a type, registered or not.  Valid until the next call if
+ * there is nothing registered, else until the transaction ends.
+ */
 static Contract *
 find_contract(const char *type, int length)
 {
 	ContractName name = {type, length};
 	Contract   *contract;
-	bool		found;
+	Contract	loaded;
+	MemoryContext scratch;
+	MemoryContext old;
 
 	/* Tables that this transaction has locked already would not do it. */
 	AcceptInvalidationMessages();
-	if (cache == NULL || stale || hash_get_num_entries(cache) > CACHE_MAX_TYPES)
+	if (cache == NULL || stale)
 		start_cache();
 	contract = hash_search(cache, &name, HASH_FIND, NULL);
 	if (contract != NULL)
 		return contract;
+	scratch = AllocSetContextCreate(CurrentMemoryContext, "contract to load",
+									ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(scratch);
 	for (;;)
 	{
-		Contract	loading = {0};
-		MemoryContext old = MemoryContextSwitchTo(cache_context);
-
-		loading.name.text = pnstrdup(type, length);
-		loading.name.length = length;
-		load_versions(&loading);
-		load_upcasters(&loading);
-		MemoryContextSwitchTo(old);
+		memset(&loaded, 0, sizeof(loaded));
+		loaded.name = name;
+		load_versions(&loaded);
+		load_upcasters(&loaded);
 		if (!stale)
-		{
-			contract = hash_search(cache, &loading.name, HASH_ENTER, &found);
-			*contract = loading;
-			return contract;
-		}
+			break;
 		/* Somebody registered something while we were reading. */
 		start_cache();
 	}
+	contract = keep_contract(&loaded);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(scratch);
+	return contract;
+}
+
+/*
+ * Puts what was read into the cache.
+ */
+static Contract *
+keep_contract(const Contract *loaded)
+{
+	ContractName name = {NULL, loaded->name.length};
+	Contract   *contract;
+	bool		found;
+
+	if (loaded->version_count == 0 && loaded->upcaster_count == 0)
+	{
+		if (unregistered_count == UNREGISTERED_MAX)
+			forget_unregistered();
+		unregistered_count++;
+	}
+	name.text = MemoryContextStrdup(cache_context,
+									pnstrdup(loaded->name.text, loaded->name.length));
+	contract = hash_search(cache, &name, HASH_ENTER, &found);
+	*contract = *loaded;
+	contract->name = name;
+	return contract;
+}
+
+/*
+ * Makes room for other names that nobody registered.  No call stands in one of
+ * these: there is nothing to do for them.
+ */
+static void
+forget_unregistered(void)
+{
+	HASH_SEQ_STATUS scan;
+	Contract   *contract;
+
+	hash_seq_init(&scan, cache);
+	while ((contract = hash_seq_search(&scan)) != NULL)
+	{
+		char	   *text = unconstify(char *, contract->name.text);
+
+		if (contract->version_count > 0 || contract->upcaster_count > 0)
+			continue;
+		(void) hash_search(cache, &contract->name, HASH_REMOVE, NULL);
+		pfree(text);
+	}
+	unregistered_count = 0;
 }
 
 /*
@@ -245,6 +303,7 @@ start_cache(void)
 	if (cache_context != NULL)
 		MemoryContextSetParent(cache_context, TopTransactionContext);
 	cache = NULL;
+	unregistered_count = 0;
 	cache_context = AllocSetContextCreate(CacheMemoryContext, "contracts", ALLOCSET_DEFAULT_SIZES);
 	dependencies.relations = NIL;
 	dependencies.type_hashes = NIL;
@@ -300,13 +359,14 @@ load_versions(Contract *contract)
 		versions = lappend(versions, version);
 	}
 	lookup_end(&lookup);
-	contract->versions = palloc(sizeof(Version) * Max(list_length(versions), 1));
+	if (versions == NIL)
+		return;
+	contract->versions = MemoryContextAlloc(cache_context, sizeof(Version) * list_length(versions));
 	foreach(cell, versions)
 	{
 		contract->versions[contract->version_count] = *(Version *) lfirst(cell);
 		contract->newest = contract->versions[contract->version_count++].number;
 	}
-	list_free_deep(versions);
 }
 
 static void
@@ -325,17 +385,19 @@ load_upcasters(Contract *contract)
 		Upcaster   *upcaster = palloc0(sizeof(Upcaster));
 
 		upcaster->from = DatumGetInt32(values[1]);
-		upcaster->signature = TextDatumGetCString(values[2]);
+		upcaster->signature = MemoryContextStrdup(cache_context, TextDatumGetCString(values[2]));
 		upcasters = lappend(upcasters, upcaster);
 	}
 	lookup_end(&lookup);
-	contract->upcasters = palloc(sizeof(Upcaster) * Max(list_length(upcasters), 1));
+	if (upcasters == NIL)
+		return;
+	contract->upcasters = MemoryContextAlloc(cache_context,
+											 sizeof(Upcaster) * list_length(upcasters));
 	foreach(cell, upcasters)
 		contract->upcasters[contract->upcaster_count++] = *(Upcaster *) lfirst(cell);
 	/* Types that nobody registered have upcasters only. */
-	if (contract->version_count == 0 && contract->upcaster_count > 0)
+	if (contract->version_count == 0)
 		contract->newest = contract->upcasters[contract->upcaster_count - 1].from + 1;
-	list_free_deep(upcasters);
 }
 
 static ContractNode *

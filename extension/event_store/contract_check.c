@@ -19,6 +19,7 @@
 
 #include "executor/executor.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
@@ -26,6 +27,10 @@
 #include "base/errors.h"
 #include "event_store/contract_check.h"
 #include "event_store/contract_value.h"
+
+/* So much of what somebody sent comes back in an error, in bytes. */
+#define KEY_SHOWN NAMEDATALEN
+#define PROBLEM_SHOWN 200
 
 /* The way to a value; built on the stack, written down only in an error. */
 typedef struct Path
@@ -66,6 +71,8 @@ static void violation(Check *check, const Path *path, const char *problem, const
 static const char *kind_name(const ContractNode *node);
 static bool is_plain_key(const Path *step);
 static char *path_text(const Check *check, const Path *path);
+static void append_path(StringInfo text, const Path *path);
+static char *shortened(const char *text, int length, int limit);
 
 /*
  * Raises ST004 with the path of the first offender unless the document, an
@@ -262,7 +269,7 @@ rename_conversion_error(void *arg)
 	errcode(ERRCODE_ST_INVALID_EVENT);
 	errmsg("%s of \"%.*s\" version %d must be %s", path, check->subject->type_length,
 		   check->subject->type, check->subject->schema_version, kind_name(check->node));
-	errdetail_internal("%s.", original->message);
+	errdetail_internal("%s.", shortened(original->message, strlen(original->message), PROBLEM_SHOWN));
 	errhint("Give a value that can be converted to type %s.", format_type_be(check->node->base));
 	err_generic_string(PG_DIAG_COLUMN_NAME, path);
 }
@@ -407,27 +414,43 @@ static char *
 path_text(const Check *check, const Path *path)
 {
 	StringInfoData text;
-	const Path *steps[64];
-	int			count = 0;
 
-	for (; path != NULL && count < lengthof(steps); path = path->parent)
-		steps[count++] = path;
 	initStringInfo(&text);
 	if (check->subject->number >= 0)
 		appendStringInfo(&text, "events[%d].data", check->subject->number);
-	while (count-- > 0)
-	{
-		if (steps[count]->key == NULL)
-			appendStringInfo(&text, "[%d]", steps[count]->index);
-		else if (is_plain_key(steps[count]))
-			appendStringInfo(&text, "%s%.*s", text.len > 0 ? "." : "",
-							 steps[count]->length, steps[count]->key);
-		else
-		{
-			appendStringInfoChar(&text, '[');
-			escape_json(&text, pnstrdup(steps[count]->key, steps[count]->length));
-			appendStringInfoChar(&text, ']');
-		}
-	}
+	append_path(&text, path);
 	return text.data;
+}
+
+/*
+ * As deep as the type, which PostgreSQL and contract_compile() have gone down.
+ */
+static void
+append_path(StringInfo text, const Path *path)
+{
+	if (path == NULL)
+		return;
+	append_path(text, path->parent);
+	if (path->key == NULL)
+		appendStringInfo(text, "[%d]", path->index);
+	else if (is_plain_key(path))
+		appendStringInfo(text, "%s%s", text->len > 0 ? "." : "",
+						 shortened(path->key, path->length, KEY_SHOWN));
+	else
+	{
+		appendStringInfoChar(text, '[');
+		escape_json(text, shortened(path->key, path->length, KEY_SHOWN));
+		appendStringInfoChar(text, ']');
+	}
+}
+
+/*
+ * A copy of a text, its end replaced by "..." if it is long.
+ */
+static char *
+shortened(const char *text, int length, int limit)
+{
+	if (length <= limit)
+		return pnstrdup(text, length);
+	return psprintf("%.*s...", pg_mbcliplen(text, length, limit), text);
 }

@@ -110,7 +110,8 @@ event_store_register_upcaster(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(2))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("fn must not be null")));
+				 errmsg("fn must not be null"),
+				 errhint("Name a function: upcast(data jsonb) RETURNS jsonb.")));
 	callable_expect(PG_GETARG_OID(2), 1, arguments, JSONBOID);
 	values[2] = CStringGetTextDatum(callable_signature(PG_GETARG_OID(2)));
 	spi_begin(SPI_AS_OWNER);

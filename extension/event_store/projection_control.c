@@ -87,7 +87,8 @@ check_definition(FunctionCallInfo fcinfo)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(4))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("name, handler and mode must not be null")));
+				 errmsg("name, handler and mode must not be null"),
+				 errhint("Name the projection and its function: handler(event event_store.event).")));
 	if (VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(0)) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -101,14 +102,8 @@ check_definition(FunctionCallInfo fcinfo)
 	if (!PG_ARGISNULL(2))
 	{
 		text	   *category = PG_GETARG_TEXT_PP(2);
-		StreamName	name;
 
-		stream_name(&name, VARDATA_ANY(category), VARSIZE_ANY_EXHDR(category));
-		if (name.category_length != name.length)
-			ereport(ERROR,
-					(errcode(ERRCODE_ST_INVALID_EVENT),
-					 errmsg("\"%s\" is no category", text_to_cstring(category)),
-					 errhint("A category is what stands before the first \"-\" of its streams' names.")));
+		category_check(VARDATA_ANY(category), VARSIZE_ANY_EXHDR(category));
 	}
 	event_filter_types(&filter, PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3));
 	callable_expect(PG_GETARG_OID(1), 1, arguments, VOIDOID);
@@ -271,7 +266,8 @@ lock_argument(FunctionCallInfo fcinfo, ProjectionProgress *progress)
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("name must not be null")));
+				 errmsg("name must not be null"),
+				 errhint("The view event_store.projections lists them.")));
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	projection = projection_find(name);
 	/* Somebody may have dropped it while we waited. */

@@ -58,6 +58,7 @@ typedef struct Outlook
 
 static void restrict_worker(void);
 static void run_one(Projection *projection, int max, bool by_hand, Outlook *outlook);
+static void commit_before_checkpoint(void);
 static bool has_work(Projection *projection, const ProjectionProgress *progress, int64 mark,
 					 bool by_hand, Outlook *outlook);
 static bool has_event(Projection *projection, int64 after, int64 upto);
@@ -197,8 +198,23 @@ run_one(Projection *projection, int max, bool by_hand, Outlook *outlook)
 	else
 		run_range(projection, &progress, projection->is_inline ? progress.rebuild_until : mark, max,
 				  outlook);
+	if (DEBUG_BREAK("checkpoint_apart") && !by_hand)
+		commit_before_checkpoint();
 	progress_write(projection, &progress);
-	DEBUG_POINT("projection_before_commit");
+	if (outlook->handled > 0)
+		DEBUG_POINT("projection_before_commit");
+}
+
+/*
+ * What must not be done, for the tests to find out.
+ */
+static void
+commit_before_checkpoint(void)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
 /*

@@ -43,7 +43,7 @@
 
 static void put_events(FunctionCallInfo fcinfo, EventScan *scan, int64 max_count);
 static int64 max_count_argument(FunctionCallInfo fcinfo, int argument);
-static void not_null(FunctionCallInfo fcinfo, int argument, const char *name);
+static void not_null(FunctionCallInfo fcinfo, int argument, const char *name, const char *hint);
 static bool readable_beyond(int64 after, const EventFilter *filter, int64 mark);
 
 /*
@@ -137,12 +137,13 @@ max_count_argument(FunctionCallInfo fcinfo, int argument)
 }
 
 static void
-not_null(FunctionCallInfo fcinfo, int argument, const char *name)
+not_null(FunctionCallInfo fcinfo, int argument, const char *name, const char *hint)
 {
 	if (PG_ARGISNULL(argument))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", name)));
+				 errmsg("%s must not be null", name),
+				 errhint("%s", hint)));
 }
 
 /*
@@ -156,6 +157,7 @@ filter_names(FunctionCallInfo fcinfo, EventFilter *filter, int category, int str
 	{
 		text	   *name = PG_GETARG_TEXT_PP(category);
 
+		category_check(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
 		filter->category = VARDATA_ANY(name);
 		filter->category_length = VARSIZE_ANY_EXHDR(name);
 	}
@@ -195,7 +197,7 @@ event_store_read_stream(PG_FUNCTION_ARGS)
 	Snapshot	snapshot;
 	EventScan  *scan;
 
-	not_null(fcinfo, 0, "stream");
+	not_null(fcinfo, 0, "stream", "Name the stream, for example order-7f3c.");
 	stream = PG_GETARG_TEXT_PP(0);
 	max_count = max_count_argument(fcinfo, 2);
 	/* Who pages backward asks for version 0 in the end: nothing is there. */
@@ -223,7 +225,7 @@ event_store_read_all(PG_FUNCTION_ARGS)
 	Snapshot	snapshot;
 	EventScan  *scan;
 
-	not_null(fcinfo, 0, "after_position");
+	not_null(fcinfo, 0, "after_position", "0 begins with the first event.");
 	max_count = max_count_argument(fcinfo, 1);
 	filter_names(fcinfo, &filter, 2, -1);
 	event_filter_types(&filter, PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3));
@@ -256,7 +258,7 @@ event_store_read_correlation(PG_FUNCTION_ARGS)
 	Snapshot	snapshot;
 	EventScan  *scan;
 
-	not_null(fcinfo, 0, "correlation_id");
+	not_null(fcinfo, 0, "correlation_id", "It stands in the metadata of the events to be found.");
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	scan = event_scan_correlation(PG_GETARG_UUID_P(0), snapshot);
 	put_events(fcinfo, scan, PG_INT64_MAX);
@@ -293,8 +295,8 @@ event_store_read_between(PG_FUNCTION_ARGS)
 	SpiCursor  *cursor;
 	TupleTableSlot *slot;
 
-	not_null(fcinfo, 0, "from_time");
-	not_null(fcinfo, 1, "to_time");
+	not_null(fcinfo, 0, "from_time", "-infinity begins with the first event.");
+	not_null(fcinfo, 1, "to_time", "infinity ends with the last event.");
 	max_count = max_count_argument(fcinfo, 3);
 	filter_names(fcinfo, &filter, 2, -1);
 	reader_begin_result(fcinfo, &result);
@@ -337,7 +339,7 @@ event_store_get_event(PG_FUNCTION_ARGS)
 	Event		event;
 	Datum		result = (Datum) 0;
 
-	not_null(fcinfo, 0, "event_id");
+	not_null(fcinfo, 0, "event_id", "append and the reads return it.");
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -363,7 +365,7 @@ event_store_stream_version(PG_FUNCTION_ARGS)
 	text	   *stream_text;
 	Snapshot	snapshot;
 
-	not_null(fcinfo, 0, "stream");
+	not_null(fcinfo, 0, "stream", "Name the stream, for example order-7f3c.");
 	stream_text = PG_GETARG_TEXT_PP(0);
 	stream_name(&name, VARDATA_ANY(stream_text), VARSIZE_ANY_EXHDR(stream_text));
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -440,8 +442,8 @@ event_store_wait(PG_FUNCTION_ARGS)
 	uint32		key;
 
 	wakeup_require_top_level("event_store.wait", call == NULL || call->atomic);
-	not_null(fcinfo, 0, "after_position");
-	not_null(fcinfo, 1, "timeout");
+	not_null(fcinfo, 0, "after_position", "0 begins with the first event.");
+	not_null(fcinfo, 1, "timeout", "For example '30 s'.");
 	after = PG_GETARG_INT64(0);
 	deadline = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 													   TimestampTzGetDatum(GetCurrentTimestamp()),

@@ -61,7 +61,7 @@ hide_stream(FunctionCallInfo fcinfo, const char *function, bool for_good)
 	PreventCommandDuringRecovery(function);
 	event_tables_open(&tables, RowExclusiveLock);
 	if (for_good)
-		stream_lock_or_create(&tables, &name, LockTupleNoKeyExclusive, &stream);
+		stream_lock_or_create(&tables, &name, LockTupleNoKeyExclusive, false, &stream);
 	else if (!stream_lock(&tables, &name, LockTupleNoKeyExclusive, &stream))
 		memset(&stream, 0, sizeof(stream));
 	stream_expect(&name, &stream, PG_GETARG_INT64(1));
@@ -161,7 +161,8 @@ event_store_set_retention(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("stream_or_category must not be null")));
+				 errmsg("stream_or_category must not be null"),
+				 errhint("Name one stream, or a category: what stands before the first \"-\".")));
 	text_name = PG_GETARG_TEXT_PP(0);
 	stream_name(&name, VARDATA_ANY(text_name), VARSIZE_ANY_EXHDR(text_name));
 	for (int i = 0; i < 4; i++)

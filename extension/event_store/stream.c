@@ -42,6 +42,8 @@
 static int64 name_key(const char *name, int length);
 static bool find_row(DirectTable *streams, const StreamName *name, Snapshot snapshot,
 					 int64 *key, TransactionId *in_progress);
+static bool try_lock(EventTables *tables, const StreamName *name, LockTupleMode mode,
+					 Stream *stream);
 static void read_row(TupleTableSlot *slot, Stream *stream);
 static void set_version(EventTables *tables, Stream *stream, Snapshot snapshot);
 
@@ -79,6 +81,24 @@ stream_name(StreamName *name, const char *text, int length)
 	name->category_length = category_length(text, length);
 	name->key = name_key(text, length);
 	name->category_key = category_key(text, name->category_length);
+}
+
+/*
+ * Checks the name of a category: that of a stream without a "-".
+ */
+void
+category_check(const char *text, int length)
+{
+	if (length == 0 || length > STREAM_NAME_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_ST_INVALID_EVENT),
+				 errmsg("category has %d bytes, it must have 1 to %d", length, STREAM_NAME_MAX),
+				 errhint("A category is what stands before the first \"-\" of its streams' names.")));
+	if (category_length(text, length) != length || control_character(text, length) >= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_ST_INVALID_EVENT),
+				 errmsg("\"%.*s\" is no category", length, text),
+				 errhint("A category is what stands before the first \"-\" of its streams' names.")));
 }
 
 /*
@@ -125,9 +145,34 @@ category_key(const char *category, int length)
  * Locks a stream's row in its newest version until the transaction ends,
  * waiting for whoever holds it, and reads its version as it is then.  Returns
  * false, with nothing locked, if there is no such stream.
+ *
+ * A dirty snapshot can miss a row that is being moved: its old version has died
+ * between the look into the index and the look at the heap, and the index had no
+ * new one yet.  A snapshot of what is committed cannot, so it has the last word.
  */
 bool
 stream_lock(EventTables *tables, const StreamName *name, LockTupleMode mode, Stream *stream)
+{
+	while (!try_lock(tables, name, mode, stream))
+	{
+		Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+		TransactionId in_progress;
+		int64		key;
+		bool		missed = find_row(tables->streams, name, latest, &key, &in_progress);
+
+		UnregisterSnapshot(latest);
+		if (!missed)
+			return false;
+		CHECK_FOR_INTERRUPTS();
+	}
+	return true;
+}
+
+/*
+ * The same, but may miss a row that is being moved; stream_create() looks again.
+ */
+static bool
+try_lock(EventTables *tables, const StreamName *name, LockTupleMode mode, Stream *stream)
 {
 	DirectTable *streams = tables->streams;
 	SnapshotData dirty;
@@ -204,17 +249,19 @@ stream_create(EventTables *tables, const StreamName *name, int64 id, Stream *str
 }
 
 /*
- * Locks a stream's row, making it first where it is missing.
+ * Locks a stream's row, making it first where it is missing.  Who has reason to
+ * think that it is missing says so and saves a look.
  */
 void
 stream_lock_or_create(EventTables *tables, const StreamName *name, LockTupleMode mode,
-					  Stream *stream)
+					  bool likely_new, Stream *stream)
 {
 	static ExtensionRelation stream_ids = {"event_store", "stream_id_seq"};
 	int64		id = 0;
 
-	while (!stream_lock(tables, name, mode, stream))
+	while (likely_new || !try_lock(tables, name, mode, stream))
 	{
+		likely_new = false;
 		if (id == 0)
 			id = nextval_internal(extension_relation_oid(&stream_ids), false);
 		stream_create(tables, name, id, stream);

@@ -40,6 +40,7 @@ typedef struct Stream
 extern int	control_character(const char *text, int length);
 extern void stream_name(StreamName *name, const char *text, int length);
 extern uint32 category_key(const char *category, int length);
+extern void category_check(const char *text, int length);
 extern int	category_length(const char *stream, int length);
 extern bool stream_lock(EventTables *tables, const StreamName *name, LockTupleMode mode,
 						Stream *stream);
@@ -50,6 +51,6 @@ extern int64 stream_id(const StreamName *name, Snapshot snapshot);
 extern void expected_version_check(int64 expected);
 extern void stream_expect(const StreamName *name, const Stream *stream, int64 expected);
 extern void stream_lock_or_create(EventTables *tables, const StreamName *name, LockTupleMode mode,
-								  Stream *stream);
+								  bool likely_new, Stream *stream);
 
 #endif

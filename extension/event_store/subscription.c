@@ -436,6 +436,8 @@ event_store_create_subscription(PG_FUNCTION_ARGS)
 				 errmsg("partitions must be between 1 and %d", PARTITIONS_MAX),
 				 errhint("As many as consumers that shall work in parallel, or a few times more.")));
 	check_position("start_after", start_after);
+	if (!PG_ARGISNULL(1))
+		category_check(VARDATA_ANY(PG_GETARG_TEXT_PP(1)), VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(1)));
 	event_filter_types(&types, PG_ARGISNULL(2) ? NULL : PG_GETARG_ARRAYTYPE_P(2));
 	spi_begin(SPI_AS_OWNER);
 	if (spi_run(&create, 5, (Oid[]){TEXTOID, TEXTOID, TEXTARRAYOID, INT4OID, TEXTOID}, values,

@@ -545,7 +545,11 @@ transaction_ended(XactEvent event, void *arg)
 			break;
 		case XACT_EVENT_PRE_COMMIT:
 			if (DEBUG_BREAK("clear_before_commit"))
+			{
 				clear_announcements(slot);
+				/* Found without the pause too, but it may take long. */
+				pg_usleep(300);
+			}
 			break;
 		case XACT_EVENT_COMMIT:
 			for (int log = 0; log < LOG_COUNT; log++)

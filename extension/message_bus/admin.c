@@ -55,7 +55,8 @@ check_timeout(const Interval *timeout)
 		(timeout->month == 0 && timeout->day == 0 && timeout->time == 0))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("timeout must be positive")));
+				 errmsg("timeout must be positive"),
+				 errhint("Pass something like '30 s'.")));
 }
 
 PG_FUNCTION_INFO_V1(message_bus_create_endpoint);
@@ -79,7 +80,8 @@ message_bus_create_endpoint(PG_FUNCTION_ARGS)
 	if (lanes < 1 || lanes > MAX_LANES)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("lanes must be between 1 and %d", MAX_LANES)));
+				 errmsg("lanes must be between 1 and %d", MAX_LANES),
+				 errhint("8 suit most; so many consumers can work at once.")));
 	check_timeout(PG_GETARG_INTERVAL_P(4));
 	retry_policy_parse(PG_GETARG_JSONB_P(2), &retry);
 	retry_policy_draw(&retry);
@@ -167,7 +169,8 @@ named_endpoint(FunctionCallInfo fcinfo, int number)
 	if (PG_ARGISNULL(number))
 		ereport(ERROR,
 				(errcode(ERRCODE_MB_NO_ENDPOINT),
-				 errmsg("endpoint must not be null")));
+				 errmsg("endpoint must not be null"),
+				 errhint("Names are in message_bus.endpoints.")));
 	return endpoint_by_name(text_to_cstring(PG_GETARG_TEXT_PP(number)), false)->id;
 }
 
@@ -284,7 +287,8 @@ message_bus_subscribe(PG_FUNCTION_ARGS)
 		VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(1)) > MAX_TYPE)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("message type must have 1 to %d bytes", MAX_TYPE)));
+				 errmsg("message type must have 1 to %d bytes", MAX_TYPE),
+				 errhint("Name what happened or is to be done, like 'OrderSubmitted'.")));
 	values[1] = PG_GETARG_DATUM(1);
 	spi_begin(SPI_AS_OWNER);
 	(void) spi_run(&insert, 2, (Oid[]) {INT4OID, TEXTOID}, values, NULL);

@@ -108,7 +108,8 @@ lease_end(const Interval *lease, bool in_block)
 	if (end <= now)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("lease must be positive")));
+				 errmsg("lease must be positive"),
+				 errhint("Pass longer than the work takes, like '30 s', and extend it on the way.")));
 	return end;
 }
 
@@ -578,7 +579,8 @@ message_bus_extend_lease_sql(PG_FUNCTION_ARGS)
 	if (array_contains_nulls(array))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("delivery_ids must not contain nulls")));
+				 errmsg("delivery_ids must not contain nulls"),
+				 errhint("Pass the delivery_id of what message_bus.receive() gave.")));
 	qsort(ids, count, sizeof(int64), compare_receipts);
 	spi_begin(SPI_AS_OWNER);
 	for (int i = 0; i < count; i++)

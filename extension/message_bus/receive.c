@@ -52,7 +52,8 @@ receive(Receipt *receipt, const char *endpoint, int max, TimestampTz leased_unti
 	if (max < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_messages must be at least 1")));
+				 errmsg("max_messages must be at least 1"),
+				 errhint("Leave it out for 50.")));
 	memset(receipt, 0, sizeof(*receipt));
 	receipt->endpoint = endpoint_by_name(endpoint, false);
 	receipt->max = max;
@@ -285,7 +286,8 @@ message_bus_receive_sql(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("endpoint and max_messages must not be null")));
+				 errmsg("endpoint and max_messages must not be null"),
+				 errhint("Names of endpoints are in message_bus.endpoints; max_messages may be left out.")));
 	if (!PG_ARGISNULL(2))
 		leased_until = lease_end(PG_GETARG_INTERVAL_P(2), IsTransactionBlock());
 	receive(&receipt, text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_INT32(1), leased_until);

@@ -276,7 +276,8 @@ message_bus_ack_sql(PG_FUNCTION_ARGS)
 	if (array_contains_nulls(array))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("delivery_ids must not contain nulls")));
+				 errmsg("delivery_ids must not contain nulls"),
+				 errhint("Pass the delivery_id of what message_bus.receive() gave.")));
 	message_bus_ack((int64 *) ARR_DATA_PTR(array), count);
 	PG_RETURN_INT32(count);
 }
@@ -292,7 +293,8 @@ message_bus_fail_sql(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(3))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("delivery_id and retryable must not be null")));
+				 errmsg("delivery_id and retryable must not be null"),
+				 errhint("Pass the delivery_id of what message_bus.receive() gave.")));
 	message_bus_fail(PG_GETARG_INT64(0),
 					 PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)),
 					 PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)),
@@ -311,7 +313,8 @@ message_bus_skip_sql(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("delivery_id must not be null")));
+				 errmsg("delivery_id must not be null"),
+				 errhint("Pass the delivery_id of what message_bus.receive() gave.")));
 	message_bus_skip(PG_GETARG_INT64(0),
 					 PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	PG_RETURN_VOID();

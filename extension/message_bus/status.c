@@ -155,7 +155,8 @@ message_bus_wait_sql(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("endpoint and timeout must not be null")));
+				 errmsg("endpoint and timeout must not be null"),
+				 errhint("Type CALL message_bus.wait('my-endpoint', '30 s').")));
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	deadline = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 													   TimestampTzGetDatum(GetCurrentTimestamp()),

@@ -84,7 +84,7 @@ apply_data(Turn *turn, Transition *transition)
 												 turn_document(turn)));
 	if (transition->set != NULL)
 		machine->data = tree_merge(machine->data,
-								   template_evaluate(transition->set, turn_document(turn)));
+								   template_patch(transition->set, turn_document(turn)));
 }
 
 /*
@@ -108,7 +108,7 @@ apply_fact(Turn *turn, FactChange *change)
 		ereport(ERROR,
 				(errcode(ERRCODE_SG_TEMPLATE),
 				 errmsg("fact \"%s\" has no record %s", fact->name, key != NULL ? key : "yet")));
-	set = change->set == NULL ? NULL : template_evaluate(change->set, turn_document(turn));
+	set = change->set == NULL ? NULL : template_patch(change->set, turn_document(turn));
 	change_record(turn, fact, change->to, record, set);
 }
 
@@ -210,7 +210,7 @@ send_fact(Turn *turn, SendAction *send, const char *key, int64 attempt)
 		record = tree_put_text(tree_object(), "key", key);
 		tree_put(record, "attempt", tree_int(attempt));
 	}
-	set = send->fact->set == NULL ? NULL : template_evaluate(send->fact->set, turn_document(turn));
+	set = send->fact->set == NULL ? NULL : template_patch(send->fact->set, turn_document(turn));
 	change_record(turn, fact, send->fact->to, record, set);
 }
 

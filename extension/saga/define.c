@@ -14,6 +14,7 @@
 
 #include "base/errors.h"
 #include "message_bus/message_bus.h"
+#include "pg/attempt.h"
 #include "pg/relation.h"
 #include "pg/spi.h"
 #include "saga/definition.h"
@@ -38,7 +39,7 @@ typedef struct TransitionRow
 
 static void refuse(const char *name, List *problems);
 static Tree *problem_to_tree(const Problem *problem);
-static void prepare_endpoint(const Definition *definition);
+static void prepare_endpoint(void *argument);
 static int	store_document(const Definition *definition, Jsonb *document);
 static void store_rows(const Definition *definition);
 static void store_state(const Definition *definition, const State *state, const char *kind);
@@ -53,6 +54,7 @@ define(const char *name, Jsonb *document)
 {
 	List	   *problems = NIL;
 	Definition *definition;
+	ErrorData  *error;
 
 	if (name[0] == '\0' || strlen(name) > 255 || strchr(name, ':') != NULL)
 		ereport(ERROR,
@@ -64,9 +66,14 @@ define(const char *name, Jsonb *document)
 	definition->definer = GetUserId();
 	definition_verify(definition, &problems);
 	refuse(name, problems);
+	error = attempt(prepare_endpoint, definition);
+	if (error != NULL && error->sqlerrcode != ERRCODE_INVALID_PARAMETER_VALUE)
+		ReThrowError(error);
+	if (error != NULL)
+		definition_problem(&problems, "error", NULL, NULL, "%s", error->message);
+	refuse(name, problems);
 
 	spi_begin(SPI_AS_OWNER);
-	prepare_endpoint(definition);
 	definition->version = store_document(definition, document);
 	store_rows(definition);
 	spi_end();
@@ -106,10 +113,11 @@ problem_to_tree(const Problem *problem)
 }
 
 /*
- * The saga's endpoint, subscribed to the events of the definition.
+ * The saga's endpoint, subscribed to the events of the definition.  The bus knows
+ * what a name of an endpoint or a message type may be.
  */
 static void
-prepare_endpoint(const Definition *definition)
+prepare_endpoint(void *argument)
 {
 	static SpiStatement create = {
 		"SELECT message_bus.create_endpoint($1)"
@@ -120,10 +128,13 @@ prepare_endpoint(const Definition *definition)
 	static SpiStatement name = {
 		"SELECT message_bus.endpoint_name($1, 'saga')"
 	};
+	Definition *definition = argument;
+	MemoryContext caller = CurrentMemoryContext;
 	Datum		endpoint;
 	bool		isnull;
 	ListCell   *cell;
 
+	spi_begin(SPI_AS_OWNER);
 	if (definition->endpoint != NULL)
 		endpoint = CStringGetTextDatum(definition->endpoint);
 	else
@@ -132,7 +143,7 @@ prepare_endpoint(const Definition *definition)
 					   (Datum[]) {CStringGetTextDatum(definition->name)}, NULL);
 		endpoint = spi_copy(0, 0, CurrentMemoryContext, &isnull);
 	}
-	unconstify(Definition *, definition)->endpoint = TextDatumGetCString(endpoint);
+	definition->endpoint = MemoryContextStrdup(caller, TextDatumGetCString(endpoint));
 	if (!message_bus_endpoint_exists(definition->endpoint))
 		(void) spi_run(&create, 1, (Oid[]) {TEXTOID}, &endpoint, NULL);
 	foreach(cell, definition->events)
@@ -142,6 +153,7 @@ prepare_endpoint(const Definition *definition)
 		(void) spi_run(&subscribe, 2, (Oid[]) {TEXTOID, TEXTOID},
 					   (Datum[]) {endpoint, CStringGetTextDatum(event->name)}, NULL);
 	}
+	spi_end();
 }
 
 /*

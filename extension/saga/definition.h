@@ -59,7 +59,7 @@ typedef struct FactChange
 	bool		create;			/* events only: an unknown key makes a new record */
 	Template   *set;			/* written when the status moves (event), always (transition) */
 	Template   *note;			/* events only: written where absent, whatever the status */
-	Template   *most;			/* events only: written where greater, whatever the status */
+	Template   *most;			/* events only: written where greater, while the status is "to" */
 } FactChange;
 
 /* The undoing of a step: sent by "compensate". */

@@ -18,7 +18,9 @@
 #include "saga/step_key.h"
 
 /* What an instance keeps of the context of the message that created it. */
-static const char *const kept_context[] = {"correlation_id", "conversation_id", "tenant_id"};
+static const char *const kept_context[] = {
+	"correlation_id", "conversation_id", "tenant_id", "traceparent"
+};
 
 static void take_context(const Machine *machine, const Cause *cause);
 static void send_message(const Machine *machine, const OutMessage *message);
@@ -41,7 +43,7 @@ engine_apply(Machine *machine, const Effects *effects, const Cause *cause)
 	foreach(cell, effects->conflicts)
 		ereport(LOG,
 				(errhidestmt(true), errhidecontext(true),
-				 errmsg("saga \"%s\" %s ignores a fact of %s: %s", definition->name,
+				 errmsg("saga \"%s\" with correlation %s ignores a fact of %s: %s", definition->name,
 						machine->id_text, cause->event, (char *) lfirst(cell))));
 	if (effects->outcome != OUTCOME_EFFECTIVE)
 		return;
@@ -87,8 +89,30 @@ engine_new_context(const Tree *envelope)
 }
 
 /*
+ * The same, from the context of a session that creates it.
+ */
+Tree *
+engine_keep_context(const Context *context)
+{
+	Tree	   *kept = tree_object();
+
+	if (context == NULL)
+		return kept;
+	if (context->correlation_id != NULL)
+		tree_put_text(kept, "correlation_id", uuid_text(context->correlation_id));
+	if (context->conversation_id != NULL)
+		tree_put_text(kept, "conversation_id", uuid_text(context->conversation_id));
+	if (context->tenant_id != NULL)
+		tree_put_text(kept, "tenant_id", context->tenant_id);
+	if (context->traceparent != NULL)
+		tree_put_text(kept, "traceparent", context->traceparent);
+	return kept;
+}
+
+/*
  * All that the instance sends is stamped with the context it was created in; the
- * cause is the message at hand.
+ * cause is the message at hand.  What has no trace of its own, as a timer, goes on
+ * with the one that the instance began in.
  */
 static void
 take_context(const Machine *machine, const Cause *cause)
@@ -103,6 +127,8 @@ take_context(const Machine *machine, const Cause *cause)
 	context.tenant_id = tree_get_text(machine->context, "tenant_id");
 	context.user_id = tree_get_text(cause->envelope, "user_id");
 	context.traceparent = tree_get_text(cause->envelope, "traceparent");
+	if (context.traceparent == NULL)
+		context.traceparent = tree_get_text(machine->context, "traceparent");
 	context_set(&context);
 }
 

@@ -6,6 +6,7 @@
 #define ECOMMERCE_SAGA_ENGINE_H
 
 #include "message_bus/message_bus.h"
+#include "pg/context.h"
 #include "saga/react.h"
 #include "saga/store.h"
 
@@ -23,6 +24,7 @@ typedef struct Cause
 /* engine.c */
 extern void engine_apply(Machine *machine, const Effects *effects, const Cause *cause);
 extern Tree *engine_new_context(const Tree *envelope);
+extern Tree *engine_keep_context(const Context *context);
 extern void engine_require_read_committed(const char *function);
 
 /* inbox.c */

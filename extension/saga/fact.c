@@ -12,12 +12,15 @@
 
 #define EARLIER "earlier"
 
+static bool is_record(const Tree *tree);
+static Tree *write_attributes(Tree *record, Tree *set);
 static Tree *note_unknown(Tree *record, const Tree *note, bool *grew);
 static Tree *keep_most(Tree *record, const Tree *most, bool *grew);
 static int	find_key(const Tree *records, const char *key);
 
 /*
- * All records, oldest first.
+ * All records, oldest first.  Data is the user's, saga.update() may put anything
+ * in; what is no record is passed over.
  */
 List *
 fact_records(const Tree *data, const Fact *fact)
@@ -27,8 +30,9 @@ fact_records(const Tree *data, const Fact *fact)
 	List	   *result = NIL;
 
 	for (int i = 0; older != NULL && older->type == TREE_ARRAY && i < older->count; i++)
-		result = lappend(result, older->as.items[i]);
-	if (!fact->many && own != NULL && own->type == TREE_OBJECT)
+		if (is_record(older->as.items[i]))
+			result = lappend(result, older->as.items[i]);
+	if (!fact->many && is_record(own))
 		result = lappend(result, own);
 	return result;
 }
@@ -86,7 +90,7 @@ fact_store(Tree *data, const Fact *fact, Tree *record)
 	else
 	{
 		/* It is the latest record, or becomes it. */
-		if (own == NULL || own->type != TREE_OBJECT || tree_is_text(tree_get(own, "key"), key))
+		if (!is_record(own) || tree_is_text(tree_get(own, "key"), key))
 			return tree_with(data, fact->name, record);
 		older = tree_with_appended(older, own);
 		data = tree_with(data, fact->name, record);
@@ -100,7 +104,8 @@ fact_store(Tree *data, const Fact *fact, Tree *record)
 /*
  * What an event tells about the record with the given key.  Along the lattice it
  * may take several edges at once.  A late edge, against what was expected, is
- * taken only for something that was not known before.
+ * taken only for something that was not known before.  What may only rise counts
+ * as long as the event's status does: of a record that has gone on it tells nothing.
  */
 Growth
 fact_hear(Tree *data, const Fact *fact, const FactChange *change, const char *key,
@@ -108,7 +113,9 @@ fact_hear(Tree *data, const Fact *fact, const FactChange *change, const char *ke
 {
 	Tree	   *record = fact_find(data, fact, key);
 	Growth		growth = {data};
+	Tree	   *risen;
 	bool		noted = false;
+	bool		rose = false;
 	bool		moves = false;
 	bool		late = false;
 
@@ -122,27 +129,34 @@ fact_hear(Tree *data, const Fact *fact, const FactChange *change, const char *ke
 	growth.from = growth.to = fact_status(fact, record);
 	if (change->note != NULL)
 		record = note_unknown(record, template_evaluate(change->note, document), &noted);
+	risen = record;
 	if (change->most != NULL)
-		record = keep_most(record, template_evaluate(change->most, document), &noted);
+		risen = keep_most(record, template_evaluate(change->most, document), &rose);
 	if (change->to != NOWHERE && change->to != growth.from)
 	{
 		int			cell = fact_cell(fact, growth.from, change->to);
 
-		late = fact->late[cell] && (noted || (change->note == NULL && change->most == NULL));
+		late = fact->late[cell] &&
+			(noted || rose || (change->note == NULL && change->most == NULL));
 		moves = fact->grows[cell] || late;
 		growth.conflict = !moves && !fact->late[cell] &&
 			!fact->reach[fact_cell(fact, change->to, growth.from)];
 	}
 	if (moves)
-	{
 		growth.to = change->to;
+	if (change->to == NOWHERE || change->to == growth.to)
+		record = risen;
+	else
+		rose = false;
+	if (moves)
+	{
 		if (change->set != NULL)
-			record = tree_merge(record, template_evaluate(change->set, document));
+			record = write_attributes(record, template_patch(change->set, document));
 		record = tree_with(record, "st", tree_text(fact->statuses[change->to]));
 		if (late)
 			record = tree_with(record, "late", tree_bool(true));
 	}
-	growth.grew = noted || moves;
+	growth.grew = noted || rose || moves;
 	if (growth.grew)
 		growth.data = fact_store(data, fact, record);
 	return growth;
@@ -169,10 +183,30 @@ fact_do(Tree *data, const Fact *fact, int to, Tree *record, Tree *set)
 		record = tree_with(record, "st", tree_text(fact->statuses[to]));
 	}
 	if (set != NULL)
-		record = tree_merge(record, set);
+		record = write_attributes(record, set);
 	growth.grew = true;
 	growth.data = fact_store(data, fact, record);
 	return growth;
+}
+
+static bool
+is_record(const Tree *tree)
+{
+	const Tree *key = tree_get(tree, "key");
+
+	return key != NULL && key->type == TREE_STRING;
+}
+
+/*
+ * Merges attributes into a record; whose it is and how it stands are not among them.
+ */
+static Tree *
+write_attributes(Tree *record, Tree *set)
+{
+	Tree	   *st = tree_get(record, "st");
+	Tree	   *written = tree_with(tree_merge(record, set), "key", tree_get(record, "key"));
+
+	return st == NULL ? tree_without(written, "st") : tree_with(written, "st", st);
 }
 
 /*

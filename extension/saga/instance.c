@@ -21,6 +21,7 @@
 
 #define INSTANCE_ATTRIBUTES 8
 
+static void refuse_version(const Machine *machine, int expected_version);
 static void check_data(const Tree *data);
 static Tree *whole_data(const Tree *before, const Tree *after);
 
@@ -65,7 +66,6 @@ create(const char *saga, const pg_uuid_t *id, Tree *data, const char *state)
 	Machine    *machine;
 	Effects		effects = {0};
 	Cause		cause = {"create", NULL, GetUserNameFromId(GetUserId(), false)};
-	const Context *context = context_get();
 
 	definition_cache_refresh();
 	definition = definition_require(saga);
@@ -80,9 +80,7 @@ create(const char *saga, const pg_uuid_t *id, Tree *data, const char *state)
 		machine->state = repository_state(definition, state);
 	machine->data = data;
 	machine->version = 1;
-	if (context != NULL && context->correlation_id != NULL)
-		machine->context = tree_put_text(tree_object(), "correlation_id",
-										 uuid_text(context->correlation_id));
+	machine->context = engine_keep_context(context_get());
 	if (definition_state(definition, machine->state)->final)
 		machine_arm(machine, TIMER_RETAIN, machine->created_at + definition->retain_for * 1000);
 	effects.outcome = OUTCOME_EFFECTIVE;
@@ -91,6 +89,25 @@ create(const char *saga, const pg_uuid_t *id, Tree *data, const char *state)
 	engine_apply(machine, &effects, &cause);
 	parked_replay(machine);
 	return machine;
+}
+
+/*
+ * Somebody else was faster.  That goes to the log also when the caller catches it.
+ */
+static void
+refuse_version(const Machine *machine, int expected_version)
+{
+	ereport(LOG,
+			(errhidestmt(true), errhidecontext(true),
+			 errmsg("concurrency conflict on saga \"%s\" with correlation %s: expected version %d but was %d",
+					machine->definition->name, machine->id_text, expected_version,
+					machine->version)));
+	ereport(ERROR,
+			(errcode(ERRCODE_SG_VERSION_CONFLICT),
+			 errmsg("expected version %d but was %d for saga \"%s\" %s", expected_version,
+					machine->version, machine->definition->name, machine->id_text),
+			 errdetail_internal("{\"expected_version\": %d, \"actual_version\": %d}",
+								expected_version, machine->version)));
 }
 
 static int
@@ -102,12 +119,7 @@ update(const char *saga, const pg_uuid_t *id, int expected_version, const char *
 	int			to = state == NULL ? machine->state : repository_state(machine->definition, state);
 
 	if (machine->version != expected_version)
-		ereport(ERROR,
-				(errcode(ERRCODE_SG_VERSION_CONFLICT),
-				 errmsg("expected version %d but was %d for saga \"%s\" %s", expected_version,
-						machine->version, saga, machine->id_text),
-				 errdetail_internal("{\"expected_version\": %d, \"actual_version\": %d}",
-									expected_version, machine->version)));
+		refuse_version(machine, expected_version);
 	effects.outcome = OUTCOME_EFFECTIVE;
 	effects.from = machine->state;
 	effects.moved = machine->state != to;

@@ -43,6 +43,7 @@ typedef struct Run
 	Tree	   *trace;
 	Tree	   *replayed;		/* data, folded from the history */
 	List	   *requests;		/* not made yet */
+	List	   *placed;			/* not made yet; each waits for its state */
 	const char *violated;		/* name of an invariant, NULL: none */
 	const char *problem;
 } Run;
@@ -63,7 +64,10 @@ typedef struct Report
 static void run_schedule(void *argument);
 static void choose_faults(Run *run);
 static bool step(Run *run);
+static Flight *first_at_once(Run *run);
 static void make_request(Run *run);
+static void make_placed(Run *run);
+static Flight *send_request(Run *run, const Tree *request);
 static void deliver(Run *run, Flight *flight);
 static void fire_next_timer(Run *run);
 static void after_reaction(Run *run, const char *event, const Effects *effects, int before);
@@ -168,6 +172,7 @@ choose_faults(Run *run)
 	run->drops = chooser_choose(run->chooser, scenario->drops + 1);
 	run->duplicates = chooser_choose(run->chooser, scenario->duplicates + 1);
 	run->timeouts = chooser_choose(run->chooser, scenario->timeouts + 1);
+	run->placed = list_copy(scenario->placed);
 	run->patient = scenario->patient || chooser_choose(run->chooser, 2) == 0;
 	while (list_length(run->requests) < requests)
 	{
@@ -191,8 +196,14 @@ step(Run *run)
 	int			requests = list_length(run->requests);
 	int			options = flights + (timer ? 1 : 0) + (happens > 0 ? 1 : 0) +
 		(requests > 0 ? 1 : 0);
+	Flight	   *at_once = first_at_once(run);
 	int			option;
 
+	if (at_once != NULL)
+	{
+		deliver(run, at_once);
+		return true;
+	}
 	if (options == 0)
 		return false;
 	option = chooser_choose(run->chooser, options);
@@ -219,18 +230,57 @@ step(Run *run)
 	return true;
 }
 
+static Flight *
+first_at_once(Run *run)
+{
+	ListCell   *cell;
+
+	foreach(cell, run->world.flights)
+		if (((Flight *) lfirst(cell))->at_once)
+			return lfirst(cell);
+	return NULL;
+}
+
 static void
 make_request(Run *run)
 {
 	Tree	   *request = linitial(run->requests);
-	Flight	   *flight = palloc0(sizeof(Flight));
 
 	run->requests = list_delete_first(run->requests);
+	(void) send_request(run, request);
+}
+
+/*
+ * The requests whose place is the state that the instance is in now.
+ */
+static void
+make_placed(Run *run)
+{
+	const char *state = definition_state(run->definition, run->machine->state)->name;
+	ListCell   *cell;
+
+	foreach(cell, run->placed)
+	{
+		Tree	   *request = lfirst(cell);
+
+		if (!tree_is_text(tree_get(request, "in"), state))
+			continue;
+		run->placed = foreach_delete_current(run->placed, cell);
+		send_request(run, request)->at_once = true;
+	}
+}
+
+static Flight *
+send_request(Run *run, const Tree *request)
+{
+	Flight	   *flight = palloc0(sizeof(Flight));
+
 	flight->sure = true;
 	flight->type = tree_get_text(request, "type");
 	flight->body = tree_get(request, "body") ? tree_get(request, "body") : tree_object();
 	run->world.flights = lappend(run->world.flights, flight);
 	trace(run, psprintf("%s is sent", flight->type));
+	return flight;
 }
 
 /*
@@ -309,6 +359,7 @@ after_reaction(Run *run, const char *event, const Effects *effects, int before)
 		violate(run, "version", "something was done without a transition");
 	replay_actions(run, effects);
 	world_take(&run->world, effects);
+	make_placed(run);
 	if (run->violated == NULL)
 		check_timers(run);
 	if (run->violated == NULL)
@@ -450,9 +501,11 @@ note_end(Report *report, Run *run, int schedule)
 
 	if (run->violated == NULL && run->scenario->orders > 1)
 	{
-		Tree	   *document = world_document(&run->world, run->machine);
-		Tree	   *end = tree_with(tree_put_text(tree_object(), "state", state), "count",
-									tree_get(document, "count"));
+		Document	document = {world_document(&run->world, run->machine), NULL};
+		Tree	   *end = run->scenario->alike != NULL
+							 ? template_evaluate(run->scenario->alike, &document)
+							 : tree_with(tree_put_text(tree_object(), "state", state), "count",
+										 tree_get(document.root, "count"));
 
 		old = MemoryContextSwitchTo(report->context);
 		if (schedule % run->scenario->orders == 0)

@@ -266,18 +266,27 @@ store_remove(Machine *machine, bool keep_history)
 }
 
 /*
- * One line in the server's log per transition.
+ * One line in the server's log per transition, creation and removal.
  */
 void
 store_log(const Machine *machine, const HistoryEntry *entry)
 {
+	const char *what = entry->from == NULL ? "created" : entry->to == NULL ? "deleted"
+																		   : "updated";
+	StringInfoData line;
+
 	if (!setting_saga_log_transitions)
 		return;
+	initStringInfo(&line);
+	appendStringInfo(&line, "%s saga \"%s\" with correlation %s: %s", what,
+					 machine->definition->name, machine->id_text, entry->event);
+	if (entry->from != NULL)
+		appendStringInfo(&line, ", from %s", entry->from);
+	if (entry->to != NULL)
+		appendStringInfo(&line, ", to %s", entry->to);
 	ereport(LOG,
 			(errhidestmt(true), errhidecontext(true),
-			 errmsg("saga \"%s\" %s: %s, %s to %s, version %d", machine->definition->name,
-					machine->id_text, entry->event, entry->from ? entry->from : "created",
-					entry->to ? entry->to : "deleted", machine->version)));
+			 errmsg_internal("%s, version %d", line.data, machine->version)));
 }
 
 static Datum

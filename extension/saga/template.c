@@ -134,6 +134,21 @@ template_evaluate(const Template *template, Document *document)
 }
 
 /*
+ * A template whose result is merged into something, so it must be an object.
+ */
+Tree *
+template_patch(const Template *template, Document *document)
+{
+	Tree	   *patch = template_evaluate(template, document);
+
+	if (patch->type != TREE_OBJECT)
+		ereport(ERROR,
+				(errcode(ERRCODE_SG_TEMPLATE),
+				 errmsg("what is set must be an object, not %s", tree_to_text(patch))));
+	return patch;
+}
+
+/*
  * The text of a template's value.
  */
 char *

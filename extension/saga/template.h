@@ -16,6 +16,7 @@ typedef struct Template Template;
 extern Template *template_compile(const Tree *json);
 extern Template *template_compile_text(const char *text);
 extern Tree *template_evaluate(const Template *template, Document *document);
+extern Tree *template_patch(const Template *template, Document *document);
 extern char *template_text(const Template *template, Document *document);
 extern bool template_mentions(const Template *template, const char *member);
 

@@ -155,6 +155,13 @@ fire_instance(const QueueEntry *entry, TimestampTz as_of, bool by_hand)
 	}
 	if (next->timer == TIMER_RETAIN && machine->outstanding == NIL)
 	{
+		HistoryEntry over = {
+			.from = definition_state(machine->definition, machine->state)->name,
+			.event = definition_event_name(machine->definition,
+										   event_of_timer(machine->definition, TIMER_RETAIN))
+		};
+
+		store_log(machine, &over);
 		store_remove(machine, false);
 		return 0;
 	}

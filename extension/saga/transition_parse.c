@@ -201,6 +201,9 @@ parse_send(Parser *p, const Tree *given)
 	send->condition = parse_path(p, tree, "if");
 	send->endpoint = parse_text(p, tree, "endpoint", true);
 	send->type = parse_text(p, tree, "type", true);
+	/* That it lacks one is said; nobody who looks for further problems needs to ask. */
+	if (send->type == NULL)
+		send->type = "?";
 	send->step = parse_text(p, tree, "step", false);
 	if (send->step == NULL)
 		send->step = send->type;
@@ -226,11 +229,11 @@ parse_send(Parser *p, const Tree *given)
 static void
 parse_send_compensation(Parser *p, SendAction *send, Tree *tree)
 {
+	Compensation *compensation;
 	char	   *rule;
 
 	if (tree == NULL)
-		parse_problem(p, "command \"%s\" has neither a compensation nor \"none\"",
-					  send->type ? send->type : "?");
+		parse_problem(p, "command \"%s\" has neither a compensation nor \"none\"", send->type);
 	if (tree == NULL || tree_is_text(tree, "none"))
 		return;
 	if (!parse_is_object(p, tree, "\"compensation\""))
@@ -245,11 +248,13 @@ parse_send_compensation(Parser *p, SendAction *send, Tree *tree)
 		return;
 	}
 	parse_keys(p, tree, "\"compensation\"", "endpoint type body confirmed_by");
-	send->compensation = palloc0(sizeof(Compensation));
-	send->compensation->endpoint = parse_text(p, tree, "endpoint", true);
-	send->compensation->type = parse_text(p, tree, "type", true);
-	send->compensation->body = parse_template(p, tree, "body");
-	send->compensation->confirmed_by = parse_event_name(p, tree, "confirmed_by");
+	compensation = palloc0(sizeof(Compensation));
+	compensation->endpoint = parse_text(p, tree, "endpoint", true);
+	compensation->type = parse_text(p, tree, "type", true);
+	compensation->body = parse_template(p, tree, "body");
+	compensation->confirmed_by = parse_event_name(p, tree, "confirmed_by");
+	if (compensation->endpoint != NULL && compensation->type != NULL)
+		send->compensation = compensation;
 }
 
 /*

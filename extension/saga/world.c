@@ -15,6 +15,7 @@
 #include "saga/world.h"
 
 #define NO_STATUS "none"
+#define MAX_WEIGHT 1000
 
 static Participant *parse_participant(const char *name, const Tree *tree);
 static void parse_choices(Participant *participant, const char *command, const Tree *by_status);
@@ -30,6 +31,7 @@ static void store_record(World *world, const Participant *participant, Tree *rec
 static void count_up(Tree **counts, const char *type);
 static char *key_at(const Tree *object, int index);
 static Tree *listed(Tree *tree);
+static Tree *object_at(const Tree *object, const char *key);
 static char *required(const Tree *object, const char *key);
 
 /*
@@ -40,21 +42,24 @@ scenario_parse(const Tree *tree)
 {
 	Scenario   *scenario = palloc0(sizeof(Scenario));
 	Tree	   *start = tree_get(tree, "start");
-	Tree	   *participants = tree_get(tree, "participants");
+	Tree	   *participants = object_at(tree, "participants");
 	Tree	   *requests = listed(tree_get(tree, "requests"));
 	Tree	   *checks = listed(tree_get(tree, "invariants"));
 	Tree	   *faults = tree_get(tree, "faults");
 
 	scenario->start_type = required(start, "type");
 	scenario->start_body = tree_get(start, "body") ? tree_get(start, "body") : tree_object();
-	for (int i = 0; participants != NULL && i < participants->count; i++)
+	for (int i = 0; i < participants->count; i++)
 		scenario->participants =
 			lappend(scenario->participants,
 					parse_participant(key_at(participants, i), participants->as.members[i].value));
 	for (int i = 0; i < requests->count; i++)
 	{
-		(void) required(requests->as.items[i], "type");
-		scenario->requests = lappend(scenario->requests, requests->as.items[i]);
+		Tree	   *request = requests->as.items[i];
+		List	  **list = tree_get(request, "in") ? &scenario->placed : &scenario->requests;
+
+		(void) required(request, "type");
+		*list = lappend(*list, request);
 	}
 	for (int i = 0; i < checks->count; i++)
 		scenario->checks = lappend(scenario->checks, parse_check(checks->as.items[i]));
@@ -64,6 +69,8 @@ scenario_parse(const Tree *tree)
 	scenario->must_end = tree_get(tree, "must_end") == NULL ||
 		tree_is_true(tree_get(tree, "must_end"));
 	scenario->orders = (int) Max(tree_to_int(tree_get(tree, "orders"), 1), 1);
+	if (tree_get(tree, "alike") != NULL)
+		scenario->alike = template_compile(tree_get(tree, "alike"));
 	scenario->drops = (int) tree_to_int(tree_get(faults, "drops"), 0);
 	scenario->duplicates = (int) tree_to_int(tree_get(faults, "duplicates"), 0);
 	scenario->timeouts = (int) tree_to_int(tree_get(faults, "timeouts"), 0);
@@ -78,13 +85,12 @@ static Participant *
 parse_participant(const char *name, const Tree *tree)
 {
 	Participant *participant = palloc0(sizeof(Participant));
-	Tree	   *commands = tree_get(tree, "commands");
+	Tree	   *commands = object_at(tree, "commands");
 
 	participant->name = name;
-	for (int i = 0; commands != NULL && i < commands->count; i++)
+	for (int i = 0; i < commands->count; i++)
 		parse_choices(participant, key_at(commands, i), commands->as.members[i].value);
-	if (tree_get(tree, "happens") != NULL)
-		parse_choices(participant, NULL, tree_get(tree, "happens"));
+	parse_choices(participant, NULL, object_at(tree, "happens"));
 	return participant;
 }
 
@@ -101,10 +107,17 @@ parse_choices(Participant *participant, const char *command, const Tree *by_stat
 		for (int j = 0; j < deeds->count; j++)
 		{
 			Deed	   *deed = parse_deed(deeds->as.items[j]);
+			int64		weight = tree_to_int(tree_get(deeds->as.items[j], "weight"), 1);
 
-			for (int64 k = tree_to_int(tree_get(deeds->as.items[j], "weight"), 1); k > 0; k--)
+			for (int64 k = Min(weight, MAX_WEIGHT); k > 0; k--)
 				choice->deeds = lappend(choice->deeds, deed);
 		}
+		if (choice->deeds == NIL)
+			ereport(ERROR,
+					(errcode(ERRCODE_SG_TEMPLATE),
+					 errmsg("participant \"%s\" has nothing to do when \"%s\"",
+							participant->name, choice->status),
+					 errhint("Write {} for a deed that does nothing.")));
 		participant->choices = lappend(participant->choices, choice);
 	}
 }
@@ -287,7 +300,8 @@ do_deed(World *world, const Participant *participant, const char *key, const Dee
 	tree_put(document.root, "now", time_to_tree(world->now));
 	tree_put(document.root, "record", record);
 	if (deed->set != NULL)
-		record = tree_merge(record, template_evaluate(deed->set, &document));
+		record = tree_with(tree_merge(record, template_patch(deed->set, &document)), "key",
+						   tree_text(key));
 	if (deed->to != NULL)
 		record = tree_with(record, "st", tree_text(deed->to));
 	store_record(world, participant, record);
@@ -434,6 +448,23 @@ listed(Tree *tree)
 	if (tree == NULL)
 		return tree_array();
 	return tree->type == TREE_ARRAY ? tree : tree_append(tree_array(), tree);
+}
+
+/*
+ * A member that is an object, or absent: then an empty one.
+ */
+static Tree *
+object_at(const Tree *object, const char *key)
+{
+	Tree	   *member = tree_get(object, key);
+
+	if (member == NULL)
+		return tree_object();
+	if (member->type != TREE_OBJECT)
+		ereport(ERROR,
+				(errcode(ERRCODE_SG_TEMPLATE),
+				 errmsg("\"%s\" of the scenario must be an object", key)));
+	return member;
 }
 
 static char *

@@ -50,7 +50,8 @@ typedef struct Scenario
 	const char *start_type;
 	Tree	   *start_body;
 	List	   *participants;
-	List	   *requests;		/* of Tree {type, body} */
+	List	   *requests;		/* of Tree {type, body}: made at some time, or not */
+	List	   *placed;			/* of Tree {type, body, in}: made at once in that state */
 	List	   *checks;
 	bool		exhaustive;
 	bool		idempotent;
@@ -60,6 +61,7 @@ typedef struct Scenario
 	int			duplicates;
 	int			timeouts;		/* timers that fire although an answer is on its way */
 	int			orders;			/* schedules with the same deeds, which must end alike */
+	Template   *alike;			/* in what; NULL: in state and counts */
 	int			max_steps;
 } Scenario;
 
@@ -71,6 +73,7 @@ typedef struct Flight
 	Tree	   *body;
 	const char *key;
 	bool		sure;			/* is not lost: nobody would ask for it again */
+	bool		at_once;		/* arrives before anything else */
 } Flight;
 
 typedef struct World

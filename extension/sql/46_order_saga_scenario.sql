@@ -308,6 +308,9 @@ AS $function$ SELECT $scenario$
 		{"name": "two live payments", "holds": "!($.count.payment.captured > 1)"}
 	],
 	"idempotent": true,
+	"alike": {"state": "$.saga.state", "stock": "$.count.inventory",
+		"money": {"$path": "$.count.payment.captured", "default": 0},
+		"goods": {"$path": "$.count.shipping.delivered", "default": 0}},
 	"faults": {
 		"drops": 3,
 		"duplicates": 3,

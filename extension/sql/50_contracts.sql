@@ -19,9 +19,9 @@ COMMENT ON DOMAIN ecommerce.required_time IS 'A time in ISO 8601, UTC; must be p
 CREATE DOMAIN ecommerce.money AS numeric
 	CONSTRAINT two_decimals CHECK (scale(VALUE) <= 2)
 	CONSTRAINT finite CHECK (VALUE BETWEEN -9999999999999.99 AND 9999999999999.99);
-COMMENT ON DOMAIN ecommerce.money IS 'An amount of money with at most two decimals, of at most 13 digits before them.';
+COMMENT ON DOMAIN ecommerce.money IS 'An amount of money with at most two decimals, of at most 13 digits before them; in the currency of the setting ecommerce.currency unless one stands beside it.';
 CREATE DOMAIN ecommerce.required_money AS ecommerce.money NOT NULL;
-COMMENT ON DOMAIN ecommerce.required_money IS 'An amount of money with at most two decimals, of at most 13 digits before them; must be present.';
+COMMENT ON DOMAIN ecommerce.required_money IS 'An amount of money with at most two decimals, of at most 13 digits before them, in the currency of the setting ecommerce.currency unless one stands beside it; must be present.';
 
 -- ---------------------------------------------------------------- value objects
 

@@ -132,8 +132,12 @@ BEGIN
 				WHEN jsonb_typeof(i.line) = 'object' AND NOT i.line ? 'total_price'
 					AND jsonb_typeof(i.line -> 'quantity') = 'number'
 					AND jsonb_typeof(i.line -> 'unit_price') = 'number'
-				THEN i.line || jsonb_build_object('total_price',
-					(i.line ->> 'quantity')::numeric * (i.line ->> 'unit_price')::numeric)
+				-- Of a quantity that is refused below no product: it might overflow.
+				THEN i.line || CASE
+					WHEN (i.line ->> 'quantity')::numeric BETWEEN -2147483648 AND 2147483647
+					THEN jsonb_build_object('total_price',
+						(i.line ->> 'quantity')::numeric * (i.line ->> 'unit_price')::numeric)
+					ELSE '{}' END
 				ELSE i.line END ORDER BY i.n), '[]')
 		INTO lines
 		FROM jsonb_array_elements(items) WITH ORDINALITY AS i (line, n);

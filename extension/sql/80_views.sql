@@ -10,12 +10,15 @@ COMMENT ON VIEW event_store.appenders IS
 
 CREATE VIEW event_store.streams AS
 SELECT s.name AS stream, pg_catalog.split_part(s.name, '-', 1) AS category,
-	   event_store.stream_version(s.name) AS version,
+	   v.version,
 	   s.deleted_version IS NOT NULL
-	   	AND s.deleted_version OPERATOR(pg_catalog.=) event_store.stream_version(s.name) AS deleted,
+	   	AND s.deleted_version OPERATOR(pg_catalog.=) v.version AS deleted,
 	   coalesce(s.tombstoned, false) AS tombstoned
-FROM event_store.stream s;
-COMMENT ON VIEW event_store.streams IS 'Every stream with its category and version. deleted: no event can be read; tombstoned: none can be appended either.';
+FROM event_store.stream s
+CROSS JOIN LATERAL event_store.stream_version(s.name) AS v (version)
+-- An append that failed, or a check, may have left the row of a stream without events.
+WHERE v.version OPERATOR(pg_catalog.>) 0 OR s.tombstoned;
+COMMENT ON VIEW event_store.streams IS 'Every stream that has had an event or is tombstoned, with its category and version. deleted: no event can be read; tombstoned: none can be appended either.';
 
 CREATE VIEW event_store.subscriptions AS
 SELECT s.name, s.category, s.event_types, p.partition, p.checkpoint, l.head, l.lag_events,

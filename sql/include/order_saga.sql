@@ -2,7 +2,8 @@
 -- CALL submit(n, total): order n comes in. CALL answer(n, type, extra, attempt): a participant
 -- answers, to the newest key or that of an attempt. CALL happen(n, type, extra): without a key.
 -- sent(): commands since the last call, with the step and attempt their key belongs to, and what
--- was published. facts(n): statuses. ended(n): domain events of the order.
+-- was published. facts(n): statuses. ended(n): domain events of the order. timers(n): in minutes
+-- from the last transition. fire(n, timer): lets time go on to when that is due.
 CREATE PROCEDURE happen(n int, message_type text, extra jsonb DEFAULT '{}') LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM message_bus.publish(message_type, jsonb_build_object('order_id', id(n)) || extra,
@@ -117,7 +118,12 @@ CREATE FUNCTION ended(n int) RETURNS text LANGUAGE sql AS $$
 		', ' ORDER BY version) FROM event_store.read_stream('order-' || id(n))
 $$;
 
+-- In half minutes, rounded up: what a test takes until it looks does not show.
 CREATE FUNCTION timers(n int) RETURNS text LANGUAGE sql AS $$
-	SELECT string_agg(timer || ' ' || round(extract(epoch FROM due_at - i.updated_at) / 60, 1), ', ' ORDER BY timer)
+	SELECT string_agg(timer || ' ' || round(ceil(extract(epoch FROM due_at - i.updated_at) / 30) / 2, 1), ', ' ORDER BY timer)
 	FROM saga.timers t JOIN saga.instance i USING (saga, correlation_id) WHERE t.correlation_id = id(n)
+$$;
+
+CREATE FUNCTION fire(n int, of text) RETURNS int LANGUAGE sql AS $$
+	SELECT saga.fire_due(due_at) FROM saga.timers WHERE correlation_id = id(n) AND timer = of
 $$;

@@ -1,2 +1,2 @@
 -- Is nothing left?
-SELECT depth = 0 FROM message_bus.endpoints WHERE name = 'bench';
+SELECT depth + scheduled = 0 FROM message_bus.endpoints WHERE name = 'bench';

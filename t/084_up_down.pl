@@ -1,0 +1,139 @@
+# services/up and services/down: what runs is left alone, what is missing is started,
+# whatever a pid file says; a server and an empty database of somebody else will do.
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use IO::Socket::INET;
+use OpenShop;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Shop;
+use Test::More;
+
+my $shop = OpenShop->new;
+# The part of Shop that talks to a shop over HTTP, with the gateway in place of a service.
+my $client = bless { http => HTTP::Tiny->new(timeout => 40),
+	port => { map { $_ => $ENV{ECOMMERCE_GATEWAY_PORT} } qw(order inventory) } }, 'Shop';
+my @all = @OpenShop::programs;
+
+sub pids
+{
+	return { map { $_ => $shop->pid($_) } @all, @_ };
+}
+
+# A process of that program that has ended and waits for its parent, and its pid.
+sub zombie
+{
+	my ($program) = @_;
+	my $pid = fork // die "cannot fork: $!";
+	if ($pid == 0)
+	{
+		open STDERR, '>', '/dev/null';
+		exec("$ENV{PG_BINDIR}/$program", '--no-such-option') or exit 1;
+	}
+	$client->until("$program is a zombie", sub {
+		slurp_file("/proc/$pid/status") =~ /^Name:\s+$program\n.*^State:\s+Z/ms;
+	});
+	return $pid;
+}
+
+sub pretend
+{
+	my ($program, $pid) = @_;
+	unlink "$shop->{run}/$program.pid";
+	append_to_file("$shop->{run}/$program.pid", "$pid\n");
+	return;
+}
+
+# Opening.
+my ($status, $said) = $shop->up;
+is($status, 0, 'up') or BAIL_OUT($said);
+like($said, qr/the shop is open at/, 'says where the shop is');
+is_deeply([ $shop->running ], \@all, 'all run');
+my $first = pids();
+my $server = slurp_file("$shop->{run}/pg/data/postmaster.pid");
+is($client->call('order', 'GET', '/health/ready')->{status}, 200, 'and the gateway answers');
+my $product = $client->product(5);
+
+# Again: nothing is missing.
+is(($shop->up)[0], 0, 'up again');
+is_deeply(pids(), $first, 'starts no program a second time');
+is(slurp_file("$shop->{run}/pg/data/postmaster.pid"), $server, 'nor the server');
+
+# One is missing, and every kind of pid file that tells nothing.
+kill 'KILL', $first->{paymentd};
+$client->until('paymentd has ended', sub { !-e "/proc/$first->{paymentd}" });
+kill 'TERM', @$first{qw(orderd inventoryd shippingd)};
+$client->until("$_ has ended", sub { !-e "/proc/$first->{$_}" })
+  for qw(orderd inventoryd shippingd);
+my $zombie = zombie('orderd');
+pretend('orderd', $zombie);
+pretend('inventoryd', $$);
+pretend('shippingd', 'nonsense');
+is(($shop->up)[0], 0, 'up when some have ended');
+waitpid $zombie, 0;
+is_deeply([ $shop->running ], \@all, 'all run again');
+my $second = pids();
+is($second->{$_}, $first->{$_}, "$_ was left alone") for qw(nginx notificationd);
+isnt($second->{orderd}, $zombie, 'a zombie does not run');
+isnt($second->{inventoryd}, $$, 'another program is not inventoryd');
+
+# The server alone is missing; daemons find it again by themselves.
+system('pg_ctl', '-s', '-w', '-m', 'immediate', '-D', "$shop->{run}/pg/data", 'stop') == 0
+  or die "cannot stop the server\n";
+is(($shop->up)[0], 0, 'up without a server');
+is_deeply(pids(), $second, 'starts the server only');
+my $order = $client->order($product, 2);
+$client->reaches($order, 'Confirmed');
+
+# Closing, twice, and opening again.
+is($shop->down, 0, 'down');
+is_deeply([ $shop->running ], [], 'nothing runs');
+ok(!-e "$shop->{run}/pg/data/postmaster.pid", 'nor does the server');
+is($shop->down, 0, 'down when nothing runs');
+my $taken = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $ENV{ORDERD_PORT},
+	Listen => 1, ReuseAddr => 1) or die "cannot listen: $!\n";
+($status, $said) = $shop->up;
+isnt($status, 0, 'up when somebody has a port of ours');
+like($said, qr/orderd has stopped/, 'says who has no port');
+close $taken;
+is(($shop->up)[0], 0, 'up after that');
+is($client->show($order)->{status}, 'Confirmed', 'what was there is there');
+is($client->stock($product), '3/0/3', 'the stock, too');
+is($shop->down, 0, 'down');
+
+# Somebody else's directory.
+{
+	symlink $shop->{run}, "$shop->{directory}/link" or die "cannot link: $!\n";
+	local $ENV{ECOMMERCE_RUN} = "$shop->{directory}/link";
+	# the name itself is what could be somebody else's; where it leads does not matter
+	($status, $said) = $shop->up;
+	isnt($status, 0, 'up through a symbolic link');
+	like($said, qr/belongs to somebody else/, 'is refused');
+}
+
+# Somebody else's server, over its socket directory: an empty database, and one that is
+# not there yet.
+my $node = PostgreSQL::Test::Cluster->new('theirs');
+$node->init;
+$node->start;
+$node->safe_psql('postgres', 'CREATE DATABASE empty');
+for my $database (qw(empty missing))
+{
+	my $theirs = OpenShop->new(PGHOST => $node->host, PGPORT => $node->port,
+		PGDATABASE => $database);
+	$client->{port}{$_} = $ENV{ECOMMERCE_GATEWAY_PORT} for qw(order inventory);
+	($status, $said) = $theirs->up;
+	is($status, 0, "up with the database \"$database\" of another server") or diag($said);
+	ok(!-e "$theirs->{run}/pg", 'starts no server of its own');
+	is($node->safe_psql($database, "SELECT count(*) FROM pg_extension
+		WHERE extname LIKE 'ecommerce%'"), 6, 'creates what it needs');
+	$client->reaches($client->order($client->product(5), 1), 'Confirmed');
+	is($theirs->down, 0, 'down');
+	is_deeply([ $theirs->running ], [], 'stops the programs');
+	is($node->safe_psql($database, 'SELECT 1'), 1, 'and leaves the server alone');
+}
+$node->stop;
+done_testing();
