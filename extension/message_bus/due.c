@@ -37,6 +37,7 @@
 #include "message_bus/message_bus.h"
 #include "message_bus/rotate.h"
 #include "message_bus/status.h"
+#include "pg/settings.h"
 
 /* Least time between two notifications on one channel, in microseconds. */
 #define NOTIFY_INTERVAL (10 * 1000)
@@ -45,13 +46,16 @@
 
 static bool all_loaded = false;
 static TimestampTz next_rotation = 0;
-static TimestampTz last_notification = 0;
+
+/* The setting that next_rotation was computed with. */
+static int	window = 0;
 
 static void load_all(void);
 static TimestampTz run_timers(TimestampTz now);
 static TimestampTz endpoint_timers(BusEndpoint *endpoint, TimestampTz now);
 static void sweep_leases(BusEndpoint *endpoint, TimestampTz now);
-static void send_notifications(void);
+static TimestampTz send_notifications(TimestampTz now);
+static void notify_listeners(BusEndpoint *shared, TimestampTz now);
 static TimestampTz run_housekeeping(TimestampTz now);
 static void begin_transaction(void);
 static void commit_transaction(void);
@@ -81,22 +85,17 @@ message_bus_duty(DutyWish *wish)
 		(void) message_bus_run_due(&next);
 		commit_transaction();
 	}
-	if (pg_atomic_read_u32(&database->notify_pending) != 0 &&
-		now >= last_notification + NOTIFY_INTERVAL)
+	if (pg_atomic_read_u32(&database->notify_pending) != 0)
 	{
 		begin_transaction();
-		send_notifications();
+		wish->due = send_notifications(now);
 		commit_transaction();
-		last_notification = now;
 	}
-	if (now >= next_rotation)
+	if (now >= next_rotation || window != setting_message_bus_dedupe_window)
 		next_rotation = run_housekeeping(now);
-	wish->due = Min((TimestampTz) pg_atomic_read_u64(&database->next_due), next_rotation);
-	/* What comes within the interval is for the next round. */
-	if (now < last_notification + NOTIFY_INTERVAL)
-		wish->due = Min(wish->due, last_notification + NOTIFY_INTERVAL);
-	else
-		wish->wakes = WAKE_FOR_LOG(LOG_MESSAGE_BUS);
+	wish->due = Min(wish->due, (TimestampTz) pg_atomic_read_u64(&database->next_due));
+	wish->due = Min(wish->due, next_rotation);
+	wish->wakes = WAKE_FOR_LOG(LOG_MESSAGE_BUS);
 	if (next_rotation == NEVER_DUE)
 		next_rotation = now + ROTATE_INTERVAL;
 }
@@ -215,13 +214,15 @@ sweep_leases(BusEndpoint *shared, TimestampTz now)
 }
 
 /*
- * Tells listeners how much there is, one notification per endpoint.
+ * Tells listeners how much there is, one notification per endpoint.  Those of an
+ * endpoint that were told a moment ago hear it later; returns when.
  */
-static void
-send_notifications(void)
+static TimestampTz
+send_notifications(TimestampTz now)
 {
 	int			count;
 	BusEndpoint **endpoints;
+	TimestampTz next = NEVER_DUE;
 
 	/* A hint; nobody must wait for a disk because of it. */
 	(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
@@ -231,23 +232,41 @@ send_notifications(void)
 	endpoints = bus_endpoints(&count);
 	for (int i = 0; i < count; i++)
 	{
-		Endpoint   *endpoint;
-		char	   *channel;
-		char		payload[32];
+		TimestampTz last = (TimestampTz) pg_atomic_read_u64(&endpoints[i]->notified_at);
 
-		if (pg_atomic_exchange_u32(&endpoints[i]->notify, 0) == 0)
+		if (pg_atomic_read_u32(&endpoints[i]->notify) == 0)
 			continue;
-		endpoint = endpoint_by_id(endpoints[i]->key.endpoint_id);
-		if (endpoint == NULL)
-			continue;
-		/* Cut off as LISTEN cuts it off. */
-		channel = psprintf("message_bus.%s", endpoint->name);
-		truncate_identifier(channel, (int) strlen(channel), false);
-		snprintf(payload, sizeof(payload), UINT64_FORMAT, status_depth(endpoints[i]));
-		Async_Notify(channel, payload);
-		pfree(channel);
+		/* a clock that was set back counts as time that has passed */
+		if (now >= last && now < last + NOTIFY_INTERVAL)
+			next = Min(next, last + NOTIFY_INTERVAL);
+		else
+			notify_listeners(endpoints[i], now);
 	}
+	if (next != NEVER_DUE)
+		pg_atomic_write_u32(&bus_database()->notify_pending, 1);
 	pfree(endpoints);
+	return next;
+}
+
+static void
+notify_listeners(BusEndpoint *shared, TimestampTz now)
+{
+	Endpoint   *endpoint;
+	char	   *channel;
+	char		payload[32];
+
+	pg_atomic_write_u64(&shared->notified_at, (uint64) now);
+	pg_atomic_write_u32(&shared->notify, 0);
+	pg_memory_barrier();
+	endpoint = endpoint_by_id(shared->key.endpoint_id);
+	if (endpoint == NULL)
+		return;
+	/* Cut off as LISTEN cuts it off. */
+	channel = psprintf("message_bus.%s", endpoint->name);
+	truncate_identifier(channel, (int) strlen(channel), false);
+	snprintf(payload, sizeof(payload), UINT64_FORMAT, status_depth(shared));
+	Async_Notify(channel, payload);
+	pfree(channel);
 }
 
 /*
@@ -259,6 +278,7 @@ run_housekeeping(TimestampTz now)
 	TimestampTz next;
 	bool		more;
 
+	window = setting_message_bus_dedupe_window;
 	begin_transaction();
 	more = cursor_fold();
 	commit_transaction();

@@ -43,15 +43,17 @@ COMMENT ON FUNCTION ecommerce_inventory.lock_products(jsonb) IS
 'Locks the products of the lines in the order of their ids; whoever moves stock calls it first.';
 
 CREATE FUNCTION ecommerce_inventory.reply_held(held ecommerce_inventory.reservation)
-RETURNS void LANGUAGE sql VOLATILE
+RETURNS void LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $reply_held$
-	SELECT ecommerce_inventory.publish('InventoryReserved', held.order_id, held.key,
+BEGIN
+	PERFORM ecommerce_inventory.publish('InventoryReserved', held.order_id, held.key,
 		jsonb_build_object(
 		'expires_at', held.expires_at,
 		'reserved_items', (SELECT jsonb_agg(line || jsonb_build_object('reservation_id', held.key)
 			ORDER BY n)
-			FROM jsonb_array_elements(held.items) WITH ORDINALITY AS lines (line, n))))
+			FROM jsonb_array_elements(held.items) WITH ORDINALITY AS lines (line, n))));
+END
 $reply_held$;
 COMMENT ON FUNCTION ecommerce_inventory.reply_held(ecommerce_inventory.reservation) IS
 'Publishes InventoryReserved for a reservation that holds stock.';
@@ -117,8 +119,8 @@ BEGIN
 	IF jsonb_array_length(command -> 'items') = 0 OR EXISTS (
 		SELECT FROM jsonb_to_recordset(command -> 'items') AS l (product_id uuid, quantity bigint)
 		WHERE l.product_id IS NULL OR l.quantity IS NULL OR l.quantity <= 0) THEN
-		RAISE EXCEPTION 'items of reservation "%" must be lines of a product and a positive quantity',
-			step USING ERRCODE = '22023';
+		RAISE EXCEPTION 'items of reservation "%" must be products with positive quantities', step
+			USING ERRCODE = '22023';
 	END IF;
 	-- several lines of one product count together
 	SELECT jsonb_agg(jsonb_build_object('product_id', line.product_id, 'sku', line.sku, 'quantity',

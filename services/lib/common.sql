@@ -27,10 +27,12 @@ COMMENT ON TYPE ecommerce_@service@.reply IS
 
 CREATE FUNCTION ecommerce_@service@.answer(status int, body jsonb, etag text DEFAULT NULL,
 											location text DEFAULT NULL)
-RETURNS ecommerce_@service@.reply LANGUAGE sql IMMUTABLE
+RETURNS ecommerce_@service@.reply LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $answer$
-	SELECT status, body, etag, location
+BEGIN
+	RETURN ROW(status, body, etag, location);
+END
 $answer$;
 COMMENT ON FUNCTION ecommerce_@service@.answer(int, jsonb, text, text) IS 'Makes a reply.';
 
@@ -47,12 +49,15 @@ COMMENT ON FUNCTION ecommerce_@service@.refuse(int, text, jsonb) IS
 'Ends the request with SQLSTATE HT<status>; errors: array of {"field", "detail"}, becomes the DETAIL.';
 
 CREATE FUNCTION ecommerce_@service@.refuse_fields(errors jsonb)
-RETURNS void LANGUAGE sql IMMUTABLE
+RETURNS void LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $refuse_fields$
-	SELECT ecommerce_@service@.refuse(422, 'the request has fields that are missing or wrong',
-		errors)
-	WHERE errors <> '[]'
+BEGIN
+	IF errors <> '[]' THEN
+		PERFORM ecommerce_@service@.refuse(422, 'the request has fields that are missing or wrong',
+			errors);
+	END IF;
+END
 $refuse_fields$;
 COMMENT ON FUNCTION ecommerce_@service@.refuse_fields(jsonb) IS
 'Does nothing with an empty array; else ends the request with HT422 and the errors.';
@@ -67,10 +72,12 @@ COMMENT ON FUNCTION ecommerce_@service@.bad_field(text, text) IS
 'An array with one error, as refuse_fields takes it.';
 
 CREATE FUNCTION ecommerce_@service@.as_uuid(value text)
-RETURNS uuid LANGUAGE sql IMMUTABLE
+RETURNS uuid LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $as_uuid$
-	SELECT CASE WHEN value ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN value::uuid END
+BEGIN
+	RETURN CASE WHEN value ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN value::uuid END;
+END
 $as_uuid$;
 COMMENT ON FUNCTION ecommerce_@service@.as_uuid(text) IS 'The UUID, or NULL when the text is none.';
 

@@ -91,6 +91,8 @@ struct Consumer
 	char	   *fail_error;
 	Text		acks;
 	const char *ack_parameters[1];
+	const PgStep *closing;		/* of the transaction under way, or NULL */
+	int			closing_step;
 };
 
 static void on_ready(void *argument);
@@ -108,7 +110,7 @@ static void add_message_steps(Consumer *consumer, int index);
 static void run_steps(Consumer *consumer);
 static void on_handled(void *argument, const PgResults *results);
 static void on_message_failed(Consumer *consumer, int index, const PgResults *results);
-static void settle(Consumer *consumer);
+static void settle(Consumer *consumer, const PgResults *results);
 static void abandon(Consumer *consumer, const char *sqlstate, const char *reason);
 static void on_rolled_back(void *argument, const PgResults *results);
 static void forget_messages(Consumer *consumer);
@@ -121,7 +123,7 @@ consumer_open(const ConsumerOptions *options)
 	SessionOptions session = {.base = options->base, .conninfo = options->conninfo,
 		.application = options->application, .ready = on_ready, .lost = on_down,
 		.notified = on_wake, .argument = consumer};
-	size_t		most = (size_t) options->batch * STEPS_PER_MESSAGE + 8;
+	size_t		most = (size_t) options->batch * STEPS_PER_MESSAGE + 9;
 
 	consumer->options = *options;
 	consumer->poll = evtimer_new(options->base, on_poll, consumer);
@@ -336,6 +338,12 @@ handle_from(Consumer *consumer, int first)
 	}
 	text_add(&consumer->acks, "}");
 	consumer->ack_parameters[0] = text_value(&consumer->acks);
+	if (any && consumer->closing == NULL && consumer->options.closing)
+		consumer->closing = consumer->options.closing(consumer->options.argument);
+	consumer->closing_step = consumer->nsteps;
+	if (consumer->closing)
+		add_step(consumer, STEP_END, -1, consumer->closing->statement,
+				 consumer->closing->parameters);
 	if (any)
 		add_step(consumer, STEP_END, -1, &api_ack, consumer->ack_parameters);
 	add_step(consumer, STEP_END, -1, &api_commit, NULL);
@@ -391,7 +399,7 @@ on_handled(void *argument, const PgResults *results)
 	if (pg_lost(results))
 		return;
 	if (failed < 0)
-		settle(consumer);
+		settle(consumer, results);
 	else if (consumer->tags[failed].kind == STEP_MESSAGE &&
 			 consumer->messages[consumer->tags[failed].message].handler != NULL)
 		on_message_failed(consumer, consumer->tags[failed].message, results);
@@ -441,7 +449,7 @@ on_message_failed(Consumer *consumer, int index, const PgResults *results)
 
 /* The transaction has committed: counts, traces, and looks for more. */
 static void
-settle(Consumer *consumer)
+settle(Consumer *consumer, const PgResults *results)
 {
 	static const char *const outcomes[] = {"done", "done", "failed", "skipped"};
 	uint64_t	now = clock_wall_ns();
@@ -470,9 +478,11 @@ settle(Consumer *consumer)
 			log_write(LEVEL_WARNING, &message->context,
 					  "No handler for {MessageType}; it is a dead letter now", NULL);
 	}
-	forget_messages(consumer);
 	if (any && consumer->options.committed)
-		consumer->options.committed(consumer->options.argument);
+		consumer->options.committed(consumer->options.argument, results,
+									consumer->closing ? consumer->closing_step : -1);
+	consumer->closing = NULL;
+	forget_messages(consumer);
 	/* after a batch there may be more; after none, wait */
 	if (any)
 		consumer->again = true;
@@ -513,6 +523,9 @@ forget_messages(Consumer *consumer)
 		free(consumer->messages[i].body);
 	}
 	consumer->nmessages = 0;
+	if (consumer->closing)
+		consumer->options.rolled_back(consumer->options.argument);
+	consumer->closing = NULL;
 	free(consumer->fail_code);
 	free(consumer->fail_error);
 	consumer->fail_code = consumer->fail_error = NULL;

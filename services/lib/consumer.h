@@ -25,7 +25,11 @@ typedef struct ConsumerOptions
 	long		batch;			/* most messages in one transaction */
 	long		poll_ms;		/* looks by itself this often: notifications can be lost */
 	long		timeout_ms;		/* of one message, the endpoint's timeout */
-	void		(*committed) (void *argument);	/* some messages took effect; may be NULL */
+	/* a step for the end of a transaction with messages, or NULL; may itself be NULL */
+	const PgStep *(*closing) (void *argument);
+	/* messages took effect; step is the closing one's in results, -1 if there was none */
+	void		(*committed) (void *argument, const PgResults *results, int step);
+	void		(*rolled_back) (void *argument);	/* what closing gave came to nothing */
 	void	   *argument;
 } ConsumerOptions;
 

@@ -119,7 +119,9 @@ static int	run(Runtime *runtime);
 static bool start_parts(Runtime *runtime);
 static void stop_parts(Runtime *runtime);
 static char *complete_conninfo(const Service *service);
-static void on_messages(void *argument);
+static const PgStep *offer_work(void *argument);
+static void on_messages(void *argument, const PgResults *results, int step);
+static void on_messages_lost(void *argument);
 static void on_stop(evutil_socket_t signal, short what, void *argument);
 static void on_reload(evutil_socket_t signal, short what, void *argument);
 static void on_drain(evutil_socket_t socket, short what, void *argument);
@@ -218,7 +220,8 @@ start_parts(Runtime *runtime)
 			.base = runtime->base, .conninfo = life.conninfo, .application = service->program,
 			.source = service->source, .endpoint = service->endpoint,
 			.handlers = service->handlers, .batch = settings.batch, .poll_ms = settings.poll,
-			.timeout_ms = settings.message_timeout, .committed = on_messages, .argument = runtime
+			.timeout_ms = settings.message_timeout, .closing = offer_work,
+			.committed = on_messages, .rolled_back = on_messages_lost, .argument = runtime
 		});
 	runtime->duties = duty_start(runtime->base, runtime->pool, service->duties);
 	health_start(runtime, service->endpoint ? service->endpoint : "order");
@@ -265,13 +268,32 @@ complete_conninfo(const Service *service)
 	return text_take(&conninfo);
 }
 
-/* Messages may have left work to be done outside. */
-static void
-on_messages(void *argument)
+/* Messages may leave work to be done outside: it is claimed with them. */
+static const PgStep *
+offer_work(void *argument)
 {
 	Runtime    *runtime = argument;
 
-	work_kick(runtime->work);
+	return work_offer(runtime->work);
+}
+
+static void
+on_messages(void *argument, const PgResults *results, int step)
+{
+	Runtime    *runtime = argument;
+
+	if (step >= 0)
+		work_take(runtime->work, results, step);
+	else
+		work_kick(runtime->work);
+}
+
+static void
+on_messages_lost(void *argument)
+{
+	Runtime    *runtime = argument;
+
+	work_take(runtime->work, NULL, 0);
 }
 
 static void

@@ -43,8 +43,9 @@ struct WorkLoop
 };
 
 static void on_poll(evutil_socket_t socket, short what, void *argument);
+static bool begin_claim(WorkLoop *loop);
 static void on_claimed(void *argument, const PgResults *results);
-static WorkItem *make_item(WorkLoop *loop, const PgResults *results, int row);
+static WorkItem *make_item(WorkLoop *loop, const PgResults *results, int step, int row);
 static void run_settle(WorkItem *item);
 static void on_settled(void *argument, const PgResults *results);
 static void settle_later(WorkItem *item);
@@ -70,28 +71,47 @@ work_open(const WorkOptions *options)
 void
 work_kick(WorkLoop *loop)
 {
-	int			room;
-
-	if (loop == NULL || loop->draining)
+	if (loop == NULL || !begin_claim(loop))
 		return;
-	room = loop->options.most - loop->pending;
-	if (loop->claiming || room <= 0)
-	{
-		loop->again = true;
-		return;
-	}
-	loop->again = false;
-	loop->claiming = true;
-	snprintf(loop->limit, sizeof(loop->limit), "%d", room);
-	loop->parameters[0] = loop->limit;
-	loop->parameters[1] = loop->lease;
-	loop->step = (PgStep) {loop->claim, loop->parameters};
-	evtimer_del(loop->poll);
 	if (!pool_run(loop->options.pool, &loop->step, 1, DEADLINE_MS, on_claimed, loop))
 	{
 		loop->claiming = false;
 		arm(loop);
 	}
+}
+
+/*
+ * A step for the end of the transaction that records intents: it claims them
+ * there, which spares a commit and a round trip.  NULL: not now, kick once it
+ * has committed.  After a step work_take must follow.
+ */
+const PgStep *
+work_offer(WorkLoop *loop)
+{
+	return loop && begin_claim(loop) ? &loop->step : NULL;
+}
+
+/* Starts what the step has claimed; results NULL if its transaction came to nothing. */
+void
+work_take(WorkLoop *loop, const PgResults *results, int step)
+{
+	int			n = results ? pg_rows(results, step) : 0;
+
+	loop->claiming = false;
+	for (int i = 0; i < n; i++)
+	{
+		WorkItem   *item = make_item(loop, results, step, i);
+
+		loop->pending++;
+		log_write(LEVEL_DEBUG, &item->context, "Starting {Operation}", "Operation",
+				  item->operation, "WorkId", item->id, NULL);
+		loop->options.start(item);
+	}
+	/* as many as were asked for: there may be more */
+	if (n == atoi(loop->limit) || loop->again)
+		work_kick(loop);
+	if (!loop->claiming)
+		arm(loop);
 }
 
 /* Records how the work went; outcome is a JSON object and is copied. */
@@ -141,50 +161,50 @@ on_poll(evutil_socket_t socket, short what, void *argument)
 	work_kick(argument);
 }
 
+/* Prepares the step; false, to be tried again later, if one is under way or enough is in hand. */
+static bool
+begin_claim(WorkLoop *loop)
+{
+	int			room = loop->options.most - loop->pending;
+
+	if (loop->draining)
+		return false;
+	loop->again = loop->claiming || room <= 0;
+	if (loop->again)
+		return false;
+	loop->claiming = true;
+	snprintf(loop->limit, sizeof(loop->limit), "%d", room);
+	loop->parameters[0] = loop->limit;
+	loop->parameters[1] = loop->lease;
+	loop->step = (PgStep) {loop->claim, loop->parameters};
+	evtimer_del(loop->poll);
+	return true;
+}
+
 static void
 on_claimed(void *argument, const PgResults *results)
 {
 	WorkLoop   *loop = argument;
-	int			n;
 
-	loop->claiming = false;
-	if (results == NULL || !pg_succeeded(results))
-	{
-		if (results && !pg_lost(results))
-			log_write(LEVEL_ERROR, NULL, "Claiming outside work failed: {Error}", "Error",
-					  pg_message(results), "SqlState", pg_sqlstate(results), NULL);
-		arm(loop);
-		return;
-	}
-	n = pg_rows(results, 0);
-	for (int i = 0; i < n; i++)
-	{
-		WorkItem   *item = make_item(loop, results, i);
-
-		loop->pending++;
-		log_write(LEVEL_DEBUG, &item->context, "Starting {Operation}", "Operation",
-				  item->operation, "WorkId", item->id, NULL);
-		loop->options.start(item);
-	}
-	if (n > 0 || loop->again)
-		work_kick(loop);
-	if (!loop->claiming)
-		arm(loop);
+	if (results && !pg_succeeded(results) && !pg_lost(results))
+		log_write(LEVEL_ERROR, NULL, "Claiming outside work failed: {Error}", "Error",
+				  pg_message(results), "SqlState", pg_sqlstate(results), NULL);
+	work_take(loop, results && pg_succeeded(results) ? results : NULL, 0);
 }
 
 static WorkItem *
-make_item(WorkLoop *loop, const PgResults *results, int row)
+make_item(WorkLoop *loop, const PgResults *results, int step, int row)
 {
 	WorkItem   *item = memory_zero(1, sizeof(*item));
 
 	item->loop = loop;
-	copy_string(item->id, sizeof(item->id), pg_value(results, 0, row, CLAIM_WORK_ID));
-	copy_string(item->fence, sizeof(item->fence), pg_value(results, 0, row, CLAIM_FENCE));
+	copy_string(item->id, sizeof(item->id), pg_value(results, step, row, CLAIM_WORK_ID));
+	copy_string(item->fence, sizeof(item->fence), pg_value(results, step, row, CLAIM_FENCE));
 	copy_string(item->operation, sizeof(item->operation),
-				pg_value(results, 0, row, CLAIM_OPERATION));
-	item->request = memory_string(pg_value(results, 0, row, CLAIM_REQUEST));
-	context_start(&item->context, pg_value(results, 0, row, CLAIM_CORRELATION_ID),
-				  pg_value(results, 0, row, CLAIM_TRACEPARENT));
+				pg_value(results, step, row, CLAIM_OPERATION));
+	item->request = memory_string(pg_value(results, step, row, CLAIM_REQUEST));
+	context_start(&item->context, pg_value(results, step, row, CLAIM_CORRELATION_ID),
+				  pg_value(results, step, row, CLAIM_TRACEPARENT));
 	item->context.is_message = true;
 	copy_string(item->context.subject, sizeof(item->context.subject), item->operation);
 	item->started_ns = clock_wall_ns();

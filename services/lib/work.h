@@ -3,8 +3,8 @@
  *		Work in the outside world: claimed from the database, done, settled there.
  *
  * A message that asks for something outside only records the intent; this loop
- * takes recorded intents under a lease, lets an adapter act, and records how it
- * went.  A daemon that dies in between leaves an intent whose lease runs out;
+ * takes recorded intents under a lease, in the message's own transaction or in
+ * one of its own, lets an adapter act, and records how it went.  A daemon that dies in between leaves an intent whose lease runs out;
  * the service's claim function then hands it out as a question, not as a
  * repetition.
  */
@@ -47,6 +47,8 @@ typedef struct WorkOptions
 
 WorkLoop   *work_open(const WorkOptions *options);
 void		work_kick(WorkLoop *loop);
+const PgStep *work_offer(WorkLoop *loop);
+void		work_take(WorkLoop *loop, const PgResults *results, int step);
 void		work_settle(WorkItem *item, const char *outcome);
 void		work_drain(WorkLoop *loop);
 int			work_pending(const WorkLoop *loop);

@@ -1,11 +1,13 @@
 -- Rendering, the handler of the endpoint notification, sending, and HTTP.
 
 CREATE FUNCTION ecommerce_notification.escape_html(value text)
-RETURNS text LANGUAGE sql IMMUTABLE
+RETURNS text LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $escape_html$
-	SELECT replace(replace(replace(replace(replace(value,
-		'&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;')
+BEGIN
+	RETURN replace(replace(replace(replace(replace(value,
+		'&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;');
+END
 $escape_html$;
 COMMENT ON FUNCTION ecommerce_notification.escape_html(text) IS
 'The text as HTML: & < > " and '' escaped.';
@@ -40,16 +42,18 @@ COMMENT ON FUNCTION ecommerce_notification.render(text, jsonb, boolean) IS
 'The template with each ${name} replaced by the text of that key, "" if absent; escaped for HTML, or without control characters for a header.';
 
 CREATE FUNCTION ecommerce_notification.reply_state(known ecommerce_notification.notification)
-RETURNS void LANGUAGE sql VOLATILE
+RETURNS void LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $reply_state$
-	SELECT ecommerce_notification.publish(
-		CASE known.status WHEN 'sent' THEN 'NotificationSent' ELSE 'NotificationFailed' END,
-			known.order_id, known.key,
-		jsonb_build_object('template', known.template)
-			|| CASE known.status WHEN 'failed' THEN jsonb_build_object('reason', known.reason)
-				ELSE '{}' END)
-	WHERE known.status <> 'pending'
+BEGIN
+	IF known.status = 'sent' THEN
+		PERFORM ecommerce_notification.publish('NotificationSent', known.order_id, known.key,
+			jsonb_build_object('template', known.template));
+	ELSIF known.status = 'failed' THEN
+		PERFORM ecommerce_notification.publish('NotificationFailed', known.order_id, known.key,
+			jsonb_build_object('template', known.template, 'reason', known.reason));
+	END IF;
+END
 $reply_state$;
 COMMENT ON FUNCTION ecommerce_notification.reply_state(ecommerce_notification.notification) IS
 'Publishes NotificationSent or NotificationFailed; nothing while it is pending.';
@@ -85,9 +89,13 @@ COMMENT ON FUNCTION ecommerce_notification.send_notification(jsonb) IS
 CREATE FUNCTION ecommerce_notification.claim(max_count int, lease interval,
 	OUT work_id uuid, OUT fence bigint, OUT operation text, OUT request jsonb,
 		OUT correlation_id uuid, OUT traceparent text)
-RETURNS SETOF record LANGUAGE sql VOLATILE
+RETURNS SETOF record LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+-- a LIMIT that is known makes a plan look better than it is worth making
+SET plan_cache_mode = force_generic_plan
 AS $claim$
+BEGIN
+	RETURN QUERY
 	WITH due AS (
 		SELECT n.notification_id, t.subject, t.body,
 			n.data || jsonb_build_object('order_id', n.order_id, 'customer_id',
@@ -107,7 +115,8 @@ AS $claim$
 		'customer_id', n.customer_id, 'template', n.template, 'email', n.data -> 'email',
 		'subject', ecommerce_notification.render(due.subject, due.document, false),
 		'body', ecommerce_notification.render(due.body, due.document, true)), n.correlation_id,
-			n.traceparent
+			n.traceparent;
+END
 $claim$;
 COMMENT ON FUNCTION ecommerce_notification.claim(int, interval) IS
 'Takes notifications that are due, rendered, under a lease. operation: send; request: {key, order_id, customer_id, template, email, subject, body}.';

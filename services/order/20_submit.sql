@@ -2,53 +2,60 @@
 
 CREATE FUNCTION ecommerce_order.text_errors(body jsonb, prefix text, fields text[],
 	longest int DEFAULT 200)
-RETURNS jsonb LANGUAGE sql IMMUTABLE
+RETURNS jsonb LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $text_errors$
-	SELECT coalesce(jsonb_agg(jsonb_build_object('field', prefix || field, 'detail', CASE
-			WHEN body -> field IS NULL THEN 'is required'
-			ELSE format('must be a text of 1 to %s characters', longest) END)), '[]')
-	FROM unnest(fields) AS field
-	WHERE jsonb_typeof(body -> field) IS DISTINCT FROM 'string'
-		OR length(trim(body ->> field)) = 0 OR length(body ->> field) > longest
+BEGIN
+	RETURN (
+		SELECT coalesce(jsonb_agg(jsonb_build_object('field', prefix || field, 'detail', CASE
+				WHEN body -> field IS NULL THEN 'is required'
+				ELSE format('must be a text of 1 to %s characters', longest) END)), '[]')
+		FROM unnest(fields) AS field
+		WHERE jsonb_typeof(body -> field) IS DISTINCT FROM 'string'
+			OR length(trim(body ->> field)) = 0 OR length(body ->> field) > longest);
+END
 $text_errors$;
 COMMENT ON FUNCTION ecommerce_order.text_errors(jsonb, text, text[], int) IS
 'Errors of the named text fields of an object: missing, not a text, blank or too long.';
 
 CREATE FUNCTION ecommerce_order.item_errors(items jsonb)
-RETURNS jsonb LANGUAGE sql IMMUTABLE
+RETURNS jsonb LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $item_errors$
-	SELECT coalesce(jsonb_agg(jsonb_build_object('field', format('items[%s]%s', n - 1, field),
-		'detail', detail)
-		ORDER BY n, field), '[]')
-	FROM jsonb_array_elements(items) WITH ORDINALITY AS lines (line, n),
-		LATERAL (VALUES
-			('', 'must be an object', jsonb_typeof(line) = 'object'),
-			('.product_id', 'must be a UUID',
-				ecommerce_order.as_uuid(line ->> 'product_id') IS NOT NULL),
-			('.sku', 'must be a text of 1 to 200 characters',
-				jsonb_typeof(line -> 'sku') = 'string' AND length(trim(line ->> 'sku')) BETWEEN 1
-					AND 200),
-			('.product_name', 'must be a text of 1 to 200 characters',
-				jsonb_typeof(line -> 'product_name') = 'string'
-					AND length(trim(line ->> 'product_name')) BETWEEN 1 AND 200),
-			('.quantity', 'must be a whole number from 1 to 1000000',
-				jsonb_typeof(line -> 'quantity') = 'number' AND line ->> 'quantity' ~ '^[0-9]{1,7}$'
-				AND (line ->> 'quantity')::int BETWEEN 1 AND 1000000),
-			('.unit_price', 'must be an amount from 0 to 9999999.99 with at most two decimals',
-				jsonb_typeof(line -> 'unit_price') = 'number'
-					AND line ->> 'unit_price' ~ '^[0-9]{1,7}(\.[0-9]{1,2}0*)?$'),
-			('.total_price', 'must be quantity times unit_price',
-				line -> 'total_price' IS NULL OR NOT coalesce(
+BEGIN
+	RETURN (
+		SELECT coalesce(jsonb_agg(jsonb_build_object('field', format('items[%s]%s', n - 1, field),
+			'detail', detail)
+			ORDER BY n, field), '[]')
+		FROM jsonb_array_elements(items) WITH ORDINALITY AS lines (line, n),
+			LATERAL (VALUES
+				('', 'must be an object', jsonb_typeof(line) = 'object'),
+				('.product_id', 'must be a UUID',
+					ecommerce_order.as_uuid(line ->> 'product_id') IS NOT NULL),
+				('.sku', 'must be a text of 1 to 200 characters',
+					jsonb_typeof(line -> 'sku') = 'string'
+						AND length(trim(line ->> 'sku')) BETWEEN 1 AND 200),
+				('.product_name', 'must be a text of 1 to 200 characters',
+					jsonb_typeof(line -> 'product_name') = 'string'
+						AND length(trim(line ->> 'product_name')) BETWEEN 1 AND 200),
+				('.quantity', 'must be a whole number from 1 to 1000000',
 					jsonb_typeof(line -> 'quantity') = 'number'
-						AND jsonb_typeof(line -> 'unit_price') = 'number', false)
-				OR (jsonb_typeof(line -> 'total_price') = 'number'
-					AND (line ->> 'total_price')::numeric
-					= (line ->> 'quantity')::numeric * (line ->> 'unit_price')::numeric))
-		) AS checks (field, detail, holds)
-	-- of a line that is no object only that is said
-	WHERE holds IS NOT TRUE AND (field = '') = (jsonb_typeof(line) <> 'object')
+					AND line ->> 'quantity' ~ '^[0-9]{1,7}$'
+					AND (line ->> 'quantity')::int BETWEEN 1 AND 1000000),
+				('.unit_price', 'must be an amount from 0 to 9999999.99 with at most two decimals',
+					jsonb_typeof(line -> 'unit_price') = 'number'
+						AND line ->> 'unit_price' ~ '^[0-9]{1,7}(\.[0-9]{1,2}0*)?$'),
+				('.total_price', 'must be quantity times unit_price',
+					line -> 'total_price' IS NULL OR NOT coalesce(
+						jsonb_typeof(line -> 'quantity') = 'number'
+							AND jsonb_typeof(line -> 'unit_price') = 'number', false)
+					OR (jsonb_typeof(line -> 'total_price') = 'number'
+						AND (line ->> 'total_price')::numeric
+						= (line ->> 'quantity')::numeric * (line ->> 'unit_price')::numeric))
+			) AS checks (field, detail, holds)
+		-- of a line that is no object only that is said
+		WHERE holds IS NOT TRUE AND (field = '') = (jsonb_typeof(line) <> 'object'));
+END
 $item_errors$;
 COMMENT ON FUNCTION ecommerce_order.item_errors(jsonb) IS
 'Errors of the lines of an order, each with its path such as items[0].quantity.';
@@ -114,13 +121,15 @@ COMMENT ON FUNCTION ecommerce_order.order_errors(jsonb) IS
 'Every bad field of the body of POST /orders as [{"field", "detail"}]; empty when there is none.';
 
 CREATE FUNCTION ecommerce_order.new_id()
-RETURNS uuid LANGUAGE sql VOLATILE
+RETURNS uuid LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $new_id$
-	SELECT encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
+BEGIN
+	RETURN encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
 		PLACING substring(int8send(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
 			FROM 3) FROM 1 FOR 6),
-		52, 1), 53, 1), 'hex')::uuid
+		52, 1), 53, 1), 'hex')::uuid;
+END
 $new_id$;
 COMMENT ON FUNCTION ecommerce_order.new_id() IS
 'A UUIDv7 (RFC 9562): 48 bits of milliseconds, then random bits.';

@@ -123,9 +123,13 @@ COMMENT ON FUNCTION ecommerce_shipping.cancel_shipment(jsonb) IS
 CREATE FUNCTION ecommerce_shipping.claim(max_count int, lease interval,
 	OUT work_id uuid, OUT fence bigint, OUT operation text, OUT request jsonb,
 		OUT correlation_id uuid, OUT traceparent text)
-RETURNS SETOF record LANGUAGE sql VOLATILE
+RETURNS SETOF record LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+-- a LIMIT that is known makes a plan look better than it is worth making
+SET plan_cache_mode = force_generic_plan
 AS $claim$
+BEGIN
+	RETURN QUERY
 	WITH due AS (
 		SELECT s.shipment_id FROM ecommerce_shipping.shipment s
 		WHERE s.operation IS NOT NULL AND s.due_at <= clock_timestamp()
@@ -138,7 +142,8 @@ AS $claim$
 	WHERE s.shipment_id = due.shipment_id
 	RETURNING s.shipment_id, s.fence, s.operation, jsonb_build_object('key', s.key, 'order_id',
 		s.order_id,
-		'items', s.items, 'address', s.address), s.correlation_id, s.traceparent
+		'items', s.items, 'address', s.address), s.correlation_id, s.traceparent;
+END
 $claim$;
 COMMENT ON FUNCTION ecommerce_shipping.claim(int, interval) IS
 'Takes calls that are due, under a lease. operation: arrange, cancel; request: {key, order_id, items, address}. The key makes a repeated call harmless at the carrier.';
@@ -199,6 +204,9 @@ DECLARE
 	country CONSTANT text := request #>> '{address,country}';
 	consignment ecommerce_shipping.simulator_consignment;
 BEGIN
+	-- Only a simulation: these books need not be on disk before the service's own, which
+	-- are written behind them.
+	PERFORM set_config('synchronous_commit', 'off', true);
 	SELECT * INTO consignment FROM ecommerce_shipping.simulator_consignment c
 		WHERE c.key = step FOR UPDATE;
 	IF operation = 'cancel' THEN

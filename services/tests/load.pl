@@ -1,20 +1,25 @@
 #!/usr/bin/perl
 # Posts orders to a running shop (make up) and measures it: one at a time, then at a
-# rate. Prints latencies of POST /orders, the time from OrderCreated to OrderConfirmed
-# as the event store has it, and the memory of the daemons.
-# Usage: services/tests/load.pl [--single=N] [--rate=R] [--seconds=S] [--workers=W]
-# Takes ECOMMERCE_RUN and PG* from the environment as services/up does.
+# rate. Prints latencies of POST /orders, the time from the request to OrderConfirmed as
+# the event store has it, and CPU time and memory of the daemons.
+# Usage: services/tests/load.pl [--single=N] [--rate=R] [--seconds=S] [--workers=W] [--metrics]
+# With --single=0 or --rate=0 only the other is measured; --metrics prints lines of
+# "name value" for bench/run. Takes ECOMMERCE_RUN and PG* from the environment as
+# services/up does.
 use strict;
 use warnings;
 
 use Getopt::Long;
 use IO::Socket::INET;
 use JSON::PP;
+use List::Util qw(max);
+use POSIX ();
 use Time::HiRes qw(sleep time);
 
-my %option = (single => 50, rate => 150, seconds => 20, workers => 4,
+my %option = (single => 50, rate => 150, seconds => 20, workers => 4, metrics => 0,
 	address => '127.0.0.1:' . ($ENV{ECOMMERCE_GATEWAY_PORT} // 5000));
-GetOptions(\%option, 'single=i', 'rate=f', 'seconds=i', 'workers=i', 'address=s') or exit 64;
+GetOptions(\%option, 'single=i', 'rate=f', 'seconds=i', 'workers=i', 'address=s',
+	'metrics') or exit 64;
 my $run = $ENV{ECOMMERCE_RUN} // '/tmp/ecommerce';
 $ENV{PGHOST} //= "$run/pg";
 $ENV{PGPORT} //= 54320;
@@ -73,24 +78,30 @@ sub post_order
 	return ($reply->{order_id}, time - $started);
 }
 
-sub quantiles
+sub quantile
 {
-	my @sorted = sort { $a <=> $b } @_;
-	return 'none' unless @sorted;
-	return sprintf 'p50 %.1f ms, p99 %.1f ms, max %.1f ms, n %d',
-	  (map { 1000 * $sorted[ $_ * $#sorted ] } 0.5, 0.99, 1), scalar @sorted;
+	my ($part, @values) = @_;
+	my @sorted = sort { $a <=> $b } @values;
+	return @sorted ? $sorted[ $part * $#sorted ] : 0;
 }
 
-# Seconds from created to confirmed of orders created since then, and how many are not.
+sub quantiles
+{
+	return sprintf 'p50 %.1f ms, p99 %.1f ms, max %.1f ms',
+	  map { 1000 * quantile($_, @_) } 0.5, 0.99, 1;
+}
+
+# Seconds from the request to OrderConfirmed, of those that are.
 sub confirmation
 {
-	my ($since) = @_;
-	my @rows = split /\n/, query(qq{
-		SELECT extract(epoch FROM (SELECT e.occurred_at FROM event_store.read_stream('order-'
-			|| s.order_id) e
-			WHERE e.event_type = 'OrderConfirmed') - s.created_at)
-		FROM ecommerce_order.order_summary s WHERE s.created_at >= to_timestamp($since)});
-	return ([ grep { $_ ne '' } @rows ], scalar grep { $_ eq '' } @rows);
+	my ($since, $begun) = @_;
+	my %confirmed = map { split /\|/ } split /\n/, query(qq{
+		SELECT s.order_id, (SELECT extract(epoch FROM e.occurred_at)
+			FROM event_store.read_stream('order-' || s.order_id) e
+			WHERE e.event_type = 'OrderConfirmed')
+		FROM ecommerce_order.order_summary s
+		WHERE s.created_at >= to_timestamp($since) AND s.status <> 'Created'});
+	return map { $confirmed{$_} - $begun->{$_} } grep { $confirmed{$_} } keys %$begun;
 }
 
 sub wait_until_settled
@@ -112,59 +123,130 @@ for my $product (@products)
 	request('POST', "/products/$product/stock", { delta => 1000000, reason => 'load' });
 }
 
-my $since = time;
-my @posts;
-for (1 .. $option{single})
+# CPU seconds and greatest memory in MB of each daemon, and of the gateway's workers.
+sub processes
 {
-	my ($order, $seconds) = post_order();
-	push @posts, $seconds;
-	wait_until_settled($since);
-}
-my ($confirmed, $open) = confirmation($since);
-print "one at a time: POST ", quantiles(@posts), "\n";
-print "one at a time: created to confirmed ", quantiles(@$confirmed), "\n";
-
-$since = time;
-my @pipes;
-for my $worker (1 .. $option{workers})
-{
-	pipe my $read, my $write or die "cannot make a pipe: $!\n";
-	my $pid = fork // die "cannot fork: $!\n";
-	if ($pid == 0)
+	my %used;
+	my $ticks = POSIX::sysconf(POSIX::_SC_CLK_TCK());
+	for my $name (qw(orderd inventoryd paymentd shippingd notificationd nginx))
 	{
-		undef $connection;
-		srand $$;
-		my $interval = $option{workers} / $option{rate};
-		my $next = $since + rand $interval;
-		while ($next < $since + $option{seconds})
+		my $pid = slurp("$run/$name.pid") or next;
+		$pid += 0;
+		for my $process ($pid, split ' ', slurp("/proc/$pid/task/$pid/children"))
 		{
-			my $wait = $next - time;
-			sleep $wait if $wait > 0;
-			my (undef, $seconds) = post_order();
-			# counted from when it was due, so that a slow shop cannot hide behind its clients
-			print $write time - $next, "\n";
-			$next += $interval;
+			my @stat = split ' ', slurp("/proc/$process/stat") =~ s/^.*\) //sr;
+			$used{$name}{cpu} += ($stat[11] + $stat[12]) / $ticks;
+			my ($peak) = slurp("/proc/$process/status") =~ /^VmHWM:\s+(\d+)/m;
+			$used{$name}{memory} = max($peak / 1024, $used{$name}{memory} // 0);
 		}
-		exit 0;
 	}
-	close $write;
-	push @pipes, $read;
+	return \%used;
 }
-@posts = map { my $pipe = $_; map { chomp; $_ } <$pipe> } @pipes;
-1 while wait > 0;
-my $posted = time - $since;
-wait_until_settled($since);
-my $settled = time - $since;
-($confirmed, $open) = confirmation($since);
-printf "at %g/s: %d orders posted in %.1f s, settled %.1f s later: "
-  . "%.1f/s to Confirmed, %d not confirmed\n",
-  $option{rate}, scalar @posts, $posted, $settled - $posted, @$confirmed / $settled, $open;
-print "at $option{rate}/s: POST ", quantiles(@posts), "\n";
-print "at $option{rate}/s: created to confirmed ", quantiles(@$confirmed), "\n";
-for my $daemon (qw(orderd inventoryd paymentd shippingd notificationd))
+
+sub slurp
 {
-	my $pid = do { open my $file, '<', "$run/$daemon.pid" or next; <$file> };
-	open my $status, '<', "/proc/" . ($pid + 0) . '/status' or next;
-	my ($rss) = map { /^VmHWM:\s+(\d+)/ ? $1 : () } <$status>;
-	printf "%s: at most %.1f MB\n", $daemon, $rss / 1024;
+	my ($path) = @_;
+	open my $file, '<', $path or return '';
+	local $/;
+	return <$file> // '';
+}
+
+# Posts orders at the rate; returns order => when it was due, and the latencies, counted
+# from then, so that a slow shop cannot hide behind its clients.
+sub post_at_rate
+{
+	my ($since) = @_;
+	my @pipes;
+	for my $worker (1 .. $option{workers})
+	{
+		pipe my $read, my $write or die "cannot make a pipe: $!\n";
+		my $pid = fork // die "cannot fork: $!\n";
+		if ($pid == 0)
+		{
+			undef $connection;
+			srand $$;
+			my $interval = $option{workers} / $option{rate};
+			my $next = $since + rand $interval;
+			while ($next < $since + $option{seconds})
+			{
+				my $wait = $next - time;
+				sleep $wait if $wait > 0;
+				my ($order) = post_order();
+				print $write join(' ', $order, $next, time - $next), "\n";
+				$next += $interval;
+			}
+			close $write;
+			POSIX::_exit(0);
+		}
+		close $write;
+		push @pipes, $read;
+	}
+	my (%begun, @posts);
+	for my $pipe (@pipes)
+	{
+		while (my $line = <$pipe>)
+		{
+			my ($order, $due, $latency) = split ' ', $line;
+			$begun{$order} = $due;
+			push @posts, $latency;
+		}
+	}
+	1 while wait > 0;
+	return (\%begun, \@posts);
+}
+
+sub report
+{
+	my ($what, $posts, $confirmed, $seconds, $before) = @_;
+	my $after = processes();
+	my $n = @$confirmed;
+
+	if ($option{metrics})
+	{
+		print "events $n\nseconds $seconds\nper_s ", $n / $seconds, "\nopen ", @$posts - $n, "\n";
+		for (['post', $posts], [ 'confirm', $confirmed ])
+		{
+			my ($name, $values) = @$_;
+			printf "%s_p%d %g\n", $name, 100 * $_, 1000 * quantile($_, @$values) for 0.5, 0.99;
+		}
+		printf "%s_cpu_ms %g\n%s_mb %g\n", $_, 1000 * ($after->{$_}{cpu} - $before->{$_}{cpu}) / $n,
+		  $_, $after->{$_}{memory}
+		  for sort keys %$after;
+		return;
+	}
+	printf "%s: %d confirmed in %.1f s, %.1f/s, %d not confirmed\n", $what, $n, $seconds,
+	  $n / $seconds, @$posts - $n;
+	print "  POST /orders: ", quantiles(@$posts), "\n";
+	print "  until confirmed: ", quantiles(@$confirmed), "\n";
+	printf "  %s: %.2f ms CPU per order, at most %.1f MB\n", $_,
+	  1000 * ($after->{$_}{cpu} - $before->{$_}{cpu}) / $n, $after->{$_}{memory}
+	  for sort keys %$after;
+	return;
+}
+
+if ($option{single} > 0)
+{
+	my $before = processes();
+	my $since = time;
+	my (%begun, @posts);
+	for (1 .. $option{single})
+	{
+		my $began = time;
+		my ($order, $seconds) = post_order();
+		push @posts, $seconds;
+		$begun{$order} = $began;
+		sleep 0.2;				# whoever looks would be in the way
+		wait_until_settled($since);
+	}
+	my @confirmed = confirmation($since, \%begun);
+	report('one at a time', \@posts, \@confirmed, time - $since, $before);
+}
+if ($option{rate} > 0)
+{
+	my $before = processes();
+	my $since = time;
+	my ($begun, $posts) = post_at_rate($since);
+	wait_until_settled($since);
+	my $seconds = time - $since;
+	report("$option{rate}/s", $posts, [ confirmation($since, $begun) ], $seconds, $before);
 }

@@ -24,12 +24,36 @@ static const MessageHandler handlers[] = {
 };
 
 static int	commits;
+static int	claims;				/* closing steps offered */
+static bool offering;
+static char claimed[16];		/* what the last committed one gave */
+static int	lost_claims;
 
 static void
-on_committed(void *argument)
+on_committed(void *argument, const PgResults *results, int step)
 {
 	(void) argument;
 	commits++;
+	if (step >= 0)
+		copy_string(claimed, sizeof(claimed), pg_value(results, step, 0, 0));
+}
+
+static const PgStep *
+on_closing(void *argument)
+{
+	static const PgStatement claim = {"SELECT shop.claim()", 0};
+	static const PgStep step = {&claim, NULL};
+
+	(void) argument;
+	claims += offering;
+	return offering ? &step : NULL;
+}
+
+static void
+on_rolled_back(void *argument)
+{
+	(void) argument;
+	lost_claims++;
 }
 
 /* Opens a consumer, turns the loop until the script is done, drains, closes. */
@@ -40,12 +64,14 @@ run_script(const FakeStep *steps, void (*when_waiting) (void))
 	uint64_t	until = clock_steady_ms() + PATIENCE_MS;
 	Consumer   *consumer;
 
-	commits = 0;
+	commits = claims = lost_claims = 0;
+	claimed[0] = '\0';
 	fake_script(steps);
 	consumer = consumer_open(&(ConsumerOptions) {
 		.base = base, .conninfo = "", .application = "test", .source = "Test",
 		.endpoint = "things", .handlers = handlers, .batch = 3, .poll_ms = 20,
-		.timeout_ms = 100, .committed = on_committed
+		.timeout_ms = 100, .closing = on_closing, .committed = on_committed,
+		.rolled_back = on_rolled_back
 	});
 	while (!fake_finished() || !consumer_drained(consumer))
 	{
@@ -131,6 +157,56 @@ test_failing_message_steps_aside(void **state)
 	(void) state;
 	run_script(steps, NULL);
 	assert_int_equal(commits, 1);
+}
+
+static const char *const claim_row[] = {"work", FAKE_STOP};
+
+#define CLAIMED \
+	{ \
+		"SELECT shop.claim()", "", FAKE_ROWS, 1, claim_row, NULL, NULL \
+	}
+
+/* Once, at the end, although a message failed in between. */
+static void
+test_work_is_claimed_in_the_batch(void **state)
+{
+	const FakeStep steps[] = {
+		SETUP, RECEIVED(two_rows),
+		FAKE_OK("SAVEPOINT message", ""), FAKE_OK("SELECT message_bus.handle(", "11"),
+		{"SELECT shop.good(", NULL, FAKE_ERROR, 0, NULL, "22023", "no"},
+		FAKE_OK("ROLLBACK TO SAVEPOINT message", ""), FAKE_OK("RELEASE SAVEPOINT message", ""),
+		FAKE_OK("SELECT message_bus.fail(", "11|22023|no|false"),
+		HANDLED("12", "shop.other", "{\"b\": 2}"), CLAIMED,
+		FAKE_OK("SELECT message_bus.ack(", "{12}"), FAKE_OK("COMMIT", ""),
+		NOTHING_RECEIVED, {.kind = FAKE_END}
+	};
+
+	(void) state;
+	offering = true;
+	run_script(steps, NULL);
+	offering = false;
+	assert_int_equal(commits, 1);
+	assert_int_equal(claims, 1);
+	assert_string_equal(claimed, "work");
+	assert_int_equal(lost_claims, 0);
+}
+
+static void
+test_claim_of_a_lost_batch_is_given_up(void **state)
+{
+	const FakeStep steps[] = {
+		SETUP, RECEIVED(one_row), HANDLED("41", "shop.good", "{}"), CLAIMED,
+		FAKE_OK("SELECT message_bus.ack(", "{41}"), {"COMMIT", "", FAKE_LOST},
+		SETUP, NOTHING_RECEIVED, {.kind = FAKE_END}
+	};
+
+	(void) state;
+	offering = true;
+	run_script(steps, NULL);
+	offering = false;
+	assert_int_equal(commits, 0);
+	assert_int_equal(claims, 1);
+	assert_int_equal(lost_claims, 1);
 }
 
 static void
@@ -272,6 +348,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_batch_commits_with_acks),
 		cmocka_unit_test(test_failing_message_steps_aside),
+		cmocka_unit_test(test_work_is_claimed_in_the_batch),
+		cmocka_unit_test(test_claim_of_a_lost_batch_is_given_up),
 		cmocka_unit_test(test_data_error_is_not_retryable),
 		cmocka_unit_test(test_timeout_has_its_code),
 		cmocka_unit_test(test_lost_race_is_tried_at_once_and_then_failed),
