@@ -27,7 +27,5 @@ if [[ $ORDER ]]; then
 	tour_of_the_orders
 	tour_of_the_store
 fi
-if [[ -x $ROOT/demo/bus.sh ]]; then
-	PG_BINDIR=$BIN "$ROOT/demo/bus.sh"
-fi
+the_message_bus
 your_turn

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # A tour of what is under the shop, for demo.sh: the order as an aggregate, projections,
-# the event store; and where to look on one's own.
+# the event store, the message bus; and where to look on one's own.
 
 # Appends by 8 clients for 3 seconds, in a database that is dropped again.
 throughput() {
@@ -61,6 +61,13 @@ WHERE name = 'demo-follower';"
 ORDER BY revenue DESC LIMIT 5;"
 	step "Throughput of the event store alone"
 	throughput
+}
+
+the_message_bus() {
+	step "The message bus: a command sent, retried, dead-lettered, corrected and redriven"
+	# a copy, because the owner of the database may not be able to look into this tree
+	cp "$ROOT/demo/bus.sh" "$WORK/bus.sh"
+	as_owner env PG_BINDIR="$BIN" bash "$WORK/bus.sh" | sed 's/^\([^ ]\)/  \1/'
 }
 
 your_turn() {

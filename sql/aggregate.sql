@@ -208,6 +208,18 @@ SELECT state, version FROM event_store.load('meter-1', 12);
 SELECT event_store.tombstone_stream('meter-1', 17);
 SELECT * FROM event_store.load('meter-1');
 SELECT count(*) FROM event_store.snapshot;
+-- A save that is repeated with its event ids says the same again.
+SELECT save FROM generate_series(1, 2) n, event_store.save('meter-5', 0, (SELECT array_agg(
+	ROW('Counted', '{}', NULL, ('e0000000-0000-4000-8000-00000000000' || i)::uuid, NULL, NULL)
+		::event_store.new_event) FROM generate_series(1, 4) i)) save;
+SELECT state, version FROM event_store.load('meter-5');
+SELECT version, state FROM event_store.snapshot WHERE stream = 'meter-5';
+-- What a retention rule hides is folded as long as a snapshot covers it. Snapshots can go.
+SELECT event_store.save('meter-4', 0, array_fill(new_event('Counted'), '{6}'));
+SELECT event_store.set_retention('meter-4', truncate_before => 5);
+SELECT state, version FROM event_store.load('meter-4');
+TRUNCATE event_store.snapshot;
+SELECT state, version FROM event_store.load('meter-4');
 SELECT event_store.drop_aggregate('meter');
 SELECT * FROM attempt($$SELECT event_store.load('meter-1')$$);
 SELECT * FROM attempt($$SELECT event_store.drop_aggregate('meter')$$);

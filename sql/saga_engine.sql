@@ -161,6 +161,46 @@ WHERE headers ->> 'saga' = 'resend';
 ROLLBACK;
 SELECT version, event FROM saga.history('resend', id(300));
 
+-- a timer that is set again does not fire when it was due before; a final state reacts like any other
+SELECT saga.define('again', '{"endpoint": "again", "initial": "A", "events": {"Set": {}, "Later": {}, "Late": {}},
+	"start": {"Set": {"schedule": {"timer": "t", "delay": "10 s"}, "goto": "A"}},
+	"states": {"A": {"default": "ignore", "on": {"Later": {"schedule": {"timer": "t", "delay": "1 h"}}, "timer:t": {"goto": "Z"}}},
+		"Z": {"kind": "final", "default": "ignore", "on": {"Late": {"set": {"late": true},
+			"publish": {"type": "CameLate", "body": {"by": "$.envelope.user_id"}, "key": "the key"}}}}}}');
+SELECT message_bus.subscribe('hotels', 'CameLate');
+CREATE PROCEDURE say(n int, message_type text) LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM ecommerce.set_context(id(n), NULL, 'eve');
+	PERFORM message_bus.publish(message_type, '{}');
+	COMMIT;
+	PERFORM saga.run();
+END
+$$;
+CALL say(500, 'Set');
+SELECT token AS first, due_at AS due FROM saga.timers WHERE correlation_id = id(500) \gset
+CALL say(500, 'Later');
+SELECT token <> :first AS another FROM saga.timers WHERE correlation_id = id(500);
+SELECT saga.fire_due(:'due'::timestamptz + interval '1 min') IS NOT NULL AS fired;
+SELECT state('again', 500) AS as_it_was;
+SELECT saga.fire_due((SELECT due_at FROM saga.timers WHERE correlation_id = id(500))) > 0 AS fired;
+SELECT state('again', 500);
+CALL say(500, 'Late');
+SELECT state('again', 500), data FROM saga.get('again', id(500));
+BEGIN;
+SELECT message_type, body, partition_key, correlation_id = id(500) AS kept, user_id
+FROM message_bus.receive('hotels', 100) WHERE message_type = 'CameLate';
+ROLLBACK;
+-- one process for the sagas, unless a superuser says otherwise
+SELECT boot_val, context FROM pg_settings WHERE name = 'saga.workers';
+-- a paused endpoint pauses its sagas; no more messages than asked for
+SELECT message_bus.pause('again');
+CALL say(501, 'Set');
+CALL say(502, 'Set');
+SELECT saga.run();
+SELECT message_bus.resume('again');
+SELECT saga.run(1), saga.run(), saga.run();
+SELECT count(*) FROM saga.instance WHERE saga = 'again';
+
 -- a function computes what a template cannot, with the rights of the role that defined the saga
 CREATE ROLE regress_saga_definer;
 GRANT ecommerce_admin TO regress_saga_definer;

@@ -18,67 +18,80 @@ $node->safe_psql('postgres', <<'EOT');
 CREATE EXTENSION ecommerce;
 SELECT saga.define('alarm', '{"endpoint": "alarm", "initial": "Waiting", "park_for": "1 s",
 	"events": {"Set": {"correlate": "$.message.id"}, "Unset": {"correlate": "$.message.id"}},
-	"start": {"Set": {"set": {"due": {"$time": "now", "plus": "2 s"}}, "goto": "Waiting",
-		"schedule": [{"timer": "alarm", "delay": "${$.message.delay}"}, {"timer": "never", "delay": "1 h"}]}},
-	"states": {"Waiting": {"default": "ignore", "on": {"timer:alarm": {"set": {"rang": "$.now"}, "goto": "Rung"},
-			"timer:never": {"goto": "Rung"}, "Unset": {"unschedule": ["alarm"]}}},
+	"start": {"Set": {"goto": "Waiting", "schedule": [
+		{"timer": "alarm", "delay": "${$.message.delay}"}, {"timer": "never", "delay": "1 h"}]}},
+	"states": {"Waiting": {"default": "ignore", "on": {"timer:never": {"goto": "Rung"},
+			"timer:alarm": {"goto": "Rung"}, "Unset": {"unschedule": ["alarm"]}}},
 		"Rung": {"kind": "final", "default": "ignore"}}}');
-CREATE FUNCTION set_alarms(first int, last int, delay text) RETURNS void LANGUAGE sql AS $$
-	SELECT count(message_bus.publish('Set', jsonb_build_object('id', md5(n::text)::uuid, 'delay', delay)))
-	FROM generate_series(first, last) n
+CREATE FUNCTION set_alarms(first int, last int, delay text) RETURNS bigint LANGUAGE sql AS $$
+	SELECT count(message_bus.publish('Set', jsonb_build_object('id', md5(n::text)::uuid,
+		'delay', delay), partition_key => n::text)) FROM generate_series(first, last) n
 $$;
+CREATE VIEW rung AS SELECT * FROM saga.instance WHERE current_state = 'Rung';
 EOT
 
-# two thousand within ten seconds
-$node->safe_psql('postgres', <<'EOT');
-SELECT set_alarms(n * 100 + 1, n * 100 + 100, (2 + n * 0.5) || ' s') FROM generate_series(0, 19) n;
-EOT
-ok( $node->poll_query_until('postgres', q{SELECT count(*) = 2000 FROM saga.instance
-		WHERE current_state = 'Rung'}), 'all timers have fired');
-is( $node->safe_psql('postgres', q{SELECT count(*) FROM saga.instance WHERE version <> 2}),
-	'0', 'once each');
-# history has the wall clock; actions of the first transition tell when it was due
-is( $node->safe_psql('postgres', q{
-		SELECT count(*) FROM saga.instance i, saga.history('alarm', i.correlation_id) rung,
-			saga.history('alarm', i.correlation_id) made, jsonb_array_elements(made.actions) a
-		WHERE rung.version = 2 AND made.version = 1 AND a ->> 'timer' = 'alarm'
-		AND rung.at < (a ->> 'due_at')::timestamptz}), '0', 'none before it was due');
+# What a query says, and what it must say in the end.
+sub says
+{
+	return $node->safe_psql('postgres', "SELECT $_[0]");
+}
 
-# taken back: it does not fire; the others do
-$node->safe_psql('postgres', q{SELECT set_alarms(3001, 3002, '3 s')});
-$node->poll_query_until('postgres', q{SELECT count(*) = 2002 FROM saga.instance});
-$node->safe_psql('postgres',
-	q{SELECT message_bus.publish('Unset', jsonb_build_object('id', md5('3001')::uuid))});
-ok( $node->poll_query_until('postgres', q{SELECT current_state = 'Rung' FROM saga.instance
-		WHERE correlation_id = md5('3002')::uuid}), 'one timer fires');
-is( $node->safe_psql('postgres', q{SELECT current_state FROM saga.instance
-		WHERE correlation_id = md5('3001')::uuid}), 'Waiting', 'the one taken back does not');
+sub comes_to_say
+{
+	my ($query, $name) = @_;
+
+	return ok($node->poll_query_until('postgres', "SELECT $query"), $name);
+}
+
+# two thousand due within some seconds, among four thousand messages that set others
+says(q{sum(set_alarms(n * 100 + 1, n * 100 + 100, (1 + n * 0.2) || ' s'))
+	FROM generate_series(0, 19) n});
+says(q{set_alarms(10001, 14000, '1 h')});
+comes_to_say('count(*) = 2000 FROM rung', 'all timers have fired');
+is(says('count(*) FROM rung WHERE version <> 2'), '0', 'once each');
+# The history has the wall clock; actions of the first transition tell when it was due.
+is( says(q{count(*) FROM rung i, saga.history('alarm', i.correlation_id) fired,
+		saga.history('alarm', i.correlation_id) made, jsonb_array_elements(made.actions) a
+		WHERE fired.version = 2 AND made.version = 1 AND a ->> 'timer' = 'alarm'
+		AND fired.at < (a ->> 'due_at')::timestamptz}), '0', 'none before it was due');
+comes_to_say('count(*) = 6000 FROM saga.instance', 'the others wait');
+
+# Taken back: it does not fire, though one that is due later does.
+$node->safe_psql('postgres', q{BEGIN;
+	SELECT set_alarms(3001, 3001, '0.2 s');
+	SELECT message_bus.publish('Unset', jsonb_build_object('id', md5('3001')::uuid),
+		partition_key => '3001');
+	SELECT set_alarms(3002, 3002, '0.5 s');
+	COMMIT;});
+comes_to_say(q{count(*) = 1 FROM rung WHERE correlation_id = md5('3002')::uuid}, 'a timer fires');
+is(says(q{count(*) FROM rung WHERE correlation_id = md5('3001')::uuid}),
+	'0', 'the one taken back does not');
 
 # due while the server was down
-$node->safe_psql('postgres', q{SELECT set_alarms(4001, 4010, '1 s')});
-$node->poll_query_until('postgres', q{SELECT count(*) >= 2012 FROM saga.instance});
+says(q{set_alarms(4001, 4010, '0.5 s')});
+comes_to_say('count(*) = 6012 FROM saga.instance', 'they are set');
 $node->stop('immediate');
 $node->start;
-ok( $node->poll_query_until('postgres', q{SELECT count(*) = 2011 FROM saga.instance
-		WHERE current_state = 'Rung'}), 'those due meanwhile fire after the restart');
+comes_to_say('count(*) = 2011 FROM rung', 'those due meanwhile fire after the restart');
 
 # a message whose saga does not come
-$node->safe_psql('postgres',
-	q{SELECT message_bus.publish('Unset', jsonb_build_object('id', md5('5001')::uuid))});
-ok( $node->poll_query_until('postgres', q{SELECT reason = 'expired' FROM message_bus.dead_letters
-		WHERE message_type = 'Unset'}), 'a parked message expires');
+says(q{message_bus.publish('Unset', jsonb_build_object('id', md5('5001')::uuid))});
+comes_to_say(q{reason = 'expired' FROM message_bus.dead_letters WHERE message_type = 'Unset'},
+	'a parked message expires');
 
 # switched off for this database, and on again
 $node->safe_psql('postgres', 'ALTER DATABASE postgres SET saga.workers = 0');
-$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity a
-	WHERE backend_type = 'ecommerce worker' AND datname = current_database()
-	AND backend_start > (SELECT max(updated_at) FROM saga.instance)});
-$node->safe_psql('postgres', q{SELECT set_alarms(6001, 6001, '0 s')});
-is($node->safe_psql('postgres', q{SELECT saga.run()}), '1', 'the message waited for us');
-is($node->safe_psql('postgres', q{SELECT saga.fire_due(now() + interval '1 s')}), '1', 'so did the timer');
+comes_to_say(q{count(*) = 1 FROM pg_stat_activity WHERE datname = current_database()
+	AND backend_type = 'ecommerce worker'
+	AND backend_start > (SELECT max(updated_at) FROM saga.instance)}, 'the worker begins anew');
+says(q{message_bus.send('alarm', 'TooLate', '{}', expires_at => now() - interval '1 s')});
+comes_to_say(q{reason = 'expired' FROM message_bus.dead_letters WHERE message_type = 'TooLate'},
+	'and sees to what is not the sagas\'');
+says(q{set_alarms(6001, 6001, '0 s')});
+is(says('saga.run()'), '1', 'the message waited for us');
+is(says(q{saga.fire_due(now() + interval '1 s')}), '1', 'so did the timer');
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET saga.workers');
-$node->safe_psql('postgres', q{SELECT set_alarms(7001, 7001, '0 s')});
-ok( $node->poll_query_until('postgres', q{SELECT current_state = 'Rung' FROM saga.instance
-		WHERE correlation_id = md5('7001')::uuid}), 'and on again');
+says(q{set_alarms(7001, 7001, '0 s')});
+comes_to_say(q{count(*) = 1 FROM rung WHERE correlation_id = md5('7001')::uuid}, 'and on again');
 $node->stop;
 done_testing();

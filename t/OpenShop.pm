@@ -35,6 +35,7 @@ sub new
 sub up
 {
 	my ($self) = @_;
+	local $ENV{ECOMMERCE_RUN} = $self->{run};
 	my $said = `"$self->{tree}/services/up" 2>&1 </dev/null`;
 	return ($? >> 8, $said);
 }
@@ -42,6 +43,7 @@ sub up
 sub down
 {
 	my ($self) = @_;
+	local $ENV{ECOMMERCE_RUN} = $self->{run};
 	return system("$self->{tree}/services/down") >> 8;
 }
 
@@ -52,13 +54,19 @@ sub pid
 	return -e $file ? slurp_file($file) + 0 : undef;
 }
 
-# The programs that the pid files name and that run.
+# The programs that the pid files name and that run; in scalar context, how many. One
+# that waits for its parent (a zombie) has ended.
 sub running
 {
 	my ($self) = @_;
 	return grep {
 		my $pid = $self->pid($_);
-		$pid && -e "/proc/$pid" && slurp_file("/proc/$pid/status") !~ /^State:\s+Z/m;
+		my $status = '';
+		if ($pid && open my $file, '<', "/proc/$pid/status")
+		{
+			$status = join '', <$file>;
+		}
+		$status =~ /^State:\s+[^ZX]/m;
 	} @programs;
 }
 

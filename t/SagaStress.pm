@@ -14,25 +14,24 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes;
 
-# The definition, as JSON: start, S1 .. S5, each with its command, Completed.
+# The definition, as JSON: start, S1 .. S5, each with its command, Completed. Its second
+# version has another name for S3.
 sub definition
 {
-	my %command = map {
-		$_ => {
-			step => "s$_", endpoint => 'service', type => "Do$_", compensation => 'none',
-			body => { id => '$.saga.correlation_id', n => $_ }
-		}
-	} 1 .. 5;
+	my ($third) = @_;
+	my @names = ('', 'S1', 'S2', $third, 'S4', 'S5');
+	my %command = map { $_ => command($_) } 1 .. 5;
 	my $timer = { timer => 'late', delay => '1 h' };
 	my %states = map { $_ => { kind => 'final', default => 'ignore' } } qw(Completed Failed);
 	my %events = map { $_ => { correlate => '$.message.id' } } 'Go', map { "Done$_" } 1 .. 5;
+	my %go = (set => { n => 0, sum => 0 }, send => $command{1}, schedule => $timer, goto => 'S1');
 
 	for my $n (1 .. 5)
 	{
 		my $moves = { set => { n => $n, sum => "\$.data.sum + $n" } };
 		if ($n < 5)
 		{
-			@$moves{qw(send schedule goto)} = ($command{ $n + 1 }, $timer, 'S' . ($n + 1));
+			@$moves{qw(send schedule goto)} = ($command{ $n + 1 }, $timer, $names[ $n + 1 ]);
 		}
 		else
 		{
@@ -42,23 +41,45 @@ sub definition
 				expected_version => 0
 			};
 		}
-		$states{"S$n"} =
-		  { default => 'ignore', on => { 'timer:late' => { goto => 'Failed' }, "Done$n" => $moves } };
+		$states{ $names[$n] } = {
+			default => 'ignore',
+			on => { 'timer:late' => { goto => 'Failed' }, "Done$n" => $moves }
+		};
 	}
 	return JSON::PP->new->encode(
 		{
 			endpoint => 'steps', initial => 'S1', events => \%events, states => \%states,
-			start => {
-				Go => { set => { n => 0, sum => 0 }, send => $command{1}, schedule => $timer, goto => 'S1' }
-			}
+			start => { Go => \%go }
 		});
+}
+
+sub command
+{
+	my ($n) = @_;
+
+	return {
+		step => "s$n", endpoint => 'service', type => "Do$n", compensation => 'none',
+		body => { id => '$.saga.correlation_id', n => $n }
+	};
+}
+
+# What version 2 is: all that runs goes on with it.
+sub migrate
+{
+	my ($self) = @_;
+	my $definition = definition('Third');
+
+	$self->{node}->safe_psql('postgres',
+		"SELECT saga.define('steps', \$definition\$$definition\$definition\$)");
+	return $self->{node}
+	  ->safe_psql('postgres', q{SELECT saga.migrate('steps', NULL, 2, '{"S3": "Third"}')});
 }
 
 sub new
 {
 	my ($class, $node) = @_;
 	my $self = bless { node => $node }, $class;
-	my $definition = definition();
+	my $definition = definition('S3');
 
 	$node->safe_psql('postgres', <<"EOT");
 CREATE EXTENSION ecommerce;
@@ -73,8 +94,10 @@ DECLARE
 BEGIN
 	FOR d IN SELECT * FROM message_bus.receive('service', 50) LOOP
 		PERFORM message_bus.handle(d.delivery_id);
-		INSERT INTO served VALUES ((d.body ->> 'key')::uuid, (d.body ->> 'id')::uuid, (d.body ->> 'n')::int);
-		PERFORM message_bus.publish('Done' || (d.body ->> 'n'), jsonb_build_object('id', d.body -> 'id', 'key', d.body -> 'key'),
+		INSERT INTO served
+		VALUES ((d.body ->> 'key')::uuid, (d.body ->> 'id')::uuid, (d.body ->> 'n')::int);
+		PERFORM message_bus.publish('Done' || (d.body ->> 'n'),
+			jsonb_build_object('id', d.body -> 'id', 'key', d.body -> 'key'),
 			partition_key => d.body ->> 'id');
 		PERFORM message_bus.ack(d.delivery_id);
 		count := count + 1;
@@ -84,7 +107,8 @@ END
 \$\$;
 CREATE FUNCTION start_some(count int) RETURNS void LANGUAGE sql AS \$\$
 	WITH new AS (INSERT INTO started SELECT FROM generate_series(1, count) RETURNING id)
-	SELECT count(message_bus.publish('Go', jsonb_build_object('id', id), partition_key => id::text)) FROM new
+	SELECT count(message_bus.publish('Go', jsonb_build_object('id', id),
+		partition_key => id::text)) FROM new
 \$\$;
 EOT
 	$self->{scripts} = PostgreSQL::Test::Utils::tempdir();
@@ -122,13 +146,14 @@ sub run_client
 sub get_under_way
 {
 	my ($self) = @_;
-	my ($started, $made) = ('SELECT count(*) FROM started', 'SELECT count(*) FROM saga.history_entry');
+	my $started = 'SELECT count(*) FROM started';
+	my $made = 'SELECT count(*) FROM saga.history_entry';
 	my $before = $self->{node}->safe_psql('postgres', "SELECT ($started), ($made)");
 	my ($sagas, $transitions) = split /\|/, $before;
 
 	$self->run_clients;
 	return $self->{node}->poll_query_until('postgres',
-		"SELECT ($started) >= $sagas + 50 AND ($made) >= $transitions + 100");
+		"SELECT ($started) >= $sagas + 60 AND ($made) >= $transitions + 100");
 }
 
 sub finish_clients
@@ -206,30 +231,38 @@ sub complete
 	return 0;
 }
 
-# What is not as it should be, empty if nothing.
+# What is not as it should be, empty if nothing. Instances that were migrated have an entry
+# more, and one of the names of the third state.
 sub complaints
 {
 	my ($self) = @_;
 
 	return $self->{node}->safe_psql('postgres', <<'EOT');
-SELECT 'instances', count(*) FROM saga.instance HAVING count(*) <> (SELECT count(*) FROM started)
+CREATE TEMP VIEW told AS
+SELECT i.correlation_id AS id, i.version, i.data, h.version AS nth, h.event,
+	replace(h.to_state, 'Third', 'S3') AS state
+FROM saga.instance i, saga.history('steps', i.correlation_id) h;
+SELECT 'instances', count(*) FROM saga.instance
+HAVING count(*) <> (SELECT count(*) FROM started)
 UNION ALL
-SELECT 'transitions of ' || i.correlation_id, i.version FROM saga.instance i
-WHERE i.version <> 6 OR i.data <> '{"n": 5, "sum": 15}'
+SELECT 'versions of ' || id, version FROM told GROUP BY id, version
+HAVING array_agg(nth ORDER BY nth) <> ARRAY(SELECT generate_series(1, version))
 UNION ALL
-SELECT 'history of ' || i.correlation_id, count(*) FROM saga.instance i, saga.history('steps', i.correlation_id) h
-GROUP BY i.correlation_id
-HAVING array_agg(h.version ORDER BY h.version) <> '{1,2,3,4,5,6}'
-	OR array_agg(h.to_state ORDER BY h.version) <> '{S1,S2,S3,S4,S5,Completed}'
+SELECT 'transitions of ' || id, count(*) FROM told WHERE event <> 'migrate' GROUP BY id
+HAVING array_agg(state ORDER BY nth) <> '{S1,S2,S3,S4,S5,Completed}'
+UNION ALL
+SELECT 'data of ' || correlation_id, version FROM saga.instance
+WHERE data <> '{"n": 5, "sum": 15}'
 UNION ALL
 SELECT 'commands of ' || s.id, count(*) FROM started s LEFT JOIN served v USING (id)
 GROUP BY s.id HAVING array_agg(v.n ORDER BY v.n) <> '{1,2,3,4,5}'
 UNION ALL
-SELECT 'domain events', count(*) FROM event_store.read_all(category => 'done', max_count => 1000000)
+SELECT 'domain events', count(*)
+FROM event_store.read_all(category => 'done', max_count => 1000000)
 HAVING count(*) <> (SELECT count(*) FROM started)
 UNION ALL
-SELECT 'left over at ' || name, depth + in_flight + scheduled + retrying + dead FROM message_bus.endpoints
-WHERE depth + in_flight + scheduled + retrying + dead > 0
+SELECT 'left over at ' || name, depth + in_flight + scheduled + retrying + dead
+FROM message_bus.endpoints WHERE depth + in_flight + scheduled + retrying + dead > 0
 UNION ALL
 SELECT 'timers', count(*) FROM saga.timers HAVING count(*) > 0
 UNION ALL

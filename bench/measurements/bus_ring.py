@@ -110,7 +110,7 @@ def cases(bench):
     return [Case(text.format(seconds), queue.name, steady(bench, queue, seconds, held))
             for text, held in ((FREE, False), (HELD, True)) for queue in queues] + \
            [Case(THROUGH.format(messages), queue.name, through(bench, queue, messages))
-            for queue in queues]
+            for queue in queues if bench.quick or queue.name != "skip_locked"]
 
 
 def of(samples, text, metric, contender="ours"):
@@ -137,12 +137,13 @@ Measurement(
     bounds=[
         Bound("a snapshot held open for 60 s: consume rate by the rate without", 0.90, True,
               lambda s: of(s, HELD, "per_s") / of(s, FREE, "per_s")),
-        Bound("  bytes beside the ring, of those without it", 1.10, False,
-              lambda s: of(s, HELD, "rest_bytes") / of(s, FREE, "rest_bytes")),
+        Bound("  MB on disk beside the ring after that", 8.0, False,
+              lambda s: of(s, HELD, "rest_bytes") / 1e6),
         Bound("ring segments with contents when a million messages are consumed", 2, False,
               lambda s: of(s, THROUGH, "segments"), "{:.0f}"),
     ],
     notes="""
 Producers (8) and consumers (8; PgQ: 1) work as fast as they can, batches of 50; what the
 producers are ahead is not consumed at the end of the time. The ring keeps what was consumed for
-message_bus.dedupe_window (60 s), so that ids stay known; "when idle" is when that has passed.""")
+message_bus.dedupe_window (60 s), so that ids stay known; "when idle" is when that has passed.
+A million messages would take a SKIP LOCKED table ten minutes.""")

@@ -197,8 +197,9 @@ describe_function(StringInfo description, const char *signature)
 						   TextDatumGetCString(DirectFunctionCall1(pg_get_functiondef,
 																   ObjectIdGetDatum(function))));
 	old = MemoryContextSwitchTo(cache_context);
-	function_hashes = lappend_int(function_hashes,
-								  (int) GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(function)));
+	function_hashes =
+		list_append_unique_int(function_hashes,
+							   (int) GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(function)));
 	MemoryContextSwitchTo(old);
 }
 

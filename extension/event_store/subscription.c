@@ -61,7 +61,7 @@ static Lease *find_lease(const char *name);
 static Lease *remember(const char *name, int partition, int64 fetched, int64 checkpoint);
 static void load_subscription(const char *name, Subscription *subscription);
 static Lease *take_lease(Subscription *subscription, int64 mark);
-static bool lock_partition(Subscription *subscription, int partition, Lease **lease);
+static bool lock_partition(Subscription *subscription, int partition, int64 before, Lease **lease);
 static void move_checkpoint(const char *name, int partition, int64 checkpoint);
 static char *name_argument(FunctionCallInfo fcinfo, int argument);
 static void check_position(const char *parameter, int64 position);
@@ -174,22 +174,25 @@ load_subscription(const char *name, Subscription *subscription)
 }
 
 /*
- * Locks a partition that nobody holds; false if somebody does.
+ * Locks a partition that nobody holds and that has not been consumed up to a
+ * position; else false, and it stays free.  Sees what is committed now at every
+ * isolation level: a checkpoint that has moved since our snapshot is no conflict.
  */
 static bool
-lock_partition(Subscription *subscription, int partition, Lease **lease)
+lock_partition(Subscription *subscription, int partition, int64 before, Lease **lease)
 {
 	static SpiStatement lock = {
 		"SELECT checkpoint FROM event_store.subscription_partition"
-		" WHERE name = $1 AND partition = $2 FOR UPDATE SKIP LOCKED"
+		" WHERE name = $1 AND partition = $2 AND checkpoint < $3 FOR UPDATE SKIP LOCKED"
 	};
 	bool		locked;
 	int64		checkpoint = 0;
 
 	spi_begin(SPI_AS_OWNER);
-	locked = spi_run(&lock, 2, (Oid[]) {TEXTOID, INT4OID},
-					 (Datum[]) {CStringGetTextDatum(subscription->name), Int32GetDatum(partition)},
-					 NULL) == 1;
+	locked = spi_run_latest(&lock, 3, (Oid[]) {TEXTOID, INT4OID, INT8OID},
+							(Datum[]) {CStringGetTextDatum(subscription->name),
+									   Int32GetDatum(partition), Int64GetDatum(before)},
+							NULL) == 1;
 	if (locked)
 		checkpoint = spi_int64(0, 0, 0);
 	spi_end();
@@ -221,12 +224,13 @@ take_lease(Subscription *subscription, int64 mark)
 
 	if (partitions == 1)
 	{
-		(void) lock_partition(subscription, 0, &lease);
+		(void) lock_partition(subscription, 0, PG_INT64_MAX, &lease);
 		return lease;
 	}
 	spi_begin(SPI_AS_OWNER);
-	for (uint64 i = 0, count = spi_run(&list, 1, (Oid[]) {TEXTOID},
-									   (Datum[]){CStringGetTextDatum(subscription->name)}, NULL);
+	for (uint64 i = 0, count = spi_run_latest(&list, 1, (Oid[]) {TEXTOID},
+											  (Datum[]) {CStringGetTextDatum(subscription->name)},
+											  NULL);
 		 i < count; i++)
 	{
 		int64		checkpoint = spi_int64(i, 1, 0);
@@ -246,12 +250,11 @@ take_lease(Subscription *subscription, int64 mark)
 
 		if (held[partition] || event.position <= checkpoints[partition])
 			continue;
-		if (!lock_partition(subscription, partition, &lease) || lease->checkpoint >= event.position)
+		if (!lock_partition(subscription, partition, event.position, &lease))
 		{
-			/* Somebody else has it, or has just been through it. */
+			/* Somebody else has it, or has just been through it: it stays free for others. */
 			held[partition] = true;
 			candidates--;
-			lease = NULL;
 		}
 	}
 	event_scan_end(scan);
@@ -267,7 +270,7 @@ move_checkpoint(const char *name, int partition, int64 checkpoint)
 	};
 
 	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(
+	(void) spi_run_latest(
 		&move, 3, (Oid[]){TEXTOID, INT4OID, INT8OID},
 		(Datum[]){CStringGetTextDatum(name), Int32GetDatum(partition), Int64GetDatum(checkpoint)},
 		NULL);

@@ -114,7 +114,8 @@ wakeup_unlisten(void)
 /*
  * Wakes whoever waits for what this transaction wrote, and the worker.  From
  * the end of a transaction, after its announcements were cleared but while its
- * holds can still be read.
+ * holds can still be read.  The message bus wakes the worker itself: what it
+ * looks at there follows the transaction later.
  */
 void
 wakeup_after_end(RegistrySlot *ended)
@@ -133,7 +134,7 @@ wakeup_after_end(RegistrySlot *ended)
 				SetLatch(&BackendSlotProc(i)->procLatch);
 		}
 	}
-	wakeup_worker(logs_of(ended));
+	wakeup_worker(logs_of(ended) & ~WAKE_FOR_LOG(LOG_MESSAGE_BUS));
 }
 
 static uint32

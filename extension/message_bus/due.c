@@ -37,6 +37,7 @@
 #include "message_bus/message_bus.h"
 #include "message_bus/rotate.h"
 #include "message_bus/status.h"
+#include "pg/settings.h"
 
 /* Least time between two notifications on one channel, in microseconds. */
 #define NOTIFY_INTERVAL (10 * 1000)
@@ -45,6 +46,9 @@
 
 static bool all_loaded = false;
 static TimestampTz next_rotation = 0;
+
+/* The setting that next_rotation was computed with. */
+static int	window = 0;
 
 static void load_all(void);
 static TimestampTz run_timers(TimestampTz now);
@@ -87,7 +91,7 @@ message_bus_duty(DutyWish *wish)
 		wish->due = send_notifications(now);
 		commit_transaction();
 	}
-	if (now >= next_rotation)
+	if (now >= next_rotation || window != setting_message_bus_dedupe_window)
 		next_rotation = run_housekeeping(now);
 	wish->due = Min(wish->due, (TimestampTz) pg_atomic_read_u64(&database->next_due));
 	wish->due = Min(wish->due, next_rotation);
@@ -274,6 +278,7 @@ run_housekeeping(TimestampTz now)
 	TimestampTz next;
 	bool		more;
 
+	window = setting_message_bus_dedupe_window;
 	begin_transaction();
 	more = cursor_fold();
 	commit_transaction();

@@ -29,6 +29,7 @@
 #include "base/debug_point.h"
 #include "base/errors.h"
 #include "log/position.h"
+#include "log/wakeup.h"
 #include "message_bus/dead_letter.h"
 #include "message_bus/expiry.h"
 #include "message_bus/outbox.h"
@@ -266,6 +267,7 @@ void
 outbox_end_transaction(bool committed, TimestampTz at)
 {
 	int			first = 0;
+	bool		notify = false;
 
 	while (first < letter_count)
 	{
@@ -287,6 +289,7 @@ outbox_end_transaction(bool committed, TimestampTz at)
 			rate_add(&endpoint->sent, at, sent);
 			pg_atomic_write_u32(&endpoint->notify, 1);
 			pg_atomic_write_u32(&bus_database_known()->notify_pending, 1);
+			notify = true;
 		}
 		if (sent > 0)
 			pg_atomic_fetch_sub_u64(&endpoint->reserved, sent);
@@ -295,6 +298,10 @@ outbox_end_transaction(bool committed, TimestampTz at)
 	letters = NULL;
 	letter_count = letter_room = first_unwritten = 0;
 	unwritten_bytes = 0;
+	/* Not before it can see why. */
+	pg_memory_barrier();
+	if (notify)
+		wakeup_worker(WAKE_FOR_LOG(LOG_MESSAGE_BUS));
 }
 
 /*

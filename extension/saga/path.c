@@ -346,8 +346,9 @@ walk_operation(Walk *w, JsonPathItem *item, Matches *matches)
 	if (item->type != jpiAdd && item->type != jpiSub && item->type != jpiMul)
 	{
 		truth = walk_predicate(w, item);
-		walk_next(w, item, truth == TRUTH_UNKNOWN ? tree_null() : tree_bool(truth == TRUTH_TRUE),
-				  true, matches);
+		walk_next(w, item,
+				  truth == TRUTH_UNKNOWN ? tree_null() : tree_bool(truth == TRUTH_TRUE), true,
+				  matches);
 		return;
 	}
 	jspGetLeftArg(item, &side);
