@@ -287,6 +287,24 @@ sub later_in_state
 	return;
 }
 
+# The same for all orders: only while each has settled or waits for an outcome.
+sub later_when_waiting
+{
+	my ($self, $interval) = @_;
+	$self->sql("DO \$\$
+		DECLARE
+			states text[];
+		BEGIN
+			states := ARRAY(SELECT i.current_state FROM saga.instance i WHERE i.saga = 'order'
+				AND i.current_state NOT IN ('Confirmed', 'Cancelled', 'Completed') FOR UPDATE);
+			IF states <@ ARRAY['ProcessingPayment', 'ResolvingPayment', 'PaymentRetryWait',
+				'ShipmentRetryWait'] THEN
+				PERFORM saga.fire_due(now() + interval '$interval');
+			END IF;
+		END \$\$");
+	return;
+}
+
 # Lets more and more time pass, from that many seconds on, while the saga waits for the
 # payment, until the order is in the state.
 sub reaches_in_time
@@ -360,8 +378,47 @@ SELECT 'reserved disagrees', p.product_id::text FROM ecommerce_inventory.product
 WHERE p.reserved <> (SELECT coalesce(sum((line ->> 'quantity')::bigint), 0)
 	FROM ecommerce_inventory.reservation r, jsonb_array_elements(r.items) AS line
 	WHERE r.status = 'held' AND (line ->> 'product_id')::uuid = p.product_id)
+UNION ALL
+SELECT 'on hand disagrees', p.product_id::text FROM ecommerce_inventory.product p
+WHERE p.on_hand <> (SELECT coalesce(sum((e.data ->> 'delta')::bigint), 0)
+	FROM event_store.read_stream('product-' || p.product_id) e
+	WHERE e.event_type = 'StockAdjusted')
+	- (SELECT coalesce(sum((line ->> 'quantity')::bigint), 0)
+	FROM ecommerce_inventory.reservation r, jsonb_array_elements(r.items) AS line
+	WHERE r.status = 'committed' AND (line ->> 'product_id')::uuid = p.product_id)
+UNION ALL
+SELECT 'confirmed but not shipped', o.order_id::text FROM o
+WHERE o.status IN ('Confirmed', 'Completed') AND (SELECT count(*) FROM ecommerce_shipping.shipment s
+	WHERE s.order_id = o.order_id AND s.status IN ('arranged', 'dispatched', 'delivered')) <> 1
+UNION ALL
+SELECT 'events disagree', o.order_id::text FROM o
+WHERE 'Order' || o.status IS DISTINCT FROM (SELECT e.event_type
+	FROM event_store.read_stream('order-' || o.order_id) e ORDER BY e.version DESC LIMIT 1)
 ORDER BY 1, 2
 SQL
+}
+
+# Waits until nothing is under way any more; then all must agree, and each customer has
+# heard of everything once.
+sub agrees
+{
+	my ($self, $what) = @_;
+
+	$self->until('everything is at rest', sub { $self->sql(q{
+		SELECT (SELECT sum(depth + scheduled + retrying) FROM message_bus.endpoints)
+			+ (SELECT count(*) FROM ecommerce_notification.notification WHERE status = 'pending')})
+		== 0 });
+	is($self->violations, '', "$what: money, stock, shipments and events agree");
+	is($self->sql(q{SELECT o.order_id, n.template, count(n.key)
+		FROM ecommerce_order.order_summary o
+		CROSS JOIN LATERAL (SELECT 'order_received'
+			UNION ALL SELECT 'order_confirmed' WHERE o.confirmation_number IS NOT NULL
+			UNION ALL SELECT 'order_cancelled' WHERE o.status = 'Cancelled') AS due (template)
+		LEFT JOIN ecommerce_notification.notification n
+			ON n.order_id = o.order_id AND n.template = due.template AND n.status = 'sent'
+		GROUP BY o.order_id, due.template, n.template HAVING count(n.key) <> 1}), '',
+		"$what: each customer was told once");
+	return;
 }
 
 1;

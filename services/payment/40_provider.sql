@@ -48,16 +48,24 @@ DECLARE
 BEGIN
 	SELECT * INTO known FROM ecommerce_payment.payment p
 		WHERE p.payment_id = settle.work_id FOR UPDATE;
-	-- somebody else asks by now, or a webhook was faster
-	IF NOT FOUND OR known.fence <> settle.fence OR known.operation IS NULL THEN
+	IF NOT FOUND THEN
 		RETURN false;
+	ELSIF known.fence <> settle.fence OR known.operation IS NULL THEN
+		-- somebody else asks by now, or a webhook was faster; yet money that was taken was taken
+		IF outcome ->> 'result' IS DISTINCT FROM 'captured'
+			OR known.status NOT IN ('pending', 'unknown', 'voided', 'declined') THEN
+			RETURN false;
+		END IF;
+		known.is_cancelled := known.is_cancelled OR known.status = 'voided';
+		UPDATE ecommerce_payment.payment p SET is_cancelled = known.is_cancelled
+			WHERE p.payment_id = known.payment_id;
 	END IF;
 	PERFORM ecommerce_payment.take_outcome(known, outcome);
 	RETURN true;
 END
 $settle$;
 COMMENT ON FUNCTION ecommerce_payment.settle(uuid, bigint, jsonb) IS
-'Records the outcome of a claimed call, see conclude; false when the claim is no longer the current one.';
+'Records the outcome of a claimed call, see conclude; false when the claim is no longer the current one, unless the money was captured after all: of a voided payment it then goes back.';
 
 CREATE FUNCTION ecommerce_payment.is_whole(charge jsonb, known ecommerce_payment.payment)
 RETURNS boolean LANGUAGE sql IMMUTABLE
