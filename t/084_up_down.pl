@@ -51,7 +51,7 @@ sub pretend
 
 # Opening.
 my ($status, $said) = $shop->up;
-is($status, 0, 'up') or BAIL_OUT($said);
+is($status, 0, 'up') or die $said;
 like($said, qr/the shop is open at/, 'says where the shop is');
 is_deeply([ $shop->running ], \@all, 'all run');
 my $first = pids();
