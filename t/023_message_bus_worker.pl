@@ -249,9 +249,37 @@ is( sql(q{SELECT string_agg(body->>'n', ' ' ORDER BY delivery_id)
 	'1 2 3 4 5', 'and are delivered once, in order');
 $old->quit;
 
-# Who has nothing to do costs nothing.
-my ($pid) = sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecommerce worker'
+# Rates are those of the last seconds. Each look sends a message and acks the one before.
+ok( $node->poll_query_until('postgres', q{
+		WITH r AS MATERIALIZED (SELECT message_bus.ack(delivery_id) FROM message_bus.receive('q')),
+			s AS MATERIALIZED (SELECT message_bus.send('q', 'T', '{}'))
+		SELECT sent_per_s > 0 AND acked_per_s > 0 FROM message_bus.endpoints,
+			(SELECT count(*) FROM r) r, (SELECT count(*) FROM s) s WHERE name = 'q'}),
+	'an endpoint shows its rates');
+
+# Who has nothing to do costs nothing: the worker sleeps, and is not woken by itself.
+sql(q{SELECT message_bus.ack(delivery_id) FROM message_bus.receive('q', 1000)});
+set_window('1h');
+my $pid = sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecommerce worker'
 	AND datname = 'postgres'});
-ok($pid, 'there is a worker');
+
+# How often the worker has gone to sleep so far.
+sub naps
+{
+	return slurp_file("/proc/$pid/status") =~ /^voluntary_ctxt_switches:\s+(\d+)/m ? $1 : die;
+}
+SKIP:
+{
+	skip 'no /proc here', 1 unless -r "/proc/$pid/status";
+	my $woken = 2;
+	for (1 .. 60)
+	{
+		my $before = naps();
+		$node->safe_psql('template1', 'SELECT pg_sleep(2)');
+		$woken = naps() - $before;
+		last if $woken < 2;
+	}
+	cmp_ok($woken, '<', 2, 'a worker with nothing to do sleeps');
+}
 $node->stop;
 done_testing();

@@ -3,6 +3,8 @@
 use strict;
 use warnings;
 
+use File::Basename qw(basename);
+use File::Copy qw(copy);
 use FindBin;
 use lib $FindBin::RealBin;
 use IO::Socket::INET;
@@ -77,6 +79,37 @@ my $second = pids();
 is($second->{$_}, $first->{$_}, "$_ was left alone") for qw(nginx notificationd);
 isnt($second->{orderd}, $zombie, 'a zombie does not run');
 isnt($second->{inventoryd}, $$, 'another program is not inventoryd');
+
+# Installed anew: what is another build is restarted, what is the same is not.
+{
+	my $bin = "$shop->{directory}/bin";
+	mkdir $bin;
+	symlink $_, "$bin/" . basename($_) for glob "$ENV{PG_BINDIR}/*";
+	for my $program (qw(shippingd notificationd))
+	{
+		unlink "$bin/$program";
+		copy("$ENV{PG_BINDIR}/$program", "$bin/$program") or die "cannot copy: $!\n";
+		chmod 0755, "$bin/$program";
+	}
+	append_to_file("$bin/notificationd", "another build\n");
+	local $ENV{PG_BINDIR} = $bin;
+	is(($shop->up)[0], 0, 'up after an installation');
+	my $third = pids();
+	isnt($third->{notificationd}, $second->{notificationd}, 'another build is started');
+	is_deeply({ %$third, notificationd => 0 }, { %$second, notificationd => 0 },
+		'the same one is left alone');
+	is_deeply([ $shop->running ], \@all, 'and all run');
+	is(slurp_file("$shop->{run}/pg/data/postmaster.pid"), $server, 'the server as well');
+
+	copy("$shop->{run}/database.sum", "$shop->{run}/kept") or die "cannot copy: $!\n";
+	append_to_file("$shop->{run}/database.sum", "another build\n");
+	($status, $said) = $shop->up;
+	isnt($status, 0, 'up with a database that another build has made');
+	like($said, qr/made by another build/, 'is refused');
+	rename "$shop->{run}/kept", "$shop->{run}/database.sum" or die "cannot rename: $!\n";
+}
+is(($shop->up)[0], 0, 'up with the first build again');
+$second = pids();
 
 # The server alone is missing; daemons find it again by themselves.
 system('pg_ctl', '-s', '-w', '-m', 'immediate', '-D', "$shop->{run}/pg/data", 'stop') == 0

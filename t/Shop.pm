@@ -96,6 +96,7 @@ sub start_gateway
 		GATEWAY_WORKERS => 1,
 		GATEWAY_ACCESS_LOG => "$run/access.log", GATEWAY_ERROR_LOG => "$run/error.log",
 		(map { ('GATEWAY_' . uc($_) . 'D' => "127.0.0.1:$self->{port}{$_}") } @services), %env);
+	$self->{gateway_run} = $run;
 	$self->{gateway_conf} = "$run/nginx.conf";
 	system("'$render' >'$run/nginx.conf'") == 0
 		or die "cannot render the gateway's configuration\n";
