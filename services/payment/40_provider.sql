@@ -217,21 +217,24 @@ COMMENT ON FUNCTION ecommerce_payment.simulate(text, jsonb) IS
 
 CREATE FUNCTION ecommerce_payment.list_payments(order_id text DEFAULT NULL, after text DEFAULT NULL,
 	page text DEFAULT NULL)
-RETURNS ecommerce_payment.reply LANGUAGE sql STABLE
+RETURNS ecommerce_payment.reply LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $list_payments$
-	SELECT (ecommerce_payment.collection(jsonb_agg(jsonb_build_object('payment_id', p.payment_id,
-		'order_id', p.order_id,
-		'key', p.key, 'status', p.status, 'amount', p.amount, 'currency', p.currency,
-			'transaction_id', p.transaction_id,
-		'refund_id', p.refund_id, 'error_code', p.error_code, 'card_type', p.card_type,
+BEGIN
+	PERFORM ecommerce_payment.refuse_fields(ecommerce_payment.query_errors(
+		jsonb_build_object('order_id', order_id, 'after', after), page));
+	RETURN (
+		SELECT ecommerce_payment.collection(jsonb_agg(jsonb_build_object(
+			'payment_id', p.payment_id, 'order_id', p.order_id, 'key', p.key, 'status', p.status,
+			'amount', p.amount, 'currency', p.currency, 'transaction_id', p.transaction_id,
+			'refund_id', p.refund_id, 'error_code', p.error_code, 'card_type', p.card_type,
 			'last4_digits', p.last4_digits)
-		ORDER BY p.payment_id), ecommerce_payment.page_size(page), 'payment_id')).*
-	FROM (SELECT * FROM ecommerce_payment.payment p
-		WHERE (list_payments.order_id IS NULL
-			OR p.order_id = ecommerce_payment.query_uuid('order_id', list_payments.order_id))
-			AND (after IS NULL OR p.payment_id > ecommerce_payment.query_uuid('after', after))
-		ORDER BY p.payment_id LIMIT ecommerce_payment.page_size(page)) AS p
+			ORDER BY p.payment_id), ecommerce_payment.page_size(page), 'payment_id')
+		FROM (SELECT * FROM ecommerce_payment.payment p
+			WHERE (list_payments.order_id IS NULL OR p.order_id = list_payments.order_id::uuid)
+				AND (after IS NULL OR p.payment_id > after::uuid)
+			ORDER BY p.payment_id LIMIT ecommerce_payment.page_size(page)) AS p);
+END
 $list_payments$;
 COMMENT ON FUNCTION ecommerce_payment.list_payments(text, text, text) IS
 'GET /payments: by payment id, after takes the cursor that next gave.';
