@@ -25,6 +25,15 @@ $node->safe_psql('postgres', q{
 
 sub sql { return $node->safe_psql('postgres', @_); }
 
+# A session whose timer runs per statement, not for the length of this test.
+sub session
+{
+	my $session = $node->background_psql('postgres', @_);
+
+	$session->set_query_timer_restart;
+	return $session;
+}
+
 # How long acked messages are known, and so how long the ring keeps them.
 sub set_window
 {
@@ -41,7 +50,7 @@ sub set_window
 # ---------------------------------------------------------------- timers
 
 # A waiting consumer is woken by a commit, and by a message that becomes due.
-my $waiter = $node->background_psql('postgres');
+my $waiter = session();
 sub wait_and_get
 {
 	my ($send) = @_;
@@ -76,7 +85,7 @@ is( sql(q{SELECT deliver_at <= clock_timestamp(), message_bus.ack(delivery_id)
 
 # ---------------------------------------------------------------- notifications
 
-my $listener = $node->background_psql('postgres');
+my $listener = session();
 $listener->query_safe('LISTEN "message_bus.q"');
 
 # Everything the listener hears until it matches; psql tells of it after a statement.
@@ -120,7 +129,7 @@ $listener->quit;
 # A long name's channel is cut off for both sides.
 my $long = 'x' x 200;
 sql("SELECT message_bus.create_endpoint('$long', 1)");
-$listener = $node->background_psql('postgres', on_error_stop => 0);
+$listener = session(on_error_stop => 0);
 $listener->query("LISTEN \"message_bus.$long\"");
 sql("SELECT message_bus.send('$long', 'T', '{}')");
 like(hear(qr/notification/),
@@ -184,7 +193,7 @@ is(sql(q{SELECT message_type, message_bus.ack(delivery_id) FROM message_bus.rece
 	'Known|1', 'then the id is new');
 
 # A snapshot that is held open keeps nothing from being truncated.
-my $old = $node->background_psql('postgres');
+my $old = session();
 $old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class');
 my $segments = join ' UNION ALL ', map { "SELECT pg_table_size('message_bus.ring_$_') AS size" } 0
 	.. 7;
