@@ -62,7 +62,8 @@ my $state = q{
 	SELECT 'endpoint', name, lanes || ' ' || depth || ' ' || in_flight || ' ' || scheduled || ' '
 		|| retrying || ' ' || dead FROM message_bus.endpoints
 	UNION ALL SELECT 'breaker', endpoint, message_type || ' ' || state || ' ' ||
-		coalesce(retry_at::text, '-') || ' ' || probe_successes FROM message_bus.circuit_breakers WHERE state <> 'closed'
+		coalesce(retry_at::text, '-') || ' ' || probe_successes
+		FROM message_bus.circuit_breakers WHERE state <> 'closed'
 	UNION ALL SELECT 'dead', endpoint, message_id || ' ' || reason || ' ' || attempts || ' ' ||
 		last_failed_at FROM message_bus.dead_letters
 	UNION ALL SELECT 'aside', state, message_id || ' ' || attempt || ' ' || due_at
@@ -125,7 +126,8 @@ sub settle_leases
 			SELECT message_bus.redrive(uid(6)), message_bus.cancel_scheduled(uid(21));
 			SELECT message_bus.ack(delivery_id) FROM message_bus.receive('half', 1);
 			SELECT state FROM message_bus.circuit_breakers WHERE endpoint = 'half'}),
-		"t\n51\n1|t\n1\nclosed", "$name: breakers close, dead letters are redriven, scheduled ones cancelled");
+		"t\n51\n1|t\n1\nclosed",
+		"$name: breakers close, dead letters are redriven, scheduled ones cancelled");
 	return;
 }
 
@@ -155,7 +157,8 @@ is( $standby->safe_psql('shop', q{
 		SELECT name, depth, in_flight FROM message_bus.endpoints ORDER BY 1;
 		SELECT endpoint, state FROM message_bus.circuit_breakers WHERE state <> 'closed'
 			ORDER BY 1}),
-	"broken|1|0\nhalf|1|0\nleased|4|2\npaused|1|0\nplain|11|0\nbroken|open\nhalf|half_open", 'a standby shows endpoints and breakers');
+	"broken|1|0\nhalf|1|0\nleased|4|2\npaused|1|0\nplain|11|0\nbroken|open\nhalf|half_open",
+	'a standby shows endpoints and breakers');
 for my $call ("send('plain', 'T', '{}')", "receive('plain')", 'ack(1)', "create_endpoint('x')",
 	'redrive(uid(6))')
 {

@@ -51,7 +51,7 @@ sub pretend
 
 # Opening.
 my ($status, $said) = $shop->up;
-is($status, 0, 'up') or BAIL_OUT($said);
+is($status, 0, 'up') or die $said;
 like($said, qr/the shop is open at/, 'says where the shop is');
 is_deeply([ $shop->running ], \@all, 'all run');
 my $first = pids();
@@ -128,7 +128,13 @@ my $taken = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $ENV{OR
 	Listen => 1, ReuseAddr => 1) or die "cannot listen: $!\n";
 ($status, $said) = $shop->up;
 isnt($status, 0, 'up when somebody has a port of ours');
-like($said, qr/orderd has stopped/, 'says who has no port');
+like($said, qr/orderd has stopped.*ORDERD_PORT names another/s, 'says who has no port');
+close $taken;
+$taken = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1, ReuseAddr => 1,
+	LocalPort => $ENV{ECOMMERCE_GATEWAY_PORT}) or die "cannot listen: $!\n";
+($status, $said) = $shop->up;
+isnt($status, 0, 'up when somebody has the port of the gateway');
+like($said, qr/the gateway did not start.*ECOMMERCE_GATEWAY_PORT names another/s, 'says so');
 close $taken;
 is(($shop->up)[0], 0, 'up after that');
 is($client->show($order)->{status}, 'Confirmed', 'what was there is there');

@@ -256,9 +256,15 @@ ecommerce_start_worker(PG_FUNCTION_ARGS)
 	worker.bgw_notify_pid = MyProcPid;
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle) ||
 		WaitForBackgroundWorkerStartup(handle, &pid) != BGWH_STARTED)
+	{
+		/* Another may have come first, and ours has gone because of that. */
+		running = pg_atomic_read_u32(&registry_my_database()->worker);
+		if (running != 0)
+			PG_RETURN_INT32(BackendSlotProc(running - 1)->pid);
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("could not start a background worker"),
 				 errhint("Raise max_worker_processes, or add ecommerce to shared_preload_libraries. The server's log may tell more.")));
+	}
 	PG_RETURN_INT32(pid);
 }
