@@ -180,6 +180,14 @@ $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
 $waiter->query_until(qr/returned/, '');
 like($waiter->{stderr}, qr/canceling statement due to user request/, 'wait can be cancelled');
 is($waiter->query('SELECT 1'), '1', 'and the session goes on');
+# It listens no more, else this would be twice at a time.
+$waiter->{stdin} .= "CALL event_store.wait($position, '1 hour');\n\\echo returned\n";
+$waiter->{run}->pump_nb;
+$node->poll_query_until('postgres',
+	"SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = $pid")
+  or die 'the waiter does not sleep';
+$position = append_to('order-1');
+is($waiter->query_until(qr/returned/, ''), "$position\nreturned\n", 'it can wait again');
 $waiter->quit;
 
 # What is held back is waited for, and its rollback lets later events through.
