@@ -83,7 +83,8 @@ SELECT message_bus.create_endpoint('demo-cards',
 	retry => '{"kind": "interval", "limit": 3, "interval": "300 ms"}');
 SQL
 
-say "A consumer: each ChargeCard goes to a function of the database, in one transaction with its ack"
+say "A consumer: each ChargeCard goes to a function of the database, in one transaction" \
+	"with its ack"
 printf '  $ busconsume --endpoint=demo-cards --handlers=ChargeCard=demo_bus.charge_card &\n'
 busconsume --endpoint=demo-cards --handlers=ChargeCard=demo_bus.charge_card \
 	--poll-interval=200ms 2>>"$LOG" >>"$LOG" &

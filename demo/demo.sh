@@ -14,7 +14,7 @@ ROOT=$(cd "$(dirname "$0")/.." && pwd)
 . "$ROOT/demo/tour.sh"
 BIN=$(find_bindir)
 use_database
-trap stop_follower EXIT
+trap stop_background EXIT
 
 runs nginx || die "the shop is closed: 'make demo' or services/up opens it"
 mkdir -p "$WORK"

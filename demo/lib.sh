@@ -4,6 +4,7 @@
 
 WORK=$RUN/demo
 FOLLOWER=
+SENDER=
 
 step() {
 	printf '\n== %s ==\n' "$*"
@@ -38,8 +39,10 @@ wave() {
 	: >"$directory.answers"
 	curl -q --no-progress-meter --parallel --parallel-max 8 --config "$directory.curl" \
 		>"$directory.answers" &
-	progress "$name" "$directory" $!
-	wait $! || die "not every request of the wave '$name' was answered"
+	SENDER=$!
+	progress "$name" "$directory"
+	wait "$SENDER" || die "not every request of the wave '$name' was answered"
+	SENDER=
 	awk -F'\t' -v OFS='\t' -v wave="$name" -v directory="$directory" '{
 		file = directory "/" $1; body = ""; getline body <file; close(file)
 		print wave, $0, body
@@ -51,12 +54,12 @@ wave() {
 	[[ -z $unwell ]] || die "the shop is not well: $unwell"
 }
 
-# Shows how many answers there are, while that process runs and no follower shows more:
-# on a terminal on a line that is written over, elsewhere every five seconds.
+# Shows how many answers there are, while they come and no follower shows more: on a
+# terminal on a line that is written over, elsewhere every five seconds.
 progress() {
-	local name=$1 directory=$2 pid=$3 shown=$SECONDS all
+	local name=$1 directory=$2 shown=$SECONDS all
 	all=$(grep -c '^url' "$directory.curl")
-	while [[ -z $FOLLOWER ]] && kill -0 "$pid" 2>/dev/null; do
+	while [[ -z $FOLLOWER ]] && kill -0 "$SENDER" 2>/dev/null; do
 		if [[ -t 1 ]]; then
 			printf '\r\033[K  %s: %s of %s' "$name" "$(wc -l <"$directory.answers")" "$all"
 		elif ((SECONDS >= shown + 5)); then
@@ -88,6 +91,12 @@ stop_follower() {
 		wait "$FOLLOWER" || true
 		FOLLOWER=
 	fi
+}
+
+# Leaves nothing behind in the background, however the demo ends.
+stop_background() {
+	stop_follower
+	[[ -z $SENDER ]] || kill "$SENDER" 2>/dev/null || true
 }
 
 pause() {

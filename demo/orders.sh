@@ -59,7 +59,7 @@ send_parcels() {
 	wave dispatches
 	wave arrivals
 	until_none 'orders under way' "SELECT demo.orders_under_way('{Completed, Cancelled}')"
-	until_none 'mails under way' 'SELECT demo.mail_under_way()'
+	until_none 'mails under way' 'SELECT sum(events - service) FROM demo.mail_book'
 }
 
 report() {

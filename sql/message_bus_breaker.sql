@@ -178,3 +178,20 @@ SELECT message_id, reason, error_code, error, attempts FROM message_bus.dead_let
 SELECT in_order('k');
 SELECT state('k');
 SELECT count(*) FROM message_bus.death;
+
+-- A death is an attempt and a failure for the breaker; without retries the fourth is the last.
+SELECT message_bus.create_endpoint('m', 1, '{"kind": "none"}', '{"tracking_period": "1 day",
+	"trip_threshold": 15, "active_threshold": 3, "reset_interval": "1 day"}');
+SELECT message_bus.send('m', 'M', '{"n": 1}', uid(200));
+BEGIN; SELECT message_bus.handle(delivery_id) FROM message_bus.receive('m'); \c -
+CALL message_bus.wait('m', '1 min');
+BEGIN; SELECT message_bus.handle(delivery_id) FROM message_bus.receive('m'); \c -
+CALL message_bus.wait('m', '1 min');
+BEGIN; SELECT message_bus.handle(delivery_id) FROM message_bus.receive('m'); \c -
+CALL message_bus.wait('m', '1 min');
+SELECT state, attempts, failures FROM breaker WHERE endpoint = 'm';
+BEGIN; SELECT message_bus.handle(delivery_id) FROM message_bus.receive('m'); \c -
+CALL message_bus.wait('m', '1 min');
+SELECT state, attempts, failures FROM breaker WHERE endpoint = 'm';
+SELECT in_order('m');
+SELECT reason, error_code, attempts FROM message_bus.dead_letters WHERE endpoint = 'm';

@@ -119,8 +119,7 @@ BEGIN;
 SELECT delivery_id AS id FROM message_bus.receive('q', 1) \gset
 SELECT message_bus.handle(:id), message_bus.ack(:id);
 COMMIT;
-SELECT depth, acked_per_s > 0 AS acks, sent_per_s > 0 AS sends FROM message_bus.endpoints
-WHERE name = 'q';
+SELECT depth, oldest_unacked_age > '0 s' AS age FROM message_bus.endpoints WHERE name = 'q';
 RESET ROLE;
 
 -- ---------------------------------------------------------------- errors

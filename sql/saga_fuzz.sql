@@ -110,6 +110,14 @@ END
 $$;
 SELECT * FROM simulate_mangled();
 
+CREATE PROCEDURE run_all() LANGUAGE plpgsql AS $$
+BEGIN
+	WHILE saga.run() > 0 LOOP
+		COMMIT;
+	END LOOP;
+END
+$$;
+
 -- mangled messages: handled, parked, retried or dead; the instance is whole, the endpoint empty
 SELECT saga.define('trip', trip()) > 0 AS defined;
 SELECT message_bus.alter_endpoint('trip', retry => '{"kind": "none"}', breaker => '{"kind": "none"}');
@@ -120,7 +128,7 @@ FROM (VALUES ('TripRequested', '{"trip_id": "00000000-0000-4000-8000-00000000000
 	('FlightCancelled', '{"trip_id": "00000000-0000-4000-8000-000000000001", "key": "00000000-0000-4000-8000-000000000001"}')) v (t, body)
 CROSS JOIN LATERAL (SELECT NULL::text[] AS p, 0 AS h UNION ALL SELECT x, h FROM paths(body) x, generate_series(0, 9) h) m;
 SELECT saga.run() > 100 AS handled;
-SELECT saga.run();
+CALL run_all();
 SELECT depth, in_flight, retrying FROM message_bus.endpoints WHERE name = 'trip';
 SELECT reason, error_code, count(*) > 0 AS some FROM message_bus.dead_letters GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT correlation_id, version = (SELECT count(*) FROM saga.history('trip', correlation_id)) AS whole FROM saga.instance WHERE saga = 'trip';
@@ -150,13 +158,6 @@ FROM made m, (VALUES
 	('PaymentProcessed', '{"key": "00000000-0000-4000-8000-000000000012", "transaction_id": "x", "amount": 1, "currency": "USD",
 		"processed_at": "2026-01-02T00:00:00Z"}'),
 	('ShipmentFailed', '{"key": "00000000-0000-4000-8000-000000000013", "reason": "no", "error_code": "x", "is_retryable": false}')) v (type, body);
-CREATE PROCEDURE run_all() LANGUAGE plpgsql AS $$
-BEGIN
-	WHILE saga.run() > 0 LOOP
-		COMMIT;
-	END LOOP;
-END
-$$;
 CALL run_all();
 SELECT depth, in_flight, retrying FROM message_bus.endpoints WHERE name = 'order';
 SELECT reason, error_code FROM message_bus.dead_letters WHERE endpoint = 'order' GROUP BY 1, 2 ORDER BY 1, 2;

@@ -25,6 +25,9 @@ SELECT message_bus.create_endpoint(e, 2, '{"kind": "interval", "limit": 5, "inte
 	'{"tracking_period": "1 day", "trip_threshold": 15, "active_threshold": 10,
 	"reset_interval": "1 day"}')
 	FROM unnest('{plain,leased,broken}'::text[]) e;
+SELECT message_bus.create_endpoint('half', 1, '{"kind": "none"}',
+	'{"tracking_period": "1 day", "trip_threshold": 15, "active_threshold": 2,
+	"reset_interval": "1 ms"}'), message_bus.create_endpoint('paused', 1);
 SELECT message_bus.subscribe('plain', 'Happened');
 SELECT message_bus.alter_endpoint('leased', max_depth => 1000);
 SELECT send('plain', i) FROM generate_series(1, 20) i;
@@ -46,6 +49,12 @@ $node->safe_psql('shop', $_) for (
 	q{SELECT send('broken', i) FROM generate_series(40, 50) i},
 	q{SELECT count(message_bus.fail(delivery_id, 'E', 'e', false))
 		FROM message_bus.receive('broken', 20)},
+	# 61 to 63 trip the breaker, 64 is the first of the two probes it takes to close it.
+	q{SELECT send('half', i) FROM generate_series(61, 63) i},
+	q{SELECT count(message_bus.fail(delivery_id, 'E', 'e')) FROM message_bus.receive('half', 3)},
+	q{SELECT send('half', 64), send('half', 65)},
+	q{SELECT message_bus.ack(delivery_id) FROM message_bus.receive('half', 1)},
+	q{SELECT send('paused', 71), message_bus.pause('paused')},
 	q{SELECT send('broken', 51), send('broken', 52, 'Other')},
 	q{SELECT message_bus.ack(delivery_id) FROM message_bus.receive('broken', 20)});
 
@@ -53,7 +62,8 @@ my $state = q{
 	SELECT 'endpoint', name, lanes || ' ' || depth || ' ' || in_flight || ' ' || scheduled || ' '
 		|| retrying || ' ' || dead FROM message_bus.endpoints
 	UNION ALL SELECT 'breaker', endpoint, message_type || ' ' || state || ' ' ||
-		coalesce(retry_at::text, '-') FROM message_bus.circuit_breakers WHERE state <> 'closed'
+		coalesce(retry_at::text, '-') || ' ' || probe_successes
+		FROM message_bus.circuit_breakers WHERE state <> 'closed'
 	UNION ALL SELECT 'dead', endpoint, message_id || ' ' || reason || ' ' || attempts || ' ' ||
 		last_failed_at FROM message_bus.dead_letters
 	UNION ALL SELECT 'aside', state, message_id || ' ' || attempt || ' ' || due_at
@@ -68,7 +78,8 @@ like($before, qr/^aside\|$_\|/m, "there is a message $_") for qw(held retrying r
 like($before, qr/^endpoint\|plain\|2 11 0 1 1 1$/m, 'endpoint plain is as intended');
 like($before, qr/^endpoint\|leased\|2 4 2 0 0 0$/m, 'endpoint leased is as intended');
 like($before, qr/^endpoint\|broken\|2 1 0 0 0 11$/m, 'endpoint broken is as intended');
-like($before, qr/^breaker\|broken\|T open /m, 'a breaker is open');
+like($before, qr/^breaker\|broken\|T open .* 0$/m, 'a breaker is open');
+like($before, qr/^breaker\|half\|T half_open .* 1$/m, 'another is half open');
 
 # What a server gives out for everything that is still to come. Rolled back at the
 # end, where that is possible; leases are not.
@@ -83,14 +94,15 @@ sub check_rest
 				FROM message_bus.receive('plain');
 			SELECT count(*) FROM message_bus.receive('leased');
 			SELECT count(*) FROM message_bus.receive('broken');
+			SELECT count(*) FROM message_bus.receive('paused');
 			SELECT send('plain', 1), send('plain', 6), send('plain', 7), send('plain', 12),
 				send('plain', 21);
 			COMMIT;
 			SELECT depth FROM message_bus.endpoints WHERE name = 'plain'}),
-		"9 11 12 13 14 15 16 17 18 19 20\n0\n0\n"
+		"9 11 12 13 14 15 16 17 18 19 20\n0\n0\n0\n"
 		  . join('|', map { '00000000-0000-0000-0000-0000000000' . $_ } qw(01 06 07 12 21))
 		  . "\n11",
-		"$name: the rest comes in order, nothing held or leased does, and no id is new");
+		"$name: the rest comes in order, nothing held, leased or paused does, and no id is new");
 	return;
 }
 
@@ -111,8 +123,11 @@ sub settle_leases
 	is( $on->safe_psql($database, q{
 			SELECT message_bus.reset_breaker('broken', 'T');
 			SELECT string_agg(body->>'n', ' ') FROM message_bus.receive('broken');
-			SELECT message_bus.redrive(uid(6)), message_bus.cancel_scheduled(uid(21))}),
-		"t\n51\n1|t", "$name: breakers close, dead letters are redriven, scheduled ones cancelled");
+			SELECT message_bus.redrive(uid(6)), message_bus.cancel_scheduled(uid(21));
+			SELECT message_bus.ack(delivery_id) FROM message_bus.receive('half', 1);
+			SELECT state FROM message_bus.circuit_breakers WHERE endpoint = 'half'}),
+		"t\n51\n1|t\n1\nclosed",
+		"$name: breakers close, dead letters are redriven, scheduled ones cancelled");
 	return;
 }
 
@@ -140,8 +155,10 @@ is($node->safe_psql('copy', q{SELECT message_bus.create_endpoint('new'), send('n
 $node->wait_for_catchup($standby);
 is( $standby->safe_psql('shop', q{
 		SELECT name, depth, in_flight FROM message_bus.endpoints ORDER BY 1;
-		SELECT endpoint, state FROM message_bus.circuit_breakers WHERE state <> 'closed'}),
-	"broken|1|0\nleased|4|2\nplain|11|0\nbroken|open", 'a standby shows endpoints and breakers');
+		SELECT endpoint, state FROM message_bus.circuit_breakers WHERE state <> 'closed'
+			ORDER BY 1}),
+	"broken|1|0\nhalf|1|0\nleased|4|2\npaused|1|0\nplain|11|0\nbroken|open\nhalf|half_open",
+	'a standby shows endpoints and breakers');
 for my $call ("send('plain', 'T', '{}')", "receive('plain')", 'ack(1)', "create_endpoint('x')",
 	'redrive(uid(6))')
 {

@@ -25,6 +25,15 @@ $node->safe_psql('postgres', q{
 
 sub sql { return $node->safe_psql('postgres', @_); }
 
+# A session whose timer runs per statement, not for the length of this test.
+sub session
+{
+	my $session = $node->background_psql('postgres', @_);
+
+	$session->set_query_timer_restart;
+	return $session;
+}
+
 # How long acked messages are known, and so how long the ring keeps them.
 sub set_window
 {
@@ -41,7 +50,7 @@ sub set_window
 # ---------------------------------------------------------------- timers
 
 # A waiting consumer is woken by a commit, and by a message that becomes due.
-my $waiter = $node->background_psql('postgres');
+my $waiter = session();
 sub wait_and_get
 {
 	my ($send) = @_;
@@ -76,7 +85,7 @@ is( sql(q{SELECT deliver_at <= clock_timestamp(), message_bus.ack(delivery_id)
 
 # ---------------------------------------------------------------- notifications
 
-my $listener = $node->background_psql('postgres');
+my $listener = session();
 $listener->query_safe('LISTEN "message_bus.q"');
 
 # Everything the listener hears until it matches; psql tells of it after a statement.
@@ -120,7 +129,7 @@ $listener->quit;
 # A long name's channel is cut off for both sides.
 my $long = 'x' x 200;
 sql("SELECT message_bus.create_endpoint('$long', 1)");
-$listener = $node->background_psql('postgres', on_error_stop => 0);
+$listener = session(on_error_stop => 0);
 $listener->query("LISTEN \"message_bus.$long\"");
 sql("SELECT message_bus.send('$long', 'T', '{}')");
 like(hear(qr/notification/),
@@ -184,7 +193,7 @@ is(sql(q{SELECT message_type, message_bus.ack(delivery_id) FROM message_bus.rece
 	'Known|1', 'then the id is new');
 
 # A snapshot that is held open keeps nothing from being truncated.
-my $old = $node->background_psql('postgres');
+my $old = session();
 $old->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class');
 my $segments = join ' UNION ALL ', map { "SELECT pg_table_size('message_bus.ring_$_') AS size" } 0
 	.. 7;
@@ -249,9 +258,37 @@ is( sql(q{SELECT string_agg(body->>'n', ' ' ORDER BY delivery_id)
 	'1 2 3 4 5', 'and are delivered once, in order');
 $old->quit;
 
-# Who has nothing to do costs nothing.
-my ($pid) = sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecommerce worker'
+# Rates are those of the last seconds. Each look sends a message and acks the one before.
+ok( $node->poll_query_until('postgres', q{
+		WITH r AS MATERIALIZED (SELECT message_bus.ack(delivery_id) FROM message_bus.receive('q')),
+			s AS MATERIALIZED (SELECT message_bus.send('q', 'T', '{}'))
+		SELECT sent_per_s > 0 AND acked_per_s > 0 FROM message_bus.endpoints,
+			(SELECT count(*) FROM r) r, (SELECT count(*) FROM s) s WHERE name = 'q'}),
+	'an endpoint shows its rates');
+
+# Who has nothing to do costs nothing: the worker sleeps, and is not woken by itself.
+sql(q{SELECT message_bus.ack(delivery_id) FROM message_bus.receive('q', 1000)});
+set_window('1h');
+my $pid = sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecommerce worker'
 	AND datname = 'postgres'});
-ok($pid, 'there is a worker');
+
+# How often the worker has gone to sleep so far.
+sub naps
+{
+	return slurp_file("/proc/$pid/status") =~ /^voluntary_ctxt_switches:\s+(\d+)/m ? $1 : die;
+}
+SKIP:
+{
+	skip 'no /proc here', 1 unless -r "/proc/$pid/status";
+	my $woken = 2;
+	for (1 .. 60)
+	{
+		my $before = naps();
+		$node->safe_psql('template1', 'SELECT pg_sleep(2)');
+		$woken = naps() - $before;
+		last if $woken < 2;
+	}
+	cmp_ok($woken, '<', 2, 'a worker with nothing to do sleeps');
+}
 $node->stop;
 done_testing();

@@ -14,11 +14,13 @@ CREATE EXTENSION ecommerce;
 SELECT message_bus.create_endpoint('service');
 SELECT saga.define('ask', '{"endpoint": "ask", "initial": "Asking",
 	"events": {"Wanted": {}, "Answered": {}},
-	"start": {"Wanted": {"goto": "Asking", "send": {"step": "ask", "endpoint": "service", "type": "Ask",
+	"start": {"Wanted": {"goto": "Asking", "send": {
+		"step": "ask", "endpoint": "service", "type": "Ask",
 		"body": {"key": "$.key"}, "compensation": "none",
 		"resend": {"timer": "ask", "every": "1 min", "limit": 2}}}},
 	"states": {"Asking": {"default": "ignore", "on": {
-			"Answered": {"unschedule": "ask", "goto": "Answered"}, "timer:ask": {"goto": "GivenUp"}}},
+			"Answered": {"unschedule": "ask", "goto": "Answered"},
+			"timer:ask": {"goto": "GivenUp"}}},
 		"Answered": {"kind": "final", "default": "ignore"},
 		"GivenUp": {"kind": "final", "default": "ignore"}}}');
 CREATE FUNCTION tell(message_type text, n int) RETURNS uuid LANGUAGE sql AS $$

@@ -93,6 +93,31 @@ ok($node->poll_query_until('postgres', 'SELECT count(*) >= 3000 FROM shop.charge
 is($node->safe_psql('postgres', q{SELECT count(*), count(DISTINCT body) FROM shop.charged}),
 	'3000|3000', 'each once');
 
+# A handler that takes longer than the endpoint's timeout is cancelled and failed; the
+# others of its batch are handled.
+kill 'TERM', $consumer;
+waitpid $consumer, 0;
+$node->safe_psql('postgres', <<'SQL');
+TRUNCATE shop.charged;
+CREATE OR REPLACE FUNCTION shop.charge(body jsonb) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO shop.charged VALUES (body);
+	PERFORM pg_sleep((body ->> 'seconds')::float8);
+END
+$$;
+SELECT message_bus.drop_endpoint('cards', true);
+SELECT message_bus.create_endpoint('cards', 1, '{"kind": "none"}', timeout => '5 s');
+SQL
+$node->safe_psql('postgres', q{
+	SELECT message_bus.send('cards', 'ChargeCard', jsonb_build_object('seconds', seconds))
+	FROM unnest('{0,1000,0}'::int[]) seconds});
+$consumer = start_consumer();
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 2 FROM shop.charged'),
+	'two are handled');
+is( $node->safe_psql('postgres', q{
+		SELECT reason, error_code, attempts, (message).body FROM message_bus.dead_letters}),
+	'fault|timeout|1|{"seconds": 1000}', 'the third was stopped at the endpoint\'s timeout');
+
 kill 'TERM', $consumer;
 waitpid $consumer, 0;
 is($?, 0, 'stops on request');

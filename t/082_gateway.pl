@@ -5,13 +5,15 @@ use warnings;
 
 use FindBin;
 use lib $FindBin::RealBin;
+use IO::Socket::INET;
+use JSON::PP;
 use PostgreSQL::Test::Utils;
 use Shop;
 use Test::More;
 
 my $shop = Shop->new(name => 'gateway');
 $shop->start;
-$shop->start_gateway("$FindBin::RealBin/../services/gateway/render");
+$shop->start_gateway("$FindBin::RealBin/../services/gateway/render", GATEWAY_TIMEOUT => '2s');
 my $product = $shop->product(10);
 
 sub problem
@@ -52,12 +54,50 @@ problem($shop->call('gateway', 'POST', '/orders', '{"a":"' . 'x' x 1_100_000 . '
 	'a body too large');
 is($shop->call('gateway', 'POST', '/orders', {})->{status}, 422, 'the errors of services pass');
 
+problem($shop->call('gateway', 'GET', '/orders?after=' . 'x' x 10_000), 414, 'an address too long');
+
+# A request that is not HTTP as it should be.
+my $socket = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$shop->{port}{gateway}")
+  or die "cannot connect: $!\n";
+print $socket "GET /orders HTTP/1.1\r\nConnection: close\r\n\r\n";
+my $reply = join '', <$socket>;
+like($reply, qr{^HTTP/1.1 400 .*^Content-Type: application/problem\+json\r\n.*"status":400}ms,
+	'a request without a host: a problem document');
+is($shop->call('gateway', 'GET', '/problem/400')->{status}, 404, 'of which there is no address');
+
+# The trace: the client's goes on through the service into what is stored; else one begins.
+my $parent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+sub trace_of_order
+{
+	my $id = $shop->call('gateway', 'POST', '/orders', $shop->order_body($product, 1),
+		@_)->{body}{order_id};
+	return $shop->sql("SELECT split_part(metadata ->> 'traceparent', '-', 2)
+		FROM event_store.read_stream('order-$id', 1, 1)");
+}
+is(trace_of_order(traceparent => $parent), '4bf92f3577b34da6a3ce929d0e0e4736',
+	'the trace goes on');
+my $begun = trace_of_order(traceparent => 'nonsense');
+like($begun, qr/^[0-9a-f]{32}$/, 'or begins here');
+
+# The gateway logs as the daemons do: a JSON object per request.
+my $log = $shop->until('a line of that trace in the log', sub {
+	my ($line) = grep { /$begun/ } split /\n/, slurp_file("$shop->{gateway_run}/access.log");
+	$line && decode_json($line);
+});
+is($log->{'@tr'}, $begun, 'the log has the trace');
+is($log->{Route}, 'POST /orders', 'and the route');
+is($log->{Status}, 202, 'and the status');
+like($log->{'@t'}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d$/,
+	'and the time to the millisecond');
+
+kill 'STOP', $shop->{pid}{notification};
+problem($shop->call('gateway', 'GET', '/notifications'), 504, 'a service that does not answer');
 $shop->kill_daemon('notification', 'KILL');
 problem($shop->call('gateway', 'GET', '/notifications'), 502, 'a service that is down');
 is($shop->call('gateway', 'GET', '/orders')->{status}, 200, 'harms no other');
 
 like(slurp_file($shop->{gateway_conf}), qr/$_/, "unless told otherwise: $_")
-  for 'rate=1000r/s', 'burst=2000';
+  for 'rate=1000r/s', 'burst=2000 ', 'client_max_body_size 1m';
 # One request a second and one more: soon there is one too many, however slow we are.
 $shop->stop_gateway;
 $shop->start_gateway("$FindBin::RealBin/../services/gateway/render", GATEWAY_RATE => 1,

@@ -3,6 +3,8 @@
 use strict;
 use warnings;
 
+use File::Basename qw(basename);
+use File::Copy qw(copy);
 use FindBin;
 use lib $FindBin::RealBin;
 use IO::Socket::INET;
@@ -49,7 +51,7 @@ sub pretend
 
 # Opening.
 my ($status, $said) = $shop->up;
-is($status, 0, 'up') or BAIL_OUT($said);
+is($status, 0, 'up') or die $said;
 like($said, qr/the shop is open at/, 'says where the shop is');
 is_deeply([ $shop->running ], \@all, 'all run');
 my $first = pids();
@@ -78,6 +80,37 @@ is($second->{$_}, $first->{$_}, "$_ was left alone") for qw(nginx notificationd)
 isnt($second->{orderd}, $zombie, 'a zombie does not run');
 isnt($second->{inventoryd}, $$, 'another program is not inventoryd');
 
+# Installed anew: what is another build is restarted, what is the same is not.
+{
+	my $bin = "$shop->{directory}/bin";
+	mkdir $bin;
+	symlink $_, "$bin/" . basename($_) for glob "$ENV{PG_BINDIR}/*";
+	for my $program (qw(shippingd notificationd))
+	{
+		unlink "$bin/$program";
+		copy("$ENV{PG_BINDIR}/$program", "$bin/$program") or die "cannot copy: $!\n";
+		chmod 0755, "$bin/$program";
+	}
+	append_to_file("$bin/notificationd", "another build\n");
+	local $ENV{PG_BINDIR} = $bin;
+	is(($shop->up)[0], 0, 'up after an installation');
+	my $third = pids();
+	isnt($third->{notificationd}, $second->{notificationd}, 'another build is started');
+	is_deeply({ %$third, notificationd => 0 }, { %$second, notificationd => 0 },
+		'the same one is left alone');
+	is_deeply([ $shop->running ], \@all, 'and all run');
+	is(slurp_file("$shop->{run}/pg/data/postmaster.pid"), $server, 'the server as well');
+
+	copy("$shop->{run}/database.sum", "$shop->{run}/kept") or die "cannot copy: $!\n";
+	append_to_file("$shop->{run}/database.sum", "another build\n");
+	($status, $said) = $shop->up;
+	isnt($status, 0, 'up with a database that another build has made');
+	like($said, qr/made by another build/, 'is refused');
+	rename "$shop->{run}/kept", "$shop->{run}/database.sum" or die "cannot rename: $!\n";
+}
+is(($shop->up)[0], 0, 'up with the first build again');
+$second = pids();
+
 # The server alone is missing; daemons find it again by themselves.
 system('pg_ctl', '-s', '-w', '-m', 'immediate', '-D', "$shop->{run}/pg/data", 'stop') == 0
   or die "cannot stop the server\n";
@@ -95,7 +128,13 @@ my $taken = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $ENV{OR
 	Listen => 1, ReuseAddr => 1) or die "cannot listen: $!\n";
 ($status, $said) = $shop->up;
 isnt($status, 0, 'up when somebody has a port of ours');
-like($said, qr/orderd has stopped/, 'says who has no port');
+like($said, qr/orderd has stopped.*ORDERD_PORT names another/s, 'says who has no port');
+close $taken;
+$taken = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1, ReuseAddr => 1,
+	LocalPort => $ENV{ECOMMERCE_GATEWAY_PORT}) or die "cannot listen: $!\n";
+($status, $said) = $shop->up;
+isnt($status, 0, 'up when somebody has the port of the gateway');
+like($said, qr/the gateway did not start.*ECOMMERCE_GATEWAY_PORT names another/s, 'says so');
 close $taken;
 is(($shop->up)[0], 0, 'up after that');
 is($client->show($order)->{status}, 'Confirmed', 'what was there is there');

@@ -78,7 +78,7 @@ sub demo
 my $csv = "$shop->{directory}/dirty.csv";
 append_to_file($csv, join('', map { "$_\n" } $heading, (map { $_->[0] } @lines), @long));
 my ($status, $said) = $shop->up;
-is($status, 0, 'the shop opens') or BAIL_OUT($said);
+is($status, 0, 'the shop opens') or die $said;
 
 my $output = demo('the demo', DEMO_CSV => $csv);
 like($output, qr/^== $_/m, "it shows: $_")

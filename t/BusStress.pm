@@ -313,15 +313,18 @@ sub stalled
 {
 	my ($self) = @_;
 	my $before = -1;
+	my $same = 0;
 
-	for my $turn (1 .. 100)
+	for my $turn (1 .. 300)
 	{
 		my ($left, $handled) = split /\|/, $self->_sql(q{
 			SELECT (SELECT sum(depth + retrying) FROM message_bus.endpoints),
-				(SELECT count(*) FROM stress.handled), pg_sleep(3)});
+				(SELECT count(*) FROM stress.handled)});
 
-		return if $left == 0 || $handled == $before;
+		$same = $handled == $before ? $same + 1 : 0;
+		return if $left == 0 || $same == 3;
 		$before = $handled;
+		$self->_sql('SELECT pg_sleep(1)');
 	}
 	return;
 }

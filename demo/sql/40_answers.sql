@@ -78,21 +78,18 @@ BEGIN
 END
 $$;
 
--- How many orders of this run are still on their way: in another state of the saga.
+-- How many orders of this run are still on their way: in another state of the saga. One
+-- whose cancellation was asked for rests when it is cancelled only: until the saga has
+-- heard of that it stays where it was.
 CREATE FUNCTION demo.orders_under_way(resting text[]) RETURNS bigint
 	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 	SELECT count(*)
-	FROM (SELECT order_id FROM demo.sale UNION ALL SELECT order_id FROM demo.tale) AS o
+	FROM (SELECT order_id, cancelled_by IS NOT NULL AS cancelled FROM demo.sale
+		  UNION ALL SELECT order_id, false FROM demo.tale) AS o
 	LEFT JOIN saga.instances AS s ON s.saga = 'order' AND s.correlation_id = o.order_id
-	WHERE o.order_id IS NOT NULL AND NOT coalesce(s.current_state = ANY (resting), false)
-$$;
-
--- How many messages and mails are still on their way, of whomever.
-CREATE FUNCTION demo.mail_under_way() RETURNS bigint
-	LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT (SELECT count(*) FROM ecommerce_notification.notification WHERE status = 'pending')
-		   + (SELECT sum(depth + retrying) FROM message_bus.endpoints
-			  WHERE name IN ('order', 'inventory', 'payment', 'shipping', 'notification'))::bigint
+	WHERE o.order_id IS NOT NULL
+	AND NOT coalesce(s.current_state = ANY (CASE WHEN o.cancelled THEN '{Cancelled}'
+											ELSE resting END), false)
 $$;
 
 CREATE FUNCTION demo.quantiles(wave text) RETURNS text

@@ -118,7 +118,13 @@ held_under_key(RegistrySlot *slot, LogId log, RegistryLog *shared, uint32 key)
 		RegistryHold *hold = &slot->holds[h];
 
 		if (hold->key == key && hold->log == log)
-			lowest = Min(lowest, (int64) announcement_settled(slot, &hold->lowest, shared));
+		{
+			uint64		held = announcement_settled(slot, &hold->lowest, shared);
+
+			/* 0: the slot has changed hands. */
+			if (held != 0)
+				lowest = Min(lowest, (int64) held);
+		}
 	}
 	pg_read_barrier();
 	return lowest;

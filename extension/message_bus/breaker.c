@@ -16,8 +16,8 @@
  * transaction.  A probe belongs to the transaction that was handed it, or to
  * the lease.
  *
- * A crash loses the counts of the window that runs, never a state: a
- * transaction that trips a breaker and its failures commit together.
+ * A crash loses the counts of the window that runs, never a state or a probe's
+ * success: a transaction that trips a breaker and its failures commit together.
  */
 #include "postgres.h"
 
@@ -288,6 +288,8 @@ breaker_count(BusEndpoint *endpoint, const BreakerPolicy *policy, const char *me
 			close_breaker(endpoint, breaker);
 			closed = true;
 		}
+		else
+			breaker->dirty = true;
 	}
 	LWLockRelease(&endpoint->lock);
 	if (breaker->state == BREAKER_OPEN)

@@ -31,6 +31,8 @@
 #include "pg/clock.h"
 #include "pg/spi.h"
 
+static uint64 count_aside(BusEndpoint *endpoint, int32 lane, TimestampTz now);
+static uint64 count_scan(int key_count, ScanKey keys);
 static bool aside_is_due(Endpoint *endpoint, int32 lane, TimestampTz now);
 static TimestampTz oldest_in_ring(Endpoint *endpoint);
 
@@ -40,26 +42,50 @@ static TimestampTz oldest_in_ring(Endpoint *endpoint);
 uint64
 status_depth(BusEndpoint *endpoint)
 {
-	static SpiStatement due = {
-		"SELECT pg_catalog.count(*) FROM message_bus.aside a WHERE a.endpoint_id = $1"
-		" AND (a.due_at <= $2 OR a.state = 'held')"};
-	BusLane    *lanes = bus_lanes(endpoint);
 	TimestampTz now = clock_now();
 	uint64		depth = pg_atomic_read_u64(&endpoint->depth);
-	bool		aside = false;
 
 	for (int i = 0; i < endpoint->lane_count; i++)
-		aside |= lanes[i].next_due <= now || lanes[i].held;
-	if (aside)
-	{
-		Datum		values[] = {Int32GetDatum(endpoint->key.endpoint_id), TimestampTzGetDatum(now)};
-
-		spi_begin(SPI_AS_OWNER);
-		(void) spi_run_latest(&due, 2, (Oid[]) {INT4OID, TIMESTAMPTZOID}, values, NULL);
-		depth += (uint64) spi_int64(0, 0, 0);
-		spi_end();
-	}
+		depth += count_aside(endpoint, i, now);
 	return depth;
+}
+
+/*
+ * Messages of a lane that were set aside and are due, or that a breaker holds.
+ */
+static uint64
+count_aside(BusEndpoint *endpoint, int32 lane, TimestampTz now)
+{
+	BusLane    *shared = &bus_lanes(endpoint)[lane];
+	ScanKeyData keys[3];
+	uint64		count = 0;
+
+	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->key.endpoint_id);
+	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	if (shared->next_due <= now)
+	{
+		key_time(&keys[2], 3, BTLessEqualStrategyNumber, now);
+		count += count_scan(3, keys);
+	}
+	if (shared->held)
+	{
+		key_time(&keys[2], 3, BTEqualStrategyNumber, DUE_WHEN_RELEASED);
+		count += count_scan(3, keys);
+	}
+	return count;
+}
+
+static uint64
+count_scan(int key_count, ScanKey keys)
+{
+	TableScan	scan;
+	uint64		count = 0;
+
+	table_scan_begin(&scan, &bus_aside_table, &bus_aside_due_index, key_count, keys, NULL);
+	while (table_scan_next(&scan, ForwardScanDirection) != NULL)
+		count++;
+	table_scan_end(&scan);
+	return count;
 }
 
 /*

@@ -94,6 +94,11 @@ run_timers(TimestampTz *due)
 
 	begin();
 	definition_cache_refresh();
+	if (definition_all_current() == NIL)
+	{
+		commit();
+		return false;
+	}
 	(void) timers_fire(now, BATCH_TIMERS, false, &more);
 	more = parked_expire(now) > 0 || more;
 	*due = Min(timers_next_due(), parked_next_due());

@@ -27,7 +27,7 @@ BEGIN
 	END IF;
 	-- stock moves without a new version, so it is part of the tag
 	tag := format('"%s-%s-%s"', known.version, known.on_hand, known.reserved);
-	IF if_none_match = tag THEN
+	IF ecommerce_inventory.tag_matches(if_none_match, tag) THEN
 		RETURN ecommerce_inventory.answer(304, NULL, tag);
 	END IF;
 	RETURN ecommerce_inventory.answer(200, ecommerce_inventory.product_body(known), tag);
@@ -37,15 +37,19 @@ COMMENT ON FUNCTION ecommerce_inventory.get_product(text, text) IS
 'GET /products/{id}: 200, 304, or HT404.';
 
 CREATE FUNCTION ecommerce_inventory.list_products(after text DEFAULT NULL, page text DEFAULT NULL)
-RETURNS ecommerce_inventory.reply LANGUAGE sql STABLE
+RETURNS ecommerce_inventory.reply LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $list_products$
-	SELECT (ecommerce_inventory.collection(jsonb_agg(ecommerce_inventory.product_body(p)
-		ORDER BY p.product_id),
-		ecommerce_inventory.page_size(page), 'product_id')).*
-	FROM (SELECT * FROM ecommerce_inventory.product p
-		WHERE after IS NULL OR p.product_id > ecommerce_inventory.query_uuid('after', after)
-		ORDER BY p.product_id LIMIT ecommerce_inventory.page_size(page)) AS p
+BEGIN
+	PERFORM ecommerce_inventory.refuse_fields(ecommerce_inventory.query_errors(
+		jsonb_build_object('after', after), page));
+	RETURN (
+		SELECT ecommerce_inventory.collection(jsonb_agg(ecommerce_inventory.product_body(p)
+			ORDER BY p.product_id), ecommerce_inventory.page_size(page), 'product_id')
+		FROM (SELECT * FROM ecommerce_inventory.product p
+			WHERE (after IS NULL OR p.product_id > after::uuid)
+			ORDER BY p.product_id LIMIT ecommerce_inventory.page_size(page)) AS p);
+END
 $list_products$;
 COMMENT ON FUNCTION ecommerce_inventory.list_products(text, text) IS
 'GET /products: by product id, after takes the cursor that next gave.';

@@ -21,6 +21,11 @@ const PgStatement api_session = {
 	"pg_catalog.set_config('timezone', 'UTC', false), "
 	"pg_catalog.set_config('jit', 'off', false)", 3
 };
+const PgStatement api_endpoint_timeout = {
+	"SELECT pg_catalog.set_config('statement_timeout', least(pg_catalog.ceil("
+	"EXTRACT(epoch FROM e.timeout) * 1000)::bigint, $2::bigint)::text, false) "
+	"FROM message_bus.endpoint e WHERE e.name = $1", 2
+};
 const PgStatement api_begin = {"BEGIN", 0};
 const PgStatement api_commit = {"COMMIT", 0};
 const PgStatement api_rollback = {"ROLLBACK", 0};

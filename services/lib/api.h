@@ -11,6 +11,7 @@
 #include "lib/pg.h"
 
 extern const PgStatement api_session;		/* statement timeout, idle timeout, source */
+extern const PgStatement api_endpoint_timeout;	/* endpoint, greatest timeout in ms */
 extern const PgStatement api_begin;
 extern const PgStatement api_commit;
 extern const PgStatement api_rollback;

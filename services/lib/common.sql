@@ -81,47 +81,60 @@ END
 $as_uuid$;
 COMMENT ON FUNCTION ecommerce_@service@.as_uuid(text) IS 'The UUID, or NULL when the text is none.';
 
-CREATE FUNCTION ecommerce_@service@.query_uuid(name text, value text)
-RETURNS uuid LANGUAGE plpgsql IMMUTABLE
+CREATE FUNCTION ecommerce_@service@.query_errors(uuids jsonb, page text)
+RETURNS jsonb LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
-AS $query_uuid$
+AS $query_errors$
+DECLARE
+	errors jsonb;
 BEGIN
-	IF value IS NOT NULL AND ecommerce_@service@.as_uuid(value) IS NULL THEN
-		PERFORM ecommerce_@service@.refuse_fields(jsonb_build_array(
-			jsonb_build_object('field', name, 'detail', 'must be a UUID')));
+	SELECT coalesce(jsonb_agg(jsonb_build_object('field', name, 'detail', 'must be a UUID')
+		ORDER BY name), '[]')
+	INTO errors FROM jsonb_each_text(uuids) AS parameter (name, value)
+	WHERE value IS NOT NULL AND ecommerce_@service@.as_uuid(value) IS NULL;
+	IF page !~ '^[0-9]{1,4}$' OR page::int NOT BETWEEN 1 AND 1000 THEN
+		errors := errors || ecommerce_@service@.bad_field('limit',
+			'must be a number from 1 to 1000');
 	END IF;
-	RETURN value::uuid;
+	RETURN errors;
 END
-$query_uuid$;
-COMMENT ON FUNCTION ecommerce_@service@.query_uuid(text, text) IS
-'A query parameter as UUID; NULL stays NULL, anything that is no UUID is HT422.';
+$query_errors$;
+COMMENT ON FUNCTION ecommerce_@service@.query_errors(jsonb, text) IS
+'Every bad parameter of a query as [{"field", "detail"}]: uuids are name and text of those that must be UUIDs, page is the limit; null and absent are good.';
 
-CREATE FUNCTION ecommerce_@service@.page_size(value text)
+CREATE FUNCTION ecommerce_@service@.page_size(page text)
 RETURNS int LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $page_size$
 BEGIN
-	IF value IS NULL THEN
-		RETURN 50;
-	ELSIF value !~ '^[0-9]{1,4}$' OR value::int NOT BETWEEN 1 AND 1000 THEN
-		PERFORM ecommerce_@service@.refuse_fields(
-			ecommerce_@service@.bad_field('limit',
-			'must be a number from 1 to 1000'));
-	END IF;
-	RETURN value::int;
+	RETURN coalesce(page::int, 50);
 END
 $page_size$;
 COMMENT ON FUNCTION ecommerce_@service@.page_size(text) IS
-'The query parameter limit: 50 when absent, HT422 unless it is a number from 1 to 1000.';
+'The query parameter limit, checked already: 50 when absent.';
+
+CREATE FUNCTION ecommerce_@service@.tag_matches(header text, tag text)
+RETURNS boolean LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $tag_matches$
+BEGIN
+	RETURN trim(header) = '*' OR tag = ANY (regexp_split_to_array(
+		regexp_replace(trim(header), 'W/"', '"', 'g'), '\s*,\s*'));
+END
+$tag_matches$;
+COMMENT ON FUNCTION ecommerce_@service@.tag_matches(text, text) IS
+'Whether the header If-None-Match is * or has that tag among its tags, weak ones included; NULL without the header.';
 
 CREATE FUNCTION ecommerce_@service@.collection(items jsonb, size int, cursor_of text)
-RETURNS ecommerce_@service@.reply LANGUAGE sql IMMUTABLE
+RETURNS ecommerce_@service@.reply LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $collection$
-	SELECT ecommerce_@service@.answer(200, jsonb_build_object(
+BEGIN
+	RETURN ecommerce_@service@.answer(200, jsonb_build_object(
 		'items', coalesce(items, '[]'),
 		'next', CASE WHEN jsonb_array_length(coalesce(items, '[]')) >= size
-			THEN items -> -1 ->> cursor_of END))
+			THEN items -> -1 ->> cursor_of END));
+END
 $collection$;
 COMMENT ON FUNCTION ecommerce_@service@.collection(jsonb, int, text) IS
 'A page of a collection: {"items", "next"}; next is the last item''s key cursor_of when the page is full, else null.';

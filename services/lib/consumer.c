@@ -80,7 +80,8 @@ struct Consumer
 	char		timeout_text[24];
 	char		batch_text[24];
 	const char *setup_parameters[3];
-	PgStep		setup[2];
+	const char *limit_parameters[2];
+	PgStep		setup[3];
 	Message    *messages;
 	int			nmessages;
 	PgStep	   *steps;
@@ -143,9 +144,12 @@ consumer_open(const ConsumerOptions *options)
 	consumer->setup_parameters[1] = consumer->timeout_text;
 	consumer->setup_parameters[2] = options->source;
 	consumer->setup[0] = (PgStep) {&api_session, consumer->setup_parameters};
-	consumer->setup[1] = (PgStep) {consumer->listen, NULL};
+	consumer->limit_parameters[0] = options->endpoint;
+	consumer->limit_parameters[1] = consumer->timeout_text;
+	consumer->setup[1] = (PgStep) {&api_endpoint_timeout, consumer->limit_parameters};
+	consumer->setup[2] = (PgStep) {consumer->listen, NULL};
 	session.setup = consumer->setup;
-	session.nsetup = 2;
+	session.nsetup = 3;
 	consumer->session = session_open(&session);
 	return consumer;
 }

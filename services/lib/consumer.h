@@ -24,7 +24,7 @@ typedef struct ConsumerOptions
 	const MessageHandler *handlers;
 	long		batch;			/* most messages in one transaction */
 	long		poll_ms;		/* looks by itself this often: notifications can be lost */
-	long		timeout_ms;		/* of one message, the endpoint's timeout */
+	long		timeout_ms;		/* of one message, if the endpoint's is not shorter */
 	/* a step for the end of a transaction with messages, or NULL; may itself be NULL */
 	const PgStep *(*closing) (void *argument);
 	/* messages took effect; step is the closing one's in results, -1 if there was none */

@@ -4,9 +4,9 @@
  *
  * A message that asks for something outside only records the intent; this loop
  * takes recorded intents under a lease, in the message's own transaction or in
- * one of its own, lets an adapter act, and records how it went.  A daemon that dies in between leaves an intent whose lease runs out;
- * the service's claim function then hands it out as a question, not as a
- * repetition.
+ * one of its own, lets an adapter act, and records how it went.  A daemon that
+ * dies in between leaves an intent whose lease runs out; the service's claim
+ * function then hands it out as a question, not as a repetition.
  */
 #ifndef SERVICES_LIB_WORK_H
 #define SERVICES_LIB_WORK_H

@@ -155,20 +155,23 @@ COMMENT ON FUNCTION ecommerce_notification.settle(uuid, bigint, jsonb) IS
 
 CREATE FUNCTION ecommerce_notification.list_notifications(order_id text DEFAULT NULL,
 	after text DEFAULT NULL, page text DEFAULT NULL)
-RETURNS ecommerce_notification.reply LANGUAGE sql STABLE
+RETURNS ecommerce_notification.reply LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $list_notifications$
-	SELECT (ecommerce_notification.collection(jsonb_agg(jsonb_build_object('notification_id',
-		n.notification_id,
-		'order_id', n.order_id, 'template', n.template, 'status', n.status, 'sent_at', n.sent_at)
-		ORDER BY n.notification_id), ecommerce_notification.page_size(page), 'notification_id')).*
-	FROM (SELECT * FROM ecommerce_notification.notification n
-		WHERE (list_notifications.order_id IS NULL
-				OR n.order_id = ecommerce_notification.query_uuid('order_id',
-					list_notifications.order_id))
-			AND (after IS NULL OR n.notification_id > ecommerce_notification.query_uuid('after',
-				after))
-		ORDER BY n.notification_id LIMIT ecommerce_notification.page_size(page)) AS n
+BEGIN
+	PERFORM ecommerce_notification.refuse_fields(ecommerce_notification.query_errors(
+		jsonb_build_object('order_id', order_id, 'after', after), page));
+	RETURN (
+		SELECT ecommerce_notification.collection(jsonb_agg(jsonb_build_object(
+			'notification_id', n.notification_id, 'order_id', n.order_id, 'template', n.template,
+			'status', n.status, 'sent_at', n.sent_at)
+			ORDER BY n.notification_id), ecommerce_notification.page_size(page), 'notification_id')
+		FROM (SELECT * FROM ecommerce_notification.notification n
+			WHERE (list_notifications.order_id IS NULL
+					OR n.order_id = list_notifications.order_id::uuid)
+				AND (after IS NULL OR n.notification_id > after::uuid)
+			ORDER BY n.notification_id LIMIT ecommerce_notification.page_size(page)) AS n);
+END
 $list_notifications$;
 COMMENT ON FUNCTION ecommerce_notification.list_notifications(text, text, text) IS
 'GET /notifications: by notification id, after takes the cursor that next gave.';

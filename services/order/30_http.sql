@@ -30,7 +30,7 @@ BEGIN
 		PERFORM ecommerce_order.refuse(404, 'there is no such order');
 	END IF;
 	tag := format('"%s"', loaded.version);
-	IF if_none_match = tag THEN
+	IF ecommerce_order.tag_matches(if_none_match, tag) THEN
 		RETURN ecommerce_order.answer(304, NULL, tag);
 	END IF;
 	running := saga.get('order', id);
@@ -60,24 +60,21 @@ SET search_path = pg_catalog, pg_temp
 AS $get_order_events$
 DECLARE
 	stream CONSTANT text := 'order-' || ecommerce_order.as_uuid(order_id);
-	answer ecommerce_order.reply;
 BEGIN
 	IF stream IS NULL OR event_store.stream_version(stream) = 0 THEN
 		PERFORM ecommerce_order.refuse(404, 'there is no such order');
-	ELSIF after !~ '^[0-9]{1,18}$' THEN
-		PERFORM ecommerce_order.refuse_fields(ecommerce_order.bad_field('after',
-			'must be a cursor from next'));
 	END IF;
-	SELECT (ecommerce_order.collection(jsonb_agg(jsonb_build_object('version', e.version,
+	PERFORM ecommerce_order.refuse_fields(ecommerce_order.query_errors('{}', page)
+		|| CASE WHEN after !~ '^[0-9]{1,18}$' THEN ecommerce_order.bad_field('after',
+			'must be a cursor from next') ELSE '[]' END);
+	RETURN (SELECT ecommerce_order.collection(jsonb_agg(jsonb_build_object('version', e.version,
 		'event_id', e.event_id,
 			'event_type', e.event_type, 'schema_version', e.schema_version, 'occurred_at',
 				e.occurred_at, 'data', e.data,
 			'metadata', e.metadata) ORDER BY e.version), ecommerce_order.page_size(page),
-				'version')).*
-	INTO answer
+				'version')
 	FROM event_store.read_stream(stream, coalesce(after::bigint, 0) + 1,
-		ecommerce_order.page_size(page)) AS e;
-	RETURN answer;
+		ecommerce_order.page_size(page)) AS e);
 END
 $get_order_events$;
 COMMENT ON FUNCTION ecommerce_order.get_order_events(text, text, text) IS
@@ -89,16 +86,17 @@ RETURNS ecommerce_order.reply LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $list_orders$
 DECLARE
-	of_customer CONSTANT uuid := ecommerce_order.query_uuid('customer_id', customer_id);
-	behind CONSTANT uuid := ecommerce_order.query_uuid('after', after);
-	size CONSTANT int := ecommerce_order.page_size(page);
+	of_customer CONSTANT uuid := ecommerce_order.as_uuid(customer_id);
+	behind CONSTANT uuid := ecommerce_order.as_uuid(after);
+	size int;
 	items jsonb;
 BEGIN
-	IF status NOT IN ('Created', 'Confirmed', 'Completed', 'Cancelled') THEN
-		PERFORM ecommerce_order.refuse_fields(
-			ecommerce_order.bad_field('status',
-			'must be Created, Confirmed, Completed or Cancelled'));
-	END IF;
+	PERFORM ecommerce_order.refuse_fields(ecommerce_order.query_errors(
+			jsonb_build_object('customer_id', customer_id, 'after', after), page)
+		|| CASE WHEN status NOT IN ('Created', 'Confirmed', 'Completed', 'Cancelled')
+			THEN ecommerce_order.bad_field('status',
+				'must be Created, Confirmed, Completed or Cancelled') ELSE '[]' END);
+	size := ecommerce_order.page_size(page);
 	SELECT jsonb_agg(jsonb_build_object('order_id', s.order_id, 'version', s.version, 'status',
 		s.status,
 		'customer_id', s.customer_id, 'total_amount', s.total_amount, 'item_count', s.item_count,

@@ -48,16 +48,24 @@ DECLARE
 BEGIN
 	SELECT * INTO known FROM ecommerce_payment.payment p
 		WHERE p.payment_id = settle.work_id FOR UPDATE;
-	-- somebody else asks by now, or a webhook was faster
-	IF NOT FOUND OR known.fence <> settle.fence OR known.operation IS NULL THEN
+	IF NOT FOUND THEN
 		RETURN false;
+	ELSIF known.fence <> settle.fence OR known.operation IS NULL THEN
+		-- somebody else asks by now, or a webhook was faster; yet money that was taken was taken
+		IF outcome ->> 'result' IS DISTINCT FROM 'captured'
+			OR known.status NOT IN ('pending', 'unknown', 'voided', 'declined') THEN
+			RETURN false;
+		END IF;
+		known.is_cancelled := known.is_cancelled OR known.status = 'voided';
+		UPDATE ecommerce_payment.payment p SET is_cancelled = known.is_cancelled
+			WHERE p.payment_id = known.payment_id;
 	END IF;
 	PERFORM ecommerce_payment.take_outcome(known, outcome);
 	RETURN true;
 END
 $settle$;
 COMMENT ON FUNCTION ecommerce_payment.settle(uuid, bigint, jsonb) IS
-'Records the outcome of a claimed call, see conclude; false when the claim is no longer the current one.';
+'Records the outcome of a claimed call, see conclude; false when the claim is no longer the current one, unless the money was captured after all: of a voided payment it then goes back.';
 
 CREATE FUNCTION ecommerce_payment.is_whole(charge jsonb, known ecommerce_payment.payment)
 RETURNS boolean LANGUAGE sql IMMUTABLE
@@ -209,21 +217,24 @@ COMMENT ON FUNCTION ecommerce_payment.simulate(text, jsonb) IS
 
 CREATE FUNCTION ecommerce_payment.list_payments(order_id text DEFAULT NULL, after text DEFAULT NULL,
 	page text DEFAULT NULL)
-RETURNS ecommerce_payment.reply LANGUAGE sql STABLE
+RETURNS ecommerce_payment.reply LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $list_payments$
-	SELECT (ecommerce_payment.collection(jsonb_agg(jsonb_build_object('payment_id', p.payment_id,
-		'order_id', p.order_id,
-		'key', p.key, 'status', p.status, 'amount', p.amount, 'currency', p.currency,
-			'transaction_id', p.transaction_id,
-		'refund_id', p.refund_id, 'error_code', p.error_code, 'card_type', p.card_type,
+BEGIN
+	PERFORM ecommerce_payment.refuse_fields(ecommerce_payment.query_errors(
+		jsonb_build_object('order_id', order_id, 'after', after), page));
+	RETURN (
+		SELECT ecommerce_payment.collection(jsonb_agg(jsonb_build_object(
+			'payment_id', p.payment_id, 'order_id', p.order_id, 'key', p.key, 'status', p.status,
+			'amount', p.amount, 'currency', p.currency, 'transaction_id', p.transaction_id,
+			'refund_id', p.refund_id, 'error_code', p.error_code, 'card_type', p.card_type,
 			'last4_digits', p.last4_digits)
-		ORDER BY p.payment_id), ecommerce_payment.page_size(page), 'payment_id')).*
-	FROM (SELECT * FROM ecommerce_payment.payment p
-		WHERE (list_payments.order_id IS NULL
-			OR p.order_id = ecommerce_payment.query_uuid('order_id', list_payments.order_id))
-			AND (after IS NULL OR p.payment_id > ecommerce_payment.query_uuid('after', after))
-		ORDER BY p.payment_id LIMIT ecommerce_payment.page_size(page)) AS p
+			ORDER BY p.payment_id), ecommerce_payment.page_size(page), 'payment_id')
+		FROM (SELECT * FROM ecommerce_payment.payment p
+			WHERE (list_payments.order_id IS NULL OR p.order_id = list_payments.order_id::uuid)
+				AND (after IS NULL OR p.payment_id > after::uuid)
+			ORDER BY p.payment_id LIMIT ecommerce_payment.page_size(page)) AS p);
+END
 $list_payments$;
 COMMENT ON FUNCTION ecommerce_payment.list_payments(text, text, text) IS
 'GET /payments: by payment id, after takes the cursor that next gave.';

@@ -26,6 +26,10 @@
 /* A request that got lost may still arrive for this long. */
 #define IN_FLIGHT_SECONDS 60
 
+/* Attempts after the first, and the longest pauses before them together. */
+#define RETRIES 2
+#define RETRY_PAUSES_SECONDS 10
+
 typedef struct StripeCall
 {
 	WorkItem   *item;
@@ -38,6 +42,7 @@ static struct
 	char	   *base_url;
 	char	   *authorization;
 	OutTarget	target;
+	long		in_flight;		/* seconds after which no request of a charge can arrive */
 } stripe;
 
 static void authorize(StripeCall *call);
@@ -78,7 +83,10 @@ stripe_start(const char *base_url, const char *secret_key, long timeout_ms)
 	stripe.base_url = memory_string(base_url);
 	text_format(&header, "Authorization: Bearer %s", secret_key);
 	stripe.authorization = text_take(&header);
-	outcall_target_init(&stripe.target, "stripe", timeout_ms, 2);
+	outcall_target_init(&stripe.target, "stripe", timeout_ms, RETRIES);
+	/* authorization and capture, each with all its attempts */
+	stripe.in_flight = IN_FLIGHT_SECONDS +
+		2 * ((RETRIES + 1) * (timeout_ms / 1000 + 1) + RETRY_PAUSES_SECONDS);
 	return true;
 }
 
@@ -221,7 +229,7 @@ on_listed(void *argument, const OutReply *reply)
 	json_decref(list);
 	settle(call, json_pack("{s:s}", "result",
 						   json_integer_value(json_object_get(call->request, "charge_age")) <
-								   IN_FLIGHT_SECONDS
+								   stripe.in_flight
 							   ? "pending"
 							   : "not_found"));
 }

@@ -13,18 +13,21 @@ COMMENT ON FUNCTION ecommerce_shipping.shipment_body(ecommerce_shipping.shipment
 
 CREATE FUNCTION ecommerce_shipping.list_shipments(order_id text DEFAULT NULL,
 	after text DEFAULT NULL, page text DEFAULT NULL)
-RETURNS ecommerce_shipping.reply LANGUAGE sql STABLE
+RETURNS ecommerce_shipping.reply LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $list_shipments$
-	SELECT (ecommerce_shipping.collection(jsonb_agg(ecommerce_shipping.shipment_body(s)
-		ORDER BY s.shipment_id),
-		ecommerce_shipping.page_size(page), 'shipment_id')).*
-	FROM (SELECT * FROM ecommerce_shipping.shipment s
-		WHERE s.status <> 'requested'
-			AND (list_shipments.order_id IS NULL
-				OR s.order_id = ecommerce_shipping.query_uuid('order_id', list_shipments.order_id))
-			AND (after IS NULL OR s.shipment_id > ecommerce_shipping.query_uuid('after', after))
-		ORDER BY s.shipment_id LIMIT ecommerce_shipping.page_size(page)) AS s
+BEGIN
+	PERFORM ecommerce_shipping.refuse_fields(ecommerce_shipping.query_errors(
+		jsonb_build_object('order_id', order_id, 'after', after), page));
+	RETURN (
+		SELECT ecommerce_shipping.collection(jsonb_agg(ecommerce_shipping.shipment_body(s)
+			ORDER BY s.shipment_id), ecommerce_shipping.page_size(page), 'shipment_id')
+		FROM (SELECT * FROM ecommerce_shipping.shipment s
+			WHERE s.status <> 'requested'
+				AND (list_shipments.order_id IS NULL OR s.order_id = list_shipments.order_id::uuid)
+				AND (after IS NULL OR s.shipment_id > after::uuid)
+			ORDER BY s.shipment_id LIMIT ecommerce_shipping.page_size(page)) AS s);
+END
 $list_shipments$;
 COMMENT ON FUNCTION ecommerce_shipping.list_shipments(text, text, text) IS
 'GET /shipments: by shipment id, after takes the cursor that next gave; what the carrier has not answered yet is left out.';
@@ -66,19 +69,23 @@ COMMENT ON FUNCTION ecommerce_shipping.advance(text, text) IS
 'POST /shipments/{id}/dispatch and /deliver: the shipment; HT409 when it is cancelled, failed, or not dispatched yet; a repeat changes nothing.';
 
 CREATE FUNCTION ecommerce_shipping.dispatch_shipment(shipment_id text)
-RETURNS ecommerce_shipping.reply LANGUAGE sql VOLATILE
+RETURNS ecommerce_shipping.reply LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $dispatch_shipment$
-	SELECT (ecommerce_shipping.advance(shipment_id, 'dispatched')).*
+BEGIN
+	RETURN ecommerce_shipping.advance(shipment_id, 'dispatched');
+END
 $dispatch_shipment$;
 COMMENT ON FUNCTION ecommerce_shipping.dispatch_shipment(text) IS
 'POST /shipments/{id}/dispatch, see advance.';
 
 CREATE FUNCTION ecommerce_shipping.deliver_shipment(shipment_id text)
-RETURNS ecommerce_shipping.reply LANGUAGE sql VOLATILE
+RETURNS ecommerce_shipping.reply LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $deliver_shipment$
-	SELECT (ecommerce_shipping.advance(shipment_id, 'delivered')).*
+BEGIN
+	RETURN ecommerce_shipping.advance(shipment_id, 'delivered');
+END
 $deliver_shipment$;
 COMMENT ON FUNCTION ecommerce_shipping.deliver_shipment(text) IS
 'POST /shipments/{id}/deliver, see advance.';

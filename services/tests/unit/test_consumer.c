@@ -95,7 +95,8 @@ run_script(const FakeStep *steps, void (*when_waiting) (void))
 	"7f3c0000-0000-4000-8000-000000000001", NULL, NULL, NULL, "5"
 
 #define SETUP \
-	FAKE_OK("SELECT pg_catalog.set_config('statement_timeout'", "100|100|Test"), \
+	FAKE_OK("SELECT pg_catalog.set_config('statement_timeout', $1", "100|100|Test"), \
+	FAKE_OK("SELECT pg_catalog.set_config('statement_timeout', least(", "things|100"), \
 	FAKE_OK("LISTEN \"message_bus.things\"", "")
 
 #define RECEIVED(rows) \
