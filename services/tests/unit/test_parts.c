@@ -324,7 +324,24 @@ test_text_is_utf8(void **state)
 		const char *text;
 		size_t		length;
 	}			characters[] = {
-		{"a", 1}, {"\xc3\xbc", 2}, {"\xe2\x82\xac", 3}, {"\xf0\x9f\x98\x80", 4}, {"\xf4\x8f\xbf\xbf", 4}, {"\x80", 0}, {"\xc0\xaf", 0}, {"\xc1\xbf", 0}, {"\xc3", 0}, {"\xc3(", 0}, {"\xe0\x80\x80", 0}, {"\xed\xa0\x80", 0}, {"\xe2\x82", 0}, {"\xf0\x80\x80\x80", 0}, {"\xf4\x90\x80\x80", 0}, {"\xf5\x80\x80\x80", 0}, {"\xff", 0}};
+		{"a", 1},
+		{"\xc3\xbc", 2},
+		{"\xe2\x82\xac", 3},
+		{"\xf0\x9f\x98\x80", 4},
+		{"\xf4\x8f\xbf\xbf", 4},
+		{"\x80", 0},
+		{"\xc0\xaf", 0},
+		{"\xc1\xbf", 0},
+		{"\xc3", 0},
+		{"\xc3(", 0},
+		{"\xe0\x80\x80", 0},
+		{"\xed\xa0\x80", 0},
+		{"\xe2\x82", 0},
+		{"\xf0\x80\x80\x80", 0},
+		{"\xf4\x90\x80\x80", 0},
+		{"\xf5\x80\x80\x80", 0},
+		{"\xff", 0},
+	};
 	Text		json = {0};
 	char		short_copy[4];
 	char		broken[] = "a\xff\xc3\xbc\xc3";
