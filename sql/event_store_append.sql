@@ -191,6 +191,24 @@ SELECT version, position IS NULL FROM event_store.append_json('state-none', 0, '
 SELECT event_store.check_version('state-checked', 0);
 SELECT count(*) FROM event_store.streams WHERE stream IN ('state-none', 'state-checked');
 
+-- Two names with one hash, made by putting another name where hash-1 belongs: each is a
+-- stream of its own, the second under the next number.
+BEGIN;
+SELECT version FROM event_store.append('hash-1', 0, 'A', '{}');
+SELECT name_key FROM event_store.stream WHERE name = 'hash-1' \gset
+ROLLBACK;
+INSERT INTO event_store.stream (stream_id, name_key, name)
+	VALUES (nextval('event_store.stream_id_seq'), :name_key, 'hash-2');
+SELECT event_store.stream_version('hash-1'),
+	outcome($$SELECT event_store.check_version('hash-1', -2)$$);
+SELECT version FROM event_store.append('hash-1', 0, 'A', '{}');
+SELECT version FROM event_store.append('hash-1', 1, 'B', '{}');
+SELECT name, name_key - :name_key AS key FROM event_store.stream WHERE name LIKE 'hash-%'
+	ORDER BY name;
+SELECT stream, version, event_type FROM event_store.read_stream('hash-1');
+SELECT event_store.delete_stream('hash-1', 2);
+SELECT stream, version, deleted FROM event_store.streams WHERE category = 'hash';
+
 -- ---------------------------------------------------------------- repetition
 
 -- Versions 1 to 4 of rep-1 have the ids 101 to 104; 105 stands in rep-2, 109 nowhere.

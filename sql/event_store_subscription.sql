@@ -177,6 +177,17 @@ SELECT checkpoint = event_store.high_water_mark() FROM event_store.subscription_
 SELECT position - event_store.high_water_mark()
 	FROM event_store.append('many-1', 1500, 'Rare', '{}');
 SELECT version FROM event_store.fetch('rare');
+-- Nor by several partitions: each fetch moves one that is far behind.
+SELECT event_store.create_subscription('rarer', event_types => '{Rarer}', partitions => 3);
+SELECT next('rarer');
+SELECT next('rarer');
+SELECT next('rarer');
+SELECT next('rarer');
+SELECT bool_and(checkpoint = event_store.high_water_mark()), count(*)
+FROM event_store.subscription_partition WHERE name = 'rarer';
+SELECT version FROM event_store.append('many-1', -1, 'Rarer', '{}');
+SELECT version FROM event_store.fetch('rarer');
+SELECT event_store.drop_subscription('rarer');
 
 -- ---------------------------------------------------------------- reset, drop
 

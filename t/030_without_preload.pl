@@ -73,10 +73,31 @@ ok( EventStress::poll(sub {
 		  /"event_store" with payload "3" received from server process with PID $pid/;
 	}), 'it notifies');
 $listener->quit;
-$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 10000)");
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 180000)");
 is($node->safe_psql('postgres', $workers), '0', 'it ends when told to');
 isnt($node->safe_psql('postgres', 'SELECT ecommerce.start_worker()'), $pid,
 	'and another can be started');
+
+# Started by several sessions at once, or before there is an extension.
+$pid = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity
+	WHERE backend_type = 'ecommerce worker'");
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 180000)");
+my @starters = map { $node->background_psql('postgres') } 1 .. 3;
+for my $starter (@starters)
+{
+	$starter->{stdin} .= "SELECT 'worker', ecommerce.start_worker();\n";
+	$starter->{run}->pump_nb;
+}
+my %started = map { $_->query_until(qr/worker\|\d+\n/, '') => 1 } @starters;
+is(scalar keys %started, 1, 'several sessions that start a worker get the same one');
+$_->quit for @starters;
+is($node->safe_psql('postgres', $workers), '1', 'and there is one');
+$node->safe_psql('postgres', 'CREATE DATABASE early');
+($status, $stdout, $stderr) = $node->psql('early',
+	'BEGIN; CREATE EXTENSION ecommerce; SELECT ecommerce.start_worker()',
+	extra_params => [ '-v', 'VERBOSITY=verbose' ]);
+like($stderr, qr/ERROR:  55000.*HINT:  .*commit CREATE EXTENSION/s,
+	'before CREATE EXTENSION has committed there is none, and start_worker() says so');
 
 # The order of positions.
 my $bystander = $node->background_psql('postgres');

@@ -126,7 +126,9 @@ $node->command_ok(
 	[
 		'pgbench', '-n', '-c', 4, '-t', 500,
 		'-f', EventStress::write_file($node->basedir . '/burst.sql',
-			"SELECT event_store.append('order-' || :client_id, -1, 'Happened', '{}');\n"),
+			# What wakes the worker for another reason is none to tell of anything.
+			"\\set wake random(1, 20)\n\\if :wake = 1\nSELECT pg_reload_conf();\n\\endif\n"
+			  . "SELECT event_store.append('order-' || :client_id, -1, 'Happened', '{}');\n"),
 		$node->connstr('postgres') ],
 	'a burst of 2000 appends');
 my $mark = $node->safe_psql('postgres', 'SELECT event_store.high_water_mark()');
@@ -180,6 +182,14 @@ $node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
 $waiter->query_until(qr/returned/, '');
 like($waiter->{stderr}, qr/canceling statement due to user request/, 'wait can be cancelled');
 is($waiter->query('SELECT 1'), '1', 'and the session goes on');
+# It listens no more, else this would be twice at a time.
+$waiter->{stdin} .= "CALL event_store.wait($position, '1 hour');\n\\echo returned\n";
+$waiter->{run}->pump_nb;
+$node->poll_query_until('postgres',
+	"SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = $pid")
+  or die 'the waiter does not sleep';
+$position = append_to('order-1');
+is($waiter->query_until(qr/returned/, ''), "$position\nreturned\n", 'it can wait again');
 $waiter->quit;
 
 # What is held back is waited for, and its rollback lets later events through.

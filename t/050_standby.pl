@@ -64,7 +64,7 @@ $long->query_safe('BEGIN; INSERT INTO other VALUES (1)');
 
 my $pgbench = IPC::Run::start(
 	[
-		'pgbench', '-n', '-M', 'prepared', '-c', '8', '-j', '2', '-T', '12', '-f', $script,
+		'pgbench', '-n', '-M', 'prepared', '-c', '8', '-j', '2', '-t', '1000', '-f', $script,
 		$primary->connstr('postgres')
 	],
 	'>', \my $bench_out, '2>', \my $bench_err);

@@ -465,8 +465,10 @@ event_store_wait(PG_FUNCTION_ARGS)
 			until = Min(deadline, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), BEHIND_POLL));
 		if (mark > after && readable_beyond(after, &filter, mark))
 			break;
-		if (!wakeup_sleep(until))
+		/* until may have passed while we looked, without the deadline. */
+		if (!wakeup_sleep(until) && GetCurrentTimestamp() >= deadline)
 			break;
+		CHECK_FOR_INTERRUPTS();
 	}
 	wakeup_unlisten();
 	value = Int64GetDatum(mark);

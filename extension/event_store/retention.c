@@ -2,9 +2,9 @@
  * retention.c
  *		Deleting streams, retention policies, and removing what they hide.
  *
- * Lock protocol: each stream's row is locked as by an append before its events
- * go, and the row is given the version first, so that numbering continues. All
- * of a call is one transaction; a crash undoes it.
+ * Lock protocol: the row of a stream is locked as by an append before events of
+ * it go, and is given the version first, so that numbering continues.  All of a
+ * call is one transaction; a crash undoes it.
  */
 #include "postgres.h"
 
@@ -53,7 +53,8 @@ hide_stream(FunctionCallInfo fcinfo, const char *function, bool for_good)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("%s must not be null", PG_ARGISNULL(0) ? "stream" : "expected_version"),
-				 errhint("Use the version you read, or -1 for any.")));
+				 errhint("%s", PG_ARGISNULL(0) ? "Name the stream, for example order-7f3c."
+						 : "Use the version you read, or -1 for any.")));
 	text_name = PG_GETARG_TEXT_PP(0);
 	stream_name(&name, VARDATA_ANY(text_name), VARSIZE_ANY_EXHDR(text_name));
 	expected_version_check(PG_GETARG_INT64(1));
@@ -244,6 +245,10 @@ event_store_scavenge(PG_FUNCTION_ARGS)
 static int64
 remove_hidden(int64 stream_id, const text *name, Visibility *visibility)
 {
+	static SpiStatement look = {
+		"SELECT FROM event_store.stored_event WHERE stream_id = $1"
+		" AND (version < $2 OR occurred_at < $3) LIMIT 1"
+	};
 	static SpiStatement keep_version = {
 		"UPDATE event_store.stream SET last_version = $1 WHERE name_key = $2"
 		" AND coalesce(last_version, 0) < $1"
@@ -258,16 +263,24 @@ remove_hidden(int64 stream_id, const text *name, Visibility *visibility)
 	int64		first_version;
 	TimestampTz oldest;
 	int64		removed;
+	bool		hidden;
+
+	visibility_bounds(visibility, name, stream_id, &first_version, &oldest);
+	spi_begin(SPI_AS_OWNER);
+	hidden = spi_run(&look, 3, (Oid[]) {INT8OID, INT8OID, TIMESTAMPTZOID},
+					 (Datum[]) {Int64GetDatum(stream_id), Int64GetDatum(first_version),
+					 TimestampTzGetDatum(oldest)}, NULL) > 0;
+	spi_end();
+	/* Most streams of a category have nothing to remove: their appenders need not wait. */
+	if (!hidden)
+		return 0;
 
 	stream_name(&parsed, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
 	event_tables_open(&tables, RowExclusiveLock);
-	if (!stream_lock(&tables, &parsed, LockTupleNoKeyExclusive, &stream))
-	{
-		event_tables_close(&tables);
-		return 0;
-	}
+	hidden = stream_lock(&tables, &parsed, LockTupleNoKeyExclusive, &stream);
 	event_tables_close(&tables);
-	visibility_bounds(visibility, name, stream_id, &first_version, &oldest);
+	if (!hidden)
+		return 0;
 	spi_begin(SPI_AS_OWNER);
 	(void) spi_run(&keep_version, 2, (Oid[]) {INT8OID, INT8OID},
 				   (Datum[]) {Int64GetDatum(stream.version), Int64GetDatum(stream.key)}, NULL);

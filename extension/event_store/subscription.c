@@ -259,6 +259,12 @@ take_lease(Subscription *subscription, int64 mark)
 	}
 	event_scan_end(scan);
 	UnregisterSnapshot(snapshot);
+	/* Nothing in a long stretch: a partition that is far behind is leased to be moved on. */
+	for (int i = 0; i < partitions && lease == NULL; i++)
+	{
+		if (!held[i] && mark - checkpoints[i] > SKIP_BEFORE_MOVING)
+			(void) lock_partition(subscription, i, mark - SKIP_BEFORE_MOVING, &lease);
+	}
 	return lease;
 }
 

@@ -2,10 +2,10 @@
  * position.c
  *		Positions of append-only logs, and the mark below which each is final.
  *
- * Writer: announces lowest = last + 1 in its slot; full barrier; takes the
- * position from the sequence; raises last; clears the slot when the
- * transaction has left the ProcArray.  Reader: reads the sequence; full
- * barrier; takes the minimum over the announcements; and only then the
+ * Writer: announces that it is going to take a position; takes it from the
+ * sequence; raises last; clears the announcement when the transaction has left
+ * the ProcArray.  Reader: reads the sequence; raises last to it; full barrier;
+ * takes the minimum over the announcements (announcement.c); and only then the
  * snapshot it reads rows with.
  *
  * Why nothing is missed: a position p at or below what the reader saw in the
@@ -14,8 +14,9 @@
  * reader sees the announcement, or it was cleared, and then the writer's end
  * is visible to the reader's later snapshot.
  *
- * Why marks never go back: a mark is written to last before it is handed out,
- * so a later announcement lies above it.
+ * Why marks never go back: last is read for an announcement after that can be
+ * seen.  A reader that did not see it yet had raised last before, so it comes
+ * to lie above that reader's mark; one that saw it stayed below it.
  *
  * What a crash leaves: shared memory is gone, the sequence is not, but it may
  * come back lower than it was.  Therefore a mark is handed out only after WAL
@@ -41,7 +42,6 @@
 #include "common/hashfn.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
-#include "mb/pg_wchar.h"
 #include "replication/syncrep.h"
 #include "replication/walsender_private.h"
 #include "storage/bufmgr.h"
@@ -55,6 +55,7 @@
 
 #include "base/debug_point.h"
 #include "base/errors.h"
+#include "log/announcement.h"
 #include "log/position.h"
 #include "log/registry.h"
 #include "log/wakeup.h"
@@ -66,7 +67,6 @@ static RegistrySlot *my_slot = NULL;	/* set while this transaction is announced 
 static RegistryLog *current_log(LogId log);
 static void raise_to(pg_atomic_uint64 *value, uint64 at_least);
 static int64 read_sequence(Oid sequence, XLogRecPtr *lsn);
-static int64 lowest_announced(LogId log, uint32 key, int64 mark);
 static bool make_durable(XLogRecPtr lsn, bool wait);
 static bool standbys_have(XLogRecPtr lsn);
 static int64 published_mark(LogId log);
@@ -108,10 +108,6 @@ position_announce(LogId log, uint32 key, const char *name, int length)
 {
 	RegistryLog *shared = current_log(log);
 	RegistrySlot *slot = registry_slot(MyBackendSlot());
-	uint64		lowest =
-		DEBUG_BREAK("no_announce") ? PG_INT64_MAX : pg_atomic_read_u64(&shared->last) + 1;
-	uint32		count = pg_atomic_read_u32(&slot->hold_count);
-	RegistryHold *hold;
 
 	if (!callback_registered)
 	{
@@ -122,30 +118,9 @@ position_announce(LogId log, uint32 key, const char *name, int length)
 	{
 		pg_atomic_write_u32(&slot->database, MyDatabaseId);
 		my_slot = slot;
-	}
-	for (uint32 i = 0; i < count; i++)
-	{
-		if (slot->holds[i].key == key && slot->holds[i].log == log)
-			return;
-	}
-	if (count < registry()->holds_per_slot)
-	{
-		hold = &slot->holds[count];
-		hold->key = key;
-		hold->log = log;
-		if (length >= (int) sizeof(hold->name))
-			length = pg_mbcliplen(name, length, sizeof(hold->name) - 1);
-		memcpy(hold->name, name, length);
-		hold->name[length] = '\0';
-		pg_atomic_write_u64(&hold->lowest, lowest);
 		pg_write_barrier();
-		pg_atomic_write_u32(&slot->hold_count, count + 1);
 	}
-	else if (pg_atomic_read_u64(&slot->overflow[log]) == 0)
-		pg_atomic_write_u64(&slot->overflow[log], lowest);
-	if (pg_atomic_read_u64(&slot->lowest[log]) == 0)
-		pg_atomic_write_u64(&slot->lowest[log], lowest);
-	pg_memory_barrier();
+	announcement_make(slot, log, shared, key, name, length);
 }
 
 /*
@@ -213,8 +188,9 @@ take_mark(LogId log, uint32 key, bool wait, int64 *mark)
 		return true;
 	}
 	*mark = read_sequence(shared->sequence, &lsn);
+	raise_to(&shared->last, (uint64) *mark);
 	pg_memory_barrier();
-	*mark = lowest_announced(log, key, *mark);
+	*mark = announcement_limit(log, shared, key, *mark);
 	if (DEBUG_BREAK("max_position"))
 		*mark = definitions[log].newest(GetLatestSnapshot());
 	pg_memory_barrier();
@@ -224,7 +200,6 @@ take_mark(LogId log, uint32 key, bool wait, int64 *mark)
 		*mark = published_mark(log);
 		return false;
 	}
-	raise_to(&shared->last, (uint64) *mark);
 	return true;
 }
 
@@ -236,19 +211,20 @@ int
 position_holders(LogId log, PositionHolder **holders)
 {
 	Registry   *r = registry();
+	RegistryLog *shared = current_log(log);
 	int			count = 0;
 
 	*holders = palloc0(sizeof(PositionHolder) * r->slot_count * (r->holds_per_slot + 1));
 	for (int i = 0; i < r->slot_count; i++)
 	{
 		RegistrySlot *slot = registry_slot(i);
-		uint64		lowest = pg_atomic_read_u64(&slot->lowest[log]);
+		uint64		lowest = announcement_lowest(slot, log, shared);
 		uint64		overflow;
 		uint32		hold_count = pg_atomic_read_u32(&slot->hold_count);
 		int			pid = BackendSlotProc(i)->pid;
 		int			before = count;
 
-		if (lowest == 0 || pg_atomic_read_u32(&slot->database) != MyDatabaseId)
+		if (lowest == 0)
 			continue;
 		for (uint32 h = 0; h < Min(hold_count, r->holds_per_slot); h++)
 		{
@@ -258,11 +234,11 @@ position_holders(LogId log, PositionHolder **holders)
 				continue;
 			holder->pid = pid;
 			holder->key = slot->holds[h].key;
-			holder->lowest = (int64) pg_atomic_read_u64(&slot->holds[h].lowest);
+			holder->lowest = (int64) announcement_settled(slot, &slot->holds[h].lowest, shared);
 			strlcpy(holder->name, slot->holds[h].name, sizeof(holder->name));
 			count++;
 		}
-		overflow = pg_atomic_read_u64(&slot->overflow[log]);
+		overflow = announcement_settled(slot, &slot->overflow[log], shared);
 		if (count == before || overflow != 0)
 		{
 			(*holders)[count].pid = pid;
@@ -284,6 +260,7 @@ int64
 position_ended_since(LogId log, uint64 **running)
 {
 	Registry   *r = registry();
+	RegistryLog *shared = current_log(log);
 	int64		ended = PG_INT64_MAX;
 
 	if (*running == NULL)
@@ -291,11 +268,8 @@ position_ended_since(LogId log, uint64 **running)
 	pg_memory_barrier();
 	for (int i = 0; i < r->slot_count; i++)
 	{
-		RegistrySlot *slot = registry_slot(i);
-		uint64		lowest = pg_atomic_read_u64(&slot->lowest[log]);
+		uint64		lowest = announcement_lowest(registry_slot(i), log, shared);
 
-		if (lowest != 0 && pg_atomic_read_u32(&slot->database) != MyDatabaseId)
-			lowest = 0;
 		if ((*running)[i] != 0 && (*running)[i] != lowest)
 			ended = Min(ended, (int64) (*running)[i]);
 		(*running)[i] = lowest;
@@ -402,45 +376,6 @@ read_sequence(Oid sequence, XLogRecPtr *lsn)
 	UnlockReleaseBuffer(buffer);
 	relation_close(relation, AccessShareLock);
 	return value;
-}
-
-/*
- * Lowers a mark below whatever running transactions have announced.
- */
-static int64
-lowest_announced(LogId log, uint32 key, int64 mark)
-{
-	Registry   *r = registry();
-
-	for (int i = 0; i < r->slot_count; i++)
-	{
-		RegistrySlot *slot = registry_slot(i);
-		uint64		lowest = pg_atomic_read_u64(&slot->lowest[log]);
-		uint32		hold_count;
-
-		if (lowest == 0 || (int64) lowest > mark ||
-			pg_atomic_read_u32(&slot->database) != MyDatabaseId)
-			continue;
-		if (key == POSITION_ANY_KEY)
-		{
-			mark = (int64) lowest - 1;
-			continue;
-		}
-		lowest = pg_atomic_read_u64(&slot->overflow[log]);
-		if (lowest != 0 && (int64) lowest <= mark)
-			mark = (int64) lowest - 1;
-		hold_count = pg_atomic_read_u32(&slot->hold_count);
-		pg_read_barrier();
-		for (uint32 h = 0; h < Min(hold_count, r->holds_per_slot); h++)
-		{
-			RegistryHold *hold = &slot->holds[h];
-			int64		held = (int64) pg_atomic_read_u64(&hold->lowest);
-
-			if (hold->key == key && hold->log == log && held <= mark)
-				mark = held - 1;
-		}
-	}
-	return mark;
 }
 
 /*

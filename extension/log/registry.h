@@ -35,6 +35,7 @@ typedef struct RegistrySlot
 	uint32		wait_log;
 	uint32		wait_key;
 	uint32		wait_mask;		/* bits of the key that count */
+	uint64		announcements;	/* how many there were, by all backends that had the slot */
 	RegistryHold holds[FLEXIBLE_ARRAY_MEMBER];
 } RegistrySlot;
 

@@ -56,6 +56,7 @@ wakeup_listen_group(LogId log, uint32 key, uint32 mask)
 {
 	RegistrySlot *slot = registry_slot(MyBackendSlot());
 
+	register_callback();
 	if (!exit_callback_registered)
 	{
 		before_shmem_exit(stop_listening_at_exit, (Datum) 0);
@@ -272,8 +273,9 @@ wakeup_require_top_level(const char *procedure, bool atomic)
 }
 
 /*
- * Before the transaction ends: its callback must not be the first to look for
- * the database's entry, because it must not fail.
+ * Before the transaction ends, also for who waits and may be cancelled: the
+ * callback must not be the first to look for the database's entry, because it
+ * must not fail.
  */
 static void
 register_callback(void)

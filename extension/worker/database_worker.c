@@ -39,6 +39,9 @@
 #include "worker/saga_helper.h"
 #include "worker/worker.h"
 
+/* How often start_worker looks whether the worker is there, in milliseconds. */
+#define START_POLL 5
+
 PGDLLEXPORT void ecommerce_worker_main(Datum arg);
 
 /* What the worker does, in this order. */
@@ -61,6 +64,7 @@ static void connect_as_worker(Oid database);
 static ExtensionState extension_state(void);
 static void sleep_until(TimestampTz due);
 static void leave_registry(int code, Datum arg);
+static pid_t wait_for_worker(BackgroundWorkerHandle *handle);
 
 /*
  * Describes the worker of a database, for RegisterDynamicBackgroundWorker().
@@ -236,6 +240,31 @@ ecommerce_preloaded(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(registry()->preloaded);
 }
 
+/*
+ * Waits until a worker that was started has entered itself as the database's.
+ * Returns the pid of who is it then, 0 if the new one has ended and none is:
+ * it finds no extension before its CREATE EXTENSION has committed.
+ */
+static pid_t
+wait_for_worker(BackgroundWorkerHandle *handle)
+{
+	for (;;)
+	{
+		pid_t		pid;
+		BgwHandleStatus status = GetBackgroundWorkerPid(handle, &pid);
+		uint32		running = pg_atomic_read_u32(&registry_my_database()->worker);
+
+		if (running != 0)
+			return BackendSlotProc(running - 1)->pid;
+		if (status != BGWH_STARTED)
+			return 0;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 START_POLL, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
 PG_FUNCTION_INFO_V1(ecommerce_start_worker);
 /*
  * ecommerce.start_worker()
@@ -255,16 +284,11 @@ ecommerce_start_worker(PG_FUNCTION_ARGS)
 	worker_describe(&worker, MyDatabaseId, get_role_oid(WORKER_ROLE, false));
 	worker.bgw_notify_pid = MyProcPid;
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle) ||
-		WaitForBackgroundWorkerStartup(handle, &pid) != BGWH_STARTED)
-	{
-		/* Another may have come first, and ours has gone because of that. */
-		running = pg_atomic_read_u32(&registry_my_database()->worker);
-		if (running != 0)
-			PG_RETURN_INT32(BackendSlotProc(running - 1)->pid);
+		WaitForBackgroundWorkerStartup(handle, &pid) == BGWH_POSTMASTER_DIED ||
+		(pid = wait_for_worker(handle)) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("could not start a background worker"),
-				 errhint("Raise max_worker_processes, or add ecommerce to shared_preload_libraries. The server's log may tell more.")));
-	}
+				 errhint("Raise max_worker_processes, commit CREATE EXTENSION first, or add ecommerce to shared_preload_libraries. The server's log may tell more.")));
 	PG_RETURN_INT32(pid);
 }

@@ -48,6 +48,7 @@ static List *managed = NIL;
 static Oid	worker_role = InvalidOid;
 
 static void scan_databases(void);
+static void forget_databases(List *present, const Oid *registered);
 static Oid	find_worker_role(void);
 static Managed *find_managed(Oid database);
 static void take_requests(void);
@@ -148,13 +149,36 @@ scan_databases(void)
 	table_close(catalog, AccessShareLock);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(loop_context);
+	forget_databases(present, registered);
+	list_free(present);
+}
+
+/*
+ * Frees the places of databases that are gone.  A worker that was asked for
+ * meanwhile could not connect.
+ */
+static void
+forget_databases(List *present, const Oid *registered)
+{
+	ListCell   *cell;
 
 	for (int i = 0; i < REGISTRY_DATABASES; i++)
 	{
 		if (OidIsValid(registered[i]) && !list_member_oid(present, registered[i]))
 			registry_forget_database(registered[i]);
 	}
-	list_free(present);
+	foreach(cell, managed)
+	{
+		Managed    *entry = (Managed *) lfirst(cell);
+
+		if (entry->handle == NULL && !list_member_oid(present, entry->database))
+		{
+			managed = foreach_delete_current(managed, cell);
+			pfree(entry);
+		}
+		else if (!list_member_oid(present, entry->database))
+			entry->wanted = false;
+	}
 }
 
 /*

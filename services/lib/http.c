@@ -33,12 +33,15 @@ struct HttpServer
 	struct evhttp_bound_socket *socket;
 	PgStatement **statements;	/* parallel to options.routes */
 	int			nroutes;
-	int			pending;
+	int			pending;		/* requests without a reply */
+	int			sending;		/* replies that the network has not taken yet */
 };
 
 static void on_request(struct evhttp_request *request, void *argument);
 static void take_identity(HttpCall *call);
 static void on_client_gone(struct evhttp_connection *connection, void *argument);
+static void on_reply_sent(struct evhttp_request *request, void *argument);
+static void on_reply_lost(struct evhttp_connection *connection, void *argument);
 static const HttpRoute *find_route(const HttpRoute *routes, const char *method, const char *path,
 								   Text *allowed);
 static const char *method_name(enum evhttp_cmd_type type);
@@ -101,10 +104,11 @@ http_drain(HttpServer *server)
 	server->socket = NULL;
 }
 
+/* Requests that are not answered yet, down to the last byte. */
 int
 http_pending(const HttpServer *server)
 {
-	return server->pending;
+	return server->pending + server->sending;
 }
 
 void
@@ -136,7 +140,10 @@ http_reply(HttpCall *call, int status, const char *type, const char *body, size_
 		if (status == 503)
 			evhttp_add_header(headers, "Retry-After", "1");
 		evbuffer_add(buffer, body, length);
-		evhttp_connection_set_closecb(evhttp_request_get_connection(request), NULL, NULL);
+		call->server->sending++;
+		evhttp_request_set_on_complete_cb(request, on_reply_sent, call->server);
+		evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_reply_lost,
+									  call->server);
 		evhttp_send_reply(request, status, status >= 400 ? problem_title(status) : NULL, buffer);
 		evbuffer_free(buffer);
 	}
@@ -237,6 +244,24 @@ on_client_gone(struct evhttp_connection *connection, void *argument)
 
 	(void) connection;
 	call->request = NULL;
+}
+
+static void
+on_reply_sent(struct evhttp_request *request, void *argument)
+{
+	HttpServer *server = argument;
+
+	server->sending--;
+	evhttp_connection_set_closecb(evhttp_request_get_connection(request), NULL, NULL);
+}
+
+static void
+on_reply_lost(struct evhttp_connection *connection, void *argument)
+{
+	HttpServer *server = argument;
+
+	(void) connection;
+	server->sending--;
 }
 
 /* Also gathers which methods the path would allow. */

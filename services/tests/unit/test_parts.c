@@ -316,10 +316,36 @@ test_webhook_signatures(void **state)
 	assert_false(webhook_signature_valid("t=,v1=", body, 8, "whsec_test", 1700000100));
 }
 
+static void
+test_text_is_utf8(void **state)
+{
+	static const struct
+	{
+		const char *text;
+		size_t		length;
+	}			characters[] = {
+		{"a", 1}, {"\xc3\xbc", 2}, {"\xe2\x82\xac", 3}, {"\xf0\x9f\x98\x80", 4}, {"\xf4\x8f\xbf\xbf", 4}, {"\x80", 0}, {"\xc0\xaf", 0}, {"\xc1\xbf", 0}, {"\xc3", 0}, {"\xc3(", 0}, {"\xe0\x80\x80", 0}, {"\xed\xa0\x80", 0}, {"\xe2\x82", 0}, {"\xf0\x80\x80\x80", 0}, {"\xf4\x90\x80\x80", 0}, {"\xf5\x80\x80\x80", 0}, {"\xff", 0}};
+	Text		json = {0};
+	char		short_copy[4];
+	char		broken[] = "a\xff\xc3\xbc\xc3";
+
+	(void) state;
+	for (size_t i = 0; i < lengthof(characters); i++)
+		assert_int_equal(utf8_length(characters[i].text), characters[i].length);
+	text_json(&json, "\xc3\xbc\xff\"\\\n\x01\xe2\x82");
+	assert_string_equal(json.data, "\"\xc3\xbc\\ufffd\\\"\\\\\\n\\u0001\\ufffd\\ufffd\"");
+	text_free(&json);
+	copy_string(short_copy, sizeof(short_copy), "ab\xc3\xbc");
+	assert_string_equal(short_copy, "ab");
+	utf8_repair(broken);
+	assert_string_equal(broken, "a?\xc3\xbc?");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_text_is_utf8),
 		cmocka_unit_test(test_traceparent_is_taken_and_passed_on),
 		cmocka_unit_test(test_bad_context_is_replaced),
 		cmocka_unit_test(test_json_text_is_escaped),
