@@ -50,6 +50,7 @@ INSERT INTO call (statement, function) VALUES
 		'message_bus.endpoint_name(text,text,text,boolean)'),
 	('SELECT * FROM message_bus._endpoint_status()', 'message_bus._endpoint_status()'),
 	('SELECT * FROM message_bus._breaker_status()', 'message_bus._breaker_status()'),
+	('SELECT * FROM message_bus._standby_status()', 'message_bus._standby_status()'),
 	('SELECT message_bus.send(''q'', ''T'', ''{}'')',
 		'message_bus.send(text,text,jsonb,uuid,text,timestamptz,timestamptz,jsonb)'),
 	('SELECT message_bus.publish(''T'', ''{}'')',
@@ -121,6 +122,10 @@ SELECT message_bus.handle(:id), message_bus.ack(:id);
 COMMIT;
 SELECT depth, oldest_unacked_age > '0 s' AS age FROM message_bus.endpoints WHERE name = 'q';
 RESET ROLE;
+-- Looking at endpoints reads no segment of the ring from end to end, however much is in it.
+CREATE FUNCTION plan() RETURNS SETOF text LANGUAGE plpgsql AS
+$$ BEGIN RETURN QUERY EXPLAIN (COSTS off) TABLE message_bus.endpoints; END $$;
+SELECT count(*) > 0 AS planned, count(*) FILTER (WHERE p ~ 'ring_') AS ring FROM plan() p;
 
 -- ---------------------------------------------------------------- errors
 

@@ -143,6 +143,22 @@ WHERE r.lane >= 0 AND r.position > coalesce(l.position, 0)
 GROUP BY 1;
 COMMENT ON VIEW message_bus._unsettled IS 'Messages in the ring that are not settled, per endpoint, as the tables tell.';
 
+-- A function, so that a primary neither reads the ring nor plans to.
+CREATE FUNCTION message_bus._standby_status(OUT endpoint_id int, OUT depth bigint,
+	OUT oldest_sent_at timestamptz)
+RETURNS SETOF record LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF pg_is_in_recovery() THEN
+		RETURN QUERY SELECT u.endpoint_id, u.depth, u.oldest_sent_at
+			FROM message_bus._unsettled u;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION message_bus._standby_status() IS
+	'What the tables tell of endpoints, on a standby; no rows on a primary.';
+
 CREATE VIEW message_bus.endpoints AS
 SELECT e.name, e.lanes, e.paused,
 	coalesce(s.depth, u.depth, 0) + a.waiting AS depth,
@@ -153,8 +169,7 @@ SELECT e.name, e.lanes, e.paused,
 	coalesce(s.sent_per_s, 0) AS sent_per_s, coalesce(s.acked_per_s, 0) AS acked_per_s
 FROM message_bus.endpoint e
 LEFT JOIN message_bus._endpoint_status() s ON s.endpoint_id = e.endpoint_id
-LEFT JOIN message_bus._unsettled u ON u.endpoint_id = e.endpoint_id
-	AND pg_catalog.pg_is_in_recovery()
+LEFT JOIN message_bus._standby_status() u ON u.endpoint_id = e.endpoint_id
 CROSS JOIN LATERAL (
 	SELECT pg_catalog.count(*) FILTER (WHERE a.due_at <= pg_catalog.clock_timestamp()
 		OR a.state = 'held') AS waiting,

@@ -154,6 +154,7 @@ GRANT SELECT ON message_bus.endpoint, message_bus.route, message_bus.aside, mess
 GRANT EXECUTE ON FUNCTION
 	message_bus.endpoint_name(text, text, text, boolean),
 	message_bus._endpoint_status(),
+	message_bus._standby_status(),
 	message_bus._breaker_status()
 	TO ecommerce_reader, ecommerce_worker;
 GRANT EXECUTE ON PROCEDURE message_bus.wait(text, interval, boolean) TO ecommerce_writer,
