@@ -319,19 +319,22 @@ test_webhook_signatures(void **state)
 static void
 test_text_is_utf8(void **state)
 {
-	static const struct
-	{
-		const char *text;
-		size_t		length;
-	}			characters[] = {
-		{"a", 1}, {"\xc3\xbc", 2}, {"\xe2\x82\xac", 3}, {"\xf0\x9f\x98\x80", 4}, {"\xf4\x8f\xbf\xbf", 4}, {"\x80", 0}, {"\xc0\xaf", 0}, {"\xc1\xbf", 0}, {"\xc3", 0}, {"\xc3(", 0}, {"\xe0\x80\x80", 0}, {"\xed\xa0\x80", 0}, {"\xe2\x82", 0}, {"\xf0\x80\x80\x80", 0}, {"\xf4\x90\x80\x80", 0}, {"\xf5\x80\x80\x80", 0}, {"\xff", 0}};
+	static const char *const characters[] = {
+		"a", "\xc3\xbc", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf"
+	};
+	static const char *const broken_ones[] = {
+		"\x80", "\xc0\xaf", "\xc1\xbf", "\xc3", "\xc3(", "\xe0\x80\x80", "\xed\xa0\x80",
+		"\xe2\x82", "\xf0\x80\x80\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff"
+	};
 	Text		json = {0};
 	char		short_copy[4];
 	char		broken[] = "a\xff\xc3\xbc\xc3";
 
 	(void) state;
 	for (size_t i = 0; i < lengthof(characters); i++)
-		assert_int_equal(utf8_length(characters[i].text), characters[i].length);
+		assert_int_equal(utf8_length(characters[i]), strlen(characters[i]));
+	for (size_t i = 0; i < lengthof(broken_ones); i++)
+		assert_int_equal(utf8_length(broken_ones[i]), 0);
 	text_json(&json, "\xc3\xbc\xff\"\\\n\x01\xe2\x82");
 	assert_string_equal(json.data, "\"\xc3\xbc\\ufffd\\\"\\\\\\n\\u0001\\ufffd\\ufffd\"");
 	text_free(&json);
