@@ -149,19 +149,19 @@ SELECT idx_tup_fetch - :before_idx_tup_fetch FROM pg_stat_xact_user_tables
 	WHERE relname = 'stored_event';
 COMMIT;
 
--- Two categories with one hash (liquid, costarring): each is read by itself.
+-- Two categories with one hash (declinate, macallums): each is read by itself.
 SELECT count(*) FROM generate_series(1, 4) n, LATERAL event_store.append(
-	CASE WHEN n % 2 = 0 THEN 'liquid-1' ELSE 'costarring-1' END, -1, 'A', '{}', '{}', uid(500 + n));
+	CASE WHEN n % 2 = 0 THEN 'declinate-1' ELSE 'macallums-1' END, -1, 'A', '{}', '{}', uid(500 + n));
 SELECT count(DISTINCT category_key) FROM event_store.stored_event
-	WHERE stream IN ('liquid-1', 'costarring-1');
+	WHERE stream IN ('declinate-1', 'macallums-1');
 SELECT category, (SELECT string_agg(stream || ' ' || version, ', ')
 		FROM event_store.read_all(0, NULL, category)) AS read_all,
 	(SELECT string_agg(stream || ' ' || version, ', ')
 		FROM event_store.read_between('-infinity', 'infinity', category)) AS read_between
-FROM unnest(ARRAY['liquid', 'costarring']) category;
-SELECT event_store.create_subscription('drinks', 'liquid');
-SELECT string_agg(stream || ' ' || version, ', ') FROM event_store.fetch('drinks');
-SELECT event_store.drop_subscription('drinks');
+FROM unnest(ARRAY['declinate', 'macallums']) category;
+SELECT event_store.create_subscription('words', 'declinate');
+SELECT string_agg(stream || ' ' || version, ', ') FROM event_store.fetch('words');
+SELECT event_store.drop_subscription('words');
 
 -- ---------------------------------------------------------------- read_between
 

@@ -209,6 +209,18 @@ SELECT count(DISTINCT checkpoint), min(checkpoint) FROM event_store.subscription
 SELECT event_store.drop_subscription('parts');
 SELECT count(*) FROM event_store.subscription_partition WHERE name = 'parts';
 SELECT event_store.create_subscription('parts');
+-- Dropped and created again in one transaction it begins anew.
+BEGIN;
+SELECT next('later', 1);
+SAVEPOINT s;
+SELECT event_store.drop_subscription('later');
+SELECT fails($$SELECT event_store.advance('later', 12)$$);
+SELECT event_store.create_subscription('later', 'order', partitions => 2);
+SELECT count(*) FROM event_store.fetch('later', 1) WHERE position < 3;
+ROLLBACK TO s;
+SELECT event_store.advance('later', 12);
+ROLLBACK;
+SELECT next('later', 1);
 
 -- ---------------------------------------------------------------- the view
 

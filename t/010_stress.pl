@@ -43,12 +43,13 @@ $stress->start_consumers('whole', 1);
 $stress->start_consumers('divided', 3);
 $stress->start_consumers('one_category', 1);
 
-$stress->start_writers(clients => 20, transactions => 3000,
+$stress->start_writers(clients => 20, transactions => 4900,
 	options => { synchronous_commit => 'off' });
 $stress->finish_writers(kill => 1);
-$stress->start_writers(clients => 20, transactions => 600);
+$stress->start_writers(clients => 20, transactions => 700);
 $stress->finish_writers;
 
+cmp_ok($stress->{commits}, '>=', 100_000, 'at least 100 000 commits with events');
 is($stress->finish_readers, '', "$stress->{commits} commits: all saw exactly what was committed");
 cmp_ok($stress->{victims}, '>', 10, "backends were terminated in between");
 is($node->safe_psql('postgres', 'SELECT * FROM event_store.verify()'), '', 'verify finds nothing');

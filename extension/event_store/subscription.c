@@ -31,6 +31,9 @@
 
 #define PARTITIONS_MAX 1024
 
+/* In a lease's partition: the subscription has been dropped. */
+#define NO_PARTITION (-1)
+
 /* Positions scanned in vain before the checkpoint is moved over them. */
 #define SKIP_BEFORE_MOVING 1000
 
@@ -62,6 +65,7 @@ static Lease *remember(const char *name, int partition, int64 fetched, int64 che
 static void load_subscription(const char *name, Subscription *subscription);
 static Lease *take_lease(Subscription *subscription, int64 mark);
 static bool lock_partition(Subscription *subscription, int partition, int64 before, Lease **lease);
+static int64 lowest_free(const int64 *checkpoints, const bool *held, int partitions);
 static void move_checkpoint(const char *name, int partition, int64 checkpoint);
 static char *name_argument(FunctionCallInfo fcinfo, int argument);
 static void check_position(const char *parameter, int64 position);
@@ -97,7 +101,7 @@ find_lease(const char *name)
 	for (Lease *lease = leases; lease != NULL; lease = lease->before)
 	{
 		if (strcmp(lease->subscription, name) == 0)
-			return lease;
+			return lease->partition != NO_PARTITION ? lease : NULL;
 	}
 	return NULL;
 }
@@ -216,7 +220,7 @@ take_lease(Subscription *subscription, int64 mark)
 	bool	   *held = palloc0(sizeof(bool) * partitions);
 	EventFilter filter = subscription->filter;
 	int			candidates = partitions;
-	int64		lowest = PG_INT64_MAX;
+	int64		lowest;
 	Lease	   *lease = NULL;
 	Snapshot	snapshot;
 	EventScan  *scan;
@@ -232,29 +236,31 @@ take_lease(Subscription *subscription, int64 mark)
 											  (Datum[]) {CStringGetTextDatum(subscription->name)},
 											  NULL);
 		 i < count; i++)
-	{
-		int64		checkpoint = spi_int64(i, 1, 0);
-
-		checkpoints[spi_int32(i, 0, 0)] = checkpoint;
-		lowest = Min(lowest, checkpoint);
-	}
+		checkpoints[spi_int32(i, 0, 0)] = spi_int64(i, 1, 0);
 	spi_end();
 
 	/* The partition of the oldest event that nobody works on. */
 	filter.partitions = 0;
+	lowest = lowest_free(checkpoints, held, partitions);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	scan = event_scan_positions(&filter, lowest, mark, snapshot);
-	while (lease == NULL && candidates > 0 && event_scan_next(scan, &event))
+	while (candidates > 0 && event_scan_next(scan, &event))
 	{
 		int			partition = (int) (event.stream_id % partitions);
 
 		if (held[partition] || event.position <= checkpoints[partition])
 			continue;
-		if (!lock_partition(subscription, partition, event.position, &lease))
+		if (lock_partition(subscription, partition, event.position, &lease))
+			break;
+		/* Somebody else has it, or has just been through it: it stays free for others. */
+		held[partition] = true;
+		candidates--;
+		/* What only held partitions have still to read is not for us to read. */
+		lowest = lowest_free(checkpoints, held, partitions);
+		if (candidates > 0 && lowest > event.position)
 		{
-			/* Somebody else has it, or has just been through it: it stays free for others. */
-			held[partition] = true;
-			candidates--;
+			event_scan_end(scan);
+			scan = event_scan_positions(&filter, lowest, mark, snapshot);
 		}
 	}
 	event_scan_end(scan);
@@ -266,6 +272,22 @@ take_lease(Subscription *subscription, int64 mark)
 			(void) lock_partition(subscription, i, mark - SKIP_BEFORE_MOVING, &lease);
 	}
 	return lease;
+}
+
+/*
+ * The lowest checkpoint of the partitions that are not known to be held.
+ */
+static int64
+lowest_free(const int64 *checkpoints, const bool *held, int partitions)
+{
+	int64		lowest = PG_INT64_MAX;
+
+	for (int i = 0; i < partitions; i++)
+	{
+		if (!held[i])
+			lowest = Min(lowest, checkpoints[i]);
+	}
+	return lowest;
 }
 
 static void
@@ -481,6 +503,9 @@ event_store_drop_subscription(PG_FUNCTION_ARGS)
 	if (spi_run(&drop, 1, (Oid[]) {TEXTOID}, &value, NULL) == 0)
 		unknown_subscription(name);
 	spi_end();
+	/* Another one that gets its name begins anew. */
+	if (find_lease(name) != NULL)
+		(void) remember(name, NO_PARTITION, 0, 0);
 	PG_RETURN_VOID();
 }
 
