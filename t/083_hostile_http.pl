@@ -367,6 +367,7 @@ subtest 'spoilt messages' => sub {
 	$shop->sql(q{SELECT message_bus.alter_endpoint(name, retry => '{"kind": "none"}',
 		breaker => '{"kind": "none"}') FROM message_bus.endpoints});
 	my @ids = map { Shop::uuid() } 1 .. 30;
+	my @keys = map { Shop::uuid() } @ids;
 	my $sql = '';
 	for (1 .. 300)
 	{
@@ -374,8 +375,9 @@ subtest 'spoilt messages' => sub {
 		my %fields = map { $_ => $shop->encode($valid->{$_}) } keys %$valid;
 		my @free = grep { !/^(?:order_id|key)$/ } sort keys %fields;
 		$fields{ $free[ rand @free ] } = $odd[ rand @odd ] if @free;
-		# few keys, so that commands meet
-		$fields{$_} = "\"$ids[ rand @ids ]\"" for qw(order_id key);
+		# few keys, so that commands meet; each belongs to one order
+		my $n = int rand @ids;
+		@fields{qw(order_id key)} = ("\"$ids[$n]\"", "\"$keys[$n]\"");
 		my $text = '{' . join(', ', map { "\"$_\": $fields{$_}" } sort keys %fields) . '}';
 		# those that break their contract are refused here
 		$sql .= "BEGIN PERFORM message_bus.send('$endpoint', '$type', '$text');

@@ -110,6 +110,7 @@ subtest 'orders' => sub {
 	$lock->query_safe(q{BEGIN; SELECT pg_advisory_xact_lock(
 		hashtextextended('ecommerce_order.idempotency busy', 0))});
 	try(409, 'order', 'POST', '/orders', $body, 'Idempotency-Key' => 'busy');
+	$lock->query_safe('ROLLBACK');
 	$lock->quit;
 	try(202, 'order', 'POST', '/orders', $body, 'Idempotency-Key' => 'busy');
 };
