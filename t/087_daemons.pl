@@ -19,7 +19,7 @@ my @services = qw(order inventory payment shipping notification);
 my $directory = PostgreSQL::Test::Utils::tempdir_short;
 my $manager = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => "$directory/notify")
   // die "no socket: $!\n";
-my $shop = Shop->new(name => 'daemons', env => { ECOMMERCE_REQUEST_TIMEOUT => '10s' });
+my $shop = Shop->new(name => 'daemons', env => { NOTIFICATIOND_REQUEST_TIMEOUT => '2s' });
 
 # Runs a daemon to its end; returns exit status, standard output and standard error.
 sub ends
@@ -149,14 +149,15 @@ subtest 'health' => sub {
 	is($shop->call('payment', 'GET', '/health/ready')->{body}{checks}{provider}{status}, 'ok',
 		'the provider too');
 	$shop->{node}->stop('immediate');
-	for my $service (@services)
+	for my $service (qw(order notification))
 	{
 		my $ready = $shop->call($service, 'GET', '/health/ready');
 		is($ready->{status}, 503, "$service is not ready without the database");
 		is($ready->{body}{checks}{database}{status}, 'unreachable', 'and says why');
 		is($shop->call($service, 'GET', '/health/live')->{status}, 200, 'but alive');
 	}
-	is($shop->call('order', 'GET', '/orders')->{status}, 503, 'requests are refused');
+	is($shop->call('notification', 'GET', '/notifications')->{status}, 503,
+		'requests are refused');
 	$shop->{node}->start;
 	for my $service (@services)
 	{

@@ -146,4 +146,5 @@ Measurement(
 A saga begins, sends a command, and each of five answers moves it and sends the next one: six
 transitions, five commands, a timer set each time. All messages are in the queue when the
 endpoint is resumed; the sagas take turns. DBOS runs workflows of five steps that return a number,
-counted as six transitions too. Lateness is that of the transition by the wall clock; it does not contain its commit.""")
+counted as six transitions too. Lateness is that of the transition by the wall clock; it does
+not contain its commit.""")
