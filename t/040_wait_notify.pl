@@ -150,13 +150,16 @@ sub start_waiter
 {
 	my ($arguments) = @_;
 	my $session = $node->background_psql('postgres', on_error_stop => 0);
-	my $pid = $session->query_safe('SELECT pg_backend_pid()');
+	my $it = "wait_event_type = 'Extension'
+		AND query LIKE \$q\$CALL event_store.wait($arguments)%\$q\$";
 
+	# The first statement: a session that has been idle has a timer that ends a sleep
+	# after 10 seconds.
 	$session->{stdin} .= "CALL event_store.wait($arguments);\n\\echo returned\n";
 	$session->{run}->pump_nb;
-	$node->poll_query_until('postgres',
-		"SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = $pid")
+	$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE $it")
 	  or die 'the waiter does not sleep';
+	my $pid = $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE $it");
 	return ($session, $pid);
 }
 
