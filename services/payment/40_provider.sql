@@ -159,9 +159,6 @@ DECLARE
 	charge ecommerce_payment.simulator_charge;
 	failure text;
 BEGIN
-	-- Only a simulation: these books need not be on disk before the service's own, which
-	-- are written behind them.
-	PERFORM set_config('synchronous_commit', 'off', true);
 	SELECT * INTO charge FROM ecommerce_payment.simulator_charge c WHERE c.key = step FOR UPDATE;
 	IF operation = 'charge' AND charge.key IS NULL THEN
 		IF token = 'tok_lost' THEN

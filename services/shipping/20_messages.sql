@@ -204,9 +204,6 @@ DECLARE
 	country CONSTANT text := request #>> '{address,country}';
 	consignment ecommerce_shipping.simulator_consignment;
 BEGIN
-	-- Only a simulation: these books need not be on disk before the service's own, which
-	-- are written behind them.
-	PERFORM set_config('synchronous_commit', 'off', true);
 	SELECT * INTO consignment FROM ecommerce_shipping.simulator_consignment c
 		WHERE c.key = step FOR UPDATE;
 	IF operation = 'cancel' THEN
