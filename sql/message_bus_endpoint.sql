@@ -80,8 +80,8 @@ SELECT outcome($$SELECT message_bus.alter_endpoint('plain', timeout => '0 s')$$)
 SELECT outcome($$SELECT message_bus.alter_endpoint('plain', max_depth => -2)$$);
 -- The greatest number of lanes works.
 SELECT message_bus.create_endpoint('wide', 256);
-SELECT count(message_bus.send('wide', 'T', jsonb_build_object('n', n))) FROM generate_series(1,
-	2000) n;
+SELECT count(message_bus.send('wide', 'T', jsonb_build_object('n', n), partition_key => n::text))
+FROM generate_series(1, 2000) n;
 SELECT count(DISTINCT lane), min(lane), max(lane) FROM message_bus.ring_0
 	JOIN message_bus.endpoint USING (endpoint_id) WHERE name = 'wide';
 SELECT cardinality(string_to_array(got('wide', 3000), ' '));
