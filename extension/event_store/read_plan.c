@@ -270,19 +270,27 @@ close_call(ReadScanState *state)
 }
 
 /*
- * Puts the next event into the scan's slot; false at the end.
+ * Puts the next event into the scan's slot; false at the end.  An index keeps
+ * what it allocates on the way, so only the values are made in the row's memory.
  */
 static bool
 next_event(ReadScanState *state, TupleTableSlot *slot)
 {
+	MemoryContext old;
 	Event		event;
+	bool		found;
 
-	if (!read_call_next(&state->call, &event))
-		return false;
-	event_to_values(&event, slot->tts_values);
-	memset(slot->tts_isnull, false, EVENT_PUBLIC_COLUMNS);
-	ExecStoreVirtualTuple(slot);
-	return true;
+	old = MemoryContextSwitchTo(state->context);
+	found = read_call_next(&state->call, &event);
+	if (found)
+	{
+		MemoryContextSwitchTo(state->css.ss.ps.ps_ExprContext->ecxt_per_tuple_memory);
+		event_to_values(&event, slot->tts_values);
+		memset(slot->tts_isnull, false, EVENT_PUBLIC_COLUMNS);
+		ExecStoreVirtualTuple(slot);
+	}
+	MemoryContextSwitchTo(old);
+	return found;
 }
 
 /*
@@ -300,17 +308,11 @@ next_row(CustomScanState *node)
 
 	for (;;)
 	{
-		MemoryContext old;
-		bool		found;
-
 		ExecClearTuple(slot);
 		ResetExprContext(econtext);
 		if (!state->open)
 			open_call(state);
-		old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
-		found = next_event(state, slot);
-		MemoryContextSwitchTo(old);
-		if (!found)
+		if (!next_event(state, slot))
 			return projection ? ExecClearTuple(projection->pi_state.resultslot) : slot;
 		econtext->ecxt_scantuple = slot;
 		if (ExecQual(node->ss.ps.qual, econtext))
