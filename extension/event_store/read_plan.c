@@ -131,7 +131,9 @@ find_function(Oid funcid, int nargs)
 }
 
 /*
- * Whether a relation's rows are asked for as values of event_store.event.
+ * Whether a relation's rows are asked for as values of event_store.event: by what
+ * is above it, alone or within an expression that is worked out here, or by its
+ * own conditions.  (attr_needed knows neither such expressions nor UNION ALL.)
  */
 static bool
 whole_rows_needed(const RelOptInfo *rel)
@@ -139,8 +141,7 @@ whole_rows_needed(const RelOptInfo *rel)
 	Bitmapset  *columns = NULL;
 	ListCell   *cell;
 
-	if (!bms_is_empty(rel->attr_needed[0 - rel->min_attr]))
-		return true;
+	pull_varattnos((Node *) rel->reltarget->exprs, rel->relid, &columns);
 	foreach(cell, rel->baserestrictinfo)
 		pull_varattnos((Node *) lfirst_node(RestrictInfo, cell)->clause, rel->relid, &columns);
 	return bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, columns);
