@@ -97,6 +97,21 @@ INSERT INTO seen SELECT n, e.version FROM generate_series(1, 3) n
 	JOIN event_store.read_stream('order-2', 9) e ON e.version > a.m;
 SELECT n, array_agg(version ORDER BY version) FROM seen GROUP BY n ORDER BY n;
 SELECT event_store.stream_version('order-2');
+-- So it is in a subquery that only its condition ties to the row outside; not where that
+-- decides what is read, be it by way of a subquery.
+CREATE FUNCTION noted(value text) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+	RAISE NOTICE 'evaluated for %', value;
+	RETURN value;
+END $$;
+SELECT n, (SELECT count(*) FROM event_store.read_stream(noted('order-2')) e WHERE e.version > n),
+	(SELECT a.version FROM event_store.append('order-2', -1, 'Created', '{}') a WHERE n > 0)
+FROM generate_series(1, 3) n;
+SELECT n, (SELECT count(*) FROM event_store.read_stream((SELECT noted('order-' || n))))
+FROM generate_series(4, 5) n;
+SELECT n, (SELECT count(*) FROM event_store.read_stream(
+	CASE WHEN 4 IN (SELECT n + m FROM generate_series(0, 1) m) THEN 'order-4' ELSE 'order-5' END))
+FROM generate_series(3, 5) n;
 RESET enable_hashjoin;
 RESET enable_mergejoin;
 RESET enable_material;

@@ -28,6 +28,7 @@
 #include "miscadmin.h"
 #include "nodes/extensible.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
 #include "optimizer/paths.h"
@@ -53,6 +54,7 @@ typedef struct ReadScanState
 	CustomScanState css;
 	const ReadFunction *function;
 	List	   *arguments;		/* of ExprState */
+	Bitmapset  *parameters;		/* that the arguments depend on */
 	MemoryContext context;		/* arguments and call */
 	ReadCall	call;
 	bool		open;
@@ -220,6 +222,35 @@ create_state(CustomScan *scan)
 	return (Node *) state;
 }
 
+/*
+ * Collects the executor's parameters that an expression depends on, by itself and
+ * through its subqueries.
+ */
+static bool
+collect_parameters(Node *expression, void *context)
+{
+	ReadScanState *state = context;
+
+	if (expression == NULL)
+		return false;
+	if (IsA(expression, Param))
+	{
+		Param	   *param = (Param *) expression;
+
+		if (param->paramkind == PARAM_EXEC)
+			state->parameters = bms_add_member(state->parameters, param->paramid);
+		return false;
+	}
+	if (IsA(expression, SubPlan))
+	{
+		const PlannedStmt *statement = state->css.ss.ps.state->es_plannedstmt;
+		const Plan *plan = exec_subplan_get_plan(statement, (SubPlan *) expression);
+
+		state->parameters = bms_add_members(state->parameters, plan->extParam);
+	}
+	return expression_tree_walker(expression, collect_parameters, context);
+}
+
 static void
 begin_scan(CustomScanState *node, EState *estate, int eflags)
 {
@@ -234,6 +265,7 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	if (state->function == NULL)
 		elog(ERROR, "function %u is not one that reads events", funcid);
 	state->arguments = ExecInitExprList(scan->custom_exprs, &node->ss.ps);
+	(void) collect_parameters((Node *) scan->custom_exprs, state);
 	state->context = AllocSetContextCreate(CurrentMemoryContext, "read of events",
 										   ALLOCSET_DEFAULT_SIZES);
 }
@@ -329,7 +361,8 @@ end_scan(CustomScanState *node)
 }
 
 /*
- * Begins again: the same call if its arguments are the same, else a new one.
+ * Begins again: a new call if its arguments may have changed, else the same one,
+ * whatever the conditions depend on.
  */
 static void
 restart_scan(CustomScanState *node)
@@ -337,7 +370,7 @@ restart_scan(CustomScanState *node)
 	ReadScanState *state = (ReadScanState *) node;
 
 	ExecClearTuple(node->ss.ss_ScanTupleSlot);
-	if (node->ss.ps.chgParam != NULL)
+	if (bms_overlap(node->ss.ps.chgParam, state->parameters))
 		close_call(state);
 	else if (state->open)
 		read_call_restart(&state->call);
