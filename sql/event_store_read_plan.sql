@@ -178,6 +178,18 @@ SELECT count(*) FROM (SELECT version FROM event_store.read_stream('order-1')) e;
 RESET ROLE;
 DROP ROLE regress_read_plan;
 
+-- What ALTER FUNCTION adds to a call, a scan would not do.
+\set reading 'EXPLAIN (COSTS OFF) SELECT * FROM event_store.read_correlation(NULL);'
+:reading
+ALTER FUNCTION event_store.read_correlation STRICT;
+:reading
+SELECT * FROM event_store.read_correlation(NULL);
+ALTER FUNCTION event_store.read_correlation CALLED ON NULL INPUT SECURITY DEFINER;
+:reading
+ALTER FUNCTION event_store.read_correlation SECURITY INVOKER SET work_mem = '1MB';
+:reading
+ALTER FUNCTION event_store.read_correlation RESET ALL;
+
 -- A plan that was kept does not outlive the function.
 EXECUTE reading('order-1');
 SET event_store.allow_drop = on;

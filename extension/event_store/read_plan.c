@@ -105,11 +105,14 @@ read_plan_install(void)
 /*
  * The read that an SQL function is, NULL if it is none.  Only superusers create
  * functions in C, so the names of symbol and library are enough to know it by.
+ * One that ALTER FUNCTION gave settings, another user or NULL for NULL is left to
+ * the function manager, which sees to that.
  */
 static const ReadFunction *
 find_function(Oid funcid, int nargs)
 {
 	HeapTuple	row;
+	Form_pg_proc form;
 	const ReadFunction *function = NULL;
 
 	if (funcid < FirstNormalObjectId)
@@ -117,7 +120,9 @@ find_function(Oid funcid, int nargs)
 	row = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
 	if (!HeapTupleIsValid(row))
 		return NULL;
-	if (((Form_pg_proc) GETSTRUCT(row))->prolang == ClanguageId)
+	form = (Form_pg_proc) GETSTRUCT(row);
+	if (form->prolang == ClanguageId && !form->proisstrict && !form->prosecdef &&
+		heap_attisnull(row, Anum_pg_proc_proconfig, NULL))
 	{
 		bool		no_symbol;
 		bool		no_library;
@@ -341,6 +346,7 @@ next_row(CustomScanState *node)
 
 	for (;;)
 	{
+		CHECK_FOR_INTERRUPTS();
 		ExecClearTuple(slot);
 		ResetExprContext(econtext);
 		if (!state->open)
