@@ -162,6 +162,25 @@ SELECT event_store.register_upcaster('Paid', 1, 'add_amount(jsonb)');
 SELECT version, schema_version, data -> 'amount' FROM event_store.read_stream('order-2')
 WHERE event_type = 'Paid' LIMIT 2;
 
+-- What an index scan remembers of the dead entries it meets lasts longer than a row, and
+-- a row's values not longer: the memory does not grow with what is read.
+SELECT version FROM event_store.append('large-1', -1, 'Created', '{}');
+BEGIN;
+SELECT count(a.*) FROM generate_series(1, 30) n,
+	LATERAL event_store.append('large-1', -1, 'Created', '{}') a;
+ROLLBACK;
+SELECT count(a.*) FROM generate_series(1, 20) n, LATERAL event_store.append('large-1', -1,
+	'Created', jsonb_build_object('text', (
+		SELECT string_agg(md5((n * i)::text), '') FROM generate_series(1, 200 + n % 2 * 1800) i))) a;
+SELECT count(*), sum(length(data ->> 'text')) FROM event_store.read_all(0, NULL, 'large');
+CREATE FUNCTION memory() RETURNS numeric LANGUAGE sql AS $$
+	SELECT sum(total_bytes) FROM pg_backend_memory_contexts
+	WHERE name IN ('ExprContext', 'read of events')
+$$;
+SELECT count(*), max(memory) < 512 * 1024 FROM generate_series(1, 50) n, LATERAL (
+	SELECT CASE WHEN n = 50 AND version = 21 THEN memory() END AS memory
+	FROM event_store.read_all(0, NULL, 'large') WHERE version > n - 50 OFFSET 0) e;
+
 -- Wrong arguments, as they are refused elsewhere; and who may not call.
 SELECT fails($$SELECT * FROM event_store.read_all(NULL)$$);
 SELECT fails($$SELECT * FROM event_store.read_all(0, -1)$$);
