@@ -333,8 +333,8 @@ next_event(ReadScanState *state, TupleTableSlot *slot)
 
 /*
  * The next row that passes the plan's conditions.  Not ExecScan(): when a row
- * that another transaction changed is checked again, that would take a scan
- * without a table for a join and not read at all.
+ * that another transaction changed is joined again, with the members of a UNION
+ * ALL, that would take a scan without a table for a join and not read at all.
  */
 static TupleTableSlot *
 next_row(CustomScanState *node)
