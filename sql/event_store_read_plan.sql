@@ -215,6 +215,20 @@ ALTER FUNCTION event_store.read_correlation SECURITY INVOKER SET work_mem = '1MB
 :reading
 ALTER FUNCTION event_store.read_correlation RESET ALL;
 
+-- A function that is dropped before the scan has begun, and then the plan is written down.
+LOAD 'auto_explain';
+BEGIN;
+SET LOCAL auto_explain.log_min_duration = 0;
+CREATE FUNCTION drop_function() RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	ALTER EXTENSION ecommerce DROP FUNCTION event_store.read_correlation;
+	DROP FUNCTION event_store.read_correlation CASCADE;
+	RETURN true;
+END $$;
+SELECT CASE WHEN drop_function() THEN 'dropped' ELSE
+	(SELECT max(stream) FROM event_store.read_correlation(gen_random_uuid())) END;
+ROLLBACK;
+
 -- A plan that was kept does not outlive the function.
 EXECUTE reading('order-1');
 SET event_store.allow_drop = on;

@@ -382,13 +382,17 @@ restart_scan(CustomScanState *node)
 		read_call_restart(&state->call);
 }
 
+/*
+ * Says what is read.  The function may have been dropped since the scan was
+ * planned, if nothing was read and so nothing locked.
+ */
 static void
 explain_scan(CustomScanState *node, List *ancestors, ExplainState *explain)
 {
 	Oid			function = linitial_oid(castNode(CustomScan, node->ss.ps.plan)->custom_private);
+	char	   *name = get_func_name(function);
+	char	   *schema = get_namespace_name(get_func_namespace(function));
 
-	ExplainPropertyText("Function",
-						quote_qualified_identifier(get_namespace_name(get_func_namespace(function)),
-												   get_func_name(function)),
-						explain);
+	if (name != NULL)
+		ExplainPropertyText("Function", quote_qualified_identifier(schema, name), explain);
 }
