@@ -63,17 +63,12 @@ static bool bury_aside(ExpiryRun *run, HeapTuple row, TableScan *scan);
 bool
 expiry_passed(int32 endpoint_id, int32 lane, int64 position)
 {
-	TableScan	scan;
 	ScanKeyData keys[3];
-	bool		found;
 
 	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint_id);
 	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
 	key_int8(&keys[2], 3, BTEqualStrategyNumber, position);
-	table_scan_begin(&scan, &passed_table, &passed_index, 3, keys, NULL);
-	found = table_scan_next(&scan, ForwardScanDirection) != NULL;
-	table_scan_end(&scan);
-	return found;
+	return table_has_row(&passed_table, &passed_index, 3, keys);
 }
 
 /*
