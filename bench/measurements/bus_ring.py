@@ -9,12 +9,10 @@ from queues import CLIENTS, all_queues, held_snapshot
 FREE = "{} s of load"
 HELD = "{} s of load, a snapshot held open elsewhere"
 THROUGH = "{:,} messages sent and consumed"
-NAMES = ("ours", "skip_locked", "pgq")
-
 # All that the extension or the queue's own schema has on disk.
 BYTES = """SELECT coalesce(sum(pg_table_size(oid) + pg_indexes_size(oid)), 0) FROM pg_class
-    WHERE relkind = 'r' AND relnamespace = ANY (
-        ARRAY(SELECT oid FROM pg_namespace WHERE nspname IN ('message_bus', 'public', 'pgq')))"""
+    WHERE relkind = 'r' AND relnamespace = ANY (ARRAY(SELECT oid FROM pg_namespace
+        WHERE nspname IN ('message_bus', 'public', 'pgq', 'pgboss', 'graphile_worker')))"""
 SEGMENTS = """SELECT count(*) FROM pg_class WHERE relname ~ '^ring_[0-7]$'
     AND relnamespace = 'message_bus'::regnamespace AND pg_relation_size(oid) > 0"""
 # What of ours is not the ring.
@@ -39,6 +37,8 @@ def left(queue):
         "skip_locked": "SELECT count(*) FROM queue",
         "pgq": "SELECT c.pending_events + q.ev_new FROM pgq.get_consumer_info() c,"
                " pgq.get_queue_info() q",
+        "pg_boss": "SELECT count(*) FROM pgboss.job WHERE name = 'bench' AND state < 'completed'",
+        "graphile_worker": "SELECT count(*) FROM graphile_worker.jobs",
     }[queue.name]
 
 
@@ -53,8 +53,9 @@ def steady(bench, queue, seconds, held):
             producers = queue.produce(server, 50, "-T", seconds)
             finish(producers, f"{queue.name} produce")
             finish(consumers, f"{queue.name} consume")
-            sent = 50 * int(producers.stdout.read().split("actually processed: ")[1].split()[0])
+            sent = 50 * queue.transactions(producers)
             consumed = sent - int(server.sql(queue.database, left(queue)))
+            queue.check(consumers, consumed)
             metrics = {"per_s": consumed / seconds, "sent_per_s": sent / seconds,
                        "bytes": int(server.sql(queue.database, BYTES))}
             if queue.name == "ours":
@@ -68,12 +69,12 @@ def through(bench, queue, messages):
     def run():
         server = bench.server
         queue.install(server)
-        with queue.helper(server), Meter(server) as meter:
+        with queue.helper(server), queue.watch(server) as is_empty, Meter(server) as meter:
             began = time.monotonic()
             consumers = queue.consume(server, 50)
             finish(queue.produce(server, 50, "-t", messages // 50 // CLIENTS),
                    f"{queue.name} produce")
-            while not queue.is_empty(server):
+            while not is_empty():
                 if consumers.poll() is not None:
                     raise LoadError(f"{queue.name} consume: {consumers.stderr.read()}")
                 time.sleep(0.1)
@@ -106,7 +107,7 @@ def conditions(quick):
 
 def cases(bench):
     seconds, messages = conditions(bench.quick)
-    queues = bench.wanted(all_queues(*NAMES))
+    queues = bench.wanted(all_queues())
     return [Case(text.format(seconds), queue.name, steady(bench, queue, seconds, held))
             for text, held in ((FREE, False), (HELD, True)) for queue in queues] + \
            [Case(THROUGH.format(messages), queue.name, through(bench, queue, messages))
