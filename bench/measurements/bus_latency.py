@@ -1,11 +1,13 @@
 """From the commit of a send, or from a message's time, to the handler; what a timer costs."""
+import contextlib
 import time
 
 from driver.load import LoadError, Meter
 from driver.registry import Bound, Case, Column, Measurement
-from queues import all_queues
+from queues import all_queues, held_snapshot
 
 SENT = "send to handler, one waiting consumer, commit {}"
+HELD = SENT.format("on") + ", a snapshot held open elsewhere"
 DUE = "scheduled 20 ms ahead, one waiting consumer"
 MANY = "scheduled 1 to 3 s ahead, one waiting consumer"
 
@@ -33,11 +35,13 @@ SCHEDULED = ("SELECT message_bus.send('bench', 'OrderSubmitted', '{}',"
              " FROM message_bus.receive('bench')", STATEMENTS["ours"][3])
 
 
-def handoff(bench, queue, statements, commit):
+def handoff(bench, queue, statements, commit="on", held=False):
+    """Times from a commit to the handler; statements None: by the queue's own library."""
     count = COUNTS.get(queue.name, COUNT) // (4 if bench.quick else 1)
 
     def run():
-        with queue.helper(bench.server):
+        guard = held_snapshot(bench.server, queue.database) if held else contextlib.nullcontext()
+        with queue.helper(bench.server), guard:
             if statements is None:
                 return queue.handoff(bench.server, count, commit)
             return bench.tool("handoff", queue.database, count, *statements,
@@ -71,15 +75,16 @@ def cases(bench):
     made = []
     for queue in bench.wanted(all_queues(*STATEMENTS, *LIBRARIES)):
         queue.install(bench.server)
-        made += [Case(SENT.format(commit), queue.name,
-                      handoff(bench, queue, STATEMENTS.get(queue.name), commit))
-                 for commit in ("on", "off")]
+        statements = STATEMENTS.get(queue.name)
+        made += [Case(SENT.format("on"), queue.name, handoff(bench, queue, statements)),
+                 Case(SENT.format("off"), queue.name, handoff(bench, queue, statements, "off")),
+                 Case(HELD, queue.name, handoff(bench, queue, statements, held=True))]
         if queue.name == "ours":
-            made.append(Case(DUE, queue.name, handoff(bench, queue, SCHEDULED, "on")))
+            made.append(Case(DUE, queue.name, handoff(bench, queue, SCHEDULED)))
         if queue.has("schedule"):
             made.append(Case(MANY, queue.name,
                              scheduled(bench, queue, 1_000 if bench.quick else 5_000)))
-    order = [SENT.format("on"), SENT.format("off"), DUE, MANY]
+    order = [SENT.format("on"), SENT.format("off"), HELD, DUE, MANY]
     return sorted(made, key=lambda case: order.index(case.condition))
 
 
