@@ -15,6 +15,9 @@
 #include "postmaster/bgworker.h"
 #include "replication/walsender.h"
 #include "storage/proc.h"
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#endif
 
 #if PG_VERSION_NUM < 140000
 #error "ecommerce needs PostgreSQL 14 or newer"
@@ -91,6 +94,13 @@ compat_max_backends(void)
 #define compat_is_background_worker() AmBackgroundWorkerProcess()
 #else
 #define compat_is_background_worker() IsBackgroundWorker
+#endif
+
+/* Before 15, every custom scan is taken to compute expressions. */
+#if PG_VERSION_NUM >= 150000
+#define COMPAT_CUSTOMPATH_PROJECTION CUSTOMPATH_SUPPORT_PROJECTION
+#else
+#define COMPAT_CUSTOMPATH_PROJECTION 0
 #endif
 
 /* From 16 on, input functions can report errors softly. */

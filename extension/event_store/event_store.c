@@ -6,6 +6,7 @@
 
 #include "event_store/event_store.h"
 #include "event_store/guard.h"
+#include "event_store/read_plan.h"
 #include "event_store/table.h"
 #include "log/position.h"
 
@@ -22,4 +23,5 @@ event_store_init(void)
 
 	position_log_define(LOG_EVENT_STORE, &definition);
 	guard_install();
+	read_plan_install();
 }

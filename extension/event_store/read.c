@@ -156,6 +156,15 @@ event_scan_next(EventScan *scan, Event *event)
 }
 
 /*
+ * Begins a scan again with its first event.
+ */
+void
+event_scan_restart(EventScan *scan)
+{
+	index_rescan(scan->scan, NULL, scan->scan->numberOfKeys, NULL, 0);
+}
+
+/*
  * The position of the last row looked at, admitted or not.
  */
 int64

@@ -55,6 +55,7 @@ extern EventScan *event_scan_stream(const char *stream, int length, int64 from_v
 extern EventScan *event_scan_correlation(const pg_uuid_t *correlation_id, Snapshot snapshot);
 extern EventScan *event_scan_id(const pg_uuid_t *event_id, Snapshot snapshot);
 extern bool event_scan_next(EventScan *scan, Event *event);
+extern void event_scan_restart(EventScan *scan);
 extern int64 event_scan_position(EventScan *scan);
 extern void event_scan_end(EventScan *scan);
 

@@ -1,10 +1,7 @@
 /*
  * reader.c
- *		The SQL functions that read events, and the one that waits for them.
- *
- * Each takes the high-water mark first where it needs one, then its own newest
- * snapshot: a mark that is newer than the snapshot would skip events, at every
- * isolation level.
+ *		Results of functions that give events; those that find single ones, and
+ *		the one that waits.
  */
 #include "postgres.h"
 
@@ -23,11 +20,11 @@
 #include "utils/tuplestore.h"
 
 #include "base/compat.h"
-#include "base/debug_point.h"
 #include "base/errors.h"
 #include "event_store/contract.h"
 #include "event_store/reader.h"
 #include "event_store/read.h"
+#include "event_store/read_call.h"
 #include "event_store/stream.h"
 #include "event_store/table.h"
 #include "log/position.h"
@@ -41,9 +38,6 @@
 /* Memory for a result before it goes to disk, in kilobytes. */
 #define RESULT_MEMORY Max(work_mem, 128 * 1024)
 
-static void put_events(FunctionCallInfo fcinfo, EventScan *scan, int64 max_count);
-static int64 max_count_argument(FunctionCallInfo fcinfo, int argument);
-static void not_null(FunctionCallInfo fcinfo, int argument, const char *name, const char *hint);
 static bool readable_beyond(int64 after, const EventFilter *filter, int64 mark);
 
 /*
@@ -107,70 +101,6 @@ reader_begin_result(FunctionCallInfo fcinfo, ReaderResult *result)
 }
 
 /*
- * Gives up to max_count events of a scan as the function's result.
- */
-static void
-put_events(FunctionCallInfo fcinfo, EventScan *scan, int64 max_count)
-{
-	ReaderResult result;
-	Event		event;
-
-	reader_begin_result(fcinfo, &result);
-	for (int64 count = 0; count < max_count && event_scan_next(scan, &event); count++)
-		reader_put_event(&result, &event);
-}
-
-static int64
-max_count_argument(FunctionCallInfo fcinfo, int argument)
-{
-	int64		max_count;
-
-	if (PG_ARGISNULL(argument))
-		return PG_INT64_MAX;
-	max_count = PG_GETARG_INT64(argument);
-	if (max_count < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("max_count must not be negative"),
-				 errhint("Pass NULL for all events.")));
-	return max_count;
-}
-
-static void
-not_null(FunctionCallInfo fcinfo, int argument, const char *name, const char *hint)
-{
-	if (PG_ARGISNULL(argument))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", name),
-				 errhint("%s", hint)));
-}
-
-/*
- * Restricts a filter to a category and a stream given as SQL arguments.
- */
-static void
-filter_names(FunctionCallInfo fcinfo, EventFilter *filter, int category, int stream)
-{
-	memset(filter, 0, sizeof(*filter));
-	if (category >= 0 && !PG_ARGISNULL(category))
-	{
-		text	   *name = PG_GETARG_TEXT_PP(category);
-
-		category_check(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
-		filter->category = VARDATA_ANY(name);
-		filter->category_length = VARSIZE_ANY_EXHDR(name);
-	}
-	if (stream >= 0 && !PG_ARGISNULL(stream))
-	{
-		text	   *name = PG_GETARG_TEXT_PP(stream);
-
-		filter->stream = VARDATA_ANY(name);
-		filter->stream_length = VARSIZE_ANY_EXHDR(name);
-	}
-}
-
-/*
  * The key whose writers hold a reader with this filter back.
  */
 uint32
@@ -181,90 +111,6 @@ reader_key(const EventFilter *filter)
 	if (filter->stream != NULL)
 		return category_key(filter->stream, category_length(filter->stream, filter->stream_length));
 	return POSITION_ANY_KEY;
-}
-
-PG_FUNCTION_INFO_V1(event_store_read_stream);
-/*
- * event_store.read_stream(stream, from_version, max_count, backward)
- */
-Datum
-event_store_read_stream(PG_FUNCTION_ARGS)
-{
-	text	   *stream;
-	int64		from_version = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
-	bool		backward = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
-	int64		max_count;
-	Snapshot	snapshot;
-	EventScan  *scan;
-
-	not_null(fcinfo, 0, "stream", "Name the stream, for example order-7f3c.");
-	stream = PG_GETARG_TEXT_PP(0);
-	max_count = max_count_argument(fcinfo, 2);
-	/* Who pages backward asks for version 0 in the end: nothing is there. */
-	if (backward && !PG_ARGISNULL(1) && from_version < 1)
-		max_count = 0;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	scan = event_scan_stream(VARDATA_ANY(stream), VARSIZE_ANY_EXHDR(stream),
-							 from_version, backward, snapshot);
-	put_events(fcinfo, scan, max_count);
-	event_scan_end(scan);
-	UnregisterSnapshot(snapshot);
-	return (Datum) 0;
-}
-
-PG_FUNCTION_INFO_V1(event_store_read_all);
-/*
- * event_store.read_all(after_position, max_count, category, event_types)
- */
-Datum
-event_store_read_all(PG_FUNCTION_ARGS)
-{
-	EventFilter filter;
-	int64		mark;
-	int64		max_count;
-	Snapshot	snapshot;
-	EventScan  *scan;
-
-	not_null(fcinfo, 0, "after_position", "0 begins with the first event.");
-	max_count = max_count_argument(fcinfo, 1);
-	filter_names(fcinfo, &filter, 2, -1);
-	event_filter_types(&filter, PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3));
-	if (DEBUG_BREAK("mark_after_snapshot"))
-	{
-		/* Rare without the pause, but found by a longer run all the same. */
-		snapshot = RegisterSnapshot(GetLatestSnapshot());
-		pg_usleep(300);
-		mark = position_mark(LOG_EVENT_STORE, reader_key(&filter));
-	}
-	else
-	{
-		mark = position_mark(LOG_EVENT_STORE, reader_key(&filter));
-		snapshot = RegisterSnapshot(GetLatestSnapshot());
-	}
-	scan = event_scan_positions(&filter, PG_GETARG_INT64(0), mark, snapshot);
-	put_events(fcinfo, scan, max_count);
-	event_scan_end(scan);
-	UnregisterSnapshot(snapshot);
-	return (Datum) 0;
-}
-
-PG_FUNCTION_INFO_V1(event_store_read_correlation);
-/*
- * event_store.read_correlation(correlation_id)
- */
-Datum
-event_store_read_correlation(PG_FUNCTION_ARGS)
-{
-	Snapshot	snapshot;
-	EventScan  *scan;
-
-	not_null(fcinfo, 0, "correlation_id", "It stands in the metadata of the events to be found.");
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	scan = event_scan_correlation(PG_GETARG_UUID_P(0), snapshot);
-	put_events(fcinfo, scan, PG_INT64_MAX);
-	event_scan_end(scan);
-	UnregisterSnapshot(snapshot);
-	return (Datum) 0;
 }
 
 PG_FUNCTION_INFO_V1(event_store_read_between);
@@ -295,10 +141,10 @@ event_store_read_between(PG_FUNCTION_ARGS)
 	SpiCursor  *cursor;
 	TupleTableSlot *slot;
 
-	not_null(fcinfo, 0, "from_time", "-infinity begins with the first event.");
-	not_null(fcinfo, 1, "to_time", "infinity ends with the last event.");
-	max_count = max_count_argument(fcinfo, 3);
-	filter_names(fcinfo, &filter, 2, -1);
+	read_not_null(&fcinfo->args[0], "from_time", "-infinity begins with the first event.");
+	read_not_null(&fcinfo->args[1], "to_time", "infinity ends with the last event.");
+	max_count = read_max_count(&fcinfo->args[3]);
+	read_filter(&filter, &fcinfo->args[2], NULL);
 	reader_begin_result(fcinfo, &result);
 	values[0] = PG_GETARG_DATUM(0);
 	values[1] = PG_GETARG_DATUM(1);
@@ -339,7 +185,7 @@ event_store_get_event(PG_FUNCTION_ARGS)
 	Event		event;
 	Datum		result = (Datum) 0;
 
-	not_null(fcinfo, 0, "event_id", "append and the reads return it.");
+	read_not_null(&fcinfo->args[0], "event_id", "append and the reads return it.");
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -365,7 +211,7 @@ event_store_stream_version(PG_FUNCTION_ARGS)
 	text	   *stream_text;
 	Snapshot	snapshot;
 
-	not_null(fcinfo, 0, "stream", "Name the stream, for example order-7f3c.");
+	read_not_null(&fcinfo->args[0], "stream", "Name the stream, for example order-7f3c.");
 	stream_text = PG_GETARG_TEXT_PP(0);
 	stream_name(&name, VARDATA_ANY(stream_text), VARSIZE_ANY_EXHDR(stream_text));
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -385,7 +231,7 @@ event_store_high_water_mark(PG_FUNCTION_ARGS)
 {
 	EventFilter filter;
 
-	filter_names(fcinfo, &filter, 0, -1);
+	read_filter(&filter, &fcinfo->args[0], NULL);
 	PG_RETURN_INT64(position_mark(LOG_EVENT_STORE, reader_key(&filter)));
 }
 
@@ -442,13 +288,13 @@ event_store_wait(PG_FUNCTION_ARGS)
 	uint32		key;
 
 	wakeup_require_top_level("event_store.wait", call == NULL || call->atomic);
-	not_null(fcinfo, 0, "after_position", "0 begins with the first event.");
-	not_null(fcinfo, 1, "timeout", "For example '30 s'.");
+	read_not_null(&fcinfo->args[0], "after_position", "0 begins with the first event.");
+	read_not_null(&fcinfo->args[1], "timeout", "For example '30 s'.");
 	after = PG_GETARG_INT64(0);
 	deadline = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 													   TimestampTzGetDatum(GetCurrentTimestamp()),
 													   PG_GETARG_DATUM(1)));
-	filter_names(fcinfo, &filter, 2, 3);
+	read_filter(&filter, &fcinfo->args[2], &fcinfo->args[3]);
 	key = reader_key(&filter);
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
