@@ -19,9 +19,9 @@ def through(bench, queue, batch, messages, held=False):
         sent = transactions * batch * CLIENTS
         guard = held_snapshot(server, queue.database) if held else contextlib.nullcontext()
         with queue.helper(server), guard, queue.watch(server) as is_empty, Meter(server) as meter:
-            began = time.monotonic()
             consumers = queue.consume(server, batch)
             producers = queue.produce(server, batch, "-t", transactions)
+            began = time.monotonic()
             if producers.wait() != 0:
                 consumers.terminate()
                 raise LoadError(f"{queue.name} produce: {producers.stderr.read()}")

@@ -54,9 +54,9 @@ def scheduled(bench, queue, messages):
     def run():
         server = bench.server
         with queue.watch(server) as is_empty, Meter(server) as meter:
-            began = time.monotonic()
             consumer = queue.start(server, "consume_due", 1, 50, "-T", "3600")
             producer = queue.start(server, "schedule", 1, 1, "-t", messages)
+            began = time.monotonic()
             if producer.wait() != 0:
                 consumer.terminate()
                 raise LoadError(f"{queue.name} schedule: {producer.stderr.read()}")

@@ -70,10 +70,10 @@ def through(bench, queue, messages, idle):
         server = bench.server
         queue.install(server)
         with queue.helper(server), queue.watch(server) as is_empty, Meter(server) as meter:
-            began = time.monotonic()
             consumers = queue.consume(server, 50)
-            finish(queue.produce(server, 50, "-t", messages // 50 // CLIENTS),
-                   f"{queue.name} produce")
+            producers = queue.produce(server, 50, "-t", messages // 50 // CLIENTS)
+            began = time.monotonic()
+            finish(producers, f"{queue.name} produce")
             while not is_empty():
                 if consumers.poll() is not None:
                     raise LoadError(f"{queue.name} consume: {consumers.stderr.read()}")

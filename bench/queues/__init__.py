@@ -80,9 +80,13 @@ class Library(Queue):
                 *map(str, options)]
 
     def start(self, server, script, clients, batch, *options):
-        return subprocess.Popen(self.command(script, clients, batch, *options), text=True,
-                                env=self.environment(server, "off"), stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE)
+        """Starts a load; returns when node has loaded what it needs, and the load begins."""
+        process = subprocess.Popen(self.command(script, clients, batch, *options), text=True,
+                                   env=self.environment(server, "off"), stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        if process.stdout.readline() != "ready\n":
+            raise LoadError(f"{self.name} {script}: {process.stderr.read()}")
+        return process
 
     def environment(self, server, commit):
         return dict(server.environment(self.database, f"-c synchronous_commit={commit}"),
