@@ -94,6 +94,7 @@ def all_contenders(modules: Path):
     """All contenders by name, the limit first: ratios are against it."""
     return {contender.name: contender for contender in (
         Contender("limit", "plain INSERT"),
+        Contender("limit_lean", "plain INSERT, three indexes less"),
         Contender("ours", "ecommerce"),
         MessageDb(modules),
         Emmett("emmett", "Emmett 0.42.0, its SQL function"),

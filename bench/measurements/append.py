@@ -66,6 +66,7 @@ Measurement(
               lambda s: s.ratio(LISTENING, "per_s", to_condition=MANY)),
     ],
     notes="""
-CPU is that of all server processes, background workers included. Streams are existing ones
+CPU is that of all server processes, background workers included. limit_lean has none of the
+indexes on category, correlation and time; no bound is measured against it. Streams are existing ones
 (100 a client, each appended to in its turn) or new ones (one event each). All is driven by
 pgbench over prepared statements, but emmett_node by Emmett's own library in one process.""")

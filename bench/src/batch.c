@@ -199,7 +199,7 @@ start_copy(Job *job, const char *format)
 	PGresult   *result;
 
 	snprintf(query, sizeof(query),
-			 "COPY event (stream, version, event_type, data) FROM STDIN (FORMAT %s)", format);
+			 "COPY event (stream, version, event_type, category, data) FROM STDIN (FORMAT %s)", format);
 	result = PQexec(job->conn, query);
 	if (PQresultStatus(result) != PGRES_COPY_IN)
 		client_die("%s", PQerrorMessage(job->conn));
@@ -216,7 +216,7 @@ write_copy(Job *job, const char *stream)
 	rows.length = 0;
 	for (int i = 1; i <= job->events; i++)
 	{
-		snprintf(head, sizeof(head), "%s\t%d\tOrderCreated\t", stream, i);
+		snprintf(head, sizeof(head), "%s\t%d\tOrderCreated\torder\t", stream, i);
 		put_text(&rows, head);
 		put_text(&rows, job->payload);
 		put_text(&rows, "\n");
@@ -237,13 +237,15 @@ write_copy_binary(Job *job, const char *stream)
 	put_int(&rows, 0, 4);
 	for (int i = 1; i <= job->events; i++)
 	{
-		put_int(&rows, 4, 2);
+		put_int(&rows, 5, 2);
 		put_int(&rows, (int32_t) strlen(stream), 4);
 		put_text(&rows, stream);
 		put_int(&rows, 8, 4);
 		put_int64(&rows, i);
 		put_int(&rows, 12, 4);
 		put_text(&rows, "OrderCreated");
+		put_int(&rows, 5, 4);
+		put_text(&rows, "order");
 		put_int(&rows, payload_length + 1, 4);
 		put(&rows, "\1", 1);
 		put_text(&rows, job->payload);

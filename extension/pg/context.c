@@ -164,6 +164,28 @@ uuid_parse(const char *text, int length, pg_uuid_t *uuid)
 }
 
 /*
+ * Random bytes for the rest of one UUID.  Asking for those of many at once costs
+ * hardly more than for one; no process inherits what another has left, because
+ * the postmaster asks for none.
+ */
+static const unsigned char *
+random_bytes(void)
+{
+	static unsigned char pool[64][UUID_LEN - 8];
+	static int	left = 0;
+
+	if (left == 0)
+	{
+		if (!pg_strong_random(pool, sizeof(pool)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate random values")));
+		left = lengthof(pool);
+	}
+	return pool[--left];
+}
+
+/*
  * A new time-ordered UUID, version 7 of RFC 9562: 48 bits of milliseconds, 12
  * bits of their fraction, the rest random.  Falls within one backend too, so
  * that a batch's ids rise.
@@ -179,10 +201,7 @@ uuid_generate_v7(pg_uuid_t *uuid)
 	if (ticks <= last)
 		ticks = last + 1;
 	last = ticks;
-	if (!pg_strong_random(uuid->data + 8, UUID_LEN - 8))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate random values")));
+	memcpy(uuid->data + 8, random_bytes(), UUID_LEN - 8);
 	for (int i = 0; i < 6; i++)
 		uuid->data[i] = (unsigned char) (ticks >> (52 - 8 * i));
 	uuid->data[6] = (unsigned char) (0x70 | ((ticks >> 8) & 0x0f));

@@ -108,9 +108,9 @@ direct_insert(DirectTable *table, Oid may_conflict)
 	expressions->ecxt_scantuple = slot;
 	for (int i = 0; i < cache->index_count; i++)
 	{
-		Relation	index = open_index(table, i);
 		IndexInfo  *info = cache->infos[i];
 		IndexUniqueCheck check = UNIQUE_CHECK_NO;
+		Relation	index;
 		Datum		values[INDEX_MAX_KEYS];
 		bool		nulls[INDEX_MAX_KEYS];
 
@@ -118,6 +118,7 @@ direct_insert(DirectTable *table, Oid may_conflict)
 			continue;
 		if (info->ii_PredicateState != NULL && !ExecQual(info->ii_PredicateState, expressions))
 			continue;
+		index = open_index(table, i);
 		FormIndexDatum(info, slot, cache->estate, values, nulls);
 		/* The info outlives this call, what an index hangs on it does not. */
 		info->ii_AmCache = table->index_states[i];

@@ -2,6 +2,6 @@
 \set i :i + 1
 \set s :i % :streams
 \set v :i / :streams
-INSERT INTO event (stream, version, event_type, data)
+INSERT INTO event (stream, version, event_type, data, category)
 VALUES ('order-' || :run::text || '-' || :client_id::text || '-' || :s::text,
-	:v::bigint + 1, 'OrderCreated', :data::jsonb);
+	:v::bigint + 1, 'OrderCreated', :data::jsonb, 'order');

@@ -1,4 +1,4 @@
 -- Streams :first to :last of :length events each.
-INSERT INTO event (stream, version, event_type, data)
-SELECT 'order-' || :'prefix' || '-7f3c2a9e5d1b4c8090ab-' || s, v, 'OrderCreated', :'data'
+INSERT INTO event (stream, version, event_type, data, category)
+SELECT 'order-' || :'prefix' || '-7f3c2a9e5d1b4c8090ab-' || s, v, 'OrderCreated', :'data', 'order'
 FROM generate_series(:first, :last) AS s, generate_series(1, :length) AS v;

@@ -1,5 +1,5 @@
--- What a plain INSERT can reach: the columns a user of the event store sees,
--- the stream as text, and the indexes that its promises need.
+-- What a plain INSERT can reach with the columns and the indexes of the event store:
+-- the category beside the stream, both as text, and an index for each way of reading.
 CREATE TABLE event (
 	position bigint GENERATED ALWAYS AS IDENTITY,
 	stream text NOT NULL,
@@ -10,7 +10,12 @@ CREATE TABLE event (
 	data jsonb NOT NULL,
 	metadata jsonb NOT NULL DEFAULT '{}',
 	occurred_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	category text NOT NULL,
 	PRIMARY KEY (position),
 	UNIQUE (event_id),
 	UNIQUE (stream, version)
 );
+CREATE INDEX ON event (category, position);
+CREATE INDEX ON event ((metadata ->> 'correlation_id'), position)
+	WHERE metadata ? 'correlation_id';
+CREATE INDEX ON event USING brin (occurred_at) WITH (pages_per_range = 32);
