@@ -97,12 +97,18 @@ stopped() {
 	! runs "$1"
 }
 
+# Sends a program that runs a signal. That it has ended meanwhile is as good.
+tell() {
+	local name=$1 signal=$2
+	kill -"$signal" "$(<"$RUN/$name.pid")" 2>/dev/null || stopped "$name" || die "cannot stop $name"
+}
+
 # Ends a program and waits for it; one that does not end in half a minute is killed.
 stop() {
 	local name=$1 signal=$2
 	if runs "$name"; then
-		kill -"$signal" "$(<"$RUN/$name.pid")"
-		wait_for 30 stopped "$name" || kill -KILL "$(<"$RUN/$name.pid")"
+		tell "$name" "$signal"
+		wait_for 30 stopped "$name" || tell "$name" KILL
 	fi
 	rm -f "$RUN/$name.pid"
 }

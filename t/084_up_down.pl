@@ -141,6 +141,16 @@ is($client->show($order)->{status}, 'Confirmed', 'what was there is there');
 is($client->stock($product), '3/0/3', 'the stock, too');
 is($shop->down, 0, 'down');
 
+# A program that ends between the look and the signal: no process has that pid.
+pretend('orderd', slurp_file('/proc/sys/kernel/pid_max') + 0);
+is(system('bash', '-euc', <<'EOF', $shop->{tree}), 0, 'a program that has just ended is stopped');
+. "$0/services/run.sh"
+looks=0
+runs() { ((looks++ == 0)); }
+stop orderd TERM
+EOF
+ok(!-e "$shop->{run}/orderd.pid", 'and its pid file is gone');
+
 # The directory's name leads to a place that may be somebody else's.
 my $linked = OpenShop->new;
 symlink $shop->{run}, $linked->{run} or die "cannot link: $!\n";

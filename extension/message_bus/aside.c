@@ -14,9 +14,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/relation.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -49,15 +47,7 @@ aside_descriptor(void)
 	static TupleDesc descriptor = NULL;
 
 	if (descriptor == NULL)
-	{
-		Relation	relation = relation_open(extension_relation_oid(&bus_aside_table),
-											 AccessShareLock);
-		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-
-		descriptor = CreateTupleDescCopy(RelationGetDescr(relation));
-		MemoryContextSwitchTo(old);
-		relation_close(relation, AccessShareLock);
-	}
+		descriptor = table_descriptor(&bus_aside_table);
 	return descriptor;
 }
 
@@ -119,16 +109,11 @@ set_column(RowValues *row, int column, Datum value, bool present)
 bool
 aside_has_message(int32 endpoint_id, pg_uuid_t *message_id)
 {
-	TableScan	scan;
 	ScanKeyData keys[2];
-	bool		found;
 
 	key_uuid(&keys[0], 1, message_id);
 	key_int4(&keys[1], 2, BTEqualStrategyNumber, endpoint_id);
-	table_scan_begin(&scan, &bus_aside_table, &bus_aside_id_index, 2, keys, NULL);
-	found = table_scan_next(&scan, ForwardScanDirection) != NULL;
-	table_scan_end(&scan);
-	return found;
+	return table_has_row(&bus_aside_table, &bus_aside_id_index, 2, keys);
 }
 
 /*

@@ -76,16 +76,11 @@ message_bus_bury(const BusOutgoing *outgoing, int32 schema_version, const char *
 bool
 dead_has_message(int32 endpoint_id, pg_uuid_t *message_id)
 {
-	TableScan	scan;
 	ScanKeyData keys[2];
-	bool		found;
 
 	key_uuid(&keys[0], 1, message_id);
 	key_int4(&keys[1], 2, BTEqualStrategyNumber, endpoint_id);
-	table_scan_begin(&scan, &bus_dead_table, &bus_dead_id_index, 2, keys, NULL);
-	found = table_scan_next(&scan, ForwardScanDirection) != NULL;
-	table_scan_end(&scan);
-	return found;
+	return table_has_row(&bus_dead_table, &bus_dead_id_index, 2, keys);
 }
 
 static void

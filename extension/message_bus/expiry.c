@@ -53,6 +53,7 @@ typedef struct ExpiryRun
 
 static void expire_segment(ExpiryRun *run, int segment, TimestampTz low);
 static void expire_aside(ExpiryRun *run);
+static HeapTuple next_expired(ExpiryRun *run, TableScan *scan, TimestampTz *expires_at);
 static bool bury_in_ring(ExpiryRun *run, HeapTuple row, Relation table);
 static bool bury_aside(ExpiryRun *run, HeapTuple row, TableScan *scan);
 
@@ -62,17 +63,12 @@ static bool bury_aside(ExpiryRun *run, HeapTuple row, TableScan *scan);
 bool
 expiry_passed(int32 endpoint_id, int32 lane, int64 position)
 {
-	TableScan	scan;
 	ScanKeyData keys[3];
-	bool		found;
 
 	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint_id);
 	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
 	key_int8(&keys[2], 3, BTEqualStrategyNumber, position);
-	table_scan_begin(&scan, &passed_table, &passed_index, 3, keys, NULL);
-	found = table_scan_next(&scan, ForwardScanDirection) != NULL;
-	table_scan_end(&scan);
-	return found;
+	return table_has_row(&passed_table, &passed_index, 3, keys);
 }
 
 /*
@@ -157,21 +153,12 @@ expire_segment(ExpiryRun *run, int segment, TimestampTz low)
 	TableScan	scan;
 	ScanKeyData key;
 	HeapTuple	row;
+	TimestampTz expires_at;
 
 	key_time(&key, 1, BTGreaterEqualStrategyNumber, low);
 	table_scan_begin(&scan, &bus_ring[segment], &bus_ring_expiry_index[segment], 1, &key, NULL);
-	while ((row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
+	while ((row = next_expired(run, &scan, &expires_at)) != NULL)
 	{
-		bool		isnull;
-		TimestampTz expires_at =
-			DatumGetTimestampTz(heap_getattr(row, ROW_EXPIRES_AT + 1,
-											 RelationGetDescr(scan.table), &isnull));
-
-		if (expires_at > run->now)
-		{
-			run->next = Min(run->next, expires_at);
-			break;
-		}
 		if (run->buried >= BATCH || !bury_in_ring(run, row, scan.table))
 			run->low = Min(run->low, expires_at);
 	}
@@ -232,25 +219,36 @@ expire_aside(ExpiryRun *run)
 	TableScan	scan;
 	ScanKeyData key;
 	HeapTuple	row;
+	TimestampTz expires_at;
 
 	key_time(&key, 1, BTGreaterEqualStrategyNumber, DT_NOBEGIN);
 	table_scan_begin(&scan, &bus_aside_table, &bus_aside_expiry_index, 1, &key, NULL);
-	while ((row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
+	while ((row = next_expired(run, &scan, &expires_at)) != NULL)
 	{
-		bool		isnull;
-		TimestampTz expires_at =
-			DatumGetTimestampTz(heap_getattr(row, ROW_EXPIRES_AT + 1,
-											 RelationGetDescr(scan.table), &isnull));
-
-		if (expires_at > run->now)
-		{
-			run->next = Min(run->next, expires_at);
-			break;
-		}
 		if (run->buried >= BATCH || !bury_aside(run, row, &scan))
 			run->next = Min(run->next, run->now + TAKEN_PAUSE);
 	}
 	table_scan_end(&scan);
+}
+
+/*
+ * The next row of a scan by expires_at that has expired; NULL at the end of
+ * those, having noted when the one after them expires.
+ */
+static HeapTuple
+next_expired(ExpiryRun *run, TableScan *scan, TimestampTz *expires_at)
+{
+	HeapTuple	row = table_scan_next(scan, ForwardScanDirection);
+	bool		isnull;
+
+	if (row == NULL)
+		return NULL;
+	*expires_at = DatumGetTimestampTz(heap_getattr(row, ROW_EXPIRES_AT + 1,
+												   RelationGetDescr(scan->table), &isnull));
+	if (*expires_at <= run->now)
+		return row;
+	run->next = Min(run->next, *expires_at);
+	return NULL;
 }
 
 /*

@@ -22,7 +22,6 @@
 #include "postgres.h"
 
 #include "access/heapam.h"
-#include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "base/compat.h"
@@ -250,14 +249,7 @@ ring_descriptor(void)
 	static TupleDesc descriptor = NULL;
 
 	if (descriptor == NULL)
-	{
-		Relation	relation = relation_open(extension_relation_oid(&bus_ring[0]), AccessShareLock);
-		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-
-		descriptor = CreateTupleDescCopy(RelationGetDescr(relation));
-		MemoryContextSwitchTo(old);
-		relation_close(relation, AccessShareLock);
-	}
+		descriptor = table_descriptor(&bus_ring[0]);
 	return descriptor;
 }
 

@@ -19,6 +19,7 @@
 #include "catalog/pg_collation.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/uuid.h"
@@ -83,6 +84,36 @@ table_scan_end(TableScan *scan)
 	table_close(scan->table, AccessShareLock);
 	if (scan->snapshot != NULL)
 		UnregisterSnapshot(scan->snapshot);
+}
+
+/*
+ * Is there a row that the keys find?
+ */
+bool
+table_has_row(ExtensionRelation *table, ExtensionRelation *index, int key_count, ScanKey keys)
+{
+	TableScan	scan;
+	bool		found;
+
+	table_scan_begin(&scan, table, index, key_count, keys, NULL);
+	found = table_scan_next(&scan, ForwardScanDirection) != NULL;
+	table_scan_end(&scan);
+	return found;
+}
+
+/*
+ * The shape of a table's rows, for the backend's life.
+ */
+TupleDesc
+table_descriptor(ExtensionRelation *table)
+{
+	Relation	relation = table_open(extension_relation_oid(table), AccessShareLock);
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	TupleDesc	descriptor = CreateTupleDescCopy(RelationGetDescr(relation));
+
+	MemoryContextSwitchTo(old);
+	table_close(relation, AccessShareLock);
+	return descriptor;
 }
 
 /*

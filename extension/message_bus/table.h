@@ -34,6 +34,9 @@ extern void table_scan_detach(TableScan *scan);
 extern HeapTuple table_scan_next(TableScan *scan, ScanDirection direction);
 extern void table_scan_end(TableScan *scan);
 
+extern bool table_has_row(ExtensionRelation *table, ExtensionRelation *index,
+						  int key_count, ScanKey keys);
+extern TupleDesc table_descriptor(ExtensionRelation *table);
 extern HeapTuple table_copy_row(HeapTuple row, TupleDesc descriptor);
 extern bool table_lock_row(TableScan *scan, HeapTuple row);
 extern void table_insert(ExtensionRelation *table, const Datum *values, const bool *nulls);

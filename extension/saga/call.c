@@ -16,6 +16,7 @@
 #include "utils/lsyscache.h"
 
 #include "base/errors.h"
+#include "pg/callable.h"
 #include "saga/call.h"
 
 static Oid	resolve(const char *signature);
@@ -79,17 +80,12 @@ call_check(const char *signature)
 static Oid
 resolve(const char *signature)
 {
-	LOCAL_FCINFO(fcinfo, 1);
-	Datum		function;
+	Oid			function = callable_find(signature);
 
-	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
-	fcinfo->args[0].value = CStringGetTextDatum(signature);
-	fcinfo->args[0].isnull = false;
-	function = to_regprocedure(fcinfo);
-	if (fcinfo->isnull)
+	if (!OidIsValid(function))
 		ereport(ERROR,
 				(errcode(ERRCODE_SG_TEMPLATE),
 				 errmsg("function %s does not exist", signature),
 				 errhint("Write it with its schema and arguments, as in \"shop.price(jsonb)\".")));
-	return DatumGetObjectId(function);
+	return function;
 }

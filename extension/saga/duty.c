@@ -18,6 +18,7 @@
 
 #include "log/wakeup.h"
 #include "pg/settings.h"
+#include "pg/spi.h"
 #include "saga/engine.h"
 #include "saga/saga.h"
 
@@ -27,6 +28,7 @@
 
 static List *endpoints(MemoryContext context);
 static bool run_timers(TimestampTz *due);
+static TimestampTz next_due(void);
 static void begin(void);
 static void commit(void);
 
@@ -101,9 +103,31 @@ run_timers(TimestampTz *due)
 	}
 	(void) timers_fire(now, BATCH_TIMERS, false, &more);
 	more = parked_expire(now) > 0 || more;
-	*due = Min(timers_next_due(), parked_next_due());
+	*due = next_due();
 	commit();
 	return more || *due <= GetCurrentTimestamp();
+}
+
+/*
+ * When the next timer is due or the next parked message expires, WAKEUP_NEVER if
+ * none does.
+ */
+static TimestampTz
+next_due(void)
+{
+	static SpiStatement next = {
+		"SELECT LEAST((SELECT due_at FROM saga.timer_queue ORDER BY due_at LIMIT 1),"
+		" (SELECT park_until FROM saga.parked_message WHERE park_until < 'infinity'"
+		" ORDER BY park_until LIMIT 1))"
+	};
+	TimestampTz due;
+	bool		isnull;
+
+	spi_begin(SPI_AS_OWNER);
+	(void) spi_run(&next, 0, NULL, NULL, NULL);
+	due = DatumGetTimestampTz(spi_value(0, 0, &isnull));
+	spi_end();
+	return isnull ? WAKEUP_NEVER : due;
 }
 
 /*

@@ -36,10 +36,8 @@ extern void park_message(const char *saga, const pg_uuid_t *id, const char *endp
 						 const BusMessage *message, TimestampTz until, bool deferred);
 extern void parked_replay(Machine *machine);
 extern int	parked_expire(TimestampTz as_of);
-extern TimestampTz parked_next_due(void);
 
 /* timer.c */
 extern int	timers_fire(TimestampTz as_of, int max, bool by_hand, bool *more);
-extern TimestampTz timers_next_due(void);
 
 #endif

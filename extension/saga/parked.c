@@ -288,26 +288,6 @@ parked_expire(TimestampTz as_of)
 	return list_length(expired);
 }
 
-/*
- * When the next parked message expires, WAKEUP_NEVER if none does.
- */
-TimestampTz
-parked_next_due(void)
-{
-	static SpiStatement next = {
-		"SELECT park_until FROM saga.parked_message WHERE park_until < 'infinity'"
-		" ORDER BY park_until LIMIT 1"
-	};
-	TimestampTz due = WAKEUP_NEVER;
-	bool		isnull;
-
-	spi_begin(SPI_AS_OWNER);
-	if (spi_run(&next, 0, NULL, NULL, NULL) > 0)
-		due = DatumGetTimestampTz(spi_value(0, 0, &isnull));
-	spi_end();
-	return due;
-}
-
 static void
 remove_parked(int64 id)
 {

@@ -228,22 +228,3 @@ postpone_entry(const QueueEntry *entry, TimestampTz until)
 	spi_end();
 	wakeup_worker_by(until);
 }
-
-/*
- * When the first entry is due, WAKEUP_NEVER if there is none.
- */
-TimestampTz
-timers_next_due(void)
-{
-	static SpiStatement next = {
-		"SELECT due_at FROM saga.timer_queue ORDER BY due_at LIMIT 1"
-	};
-	TimestampTz due = WAKEUP_NEVER;
-	bool		isnull;
-
-	spi_begin(SPI_AS_OWNER);
-	if (spi_run(&next, 0, NULL, NULL, NULL) > 0)
-		due = DatumGetTimestampTz(spi_value(0, 0, &isnull));
-	spi_end();
-	return due;
-}

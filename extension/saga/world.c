@@ -23,7 +23,7 @@ static Deed *parse_deed(const Tree *tree);
 static Check *parse_check(const Tree *tree);
 static void do_deed(World *world, const Participant *participant, const char *key,
 					const Deed *deed, const Flight *command, const char *times);
-static List *possible_deeds(World *world, const Choice *choice);
+static List *possible_deeds(World *world, const Participant *participant, const Tree *record);
 static Tree *find_record(World *world, const Participant *participant, const char *key);
 static Choice *find_choice(const Participant *participant, const char *command,
 						   const char *status);
@@ -204,12 +204,7 @@ world_can_happen(World *world)
 		Tree	   *records = listed(tree_get(world->records, participant->name));
 
 		for (int i = 0; i < records->count; i++)
-		{
-			Choice	   *choice = find_choice(participant, NULL,
-											 tree_get_text(records->as.items[i], "st"));
-
-			count += list_length(possible_deeds(world, choice));
-		}
+			count += list_length(possible_deeds(world, participant, records->as.items[i]));
 	}
 	return count;
 }
@@ -229,18 +224,16 @@ world_happen(World *world, int which)
 
 		for (int i = 0; i < records->count; i++)
 		{
-			Choice	   *choice = find_choice(participant, NULL,
-											 tree_get_text(records->as.items[i], "st"));
-			List	   *deeds = possible_deeds(world, choice);
+			Tree	   *record = records->as.items[i];
+			List	   *deeds = possible_deeds(world, participant, record);
 
 			if (which < list_length(deeds))
 			{
 				Deed	   *deed = list_nth(deeds, which);
 
-				do_deed(world, participant, tree_get_text(records->as.items[i], "key"), deed,
-						NULL, NULL);
+				do_deed(world, participant, tree_get_text(record, "key"), deed, NULL, NULL);
 				return psprintf("%s happens to be %s", participant->name,
-								deed->to != NULL ? deed->to : choice->status);
+								deed->to != NULL ? deed->to : tree_get_text(record, "st"));
 			}
 			which -= list_length(deeds);
 		}
@@ -249,11 +242,12 @@ world_happen(World *world, int which)
 }
 
 /*
- * What may happen by itself: deeds whose limit is not used up.
+ * What may happen to a record by itself: deeds whose limit is not used up.
  */
 static List *
-possible_deeds(World *world, const Choice *choice)
+possible_deeds(World *world, const Participant *participant, const Tree *record)
 {
+	Choice	   *choice = find_choice(participant, NULL, tree_get_text(record, "st"));
 	List	   *possible = NIL;
 	ListCell   *cell;
 	ListCell   *done;

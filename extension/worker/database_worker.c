@@ -60,7 +60,6 @@ typedef enum ExtensionState
 	EXTENSION_READY
 } ExtensionState;
 
-static void connect_as_worker(Oid database);
 static ExtensionState extension_state(void);
 static void sleep_until(TimestampTz due);
 static void leave_registry(int code, Datum arg);
@@ -86,24 +85,52 @@ worker_describe(BackgroundWorker *worker, Oid database, Oid role)
 }
 
 /*
+ * What a worker process begins with.  Before it is connected it cannot look a
+ * role up, so whoever described the worker passed the role's identifier along.
+ */
+void
+worker_connect(Oid database)
+{
+	Oid			role;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	memcpy(&role, MyBgworkerEntry->bgw_extra, sizeof(role));
+	BackgroundWorkerInitializeConnectionByOid(database, role, 0);
+	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_OVERRIDE);
+	SetConfigOption("application_name", "ecommerce worker", PGC_USERSET, PGC_S_OVERRIDE);
+}
+
+/*
+ * What a turn of a worker's loop begins with.
+ */
+void
+worker_begin_turn(MemoryContext loop_context)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+	MemoryContextSwitchTo(loop_context);
+	MemoryContextReset(loop_context);
+}
+
+/*
  * Main loop of a database's worker.
  */
 void
 ecommerce_worker_main(Datum arg)
 {
-	Oid			database = DatumGetObjectId(arg);
 	RegistryDatabase *shared;
 	MemoryContext loop_context;
 	uint32		none = 0;
 	uint32		wakes = 0;
 	bool		said_other_version = false;
 
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
-	BackgroundWorkerUnblockSignals();
-	connect_as_worker(database);
-	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("application_name", "ecommerce worker", PGC_USERSET, PGC_S_OVERRIDE);
+	worker_connect(DatumGetObjectId(arg));
 
 	/* Databases without the extension take up no room in the registry. */
 	if (extension_state() == EXTENSION_ABSENT)
@@ -121,14 +148,7 @@ ecommerce_worker_main(Datum arg)
 		ExtensionState state;
 
 		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-		}
-		MemoryContextSwitchTo(loop_context);
-		MemoryContextReset(loop_context);
+		worker_begin_turn(loop_context);
 		/* Due times that come up while the duties run must wake us. */
 		pg_atomic_write_u64(&shared->worker_due, (uint64) WAKEUP_NEVER);
 		pg_memory_barrier();
@@ -170,19 +190,6 @@ ecommerce_worker_main(Datum arg)
 		wakes = pg_atomic_read_u32(&shared->worker_wakes);
 	}
 	pg_atomic_write_u32(&shared->worker_failed, 0);
-}
-
-/*
- * Before it is connected a process cannot look a role up, so whoever starts the
- * worker passes the role's identifier along.
- */
-static void
-connect_as_worker(Oid database)
-{
-	Oid			role;
-
-	memcpy(&role, MyBgworkerEntry->bgw_extra, sizeof(role));
-	BackgroundWorkerInitializeConnectionByOid(database, role, 0);
 }
 
 /*

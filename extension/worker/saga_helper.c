@@ -13,11 +13,7 @@
 #include "postgres.h"
 
 #include "base/compat.h"
-#include "libpq/pqsignal.h"
-#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
-#include "tcop/tcopprot.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 
 #include "log/wakeup.h"
@@ -109,29 +105,15 @@ void
 ecommerce_saga_helper_main(Datum arg)
 {
 	MemoryContext loop_context;
-	Oid			role;
 
-	memcpy(&role, MyBgworkerEntry->bgw_extra, sizeof(role));
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
-	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), role, 0);
-	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("application_name", "ecommerce worker", PGC_USERSET, PGC_S_OVERRIDE);
+	worker_connect(DatumGetObjectId(arg));
 	loop_context = AllocSetContextCreate(TopMemoryContext, "ecommerce saga worker",
 										 ALLOCSET_DEFAULT_SIZES);
 	for (;;)
 	{
 		bool		any;
 
-		CHECK_FOR_INTERRUPTS();
-		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-		}
-		MemoryContextSwitchTo(loop_context);
-		MemoryContextReset(loop_context);
+		worker_begin_turn(loop_context);
 		wakeup_listen(LOG_MESSAGE_BUS, POSITION_ANY_KEY);
 		any = saga_run_messages();
 		if (!any)

@@ -13,6 +13,8 @@
 
 extern void worker_register_launcher(void);
 extern void worker_describe(BackgroundWorker *worker, Oid database, Oid role);
+extern void worker_connect(Oid database);
+extern void worker_begin_turn(MemoryContext loop_context);
 extern void worker_install_utility_hook(void);
 
 #endif
