@@ -10,6 +10,7 @@
 
 #include "datatype/timestamp.h"
 
+#include "base/errors.h"
 #include "event_store/read.h"
 #include "event_store/stream.h"
 #include "pg/callable.h"

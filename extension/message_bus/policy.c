@@ -20,6 +20,7 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
+#include "base/errors.h"
 #include "message_bus/policy.h"
 #include "pg/settings.h"
 

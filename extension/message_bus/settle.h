@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "base/errors.h"
 #include "message_bus/endpoint.h"
 #include "message_bus/held.h"
 
