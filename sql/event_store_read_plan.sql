@@ -21,7 +21,8 @@ CREATE FUNCTION plan_of(query text, kind text DEFAULT '') RETURNS SETOF text LAN
 DECLARE
 	line text;
 BEGIN
-	FOR line IN EXECUTE format('EXPLAIN (COSTS OFF, SUMMARY OFF, TIMING OFF %s) %s', kind, query)
+	FOR line IN EXECUTE format('EXPLAIN (COSTS OFF, SUMMARY OFF, TIMING OFF, BUFFERS OFF %s) %s',
+		kind, query)
 	LOOP
 		RETURN NEXT regexp_replace(line, 'rows=(\d+)\.00', 'rows=\1');
 	END LOOP;
