@@ -53,13 +53,6 @@
 #define compat_minimal_tuple(tuple) minimal_tuple_from_heap_tuple(tuple)
 #endif
 
-/* From 17 on, a shared hash table is told how to copy its keys. */
-#if PG_VERSION_NUM >= 170000
-#define compat_dshash_set_copy(parameters) ((parameters).copy_function = dshash_memcpy)
-#else
-#define compat_dshash_set_copy(parameters) ((void) 0)
-#endif
-
 /* From 17 on, an index may keep pins between insertions. */
 #if PG_VERSION_NUM >= 170000
 #define compat_index_insert_cleanup(index, info) index_insert_cleanup(index, info)

@@ -169,11 +169,13 @@ test_bad_options_are_refused(void **state)
 static void
 test_backoff_doubles_up_to_its_limit(void **state)
 {
+	long		longest = (long) backoff_delay(3, 100, 15000, 0.999);
+
 	(void) state;
 	assert_int_equal(backoff_delay(0, 100, 15000, 0), 50);
 	assert_int_equal(backoff_delay(3, 100, 15000, 0), 400);
 	assert_int_equal(backoff_delay(1000, 100, 15000, 0), 7500);
-	assert_in_range(backoff_delay(3, 100, 15000, 0.999), 799, 800);
+	assert_true(longest == 799 || longest == 800);
 }
 
 static void
