@@ -119,8 +119,11 @@ my $mark = $node->safe_psql('postgres', 'SELECT event_store.high_water_mark()');
 my $victim = $node->background_psql('postgres', on_error_stop => 0);
 my $victim_pid = $victim->query_safe('SELECT pg_backend_pid()');
 $victim->query_safe(q{BEGIN; SELECT event_store.append('cart-3', 0, 'Opened', '{}')});
+my $offset = -s $node->logfile;
 kill 'KILL', $victim_pid;
 $victim->{run}->finish;
+# For a moment the postmaster does not know yet, and everything still answers.
+$node->wait_for_log(qr/all server processes terminated; reinitializing/, $offset);
 # Without a query: psql that cannot connect would leave before it is written to it.
 ok($node->poll_query_until('postgres', undef, ''), 'the server comes back');
 cmp_ok($node->safe_psql('postgres', 'SELECT event_store.high_water_mark()'), '>=', $mark,
