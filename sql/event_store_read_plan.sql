@@ -37,6 +37,16 @@ SELECT query, plan_of(query) FROM unnest(ARRAY[
 	$$SELECT * FROM ROWS FROM (event_store.read_stream('order-1'), generate_series(1, 2))$$,
 	$$SELECT * FROM event_store.read_between('-infinity', 'infinity')$$]) query;
 
+-- Rows that are needed whole by what hides it from the planner's book-keeping: UNION ALL,
+-- and what is worked out below an outer join.
+SELECT count(e) FROM (SELECT e FROM event_store.read_stream('order-1') e
+	UNION ALL SELECT e FROM event_store.read_stream('order-2', 8) e) both_streams;
+SELECT n, e.whole IS NULL FROM generate_series(9, 11) n LEFT JOIN (
+	SELECT version, coalesce(e::text, '') AS whole FROM event_store.read_stream('order-1') e) e
+	ON e.version = n ORDER BY n;
+SELECT plan_of($$SELECT version FROM event_store.read_stream('order-1')
+	UNION ALL SELECT version FROM event_store.read_stream('order-2', 8)$$, ', ANALYZE');
+
 -- The same events as a function scan gives, in the same order.
 CREATE FUNCTION same(call text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -88,6 +98,21 @@ INSERT INTO seen SELECT n, e.version FROM generate_series(1, 3) n
 	JOIN event_store.read_stream('order-2', 9) e ON e.version > a.m;
 SELECT n, array_agg(version ORDER BY version) FROM seen GROUP BY n ORDER BY n;
 SELECT event_store.stream_version('order-2');
+-- So it is in a subquery that only its condition ties to the row outside; not where that
+-- decides what is read, be it by way of a subquery.
+CREATE FUNCTION noted(value text) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+	RAISE NOTICE 'evaluated for %', value;
+	RETURN value;
+END $$;
+SELECT n, (SELECT count(*) FROM event_store.read_stream(noted('order-2')) e WHERE e.version > n),
+	(SELECT a.version FROM event_store.append('order-2', -1, 'Created', '{}') a WHERE n > 0)
+FROM generate_series(1, 3) n;
+SELECT n, (SELECT count(*) FROM event_store.read_stream((SELECT noted('order-' || n))))
+FROM generate_series(4, 5) n;
+SELECT n, (SELECT count(*) FROM event_store.read_stream(
+	CASE WHEN 4 IN (SELECT n + m FROM generate_series(0, 1) m) THEN 'order-4' ELSE 'order-5' END))
+FROM generate_series(3, 5) n;
 RESET enable_hashjoin;
 RESET enable_mergejoin;
 RESET enable_material;
@@ -138,6 +163,25 @@ SELECT event_store.register_upcaster('Paid', 1, 'add_amount(jsonb)');
 SELECT version, schema_version, data -> 'amount' FROM event_store.read_stream('order-2')
 WHERE event_type = 'Paid' LIMIT 2;
 
+-- What an index scan remembers of the dead entries it meets lasts longer than a row, and
+-- a row's values not longer: the memory does not grow with what is read.
+SELECT version FROM event_store.append('large-1', -1, 'Created', '{}');
+BEGIN;
+SELECT count(a.*) FROM generate_series(1, 30) n,
+	LATERAL event_store.append('large-1', -1, 'Created', '{}') a;
+ROLLBACK;
+SELECT count(a.*) FROM generate_series(1, 20) n, LATERAL event_store.append('large-1', -1,
+	'Created', jsonb_build_object('text', (
+		SELECT string_agg(md5((n * i)::text), '') FROM generate_series(1, 200 + n % 2 * 1800) i))) a;
+SELECT count(*), sum(length(data ->> 'text')) FROM event_store.read_all(0, NULL, 'large');
+CREATE FUNCTION memory() RETURNS numeric LANGUAGE sql AS $$
+	SELECT sum(total_bytes) FROM pg_backend_memory_contexts
+	WHERE name IN ('ExprContext', 'read of events')
+$$;
+SELECT count(*), max(memory) < 512 * 1024 FROM generate_series(1, 50) n, LATERAL (
+	SELECT CASE WHEN n = 50 AND version = 21 THEN memory() END AS memory
+	FROM event_store.read_all(0, NULL, 'large') WHERE version > n - 50 OFFSET 0) e;
+
 -- Wrong arguments, as they are refused elsewhere; and who may not call.
 SELECT fails($$SELECT * FROM event_store.read_all(NULL)$$);
 SELECT fails($$SELECT * FROM event_store.read_all(0, -1)$$);
@@ -153,6 +197,38 @@ SET ROLE regress_read_plan;
 SELECT count(*) FROM (SELECT version FROM event_store.read_stream('order-1')) e;
 RESET ROLE;
 DROP ROLE regress_read_plan;
+
+-- What ALTER FUNCTION adds to a call, a scan would not do; nor would one in a plan that was
+-- kept, though the query names another function.
+CREATE FUNCTION versions(correlation uuid) RETURNS SETOF bigint LANGUAGE sql STABLE
+	AS $$ SELECT version FROM event_store.read_correlation(correlation) $$;
+PREPARE versions AS SELECT * FROM versions(NULL);
+\set reading 'EXPLAIN (COSTS OFF) SELECT * FROM event_store.read_correlation(NULL);'
+:reading
+EXPLAIN (COSTS OFF) EXECUTE versions;
+ALTER FUNCTION event_store.read_correlation STRICT;
+:reading
+EXPLAIN (COSTS OFF) EXECUTE versions;
+SELECT * FROM event_store.read_correlation(NULL);
+ALTER FUNCTION event_store.read_correlation CALLED ON NULL INPUT SECURITY DEFINER;
+:reading
+ALTER FUNCTION event_store.read_correlation SECURITY INVOKER SET work_mem = '1MB';
+:reading
+ALTER FUNCTION event_store.read_correlation RESET ALL;
+
+-- A function that is dropped before the scan has begun, and then the plan is written down.
+LOAD 'auto_explain';
+BEGIN;
+SET LOCAL auto_explain.log_min_duration = 0;
+CREATE FUNCTION drop_function() RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	ALTER EXTENSION ecommerce DROP FUNCTION event_store.read_correlation;
+	DROP FUNCTION event_store.read_correlation CASCADE;
+	RETURN true;
+END $$;
+SELECT CASE WHEN drop_function() THEN 'dropped' ELSE
+	(SELECT max(stream) FROM event_store.read_correlation(gen_random_uuid())) END;
+ROLLBACK;
 
 -- A plan that was kept does not outlive the function.
 EXECUTE reading('order-1');

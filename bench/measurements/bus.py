@@ -18,15 +18,15 @@ def through(bench, queue, batch, messages, held=False):
         transactions = messages // batch // CLIENTS
         sent = transactions * batch * CLIENTS
         guard = held_snapshot(server, queue.database) if held else contextlib.nullcontext()
-        with queue.helper(server), guard, Meter(server) as meter:
-            began = time.monotonic()
+        with queue.helper(server), guard, queue.watch(server) as is_empty, Meter(server) as meter:
             consumers = queue.consume(server, batch)
             producers = queue.produce(server, batch, "-t", transactions)
+            began = time.monotonic()
             if producers.wait() != 0:
                 consumers.terminate()
                 raise LoadError(f"{queue.name} produce: {producers.stderr.read()}")
             produced = time.monotonic() - began
-            while not queue.is_empty(server):
+            while not is_empty():
                 if consumers.poll() is not None:
                     raise LoadError(f"{queue.name} consume: {consumers.stderr.read()}")
                 time.sleep(0.02)

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from contenders import Contender
-from driver.load import PAYLOAD, LoadError
+from driver.load import PAYLOAD, LoadError, client_program
 
 CLIENTS = 8
 
@@ -40,8 +40,22 @@ class Queue(Contender):
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                 env=server.environment(self.database, "-c synchronous_commit=off"))
 
-    def is_empty(self, server):
-        return server.sql(self.database, self.script("empty").read_text()) == "t"
+    def transactions(self, producer):
+        """How many a producer that has ended has done."""
+        return int(producer.stdout.read().split("actually processed: ")[1].split()[0])
+
+    def check(self, consumer, consumed):
+        """Raises unless consumers that have ended say the same; pgbench has nothing to say."""
+
+    @contextlib.contextmanager
+    def watch(self, server):
+        """A function that says whether nothing is left, in a session of its own.
+
+        To connect costs the server more CPU than some queues take for twenty messages: enter
+        before a Meter.
+        """
+        with session(server, self.database) as ask:
+            yield lambda: ask(self.script("empty").read_text()) == "t"
 
     def helper(self, server):
         """What must run beside the server while the queue is used."""
@@ -58,18 +72,38 @@ class Library(Queue):
         subprocess.run(["node", str(self.directory / "setup.mjs")], check=True,
                        env=server.environment(self.database), stdout=subprocess.DEVNULL)
 
-    def produce(self, server, batch, *options):
-        return self.node(server, "produce", batch, options[options.index("-t") + 1])
+    def has(self, name):
+        return True
 
-    def consume(self, server, batch):
-        return self.node(server, "consume", batch, 0)
+    def command(self, script, clients, batch, *options):
+        return ["node", str(self.directory / "load.mjs"), script, str(clients), str(batch),
+                *map(str, options)]
 
-    def node(self, server, kind, batch, count):
-        env = dict(server.environment(self.database, "-c synchronous_commit=off"),
-                   BENCH_PAYLOAD=PAYLOAD)
-        return subprocess.Popen(["node", str(self.directory / "load.mjs"), kind, str(CLIENTS),
-                                 str(batch), str(count)], env=env, text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    def start(self, server, script, clients, batch, *options):
+        """Starts a load; returns when node has loaded what it needs, and the load begins."""
+        process = subprocess.Popen(self.command(script, clients, batch, *options), text=True,
+                                   env=self.environment(server, "off"), stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        if process.stdout.readline() != "ready\n":
+            raise LoadError(f"{self.name} {script}: {process.stderr.read()}")
+        return process
+
+    def environment(self, server, commit):
+        return dict(server.environment(self.database, f"-c synchronous_commit={commit}"),
+                    BENCH_PAYLOAD=PAYLOAD)
+
+    def handoff(self, server, count, commit):
+        """Times from a commit to the handler, as src/handoff.c prints them."""
+        return client_program(server, self.command("handoff", 1, 1, "-t", count),
+                              self.environment(server, commit))
+
+    def transactions(self, producer):
+        return int(producer.stdout.read().split("transactions ")[1].split()[0])
+
+    def check(self, consumer, consumed):
+        said = int(consumer.stdout.read().split("consumed ")[1].split()[0])
+        if said != consumed:
+            raise LoadError(f"{self.name}: it says {said} were consumed, its tables {consumed}")
 
 
 class PgQ(Queue):
@@ -101,18 +135,33 @@ class PgQ(Queue):
 
 
 @contextlib.contextmanager
+def session(server, database):
+    """A psql that stays connected, as a function from SQL to the one line that it prints."""
+    psql = subprocess.Popen([str(server.bindir / "psql"), "-XqAt"], stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, text=True, env=server.environment(database))
+
+    def ask(statements):
+        psql.stdin.write(statements + "\n")
+        psql.stdin.flush()
+        line = psql.stdout.readline()
+        if not line:
+            raise LoadError(f"psql ended on: {statements}")
+        return line.rstrip("\n")
+
+    try:
+        ask("SELECT 1;")
+        yield ask
+    finally:
+        psql.stdin.close()
+        psql.wait()
+
+
+@contextlib.contextmanager
 def held_snapshot(server, database):
     """A session with an open REPEATABLE READ snapshot, for as long as the block lasts."""
-    session = subprocess.Popen([str(server.bindir / "psql"), "-XqAt"], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, text=True, env=server.environment(database))
-    session.stdin.write("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class;\n")
-    session.stdin.flush()
-    session.stdout.readline()
-    try:
+    with session(server, database) as ask:
+        ask("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class;")
         yield
-    finally:
-        session.stdin.close()
-        session.wait()
 
 
 def all_queues(*names):

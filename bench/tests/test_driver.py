@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """The driver's arithmetic and its report; no server needed. Run it as a program."""
+import io
 import sys
 import unittest
 from pathlib import Path
+from types import SimpleNamespace
 
 BENCH = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(BENCH))
 
 import contenders  # noqa: E402
+import queues  # noqa: E402
 from driver import cli, load, report  # noqa: E402
 from driver.registry import MEASUREMENTS, Bound, Case, Column, Measurement, Samples  # noqa: E402
 
@@ -80,10 +83,43 @@ class TestRunCase(unittest.TestCase):
         self.assertEqual(self.runs(0, 0.5, 0.0), (0.5, 1))
 
 
+class TestQueues(unittest.TestCase):
+    def ended(self, said):
+        return SimpleNamespace(stdout=io.StringIO(said))
+
+    def test_every_queue_has_what_the_measurements_run(self):
+        for queue in queues.all_queues():
+            self.assertTrue(queue.script("empty").exists(), queue.name)
+            if isinstance(queue, queues.Library):
+                # the kinds of load that it hands to main()
+                kinds = (queue.directory / "load.mjs").read_text().rsplit("await main(")[1]
+                for kind in ("produce", "consume", "schedule", "consume_due", "handoff"):
+                    self.assertRegex(kinds, rf"\b{kind}\b", queue.name)
+            else:
+                for script in ("setup", "produce", "consume"):
+                    self.assertTrue(queue.has(script), f"{queue.name}: {script}")
+
+    def test_producers_say_how_much_they_sent(self):
+        ours, library = queues.all_queues("ours", "pg_boss")
+        self.assertEqual(ours.transactions(self.ended(
+            "type: x\nnumber of transactions actually processed: 12\nlatency")), 12)
+        self.assertEqual(library.transactions(self.ended("transactions 34\n")), 34)
+
+    def test_a_library_that_disagrees_with_its_tables_is_an_error(self):
+        library, = queues.all_queues("graphile_worker")
+        library.check(self.ended("consumed 50\n"), 50)
+        with self.assertRaises(load.LoadError):
+            library.check(self.ended("consumed 49\n"), 50)
+
+
 class TestCatalogue(unittest.TestCase):
     def test_every_contender_has_every_script(self):
         for contender in contenders.all_contenders(BENCH).values():
-            for script in ("append_new", "append_existing", "read_stream", "read_all", "fill"):
+            scripts = ["append_new", "append_existing"]
+            # the lean limit is only appended to
+            if contender.name != "limit_lean":
+                scripts += ["read_stream", "read_all", "fill"]
+            for script in scripts:
                 self.assertTrue(contender.has(script), f"{contender.name}: {script}")
 
     def test_every_measurement_is_found_and_its_bounds_need_samples(self):

@@ -28,6 +28,7 @@
 #include "miscadmin.h"
 #include "nodes/extensible.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
 #include "optimizer/paths.h"
@@ -53,6 +54,7 @@ typedef struct ReadScanState
 	CustomScanState css;
 	const ReadFunction *function;
 	List	   *arguments;		/* of ExprState */
+	Bitmapset  *parameters;		/* that the arguments depend on */
 	MemoryContext context;		/* arguments and call */
 	ReadCall	call;
 	bool		open;
@@ -103,11 +105,14 @@ read_plan_install(void)
 /*
  * The read that an SQL function is, NULL if it is none.  Only superusers create
  * functions in C, so the names of symbol and library are enough to know it by.
+ * One that ALTER FUNCTION gave settings, another user or NULL for NULL is left to
+ * the function manager, which sees to that.
  */
 static const ReadFunction *
 find_function(Oid funcid, int nargs)
 {
 	HeapTuple	row;
+	Form_pg_proc form;
 	const ReadFunction *function = NULL;
 
 	if (funcid < FirstNormalObjectId)
@@ -115,7 +120,9 @@ find_function(Oid funcid, int nargs)
 	row = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
 	if (!HeapTupleIsValid(row))
 		return NULL;
-	if (((Form_pg_proc) GETSTRUCT(row))->prolang == ClanguageId)
+	form = (Form_pg_proc) GETSTRUCT(row);
+	if (form->prolang == ClanguageId && !form->proisstrict && !form->prosecdef &&
+		heap_attisnull(row, Anum_pg_proc_proconfig, NULL))
 	{
 		bool		no_symbol;
 		bool		no_library;
@@ -131,7 +138,9 @@ find_function(Oid funcid, int nargs)
 }
 
 /*
- * Whether a relation's rows are asked for as values of event_store.event.
+ * Whether a relation's rows are asked for as values of event_store.event: by what
+ * is above it, alone or within an expression that is worked out here, or by its
+ * own conditions.  (attr_needed knows neither such expressions nor UNION ALL.)
  */
 static bool
 whole_rows_needed(const RelOptInfo *rel)
@@ -139,8 +148,7 @@ whole_rows_needed(const RelOptInfo *rel)
 	Bitmapset  *columns = NULL;
 	ListCell   *cell;
 
-	if (!bms_is_empty(rel->attr_needed[0 - rel->min_attr]))
-		return true;
+	pull_varattnos((Node *) rel->reltarget->exprs, rel->relid, &columns);
 	foreach(cell, rel->baserestrictinfo)
 		pull_varattnos((Node *) lfirst_node(RestrictInfo, cell)->clause, rel->relid, &columns);
 	return bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, columns);
@@ -219,6 +227,35 @@ create_state(CustomScan *scan)
 	return (Node *) state;
 }
 
+/*
+ * Collects the executor's parameters that an expression depends on, by itself and
+ * through its subqueries.
+ */
+static bool
+collect_parameters(Node *expression, void *context)
+{
+	ReadScanState *state = context;
+
+	if (expression == NULL)
+		return false;
+	if (IsA(expression, Param))
+	{
+		Param	   *param = (Param *) expression;
+
+		if (param->paramkind == PARAM_EXEC)
+			state->parameters = bms_add_member(state->parameters, param->paramid);
+		return false;
+	}
+	if (IsA(expression, SubPlan))
+	{
+		const PlannedStmt *statement = state->css.ss.ps.state->es_plannedstmt;
+		const Plan *plan = exec_subplan_get_plan(statement, (SubPlan *) expression);
+
+		state->parameters = bms_add_members(state->parameters, plan->extParam);
+	}
+	return expression_tree_walker(expression, collect_parameters, context);
+}
+
 static void
 begin_scan(CustomScanState *node, EState *estate, int eflags)
 {
@@ -233,6 +270,7 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	if (state->function == NULL)
 		elog(ERROR, "function %u is not one that reads events", funcid);
 	state->arguments = ExecInitExprList(scan->custom_exprs, &node->ss.ps);
+	(void) collect_parameters((Node *) scan->custom_exprs, state);
 	state->context = AllocSetContextCreate(CurrentMemoryContext, "read of events",
 										   ALLOCSET_DEFAULT_SIZES);
 }
@@ -295,8 +333,8 @@ next_event(ReadScanState *state, TupleTableSlot *slot)
 
 /*
  * The next row that passes the plan's conditions.  Not ExecScan(): when a row
- * that another transaction changed is checked again, that would take a scan
- * without a table for a join and not read at all.
+ * that another transaction changed is joined again, with the members of a UNION
+ * ALL, that would take a scan without a table for a join and not read at all.
  */
 static TupleTableSlot *
 next_row(CustomScanState *node)
@@ -308,6 +346,7 @@ next_row(CustomScanState *node)
 
 	for (;;)
 	{
+		CHECK_FOR_INTERRUPTS();
 		ExecClearTuple(slot);
 		ResetExprContext(econtext);
 		if (!state->open)
@@ -328,7 +367,8 @@ end_scan(CustomScanState *node)
 }
 
 /*
- * Begins again: the same call if its arguments are the same, else a new one.
+ * Begins again: a new call if its arguments may have changed, else the same one,
+ * whatever the conditions depend on.
  */
 static void
 restart_scan(CustomScanState *node)
@@ -336,19 +376,23 @@ restart_scan(CustomScanState *node)
 	ReadScanState *state = (ReadScanState *) node;
 
 	ExecClearTuple(node->ss.ss_ScanTupleSlot);
-	if (node->ss.ps.chgParam != NULL)
+	if (bms_overlap(node->ss.ps.chgParam, state->parameters))
 		close_call(state);
 	else if (state->open)
 		read_call_restart(&state->call);
 }
 
+/*
+ * Says what is read.  The function may have been dropped since the scan was
+ * planned, if nothing was read and so nothing locked.
+ */
 static void
 explain_scan(CustomScanState *node, List *ancestors, ExplainState *explain)
 {
 	Oid			function = linitial_oid(castNode(CustomScan, node->ss.ps.plan)->custom_private);
+	char	   *name = get_func_name(function);
+	char	   *schema = get_namespace_name(get_func_namespace(function));
 
-	ExplainPropertyText("Function",
-						quote_qualified_identifier(get_namespace_name(get_func_namespace(function)),
-												   get_func_name(function)),
-						explain);
+	if (name != NULL)
+		ExplainPropertyText("Function", quote_qualified_identifier(schema, name), explain);
 }

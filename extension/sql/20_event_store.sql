@@ -146,7 +146,8 @@ RETURNS SETOF event_store.event LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000
 AS 'MODULE_PATHNAME', 'event_store_read_all';
 COMMENT ON FUNCTION event_store.read_all(bigint, bigint, text, text[]) IS
 'Events of all streams, or of one category or of some types, in order of position, above after_position and up to the high-water mark.
-Ask again from the last position you got: no event is ever missed or seen twice. Works on a standby.';
+Ask again from the last position you got: no event is ever missed or seen twice. Works on a standby.
+In FROM, as read_stream and read_correlation, it gives events as they are found: LIMIT ends the read.';
 
 CREATE FUNCTION event_store.read_between(from_time timestamptz, to_time timestamptz,
 	category text DEFAULT NULL, max_count bigint DEFAULT NULL)

@@ -1,33 +1,68 @@
-// Produces or consumes through graphile-worker, as an application would: add_jobs, run.
+// Sends and consumes through graphile-worker, as an application would. Usage: ../library.mjs
 //
-// Usage: node load.mjs produce|consume CLIENTS BATCH TRANSACTIONS    (PG* name the database)
-// One process with CLIENTS connections; its worker takes one job at a time per client.
-import { run } from 'graphile-worker';
+// Its worker LISTENs, and looks for scheduled jobs every 2 s, which is its default. It takes one
+// job at a time per client. It says nothing of jobs that succeed.
+import { Logger, makeWorkerUtils, run } from 'graphile-worker';
 import pg from 'pg';
+import { batch, clients, connection, data, handoff, limit, main, repeat, sleep }
+  from '../library.mjs';
 
-const kind = process.argv[2];
-const [clients, batch, transactions] = process.argv.slice(3).map(Number);
-const { PGHOST, PGPORT, PGUSER, PGDATABASE, PGOPTIONS, BENCH_PAYLOAD } = process.env;
-const pool = new pg.Pool({ host: PGHOST, port: Number(PGPORT), user: PGUSER,
-  database: PGDATABASE, options: PGOPTIONS, max: clients + 2 });
-const data = JSON.parse(BENCH_PAYLOAD);
+const logger = new Logger(() => (level, message) => {
+  if (level === 'error') console.error(message);
+});
+
+function newPool() {
+  return new pg.Pool({ ...connection, max: clients + 2 });
+}
+
+function work(bench) {
+  return run({ pgPool: newPool(), concurrency: clients, taskList: { bench }, logger });
+}
+
+function sender() {
+  return makeWorkerUtils({ pgPool: newPool(), logger });
+}
 
 async function produce() {
+  const pool = newPool();
   const specs = JSON.stringify(Array.from({ length: batch },
     () => ({ identifier: 'bench', payload: data })));
-  for (let i = 0; i < transactions; i++) {
-    await pool.query(`SELECT count(*) FROM graphile_worker.add_jobs(ARRAY(
-      SELECT json_populate_record(NULL::graphile_worker.job_spec, j)
-      FROM json_array_elements($1) j))`, [specs]);
-  }
+  const done = await repeat(() => pool.query(`SELECT count(*) FROM graphile_worker.add_jobs(ARRAY(
+    SELECT json_populate_record(NULL::graphile_worker.job_spec, j)
+    FROM json_array_elements($1) j))`, [specs]));
+  console.log(`transactions ${done}`);
 }
 
-if (kind === 'produce') {
-  await Promise.all(Array.from({ length: clients }, produce));
-  await pool.end();
-} else {
-  const runner = await run({ pgPool: pool, concurrency: clients, pollInterval: 2,
-    noHandleSignals: false, taskList: { bench: async () => {} },
-    logger: undefined });
-  await runner.promise;
+async function consume() {
+  let consumed = 0;
+  const runner = await work(async () => {});
+  runner.events.on('job:complete', ({ error }) => { if (!error) consumed++; });
+  await sleep(limit * 1000);
+  await runner.stop();
+  console.log(`consumed ${consumed}`);
 }
+
+async function schedule() {
+  const utils = await sender();
+  await repeat(async () => {
+    const runAt = new Date(Date.now() + 1000 + Math.random() * 2000);
+    await utils.addJob('bench', data, { runAt });
+    await sleep(1);
+  });
+}
+
+async function consumeDue() {
+  await work(async () => {});
+  await sleep(limit * 1000);
+}
+
+async function fromCommit() {
+  const utils = await sender();
+  await handoff({
+    listen: (arrived) => work(async () => arrived()),
+    send: () => utils.addJob('bench', {}),
+    pause: 3,
+  });
+}
+
+await main({ produce, consume, schedule, consume_due: consumeDue, handoff: fromCommit });
