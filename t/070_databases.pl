@@ -56,7 +56,18 @@ is( sqlstate_of('shop',
 is( $node->safe_psql('shop', q{SELECT "position" FROM event_store.append('order-1', 1,
 	'OrderPlaced', '{}')}),
 	'2', 'after a rollback all goes on');
-$node->safe_psql('shop', 'SET event_store.allow_drop = on; DROP EXTENSION ecommerce');
+
+# A worker that finds the extension there, and then has to wait for its end.
+my $dropping = $node->background_psql('shop', on_error_stop => 1);
+$dropping->query_safe('SET event_store.allow_drop = on; BEGIN; DROP EXTENSION ecommerce');
+$node->reload;
+ok($node->poll_query_until('shop', q{SELECT count(*) = 1 FROM pg_locks l
+		JOIN pg_stat_activity a USING (pid)
+		WHERE NOT l.granted AND a.backend_type = 'ecommerce worker'}),
+	'the worker waits for a DROP EXTENSION');
+$dropping->query_safe('COMMIT');
+$dropping->quit;
+has_worker('shop', '0', 'and leaves with the extension');
 $node->safe_psql('shop', 'CREATE EXTENSION ecommerce');
 is( $node->safe_psql('shop', q{
 		SELECT version, "position" FROM event_store.append('order-1', 0, 'OrderPlaced', '{}');

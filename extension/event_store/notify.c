@@ -28,6 +28,7 @@
 #include "event_store/stream.h"
 #include "log/position.h"
 #include "log/wakeup.h"
+#include "pg/relation.h"
 #include "pg/settings.h"
 
 /* Categories remembered; beyond that they are forgotten and found again. */
@@ -91,6 +92,7 @@ send_news(void)
 	Category   *category;
 
 	StartTransactionCommand();
+	extension_hold();
 	counter = position_counter(LOG_EVENT_STORE);
 	standby_is_behind = !position_mark_nowait(LOG_EVENT_STORE, POSITION_ANY_KEY, &mark);
 	ended = standby_is_behind ? 0 : position_ended_since(LOG_EVENT_STORE, &running);

@@ -32,6 +32,7 @@
 #include "log/position.h"
 #include "log/wakeup.h"
 #include "pg/clock.h"
+#include "pg/relation.h"
 
 /* Events per transaction of the worker. */
 #define BATCH 500
@@ -83,6 +84,7 @@ projection_run_due(DutyWish *wish)
 	int			count;
 
 	StartTransactionCommand();
+	extension_hold();
 	count = projection_count();
 	CommitTransactionCommand();
 	for (int i = 0; i < count; i++)
@@ -91,6 +93,7 @@ projection_run_due(DutyWish *wish)
 		Projection *projection;
 
 		StartTransactionCommand();
+		extension_hold();
 		PushActiveSnapshot(GetTransactionSnapshot());
 		restrict_worker();
 		projection = projection_get(i);

@@ -37,6 +37,7 @@
 #include "message_bus/message_bus.h"
 #include "message_bus/rotate.h"
 #include "message_bus/status.h"
+#include "pg/relation.h"
 #include "pg/settings.h"
 
 /* Least time between two notifications on one channel, in microseconds. */
@@ -292,6 +293,7 @@ static void
 begin_transaction(void)
 {
 	StartTransactionCommand();
+	extension_hold();
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 

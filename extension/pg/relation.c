@@ -14,6 +14,9 @@
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "storage/ipc.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -86,6 +89,23 @@ extension_owner(void)
 				 errmsg("extension \"ecommerce\" is not installed in this database"),
 				 errhint("Type CREATE EXTENSION ecommerce.")));
 	return owner;
+}
+
+/*
+ * The first thing in a transaction of a worker: until its end the extension is
+ * not dropped.  DROP EXTENSION locks the extension before all that belongs to
+ * it, so who waits here holds nothing of that yet.  A worker whose extension is
+ * gone has nothing left to do and ends.
+ */
+void
+extension_hold(void)
+{
+	Oid			extension = get_extension_oid("ecommerce", true);
+
+	if (OidIsValid(extension))
+		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	if (!OidIsValid(extension) || get_extension_oid("ecommerce", true) != extension)
+		proc_exit(0);
 }
 
 static void

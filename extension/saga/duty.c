@@ -17,6 +17,7 @@
 #include "utils/timestamp.h"
 
 #include "log/wakeup.h"
+#include "pg/relation.h"
 #include "pg/settings.h"
 #include "pg/spi.h"
 #include "saga/engine.h"
@@ -163,6 +164,7 @@ begin(void)
 {
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
+	extension_hold();
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
