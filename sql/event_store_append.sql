@@ -51,6 +51,15 @@ SELECT count(DISTINCT event_id), bool_and(substr(event_id::text, 15, 1) = '7'),
 		- extract(epoch FROM clock_timestamp()) * 1000) < 60000),
 	array_agg(event_id ORDER BY version) = array_agg(event_id ORDER BY event_id)
 FROM event_store.read_stream('uuid-1');
+-- So has who appends one, or JSON, and from call to call; NULL metadata is none.
+SELECT version FROM event_store.append('uuid-2', 0, 'A', '{}', NULL, NULL);
+SELECT version FROM event_store.append('uuid-2', 1, 'A', '{}');
+SELECT version FROM event_store.append_json('uuid-2', 2,
+	'[{"event_type": "A", "data": {}}, {"event_type": "A", "data": {}}]');
+SELECT count(DISTINCT event_id), bool_and(substr(event_id::text, 15, 1) = '7'),
+	array_agg(event_id ORDER BY version) = array_agg(event_id ORDER BY event_id),
+	array_agg(DISTINCT metadata)
+FROM event_store.read_stream('uuid-2');
 
 -- Positions and versions rise together, in every stream, within one command too.
 SELECT count(*) FROM generate_series(1, 20) n,

@@ -147,6 +147,25 @@ SELECT idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'stored_event
 SELECT count(*) FROM event_store.read_all(0, NULL, 'invoice');
 SELECT idx_tup_fetch - :before_idx_tup_fetch FROM pg_stat_xact_user_tables
 	WHERE relname = 'stored_event';
+-- Nor does any other read look at more than it gives, wherever it begins.
+CREATE FUNCTION looked_at(call text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+	before bigint;
+BEGIN
+	SELECT idx_tup_fetch + seq_tup_read INTO before FROM pg_stat_xact_user_tables
+		WHERE relname = 'stored_event';
+	EXECUTE 'SELECT * FROM event_store.' || call;
+	RETURN (SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_xact_user_tables
+		WHERE relname = 'stored_event') - before;
+END
+$$;
+SELECT call, looked_at(call) BETWEEN few AND few + 1 FROM (VALUES
+	(10, 'read_all(2000, 10)'), (10, 'read_all(2000, 10, ''many'')'),
+	(4, 'read_stream(''order-1'')'), (3, 'read_stream(''many-1'', 2000, 3)'),
+	(3, 'read_stream(''many-1'', 500, 3, true)'), (2, 'read_stream(''many-1'', NULL, 2, true)'),
+	(1, 'get_event(uid(7))'), (0, 'get_event(uid(99))'), (1, 'stream_version(''many-1'')'),
+	(0, 'read_correlation(uid(1))'), (0, 'high_water_mark()'), (0, 'high_water_mark(''many'')')
+	) c (few, call);
 COMMIT;
 
 -- Two categories with one hash (declinate, macallums): each is read by itself.
@@ -284,6 +303,11 @@ CALL event_store.wait(9223372036854775807, '20 ms') \gset c_
 SELECT :a_high_water_mark = :mark, :b_high_water_mark = :mark, :c_high_water_mark = :mark;
 CALL event_store.wait(NULL, '1 s');
 CALL event_store.wait(0, NULL);
+-- What no event can be in is not waited for.
+CALL event_store.wait(:mark, '20 ms', 'order-1');
+CALL event_store.wait(:mark, '20 ms', stream => '');
+CALL event_store.wait(:mark, '20 ms', stream => '-1');
+CALL event_store.wait(:mark, '20 ms', stream => repeat('x', 256));
 -- At top level only.
 BEGIN;
 CALL event_store.wait(0, '1 hour');

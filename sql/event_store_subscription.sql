@@ -131,7 +131,7 @@ SELECT event_store.create_subscription('parts', 'part', partitions => 3);
 SELECT partition, checkpoint FROM event_store.subscription_partition
 	WHERE name = 'parts' ORDER BY partition;
 CREATE TABLE taken (turn int, number int GENERATED ALWAYS AS IDENTITY, stream text,
-	version bigint, position bigint);
+	version bigint, position bigint, partition int);
 DO $$
 DECLARE
 	last bigint;
@@ -142,26 +142,55 @@ BEGIN
 		SELECT max(position) INTO last FROM taken WHERE turn = this_turn;
 		EXIT WHEN last IS NULL;
 		PERFORM event_store.advance('parts', last);
+		UPDATE taken SET partition = (SELECT p.partition FROM event_store.subscription_partition p
+			WHERE p.name = 'parts' AND p.checkpoint = last) WHERE turn = this_turn;
 		COMMIT;
 	END LOOP;
 END
 $$;
--- Each event once; each stream in order, and with the same others in all turns.
+-- Each event once; each stream in order, and in the same partition in all turns.
 SELECT count(*), count(DISTINCT position), count(DISTINCT turn) > 8 FROM taken;
 SELECT bool_and(version = n) FROM (SELECT version, row_number() OVER (PARTITION BY stream
 	ORDER BY number) AS n FROM taken) t;
-SELECT count(DISTINCT streams) <= 3 FROM (SELECT array_agg(DISTINCT stream
-	ORDER BY stream) AS streams FROM
-	(SELECT t.stream, p.partition FROM taken t, LATERAL
-		(SELECT min(other.stream) AS partition FROM taken mine JOIN taken other USING (turn)
-			WHERE mine.stream = t.stream) p) s
-	GROUP BY partition) g;
+SELECT count(*), bool_and(turns > 1), bool_and(partitions = 1) FROM (SELECT count(DISTINCT turn)
+	AS turns, count(DISTINCT partition) AS partitions FROM taken GROUP BY stream) s;
+SELECT count(DISTINCT partition), count(*) FILTER (WHERE partition IS NULL) FROM taken;
 SELECT bool_and(checkpoint > 13) AND count(*) = 3 FROM event_store.subscription_partition
 	WHERE name = 'parts';
 SELECT next('parts');
--- A partition that has events is preferred.
-SELECT version FROM event_store.append('part-3', -1, 'A', '{}');
-SELECT stream, version FROM event_store.fetch('parts');
+-- A partition that has events is preferred, whichever it is.
+DO $$
+DECLARE
+	got text;
+	last bigint;
+BEGIN
+	FOR n IN 0 .. 6 LOOP
+		PERFORM event_store.append('part-' || n, -1, 'A', '{}');
+		COMMIT;
+		SELECT string_agg(stream, ' '), max(position) INTO got, last
+			FROM event_store.fetch('parts');
+		RAISE NOTICE 'part-%: %', n, got;
+		PERFORM event_store.advance('parts', last);
+		COMMIT;
+	END LOOP;
+END
+$$;
+-- Within a transaction fetch stays in its partition, whatever there is to read in others,
+-- and advance moves that one alone.
+SELECT event_store.reset_subscription('parts', 0);
+BEGIN;
+INSERT INTO taken (turn, stream, version, position)
+	SELECT 1001, stream, version, position FROM event_store.fetch('parts', 1);
+INSERT INTO taken (turn, stream, version, position)
+	SELECT 1002, stream, version, position FROM event_store.fetch('parts', 1000);
+SELECT event_store.advance('parts', max(position)) FROM taken WHERE turn = 1002;
+COMMIT;
+SELECT count(DISTINCT turn), count(DISTINCT e.stream_id % 3), count(*) = (
+	SELECT count(*) FROM event_store.stored_event other
+	WHERE other.stream LIKE 'part-%' AND other.stream_id % 3 = min(e.stream_id % 3))
+FROM taken JOIN event_store.stored_event e USING (position) WHERE turn > 1000;
+SELECT count(*) FILTER (WHERE checkpoint > 0), count(*) FROM event_store.subscription_partition
+	WHERE name = 'parts';
 SELECT event_store.create_subscription('most', partitions => 1024);
 SELECT count(*) FROM event_store.subscription_partition WHERE name = 'most';
 
@@ -242,6 +271,24 @@ SELECT checkpoint, lag_events FROM event_store.subscriptions WHERE name = 'one s
 ROLLBACK;
 SELECT head = event_store.high_water_mark(), lag_events, oldest IS NOT NULL
 	FROM event_store.subscription_lag('one stream', 0, 5);
+-- The lag is the age of the oldest event that is still to come.
+SELECT event_store.create_subscription('late', 'late');
+SELECT version FROM event_store.append_batch('late-1', 0, ARRAY[
+	ROW('A', '{}', NULL, NULL, clock_timestamp() - interval '48 hours', NULL),
+	ROW('A', '{}', NULL, NULL, clock_timestamp() - interval '24 hours', NULL)
+	]::event_store.new_event[]);
+CREATE FUNCTION lag_after(max_count int) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM event_store.advance('late', position) FROM event_store.fetch('late', max_count);
+	RETURN (SELECT format('%s %s', lag_events, date_trunc('day', justify_hours(lag)))
+		FROM event_store.subscriptions WHERE name = 'late');
+END
+$$;
+SELECT lag_events, date_trunc('day', justify_hours(lag)) FROM event_store.subscriptions
+	WHERE name = 'late';
+BEGIN;
+SELECT lag_after(1), lag_after(1);
+COMMIT;
 
 -- ---------------------------------------------------------------- errors
 
@@ -253,6 +300,8 @@ SELECT fails($$SELECT event_store.create_subscription('new', partitions => 0)$$)
 SELECT fails($$SELECT event_store.create_subscription('new', partitions => 1025)$$);
 SELECT fails($$SELECT event_store.create_subscription('new', start_after => -1)$$);
 SELECT fails($$SELECT event_store.create_subscription('new', event_types => '{A,NULL}')$$);
+SELECT stream, refusal(format('SELECT event_store.create_subscription(''new'', stream => %L)',
+	stream)) FROM unnest(ARRAY['', '-1', E'order-1\n', repeat('x', 256)]) stream;
 SELECT fails($$SELECT * FROM event_store.fetch('none')$$);
 SELECT fails($$SELECT * FROM event_store.fetch(E'o''none')$$);
 SELECT fails($$SELECT * FROM event_store.fetch(NULL)$$);

@@ -38,6 +38,9 @@ SELECT correlation_id, causation_id, user_id, tenant_id, headers, traceparent, c
 	FROM ecommerce.context();
 SELECT message_bus.publish('Happened', '{"n": 3}', uid(5));
 SELECT message_bus.send('b', 'Do', '{"n": 4}', uid(6));
+-- An event that is appended meanwhile is stamped with all of it too.
+SELECT version FROM event_store.append('seen-1', 0, 'Seen', '{}');
+SELECT metadata FROM event_store.read_stream('seen-1');
 COMMIT;
 SELECT got('a');
 SELECT message_id, correlation_id, conversation_id, causation_id, user_id, tenant_id, traceparent,

@@ -99,6 +99,31 @@ $node->safe_psql('postgres', 'CREATE DATABASE early');
 like($stderr, qr/ERROR:  55000.*HINT:  .*commit CREATE EXTENSION/s,
 	'before CREATE EXTENSION has committed there is none, and start_worker() says so');
 
+# Who holds the mark back, and for whom; a prepared transaction would hold it for good.
+my $marks = q{SELECT event_store.high_water_mark(), event_store.high_water_mark('cart'),
+	event_store.high_water_mark('order')};
+my $holder = $node->background_psql('postgres');
+my $held = $holder->query_safe(q{BEGIN;
+	SELECT "position" FROM event_store.append('cart-9', 0, 'Opened', '{}')});
+my $beyond = $node->safe_psql('postgres',
+	q{SELECT "position" FROM event_store.append('order-9', 0, 'Placed', '{}')});
+my $below = $held - 1;
+is($node->safe_psql('postgres', $marks), "$below|$below|$beyond",
+	'an open append holds back all readers but those of other categories');
+is( $node->safe_psql('postgres', q{SELECT usename = current_user, xact_start < now(),
+		lowest_position, category, query ~ 'cart-9' FROM event_store.appenders}),
+	"t|t|$held|cart|t", 'appenders shows who it is');
+$holder->query_safe('ROLLBACK');
+$holder->quit;
+($status, $stdout, $stderr) = $node->psql('postgres', q{BEGIN;
+	SELECT event_store.append('cart-9', 0, 'Opened', '{}');
+	PREPARE TRANSACTION 'ours'}, extra_params => [ '-v', 'VERBOSITY=verbose' ]);
+like($stderr, qr/ERROR:  0A000: cannot PREPARE a transaction that has appended.*HINT/s,
+	'PREPARE TRANSACTION is refused');
+is( $node->safe_psql('postgres', q{SELECT count(*) FROM event_store.appenders;
+		SELECT event_store.high_water_mark() - event_store.position_counter()}),
+	"0\n0", 'and holds nothing back');
+
 # The order of positions.
 my $bystander = $node->background_psql('postgres');
 $bystander->query_safe('BEGIN; SELECT pg_current_xact_id()');
@@ -114,7 +139,12 @@ $stress->finish_writers(kill => 1);
 is($stress->finish_readers, '', "$stress->{commits} commits: all saw exactly what was committed");
 $bystander->quit;
 
-# A crash of the server, which makes new shared memory.
+# A crash of the server, which makes new shared memory. The takers of the newest positions
+# have rolled back: nothing but the mark has told of them.
+$node->safe_psql('postgres', q{SET synchronous_commit = off;
+	BEGIN;
+	SELECT count(event_store.append('cart-4', -1, 'Opened', '{}')) FROM generate_series(1, 200);
+	ROLLBACK});
 my $mark = $node->safe_psql('postgres', 'SELECT event_store.high_water_mark()');
 my $victim = $node->background_psql('postgres', on_error_stop => 0);
 my $victim_pid = $victim->query_safe('SELECT pg_backend_pid()');
@@ -135,7 +165,9 @@ is($node->safe_psql('postgres', 'SELECT * FROM event_store.verify()'), '', 'veri
 
 # The shared memory has to be found in what the server has to spare.
 $node->append_conf('postgresql.conf', "max_connections = 1000");
+$node->safe_psql('postgres', 'SELECT ecommerce.start_worker()');
 $node->restart;
+is($node->safe_psql('postgres', $workers), '0', 'a worker started by hand ends with the server');
 is($node->safe_psql('postgres', q{SELECT version FROM event_store.append('cart-3', 1, 'Closed',
 	'{}')}),
 	'2', 'append on a server with 1000 connections');

@@ -232,6 +232,8 @@ sub switches
 my @processes = split /\n/, $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity
 	WHERE backend_type LIKE 'ecommerce%'");
 is(scalar @processes, 2, 'launcher and worker are there');
+($waiter, $pid) = start_waiter("$position, '1 hour'");
+push @processes, $pid;
 $node->poll_query_until('postgres',
 	'SELECT event_store.published_mark() = event_store.high_water_mark()');
 # What the tests before have left to do is over when nothing happens for a while.
@@ -244,6 +246,10 @@ poll {
 	$quiet == 20
 };
 $node->safe_psql('postgres', 'SELECT pg_sleep(10)');
-is(switches(@processes), $before, 'in 10 idle seconds neither wakes up');
+is(switches(@processes), $before, 'in 10 idle seconds none wakes up, nor does who waits');
+$position = append_to('order-1');
+is($waiter->query_until(qr/returned/, ''), "$position\nreturned\n",
+	'so that it is the append that wakes him');
+$waiter->quit;
 $node->stop;
 done_testing();

@@ -1,6 +1,7 @@
 # An older SQL part under this library: functions and worker say what to do, ALTER
 # EXTENSION UPDATE does it, and the result is what a fresh installation gives. The
-# older version is made here, from the install script without one view.
+# older version is made here, from the install script without one view; so is a
+# newer one, under which functions and worker do not run either.
 use strict;
 use warnings FATAL => 'all';
 
@@ -25,14 +26,16 @@ like($view, qr/^CREATE VIEW event_store\.streams.*COMMENT ON VIEW/s,
 ok($script =~ s/event_store\.streams, //, 'its privileges');
 my $old = "$sharedir/extension/ecommerce--0.9.sql";
 my $edge = "$sharedir/extension/ecommerce--0.9--$version.sql";
-unlink $old, $edge;
+my $new = "$sharedir/extension/ecommerce--99.sql";
+unlink $old, $edge, $new;
 append_to_file($old, $script);
+append_to_file($new, $script);
 append_to_file($edge, "$view\nGRANT SELECT ON event_store.streams TO ecommerce_reader;\n");
 
 sub failure_of
 {
-	my ($sql) = @_;
-	my ($code, $out, $err) = $node->psql('old', $sql, extra_params => [ '-v',
+	my ($sql, $database) = @_;
+	my ($code, $out, $err) = $node->psql($database // 'old', $sql, extra_params => [ '-v',
 		'VERBOSITY=verbose' ]);
 	return $err;
 }
@@ -83,5 +86,18 @@ my $fresh = $node->safe_psql('fresh', $catalogue);
 cmp_ok(length $fresh, '>', 10000, 'there is something to compare');
 is($node->safe_psql('old', $catalogue), $fresh, 'the updated extension is what a fresh one is');
 
-unlink $old, $edge;
+# A newer one, as when the library is put back to an older version.
+$node->safe_psql('postgres', 'CREATE DATABASE newer');
+$offset = -s $node->logfile;
+$node->safe_psql('newer', q{CREATE EXTENSION ecommerce VERSION '99'});
+like(failure_of(q{SELECT event_store.append('order-1', 0, 'OrderPlaced', '{}')}, 'newer'),
+	qr/55000: extension "ecommerce" has version 99.*install the library that fits/s,
+	'functions refuse a newer SQL part too');
+$node->wait_for_log(qr/ecommerce worker idles.*?install the library that fits/s, $offset);
+is( $node->safe_psql('postgres', q{
+		SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'ecommerce worker'
+			AND datname = 'newer'}),
+	'1', 'the worker says so and idles');
+
+unlink $old, $edge, $new;
 done_testing();

@@ -97,6 +97,18 @@ is( $node->safe_psql('branch', q{SELECT version FROM event_store.append('order-1
 	'2', 'the copy works');
 is($node->safe_psql('store', q{SELECT event_store.stream_version('order-1')}), '1', 'on its own');
 
+# Who appends in one database holds nothing back in another.
+my $appender = $node->background_psql('branch');
+$appender->query_safe(q{BEGIN; SELECT event_store.append('order-2', 0, 'OrderPlaced', '{}')});
+my $held = q{SELECT event_store.high_water_mark() < event_store.position_counter(),
+	event_store.high_water_mark('order') < event_store.position_counter(),
+	(SELECT count(*) FROM event_store.appenders)};
+is($node->safe_psql('branch', $held), 't|t|1', 'an open append holds back readers of its database');
+$node->safe_psql('store', q{SELECT event_store.append('order-2', 0, 'OrderPlaced', '{}')});
+is($node->safe_psql('store', $held), 'f|f|0', 'and of no other');
+$appender->query_safe('ROLLBACK');
+$appender->quit;
+
 # A refused DROP DATABASE brings the worker back.
 my $session = $node->background_psql('branch');
 isnt(sqlstate_of('postgres', 'DROP DATABASE branch'), 'none: ',

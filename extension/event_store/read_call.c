@@ -177,7 +177,9 @@ read_filter(EventFilter *filter, const NullableDatum *category, const NullableDa
 	if (stream != NULL && !stream->isnull)
 	{
 		text	   *name = DatumGetTextPP(stream->value);
+		StreamName	checked;
 
+		stream_name(&checked, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
 		filter->stream = VARDATA_ANY(name);
 		filter->stream_length = VARSIZE_ANY_EXHDR(name);
 	}

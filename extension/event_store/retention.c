@@ -72,16 +72,14 @@ hide_stream(FunctionCallInfo fcinfo, const char *function, bool for_good)
 
 	spi_begin(SPI_AS_OWNER);
 	level = guard_allow_rewrite();
-	/* A stream younger than the transaction's snapshot is locked, but UPDATE does not see it. */
-	if (spi_run(&mark, 3, (Oid[]) {INT8OID, BOOLOID, INT8OID},
-				(Datum[]) {Int64GetDatum(stream.version), BoolGetDatum(for_good),
-				Int64GetDatum(stream.key)}, NULL) != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("stream \"%.*s\" has changed since this transaction began", name.length, name.text),
-				 errhint("Repeat the transaction.")));
-	(void) spi_run(&hide, 2, (Oid[]) {INT8OID, INT8OID},
-				   (Datum[]) {Int64GetDatum(stream.id), Int64GetDatum(stream.version)}, NULL);
+	/* The row we hold may be younger than the transaction's snapshot. */
+	if (spi_run_latest(&mark, 3, (Oid[]) {INT8OID, BOOLOID, INT8OID},
+					   (Datum[]) {Int64GetDatum(stream.version), BoolGetDatum(for_good),
+					   Int64GetDatum(stream.key)}, NULL) != 1)
+		elog(ERROR, "stream \"%.*s\" has no row", name.length, name.text);
+	(void) spi_run_latest(&hide, 2, (Oid[]) {INT8OID, INT8OID},
+						  (Datum[]) {Int64GetDatum(stream.id), Int64GetDatum(stream.version)},
+						  NULL);
 	guard_forbid_rewrite(level);
 	spi_end();
 	snapshot_forget(name.text, name.length);

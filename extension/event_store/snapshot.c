@@ -112,6 +112,7 @@ snapshot_forget(const char *stream, int length)
 	Datum		name = PointerGetDatum(cstring_to_text_with_len(stream, length));
 
 	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&remove, 1, (Oid[]) {TEXTOID}, &name, NULL);
+	/* Another transaction may have taken one, or removed it, since our snapshot. */
+	(void) spi_run_latest(&remove, 1, (Oid[]) {TEXTOID}, &name, NULL);
 	spi_end();
 }

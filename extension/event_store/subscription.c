@@ -455,6 +455,7 @@ event_store_create_subscription(PG_FUNCTION_ARGS)
 	char		nulls[5] = {' ', PG_ARGISNULL(1) ? 'n' : ' ', PG_ARGISNULL(2) ? 'n' : ' ', ' ',
 	PG_ARGISNULL(5) ? 'n' : ' '};
 	EventFilter types;
+	StreamName	stream;
 
 	if (name[0] == '\0' || strlen(name) > 255)
 		ereport(ERROR,
@@ -469,6 +470,9 @@ event_store_create_subscription(PG_FUNCTION_ARGS)
 	check_position("start_after", start_after);
 	if (!PG_ARGISNULL(1))
 		category_check(VARDATA_ANY(PG_GETARG_TEXT_PP(1)), VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(1)));
+	if (!PG_ARGISNULL(5))
+		stream_name(&stream, VARDATA_ANY(PG_GETARG_TEXT_PP(5)),
+					VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(5)));
 	event_filter_types(&types, PG_ARGISNULL(2) ? NULL : PG_GETARG_ARRAYTYPE_P(2));
 	spi_begin(SPI_AS_OWNER);
 	if (spi_run(&create, 5, (Oid[]){TEXTOID, TEXTOID, TEXTARRAYOID, INT4OID, TEXTOID}, values,

@@ -168,7 +168,7 @@ ecommerce_worker_main(Datum arg)
 			ereport(LOG,
 					(errmsg("ecommerce worker idles: the extension's SQL part does not have the library's version, %s",
 							ECOMMERCE_VERSION),
-					 errhint("Type ALTER EXTENSION ecommerce UPDATE in this database.")));
+					 errhint("Type ALTER EXTENSION ecommerce UPDATE in this database, or install the library that fits.")));
 		said_other_version = state == EXTENSION_OTHER_VERSION;
 		for (int i = 0; i < lengthof(duties) && state == EXTENSION_READY; i++)
 		{
