@@ -58,11 +58,14 @@ async function consumeDue() {
 
 async function fromCommit() {
   const utils = await sender();
+  let runner;
   await handoff({
-    listen: (arrived) => work(async () => arrived()),
+    listen: async (arrived) => { runner = await work(async () => arrived()); },
     send: () => utils.addJob('bench', {}),
     pause: 3,
   });
+  // Else the last job may stay locked, and a later case would wait for it in vain.
+  await runner.stop();
 }
 
 await main({ produce, consume, schedule, consume_due: consumeDue, handoff: fromCommit });
