@@ -113,6 +113,19 @@ like(hear(qr/payload "1"/),
 is(sql(q{SELECT count(message_bus.ack(delivery_id)) FROM message_bus.receive('q')}), '1',
 	'and it is there');
 
+# What somebody has in hand is not deliverable.
+sql(q{SELECT message_bus.send('q', 'T', '{}') FROM generate_series(1, 3)});
+like(hear(qr/payload "3"/), qr/payload "3"/, 'three are deliverable');
+my $holder = session();
+is( $holder->query_safe(q{BEGIN; SELECT count(*) FROM message_bus.receive('q')}), '3',
+	'a consumer takes them');
+sql(q{SELECT message_bus.send('q', 'T', '{}') FROM generate_series(1, 2)});
+like(hear(qr/payload "[25]"/), qr/payload "2"/, 'two more are, while he has them');
+$holder->query_safe('ROLLBACK');
+$holder->quit;
+is(sql(q{SELECT count(message_bus.ack(delivery_id)) FROM message_bus.receive('q')}), '5',
+	'when he gives them back there are five');
+
 # However many commits there are, at most one notification per 10 ms. The clock is stopped
 # after the last, so a slow machine only makes room for more.
 my $began = sql('SELECT extract(epoch FROM clock_timestamp())');
