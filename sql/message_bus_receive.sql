@@ -210,23 +210,37 @@ SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FRO
 SELECT outcome(format('SELECT message_bus.fail(%s, ''E'', ''e'')', delivery_id)) ~ '^MB003'
 	FROM leased WHERE n = '91';
 -- Delivered again, under a lease or not, the old receipt is worth nothing.
+CREATE FUNCTION refused(delivery_id bigint) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(split_part(call, '(', 1), ' ' ORDER BY call)
+	FROM unnest(ARRAY['ack(%s)', 'fail(%s, ''E'', ''e'')', 'skip(%s)', 'handle(%s)',
+		'extend_lease(ARRAY[%s], ''1 min'')']) call
+	WHERE outcome(format('SELECT message_bus.' || call, delivery_id)) ~ '^MB003'
+$$;
 BEGIN; SELECT at('2100-01-01 01:01 UTC'); SELECT take('q', 1); SELECT message_bus.ack(id(91));
 	COMMIT;
-SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM leased
-	WHERE n = '91';
+SELECT refused(delivery_id) FROM leased WHERE n = '91';
 CREATE TEMP TABLE first_lease AS TABLE leased;
 CALL lease('q', '10 min', '2100-01-01 01:01 UTC');
-SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM first_lease
-	WHERE n = '92';
+SELECT refused(delivery_id) FROM first_lease WHERE n = '92';
 SELECT message_bus.ack(delivery_id) FROM message_bus.lease; SELECT state('q');
--- Nor is that of a message whose last attempt it was: it is dead.
-SELECT message_bus.create_endpoint('once', 1, '{"kind": "none"}');
+-- What its consumer has failed is settled, also when he calls it a timeout.
+SELECT fill('q', 93, 93);
+TRUNCATE leased;
+CALL lease('q', '1 min');
+SELECT message_bus.fail(delivery_id, 'timeout', 'took too long') FROM leased;
+SELECT refused(delivery_id) FROM leased;
+BEGIN; SELECT at('2099-12-31 UTC'); SELECT in_order('q'); COMMIT;
+-- Nor is that of a message whose last attempt it was: it is dead, and a Fault tells of it.
+SELECT message_bus.create_endpoint('once', 1, '{"kind": "none"}'),
+	message_bus.create_endpoint('faults', 1);
+SELECT message_bus.subscribe('faults', 'Fault');
 SELECT fill('once', 1, 1);
 TRUNCATE leased;
 CALL lease('once', '1 min');
 BEGIN; SELECT at('2100-01-01 00:01 UTC'); SELECT in_order('once'); COMMIT;
 SELECT reason, error_code, error, attempts FROM message_bus.dead_letters WHERE endpoint = 'once';
-SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM leased;
+SELECT refused(delivery_id) FROM leased;
+SELECT causation_id, body->>'error_code' FROM message_bus.receive('faults');
 
 -- ---------------------------------------------------------------- wait
 
