@@ -145,6 +145,16 @@ SELECT message_bus.send('q', 'Do', '{"n": 4}', uid(6));
 SELECT failed('q', 'E3', false);
 SELECT body->>'error_code', body->>'attempts' FROM message_bus.receive('faults');
 SELECT message_bus.ack(delivery_id) FROM message_bus.receive('faults');
+-- Who is full cannot keep others from failing.
+SELECT message_bus.alter_endpoint('faults', max_depth => 0);
+SELECT message_bus.send('q', 'Do', '{"n": 5}', uid(9));
+SELECT failed('q', retryable => false);
+SELECT causation_id FROM message_bus.receive('faults');
+SELECT outcome($$SELECT message_bus.send('faults', 'Do', '{}')$$);
+SELECT message_bus.alter_endpoint('faults', max_depth => -1);
+SELECT message_bus.ack(delivery_id) FROM message_bus.receive('faults');
+SELECT message_bus.redrive(uid(9));
+SELECT in_order('q');
 
 -- ---------------------------------------------------------------- redrive and discard
 
