@@ -63,6 +63,8 @@ async function fromCommit() {
     send: () => boss.send('bench', {}),
     pause: POLL * 1000,
   });
+  // Else the last job may stay active, and a later case would wait for it in vain.
+  await consumer.stop({ graceful: true, wait: true });
 }
 
 await main({ produce, consume, schedule, consume_due: consumeDue, handoff: fromCommit });
