@@ -136,6 +136,39 @@ BEGIN; SELECT at('2100-01-01 00:05:30 UTC'); SELECT in_order('b'); COMMIT;
 SELECT message_bus.ack(delivery_id) FROM message_bus.lease;
 SELECT state, probe_successes FROM breaker WHERE endpoint = 'b' AND message_type = 'B';
 BEGIN; SELECT at('2100-01-01 00:05:30 UTC'); SELECT in_order('b'); COMMIT;
+-- A lease that expires is a failed attempt, and a failed probe if it was one.
+SELECT message_bus.create_endpoint(e, 1, retry::jsonb, '{"tracking_period": "1 day",
+	"trip_threshold": 15, "active_threshold": 1, "reset_interval": "1 h"}')
+	FROM (VALUES ('l', '{"kind": "none"}'),
+		('h', '{"kind": "interval", "limit": 5, "interval": "1 min"}')) e(e, retry);
+SELECT count(message_bus.send('l', 'L', jsonb_build_object('n', i))) FROM generate_series(1, 4) i;
+DO $$ BEGIN
+	PERFORM at('2100-01-01 UTC');
+	PERFORM * FROM message_bus.receive('l', 2, '1 min');
+END $$;
+BEGIN; SELECT at('2100-01-01 00:01 UTC'); SELECT in_order('l'); COMMIT;
+SELECT state, attempts, failures FROM breaker WHERE endpoint = 'l';
+DO $$ BEGIN
+	PERFORM at('2100-01-01 01:01 UTC');
+	PERFORM * FROM message_bus.receive('l', 2, '1 min');
+END $$;
+SELECT state FROM breaker WHERE endpoint = 'l';
+BEGIN; SELECT at('2100-01-01 01:02 UTC'); SELECT in_order('l'); COMMIT;
+SELECT state, opened_at = '2100-01-01 01:02 UTC' FROM message_bus.circuit_breakers
+	WHERE endpoint = 'l';
+SELECT error_code, count(*) FROM message_bus.dead_letters WHERE endpoint = 'l' GROUP BY 1;
+SELECT state('l');
+-- What waits for a retry is held like the rest, and keeps its attempts.
+SELECT count(message_bus.send('h', 'H', jsonb_build_object('n', i))) FROM generate_series(1, 2) i;
+BEGIN; SELECT at('2100-01-01 UTC'); SELECT failed('h'); COMMIT;
+BEGIN; SELECT at('2100-01-01 00:59:59 UTC'); SELECT in_order('h'); COMMIT;
+SELECT state, attempt, first_failed_at = '2100-01-01 UTC' FROM message_bus.aside
+	WHERE message_type = 'H';
+BEGIN; SELECT at('2100-01-01 01:00 UTC');
+SELECT body->>'n' AS n, attempt FROM message_bus.receive('h'); ROLLBACK;
+BEGIN; SELECT at('2100-01-01 01:00 UTC'); SELECT in_order('h'); COMMIT;
+SELECT state FROM breaker WHERE endpoint = 'h';
+BEGIN; SELECT at('2100-01-01 01:00 UTC'); SELECT in_order('h'); COMMIT;
 -- By hand.
 SELECT message_bus.reset_breaker('b', 'B'), message_bus.reset_breaker('b', 'C');
 SELECT state, attempts FROM breaker WHERE endpoint = 'b' AND message_type = 'B';
@@ -144,6 +177,8 @@ SELECT state('b');
 
 -- ---------------------------------------------------------------- deaths
 
+SELECT message_bus.create_endpoint('faults', 1);
+SELECT message_bus.subscribe('faults', 'Fault');
 -- A consumer that ends in the middle of handling is one death.
 SELECT message_bus.create_endpoint('k', 1, '{"kind": "immediate", "limit": 4}', '{"kind": "none"}');
 SELECT count(message_bus.send('k', 'K', jsonb_build_object('n', i), uid(i + 100)))
@@ -175,8 +210,19 @@ CALL message_bus.wait('k', '1 min');
 SELECT body->>'n' AS n, attempt FROM message_bus.receive('k') ORDER BY delivery_id;
 SELECT message_id, reason, error_code, error, attempts FROM message_bus.dead_letters
 	WHERE endpoint = 'k';
+SELECT causation_id, body->>'error_code', body->>'attempts' FROM message_bus.receive('faults');
 SELECT in_order('k');
 SELECT state('k');
+SELECT count(*) FROM message_bus.death;
+-- It is that of the message which was handled last, and written down at the next receive.
+SELECT count(message_bus.send('k', 'K', jsonb_build_object('n', i), uid(i + 110)))
+	FROM generate_series(1, 3) i;
+BEGIN; SELECT message_bus.handle(delivery_id)
+	FROM (SELECT * FROM message_bus.receive('k', 2) ORDER BY delivery_id) r; \c -
+CALL message_bus.wait('k', '1 min');
+SELECT body->>'n' AS n, attempt FROM message_bus.receive('k') ORDER BY delivery_id;
+SELECT message_id, deaths FROM message_bus.death;
+SELECT in_order('k');
 SELECT count(*) FROM message_bus.death;
 
 -- A death is an attempt and a failure for the breaker; without retries the fourth is the last.

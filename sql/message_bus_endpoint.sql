@@ -136,8 +136,36 @@ CALL message_bus.wait('plain', '0 s');
 SELECT got('plain');
 SELECT state('plain');
 
+-- ---------------------------------------------------------------- age
+
+-- That of the oldest message that is not acked, in whichever lane.
+BEGIN;
+SELECT at('2020-01-01 UTC');
+SELECT message_bus.send('plain', 'T', '{"n": 1}') IS NOT NULL;
+COMMIT;
+SELECT message_bus.send('plain', 'T', '{"n": 2}') IS NOT NULL;
+CREATE VIEW age AS SELECT CASE WHEN oldest_unacked_age >= now() - '2020-01-01 UTC' THEN 'old'
+	WHEN oldest_unacked_age BETWEEN '0 s' AND '1 day' THEN 'new' ELSE 'none' END AS age
+FROM message_bus.endpoints WHERE name = 'plain';
+TABLE age;
+SELECT message_bus.ack(delivery_id) FROM message_bus.receive('plain') WHERE body->>'n' = '1';
+TABLE age;
+SELECT got('plain');
+TABLE age;
+DROP VIEW age;
+
 -- ---------------------------------------------------------------- drop
 
+-- Scheduled and leased messages are there too.
+SELECT message_bus.create_endpoint('later', 1);
+SELECT message_bus.send('later', 'T', '{}', uid(3), deliver_at => '2100-01-01 UTC');
+SELECT outcome($$SELECT message_bus.drop_endpoint('later')$$);
+SELECT message_bus.cancel_scheduled(uid(3));
+SELECT message_bus.send('later', 'T', '{}') IS NOT NULL;
+SELECT count(*) FROM message_bus.receive('later', 1, '1 h');
+SELECT outcome($$SELECT message_bus.drop_endpoint('later')$$);
+SELECT message_bus.ack(delivery_id) FROM message_bus.lease;
+SELECT message_bus.drop_endpoint('later');
 SELECT message_bus.send('other', 'T', '{"n": 1}', message_id => uid(2));
 SELECT outcome($$SELECT message_bus.drop_endpoint('other')$$);
 SELECT message_bus.alter_endpoint('other', '{"kind": "interval", "limit": 1, "interval": "1 h"}');

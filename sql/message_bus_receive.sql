@@ -45,6 +45,13 @@ BEGIN; SELECT take('q'); SELECT message_bus.ack(id(5)); COMMIT;
 SELECT take('q');
 BEGIN; SELECT take('q'); SELECT message_bus.ack(id(3), id(7), id(8)); ROLLBACK;
 SELECT in_order('q'); SELECT state('q');
+-- The receipts of a rolled-back receive are void, whoever has the messages now.
+SELECT fill('q', 19, 19);
+BEGIN; SELECT delivery_id AS gone FROM message_bus.receive('q') \gset
+ROLLBACK;
+BEGIN; SELECT outcome(format('SELECT message_bus.ack(%s)', :gone)) ~ '^MB003';
+SELECT take('q'); SELECT outcome(format('SELECT message_bus.ack(%s)', :gone)) ~ '^MB003';
+SELECT message_bus.ack(id(19)); COMMIT;
 -- Receipts are never used again, and void when their transaction has ended.
 SELECT count(*) = count(DISTINCT delivery_id) FROM batch;
 SELECT outcome(format('SELECT message_bus.ack(%s)', id(3))) ~ '^MB003 delivery \d+ is not yours$';
@@ -92,8 +99,10 @@ BEGIN; SELECT at('2099-12-31 UTC'); SELECT in_order('q'); COMMIT;
 SELECT fill('q', 15, 18);
 BEGIN;
 SELECT take('q', 1);
-SAVEPOINT s; SELECT take('q', 2); ROLLBACK TO s;
-SELECT outcome('SELECT message_bus.ack(1)') ~ 'MB003';
+SAVEPOINT s; SELECT count(*) AS received, min(delivery_id) AS gone
+	FROM message_bus.receive('q', 2) \gset
+ROLLBACK TO s;
+SELECT :received, outcome(format('SELECT message_bus.ack(%s)', :gone)) ~ '^MB003';
 SELECT take('q', 1);
 SELECT message_bus.ack(id(15), id(16));
 COMMIT;
@@ -126,22 +135,25 @@ BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT in_order('q'); COMMIT;
 
 -- ---------------------------------------------------------------- handle
 
+CREATE VIEW context AS SELECT correlation_id, conversation_id, causation_id, user_id, tenant_id,
+	traceparent FROM ecommerce.context();
 BEGIN;
-SELECT ecommerce.set_context(uid(1), NULL, 'ann');
-SELECT fill('q', 61, 62);
+SELECT ecommerce.set_context(uid(1), NULL, 'ann', 'shop', traceparent => '00-33-44-01');
+SELECT fill('q', 61, 61);
+SELECT ecommerce.set_context(uid(2), NULL, 'bob');
+SELECT fill('q', 62, 62);
 COMMIT;
 BEGIN;
 SELECT take('q');
-SELECT correlation_id, causation_id, user_id FROM ecommerce.context();
-SELECT message_bus.handle(id(61)); SELECT correlation_id, causation_id, user_id
-	FROM ecommerce.context();
+TABLE context;
+SELECT message_bus.handle(id(61)); TABLE context;
 SELECT message_bus.ack(id(61));
-SELECT message_bus.handle(id(62)); SELECT correlation_id, causation_id, user_id
-	FROM ecommerce.context();
+-- Until the next one: nothing of the first is left.
+SELECT message_bus.handle(id(62)); TABLE context;
 SELECT outcome(format('SELECT message_bus.handle(%s)', id(61))) ~ 'MB003';
 SELECT message_bus.ack(id(62));
 COMMIT;
-SELECT correlation_id, causation_id FROM ecommerce.context();
+TABLE context;
 
 -- ---------------------------------------------------------------- skip
 
@@ -188,6 +200,9 @@ SELECT in_order('q'); SELECT state('q');
 BEGIN; SELECT at('2100-01-01 UTC');
 SELECT message_bus.extend_lease(array_agg(delivery_id), '1 h') FROM leased WHERE n = '81'; COMMIT;
 SELECT leased_until = '2100-01-01 01:00 UTC' FROM message_bus.lease;
+-- The lane is held for as long.
+BEGIN; SELECT at('2100-01-01 00:59:59 UTC'); SELECT in_order('q'); COMMIT;
+SELECT leased_until = '2100-01-01 01:00 UTC' FROM message_bus.lease;
 SELECT outcome(format('SELECT message_bus.extend_lease(%L, ''1 h'')',
 	array_agg(delivery_id))) ~ '^MB003' FROM leased;
 SELECT message_bus.skip(delivery_id, 'done with it') FROM leased WHERE n = '81';
@@ -210,23 +225,37 @@ SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FRO
 SELECT outcome(format('SELECT message_bus.fail(%s, ''E'', ''e'')', delivery_id)) ~ '^MB003'
 	FROM leased WHERE n = '91';
 -- Delivered again, under a lease or not, the old receipt is worth nothing.
+CREATE FUNCTION refused(delivery_id bigint) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(split_part(call, '(', 1), ' ' ORDER BY call)
+	FROM unnest(ARRAY['ack(%s)', 'fail(%s, ''E'', ''e'')', 'skip(%s)', 'handle(%s)',
+		'extend_lease(ARRAY[%s], ''1 min'')']) call
+	WHERE outcome(format('SELECT message_bus.' || call, delivery_id)) ~ '^MB003'
+$$;
 BEGIN; SELECT at('2100-01-01 01:01 UTC'); SELECT take('q', 1); SELECT message_bus.ack(id(91));
 	COMMIT;
-SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM leased
-	WHERE n = '91';
+SELECT refused(delivery_id) FROM leased WHERE n = '91';
 CREATE TEMP TABLE first_lease AS TABLE leased;
 CALL lease('q', '10 min', '2100-01-01 01:01 UTC');
-SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM first_lease
-	WHERE n = '92';
+SELECT refused(delivery_id) FROM first_lease WHERE n = '92';
 SELECT message_bus.ack(delivery_id) FROM message_bus.lease; SELECT state('q');
--- Nor is that of a message whose last attempt it was: it is dead.
-SELECT message_bus.create_endpoint('once', 1, '{"kind": "none"}');
+-- What its consumer has failed is settled, also when he calls it a timeout.
+SELECT fill('q', 93, 93);
+TRUNCATE leased;
+CALL lease('q', '1 min');
+SELECT message_bus.fail(delivery_id, 'timeout', 'took too long') FROM leased;
+SELECT refused(delivery_id) FROM leased;
+BEGIN; SELECT at('2099-12-31 UTC'); SELECT in_order('q'); COMMIT;
+-- Nor is that of a message whose last attempt it was: it is dead, and a Fault tells of it.
+SELECT message_bus.create_endpoint('once', 1, '{"kind": "none"}'),
+	message_bus.create_endpoint('faults', 1);
+SELECT message_bus.subscribe('faults', 'Fault');
 SELECT fill('once', 1, 1);
 TRUNCATE leased;
 CALL lease('once', '1 min');
 BEGIN; SELECT at('2100-01-01 00:01 UTC'); SELECT in_order('once'); COMMIT;
 SELECT reason, error_code, error, attempts FROM message_bus.dead_letters WHERE endpoint = 'once';
-SELECT outcome(format('SELECT message_bus.ack(%s)', delivery_id)) ~ '^MB003' FROM leased;
+SELECT refused(delivery_id) FROM leased;
+SELECT causation_id, body->>'error_code' FROM message_bus.receive('faults');
 
 -- ---------------------------------------------------------------- wait
 

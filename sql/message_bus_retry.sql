@@ -74,6 +74,10 @@ BEGIN
 		END LOOP;
 	END LOOP;
 END $$;
+-- Drawn once: changing something else draws nothing anew.
+SELECT message_bus.alter_endpoint('r1', timeout => '1 min');
+SELECT array_agg(d ORDER BY i) = retry_delays FROM drawn JOIN message_bus.endpoint USING (name)
+	WHERE name = 'r1' GROUP BY retry_delays;
 CALL fail_all('r%', '2100-01-01 UTC');
 CREATE TABLE waited AS
 SELECT name, k, extract(epoch FROM due_at - failed_at) * 1000 AS ms, d, extract(epoch
@@ -109,14 +113,36 @@ SELECT message_bus.alter_endpoint('k5', '{"kind": "none"}');
 SELECT failed('k5');
 SELECT state('k5');
 
+-- A policy that allows more retries than there are delays goes on with the last one.
+CALL fail_all('u', '2100-01-01 UTC');
+SELECT count(*), bool_and(due_at - failed_at BETWEEN '45 s' AND '75 s'),
+	count(DISTINCT due_at - failed_at) > 15 FROM run WHERE name = 'u' AND k >= 39;
+SELECT attempts FROM message_bus.dead_letters WHERE endpoint = 'u';
+-- The other kinds draw no random numbers, neither when they are made nor when they are used.
+SET message_bus.random_seed = 3;
+SELECT message_bus.create_endpoint('s4', 1);
+SET message_bus.random_seed = 2;
+SELECT message_bus.create_endpoint('n1', 1, '{"kind": "none"}'),
+	message_bus.create_endpoint('n2', 1, '{"kind": "immediate", "limit": 5}'),
+	message_bus.create_endpoint('n3', 1, '{"kind": "interval", "limit": 5, "interval": "1 h"}'),
+	message_bus.create_endpoint('n4', 1,
+		'{"kind": "incremental", "limit": 5, "initial": "1 h", "increment": "1 h"}');
+SELECT count(message_bus.send('n' || i, 'T', '{"n": 1}')) FROM generate_series(1, 4) i;
+SELECT failed('n' || i) FROM generate_series(1, 4) i;
+SELECT message_bus.create_endpoint('s5', 1);
+SELECT retry_delays = (SELECT retry_delays FROM message_bus.endpoint WHERE name = 's1')
+	FROM message_bus.endpoint WHERE name = 's5';
+
 -- ---------------------------------------------------------------- dead letters and Faults
 
 SELECT message_bus.create_endpoint('q', 1, '{"kind": "immediate", "limit": 1}',
 	'{"kind": "none"}'), message_bus.create_endpoint('faults', 1);
 SELECT message_bus.subscribe('faults', 'Fault');
 BEGIN;
+SET LOCAL ecommerce.source = 'test';
 SELECT ecommerce.set_context(uid(1), uid(2), 'ann', 'shop', '{}', 'trace');
-SELECT message_bus.send('q', 'Do', '{"n": 1}', uid(3), 'key', headers => '{"h": 1}');
+SELECT message_bus.send('q', 'Do', '{"n": 1}', uid(3), 'key', '2000-01-01 UTC', '2100-01-01 UTC',
+	'{"h": 1}');
 COMMIT;
 SELECT failed('q', 'E1');
 SELECT in_order('faults');
@@ -125,11 +151,17 @@ SELECT message_id, endpoint, message_type, reason, error_code, error, attempts,
 	first_failed_at < last_failed_at FROM message_bus.dead_letters WHERE endpoint = 'q';
 SELECT (message).message_id, (message).headers, (message).correlation_id, (message).causation_id,
 	(message).partition_key, (message).attempt FROM message_bus.dead_letters WHERE endpoint = 'q';
+SELECT (message).message_type, (message).schema_version, (message).body, (message).conversation_id,
+	(message).user_id, (message).tenant_id, (message).traceparent, (message).source,
+	(message).sent_at <= first_failed_at, (message).deliver_at = '2000-01-01 UTC',
+	(message).expires_at = '2100-01-01 UTC' FROM message_bus.dead_letters WHERE endpoint = 'q';
 BEGIN;
 SELECT message_type, correlation_id, conversation_id, causation_id, user_id, tenant_id, traceparent,
 	body - 'fault_id' - 'timestamp' - 'message', body->'message'->>'message_id',
 		body->'message'->'body', body->'message'->>'attempt',
-	(body->>'fault_id')::uuid IS NOT NULL, (body->>'timestamp')::timestamptz <= clock_timestamp()
+	(body->>'fault_id')::uuid IS NOT NULL, (body->>'timestamp')::timestamptz <= clock_timestamp(),
+	body->'message' = (SELECT to_jsonb(message) FROM message_bus.dead_letters
+		WHERE endpoint = 'q') AS envelope
 FROM message_bus.receive('faults');
 COMMIT;
 -- A Fault that dies makes no other; nor do skipped, expired and discarded messages.
@@ -145,11 +177,23 @@ SELECT message_bus.send('q', 'Do', '{"n": 4}', uid(6));
 SELECT failed('q', 'E3', false);
 SELECT body->>'error_code', body->>'attempts' FROM message_bus.receive('faults');
 SELECT message_bus.ack(delivery_id) FROM message_bus.receive('faults');
+-- Who is full cannot keep others from failing.
+SELECT message_bus.alter_endpoint('faults', max_depth => 0);
+SELECT message_bus.send('q', 'Do', '{"n": 5}', uid(9));
+SELECT failed('q', retryable => false);
+SELECT causation_id FROM message_bus.receive('faults');
+SELECT outcome($$SELECT message_bus.send('faults', 'Do', '{}')$$);
+SELECT message_bus.alter_endpoint('faults', max_depth => -1);
+SELECT message_bus.ack(delivery_id) FROM message_bus.receive('faults');
+SELECT message_bus.redrive(uid(9));
+SELECT in_order('q');
 
 -- ---------------------------------------------------------------- redrive and discard
 
 SELECT message_bus.redrive(uid(3), '{"n": 10}');
 SELECT message_id, body, attempt, correlation_id, partition_key FROM message_bus.receive('q');
+SELECT message_type, conversation_id, causation_id, user_id, tenant_id, traceparent, headers,
+	source FROM message_bus.receive('q');
 SELECT failed('q');
 SELECT failed('q');
 SELECT state('q');
@@ -183,6 +227,18 @@ SELECT in_order('q');
 SELECT message_bus.redrive_endpoint('q', 'fault', 100);
 SELECT in_order('q');
 SELECT state('q');
+-- Dead at two endpoints: sent to both again, or to the one that is named.
+SELECT message_bus.unsubscribe('faults', 'Fault'), message_bus.create_endpoint('other', 1);
+SELECT message_bus.subscribe(e, 'Both') FROM unnest('{q,other}'::text[]) e;
+SELECT message_bus.publish('Both', '{"n": 50}', uid(8));
+SELECT failed('q', retryable => false), failed('other', retryable => false);
+SELECT message_bus.redrive(uid(8));
+SELECT failed('q', retryable => false), failed('other', retryable => false);
+SELECT message_bus.redrive(uid(8), endpoint => 'other');
+SELECT in_order('q'), in_order('other');
+SELECT message_bus.redrive(uid(8));
+SELECT in_order('q'), in_order('other');
+SELECT state('q'), state('other');
 -- A corrected body must keep its contract.
 SELECT event_store.register_event_type('OrderCancelled', 'ecommerce.order_cancelled');
 SELECT message_bus.send('q', 'OrderCancelled', '{"reason": "none"}', uid(7));

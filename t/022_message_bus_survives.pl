@@ -1,6 +1,6 @@
 # Messages of every kind stay what they are through a crash, a restart, the promotion
 # of a standby, and pg_dump and pg_restore: unconsumed, scheduled, leased, retrying,
-# returned, held by a breaker, dead; and so do breakers, receipts and known ids.
+# returned, held by a breaker, dead, deadly; and so do breakers, receipts and known ids.
 use strict;
 use warnings FATAL => 'all';
 
@@ -27,7 +27,8 @@ SELECT message_bus.create_endpoint(e, 2, '{"kind": "interval", "limit": 5, "inte
 	FROM unnest('{plain,leased,broken}'::text[]) e;
 SELECT message_bus.create_endpoint('half', 1, '{"kind": "none"}',
 	'{"tracking_period": "1 day", "trip_threshold": 15, "active_threshold": 2,
-	"reset_interval": "1 ms"}'), message_bus.create_endpoint('paused', 1);
+	"reset_interval": "1 ms"}'), message_bus.create_endpoint('paused', 1),
+	message_bus.create_endpoint('deadly', 1);
 SELECT message_bus.subscribe('plain', 'Happened');
 SELECT message_bus.alter_endpoint('leased', max_depth => 1000);
 SELECT send('plain', i) FROM generate_series(1, 20) i;
@@ -55,6 +56,11 @@ $node->safe_psql('shop', $_) for (
 	q{SELECT send('half', 64), send('half', 65)},
 	q{SELECT message_bus.ack(delivery_id) FROM message_bus.receive('half', 1)},
 	q{SELECT send('paused', 71), message_bus.pause('paused')},
+	# A consumer ends in the middle of handling 81; whoever receives next writes it down.
+	q{SELECT send('deadly', 81)},
+	q{BEGIN; SELECT message_bus.handle(delivery_id) FROM message_bus.receive('deadly')},
+	q{CALL message_bus.wait('deadly', '10 min')},
+	q{SELECT count(*) FROM message_bus.receive('deadly')},
 	q{SELECT send('broken', 51), send('broken', 52, 'Other')},
 	q{SELECT message_bus.ack(delivery_id) FROM message_bus.receive('broken', 20)});
 
@@ -71,6 +77,7 @@ my $state = q{
 	UNION ALL SELECT 'lease', leased_until::text, delivery_id::text FROM message_bus.lease
 	UNION ALL SELECT 'policy', name, retry::text || retry_delays::text || breaker ||
 		coalesce(max_depth, -9) || paused FROM message_bus.endpoint
+	UNION ALL SELECT 'death', message_id::text, deaths::text FROM message_bus.death
 	UNION ALL SELECT 'route', message_type, endpoint_id::text FROM message_bus.route ORDER BY 1,
 		2, 3};
 my $before = $node->safe_psql('shop', $state);
@@ -80,6 +87,7 @@ like($before, qr/^endpoint\|leased\|2 4 2 0 0 0$/m, 'endpoint leased is as inten
 like($before, qr/^endpoint\|broken\|2 1 0 0 0 11$/m, 'endpoint broken is as intended');
 like($before, qr/^breaker\|broken\|T open .* 0$/m, 'a breaker is open');
 like($before, qr/^breaker\|half\|T half_open .* 1$/m, 'another is half open');
+like($before, qr/^death\|.*81\|1$/m, 'a message has killed a consumer');
 
 # What a server gives out for everything that is still to come. Rolled back at the
 # end, where that is possible; leases are not.
@@ -90,19 +98,23 @@ sub check_rest
 	is($on->safe_psql($database, $state), $before, "$name: everything is as it was");
 	is( $on->safe_psql($database, q{
 			BEGIN;
-			SELECT string_agg(body->>'n', ' ' ORDER BY delivery_id)
-				FROM message_bus.receive('plain');
+			WITH r AS MATERIALIZED (SELECT * FROM message_bus.receive('plain')),
+				i AS (INSERT INTO receipt SELECT 0, delivery_id FROM r)
+			SELECT string_agg(body->>'n', ' ' ORDER BY delivery_id),
+				min(delivery_id) > (SELECT max(delivery_id) FROM receipt) FROM r;
 			SELECT count(*) FROM message_bus.receive('leased');
 			SELECT count(*) FROM message_bus.receive('broken');
 			SELECT count(*) FROM message_bus.receive('paused');
+			SELECT body->>'n', attempt FROM message_bus.receive('deadly');
 			SELECT send('plain', 1), send('plain', 6), send('plain', 7), send('plain', 12),
 				send('plain', 21);
 			COMMIT;
 			SELECT depth FROM message_bus.endpoints WHERE name = 'plain'}),
-		"9 11 12 13 14 15 16 17 18 19 20\n0\n0\n0\n"
+		"9 11 12 13 14 15 16 17 18 19 20|t\n0\n0\n0\n81|2\n"
 		  . join('|', map { '00000000-0000-0000-0000-0000000000' . $_ } qw(01 06 07 12 21))
 		  . "\n11",
-		"$name: the rest comes in order, nothing held, leased or paused does, and no id is new");
+		"$name: the rest comes in order, nothing held, leased or paused does; no id is new, "
+		  . 'all receipts are');
 	return;
 }
 
@@ -157,7 +169,8 @@ is( $standby->safe_psql('shop', q{
 		SELECT name, depth, in_flight FROM message_bus.endpoints ORDER BY 1;
 		SELECT endpoint, state FROM message_bus.circuit_breakers WHERE state <> 'closed'
 			ORDER BY 1}),
-	"broken|1|0\nhalf|1|0\nleased|4|2\npaused|1|0\nplain|11|0\nbroken|open\nhalf|half_open",
+	"broken|1|0\ndeadly|1|0\nhalf|1|0\nleased|4|2\npaused|1|0\nplain|11|0\n"
+	  . "broken|open\nhalf|half_open",
 	'a standby shows endpoints and breakers');
 for my $call ("send('plain', 'T', '{}')", "receive('plain')", 'ack(1)', "create_endpoint('x')",
 	'redrive(uid(6))')

@@ -21,7 +21,7 @@ $node->safe_psql('postgres', q{
 		'{"kind": "interval", "limit": 5, "interval": "300 ms"}'),
 		message_bus.create_endpoint('later', 1,
 			'{"kind": "interval", "limit": 5, "interval": "1 h"}'),
-		message_bus.create_endpoint('idle')});
+		message_bus.create_endpoint('idle'), message_bus.create_endpoint('leased', 1)});
 
 sub sql { return $node->safe_psql('postgres', @_); }
 
@@ -112,6 +112,19 @@ like(hear(qr/payload "1"/),
 	qr/payload "1"/, 'also when a scheduled message becomes due');
 is(sql(q{SELECT count(message_bus.ack(delivery_id)) FROM message_bus.receive('q')}), '1',
 	'and it is there');
+
+# What somebody has in hand is not deliverable.
+sql(q{SELECT message_bus.send('q', 'T', '{}') FROM generate_series(1, 3)});
+like(hear(qr/payload "3"/), qr/payload "3"/, 'three are deliverable');
+my $holder = session();
+is( $holder->query_safe(q{BEGIN; SELECT count(*) FROM message_bus.receive('q')}), '3',
+	'a consumer takes them');
+sql(q{SELECT message_bus.send('q', 'T', '{}') FROM generate_series(1, 2)});
+like(hear(qr/payload "[25]"/), qr/payload "2"/, 'two more are, while he has them');
+$holder->query_safe('ROLLBACK');
+$holder->quit;
+is(sql(q{SELECT count(message_bus.ack(delivery_id)) FROM message_bus.receive('q')}), '5',
+	'when he gives them back there are five');
 
 # However many commits there are, at most one notification per 10 ms. The clock is stopped
 # after the last, so a slow machine only makes room for more.
@@ -238,6 +251,10 @@ ok( $node->poll_query_until('postgres', "SELECT sum(size) < 10000000 FROM ($segm
 set_window('1h');
 sql(q{SELECT message_bus.send('idle', 'T', jsonb_build_object('n', i), partition_key => 'k')
 	FROM generate_series(1, 5) i});
+# So are those that are leased.
+sql(q{SELECT message_bus.send('leased', 'T', jsonb_build_object('n', i))
+	FROM generate_series(1, 2) i});
+is(sql(q{SELECT count(*) FROM message_bus.receive('leased', 2, '1 h')}), '2', 'two are leased');
 sql($filler);
 my $where = join ' UNION ALL ', map { "SELECT $_ AS segment FROM message_bus.ring_$_
 	JOIN message_bus.endpoint USING (endpoint_id) WHERE name = 'idle'" } 0 .. 7;
@@ -256,6 +273,10 @@ ok($moved, 'they have moved, and the segment was truncated');
 is( sql(q{SELECT string_agg(body->>'n', ' ' ORDER BY delivery_id)
 	FROM message_bus.receive('idle')}),
 	'1 2 3 4 5', 'and are delivered once, in order');
+is( sql(q{SELECT message_bus.ack(min(delivery_id)) FROM message_bus.lease;
+	SELECT message_bus.fail(max(delivery_id), 'E', 'e', false) FROM message_bus.lease;
+	SELECT (message).body FROM message_bus.dead_letters WHERE endpoint = 'leased'}),
+	"1\n\n{\"n\": 2}", 'leased messages have moved too, and their receipts are good');
 $old->quit;
 
 # Rates are those of the last seconds. Each look sends a message and acks the one before.

@@ -125,5 +125,7 @@ publish_fault(const Endpoint *endpoint, const RowValues *row, const char *messag
 	fault.message_type = FAULT_TYPE;
 	fault.message_id = NULL;
 	fault.context = &context;
+	/* Refused, the message that failed could never be settled. */
+	fault.beyond_depth = true;
 	message_bus_send(&fault, &fault_id);
 }

@@ -265,7 +265,7 @@ notify_listeners(BusEndpoint *shared, TimestampTz now)
 	/* Cut off as LISTEN cuts it off. */
 	channel = psprintf("message_bus.%s", endpoint->name);
 	truncate_identifier(channel, (int) strlen(channel), false);
-	snprintf(payload, sizeof(payload), UINT64_FORMAT, status_depth(shared));
+	snprintf(payload, sizeof(payload), UINT64_FORMAT, status_deliverable(shared));
 	Async_Notify(channel, payload);
 	pfree(channel);
 }

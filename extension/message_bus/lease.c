@@ -82,8 +82,8 @@ static Endpoint *open_lease(int64 delivery_id, Lease *lease);
 static void close_lease(const Endpoint *endpoint, const Lease *lease, Outcome outcome);
 static bool read_message(const Endpoint *endpoint, const Lease *lease, RowValues *row,
 						 ItemPointer tid);
-static void fail_lease(const Endpoint *endpoint, const Lease *lease, const char *code,
-					   const char *text, bool retryable);
+static void fail_lease(const Endpoint *endpoint, const Lease *lease, const Failure *why,
+					   bool retryable, int64 receipt);
 static bool ack_late(int64 delivery_id);
 static void read_lease(uint64 number, Lease *lease);
 static int	compare_receipts(const void *a, const void *b);
@@ -177,7 +177,8 @@ lease_sweep(const Endpoint *endpoint, HeldLane *lane, TimestampTz now)
 	for (uint64 i = 0; i < count; i++)
 		read_lease(i, &swept[i]);
 	for (uint64 i = 0; i < count; i++)
-		fail_lease(endpoint, &swept[i], "timeout", "the lease expired", true);
+		fail_lease(endpoint, &swept[i], &(Failure) {.code = "timeout", .text = "the lease expired"},
+				   true, swept[i].delivery_id);
 	read_leases(lane->endpoint, lane->lane, &left);
 	if (left.count == 0 && count > 0)
 	{
@@ -235,7 +236,7 @@ lease_fail(int64 delivery_id, const char *error_code, const char *error, bool re
 	endpoint = open_lease(delivery_id, &lease);
 	if (endpoint == NULL)
 		settle_refuse(delivery_id);
-	fail_lease(endpoint, &lease, error_code, error, retryable);
+	fail_lease(endpoint, &lease, &(Failure) {.code = error_code, .text = error}, retryable, 0);
 	spi_end();
 }
 
@@ -397,8 +398,8 @@ read_message(const Endpoint *endpoint, const Lease *lease, RowValues *row, ItemP
 }
 
 static void
-fail_lease(const Endpoint *endpoint, const Lease *lease, const char *code, const char *text,
-		   bool retryable)
+fail_lease(const Endpoint *endpoint, const Lease *lease, const Failure *why, bool retryable,
+		   int64 receipt)
 {
 	TimestampTz now = clock_now();
 	TimestampTz retry_at = settle_retry_at(endpoint, lease->attempt, retryable, now);
@@ -409,15 +410,15 @@ fail_lease(const Endpoint *endpoint, const Lease *lease, const char *code, const
 	if (!read_message(endpoint, lease, &row, &tid))
 		settle_refuse(lease->delivery_id);
 	failure = settle_failure(&row, lease->attempt, now);
-	failure.code = code;
-	failure.text = text;
+	failure.code = why->code;
+	failure.text = why->text;
 	if (lease->position == 0)
 		table_delete(&bus_aside_table, &tid);
 	if (retry_at == NEVER_DUE)
 		dead_letter(endpoint, &row, "fault", &failure);
 	else
 	{
-		aside_insert(&row, "retrying", retry_at, lease->attempt + 1, &failure, lease->delivery_id);
+		aside_insert(&row, "retrying", retry_at, lease->attempt + 1, &failure, receipt);
 		transaction_note_due(endpoint->shared, lease->lane, retry_at);
 	}
 	close_lease(endpoint, lease, OUTCOME_FAILED);
@@ -431,7 +432,7 @@ ack_late(int64 delivery_id)
 {
 	static SpiStatement find = {
 		"SELECT a.endpoint_id, a.lane, a.message_id FROM message_bus.aside a"
-		" WHERE a.receipt = $1 AND a.state = 'retrying' AND a.error_code = 'timeout'"};
+		" WHERE a.receipt = $1 AND a.state = 'retrying'"};
 	Datum		id = Int64GetDatum(delivery_id);
 	Lease		lease = {0};
 	Endpoint   *endpoint;

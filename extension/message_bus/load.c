@@ -39,7 +39,7 @@
 #define COUNTER_LIMIT ((UINT64CONST(1) << EPOCH_SHIFT) - (UINT64CONST(1) << 32))
 
 static void load_segments(BusDatabase *database);
-static void load_deaths(BusDatabase *database);
+static void load_deaths(BusDatabase *database, int32 endpoint_id);
 static void load_lanes(BusEndpoint *endpoint);
 static void load_cursors(BusEndpoint *endpoint, BusLane *lanes, Datum id);
 static void load_waiting(BusEndpoint *endpoint, BusLane *lanes, Datum id, uint64 *settled);
@@ -60,7 +60,6 @@ load_database_state(void)
 	if (pg_atomic_read_u32(&database->loaded) == 0)
 	{
 		load_segments(database);
-		load_deaths(database);
 		pg_write_barrier();
 		pg_atomic_write_u32(&database->loaded, 1);
 	}
@@ -99,28 +98,38 @@ load_segments(BusDatabase *database)
 	database->expiry_low = DT_NOBEGIN;
 }
 
+/*
+ * Deaths are read with their endpoint, not with the database: while it is being
+ * restored from a dump there are none yet.
+ */
 static void
-load_deaths(BusDatabase *database)
+load_deaths(BusDatabase *database, int32 endpoint_id)
 {
-	static SpiStatement all = {
-		"SELECT d.endpoint_id, d.message_id, d.deaths FROM message_bus.death d"
-		" ORDER BY d.deaths DESC LIMIT $1"};
-	Datum		limit = Int64GetDatum(DEATH_RECORDS);
+	static SpiStatement most = {
+		"SELECT d.message_id, d.deaths FROM message_bus.death d WHERE d.endpoint_id = $1"
+		" ORDER BY d.deaths DESC LIMIT $2"};
+	Datum		values[] = {Int32GetDatum(endpoint_id), Int64GetDatum(DEATH_RECORDS)};
 	uint64		count;
+	uint64		taken = 0;
 
 	spi_begin(SPI_AS_OWNER);
-	count = spi_run_latest(&all, 1, (Oid[]) {INT8OID}, &limit, NULL);
-	for (uint64 i = 0; i < count; i++)
+	count = spi_run_latest(&most, 2, (Oid[]) {INT4OID, INT8OID}, values, NULL);
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < DEATH_RECORDS && taken < count; i++)
 	{
 		BusDeath   *death = &database->deaths[i];
 		bool		isnull;
 
-		death->endpoint_id = spi_int32(i, 0, 0);
-		death->message_id = *DatumGetUUIDP(spi_value(i, 1, &isnull));
-		death->deaths = spi_int32(i, 2, 0);
+		if (death->endpoint_id != 0)
+			continue;
+		death->endpoint_id = endpoint_id;
+		death->message_id = *DatumGetUUIDP(spi_value(taken, 0, &isnull));
+		death->deaths = spi_int32(taken, 1, 0);
 		death->dirty = false;
+		taken++;
 	}
-	pg_atomic_write_u32(&database->death_count, (uint32) count);
+	pg_atomic_fetch_add_u32(&database->death_count, (uint32) taken);
+	LWLockRelease(&database->lock);
 	spi_end();
 }
 
@@ -130,10 +139,9 @@ load_deaths(BusDatabase *database)
 BusEndpoint *
 load_endpoint_state(int32 endpoint_id, int32 lane_count)
 {
-	BusEndpoint *endpoint;
+	BusDatabase *database = load_database_state();
+	BusEndpoint *endpoint = bus_endpoint_shared(endpoint_id, lane_count);
 
-	(void) load_database_state();
-	endpoint = bus_endpoint_shared(endpoint_id, lane_count);
 	if (likely(pg_atomic_read_u32(&endpoint->loaded) != 0))
 		return endpoint;
 	(void) bus_lock(BUS_LOCK_LOAD, endpoint_id, 0, ExclusiveLock, true);
@@ -141,6 +149,7 @@ load_endpoint_state(int32 endpoint_id, int32 lane_count)
 	{
 		load_lanes(endpoint);
 		breaker_load(endpoint);
+		load_deaths(database, endpoint_id);
 		pg_write_barrier();
 		pg_atomic_write_u32(&endpoint->loaded, 1);
 	}

@@ -45,6 +45,7 @@ typedef struct BusOutgoing
 	TimestampTz deliver_at;		/* BUS_NO_TIME or 0: at once */
 	TimestampTz expires_at;		/* BUS_NO_TIME or 0: never */
 	bool		exact_times;	/* 0 is a time too: 2000-01-01 UTC */
+	bool		beyond_depth;	/* a full endpoint takes it too */
 	Jsonb	   *headers;
 	/* Stamped instead of the transaction's context, unless NULL. */
 	const Context *context;

@@ -59,7 +59,7 @@ static Size unwritten_bytes = 0;
 
 static Letter *new_letter(BusEndpoint *endpoint);
 static void write_row(Letter *letter, const RowValues *row);
-static Letter *reserve(const Endpoint *endpoint);
+static Letter *reserve(const Endpoint *endpoint, bool beyond_depth);
 static void announce(Letter *letter);
 static void forget_letter(Letter *letter);
 
@@ -108,12 +108,13 @@ outbox_is_new(const Endpoint *endpoint, const pg_uuid_t *message_id)
 }
 
 /*
- * Takes a place in an endpoint that may limit its depth; MB002 if there is none.
+ * Takes a place in an endpoint that may limit its depth; MB002 if there is none,
+ * unless the message goes beyond it.
  */
 static Letter *
-reserve(const Endpoint *endpoint)
+reserve(const Endpoint *endpoint, bool beyond_depth)
 {
-	int			max_depth = endpoint_max_depth(endpoint);
+	int			max_depth = beyond_depth ? -1 : endpoint_max_depth(endpoint);
 	BusEndpoint *shared = endpoint->shared;
 	Letter	   *letter = new_letter(shared);
 	uint64		reserved = pg_atomic_add_fetch_u64(&shared->reserved, 1);
@@ -135,12 +136,13 @@ reserve(const Endpoint *endpoint)
 }
 
 /*
- * Adds a message, to be written before the commit.
+ * Adds a message, to be written before the commit; MB002 if the endpoint is
+ * full, unless it goes beyond the depth.
  */
 void
-outbox_add(const Endpoint *endpoint, RowValues *row)
+outbox_add(const Endpoint *endpoint, RowValues *row, bool beyond_depth)
 {
-	Letter	   *letter = reserve(endpoint);
+	Letter	   *letter = reserve(endpoint, beyond_depth);
 
 	letter->lane = DatumGetInt32(row->values[ROW_LANE]);
 	if (!row->nulls[ROW_EXPIRES_AT])

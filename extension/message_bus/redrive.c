@@ -67,7 +67,7 @@ redrive_row(uint64 number, Jsonb *body, TimestampTz now)
 		row.nulls[ROW_EXPIRES_AT] = true;
 	endpoint_use(endpoint->id);
 	(void) outbox_claim(endpoint, DatumGetUUIDP(row.values[ROW_MESSAGE_ID]));
-	outbox_add(endpoint, &row);
+	outbox_add(endpoint, &row, false);
 }
 
 /*

@@ -117,7 +117,7 @@ deliver(int32 endpoint_id, const BusOutgoing *outgoing, RowValues *row)
 		transaction_note_due(endpoint->shared, DatumGetInt32(row->values[ROW_LANE]), due);
 	}
 	else
-		outbox_add(endpoint, row);
+		outbox_add(endpoint, row, outgoing->beyond_depth);
 }
 
 /*

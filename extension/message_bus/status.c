@@ -37,17 +37,24 @@ static bool aside_is_due(Endpoint *endpoint, int32 lane, TimestampTz now);
 static TimestampTz oldest_in_ring(Endpoint *endpoint);
 
 /*
- * Messages that are deliverable or in flight.
+ * Messages that are deliverable: the depth without what is in flight.
  */
 uint64
-status_depth(BusEndpoint *endpoint)
+status_deliverable(BusEndpoint *endpoint)
 {
 	TimestampTz now = clock_now();
 	uint64		depth = pg_atomic_read_u64(&endpoint->depth);
+	uint64		in_flight = 0;
 
 	for (int i = 0; i < endpoint->lane_count; i++)
+	{
+		BusLane    *lane = &bus_lanes(endpoint)[i];
+
 		depth += count_aside(endpoint, i, now);
-	return depth;
+		in_flight += pg_atomic_read_u32(&lane->in_flight) + lane->leases.count;
+	}
+	/* They are read one after the other, so one may be ahead. */
+	return depth > in_flight ? depth - in_flight : 0;
 }
 
 /*

@@ -10,7 +10,7 @@
 #include "message_bus/endpoint.h"
 #include "message_bus/shared.h"
 
-extern uint64 status_depth(BusEndpoint *endpoint);
+extern uint64 status_deliverable(BusEndpoint *endpoint);
 extern bool lane_has_work(Endpoint *endpoint, int32 lane, TimestampTz now);
 extern TimestampTz endpoint_next_due(Endpoint *endpoint, TimestampTz now);
 

@@ -343,6 +343,22 @@ test_notification_wakes(void **state)
 	run_script(steps, wake_it);
 }
 
+/* Nobody notifies of what a notification was lost for. */
+static void
+test_polls_without_notification(void **state)
+{
+	const FakeStep steps[] = {
+		SETUP, NOTHING_RECEIVED, NOTHING_RECEIVED, RECEIVED(one_row),
+		HANDLED("41", "shop.good", "{}"),
+		FAKE_OK("SELECT message_bus.ack(", "{41}"), FAKE_OK("COMMIT", ""),
+		NOTHING_RECEIVED, {.kind = FAKE_END}
+	};
+
+	(void) state;
+	run_script(steps, NULL);
+	assert_int_equal(commits, 1);
+}
+
 int
 main(void)
 {
@@ -359,6 +375,7 @@ main(void)
 		cmocka_unit_test(test_lost_connection_starts_over),
 		cmocka_unit_test(test_broken_idle_connection_starts_over),
 		cmocka_unit_test(test_notification_wakes),
+		cmocka_unit_test(test_polls_without_notification),
 	};
 	int			failed;
 
