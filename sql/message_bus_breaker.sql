@@ -70,6 +70,15 @@ BEGIN; SELECT delivery_id AS id FROM message_bus.receive('e') \gset
 SAVEPOINT s; SELECT message_bus.fail(:id, 'E', 'e'); ROLLBACK TO s; SELECT message_bus.ack(:id);
 	COMMIT;
 SELECT * FROM breaker WHERE endpoint = 'e';
+-- So under a lease.
+SELECT message_bus.send('e', 'C', '{"n": 1}') IS NOT NULL;
+SELECT delivery_id AS id FROM message_bus.receive('e', lease => '1 hour') \gset
+BEGIN; SELECT message_bus.fail(:id, 'E', 'e'); ROLLBACK;
+BEGIN; SELECT message_bus.ack(:id); ROLLBACK;
+BEGIN;
+SAVEPOINT s; SELECT message_bus.fail(:id, 'E', 'e'); ROLLBACK TO s;
+SAVEPOINT t; SELECT message_bus.ack(:id); RELEASE t; COMMIT;
+SELECT * FROM breaker WHERE endpoint = 'e' AND message_type = 'C';
 -- Many in one transaction count one by one.
 SELECT message_bus.create_endpoint('f', 1, '{"kind": "none"}', '{"tracking_period": "1 day",
 	"trip_threshold": 15, "active_threshold": 10, "reset_interval": "1 day"}');

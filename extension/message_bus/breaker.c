@@ -8,8 +8,8 @@
  *		half open --(active_threshold probes succeed)--> closed
  *
  * Counting happens in shared memory, just before the counting transaction
- * commits; a transaction that changes a state also writes it down in
- * message_bus.breaker.
+ * commits, that of expired leases at once, for the receive that sweeps them; a
+ * transaction that changes a state also writes it down in message_bus.breaker.
  *
  * Lock protocol: the endpoint's LWLock guards its list of breakers; none is
  * ever removed.  Writing one down takes a heavyweight lock until the end of the
@@ -22,6 +22,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -32,6 +33,7 @@
 #include "message_bus/aside.h"
 #include "message_bus/breaker.h"
 #include "message_bus/table.h"
+#include "pg/clock.h"
 
 /* Columns of message_bus.breaker. */
 enum
@@ -56,6 +58,20 @@ typedef struct Probe
 /* Breakers this transaction has written down, to be written again if it aborts. */
 static Probe *probes = NULL;
 static Probe *written = NULL;
+
+/* An outcome that counts if this transaction, or savepoint, commits. */
+typedef struct PendingOutcome
+{
+	BusEndpoint *endpoint;
+	BreakerPolicy policy;
+	const char *message_type;
+	BreakerOutcome outcome;
+	SubTransactionId settled_in;	/* invalid: rolled back */
+	struct PendingOutcome *next;
+} PendingOutcome;
+
+static PendingOutcome *pending = NULL;
+static PendingOutcome **pending_end = &pending;
 
 static BusBreaker *find(BusEndpoint *endpoint, const char *message_type, bool create);
 static bool lets_through(const BusBreaker *breaker, TimestampTz now);
@@ -262,7 +278,54 @@ breaker_record(BusEndpoint *endpoint, const BreakerPolicy *policy, const char *m
 }
 
 /*
- * The same without writing: what has changed stays dirty.  NULL if nothing was
+ * The same just before this transaction commits, unless what is done now has been
+ * rolled back by then.
+ */
+void
+breaker_record_at_commit(const Endpoint *endpoint, const char *message_type,
+						 const BreakerOutcome *outcome)
+{
+	PendingOutcome *later = MemoryContextAlloc(TopTransactionContext, sizeof(PendingOutcome));
+
+	later->endpoint = endpoint->shared;
+	later->policy = endpoint->breaker;
+	later->message_type = MemoryContextStrdup(TopTransactionContext, message_type);
+	later->outcome = *outcome;
+	later->settled_in = GetCurrentSubTransactionId();
+	later->next = NULL;
+	*pending_end = later;
+	pending_end = &later->next;
+}
+
+/*
+ * Counts what was left for the commit.
+ */
+void
+breaker_before_commit(void)
+{
+	for (PendingOutcome *later = pending; later != NULL; later = later->next)
+	{
+		if (later->settled_in != InvalidSubTransactionId)
+			breaker_record(later->endpoint, &later->policy, later->message_type, &later->outcome,
+						   clock_now());
+	}
+}
+
+/*
+ * A savepoint is released or rolled back.
+ */
+void
+breaker_end_subtransaction(bool committed, SubTransactionId mine, SubTransactionId parent)
+{
+	for (PendingOutcome *later = pending; later != NULL; later = later->next)
+	{
+		if (later->settled_in == mine)
+			later->settled_in = committed ? parent : InvalidSubTransactionId;
+	}
+}
+
+/*
+ * As breaker_record() without writing: what has changed stays dirty.  NULL if nothing was
  * to be counted.
  */
 BusBreaker *
@@ -501,4 +564,6 @@ breaker_end_transaction(bool committed)
 	for (Probe *probe = written; probe != NULL && !committed; probe = probe->next)
 		probe->breaker->dirty = true;
 	probes = written = NULL;
+	pending = NULL;
+	pending_end = &pending;
 }

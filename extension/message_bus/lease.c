@@ -19,13 +19,10 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
 
 #include "base/errors.h"
@@ -177,8 +174,13 @@ lease_sweep(const Endpoint *endpoint, HeldLane *lane, TimestampTz now)
 	for (uint64 i = 0; i < count; i++)
 		read_lease(i, &swept[i]);
 	for (uint64 i = 0; i < count; i++)
+	{
 		fail_lease(endpoint, &swept[i], &(Failure) {.code = "timeout", .text = "the lease expired"},
 				   true, swept[i].delivery_id);
+		/* At once: what trips the breaker must hold back what this receive would deliver. */
+		breaker_record(endpoint->shared, &endpoint->breaker, swept[i].message_type,
+					   &(BreakerOutcome) {1, 1, swept[i].probe}, now);
+	}
 	read_leases(lane->endpoint, lane->lane, &left);
 	if (left.count == 0 && count > 0)
 	{
@@ -222,6 +224,7 @@ lease_ack(int64 *delivery_ids, int count)
 			}
 		}
 		close_lease(endpoint, &lease, OUTCOME_ACKED);
+		breaker_record_at_commit(endpoint, lease.message_type, &(BreakerOutcome) {1, 0, lease.probe});
 	}
 	spi_end();
 }
@@ -237,6 +240,7 @@ lease_fail(int64 delivery_id, const char *error_code, const char *error, bool re
 	if (endpoint == NULL)
 		settle_refuse(delivery_id);
 	fail_lease(endpoint, &lease, &(Failure) {.code = error_code, .text = error}, retryable, 0);
+	breaker_record_at_commit(endpoint, lease.message_type, &(BreakerOutcome) {1, 1, lease.probe});
 	spi_end();
 }
 
@@ -339,15 +343,11 @@ close_lease(const Endpoint *endpoint, const Lease *lease, Outcome outcome)
 	static SpiStatement delete = {
 		"DELETE FROM message_bus.lease l WHERE l.delivery_id = $1"};
 	Datum		id = Int64GetDatum(lease->delivery_id);
-	BreakerOutcome counted = {1, outcome == OUTCOME_FAILED ? 1 : 0, lease->probe};
 	LaneNote   *note = note_lane(endpoint->shared, lease->lane);
 
 	(void) spi_run_latest(&delete, 1, (Oid[]) {INT8OID}, &id, NULL);
 	note->upto = lease->upto;
 	note->acked += outcome == OUTCOME_ACKED;
-	if (outcome != OUTCOME_MOVED)
-		breaker_record(endpoint->shared, &endpoint->breaker, lease->message_type, &counted,
-					   clock_now());
 }
 
 /*

@@ -148,6 +148,7 @@ before_commit(void)
 	outbox_flush();
 	held_before_commit();
 	lease_before_commit();
+	breaker_before_commit();
 	PopActiveSnapshot();
 }
 
@@ -204,4 +205,5 @@ subtransaction_ended(SubXactEvent event, SubTransactionId mine,
 		return;
 	outbox_end_subtransaction(committed, mine, parent);
 	held_end_subtransaction(committed, mine, parent);
+	breaker_end_subtransaction(committed, mine, parent);
 }
