@@ -282,8 +282,8 @@ breaker_record(BusEndpoint *endpoint, const BreakerPolicy *policy, const char *m
  * rolled back by then.
  */
 void
-breaker_record_at_commit(const Endpoint *endpoint, const char *message_type,
-						 const BreakerOutcome *outcome)
+breaker_record_later(const Endpoint *endpoint, const char *message_type,
+					 const BreakerOutcome *outcome)
 {
 	PendingOutcome *later = MemoryContextAlloc(TopTransactionContext, sizeof(PendingOutcome));
 

@@ -37,8 +37,8 @@ extern TimestampTz breaker_next_retry(BusEndpoint *endpoint);
 extern void breaker_record(BusEndpoint *endpoint, const BreakerPolicy *policy,
 						   const char *message_type, const BreakerOutcome *outcome,
 						   TimestampTz now);
-extern void breaker_record_at_commit(const Endpoint *endpoint, const char *message_type,
-									 const BreakerOutcome *outcome);
+extern void breaker_record_later(const Endpoint *endpoint, const char *message_type,
+								 const BreakerOutcome *outcome);
 extern void breaker_before_commit(void);
 extern void breaker_end_subtransaction(bool committed, SubTransactionId mine,
 									   SubTransactionId parent);

@@ -224,7 +224,7 @@ lease_ack(int64 *delivery_ids, int count)
 			}
 		}
 		close_lease(endpoint, &lease, OUTCOME_ACKED);
-		breaker_record_at_commit(endpoint, lease.message_type, &(BreakerOutcome) {1, 0, lease.probe});
+		breaker_record_later(endpoint, lease.message_type, &(BreakerOutcome) {1, 0, lease.probe});
 	}
 	spi_end();
 }
@@ -240,7 +240,7 @@ lease_fail(int64 delivery_id, const char *error_code, const char *error, bool re
 	if (endpoint == NULL)
 		settle_refuse(delivery_id);
 	fail_lease(endpoint, &lease, &(Failure) {.code = error_code, .text = error}, retryable, 0);
-	breaker_record_at_commit(endpoint, lease.message_type, &(BreakerOutcome) {1, 1, lease.probe});
+	breaker_record_later(endpoint, lease.message_type, &(BreakerOutcome) {1, 1, lease.probe});
 	spi_end();
 }
 
