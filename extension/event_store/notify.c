@@ -91,8 +91,7 @@ send_news(void)
 	HASH_SEQ_STATUS every;
 	Category   *category;
 
-	StartTransactionCommand();
-	extension_hold();
+	extension_begin_transaction();
 	counter = position_counter(LOG_EVENT_STORE);
 	standby_is_behind = !position_mark_nowait(LOG_EVENT_STORE, POSITION_ANY_KEY, &mark);
 	ended = standby_is_behind ? 0 : position_ended_since(LOG_EVENT_STORE, &running);

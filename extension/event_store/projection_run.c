@@ -83,8 +83,7 @@ projection_run_due(DutyWish *wish)
 {
 	int			count;
 
-	StartTransactionCommand();
-	extension_hold();
+	extension_begin_transaction();
 	count = projection_count();
 	CommitTransactionCommand();
 	for (int i = 0; i < count; i++)
@@ -92,8 +91,7 @@ projection_run_due(DutyWish *wish)
 		Outlook		outlook = {0, false, WAKEUP_NEVER};
 		Projection *projection;
 
-		StartTransactionCommand();
-		extension_hold();
+		extension_begin_transaction();
 		PushActiveSnapshot(GetTransactionSnapshot());
 		restrict_worker();
 		projection = projection_get(i);
@@ -216,7 +214,7 @@ commit_before_checkpoint(void)
 {
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	StartTransactionCommand();
+	extension_begin_transaction();
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 

@@ -292,8 +292,7 @@ run_housekeeping(TimestampTz now)
 static void
 begin_transaction(void)
 {
-	StartTransactionCommand();
-	extension_hold();
+	extension_begin_transaction();
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 

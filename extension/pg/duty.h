@@ -5,8 +5,8 @@
  * The worker calls run whenever it has been woken for one of the reasons the
  * duty asked for, or when its due time has come, or for any other duty's sake:
  * a duty finds out by itself whether there is something to do, cheaply.  It runs
- * outside a transaction and starts its own, with extension_hold(); an error ends
- * the worker, which is started again a second later.
+ * outside a transaction and starts its own, with extension_begin_transaction();
+ * an error ends the worker, which is started again a second later.
  */
 #ifndef ECOMMERCE_PG_DUTY_H
 #define ECOMMERCE_PG_DUTY_H

@@ -11,6 +11,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
@@ -92,16 +93,18 @@ extension_owner(void)
 }
 
 /*
- * The first thing in a transaction of a worker: until its end the extension is
- * not dropped.  DROP EXTENSION locks the extension before all that belongs to
- * it, so who waits here holds nothing of that yet.  A worker whose extension is
- * gone has nothing left to do and ends.
+ * Starts a transaction of a worker, during which the extension is not dropped.
+ * DROP EXTENSION locks the extension before all that belongs to it, so who waits
+ * here holds nothing of that yet.  A worker whose extension is gone has nothing
+ * left to do and ends.
  */
 void
-extension_hold(void)
+extension_begin_transaction(void)
 {
-	Oid			extension = get_extension_oid("ecommerce", true);
+	Oid			extension;
 
+	StartTransactionCommand();
+	extension = get_extension_oid("ecommerce", true);
 	if (OidIsValid(extension))
 		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
 	if (!OidIsValid(extension) || get_extension_oid("ecommerce", true) != extension)

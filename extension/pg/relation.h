@@ -25,6 +25,6 @@ typedef struct ExtensionRelation
 extern Oid	extension_relation_oid(ExtensionRelation *relation);
 extern char *extension_sql_version(void);
 extern Oid	extension_owner(void);
-extern void extension_hold(void);
+extern void extension_begin_transaction(void);
 
 #endif

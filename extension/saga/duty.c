@@ -163,8 +163,7 @@ static void
 begin(void)
 {
 	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	extension_hold();
+	extension_begin_transaction();
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
