@@ -20,6 +20,7 @@
 #include "event_store/append.h"
 #include "event_store/snapshot.h"
 #include "event_store/stream.h"
+#include "pg/argument.h"
 #include "pg/relation.h"
 #include "pg/spi.h"
 
@@ -47,11 +48,9 @@ event_store_save(PG_FUNCTION_ARGS)
 	Datum		values[2];
 	bool		nulls[2] = {false, false};
 
-	if (PG_ARGISNULL(1) || PG_ARGISNULL(2))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", PG_ARGISNULL(1) ? "loaded_version" : "events"),
-				 errhint("Pass the version that event_store.load() returned, and an array of new events.")));
+	argument_not_null(&fcinfo->args[1], "loaded_version",
+					  "Pass the version that event_store.load() returned.");
+	argument_not_null(&fcinfo->args[2], "events", "Pass an array of new events.");
 	if (PG_GETARG_INT64(1) < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -120,11 +119,7 @@ event_store_create_aggregate(PG_FUNCTION_ARGS)
 	static const Oid types[] = {TEXTOID, JSONBOID, INT4OID};
 	Datum		values[3] = {PointerGetDatum(category_argument(fcinfo))};
 
-	if (PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("initial_state must not be null"),
-				 errhint("Pass {} to begin with nothing.")));
+	argument_not_null(&fcinfo->args[1], "initial_state", "Pass {} to begin with nothing.");
 	if (!PG_ARGISNULL(2) && PG_GETARG_INT32(2) < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -156,11 +151,8 @@ event_store_create_event_handler(PG_FUNCTION_ARGS)
 		PointerGetDatum(text_argument(fcinfo, 1, "event_type"))
 	};
 
-	if (PG_ARGISNULL(2))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("handler must not be null"),
-				 errhint("Name a function: handler(state jsonb, event event_store.event) RETURNS jsonb.")));
+	argument_not_null(&fcinfo->args[2], "handler",
+					  "Name a function: handler(state jsonb, event event_store.event) RETURNS jsonb.");
 	callable_expect(PG_GETARG_OID(2), 2, arguments, JSONBOID);
 	values[2] = CStringGetTextDatum(callable_signature(PG_GETARG_OID(2)));
 	expect_aggregate(values[0]);

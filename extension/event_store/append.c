@@ -31,6 +31,7 @@
 #include "event_store/projection.h"
 #include "event_store/stream.h"
 #include "log/position.h"
+#include "pg/argument.h"
 #include "pg/context.h"
 #include "pg/spi.h"
 
@@ -301,11 +302,8 @@ append_to(FunctionCallInfo fcinfo, NewEvents *events)
 	AppendResult result = {0};
 	text	   *stream;
 
-	if (PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("expected_version must not be null"),
-				 errhint("Use the version you read, -1 for any, or -2 for a stream that has an event.")));
+	argument_not_null(&fcinfo->args[1], "expected_version",
+					  "Use the version you read, -1 for any, or -2 for a stream that has an event.");
 	stream = PG_ARGISNULL(0) ? cstring_to_text("") : PG_GETARG_TEXT_PP(0);
 	event_append(VARDATA_ANY(stream), VARSIZE_ANY_EXHDR(stream), PG_GETARG_INT64(1), events,
 				 &result);
@@ -383,11 +381,7 @@ event_store_check_version(PG_FUNCTION_ARGS)
 	text	   *stream_text;
 	int64		expected;
 
-	if (PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("expected_version must not be null"),
-				 errhint("Use the version you read.")));
+	argument_not_null(&fcinfo->args[1], "expected_version", "Use the version you read.");
 	stream_text = PG_ARGISNULL(0) ? cstring_to_text("") : PG_GETARG_TEXT_PP(0);
 	expected = PG_GETARG_INT64(1);
 	stream_name(&name, VARDATA_ANY(stream_text), VARSIZE_ANY_EXHDR(stream_text));

@@ -16,6 +16,7 @@
 #include "base/errors.h"
 #include "event_store/contract.h"
 #include "event_store/new_event.h"
+#include "pg/argument.h"
 #include "pg/callable.h"
 #include "pg/spi.h"
 
@@ -107,11 +108,8 @@ event_store_register_upcaster(PG_FUNCTION_ARGS)
 		Int32GetDatum(checked_version(fcinfo, 1, "from_version"))
 	};
 
-	if (PG_ARGISNULL(2))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("fn must not be null"),
-				 errhint("Name a function: upcast(data jsonb) RETURNS jsonb.")));
+	argument_not_null(&fcinfo->args[2], "fn",
+					  "Name a function: upcast(data jsonb) RETURNS jsonb.");
 	callable_expect(PG_GETARG_OID(2), 1, arguments, JSONBOID);
 	values[2] = CStringGetTextDatum(callable_signature(PG_GETARG_OID(2)));
 	spi_begin(SPI_AS_OWNER);

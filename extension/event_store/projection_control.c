@@ -24,6 +24,7 @@
 #include "event_store/stream.h"
 #include "log/position.h"
 #include "log/wakeup.h"
+#include "pg/argument.h"
 #include "pg/spi.h"
 
 static ExtensionRelation relation_event = {"event_store", "event"};
@@ -84,11 +85,10 @@ check_definition(FunctionCallInfo fcinfo)
 	Oid			arguments[1] = {get_rel_type_id(extension_relation_oid(&relation_event))};
 	EventFilter filter = {0};
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(4))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("name, handler and mode must not be null"),
-				 errhint("Name the projection and its function: handler(event event_store.event).")));
+	argument_not_null(&fcinfo->args[0], "name", "Name the projection after what it keeps.");
+	argument_not_null(&fcinfo->args[1], "handler",
+					  "Name a function: handler(event event_store.event) RETURNS void.");
+	argument_not_null(&fcinfo->args[4], "mode", "Pass async or inline.");
 	if (VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(0)) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -263,11 +263,7 @@ lock_argument(FunctionCallInfo fcinfo, ProjectionProgress *progress)
 	Projection *projection;
 	char	   *name;
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("name must not be null"),
-				 errhint("The view event_store.projections lists them.")));
+	argument_not_null(&fcinfo->args[0], "name", "The view event_store.projections lists them.");
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	projection = projection_find(name);
 	/* Somebody may have dropped it while we waited. */

@@ -19,6 +19,7 @@
 #include "event_store/projection_progress.h"
 #include "event_store/reader.h"
 #include "log/position.h"
+#include "pg/argument.h"
 
 /* What the view shows of a projection. */
 typedef struct ProjectionLag
@@ -85,14 +86,17 @@ PG_FUNCTION_INFO_V1(event_store_projection_lag);
 Datum
 event_store_projection_lag(PG_FUNCTION_ARGS)
 {
-	Projection *projection = projection_find(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	int64		mark = position_mark(LOG_EVENT_STORE, reader_key(&projection->filter));
+	Projection *projection;
+	int64		mark;
 	ProjectionProgress progress;
 	ProjectionLag lag = {0};
 	TupleDesc	descriptor;
 	Datum		values[4];
 	bool		nulls[4] = {false, false, false, false};
 
+	argument_not_null(&fcinfo->args[0], "name", "The view event_store.projections lists them.");
+	projection = projection_find(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	mark = position_mark(LOG_EVENT_STORE, reader_key(&projection->filter));
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	if (!progress_read(projection, &progress))

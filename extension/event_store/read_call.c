@@ -20,6 +20,7 @@
 #include "event_store/reader.h"
 #include "event_store/stream.h"
 #include "log/position.h"
+#include "pg/argument.h"
 
 static void open_stream(ReadCall *call, const NullableDatum *args);
 static void open_all(ReadCall *call, const NullableDatum *args);
@@ -81,7 +82,7 @@ open_stream(ReadCall *call, const NullableDatum *args)
 	bool		backward = !args[3].isnull && DatumGetBool(args[3].value);
 	text	   *stream;
 
-	read_not_null(&args[0], "stream", "Name the stream, for example order-7f3c.");
+	argument_not_null(&args[0], "stream", "Name the stream, for example order-7f3c.");
 	stream = DatumGetTextPP(args[0].value);
 	call->max_count = read_max_count(&args[2]);
 	/* Who pages backward asks for version 0 in the end: nothing is there. */
@@ -99,7 +100,7 @@ open_all(ReadCall *call, const NullableDatum *args)
 	EventFilter filter;
 	int64		mark;
 
-	read_not_null(&args[0], "after_position", "0 begins with the first event.");
+	argument_not_null(&args[0], "after_position", "0 begins with the first event.");
 	call->max_count = read_max_count(&args[1]);
 	read_filter(&filter, &args[2], NULL);
 	event_filter_types(&filter, args[3].isnull ? NULL : DatumGetArrayTypeP(args[3].value));
@@ -122,25 +123,12 @@ open_all(ReadCall *call, const NullableDatum *args)
 static void
 open_correlation(ReadCall *call, const NullableDatum *args)
 {
-	read_not_null(&args[0], "correlation_id",
+	argument_not_null(&args[0], "correlation_id",
 				  "It stands in the metadata of the events to be found.");
 	call->max_count = PG_INT64_MAX;
 	call->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	call->scan = event_scan_correlation(DatumGetUUIDP(args[0].value), call->snapshot);
 	call->count = 0;
-}
-
-/*
- * Refuses NULL for an argument.
- */
-void
-read_not_null(const NullableDatum *argument, const char *name, const char *hint)
-{
-	if (argument->isnull)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", name),
-				 errhint("%s", hint)));
 }
 
 /*

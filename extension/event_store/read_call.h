@@ -32,7 +32,6 @@ extern void read_call_restart(ReadCall *call);
 extern void read_call_close(ReadCall *call);
 
 /* Arguments that reads have in common. */
-extern void read_not_null(const NullableDatum *argument, const char *name, const char *hint);
 extern int64 read_max_count(const NullableDatum *argument);
 extern void read_filter(EventFilter *filter, const NullableDatum *category,
 						const NullableDatum *stream);

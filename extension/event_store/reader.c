@@ -29,6 +29,7 @@
 #include "event_store/table.h"
 #include "log/position.h"
 #include "log/wakeup.h"
+#include "pg/argument.h"
 #include "pg/context.h"
 #include "pg/spi.h"
 
@@ -141,8 +142,8 @@ event_store_read_between(PG_FUNCTION_ARGS)
 	SpiCursor  *cursor;
 	TupleTableSlot *slot;
 
-	read_not_null(&fcinfo->args[0], "from_time", "-infinity begins with the first event.");
-	read_not_null(&fcinfo->args[1], "to_time", "infinity ends with the last event.");
+	argument_not_null(&fcinfo->args[0], "from_time", "-infinity begins with the first event.");
+	argument_not_null(&fcinfo->args[1], "to_time", "infinity ends with the last event.");
 	max_count = read_max_count(&fcinfo->args[3]);
 	read_filter(&filter, &fcinfo->args[2], NULL);
 	reader_begin_result(fcinfo, &result);
@@ -185,7 +186,7 @@ event_store_get_event(PG_FUNCTION_ARGS)
 	Event		event;
 	Datum		result = (Datum) 0;
 
-	read_not_null(&fcinfo->args[0], "event_id", "append and the reads return it.");
+	argument_not_null(&fcinfo->args[0], "event_id", "append and the reads return it.");
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -211,7 +212,7 @@ event_store_stream_version(PG_FUNCTION_ARGS)
 	text	   *stream_text;
 	Snapshot	snapshot;
 
-	read_not_null(&fcinfo->args[0], "stream", "Name the stream, for example order-7f3c.");
+	argument_not_null(&fcinfo->args[0], "stream", "Name the stream, for example order-7f3c.");
 	stream_text = PG_GETARG_TEXT_PP(0);
 	stream_name(&name, VARDATA_ANY(stream_text), VARSIZE_ANY_EXHDR(stream_text));
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -288,8 +289,8 @@ event_store_wait(PG_FUNCTION_ARGS)
 	uint32		key;
 
 	wakeup_require_top_level("event_store.wait", call == NULL || call->atomic);
-	read_not_null(&fcinfo->args[0], "after_position", "0 begins with the first event.");
-	read_not_null(&fcinfo->args[1], "timeout", "For example '30 s'.");
+	argument_not_null(&fcinfo->args[0], "after_position", "0 begins with the first event.");
+	argument_not_null(&fcinfo->args[1], "timeout", "For example '30 s'.");
 	after = PG_GETARG_INT64(0);
 	deadline = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
 													   TimestampTzGetDatum(GetCurrentTimestamp()),

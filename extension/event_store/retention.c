@@ -21,6 +21,7 @@
 #include "event_store/stream.h"
 #include "event_store/table.h"
 #include "event_store/visibility.h"
+#include "pg/argument.h"
 #include "pg/spi.h"
 
 #define MAX_AGE_YEARS 5000
@@ -49,12 +50,9 @@ hide_stream(FunctionCallInfo fcinfo, const char *function, bool for_good)
 	text	   *text_name;
 	int			level;
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null", PG_ARGISNULL(0) ? "stream" : "expected_version"),
-				 errhint("%s", PG_ARGISNULL(0) ? "Name the stream, for example order-7f3c."
-						 : "Use the version you read, or -1 for any.")));
+	argument_not_null(&fcinfo->args[0], "stream", "Name the stream, for example order-7f3c.");
+	argument_not_null(&fcinfo->args[1], "expected_version",
+					  "Use the version you read, or -1 for any.");
 	text_name = PG_GETARG_TEXT_PP(0);
 	stream_name(&name, VARDATA_ANY(text_name), VARSIZE_ANY_EXHDR(text_name));
 	expected_version_check(PG_GETARG_INT64(1));
@@ -157,11 +155,8 @@ event_store_set_retention(PG_FUNCTION_ARGS)
 	Datum		values[4];
 	char		nulls[4];
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("stream_or_category must not be null"),
-				 errhint("Name one stream, or a category: what stands before the first \"-\".")));
+	argument_not_null(&fcinfo->args[0], "stream_or_category",
+					  "Name one stream, or a category: what stands before the first \"-\".");
 	text_name = PG_GETARG_TEXT_PP(0);
 	stream_name(&name, VARDATA_ANY(text_name), VARSIZE_ANY_EXHDR(text_name));
 	for (int i = 0; i < 4; i++)

@@ -27,6 +27,7 @@
 #include "event_store/stream.h"
 #include "event_store/table.h"
 #include "log/position.h"
+#include "pg/argument.h"
 #include "pg/spi.h"
 
 #define PARTITIONS_MAX 1024
@@ -308,11 +309,7 @@ move_checkpoint(const char *name, int partition, int64 checkpoint)
 static char *
 name_argument(FunctionCallInfo fcinfo, int argument)
 {
-	if (PG_ARGISNULL(argument))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("name must not be null"),
-				 errhint("Name the subscription.")));
+	argument_not_null(&fcinfo->args[argument], "name", "Name the subscription.");
 	return text_to_cstring(PG_GETARG_TEXT_PP(argument));
 }
 
@@ -401,11 +398,8 @@ event_store_advance(PG_FUNCTION_ARGS)
 	int64		checkpoint;
 	Lease	   *lease;
 
-	if (PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("checkpoint must not be null"),
-				 errhint("Pass the position of the last event you have dealt with.")));
+	argument_not_null(&fcinfo->args[1], "checkpoint",
+					  "Pass the position of the last event you have dealt with.");
 	checkpoint = PG_GETARG_INT64(1);
 	PreventCommandDuringRecovery("event_store.advance");
 	lease = find_lease(name);
@@ -525,11 +519,7 @@ event_store_reset_subscription(PG_FUNCTION_ARGS)
 	};
 	char	   *name = name_argument(fcinfo, 0);
 
-	if (PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("to_position must not be null"),
-				 errhint("0 reads everything again.")));
+	argument_not_null(&fcinfo->args[1], "to_position", "0 reads everything again.");
 	check_position("to_position", PG_GETARG_INT64(1));
 	spi_begin(SPI_AS_OWNER);
 	if (spi_run(&reset, 2, (Oid[]){TEXTOID, INT8OID},

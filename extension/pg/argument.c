@@ -1,0 +1,23 @@
+/*
+ * argument.c
+ *		Arguments of SQL functions that must not be NULL.
+ *
+ * A function in C that is not STRICT and does not ask reads a null pointer.  Who
+ * forgets it is found by sql/arguments.sql, which calls every function with NULL
+ * in each place.
+ */
+#include "postgres.h"
+
+#include "pg/argument.h"
+
+/*
+ * Raises 22004 for an argument.
+ */
+void
+argument_refuse_null(const char *name, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+			 errmsg("%s must not be null", name),
+			 errhint("%s", hint)));
+}
