@@ -46,7 +46,7 @@ SELECT stamped('ctx-2');
 SELECT count(*) FROM event_store.read_correlation(uid(1));
 -- What the caller gives wins, key by key, null too.
 BEGIN;
-SELECT ecommerce.set_context(uid(1), uid(2), 'someone', 'a tenant', '{"channel": "web"}', 'trace');
+SELECT ecommerce.set_context(uid(1), uid(2), 'someone', 'a tenant', '{"channel": "web"}', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01');
 SELECT version FROM event_store.append('ctx-3', 0, 'A', '{}',
 	jsonb_build_object('correlation_id', uid(9), 'user_id', 'another', 'traceparent', NULL,
 		'headers', '{"own": true}'::jsonb));
@@ -58,7 +58,7 @@ SELECT stamped('ctx-3');
 SELECT stream, version FROM event_store.read_correlation(uid(9));
 -- Set again: nothing of the old one stays.
 BEGIN;
-SELECT ecommerce.set_context(uid(1), uid(2), 'someone', 'a tenant', '{"channel": "web"}', 'trace');
+SELECT ecommerce.set_context(uid(1), uid(2), 'someone', 'a tenant', '{"channel": "web"}', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01');
 SELECT ecommerce.set_context(uid(3));
 SELECT * FROM ecommerce.context();
 SELECT ecommerce.set_context(NULL, NULL, NULL, NULL, NULL, NULL);

@@ -138,7 +138,7 @@ BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT in_order('q'); COMMIT;
 CREATE VIEW context AS SELECT correlation_id, conversation_id, causation_id, user_id, tenant_id,
 	traceparent FROM ecommerce.context();
 BEGIN;
-SELECT ecommerce.set_context(uid(1), NULL, 'ann', 'shop', traceparent => '00-33-44-01');
+SELECT ecommerce.set_context(uid(1), NULL, 'ann', 'shop', traceparent => '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01');
 SELECT fill('q', 61, 61);
 SELECT ecommerce.set_context(uid(2), NULL, 'bob');
 SELECT fill('q', 62, 62);

@@ -140,7 +140,7 @@ SELECT message_bus.create_endpoint('q', 1, '{"kind": "immediate", "limit": 1}',
 SELECT message_bus.subscribe('faults', 'Fault');
 BEGIN;
 SET LOCAL ecommerce.source = 'test';
-SELECT ecommerce.set_context(uid(1), uid(2), 'ann', 'shop', '{}', 'trace');
+SELECT ecommerce.set_context(uid(1), uid(2), 'ann', 'shop', '{}', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01');
 SELECT message_bus.send('q', 'Do', '{"n": 1}', uid(3), 'key', '2000-01-01 UTC', '2100-01-01 UTC',
 	'{"h": 1}');
 COMMIT;

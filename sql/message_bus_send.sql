@@ -25,7 +25,7 @@ SELECT got('a');
 -- With one it is stamped; handling a message passes it on.
 BEGIN;
 SELECT ecommerce.set_context(uid(2), uid(3), 'ann', 'shop', '{"channel": "web", "shade": "dark"}',
-	'00-11-22-01');
+	'00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01');
 SELECT message_bus.send('a', 'Do', '{"n": 2}', uid(4), 'key', '2000-01-01 UTC', '2100-01-01 UTC',
 	'{"shade": "light"}');
 COMMIT;

@@ -11,7 +11,7 @@ SELECT saga.define('trip', trip());
 
 -- a start event creates the instance; command, timer, history and ack are one commit
 BEGIN;
-SELECT ecommerce.set_context(id(100), id(101), 'ann', 'shop', '{}', '00-1-1-01') IS NULL AS set;
+SELECT ecommerce.set_context(id(100), id(101), 'ann', 'shop', '{}', '00-0af7651916cd43dd8448eb211c80319c-0000000000000001-01') IS NULL AS set;
 SELECT message_bus.publish('TripRequested', jsonb_build_object('trip_id', id(1), 'nights', 3), id(102)) = id(102) AS sent;
 COMMIT;
 SELECT saga.run(), saga.run();
@@ -63,7 +63,7 @@ CALL tell('FlightFailed', jsonb_build_object('trip_id', id(3)));
 SELECT current_state, version FROM saga.create('trip', id(3));
 -- which keeps the session's context for what the instance sends
 BEGIN;
-SELECT ecommerce.set_context(id(700), NULL, 'dan', 'mall', '{}', '00-7-7-01') IS NULL AS set;
+SELECT ecommerce.set_context(id(700), NULL, 'dan', 'mall', '{}', '00-0af7651916cd43dd8448eb211c80319c-0000000000000007-01') IS NULL AS set;
 SELECT version FROM saga.create('trip', id(7), jsonb_build_object('trip_id', id(7), 'nights', 1));
 COMMIT;
 CALL tell('FlightBooked', jsonb_build_object('trip_id', id(7), 'seats', 2, 'seat', '1A'));
@@ -141,7 +141,7 @@ BEGIN;
 SELECT count(*) FROM message_bus.receive('flights', 100), message_bus.ack(delivery_id);
 COMMIT;
 BEGIN;
-SELECT ecommerce.set_context(id(300), NULL, 'cy', 'shop', '{}', '00-3-3-01') IS NULL AS set;
+SELECT ecommerce.set_context(id(300), NULL, 'cy', 'shop', '{}', '00-0af7651916cd43dd8448eb211c80319c-0000000000000003-01') IS NULL AS set;
 SELECT message_bus.publish('Begin', '{}') IS NOT NULL AS sent;
 COMMIT;
 SELECT saga.run();

@@ -29,22 +29,6 @@ static Datum array_datum(ContractNode *node, const JsonSlice *value);
 static Datum composite_datum(ContractNode *node, const JsonSlice *value);
 
 /*
- * Starts at member number first; the values of an object with n members
- * follow its n keys.
- */
-void
-json_walk(JsonWalk *walk, JsonbContainer *container, int first)
-{
-	int			count = JsonContainerSize(container);
-
-	if (JsonContainerIsObject(container))
-		count *= 2;
-	walk->entry = &container->children[first];
-	walk->base = (char *) &container->children[count];
-	walk->offset = getJsonbOffset(container, first);
-}
-
-/*
  * Whether a scalar surely converts to the node's type.  False means no more
  * than that its input function must tell.
  */

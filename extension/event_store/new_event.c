@@ -22,6 +22,7 @@
 #include "event_store/new_event.h"
 #include "event_store/stream.h"
 #include "pg/context.h"
+#include "pg/document.h"
 #include "pg/settings.h"
 
 /* Columns of event_store.new_event, which are the keys of append_json's objects. */
@@ -41,6 +42,14 @@ typedef enum NewEventColumn
 
 static const char *const column_names[NEW_EVENT_COLUMNS] = {
 	"event_type", "data", "metadata", "event_id", "occurred_at", "schema_version"
+};
+
+static const DocumentLimit data_limit = {
+	&setting_event_store_max_event_size, "event_store.max_event_size", ERRCODE_ST_INVALID_EVENT
+};
+static const DocumentLimit metadata_limit = {
+	&setting_event_store_max_metadata_size, "event_store.max_metadata_size",
+	ERRCODE_ST_INVALID_EVENT
 };
 
 static void check_count(int count);
@@ -265,21 +274,18 @@ read_schema_version(JsonbValue *value, int number)
 static void
 check_event(NewEvent *event, int number)
 {
-	Size		size;
+	DocumentFault fault;
 
 	check_event_type(event, number);
 	if (event->data == NULL || !JB_ROOT_IS_OBJECT(event->data))
 		invalid(number, "data", "is not a JSON object",
 				"Pass an object, {} if there is nothing to say.");
-	size = VARSIZE_ANY_EXHDR(event->data);
-	if (size > (Size) setting_event_store_max_event_size)
-		ereport(ERROR,
-				(errcode(ERRCODE_ST_INVALID_EVENT),
-				 errmsg("%s has %zu bytes, more than event_store.max_event_size, %d",
-						path(number, "data"), size, setting_event_store_max_event_size),
-				 errhint("Keep large documents elsewhere and refer to them, or raise event_store.max_event_size.")));
+	/* The contract first: it says where in the document something is wrong. */
 	contract_check(VARDATA_ANY(event->event_type), VARSIZE_ANY_EXHDR(event->event_type),
 				   &event->schema_version, event->data, number);
+	fault = document_fault(event->data, setting_event_store_max_event_size);
+	if (unlikely(fault != DOCUMENT_FINE))
+		document_refuse(fault, event->data, &data_limit, path(number, "data"));
 	if (event->has_occurred_at && TIMESTAMP_NOT_FINITE(event->occurred_at))
 		invalid(number, "occurred_at", "is not a finite time",
 				"Use ISO 8601 in UTC, for example 2026-01-31T12:00:00Z.");
@@ -311,11 +317,15 @@ check_event_type(NewEvent *event, int number)
 static void
 check_metadata(Jsonb *metadata, int number)
 {
+	DocumentFault fault = document_fault(metadata, setting_event_store_max_metadata_size);
 	JsonbValue	buffer;
-	JsonbValue *correlation = getKeyJsonValueFromContainer(&metadata->root, "correlation_id",
-														   strlen("correlation_id"), &buffer);
+	JsonbValue *correlation;
 	pg_uuid_t	uuid;
 
+	if (unlikely(fault != DOCUMENT_FINE))
+		document_refuse(fault, metadata, &metadata_limit, path(number, "metadata"));
+	correlation = getKeyJsonValueFromContainer(&metadata->root, "correlation_id",
+											   strlen("correlation_id"), &buffer);
 	if (correlation == NULL)
 		return;
 	if (correlation->type != jbvString ||

@@ -18,8 +18,10 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "base/errors.h"
 #include "message_bus/envelope.h"
 #include "pg/clock.h"
+#include "pg/document.h"
 #include "pg/settings.h"
 
 static const Context no_context = {0};
@@ -32,6 +34,27 @@ static Datum uuid_text(const pg_uuid_t *uuid);
 static TimestampTz time_of(const RowValues *row, int column);
 static const char *sender(void);
 static char *text_of(const RowValues *row, int column);
+
+/*
+ * Refuses a body or headers (NULL: none) that are too large, too deep, or hold
+ * numbers that nobody can write down.
+ */
+void
+envelope_check(const Jsonb *body, const Jsonb *headers)
+{
+	static const DocumentLimit body_limit = {
+		&setting_message_bus_max_message_size, "message_bus.max_message_size",
+		ERRCODE_MB_INVALID_MESSAGE
+	};
+	static const DocumentLimit headers_limit = {
+		&setting_event_store_max_metadata_size, "event_store.max_metadata_size",
+		ERRCODE_MB_INVALID_MESSAGE
+	};
+
+	document_check(body, &body_limit, "body");
+	if (headers != NULL)
+		document_check(headers, &headers_limit, "headers");
+}
 
 /*
  * Fills in everything but the endpoint, the lane and the position.  What the

@@ -42,6 +42,7 @@ typedef enum DeliveryColumn
 	DELIVERY_COLUMNS
 } DeliveryColumn;
 
+extern void envelope_check(const Jsonb *body, const Jsonb *headers);
 extern Jsonb *envelope_empty_object(void);
 extern void envelope_stamp(const BusOutgoing *outgoing, const pg_uuid_t *message_id,
 						   int32 schema_version, RowValues *row);

@@ -15,6 +15,7 @@
 
 #include "event_store/contract.h"
 #include "message_bus/endpoint.h"
+#include "message_bus/envelope.h"
 #include "message_bus/load.h"
 #include "message_bus/outbox.h"
 #include "pg/clock.h"
@@ -59,6 +60,7 @@ redrive_row(uint64 number, Jsonb *body, TimestampTz now)
 		text	   *type = DatumGetTextPP(row.values[ROW_MESSAGE_TYPE]);
 		int32		version = DatumGetInt32(row.values[ROW_SCHEMA_VERSION]);
 
+		envelope_check(body, NULL);
 		contract_check(VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type), &version, body, -1);
 		row.values[ROW_BODY] = JsonbPGetDatum(body);
 	}

@@ -90,10 +90,13 @@ check(const BusOutgoing *outgoing, int32 *schema_version)
 				 errhint("Pass something like '{\"channel\": \"web\"}'.")));
 	/* Ours, and sent on behalf of somebody who cannot help it. */
 	if (strcmp(outgoing->message_type, FAULT_TYPE) == 0)
+	{
 		*schema_version = 1;
-	else
-		contract_check(outgoing->message_type, (int) strlen(outgoing->message_type),
-					   schema_version, outgoing->body, -1);
+		return;
+	}
+	contract_check(outgoing->message_type, (int) strlen(outgoing->message_type),
+				   schema_version, outgoing->body, -1);
+	envelope_check(outgoing->body, outgoing->headers);
 }
 
 static void

@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -16,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "pg/context.h"
+#include "pg/document.h"
 #include "pg/settings.h"
 
 static Context *current = NULL;
@@ -26,6 +29,8 @@ static pg_uuid_t *copy_uuid(const pg_uuid_t *uuid);
 static void push_string(JsonbParseState **state, const char *key, const char *value);
 static void push_uuid(JsonbParseState **state, const char *key, const pg_uuid_t *uuid);
 static void push_members(JsonbParseState **state, Jsonb *object);
+static void check_context(const Context *context);
+static bool is_traceparent(const char *text);
 
 /*
  * The transaction's context, NULL if none is set.
@@ -133,6 +138,21 @@ context_stamp(Jsonb *metadata)
 }
 
 /*
+ * The value of a hexadecimal digit, -1 for anything else.  An append asks a
+ * hundred times.
+ */
+static inline int
+hex_digit(char character)
+{
+	unsigned int digit = (unsigned int) (unsigned char) character - '0';
+	unsigned int letter = ((unsigned char) character | 0x20) - 'a';
+
+	if (digit < 10)
+		return (int) digit;
+	return letter < 6 ? (int) letter + 10 : -1;
+}
+
+/*
  * Reads a UUID as uuid_in() does, but answers false instead of failing.
  */
 bool
@@ -145,16 +165,13 @@ uuid_parse(const char *text, int length, pg_uuid_t *uuid)
 		text++;
 	for (int i = 0; i < UUID_LEN; i++)
 	{
-		int			byte = 0;
+		int			high;
+		int			low;
 
-		for (int digit = 0; digit < 2; digit++, text++)
-		{
-			if (text >= end || !isxdigit((unsigned char) *text))
-				return false;
-			byte = byte * 16 + (isdigit((unsigned char) *text) ? *text - '0'
-								: pg_tolower((unsigned char) *text) - 'a' + 10);
-		}
-		uuid->data[i] = (unsigned char) byte;
+		if (end - text < 2 || (high = hex_digit(text[0])) < 0 || (low = hex_digit(text[1])) < 0)
+			return false;
+		text += 2;
+		uuid->data[i] = (unsigned char) (high * 16 + low);
 		if (text < end && *text == '-' && i % 2 == 1 && i < UUID_LEN - 1)
 			text++;
 	}
@@ -258,6 +275,59 @@ push_members(JsonbParseState **state, Jsonb *object)
 		pushJsonbValue(state, token, &value);
 }
 
+/*
+ * Refuses what every event and message would carry along, and nobody could read.
+ */
+static void
+check_context(const Context *context)
+{
+	static const DocumentLimit headers_limit = {
+		&setting_event_store_max_metadata_size, "event_store.max_metadata_size",
+		ERRCODE_INVALID_PARAMETER_VALUE
+	};
+
+	if (context->headers != NULL && !JB_ROOT_IS_OBJECT(context->headers))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("headers must be a JSON object"),
+				 errhint("Pass something like '{\"channel\": \"web\"}'.")));
+	if (context->headers != NULL)
+		document_check(context->headers, &headers_limit, "headers");
+	if (context->traceparent != NULL && !is_traceparent(context->traceparent))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("traceparent is not as in W3C Trace Context"),
+				 errhint("Pass version, trace id, parent id and flags in lower-case hexadecimal, for example 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01.")));
+}
+
+/*
+ * Whether a text is a traceparent of W3C Trace Context; versions after 00 may
+ * have more behind the flags.
+ */
+static bool
+is_traceparent(const char *text)
+{
+	static const char form[] = "00-00000000000000000000000000000000-0000000000000000-00";
+	const int	length = sizeof(form) - 1;
+	const int	trace_id = 3;
+	const int	parent_id = 36;
+
+	if (strlen(text) < length)
+		return false;
+	for (int i = 0; i < length; i++)
+	{
+		bool		fits = form[i] == '-' ? text[i] == '-'
+			: isdigit((unsigned char) text[i]) || (text[i] >= 'a' && text[i] <= 'f');
+
+		if (!fits)
+			return false;
+	}
+	if (strncmp(text, "ff", 2) == 0 ||
+		strspn(text + trace_id, "0") == 32 || strspn(text + parent_id, "0") == 16)
+		return false;
+	return text[length] == '\0' || (strncmp(text, "00", 2) != 0 && text[length] == '-');
+}
+
 PG_FUNCTION_INFO_V1(ecommerce_set_context);
 /*
  * ecommerce.set_context(correlation_id, causation_id, user_id, tenant_id, headers, traceparent)
@@ -279,11 +349,7 @@ ecommerce_set_context(PG_FUNCTION_ARGS)
 		context.headers = PG_GETARG_JSONB_P(4);
 	if (!PG_ARGISNULL(5))
 		context.traceparent = text_to_cstring(PG_GETARG_TEXT_PP(5));
-	if (context.headers != NULL && !JB_ROOT_IS_OBJECT(context.headers))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("headers must be a JSON object"),
-				 errhint("Pass something like '{\"channel\": \"web\"}'.")));
+	check_context(&context);
 	context_set(&context);
 	PG_RETURN_VOID();
 }

@@ -16,6 +16,7 @@
 bool		setting_event_store_allow_rewrite = false;
 bool		setting_event_store_allow_drop = false;
 int			setting_event_store_max_event_size = 1024 * 1024;
+int			setting_event_store_max_metadata_size = 1024 * 1024;
 int			setting_event_store_notify_interval = 10;
 char	   *setting_ecommerce_source = NULL;
 bool		setting_ecommerce_require_registered_types = false;
@@ -23,6 +24,7 @@ char	   *setting_ecommerce_currency = NULL;
 int			setting_saga_workers = 1;
 bool		setting_saga_log_transitions = true;
 int			setting_message_bus_max_depth = -1;
+int			setting_message_bus_max_message_size = 16 * 1024 * 1024;
 int			setting_message_bus_random_seed = -1;
 int			setting_message_bus_dedupe_window = 60 * 1000;
 
@@ -71,6 +73,9 @@ static const IntSetting int_settings[] = {
 	{"event_store.max_event_size", &setting_event_store_max_event_size,
 		1024 * 1024, 64, 256 * 1024 * 1024, PGC_SUSET, GUC_UNIT_BYTE,
 	"Greatest size of an event's data."},
+	{"event_store.max_metadata_size", &setting_event_store_max_metadata_size,
+		1024 * 1024, 1024, 16 * 1024 * 1024, PGC_SUSET, GUC_UNIT_BYTE,
+	"Greatest size of an event's metadata, of a message's headers and of a context's."},
 	{"event_store.notify_interval", &setting_event_store_notify_interval,
 		10, 1, 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS,
 	"Least time between two notifications on one channel."},
@@ -79,6 +84,9 @@ static const IntSetting int_settings[] = {
 	{"message_bus.max_depth", &setting_message_bus_max_depth,
 		-1, -1, INT_MAX, PGC_SUSET, 0,
 	"Greatest depth of endpoints that have none of their own; -1 is unlimited."},
+	{"message_bus.max_message_size", &setting_message_bus_max_message_size,
+		16 * 1024 * 1024, 1024, 256 * 1024 * 1024, PGC_SUSET, GUC_UNIT_BYTE,
+	"Greatest size of a message's body."},
 	{"message_bus.random_seed", &setting_message_bus_random_seed,
 		-1, -1, INT_MAX, PGC_SUSET, 0,
 	"Seed of the delays of retries, for tests; -1 takes one from the system."},

@@ -9,6 +9,7 @@
 extern bool setting_event_store_allow_rewrite;
 extern bool setting_event_store_allow_drop;
 extern int	setting_event_store_max_event_size;		/* bytes */
+extern int	setting_event_store_max_metadata_size;	/* bytes */
 extern int	setting_event_store_notify_interval;	/* milliseconds */
 extern char *setting_ecommerce_source;
 extern bool setting_ecommerce_require_registered_types;
@@ -16,6 +17,7 @@ extern char *setting_ecommerce_currency;
 extern int	setting_saga_workers;
 extern bool setting_saga_log_transitions;
 extern int	setting_message_bus_max_depth;	/* messages, -1: unlimited */
+extern int	setting_message_bus_max_message_size;	/* bytes */
 extern int	setting_message_bus_random_seed;	/* -1: none */
 extern int	setting_message_bus_dedupe_window;	/* milliseconds */
 

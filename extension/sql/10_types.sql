@@ -8,7 +8,7 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ecommerce_set_context';
 COMMENT ON FUNCTION ecommerce.set_context(uuid, uuid, text, text, jsonb, text) IS
 'Sets who acts and why until the transaction ends; every event and message is stamped with it.
-headers: a JSON object, else 22023. traceparent: as in W3C Trace Context. NULL leaves a member out.';
+headers: a JSON object, traceparent: as in W3C Trace Context, else 22023. NULL leaves a member out.';
 
 CREATE FUNCTION ecommerce.context(OUT correlation_id uuid, OUT causation_id uuid,
 	OUT user_id text, OUT tenant_id text, OUT headers jsonb, OUT traceparent text,

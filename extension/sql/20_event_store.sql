@@ -107,7 +107,7 @@ COMMENT ON FUNCTION event_store.append(text, bigint, text, jsonb, jsonb, uuid) I
 'Appends one event; returns its version in the stream and its position in the store.
 expected_version: n >= 0 the stream is exactly at n, -1 any, -2 it has an event; NULL is 22004.
 data, metadata: JSON objects. event_id: NULL generates a UUIDv7; an id that stands at this place already returns the original.
-Errors: ST001 version conflict (DETAIL is JSON), ST002 tombstoned, ST003 event id reused, ST004 bad input.';
+Errors: ST001 version conflict (DETAIL is JSON), ST002 tombstoned, ST003 event id reused, ST004 bad input: also data over event_store.max_event_size, metadata over event_store.max_metadata_size, either nested more than 1000 deep or with a number whose exponent is over 1000.';
 
 CREATE FUNCTION event_store.append_batch(stream text, expected_version bigint,
 	events event_store.new_event[], OUT version bigint, OUT "position" bigint)

@@ -336,7 +336,7 @@ COMMENT ON FUNCTION message_bus.send(text, text, jsonb, uuid, text, timestamptz,
 'Sends a message to an endpoint, if the transaction commits; returns its id. message_id NULL is a new one; one that the endpoint has already is not stored again.
 partition_key NULL is the correlation id: messages with one key are delivered in order.
 	deliver_at: not before; expires_at: a dead letter from then on.
-MB001: no such endpoint. MB002: it is full. MB005: no message. ST004: the body breaks the contract
+MB001: no such endpoint. MB002: it is full. MB005: no message, or one that cannot be stored: a body over message_bus.max_message_size, nested more than 1000 deep, or with a number whose exponent is over 1000. ST004: the body breaks the contract
 	registered for the type.';
 
 CREATE FUNCTION message_bus.publish(message_type text, body jsonb, message_id uuid DEFAULT NULL,
