@@ -59,13 +59,13 @@ INSERT INTO specified VALUES
 	('item', 'product_id uuid, sku text, quantity int'),
 	-- domain events
 	('OrderCreated', 'customer_id uuid, items order_item[], total_amount numeric,
-		shipping_address address, payment_method payment_method'),
+		shipping_address address, payment_method payment_method, currency text?'),
 	('OrderConfirmed', 'confirmation_number text'),
 	('OrderCancelled', 'reason text, refund_id text?'),
 	('OrderCompleted', ''),
 	-- integration events of the order
 	('OrderSubmitted', 'order_id uuid, customer_id uuid, items order_item[], total_amount numeric,
-		shipping_address address, payment_method payment_method'),
+		shipping_address address, payment_method payment_method, currency text?'),
 	('OrderCancellationRequested', 'order_id uuid, by text?, reason text?'),
 	('OrderCancellationRejected', 'order_id uuid, reason text?'),
 	('OrderCancellationAmended', 'order_id uuid, refund_id text'),

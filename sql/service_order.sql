@@ -46,6 +46,17 @@ SELECT errors(body(jsonb_build_object('items', jsonb_build_array(body() #> '{ite
 	|| '{"total_price": 3}'))));
 SELECT errors(body('{"payment_method": {"type": "invoice", "last4_digits": "0000"}}'));
 SELECT outcome($$SELECT ecommerce_order.submit_order(body('{"customer_id": null}'))$$);
+-- card numbers, however they are written, and whatever they are called
+SELECT errors(body(jsonb_build_object('payment_method', '{"type": "card", "last4_digits": "4242"}'::jsonb
+	|| method)))
+FROM unnest(ARRAY['{"token": "4242-4242-4242-4242"}', '{"token": "tok_4242424242424242"}',
+	'{"token": 4242424242424242}', '{"last4_digits": "4242 4242 4242 4242"}',
+	'{"type": "4242 4242 4242 4242 12/27 123"}', '{"type": "4242424242424242"}',
+	'{"card": "4242424242424242"}']::jsonb[]) method;
+-- the decimals of the currency
+SET ecommerce.currency = 'JPY';
+SELECT errors(body());
+RESET ecommerce.currency;
 
 -- ---------------------------------------------------------------- idempotency
 
@@ -69,6 +80,7 @@ SELECT substr(ecommerce_order.new_id()::text, 15, 1),
 SELECT status, etag, body - 'order_id' - 'created_at' FROM ecommerce_order.get_order(:'order');
 SELECT status FROM ecommerce_order.get_order(:'order', '"1"');
 SELECT outcome($$SELECT ecommerce_order.get_order('x')$$);
+SELECT body #> '{items,0,data,payment_method}' FROM ecommerce_order.get_order_events(:'order');
 SELECT status, body #>> '{items,0,event_type}', body -> 'next'
 	FROM ecommerce_order.get_order_events(:'order');
 SELECT body ->> 'next' FROM ecommerce_order.get_order_events(:'order', NULL, '1');
@@ -101,4 +113,12 @@ SELECT body ->> 'order_id' AS "order" FROM ecommerce_order.submit_order(body()) 
 SELECT ecommerce.confirm_order(:'order'::uuid, 'CN-1'), ecommerce.complete_order(:'order'::uuid);
 SELECT outcome(format($$SELECT ecommerce_order.cancel_order(%L, '{"reason": "x"}', '*')$$,
 	:'order'));
+-- An order keeps the currency that it was placed in.
+SELECT said();
+SET ecommerce.currency = 'JPY';
+SELECT body ->> 'order_id' AS "order" FROM ecommerce_order.submit_order(body(jsonb_build_object('items',
+	jsonb_build_array((body() #> '{items,0}') || '{"unit_price": 1999.00}')))) \gset
+RESET ecommerce.currency;
+SELECT body ->> 'currency', body -> 'total_amount' FROM ecommerce_order.get_order(:'order');
+SELECT count(*) FROM said() s WHERE s LIKE '%"currency": "JPY"%';
 RESET ROLE;

@@ -8,9 +8,12 @@
 
 #include <limits.h>
 
-#include "base/compat.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 
+#include "base/compat.h"
+#include "base/currency.h"
 #include "pg/settings.h"
 
 bool		setting_event_store_allow_rewrite = false;
@@ -55,8 +58,11 @@ typedef struct StringSetting
 	char	  **variable;
 	const char *initial;
 	GucContext	context;
+	GucStringCheckHook check;	/* NULL: any text will do */
 	const char *description;
 } StringSetting;
+
+static bool check_currency(char **value, void **extra, GucSource source);
 
 static const BoolSetting bool_settings[] = {
 	{"event_store.allow_rewrite", &setting_event_store_allow_rewrite, false, PGC_SUSET,
@@ -96,9 +102,9 @@ static const IntSetting int_settings[] = {
 };
 
 static const StringSetting string_settings[] = {
-	{"ecommerce.source", &setting_ecommerce_source, "", PGC_USERSET,
+	{"ecommerce.source", &setting_ecommerce_source, "", PGC_USERSET, NULL,
 	"Name of the publishing service, stamped on events and messages."},
-	{"ecommerce.currency", &setting_ecommerce_currency, "USD", PGC_USERSET,
+	{"ecommerce.currency", &setting_ecommerce_currency, "USD", PGC_USERSET, check_currency,
 	"Currency of the shop's amounts, as in ISO 4217."},
 };
 
@@ -130,8 +136,29 @@ settings_define(void)
 		const StringSetting *s = &string_settings[i];
 
 		DefineCustomStringVariable(s->name, s->description, NULL, s->variable, s->initial,
-								   s->context, 0, NULL, NULL, NULL);
+								   s->context, 0, s->check, NULL, NULL);
 	}
 	for (int i = 0; i < lengthof(prefixes); i++)
 		MarkGUCPrefixReserved(prefixes[i]);
+}
+
+/* Amounts would be wrong at the payment provider in a currency of unknown decimals. */
+static bool
+check_currency(char **value, void **extra, GucSource source)
+{
+	if (currency_minor_units(*value) >= 0)
+		return true;
+	GUC_check_errdetail("It is not the code of a currency of ISO 4217.");
+	GUC_check_errhint("Write three capital letters, as in 'EUR'; "
+					  "SELECT * FROM ecommerce.currencies() shows all.");
+	return false;
+}
+
+PG_FUNCTION_INFO_V1(ecommerce_currency);
+
+/* ecommerce.currency() RETURNS text */
+Datum
+ecommerce_currency(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(setting_ecommerce_currency));
 }

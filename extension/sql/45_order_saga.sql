@@ -198,7 +198,8 @@ AS $function$ SELECT $definition$
 	"start": {
 		"OrderSubmitted": {
 			"set": {"goal": "FULFIL", "customer_id": "$.message.customer_id",
-				"total": "$.message.total_amount", "currency": {"$setting": "ecommerce.currency"},
+				"total": "$.message.total_amount", "currency": {"$path": "$.message.currency ? (@ != null)",
+					"default": {"$setting": "ecommerce.currency"}},
 				"items": {"$each": "$.message.items[*]",
 					"as": {"product_id": "$.item.product_id", "sku": "$.item.sku",
 						"quantity": "$.item.quantity"}},
@@ -209,7 +210,7 @@ AS $function$ SELECT $definition$
 				"data": {"customer_id": "$.message.customer_id", "items": "$.message.items",
 					"total_amount": "$.message.total_amount",
 					"shipping_address": "$.message.shipping_address",
-					"payment_method": "$.message.payment_method"}},
+					"payment_method": "$.message.payment_method", "currency": "$.data.currency"}},
 			"send": [{"command": "reserve"},
 				{"command": "notify", "step": "notify_received",
 					"body": {"template": "order_received"}}],

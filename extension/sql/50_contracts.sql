@@ -23,6 +23,23 @@ COMMENT ON DOMAIN ecommerce.money IS 'An amount of money with at most two decima
 CREATE DOMAIN ecommerce.required_money AS ecommerce.money NOT NULL;
 COMMENT ON DOMAIN ecommerce.required_money IS 'An amount of money with at most two decimals, of at most 13 digits before them, in the currency of the setting ecommerce.currency unless one stands beside it; must be present.';
 
+CREATE DOMAIN ecommerce.currency_code AS text
+	CONSTRAINT iso_4217 CHECK (VALUE IS NULL OR ecommerce.minor_units(VALUE) IS NOT NULL);
+COMMENT ON DOMAIN ecommerce.currency_code IS 'A currency of ISO 4217, such as EUR; ecommerce.currencies() shows all.';
+CREATE DOMAIN ecommerce.required_currency_code AS ecommerce.currency_code NOT NULL;
+COMMENT ON DOMAIN ecommerce.required_currency_code IS 'A currency of ISO 4217, such as EUR; must be present.';
+
+-- Events last for ever: what is stored of a card must not be its number, whatever it is called.
+CREATE DOMAIN ecommerce.payment_type AS text NOT NULL
+	CONSTRAINT short_alphabet CHECK (ecommerce.is_payment_type(VALUE));
+COMMENT ON DOMAIN ecommerce.payment_type IS 'The kind of a payment, such as card or sepa_debit: 1 to 50 letters, "_" and "-", up to two digits at the end; must be present.';
+CREATE DOMAIN ecommerce.required_last4_digits AS text NOT NULL
+	CONSTRAINT no_card_number CHECK (NOT ecommerce.holds_card_number(VALUE));
+COMMENT ON DOMAIN ecommerce.required_last4_digits IS 'The last four digits of a card, never the whole number; must be present.';
+CREATE DOMAIN ecommerce.payment_token AS text
+	CONSTRAINT no_card_number CHECK (NOT ecommerce.holds_card_number(VALUE));
+COMMENT ON DOMAIN ecommerce.payment_token IS 'The payment provider''s name for a card, never the number of the card.';
+
 -- ---------------------------------------------------------------- value objects
 
 CREATE TYPE ecommerce.order_item AS (
@@ -68,9 +85,9 @@ CREATE TYPE ecommerce.address AS (
 COMMENT ON TYPE ecommerce.address IS 'Where an order is sent. country: ISO 3166-1 alpha-2, as the customer gave it.';
 
 CREATE TYPE ecommerce.payment_method AS (
-	type ecommerce.required_text,
-	last4_digits ecommerce.required_text,
-	token text
+	type ecommerce.payment_type,
+	last4_digits ecommerce.required_last4_digits,
+	token ecommerce.payment_token
 );
 COMMENT ON TYPE ecommerce.payment_method IS 'How an order is paid. token: the payment provider''s name for the card; the card itself is never stored.';
 
@@ -109,9 +126,10 @@ CREATE TYPE ecommerce.order_created AS (
 	items ecommerce.required_order_items,
 	total_amount ecommerce.required_money,
 	shipping_address ecommerce.required_address,
-	payment_method ecommerce.required_payment_method
+	payment_method ecommerce.required_payment_method,
+	currency ecommerce.currency_code
 );
-COMMENT ON TYPE ecommerce.order_created IS 'Domain event on order-<id>: the order exists. total_amount: sum of the items'' total_price.';
+COMMENT ON TYPE ecommerce.order_created IS 'Domain event on order-<id>: the order exists. total_amount: sum of the items'' total_price, in currency; null: that of the setting ecommerce.currency.';
 
 CREATE TYPE ecommerce.order_confirmed AS (
 	confirmation_number ecommerce.required_text
@@ -135,9 +153,10 @@ CREATE TYPE ecommerce.order_submitted AS (
 	items ecommerce.required_order_items,
 	total_amount ecommerce.required_money,
 	shipping_address ecommerce.required_address,
-	payment_method ecommerce.required_payment_method
+	payment_method ecommerce.required_payment_method,
+	currency ecommerce.currency_code
 );
-COMMENT ON TYPE ecommerce.order_submitted IS 'Integration event of OrderService: an order wants to be fulfilled. total_amount: sum of the items'' total_price.';
+COMMENT ON TYPE ecommerce.order_submitted IS 'Integration event of OrderService: an order wants to be fulfilled. total_amount: sum of the items'' total_price, in currency; null: that of the setting ecommerce.currency.';
 
 CREATE TYPE ecommerce.order_cancellation_requested AS (
 	order_id ecommerce.required_uuid,
@@ -236,7 +255,7 @@ COMMENT ON TYPE ecommerce.reservation_expired IS 'Integration event of Inventory
 CREATE TYPE ecommerce.process_payment AS (
 	order_id ecommerce.required_uuid,
 	amount ecommerce.required_money,
-	currency text,
+	currency ecommerce.currency_code,
 	payment_method ecommerce.payment_method,
 	not_after timestamptz,
 	key ecommerce.required_uuid
@@ -261,7 +280,7 @@ CREATE TYPE ecommerce.payment_processed AS (
 	order_id ecommerce.required_uuid,
 	transaction_id ecommerce.required_text,
 	amount ecommerce.required_money,
-	currency ecommerce.required_text,
+	currency ecommerce.required_currency_code,
 	processed_at ecommerce.required_time,
 	key ecommerce.required_uuid
 );

@@ -1,6 +1,6 @@
 -- The order aggregate: the worked example of an aggregate, and what the order service
 -- stands on. Streams are order-<order id>; the state is
--- {order_id, status, customer_id, items, total_amount, shipping_address, payment_method,
+-- {order_id, status, customer_id, items, total_amount, shipping_address, payment_method, currency,
 --  confirmation_number, cancel_reason, refund_id}.
 --
 -- Handlers are written in the SQL-standard form and without SET: then load() inlines
@@ -51,10 +51,13 @@ COMMENT ON FUNCTION ecommerce.install_order_aggregate() IS
 
 CREATE FUNCTION ecommerce.check_order("order" ecommerce.order_created)
 RETURNS TABLE (field text, detail text)
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $check_order$
-	WITH line AS (
+	WITH paid_in AS (
+		SELECT code, ecommerce.minor_units(code) AS decimals
+		FROM coalesce(("order").currency, ecommerce.currency()) AS code
+	), line AS (
 		SELECT n - 1 AS n, i.quantity, i.unit_price, i.total_price
 		FROM unnest(("order").items) WITH ORDINALITY AS i (product_id, product_name, sku,
 			quantity, unit_price, total_price, n)
@@ -70,6 +73,9 @@ AS $check_order$
 		UNION ALL
 		SELECT 'unit_price', 'must not be negative' WHERE unit_price < 0
 		UNION ALL
+		SELECT 'unit_price', format('must have at most %s decimals in %s', decimals, code)
+		FROM paid_in WHERE scale(trim_scale(unit_price)) > decimals
+		UNION ALL
 		SELECT 'total_price', format('must be quantity times unit_price, %s', quantity * unit_price)
 		WHERE total_price <> quantity * unit_price) AS problem (field, detail)
 	UNION ALL
@@ -78,7 +84,7 @@ AS $check_order$
 $check_order$;
 COMMENT ON FUNCTION ecommerce.check_order(ecommerce.order_created) IS
 'Every rule that an order breaks, with the path of the field; no row means that it can be placed.
-At least one and at most 500 items, quantities positive, prices not negative, total_price is quantity times unit_price, total_amount is their sum.';
+At least one and at most 500 items, quantities positive, prices not negative and with no more decimals than their currency has, total_price is quantity times unit_price, total_amount is their sum.';
 
 -- The next step of an order, or OR002 with the state that was met.
 CREATE FUNCTION ecommerce._save_order(order_id uuid, verb text, allowed text[], event_type text,
@@ -144,7 +150,7 @@ BEGIN
 	END IF;
 	data := jsonb_build_object('customer_id', customer_id, 'items', lines,
 		'total_amount', total_amount, 'shipping_address', shipping_address,
-		'payment_method', payment_method);
+		'payment_method', payment_method, 'currency', ecommerce.currency());
 	IF total_amount IS NULL THEN
 		-- Any total, so that the shape can be checked before there is a sum.
 		data := data || '{"total_amount": 0}';

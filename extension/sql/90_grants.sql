@@ -103,7 +103,12 @@ GRANT EXECUTE ON FUNCTION
 	ecommerce.apply_order_confirmed(jsonb, event_store.event),
 	ecommerce.apply_order_cancelled(jsonb, event_store.event),
 	ecommerce.apply_order_completed(jsonb, event_store.event),
-	ecommerce.check_order(ecommerce.order_created)
+	ecommerce.check_order(ecommerce.order_created),
+	ecommerce.currencies(),
+	ecommerce.minor_units(text),
+	ecommerce.currency(),
+	ecommerce.holds_card_number(text),
+	ecommerce.is_payment_type(text)
 	TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION
 	event_store.save(text, bigint, event_store.new_event[]),

@@ -19,9 +19,15 @@ COMMENT ON FUNCTION ecommerce_order.text_errors(jsonb, text, text[], int) IS
 'Errors of the named text fields of an object: missing, not a text, blank or too long.';
 
 CREATE FUNCTION ecommerce_order.item_errors(items jsonb)
-RETURNS jsonb LANGUAGE plpgsql IMMUTABLE
+RETURNS jsonb LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $item_errors$
+DECLARE
+	-- contracts carry two, of a currency that has more
+	decimals CONSTANT int := least(2, ecommerce.minor_units(ecommerce.currency()));
+	no_price CONSTANT text := format('must be an amount from 0 to 9999999.99 with at most %s decimals',
+		CASE decimals WHEN 2 THEN 'two' ELSE decimals::text END);
+	price_pattern CONSTANT text := format('^[0-9]{1,7}(\.[0-9]{0,%s}0*)?$', decimals);
 BEGIN
 	RETURN (
 		SELECT coalesce(jsonb_agg(jsonb_build_object('field', format('items[%s]%s', n - 1, field),
@@ -42,9 +48,9 @@ BEGIN
 					jsonb_typeof(line -> 'quantity') = 'number'
 					AND line ->> 'quantity' ~ '^[0-9]{1,7}$'
 					AND (line ->> 'quantity')::int BETWEEN 1 AND 1000000),
-				('.unit_price', 'must be an amount from 0 to 9999999.99 with at most two decimals',
+				('.unit_price', no_price,
 					jsonb_typeof(line -> 'unit_price') = 'number'
-						AND line ->> 'unit_price' ~ '^[0-9]{1,7}(\.[0-9]{1,2}0*)?$'),
+						AND line ->> 'unit_price' ~ price_pattern),
 				('.total_price', 'must be quantity times unit_price',
 					line -> 'total_price' IS NULL OR NOT coalesce(
 						jsonb_typeof(line -> 'quantity') = 'number'
@@ -61,7 +67,7 @@ COMMENT ON FUNCTION ecommerce_order.item_errors(jsonb) IS
 'Errors of the lines of an order, each with its path such as items[0].quantity.';
 
 CREATE FUNCTION ecommerce_order.order_errors(body jsonb)
-RETURNS jsonb LANGUAGE plpgsql IMMUTABLE
+RETURNS jsonb LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $order_errors$
 DECLARE
@@ -92,8 +98,12 @@ BEGIN
 			ARRAY['street', 'city', 'state', 'postal_code', 'country']);
 	END IF;
 	IF jsonb_typeof(method) = 'object' THEN
-		errors := errors || ecommerce_order.text_errors(method, 'payment_method.', ARRAY['type'],
-			50);
+		IF jsonb_typeof(method -> 'type') IS DISTINCT FROM 'string'
+			OR NOT ecommerce.is_payment_type(method ->> 'type') THEN
+			errors := errors || ecommerce_order.bad_field('payment_method.type',
+			CASE WHEN method -> 'type' IS NULL THEN 'is required'
+				ELSE 'must be 1 to 50 letters, "_" and "-", such as card or sepa_debit' END);
+		END IF;
 		IF jsonb_typeof(method -> 'last4_digits') IS DISTINCT FROM 'string'
 			OR method ->> 'last4_digits' !~ '^[0-9]{4}$' THEN
 			errors := errors || ecommerce_order.bad_field('payment_method.last4_digits',
@@ -102,7 +112,7 @@ BEGIN
 		IF coalesce(method -> 'token', 'null') <> 'null'
 			AND (jsonb_typeof(method -> 'token') <> 'string'
 				OR method ->> 'token' !~ '^[A-Za-z0-9_-]{1,200}$'
-				OR method ->> 'token' ~ '^[0-9]{12,19}$') THEN
+				OR ecommerce.holds_card_number(method ->> 'token')) THEN
 			errors := errors || ecommerce_order.bad_field('payment_method.token',
 			'must be the provider''s token, never a card number');
 		END IF;
@@ -156,7 +166,7 @@ BEGIN
 		'shipping_address', (SELECT jsonb_object_agg(field,
 			body #> ARRAY['shipping_address', field])
 			FROM unnest(ARRAY['street', 'city', 'state', 'postal_code', 'country']) AS field),
-		'payment_method', body -> 'payment_method')
+		'payment_method', body -> 'payment_method', 'currency', ecommerce.currency())
 	INTO document
 	FROM jsonb_array_elements(body -> 'items') WITH ORDINALITY AS lines (line, n);
 

@@ -38,8 +38,8 @@ BEGIN
 		'order_id', id, 'version', loaded.version, 'status', loaded.state -> 'status',
 		'state', running.current_state, 'customer_id', loaded.state -> 'customer_id',
 		'items', loaded.state -> 'items', 'total_amount', loaded.state -> 'total_amount',
-		'currency', coalesce(running.data ->> 'currency',
-			nullif(current_setting('ecommerce.currency', true), ''), 'USD'),
+		'currency', coalesce(running.data ->> 'currency', loaded.state ->> 'currency',
+			ecommerce.currency()),
 		'confirmation_number', loaded.state -> 'confirmation_number',
 		'cancel_reason', loaded.state -> 'cancel_reason', 'refund_id', loaded.state -> 'refund_id',
 		'facts', jsonb_build_object('inv', running.data -> 'inv', 'pay', running.data -> 'pay',
@@ -70,7 +70,7 @@ BEGIN
 	RETURN (SELECT ecommerce_order.collection(jsonb_agg(jsonb_build_object('version', e.version,
 		'event_id', e.event_id,
 			'event_type', e.event_type, 'schema_version', e.schema_version, 'occurred_at',
-				e.occurred_at, 'data', e.data,
+				e.occurred_at, 'data', e.data #- '{payment_method,token}',
 			'metadata', e.metadata) ORDER BY e.version), ecommerce_order.page_size(page),
 				'version')
 	FROM event_store.read_stream(stream, coalesce(after::bigint, 0) + 1,
@@ -78,7 +78,7 @@ BEGIN
 END
 $get_order_events$;
 COMMENT ON FUNCTION ecommerce_order.get_order_events(text, text, text) IS
-'GET /orders/{id}/events: the order''s own events in order; the cursor is a version.';
+'GET /orders/{id}/events: the order''s own events in order, without the token of the payment; the cursor is a version.';
 
 CREATE FUNCTION ecommerce_order.list_orders(customer_id text DEFAULT NULL, status text DEFAULT NULL,
 											after text DEFAULT NULL, page text DEFAULT NULL)

@@ -1,5 +1,23 @@
 -- What a payment tells the saga, and how an outcome at the provider changes it.
 
+CREATE FUNCTION ecommerce_payment.minor_amount(amount numeric, currency text)
+RETURNS bigint LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $minor_amount$
+DECLARE
+	-- Stripe counts these in other units than ISO 4217 has them
+	units CONSTANT int := CASE currency WHEN 'ISK' THEN 2 WHEN 'UGX' THEN 2 WHEN 'MGA' THEN 0
+		ELSE ecommerce.minor_units(currency) END;
+	minor CONSTANT numeric := amount * power(10::numeric, units);
+BEGIN
+	-- and takes of three decimals only those that end in 0
+	RETURN CASE WHEN minor = trunc(minor) AND scale(trim_scale(amount))
+		<= least(2, ecommerce.minor_units(currency)) THEN minor END;
+END
+$minor_amount$;
+COMMENT ON FUNCTION ecommerce_payment.minor_amount(numeric, text) IS
+'An amount as a whole number of the currency''s smallest units, as Stripe counts them: 12.50 USD is 1250, 12 JPY 12, 1.25 KWD 1250. NULL for an amount with more decimals than the currency has, and for what is no currency.';
+
 CREATE FUNCTION ecommerce_payment.reply_state(known ecommerce_payment.payment)
 RETURNS void LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp

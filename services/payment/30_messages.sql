@@ -10,6 +10,11 @@ DECLARE
 	late CONSTANT boolean := coalesce((command ->> 'not_after')::timestamptz < clock_timestamp(),
 		false);
 	method CONSTANT jsonb := coalesce(command -> 'payment_method', '{}');
+	paid_in CONSTANT text := coalesce(command ->> 'currency', ecommerce.currency());
+	-- what is refused at once
+	no CONSTANT text := CASE WHEN late THEN 'expired'
+		WHEN ecommerce_payment.minor_amount((command ->> 'amount')::numeric, paid_in) IS NULL
+			THEN 'invalid_amount' END;
 	known ecommerce_payment.payment;
 	context record;
 BEGIN
@@ -20,13 +25,10 @@ BEGIN
 			card_type, last4_digits, token,
 			operation, error_code, error_reason, is_retryable, correlation_id, user_id, tenant_id,
 				traceparent)
-		VALUES (step, (command ->> 'order_id')::uuid, CASE WHEN late THEN 'declined'
-			ELSE 'pending' END,
-			(command ->> 'amount')::numeric, coalesce(command ->> 'currency', 'USD'),
-				method ->> 'type',
-			method ->> 'last4_digits', method ->> 'token', CASE WHEN NOT late THEN 'charge' END,
-			CASE WHEN late THEN 'expired' END, CASE WHEN late THEN 'expired' END, CASE WHEN late
-				THEN false END,
+		VALUES (step, (command ->> 'order_id')::uuid, CASE WHEN no IS NULL THEN 'pending'
+			ELSE 'declined' END, (command ->> 'amount')::numeric, paid_in, method ->> 'type',
+			method ->> 'last4_digits', method ->> 'token', CASE WHEN no IS NULL THEN 'charge' END,
+			no, no, CASE WHEN no IS NOT NULL THEN false END,
 			context.correlation_id, context.user_id, context.tenant_id, context.traceparent)
 		RETURNING * INTO known;
 		PERFORM ecommerce_payment.reply_state(known);
@@ -57,7 +59,7 @@ BEGIN
 END
 $process_payment$;
 COMMENT ON FUNCTION ecommerce_payment.process_payment(jsonb) IS
-'Handles ProcessPayment{order_id, key, amount, currency, payment_method, not_after}: records the intent; the outcome follows as PaymentProcessed or PaymentFailed (error_code of the provider, cancelled, expired). A known key is never charged twice.';
+'Handles ProcessPayment{order_id, key, amount, currency, payment_method, not_after}: records the intent; the outcome follows as PaymentProcessed or PaymentFailed (error_code of the provider, cancelled, expired, invalid_amount). A known key is never charged twice.';
 
 CREATE FUNCTION ecommerce_payment.query_payment_status(command jsonb)
 RETURNS void LANGUAGE plpgsql VOLATILE
@@ -98,8 +100,7 @@ BEGIN
 			is_cancelled, cancel_reason,
 			correlation_id, user_id, tenant_id, traceparent)
 		VALUES (step, (command ->> 'order_id')::uuid, 'voided', (command ->> 'amount')::numeric,
-			coalesce(nullif(current_setting('ecommerce.currency', true), ''), 'USD'), true,
-				command ->> 'reason',
+			ecommerce.currency(), true, command ->> 'reason',
 			context.correlation_id, context.user_id, context.tenant_id, context.traceparent)
 		RETURNING * INTO known;
 		PERFORM ecommerce_payment.reply_state(known);

@@ -28,7 +28,7 @@ BEGIN
 	WHERE p.payment_id = due.payment_id
 	RETURNING p.payment_id, p.fence, p.operation, jsonb_build_object('key', p.key, 'order_id',
 		p.order_id,
-		'amount', p.amount, 'cents', (p.amount * 100)::bigint, 'currency', p.currency, 'token',
+		'amount', p.amount, 'minor_amount', ecommerce_payment.minor_amount(p.amount, p.currency), 'currency', p.currency, 'token',
 			p.token,
 		'transaction_id', p.transaction_id, 'reason', p.cancel_reason, 'is_cancelled',
 			p.is_cancelled,
@@ -37,7 +37,7 @@ BEGIN
 END
 $claim$;
 COMMENT ON FUNCTION ecommerce_payment.claim(int, interval) IS
-'Takes calls that are due, under a lease. operation: charge, query, refund; request: {key, order_id, amount, cents, currency, token, transaction_id, reason, is_cancelled, charge_age in seconds}. The key is the idempotency key at the provider.';
+'Takes calls that are due, under a lease. operation: charge, query, refund; request: {key, order_id, amount, minor_amount, currency, token, transaction_id, reason, is_cancelled, charge_age in seconds}. The key is the idempotency key at the provider.';
 
 CREATE FUNCTION ecommerce_payment.settle(work_id uuid, fence bigint, outcome jsonb)
 RETURNS boolean LANGUAGE plpgsql VOLATILE
@@ -71,11 +71,12 @@ CREATE FUNCTION ecommerce_payment.is_whole(charge jsonb, known ecommerce_payment
 RETURNS boolean LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $is_whole$
-	SELECT coalesce(charge -> 'amount', to_jsonb(known.amount * 100)) = to_jsonb(known.amount * 100)
+	SELECT coalesce(charge -> 'amount' = to_jsonb(ecommerce_payment.minor_amount(known.amount,
+			known.currency)), charge -> 'amount' IS NULL)
 		AND lower(coalesce(charge ->> 'currency', known.currency)) = lower(known.currency)
 $is_whole$;
 COMMENT ON FUNCTION ecommerce_payment.is_whole(jsonb, ecommerce_payment.payment) IS
-'Whether what the provider says of a charge, {amount in cents, currency}, is the payment''s amount; what it does not say is taken as right.';
+'Whether what the provider says of a charge, {amount in smallest units, currency}, is the payment''s amount; what it does not say is taken as right.';
 
 CREATE FUNCTION ecommerce_payment.take_webhook(body jsonb)
 RETURNS ecommerce_payment.reply LANGUAGE plpgsql VOLATILE

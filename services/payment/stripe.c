@@ -117,15 +117,15 @@ authorize(StripeCall *call)
 {
 	const char *token = text_of(call, "token");
 	Text		form = {0};
-	char		cents[24];
+	char		amount[24];
 	char		currency[8];
 
-	snprintf(cents, sizeof(cents), "%lld",
-			 (long long) json_integer_value(json_object_get(call->request, "cents")));
+	snprintf(amount, sizeof(amount), "%lld",
+			 (long long) json_integer_value(json_object_get(call->request, "minor_amount")));
 	copy_string(currency, sizeof(currency), text_of(call, "currency"));
 	for (char *c = currency; *c; c++)
 		*c = (char) tolower((unsigned char) *c);
-	add_field(&form, "amount", cents);
+	add_field(&form, "amount", amount);
 	add_field(&form, "currency", currency);
 	add_field(&form, "source", token[0] ? token : "tok_visa");
 	add_field(&form, "capture", "false");
@@ -276,7 +276,8 @@ is_whole(const StripeCall *call, const json_t *charge)
 
 	return json_is_true(json_object_get(charge, "captured")) && currency &&
 		strcasecmp(currency, text_of(call, "currency")) == 0 &&
-		json_equal(json_object_get(charge, "amount"), json_object_get(call->request, "cents"));
+		json_equal(json_object_get(charge, "amount"),
+				   json_object_get(call->request, "minor_amount"));
 }
 
 static void
