@@ -1,4 +1,5 @@
 -- Circuit breakers, and messages that kill their consumers.
+ALTER DATABASE :"DBNAME" SET saga.workers = 0;
 CREATE EXTENSION ecommerce;
 \getenv top PG_ABS_SRCDIR
 \set ECHO none
@@ -26,6 +27,8 @@ BEGIN
 		IF d.delivery_id IS NULL THEN
 			RAISE NOTICE 'nothing to receive';
 		ELSIF o = 'f' THEN
+			PERFORM message_bus.fail(d.delivery_id, 'E', 'e');
+		ELSIF o = 'n' THEN
 			PERFORM message_bus.fail(d.delivery_id, 'E', 'e', false);
 		ELSIF o = 's' THEN
 			PERFORM message_bus.skip(d.delivery_id);
@@ -39,14 +42,15 @@ END $$;
 -- ---------------------------------------------------------------- closed
 
 -- Trips when attempts > 10 and floor(100 * failures / attempts) >= 15.
-SELECT message_bus.create_endpoint('a', 1);
+SELECT message_bus.create_endpoint('a', 1, '{"kind": "none"}', 'default');
 TABLE breaker;
 CALL run('a', 'A', 'ffffffffff');
 TABLE breaker;
 CALL run('a', 'A', 'f');
 TABLE breaker;
 -- 1 of 11 is 9 %, 2 of 13 are 15 %, 2 of 14 are 14 %.
-SELECT message_bus.create_endpoint(e, 1) FROM unnest('{b,c,d,e}'::text[]) e;
+SELECT message_bus.create_endpoint(e, 1, '{"kind": "none"}', 'default')
+	FROM unnest('{b,c,d,e}'::text[]) e;
 CALL run('b', 'A', 'aaaaaaaaaafaf');
 CALL run('c', 'A', 'aaaaaaaaaaafaf');
 CALL run('c', 'A', 'aaaaaaa');
@@ -59,10 +63,10 @@ SELECT attempts, failures, window_start = '2100-01-01 00:01:00 UTC'
 CALL run('d', 'A', 'fffffffff', '2100-01-01 00:01:59.999999 UTC');
 CALL run('d', 'A', 'f', '2100-01-01 00:01:59.999999 UTC');
 SELECT state, attempts, failures FROM breaker WHERE endpoint = 'd';
--- Types are counted apart; what is skipped, returned or rolled back is no attempt.
+-- Types are counted apart; what is skipped, not retryable, returned or rolled back counts not.
 CALL run('e', 'A', 'fffff');
 CALL run('e', 'B', 'ffffff');
-CALL run('e', 'A', 'ssssss');
+CALL run('e', 'A', 'ssssssnnnnnnnnnn');
 SELECT message_bus.send('e', 'A', '{"n": 1}') IS NOT NULL;
 SELECT count(*) FROM message_bus.receive('e');
 BEGIN; SELECT message_bus.fail(delivery_id, 'E', 'e') FROM message_bus.receive('e'); ROLLBACK;
@@ -113,7 +117,7 @@ SELECT count(*) FROM message_bus.receive('a');
 SELECT state, probe_successes FROM breaker WHERE endpoint = 'a';
 ROLLBACK;
 -- A failure opens again.
-BEGIN; SELECT at('2100-01-01 00:05 UTC'); SELECT failed('a', retryable => false); COMMIT;
+BEGIN; SELECT at('2100-01-01 00:05 UTC'); SELECT failed('a'); COMMIT;
 SELECT state, opened_at = '2100-01-01 00:05 UTC', retry_at = '2100-01-01 00:10 UTC'
 	FROM message_bus.circuit_breakers WHERE endpoint = 'a';
 SELECT message_bus.redrive(uid(1));
@@ -234,19 +238,149 @@ SELECT message_id, deaths FROM message_bus.death;
 SELECT in_order('k');
 SELECT count(*) FROM message_bus.death;
 
--- A death is an attempt and a failure for the breaker; without retries the fourth is the last.
+-- Of a message the first death counts for the breaker; without retries the fourth is the last.
 SELECT message_bus.create_endpoint('m', 1, '{"kind": "none"}', '{"tracking_period": "1 day",
-	"trip_threshold": 15, "active_threshold": 3, "reset_interval": "1 day"}');
+	"trip_threshold": 15, "active_threshold": 0, "reset_interval": "1 h"}');
 SELECT message_bus.send('m', 'M', '{"n": 1}', uid(200));
 BEGIN; SELECT message_bus.handle(delivery_id) FROM message_bus.receive('m'); \c -
-CALL message_bus.wait('m', '1 min');
-BEGIN; SELECT message_bus.handle(delivery_id) FROM message_bus.receive('m'); \c -
-CALL message_bus.wait('m', '1 min');
-BEGIN; SELECT message_bus.handle(delivery_id) FROM message_bus.receive('m'); \c -
-CALL message_bus.wait('m', '1 min');
+DO $$ BEGIN WHILE (SELECT state = 'closed' FROM breaker WHERE endpoint = 'm') LOOP
+	PERFORM pg_sleep(0.01); END LOOP; END $$;
 SELECT state, attempts, failures FROM breaker WHERE endpoint = 'm';
+SELECT message_bus.reset_breaker('m', 'M');
+CALL message_bus.wait('m', '1 min');
+BEGIN; SELECT message_bus.handle(delivery_id) FROM message_bus.receive('m'); \c -
+CALL message_bus.wait('m', '1 min');
+BEGIN; SELECT message_bus.handle(delivery_id) FROM message_bus.receive('m'); \c -
+CALL message_bus.wait('m', '1 min');
 BEGIN; SELECT message_bus.handle(delivery_id) FROM message_bus.receive('m'); \c -
 CALL message_bus.wait('m', '1 min');
 SELECT state, attempts, failures FROM breaker WHERE endpoint = 'm';
 SELECT in_order('m');
 SELECT reason, error_code, attempts FROM message_bus.dead_letters WHERE endpoint = 'm';
+
+-- ---------------------------------------------------------------- what does not count
+
+CREATE FUNCTION breaker(endpoint text) RETURNS text LANGUAGE sql AS $$
+	SELECT concat_ws(' ', state, attempts, failures, probe_successes)
+	FROM message_bus.circuit_breakers b WHERE b.endpoint = breaker.endpoint $$;
+CREATE FUNCTION held(endpoint text) RETURNS bigint LANGUAGE sql AS $$
+	SELECT held FROM message_bus.endpoints WHERE name = endpoint $$;
+CREATE PROCEDURE under_lease(endpoint text, "time" timestamptz) LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM at("time");
+	PERFORM * FROM message_bus.receive(endpoint, 1, '1 min');
+END $$;
+SELECT message_bus.create_endpoint(e, 1, '{"kind": "interval", "limit": 5, "interval": "1 s"}',
+	'{"tracking_period": "1 day", "trip_threshold": 15, "active_threshold": 3,
+	"reset_interval": "1 h"}') FROM unnest('{v,w,x,y}'::text[]) e;
+-- Without a name there is none.
+SELECT message_bus.create_endpoint('none', 1);
+CALL run('none', 'A', 'ffffffffffff');
+SELECT breaker('none'), held('none');
+-- A poison message among good ones counts once, however often it fails.
+SELECT message_bus.create_endpoint('u', 1, '{"kind": "interval", "limit": 5, "interval": "1 s"}',
+	'default');
+CALL run('u', 'A', 'f');
+DO $$ BEGIN FOR i IN 1..5 LOOP
+	PERFORM at('2100-01-01 UTC'::timestamptz + make_interval(secs => i));
+	PERFORM failed('u'); COMMIT; END LOOP; END $$;
+SELECT breaker('u');
+CALL run('u', 'A', 'aaaaaaaaaaaa', '2100-01-01 00:00:10 UTC');
+SELECT breaker('u');
+SELECT state('u');
+-- An expired lease that nobody's transaction has counted is counted once, when it is.
+SELECT message_bus.send('v', 'A', '{"n": 1}') IS NOT NULL;
+CALL under_lease('v', '2100-01-01 UTC');
+BEGIN; SELECT at('2100-01-01 00:01 UTC'); SELECT count(*) FROM message_bus.receive('v'); ROLLBACK;
+BEGIN; SELECT at('2100-01-01 00:01 UTC'); SELECT count(*) FROM message_bus.receive('v'); ROLLBACK;
+SELECT breaker('v');
+BEGIN; SELECT at('2100-01-01 00:01 UTC'); SELECT count(*) FROM message_bus.receive('v'); COMMIT;
+SELECT breaker('v');
+
+-- ---------------------------------------------------------------- probes that tell nothing
+
+-- The first to be a probe are messages that have not failed yet.
+CALL run('w', 'A', 'ffff');
+SELECT breaker('w'), held('w');
+SELECT count(message_bus.send('w', 'A', jsonb_build_object('n', i))) FROM generate_series(20, 22) i;
+BEGIN; SELECT at('2100-01-01 00:30 UTC'); SELECT count(*) FROM message_bus.receive('w'); COMMIT;
+SELECT breaker('w'), held('w');
+DO $$ BEGIN FOR i IN 1..5 LOOP PERFORM at('2100-01-01 01:00 UTC'); RAISE NOTICE 'got %',
+	in_order('w'); COMMIT; END LOOP; END $$;
+SELECT breaker('w'), held('w'), state('w');
+-- Without any, one that has failed is it.
+CALL run('x', 'A', 'ffff');
+BEGIN; SELECT at('2100-01-01 01:00 UTC'); SELECT body, attempt FROM message_bus.receive('x');
+	ROLLBACK;
+-- However a probe ends that tells nothing, there is another one afterwards.
+SELECT count(message_bus.send('x', 'A', jsonb_build_object('n', i))) FROM generate_series(20, 27) i;
+BEGIN; SELECT at('2100-01-01 01:00 UTC');
+SAVEPOINT s; SELECT body FROM message_bus.receive('x'); ROLLBACK TO s;
+SELECT message_bus.skip(delivery_id) FROM message_bus.receive('x'); COMMIT;
+BEGIN; SELECT at('2100-01-01 01:00 UTC'); SELECT message_bus.fail(delivery_id, 'E', 'e', false)
+	FROM message_bus.receive('x'); COMMIT;
+SELECT breaker('x');
+DO $$ BEGIN
+	PERFORM at('2100-01-01 01:00 UTC');
+	PERFORM body, 1 / 0 FROM message_bus.receive('x', 1, '1 day');
+END $$;
+DO $$ BEGIN
+	PERFORM at('2100-01-01 01:00 UTC');
+	BEGIN
+		PERFORM body, 1 / 0 FROM message_bus.receive('x', 1, '1 day');
+	EXCEPTION WHEN division_by_zero THEN NULL;
+	END;
+END $$;
+CALL under_lease('x', '2100-01-01 01:00 UTC');
+BEGIN; SELECT at('2100-01-01 01:00 UTC'); SELECT count(*) FROM message_bus.receive('x'); COMMIT;
+SELECT message_bus.skip(delivery_id) FROM message_bus.lease;
+CALL under_lease('x', '2100-01-01 01:00 UTC');
+SELECT message_bus.fail(delivery_id, 'E', 'e', false) FROM message_bus.lease;
+CALL under_lease('x', '2100-01-01 01:00 UTC');
+BEGIN; SELECT at('2100-01-01 01:00 UTC'); SELECT message_bus.extend_lease(array_agg(delivery_id),
+	'1 h') FROM message_bus.lease; COMMIT;
+BEGIN; SELECT at('2100-01-01 01:30 UTC'); SELECT count(*) FROM message_bus.receive('x'); COMMIT;
+SELECT message_bus.ack(delivery_id) FROM message_bus.lease;
+BEGIN; SELECT at('2100-01-01 01:30 UTC'); SELECT in_order('x'); COMMIT;
+SELECT breaker('x'), held('x');
+
+-- ---------------------------------------------------------------- another policy
+
+-- A reset that is rolled back has not been.
+BEGIN; SELECT message_bus.reset_breaker('x', 'A'); ROLLBACK;
+BEGIN; SAVEPOINT s; SELECT message_bus.reset_breaker('x', 'A'),
+	message_bus.alter_endpoint('x', breaker => 'none'); ROLLBACK TO s; COMMIT;
+SELECT breaker('x');
+-- Another interval holds for those that are open; none lets everything go, when it commits.
+CALL run('y', 'A', 'ffff');
+SELECT count(message_bus.send('y', 'A', jsonb_build_object('n', i))) FROM generate_series(20, 22) i;
+BEGIN; SELECT at('2100-01-01 00:00:01 UTC'); SELECT count(*) FROM message_bus.receive('y'); COMMIT;
+SELECT message_bus.alter_endpoint('y', breaker => 'default');
+SELECT state, retry_at - opened_at AS reset FROM message_bus.circuit_breakers WHERE endpoint = 'y';
+BEGIN; SELECT message_bus.alter_endpoint('y', breaker => 'none'); SELECT breaker('y'); ROLLBACK;
+SELECT breaker('y'), held('y');
+SELECT message_bus.alter_endpoint('y', breaker => '{"kind": "none"}');
+SELECT breaker('y');
+SELECT state FROM message_bus.breaker b JOIN message_bus.endpoint e USING (endpoint_id)
+	WHERE e.name = 'y';
+BEGIN; SELECT at('2100-01-01 00:10 UTC'); SELECT in_order('y'); COMMIT;
+SELECT state('y'), held('y');
+
+-- ---------------------------------------------------------------- sagas
+
+-- A saga's endpoint has none, whatever its policy says: its timers would not wait for it.
+SELECT saga.define('s', '{"endpoint": "s", "events": {"Go": {"correlate": "$.message.id"}},
+	"start": {"Go": {"goto": "Open"}}, "initial": "Open", "states": {
+	"Open": {"kind": "normal", "timer": "none", "default": "fault", "on": {"End": {"goto": "Done"}}},
+	"Done": {"kind": "final", "default": "ignore"}}}'::jsonb || '{"events": {"Go": {"correlate": "$.message.id"},
+	"End": {"correlate": "$.message.id"}, "Bad": {"correlate": "$.message.id"}}}');
+SELECT message_bus.alter_endpoint('s', breaker => '{"tracking_period": "1 day",
+	"trip_threshold": 15, "active_threshold": 1, "reset_interval": "1 day"}');
+SELECT count(message_bus.publish(t, jsonb_build_object('id', uid(i)), partition_key => 'k'))
+	FROM generate_series(1, 4) i, unnest('{Go,Bad}'::text[]) t;
+SELECT saga.run() > 0;
+SELECT count(message_bus.publish('End', jsonb_build_object('id', uid(i))))
+	FROM generate_series(1, 4) i;
+SELECT saga.run() > 0;
+SELECT current_state, count(*) FROM saga.instances GROUP BY 1;
+SELECT breaker('s'), held('s'), state('s');

@@ -14,10 +14,12 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "base/errors.h"
-#include "message_bus/breaker.h"
+#include "message_bus/breaker_note.h"
 #include "message_bus/endpoint.h"
 #include "message_bus/policy.h"
 #include "message_bus/status.h"
@@ -30,6 +32,7 @@
 
 static void check_name(const char *name);
 static void check_timeout(const Interval *timeout);
+static Jsonb *breaker_argument(FunctionCallInfo fcinfo, int number);
 static int32 named_endpoint(FunctionCallInfo fcinfo, int number);
 static void refuse_if_in_use(const Endpoint *endpoint);
 static void set_paused(FunctionCallInfo fcinfo, bool paused);
@@ -59,6 +62,30 @@ check_timeout(const Interval *timeout)
 				 errhint("Pass something like '30 s'.")));
 }
 
+/*
+ * A breaker policy given as jsonb or, by its name or as JSON, as any text.
+ */
+static Jsonb *
+breaker_argument(FunctionCallInfo fcinfo, int number)
+{
+	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, number);
+	Oid			output;
+	bool		is_varlena;
+	Jsonb	   *json;
+	JsonbValue	scalar;
+
+	if (type != JSONBOID)
+	{
+		getTypeOutputInfo(type, &output, &is_varlena);
+		return breaker_policy_from_text(OidOutputFunctionCall(output, PG_GETARG_DATUM(number)));
+	}
+	json = PG_GETARG_JSONB_P(number);
+	if (JB_ROOT_IS_SCALAR(json) && JsonbExtractScalar(&json->root, &scalar) &&
+		scalar.type == jbvString)
+		return breaker_policy_from_text(pnstrdup(scalar.val.string.val, scalar.val.string.len));
+	return json;
+}
+
 PG_FUNCTION_INFO_V1(message_bus_create_endpoint);
 /*
  * message_bus.create_endpoint(name, lanes, retry, breaker, timeout)
@@ -85,11 +112,11 @@ message_bus_create_endpoint(PG_FUNCTION_ARGS)
 	check_timeout(PG_GETARG_INTERVAL_P(4));
 	retry_policy_parse(PG_GETARG_JSONB_P(2), &retry);
 	retry_policy_draw(&retry);
-	breaker_policy_parse(PG_GETARG_JSONB_P(3), &breaker);
+	values[4] = JsonbPGetDatum(breaker_argument(fcinfo, 3));
+	breaker_policy_parse(DatumGetJsonbP(values[4]), &breaker);
 	for (int i = 0; i < 3; i++)
 		values[i] = PG_GETARG_DATUM(i);
 	values[3] = PointerGetDatum(retry_policy_delays(&retry));
-	values[4] = PG_GETARG_DATUM(3);
 	values[5] = PG_GETARG_DATUM(4);
 	spi_begin(SPI_AS_OWNER);
 	if (spi_run(&insert, 6, types, values, NULL) == 0)
@@ -136,8 +163,9 @@ message_bus_alter_endpoint(PG_FUNCTION_ARGS)
 	}
 	if (!PG_ARGISNULL(2))
 	{
-		breaker_policy_parse(PG_GETARG_JSONB_P(2), &breaker);
-		values[3] = PG_GETARG_DATUM(2);
+		values[3] = JsonbPGetDatum(breaker_argument(fcinfo, 2));
+		breaker_policy_parse(DatumGetJsonbP(values[3]), &breaker);
+		breaker_note_policy(endpoint_by_id(DatumGetInt32(values[0])), &breaker);
 		nulls[3] = ' ';
 	}
 	if (!PG_ARGISNULL(3))
@@ -329,7 +357,6 @@ message_bus_reset_breaker(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(1))
 		PG_RETURN_BOOL(false);
-	transaction_begin();
-	PG_RETURN_BOOL(breaker_reset(endpoint_by_id(id)->shared,
-								 text_to_cstring(PG_GETARG_TEXT_PP(1))));
+	PG_RETURN_BOOL(breaker_note_reset(endpoint_by_id(id),
+									  text_to_cstring(PG_GETARG_TEXT_PP(1))));
 }

@@ -7,239 +7,160 @@
  *		half open --(a probe fails)--> open
  *		half open --(active_threshold probes succeed)--> closed
  *
- * Counting happens in shared memory, just before the counting transaction
- * commits, that of expired leases at once, for the receive that sweeps them; a
- * transaction that changes a state also writes it down in message_bus.breaker.
+ * What is counted are messages, by the outcome of their first attempt, and
+ * probes: a message that fails again says nothing new about what it needs.  A
+ * failure for good (not retryable) is the message's own and counts for nothing.
+ * A probe is a message that has not failed yet, if there is one.
  *
  * Lock protocol: the endpoint's LWLock guards its list of breakers; none is
- * ever removed.  Writing one down takes a heavyweight lock until the end of the
- * transaction.  A probe belongs to the transaction that was handed it, or to
- * the lease.
+ * ever removed.  What transactions change here, and when, is in breaker_note.c,
+ * what is on disk in breaker_table.c.
  *
  * A crash loses the counts of the window that runs, never a state or a probe's
- * success: a transaction that trips a breaker and its failures commit together.
+ * success that was written down.
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
-#include "utils/rel.h"
-#include "utils/timestamp.h"
 
 #include "log/wakeup.h"
 #include "message_bus/aside.h"
 #include "message_bus/breaker.h"
-#include "message_bus/table.h"
-#include "pg/clock.h"
+#include "message_bus/load.h"
 
-/* Columns of message_bus.breaker. */
-enum
-{
-	COLUMN_ENDPOINT_ID, COLUMN_TYPE, COLUMN_STATE, COLUMN_ATTEMPTS, COLUMN_FAILURES,
-	COLUMN_WINDOW_START, COLUMN_OPENED_AT, COLUMN_RETRY_AT, COLUMN_PROBE_SUCCESSES, COLUMN_COUNT
-};
-
-static ExtensionRelation breaker_table = {"message_bus", "breaker"};
-static ExtensionRelation breaker_index = {"message_bus", "breaker_pkey"};
-
-static const char *const state_names[] = {"closed", "open", "half_open"};
-
-/* Probes of this transaction. */
-typedef struct Probe
-{
-	BusEndpoint *endpoint;
-	BusBreaker *breaker;
-	struct Probe *next;
-} Probe;
-
-/* Breakers this transaction has written down, to be written again if it aborts. */
-static Probe *probes = NULL;
-static Probe *written = NULL;
-
-/* An outcome that counts if this transaction, or savepoint, commits. */
-typedef struct PendingOutcome
-{
-	BusEndpoint *endpoint;
-	BreakerPolicy policy;
-	const char *message_type;
-	BreakerOutcome outcome;
-	SubTransactionId settled_in;	/* invalid: rolled back */
-	struct PendingOutcome *next;
-} PendingOutcome;
-
-static PendingOutcome *pending = NULL;
-static PendingOutcome **pending_end = &pending;
-
-static BusBreaker *find(BusEndpoint *endpoint, const char *message_type, bool create);
-static bool lets_through(const BusBreaker *breaker, TimestampTz now);
-static void remember(Probe **list, BusEndpoint *endpoint, BusBreaker *breaker);
-static void change_state(BusEndpoint *endpoint, BusBreaker *breaker, BusBreakerState state);
-static void open_breaker(BusEndpoint *endpoint, BusBreaker *breaker, const BreakerPolicy *policy,
-						 TimestampTz now);
-static void count_closed(BusEndpoint *endpoint, BusBreaker *breaker, const BreakerPolicy *policy,
-						 const BreakerOutcome *outcome, TimestampTz now);
-static void close_breaker(BusEndpoint *endpoint, BusBreaker *breaker);
-static void fill_row(BusEndpoint *endpoint, BusBreaker *breaker, Datum *values, bool *nulls);
-static void write_down(BusEndpoint *endpoint, BusBreaker *breaker);
-static void read_breaker(BusEndpoint *endpoint, HeapTuple row, TupleDesc descriptor);
+static void half_open(BusBreaker *breaker);
+static bool wants_probe(const BusBreaker *breaker, TimestampTz now);
+static bool count_closed(BusBreaker *breaker, const BreakerPolicy *policy,
+						 const BreakerOutcome *outcome);
+static void open_breaker(BusBreaker *breaker, const BreakerPolicy *policy, TimestampTz now);
+static void report_open(const BreakerNames *names, const BreakerPolicy *policy,
+						BreakerChange change, const BusBreaker *breaker);
 
 /*
- * Reads an endpoint's breakers; from load.c.
- */
-void
-breaker_load(BusEndpoint *endpoint)
-{
-	TableScan	scan;
-	ScanKeyData key;
-	HeapTuple	row;
-
-	key_int4(&key, 1, BTEqualStrategyNumber, endpoint->key.endpoint_id);
-	table_scan_begin(&scan, &breaker_table, &breaker_index, 1, &key, NULL);
-	while ((row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
-		read_breaker(endpoint, row, RelationGetDescr(scan.table));
-	table_scan_end(&scan);
-}
-
-static void
-read_breaker(BusEndpoint *endpoint, HeapTuple row, TupleDesc descriptor)
-{
-	Datum		values[COLUMN_COUNT];
-	bool		nulls[COLUMN_COUNT];
-	BusBreaker *breaker;
-	char	   *state;
-
-	heap_deform_tuple(row, descriptor, values, nulls);
-	breaker = find(endpoint, TextDatumGetCString(values[COLUMN_TYPE]), true);
-	state = TextDatumGetCString(values[COLUMN_STATE]);
-	for (int i = 0; i < lengthof(state_names); i++)
-	{
-		if (strcmp(state, state_names[i]) == 0)
-			change_state(endpoint, breaker, i);
-	}
-	breaker->attempts = DatumGetInt32(values[COLUMN_ATTEMPTS]);
-	breaker->failures = DatumGetInt32(values[COLUMN_FAILURES]);
-	breaker->probe_successes = DatumGetInt32(values[COLUMN_PROBE_SUCCESSES]);
-	/* A null is a zero datum, and no time. */
-	breaker->window_start = DatumGetTimestampTz(values[COLUMN_WINDOW_START]);
-	breaker->opened_at = DatumGetTimestampTz(values[COLUMN_OPENED_AT]);
-	breaker->retry_at = DatumGetTimestampTz(values[COLUMN_RETRY_AT]);
-	breaker->held = true;		/* perhaps; it costs one look */
-	breaker->dirty = false;
-	if (breaker->state == BREAKER_OPEN)
-		aside_lower_worker(breaker->retry_at);
-}
-
-/*
- * Whether a message of that type may be delivered.  A probe that is admitted
- * belongs to the transaction, or to a lease until probe_until unless that is 0.
+ * Whether a message of that type may be delivered.  A probe that is admitted is
+ * this process's, until whoever asked gives it back; see breaker_note.c.
  */
 BreakerAdmission
-breaker_admission(BusEndpoint *endpoint, const char *message_type, TimestampTz now,
-				  TimestampTz probe_until)
+breaker_admission(BusEndpoint *endpoint, const char *message_type, bool first_attempt,
+				  TimestampTz now, BusBreaker **probed)
 {
 	BreakerAdmission admission = BREAKER_HOLDS;
 	BusBreaker *breaker;
 
-	if (likely(pg_atomic_read_u32(&endpoint->tripped) == 0))
-		return BREAKER_ADMITS;
 	LWLockAcquire(&endpoint->lock, LW_EXCLUSIVE);
-	breaker = find(endpoint, message_type, false);
+	breaker = breaker_find(endpoint, message_type, false);
 	if (breaker == NULL || breaker->state == BREAKER_CLOSED)
 		admission = BREAKER_ADMITS;
-	else
+	else if (wants_probe(breaker, now))
 	{
-		if (breaker->state == BREAKER_OPEN && now >= breaker->retry_at)
-		{
-			change_state(endpoint, breaker, BREAKER_HALF_OPEN);
-			breaker->probe_successes = 0;
-		}
-		if (breaker->state == BREAKER_HALF_OPEN && breaker->probe_holder == 0 &&
-			breaker->probe_until <= now)
+		half_open(breaker);
+		if (first_attempt || breaker->probe_any)
 		{
 			admission = BREAKER_ADMITS_PROBE;
-			if (probe_until != 0)
-				breaker->probe_until = probe_until;
-			else
-				breaker->probe_holder = MyProcPid;
+			breaker->probe_any = false;
+			breaker->probe_holder = MyProcPid;
+			*probed = breaker;
 		}
+		else
+			admission = BREAKER_PREFERS_OTHERS;
 	}
 	LWLockRelease(&endpoint->lock);
-	if (admission == BREAKER_ADMITS_PROBE && probe_until == 0)
-		remember(&probes, endpoint, breaker);
 	return admission;
 }
 
-/*
- * Notes that a message was set aside because of the type's breaker.
- */
-void
-breaker_note_held(BusEndpoint *endpoint, const char *message_type)
+static void
+half_open(BusBreaker *breaker)
 {
-	BusBreaker *breaker;
-
-	LWLockAcquire(&endpoint->lock, LW_EXCLUSIVE);
-	breaker = find(endpoint, message_type, false);
-	if (breaker != NULL)
-		breaker->held = true;
-	LWLockRelease(&endpoint->lock);
+	if (breaker->state != BREAKER_OPEN)
+		return;
+	breaker->state = BREAKER_HALF_OPEN;
+	breaker->probe_successes = 0;
+	breaker->probe_any = false;
+	breaker->dirty = true;
 }
 
 /*
- * Whether some message that a breaker held may go now.
+ * The same without taking the probe.
  */
-bool
-breaker_releases(BusEndpoint *endpoint, TimestampTz now)
+BreakerAdmission
+breaker_looks(const Endpoint *endpoint, const char *message_type, bool first_attempt,
+			  TimestampTz now)
 {
-	bool		releases = false;
-
-	if (pg_atomic_read_u32(&endpoint->tripped) == 0)
-		return true;
-	LWLockAcquire(&endpoint->lock, LW_SHARED);
-	for (BusBreaker *breaker = bus_breaker(endpoint->breakers);
-		 breaker != NULL && !releases; breaker = bus_breaker(breaker->next))
-	{
-		if (!breaker->held)
-			continue;
-		releases = lets_through(breaker, now);
-	}
-	LWLockRelease(&endpoint->lock);
-	return releases;
-}
-
-/*
- * Whether a message of that type would be held now.
- */
-bool
-breaker_holds(BusEndpoint *endpoint, const char *message_type, TimestampTz now)
-{
+	BusEndpoint *shared = endpoint->shared;
+	BreakerAdmission admission = BREAKER_HOLDS;
 	BusBreaker *breaker;
-	bool		holds;
 
-	if (pg_atomic_read_u32(&endpoint->tripped) == 0)
-		return false;
-	LWLockAcquire(&endpoint->lock, LW_SHARED);
-	breaker = find(endpoint, message_type, false);
-	holds = breaker != NULL && !lets_through(breaker, now);
-	LWLockRelease(&endpoint->lock);
-	return holds;
+	if (!endpoint->breaker.enabled || pg_atomic_read_u32(&shared->tripped) == 0)
+		return BREAKER_ADMITS;
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	breaker = breaker_find(shared, message_type, false);
+	if (breaker == NULL || breaker->state == BREAKER_CLOSED)
+		admission = BREAKER_ADMITS;
+	else if (wants_probe(breaker, now))
+		admission = first_attempt || (breaker->state == BREAKER_HALF_OPEN && breaker->probe_any)
+						? BREAKER_ADMITS_PROBE
+						: BREAKER_PREFERS_OTHERS;
+	LWLockRelease(&shared->lock);
+	return admission;
 }
 
 static bool
-lets_through(const BusBreaker *breaker, TimestampTz now)
+wants_probe(const BusBreaker *breaker, TimestampTz now)
 {
 	switch (breaker->state)
 	{
 		case BREAKER_CLOSED:
-			return true;
+			return false;
 		case BREAKER_OPEN:
 			return now >= breaker->retry_at;
 		case BREAKER_HALF_OPEN:
 			return breaker->probe_holder == 0 && breaker->probe_until <= now;
 	}
 	return false;
+}
+
+/*
+ * No message that has not failed yet was found: any may be the next probe.
+ * True if one is wanted.
+ */
+bool
+breaker_admit_any(BusEndpoint *endpoint, TimestampTz now)
+{
+	bool		wanted = false;
+
+	LWLockAcquire(&endpoint->lock, LW_EXCLUSIVE);
+	for (BusBreaker *breaker = bus_breaker(endpoint->breakers);
+		 breaker != NULL; breaker = bus_breaker(breaker->next))
+	{
+		if (!wants_probe(breaker, now))
+			continue;
+		half_open(breaker);
+		wanted = breaker->probe_any = true;
+	}
+	LWLockRelease(&endpoint->lock);
+	return wanted;
+}
+
+/*
+ * Whether some message that a breaker held may go now.
+ */
+bool
+breaker_releases(const Endpoint *endpoint, TimestampTz now)
+{
+	BusEndpoint *shared = endpoint->shared;
+	bool		releases = false;
+
+	if (!endpoint->breaker.enabled || pg_atomic_read_u32(&shared->tripped) == 0)
+		return true;
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	for (BusBreaker *breaker = bus_breaker(shared->breakers);
+		 breaker != NULL && !releases; breaker = bus_breaker(breaker->next))
+	{
+		releases = wants_probe(breaker, now);
+	}
+	LWLockRelease(&shared->lock);
+	return releases;
 }
 
 /*
@@ -256,7 +177,7 @@ breaker_next_retry(BusEndpoint *endpoint)
 	for (BusBreaker *breaker = bus_breaker(endpoint->breakers);
 		 breaker != NULL; breaker = bus_breaker(breaker->next))
 	{
-		if (breaker->state == BREAKER_OPEN && breaker->held)
+		if (breaker->state == BREAKER_OPEN)
 			next = Min(next, breaker->retry_at);
 	}
 	LWLockRelease(&endpoint->lock);
@@ -264,158 +185,144 @@ breaker_next_retry(BusEndpoint *endpoint)
 }
 
 /*
- * Counts deliveries that have ended.  Called just before the transaction
- * commits; a change of state is written down in it.
+ * Counts an outcome, in a breaker whose lock is held or in a copy of one.
  */
-void
-breaker_record(BusEndpoint *endpoint, const BreakerPolicy *policy, const char *message_type,
-			   const BreakerOutcome *outcome, TimestampTz now)
+BreakerChange
+breaker_count(BusBreaker *breaker, const BreakerPolicy *policy, const BreakerOutcome *outcome)
 {
-	BusBreaker *breaker = breaker_count(endpoint, policy, message_type, outcome, now);
-
-	if (breaker != NULL && breaker->dirty)
-		write_down(endpoint, breaker);
-}
-
-/*
- * The same just before this transaction commits, unless what is done now has been
- * rolled back by then.
- */
-void
-breaker_record_later(const Endpoint *endpoint, const char *message_type,
-					 const BreakerOutcome *outcome)
-{
-	PendingOutcome *later = MemoryContextAlloc(TopTransactionContext, sizeof(PendingOutcome));
-
-	later->endpoint = endpoint->shared;
-	later->policy = endpoint->breaker;
-	later->message_type = MemoryContextStrdup(TopTransactionContext, message_type);
-	later->outcome = *outcome;
-	later->settled_in = GetCurrentSubTransactionId();
-	later->next = NULL;
-	*pending_end = later;
-	pending_end = &later->next;
-}
-
-/*
- * Counts what was left for the commit.
- */
-void
-breaker_before_commit(void)
-{
-	for (PendingOutcome *later = pending; later != NULL; later = later->next)
-	{
-		if (later->settled_in != InvalidSubTransactionId)
-			breaker_record(later->endpoint, &later->policy, later->message_type, &later->outcome,
-						   clock_now());
-	}
-}
-
-/*
- * A savepoint is released or rolled back.
- */
-void
-breaker_end_subtransaction(bool committed, SubTransactionId mine, SubTransactionId parent)
-{
-	for (PendingOutcome *later = pending; later != NULL; later = later->next)
-	{
-		if (later->settled_in == mine)
-			later->settled_in = committed ? parent : InvalidSubTransactionId;
-	}
-}
-
-/*
- * As breaker_record() without writing: what has changed stays dirty.  NULL if nothing was
- * to be counted.
- */
-BusBreaker *
-breaker_count(BusEndpoint *endpoint, const BreakerPolicy *policy, const char *message_type,
-			  const BreakerOutcome *outcome, TimestampTz now)
-{
-	BusBreaker *breaker;
-	bool		closed = false;
-
-	if (!policy->enabled || outcome->attempts == 0)
-		return NULL;
-	LWLockAcquire(&endpoint->lock, LW_EXCLUSIVE);
-	breaker = find(endpoint, message_type, true);
 	if (breaker->state == BREAKER_CLOSED)
-		count_closed(endpoint, breaker, policy, outcome, now);
-	else if (breaker->state == BREAKER_HALF_OPEN && outcome->probe)
+		return count_closed(breaker, policy, outcome) ? BREAKER_OPENED : BREAKER_UNCHANGED;
+	if (breaker->state != BREAKER_HALF_OPEN || !outcome->probe)
+		return BREAKER_UNCHANGED;
+	breaker->probe_until = 0;
+	if (outcome->failures > 0)
 	{
-		breaker->probe_until = 0;
-		if (outcome->failures > 0)
-			open_breaker(endpoint, breaker, policy, now);
-		else if ((breaker->probe_successes += outcome->attempts) >= policy->active_threshold)
-		{
-			close_breaker(endpoint, breaker);
-			closed = true;
-		}
-		else
-			breaker->dirty = true;
+		open_breaker(breaker, policy, outcome->at);
+		return BREAKER_OPENED_AGAIN;
 	}
-	LWLockRelease(&endpoint->lock);
-	if (breaker->state == BREAKER_OPEN)
-		aside_lower_worker(breaker->retry_at);
-	else if (closed)
-		wakeup_waiters(LOG_MESSAGE_BUS, endpoint_key(endpoint->key.endpoint_id, 0));
-	return breaker;
+	breaker->dirty |= outcome->attempts > 0;
+	breaker->probe_successes += outcome->attempts;
+	return breaker->probe_successes >= policy->active_threshold ? breaker_close(breaker)
+																: BREAKER_UNCHANGED;
 }
 
-static void
-count_closed(BusEndpoint *endpoint, BusBreaker *breaker, const BreakerPolicy *policy,
-			 const BreakerOutcome *outcome, TimestampTz now)
+/*
+ * True if that opens it.
+ */
+static bool
+count_closed(BusBreaker *breaker, const BreakerPolicy *policy, const BreakerOutcome *outcome)
 {
-	if (breaker->window_start == 0 || now - breaker->window_start >= policy->tracking_period)
+	if (outcome->attempts > 0 &&
+		(breaker->window_start == 0 ||
+		 outcome->at - breaker->window_start >= policy->tracking_period))
 	{
-		breaker->window_start = now;
+		breaker->window_start = outcome->at;
 		breaker->attempts = breaker->failures = 0;
 	}
-	for (int i = 0; i < outcome->attempts && breaker->state == BREAKER_CLOSED; i++)
+	for (int i = 0; i < outcome->attempts; i++)
 	{
 		breaker->attempts++;
 		if (outcome->failures > 0)
 			breaker->failures++;
 		if (breaker->attempts > policy->active_threshold &&
 			(int64) breaker->failures * 100 / breaker->attempts >= policy->trip_threshold)
-			open_breaker(endpoint, breaker, policy, now);
+		{
+			open_breaker(breaker, policy, outcome->at);
+			return true;
+		}
+	}
+	return false;
+}
+
+static void
+open_breaker(BusBreaker *breaker, const BreakerPolicy *policy, TimestampTz now)
+{
+	breaker->state = BREAKER_OPEN;
+	breaker->opened_at = now;
+	breaker->retry_at = now + policy->reset_interval;
+	breaker->probe_successes = 0;
+	breaker->dirty = true;
+}
+
+/*
+ * Closes a breaker whose lock is held, or a copy of one.
+ */
+BreakerChange
+breaker_close(BusBreaker *breaker)
+{
+	bool		was_closed = breaker->state == BREAKER_CLOSED;
+
+	breaker->state = BREAKER_CLOSED;
+	breaker->attempts = breaker->failures = breaker->probe_successes = 0;
+	breaker->window_start = breaker->opened_at = breaker->retry_at = 0;
+	breaker->probe_until = 0;
+	breaker->dirty = true;
+	return was_closed ? BREAKER_UNCHANGED : BREAKER_HAS_CLOSED;
+}
+
+/*
+ * Counts the endpoint's breakers that are not closed; the lock is held.
+ */
+void
+breaker_count_tripped(BusEndpoint *endpoint, BusBreakerState before, BusBreakerState after)
+{
+	if (before == BREAKER_CLOSED && after != BREAKER_CLOSED)
+		pg_atomic_fetch_add_u32(&endpoint->tripped, 1);
+	else if (before != BREAKER_CLOSED && after == BREAKER_CLOSED)
+		pg_atomic_fetch_sub_u32(&endpoint->tripped, 1);
+}
+
+/*
+ * Tells who waits, and the log, what has become of a breaker.  breaker may be
+ * a copy.
+ */
+void
+breaker_announce(BusEndpoint *endpoint, const BreakerNames *names, const BreakerPolicy *policy,
+				 BreakerChange change, const BusBreaker *breaker)
+{
+	if (change == BREAKER_HAS_CLOSED)
+	{
+		/* What was held can be received: consumers that wait or listen hear it. */
+		pg_atomic_write_u32(&endpoint->notify, 1);
+		pg_atomic_write_u32(&bus_database_known()->notify_pending, 1);
+		pg_memory_barrier();
+		wakeup_waiters(LOG_MESSAGE_BUS, endpoint_key(endpoint->key.endpoint_id, 0));
+		wakeup_worker(WAKE_FOR_LOG(LOG_MESSAGE_BUS));
+		ereport(LOG,
+				(errmsg("circuit breaker of endpoint \"%s\" for \"%s\" has closed",
+						names->endpoint, names->message_type)));
+	}
+	else if (change != BREAKER_UNCHANGED)
+	{
+		aside_lower_worker(breaker->retry_at);
+		report_open(names, policy, change, breaker);
 	}
 }
 
 static void
-open_breaker(BusEndpoint *endpoint, BusBreaker *breaker, const BreakerPolicy *policy,
-			 TimestampTz now)
+report_open(const BreakerNames *names, const BreakerPolicy *policy, BreakerChange change,
+			const BusBreaker *breaker)
 {
-	change_state(endpoint, breaker, BREAKER_OPEN);
-	breaker->opened_at = now;
-	breaker->retry_at = now + policy->reset_interval;
-	breaker->probe_successes = 0;
-}
+	double		seconds = (double) policy->reset_interval / USECS_PER_SEC;
 
-static void
-close_breaker(BusEndpoint *endpoint, BusBreaker *breaker)
-{
-	change_state(endpoint, breaker, BREAKER_CLOSED);
-	breaker->attempts = breaker->failures = breaker->probe_successes = 0;
-	breaker->window_start = breaker->opened_at = breaker->retry_at = 0;
-}
-
-static void
-change_state(BusEndpoint *endpoint, BusBreaker *breaker, BusBreakerState state)
-{
-	if (breaker->state == BREAKER_CLOSED && state != BREAKER_CLOSED)
-		pg_atomic_fetch_add_u32(&endpoint->tripped, 1);
-	else if (breaker->state != BREAKER_CLOSED && state == BREAKER_CLOSED)
-		pg_atomic_fetch_sub_u32(&endpoint->tripped, 1);
-	breaker->state = state;
-	breaker->dirty = true;
+	ereport(WARNING,
+			(errmsg("circuit breaker of endpoint \"%s\" for \"%s\" has opened%s",
+					names->endpoint, names->message_type,
+					change == BREAKER_OPENED_AGAIN ? " again" : ""),
+			 change == BREAKER_OPENED_AGAIN
+				 ? errdetail("A probe failed; what waits is held for another %.0f s.", seconds)
+				 : errdetail("Of %d messages %d failed at once; what follows is held for %.0f s.",
+							 breaker->attempts, breaker->failures, seconds),
+			 errhint("When the cause is gone, type SELECT message_bus.reset_breaker(%s, %s).",
+					 quote_literal_cstr(names->endpoint),
+					 quote_literal_cstr(names->message_type))));
 }
 
 /*
  * An endpoint's breaker for a type; the caller has the lock.
  */
-static BusBreaker *
-find(BusEndpoint *endpoint, const char *message_type, bool create)
+BusBreaker *
+breaker_find(BusEndpoint *endpoint, const char *message_type, bool create)
 {
 	dsa_pointer *link = &endpoint->breakers;
 	BusBreaker *breaker;
@@ -430,140 +337,4 @@ find(BusEndpoint *endpoint, const char *message_type, bool create)
 		return NULL;
 	*link = bus_breaker_create(message_type);
 	return bus_breaker(*link);
-}
-
-static void
-remember(Probe **list, BusEndpoint *endpoint, BusBreaker *breaker)
-{
-	Probe	   *probe = MemoryContextAlloc(TopTransactionContext, sizeof(Probe));
-
-	probe->endpoint = endpoint;
-	probe->breaker = breaker;
-	probe->next = *list;
-	*list = probe;
-}
-
-/*
- * Writes down what of an endpoint has changed since it was last written.
- */
-void
-breaker_write_dirty(BusEndpoint *endpoint)
-{
-	for (BusBreaker *breaker = bus_breaker(endpoint->breakers);
-		 breaker != NULL; breaker = bus_breaker(breaker->next))
-	{
-		if (breaker->dirty)
-			write_down(endpoint, breaker);
-	}
-}
-
-/*
- * The row of a breaker as it is now.
- */
-static void
-fill_row(BusEndpoint *endpoint, BusBreaker *breaker, Datum *values, bool *nulls)
-{
-	memset(nulls, false, sizeof(bool) * COLUMN_COUNT);
-	values[COLUMN_ENDPOINT_ID] = Int32GetDatum(endpoint->key.endpoint_id);
-	values[COLUMN_TYPE] = CStringGetTextDatum(breaker->message_type);
-	LWLockAcquire(&endpoint->lock, LW_SHARED);
-	values[COLUMN_STATE] = CStringGetTextDatum(state_names[breaker->state]);
-	values[COLUMN_ATTEMPTS] = Int32GetDatum(breaker->attempts);
-	values[COLUMN_FAILURES] = Int32GetDatum(breaker->failures);
-	values[COLUMN_WINDOW_START] = TimestampTzGetDatum(breaker->window_start);
-	nulls[COLUMN_WINDOW_START] = breaker->window_start == 0;
-	values[COLUMN_OPENED_AT] = TimestampTzGetDatum(breaker->opened_at);
-	nulls[COLUMN_OPENED_AT] = breaker->opened_at == 0;
-	values[COLUMN_RETRY_AT] = TimestampTzGetDatum(breaker->retry_at);
-	nulls[COLUMN_RETRY_AT] = breaker->retry_at == 0;
-	values[COLUMN_PROBE_SUCCESSES] = Int32GetDatum(breaker->probe_successes);
-	LWLockRelease(&endpoint->lock);
-}
-
-static void
-write_down(BusEndpoint *endpoint, BusBreaker *breaker)
-{
-	Datum		values[COLUMN_COUNT];
-	bool		nulls[COLUMN_COUNT];
-	TableScan	scan;
-	ScanKeyData keys[2];
-	HeapTuple	row;
-	ItemPointerData tid;
-
-	(void) bus_lock(BUS_LOCK_BREAKER, endpoint->key.endpoint_id, 0, ExclusiveLock, true);
-	breaker->dirty = false;
-	fill_row(endpoint, breaker, values, nulls);
-	remember(&written, endpoint, breaker);
-
-	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->key.endpoint_id);
-	key_text(&keys[1], 2, breaker->message_type);
-	table_scan_begin(&scan, &breaker_table, &breaker_index, 2, keys, NULL);
-	row = table_scan_next(&scan, ForwardScanDirection);
-	if (row != NULL)
-		tid = row->t_self;
-	table_scan_end(&scan);
-	if (row != NULL)
-		table_update(&breaker_table, &tid, values, nulls);
-	else
-		table_insert(&breaker_table, values, nulls);
-}
-
-/*
- * Closes a breaker by hand; false if there is none.
- */
-bool
-breaker_reset(BusEndpoint *endpoint, const char *message_type)
-{
-	BusBreaker *breaker;
-
-	LWLockAcquire(&endpoint->lock, LW_EXCLUSIVE);
-	breaker = find(endpoint, message_type, false);
-	if (breaker != NULL)
-		close_breaker(endpoint, breaker);
-	LWLockRelease(&endpoint->lock);
-	if (breaker == NULL)
-		return false;
-	write_down(endpoint, breaker);
-	wakeup_waiters(LOG_MESSAGE_BUS, endpoint_key(endpoint->key.endpoint_id, 0));
-	return true;
-}
-
-/*
- * Adds a row for each breaker of an endpoint.
- */
-void
-breaker_describe(BusEndpoint *endpoint, Tuplestorestate *result, TupleDesc descriptor)
-{
-	/* Breakers are only ever added, at the end. */
-	for (BusBreaker *breaker = bus_breaker(endpoint->breakers);
-		 breaker != NULL; breaker = bus_breaker(breaker->next))
-	{
-		Datum		values[COLUMN_COUNT];
-		bool		nulls[COLUMN_COUNT];
-
-		fill_row(endpoint, breaker, values, nulls);
-		tuplestore_putvalues(result, descriptor, values, nulls);
-	}
-}
-
-/*
- * Gives probes back that were not settled; a written state that was not
- * committed is written again by whoever comes next.
- */
-void
-breaker_end_transaction(bool committed)
-{
-	for (Probe *probe = probes; probe != NULL; probe = probe->next)
-	{
-		LWLockAcquire(&probe->endpoint->lock, LW_EXCLUSIVE);
-		if (probe->breaker->probe_holder == MyProcPid)
-			probe->breaker->probe_holder = 0;
-		LWLockRelease(&probe->endpoint->lock);
-		wakeup_waiters(LOG_MESSAGE_BUS, endpoint_key(probe->endpoint->key.endpoint_id, 0));
-	}
-	for (Probe *probe = written; probe != NULL && !committed; probe = probe->next)
-		probe->breaker->dirty = true;
-	probes = written = NULL;
-	pending = NULL;
-	pending_end = &pending;
 }

@@ -1,13 +1,11 @@
 /*
  * breaker.h
- *		Circuit breakers, per endpoint and message type.
+ *		Circuit breakers, per endpoint and message type, as all backends see them.
  */
 #ifndef ECOMMERCE_MESSAGE_BUS_BREAKER_H
 #define ECOMMERCE_MESSAGE_BUS_BREAKER_H
 
 #include "postgres.h"
-
-#include "utils/tuplestore.h"
 
 #include "message_bus/endpoint.h"
 #include "message_bus/shared.h"
@@ -16,39 +14,51 @@ typedef enum BreakerAdmission
 {
 	BREAKER_ADMITS,
 	BREAKER_ADMITS_PROBE,
+	BREAKER_PREFERS_OTHERS,		/* a probe is wanted, but one that has not failed yet */
 	BREAKER_HOLDS
 } BreakerAdmission;
 
-/* Deliveries of one message type that have ended. */
+/* Messages of one type whose first attempt has ended, or a probe. */
 typedef struct BreakerOutcome
 {
-	int32		attempts;
+	int32		attempts;		/* 0: a probe that tells nothing */
 	int32		failures;		/* none, or all of them */
 	bool		probe;
+	TimestampTz at;
 } BreakerOutcome;
 
-extern void breaker_load(BusEndpoint *endpoint);
+/* What has become of a breaker, for the log. */
+typedef enum BreakerChange
+{
+	BREAKER_UNCHANGED,
+	BREAKER_OPENED,
+	BREAKER_OPENED_AGAIN,
+	BREAKER_HAS_CLOSED
+} BreakerChange;
+
+/* What the log calls a breaker. */
+typedef struct BreakerNames
+{
+	const char *endpoint;
+	const char *message_type;
+} BreakerNames;
+
+extern BusBreaker *breaker_find(BusEndpoint *endpoint, const char *message_type, bool create);
 extern BreakerAdmission breaker_admission(BusEndpoint *endpoint, const char *message_type,
-										  TimestampTz now, TimestampTz probe_until);
-extern bool breaker_holds(BusEndpoint *endpoint, const char *message_type, TimestampTz now);
-extern void breaker_note_held(BusEndpoint *endpoint, const char *message_type);
-extern bool breaker_releases(BusEndpoint *endpoint, TimestampTz now);
+										  bool first_attempt, TimestampTz now,
+										  BusBreaker **probed);
+extern BreakerAdmission breaker_looks(const Endpoint *endpoint, const char *message_type,
+									  bool first_attempt, TimestampTz now);
+extern bool breaker_admit_any(BusEndpoint *endpoint, TimestampTz now);
+extern bool breaker_releases(const Endpoint *endpoint, TimestampTz now);
 extern TimestampTz breaker_next_retry(BusEndpoint *endpoint);
-extern void breaker_record(BusEndpoint *endpoint, const BreakerPolicy *policy,
-						   const char *message_type, const BreakerOutcome *outcome,
-						   TimestampTz now);
-extern void breaker_record_later(const Endpoint *endpoint, const char *message_type,
-								 const BreakerOutcome *outcome);
-extern void breaker_before_commit(void);
-extern void breaker_end_subtransaction(bool committed, SubTransactionId mine,
-									   SubTransactionId parent);
-extern BusBreaker *breaker_count(BusEndpoint *endpoint, const BreakerPolicy *policy,
-								 const char *message_type, const BreakerOutcome *outcome,
-								 TimestampTz now);
-extern void breaker_write_dirty(BusEndpoint *endpoint);
-extern bool breaker_reset(BusEndpoint *endpoint, const char *message_type);
-extern void breaker_describe(BusEndpoint *endpoint, Tuplestorestate *result,
-							 TupleDesc descriptor);
-extern void breaker_end_transaction(bool committed);
+extern BreakerChange breaker_count(BusBreaker *breaker, const BreakerPolicy *policy,
+								   const BreakerOutcome *outcome);
+extern BreakerChange breaker_close(BusBreaker *breaker);
+extern void breaker_count_tripped(BusEndpoint *endpoint, BusBreakerState before,
+								  BusBreakerState after);
+extern void breaker_announce(BusEndpoint *endpoint, const BreakerNames *names,
+							 const BreakerPolicy *policy, BreakerChange change,
+							 const BusBreaker *breaker);
 
 #endif

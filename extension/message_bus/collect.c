@@ -20,7 +20,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "message_bus/breaker.h"
+#include "message_bus/breaker_note.h"
 #include "message_bus/dead_letter.h"
 #include "message_bus/death.h"
 #include "message_bus/expiry.h"
@@ -35,6 +35,7 @@ static bool is_held_back(Receipt *receipt, TableScan *scan, HeapTuple row);
 static void take_aside(Receipt *receipt, HeldLane *lane, TableScan *scan, HeapTuple row);
 static void collect_ring(Receipt *receipt, HeldLane *lane);
 static bool consider(Receipt *receipt, HeldLane *lane, HeldDelivery *delivery);
+static bool passes_breaker(Receipt *receipt, HeldDelivery *delivery, const RowValues *row);
 static bool is_dead(Receipt *receipt, HeldDelivery *delivery, const RowValues *row);
 static TimestampTz next_due_after(BusEndpoint *endpoint, int32 lane, TimestampTz now);
 
@@ -62,7 +63,8 @@ collect_due(Receipt *receipt, HeldLane *lane)
 	int32		number = lane->lane;
 	uint32		version = lane_due_version(shared);
 	bool		look_due = shared->next_due <= receipt->now;
-	bool		look_held = shared->held && breaker_releases(endpoint, receipt->now);
+	bool		look_held = (shared->held || receipt->late) &&
+		(!receipt->guarded || breaker_releases(receipt->endpoint, receipt->now));
 	bool		none_due = true;
 	bool		none_held = true;
 
@@ -113,11 +115,26 @@ collect_range(Receipt *receipt, HeldLane *lane, bool held)
 static bool
 is_held_back(Receipt *receipt, TableScan *scan, HeapTuple row)
 {
+	TupleDesc	descriptor = RelationGetDescr(scan->table);
 	bool		isnull;
-	Datum		type = heap_getattr(row, ROW_MESSAGE_TYPE + 1, RelationGetDescr(scan->table),
-									&isnull);
+	Datum		type = heap_getattr(row, ROW_MESSAGE_TYPE + 1, descriptor, &isnull);
+	Datum		attempt = heap_getattr(row, ASIDE_ATTEMPT + 1, descriptor, &isnull);
 
-	return breaker_holds(receipt->endpoint->shared, TextDatumGetCString(type), receipt->now);
+	if (!receipt->guarded)
+		return false;
+	switch (breaker_looks(receipt->endpoint, TextDatumGetCString(type),
+						  DatumGetInt32(attempt) == 1, receipt->now))
+	{
+		case BREAKER_ADMITS:
+		case BREAKER_ADMITS_PROBE:
+			return false;
+		case BREAKER_PREFERS_OTHERS:
+			receipt->late = true;
+			return true;
+		case BREAKER_HOLDS:
+			return true;
+	}
+	return true;
 }
 
 /*
@@ -218,6 +235,7 @@ consider(Receipt *receipt, HeldLane *lane, HeldDelivery *delivery)
 	int32		deaths = death_count(receipt->endpoint->id, &delivery->message_id);
 
 	held_row_values(delivery, &row);
+	delivery->deaths = deaths;
 	delivery->attempt += deaths;
 	if (deaths >= DEATHS_ALONE && receipt->given > 0 && deaths < death_limit(receipt->endpoint))
 	{
@@ -227,18 +245,9 @@ consider(Receipt *receipt, HeldLane *lane, HeldDelivery *delivery)
 	}
 	if (is_dead(receipt, delivery, &row))
 		return true;
-	switch (breaker_admission(lane->endpoint, delivery->message_type, receipt->now,
-							  receipt->leased_until))
-	{
-		case BREAKER_HOLDS:
-			settle_hold(receipt->endpoint, delivery, &row);
-			return true;
-		case BREAKER_ADMITS_PROBE:
-			delivery->probe = true;
-			break;
-		case BREAKER_ADMITS:
-			break;
-	}
+	if (receipt->guarded && !passes_breaker(receipt, delivery, &row))
+		return true;
+	delivery->guarded = receipt->guarded;
 	receipt->given++;
 	if (deaths >= DEATHS_ALONE)
 	{
@@ -246,6 +255,30 @@ consider(Receipt *receipt, HeldLane *lane, HeldDelivery *delivery)
 		receipt->full = true;
 	}
 	return true;
+}
+
+/*
+ * Asks the breaker of the delivery's type; false if the delivery is held.
+ */
+static bool
+passes_breaker(Receipt *receipt, HeldDelivery *delivery, const RowValues *row)
+{
+	switch (breaker_admit(receipt->endpoint, delivery->message_type, delivery->attempt == 1,
+						  receipt->now, receipt->leased_until))
+	{
+		case BREAKER_ADMITS:
+			return true;
+		case BREAKER_ADMITS_PROBE:
+			delivery->probe = true;
+			return true;
+		case BREAKER_PREFERS_OTHERS:
+			receipt->late = true;
+			break;
+		case BREAKER_HOLDS:
+			break;
+	}
+	settle_hold(receipt->endpoint, delivery, row);
+	return false;
 }
 
 /*

@@ -6,7 +6,7 @@
  * the consumer would have written about it is rolled back with him.  So the
  * process that served him notes the death in shared memory when it exits in the
  * middle of a transaction, and the next receive, or the worker, writes it down.
- * A death is an attempt, and a failure for the breaker.
+ * A death is an attempt; the first of a message is a failure for the breaker.
  *
  * Lock protocol: the database's LWLock guards the records.  There are few; when
  * all are taken, the one with the fewest deaths gives way.
@@ -22,7 +22,7 @@
 
 #include "log/wakeup.h"
 #include "message_bus/aside.h"
-#include "message_bus/breaker.h"
+#include "message_bus/breaker_note.h"
 #include "message_bus/death.h"
 #include "message_bus/load.h"
 #include "message_bus/transaction.h"
@@ -36,8 +36,11 @@ static struct
 	BusDatabase *database;
 	BusEndpoint *endpoint;
 	BreakerPolicy breaker;
+	bool		counts;			/* for the breaker: a first attempt, or a probe */
+	bool		probe;
 	int32		lane;
 	pg_uuid_t	message_id;
+	char		endpoint_name[256];
 	char		message_type[256];
 }			watched;
 
@@ -59,8 +62,7 @@ static BusDeath *find(BusDatabase *database, int32 endpoint_id, const pg_uuid_t 
  * From now until the transaction ends, the consumer handles this message.
  */
 void
-death_watch(const Endpoint *endpoint, int32 lane, const pg_uuid_t *message_id,
-			const char *message_type)
+death_watch(const Endpoint *endpoint, int32 lane, const HeldDelivery *delivery)
 {
 	if (!exit_callback_registered)
 	{
@@ -73,8 +75,12 @@ death_watch(const Endpoint *endpoint, int32 lane, const pg_uuid_t *message_id,
 	watched.endpoint = endpoint->shared;
 	watched.breaker = endpoint->breaker;
 	watched.lane = lane;
-	watched.message_id = *message_id;
-	strlcpy(watched.message_type, message_type, sizeof(watched.message_type));
+	watched.message_id = delivery->message_id;
+	watched.counts = endpoint->breaker.enabled && delivery->guarded &&
+		(delivery->attempt == 1 || delivery->probe);
+	watched.probe = delivery->probe;
+	strlcpy(watched.endpoint_name, endpoint->name, sizeof(watched.endpoint_name));
+	strlcpy(watched.message_type, delivery->message_type, sizeof(watched.message_type));
 	watched.active = true;
 }
 
@@ -82,7 +88,8 @@ static void
 died(int code, Datum arg)
 {
 	BusDatabase *database = watched.database;
-	BreakerOutcome outcome = {1, 1, true};
+	BreakerNames names = {watched.endpoint_name, watched.message_type};
+	BreakerOutcome outcome = {1, 1, watched.probe, clock_now()};
 	BusDeath   *death;
 
 	if (!watched.active)
@@ -110,7 +117,8 @@ died(int code, Datum arg)
 	death->deaths++;
 	death->dirty = true;
 	LWLockRelease(&database->lock);
-	breaker_count(watched.endpoint, &watched.breaker, watched.message_type, &outcome, clock_now());
+	if (watched.counts)
+		breaker_count_now(watched.endpoint, &names, &watched.breaker, &outcome);
 	aside_lower_worker(0);
 }
 

@@ -10,12 +10,12 @@
 #include "utils/uuid.h"
 
 #include "message_bus/endpoint.h"
+#include "message_bus/held.h"
 
 /* After so many a message is handed out alone. */
 #define DEATHS_ALONE 3
 
-extern void death_watch(const Endpoint *endpoint, int32 lane, const pg_uuid_t *message_id,
-						const char *message_type);
+extern void death_watch(const Endpoint *endpoint, int32 lane, const HeldDelivery *delivery);
 extern int32 death_count(int32 endpoint_id, const pg_uuid_t *message_id);
 extern int32 death_limit(const Endpoint *endpoint);
 extern void death_forget(int32 endpoint_id, const pg_uuid_t *message_id);

@@ -27,6 +27,7 @@
 #include "log/wakeup.h"
 #include "message_bus/aside.h"
 #include "message_bus/breaker.h"
+#include "message_bus/breaker_table.h"
 #include "message_bus/cursor.h"
 #include "message_bus/death.h"
 #include "message_bus/due.h"

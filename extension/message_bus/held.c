@@ -23,7 +23,7 @@
 
 #include "base/debug_point.h"
 #include "log/wakeup.h"
-#include "message_bus/breaker.h"
+#include "message_bus/breaker_note.h"
 #include "message_bus/cursor.h"
 #include "message_bus/endpoint.h"
 #include "message_bus/expiry.h"
@@ -341,7 +341,7 @@ record_outcomes(void)
 	{
 		HeldDelivery *delivery = &deliveries[first];
 		BusEndpoint *endpoint = lanes[delivery->lane].endpoint;
-		BreakerOutcome outcome = {0, 0, delivery->probe};
+		BreakerOutcome outcome = {0, 0, delivery->probe, now};
 		Endpoint   *known;
 		int			i;
 
@@ -353,16 +353,18 @@ record_outcomes(void)
 				lanes[other->lane].endpoint != endpoint ||
 				strcmp(other->message_type, delivery->message_type) != 0)
 				break;
-			outcome.attempts++;
+			/* A message counts once: when its first attempt ends. */
+			outcome.attempts += other->guarded && (other->attempt == 1 || other->probe);
 		}
 		first = i;
-		if (delivery->outcome != OUTCOME_ACKED && delivery->outcome != OUTCOME_FAILED)
+		if (outcome.attempts == 0 ||
+			(delivery->outcome != OUTCOME_ACKED && delivery->outcome != OUTCOME_FAILED))
 			continue;
 		if (delivery->outcome == OUTCOME_FAILED)
 			outcome.failures = outcome.attempts;
 		known = endpoint_by_id(endpoint->key.endpoint_id);
 		if (known != NULL)
-			breaker_record(endpoint, &known->breaker, delivery->message_type, &outcome, now);
+			breaker_note_outcome(known, delivery->message_type, &outcome);
 	}
 }
 

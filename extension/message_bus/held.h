@@ -45,6 +45,8 @@ typedef struct HeldDelivery
 	pg_uuid_t	message_id;
 	char	   *message_type;
 	int32		attempt;
+	int32		deaths;			/* of its consumers, part of attempt */
+	bool		guarded;		/* by the breaker of its type */
 	bool		probe;
 	bool		uncounted;		/* settled earlier, no longer part of the depth */
 	bool		alone;			/* consumers have died of it */

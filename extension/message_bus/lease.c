@@ -27,7 +27,7 @@
 
 #include "base/errors.h"
 #include "log/wakeup.h"
-#include "message_bus/breaker.h"
+#include "message_bus/breaker_note.h"
 #include "message_bus/cursor.h"
 #include "message_bus/dead_letter.h"
 #include "message_bus/envelope.h"
@@ -174,13 +174,8 @@ lease_sweep(const Endpoint *endpoint, HeldLane *lane, TimestampTz now)
 	for (uint64 i = 0; i < count; i++)
 		read_lease(i, &swept[i]);
 	for (uint64 i = 0; i < count; i++)
-	{
 		fail_lease(endpoint, &swept[i], &(Failure) {.code = "timeout", .text = "the lease expired"},
 				   true, swept[i].delivery_id);
-		/* At once: what trips the breaker must hold back what this receive would deliver. */
-		breaker_record(endpoint->shared, &endpoint->breaker, swept[i].message_type,
-					   &(BreakerOutcome) {1, 1, swept[i].probe}, now);
-	}
 	read_leases(lane->endpoint, lane->lane, &left);
 	if (left.count == 0 && count > 0)
 	{
@@ -224,7 +219,6 @@ lease_ack(int64 *delivery_ids, int count)
 			}
 		}
 		close_lease(endpoint, &lease, OUTCOME_ACKED);
-		breaker_record_later(endpoint, lease.message_type, &(BreakerOutcome) {1, 0, lease.probe});
 	}
 	spi_end();
 }
@@ -240,7 +234,6 @@ lease_fail(int64 delivery_id, const char *error_code, const char *error, bool re
 	if (endpoint == NULL)
 		settle_refuse(delivery_id);
 	fail_lease(endpoint, &lease, &(Failure) {.code = error_code, .text = error}, retryable, 0);
-	breaker_record_later(endpoint, lease.message_type, &(BreakerOutcome) {1, 1, lease.probe});
 	spi_end();
 }
 
@@ -336,6 +329,7 @@ open_lease(int64 delivery_id, Lease *lease)
 
 /*
  * Removes a lease whose message has been dealt with; the lane's lock is held.
+ * The breaker hears of it: of a probe whatever became of it.
  */
 static void
 close_lease(const Endpoint *endpoint, const Lease *lease, Outcome outcome)
@@ -344,7 +338,10 @@ close_lease(const Endpoint *endpoint, const Lease *lease, Outcome outcome)
 		"DELETE FROM message_bus.lease l WHERE l.delivery_id = $1"};
 	Datum		id = Int64GetDatum(lease->delivery_id);
 	LaneNote   *note = note_lane(endpoint->shared, lease->lane);
+	bool		counts = outcome != OUTCOME_MOVED && (lease->attempt == 1 || lease->probe);
+	BreakerOutcome told = {counts, counts && outcome == OUTCOME_FAILED, lease->probe, clock_now()};
 
+	breaker_note_outcome(endpoint, lease->message_type, &told);
 	(void) spi_run_latest(&delete, 1, (Oid[]) {INT8OID}, &id, NULL);
 	note->upto = lease->upto;
 	note->acked += outcome == OUTCOME_ACKED;
@@ -421,7 +418,7 @@ fail_lease(const Endpoint *endpoint, const Lease *lease, const Failure *why, boo
 		aside_insert(&row, "retrying", retry_at, lease->attempt + 1, &failure, receipt);
 		transaction_note_due(endpoint->shared, lease->lane, retry_at);
 	}
-	close_lease(endpoint, lease, OUTCOME_FAILED);
+	close_lease(endpoint, lease, retryable ? OUTCOME_FAILED : OUTCOME_MOVED);
 }
 
 /*
@@ -594,6 +591,8 @@ message_bus_extend_lease_sql(PG_FUNCTION_ARGS)
 			settle_refuse(ids[i]);
 		(void) spi_run_latest(&extend, 2, (Oid[]) {INT8OID, TIMESTAMPTZOID}, values, NULL);
 		(void) note_lane(endpoint->shared, lease.lane);
+		if (lease.probe)
+			breaker_note_probe_until(endpoint, lease.message_type, until);
 	}
 	spi_end();
 	PG_RETURN_INT32(count);

@@ -28,7 +28,7 @@
 #include "log/position.h"
 #include "log/wakeup.h"
 #include "message_bus/aside.h"
-#include "message_bus/breaker.h"
+#include "message_bus/breaker_table.h"
 #include "message_bus/load.h"
 #include "message_bus/relations.h"
 #include "message_bus/ring.h"

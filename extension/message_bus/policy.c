@@ -232,6 +232,22 @@ breaker_policy_parse(Jsonb *json, BreakerPolicy *policy)
 	policy->reset_interval = value_of(&parsed, BIT_RESET);
 }
 
+/*
+ * A breaker policy by its name, or as JSON.
+ */
+Jsonb *
+breaker_policy_from_text(const char *text)
+{
+	if (strcmp(text, "none") == 0)
+		text = "{\"kind\": \"none\"}";
+	else if (strcmp(text, "default") == 0)
+		text = "{\"tracking_period\": \"60 s\", \"trip_threshold\": 15, "
+			   "\"active_threshold\": 10, \"reset_interval\": \"5 min\"}";
+	else if (text[strspn(text, " \t\r\n")] != '{')
+		malformed("breaker", "It must be none, default or a JSON object.", NULL);
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+}
+
 static void
 parse(Jsonb *json, const char *what, ParsedPolicy *parsed)
 {

@@ -47,5 +47,6 @@ extern void retry_policy_set_delays(RetryPolicy *policy, ArrayType *drawn);
 extern ArrayType *retry_policy_delays(const RetryPolicy *policy);
 extern int64 retry_policy_delay(const RetryPolicy *policy, int32 retry);
 extern void breaker_policy_parse(Jsonb *json, BreakerPolicy *policy);
+extern Jsonb *breaker_policy_from_text(const char *text);
 
 #endif

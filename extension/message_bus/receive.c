@@ -20,7 +20,7 @@
 
 #include "base/debug_point.h"
 #include "base/errors.h"
-#include "message_bus/breaker.h"
+#include "message_bus/breaker_note.h"
 #include "message_bus/death.h"
 #include "message_bus/envelope.h"
 #include "message_bus/lease.h"
@@ -35,19 +35,18 @@
 /* So often all lanes are tried before a call gives nothing. */
 #define PASSES 3
 
+static void serve_lanes(Receipt *receipt);
 static void serve_lane(Receipt *receipt, int32 number);
 static void hand_out(Receipt *receipt);
 
 /*
- * Takes up to max messages of an endpoint.  Those for the caller are the
- * deliveries from receipt->first on that are not settled.  Returns how many.
+ * Takes up to max messages of an endpoint, guarded by its circuit breakers or
+ * not.  Those for the caller are the deliveries from receipt->first on that are
+ * not settled.  Returns how many.
  */
-int
-receive(Receipt *receipt, const char *endpoint, int max, TimestampTz leased_until)
+static int
+receive(Receipt *receipt, const char *endpoint, int max, TimestampTz leased_until, bool guarded)
 {
-	static uint32 turn = 0;
-	int32		lanes;
-
 	PreventCommandIfReadOnly("message_bus.receive()");
 	if (max < 1)
 		ereport(ERROR,
@@ -59,16 +58,36 @@ receive(Receipt *receipt, const char *endpoint, int max, TimestampTz leased_unti
 	receipt->max = max;
 	receipt->now = clock_now();
 	receipt->leased_until = leased_until;
+	receipt->guarded = guarded;
 	receipt->first = held_delivery_count();
 	if (receipt->endpoint->paused || held_alone())
 		return 0;
 	death_write_dirty();
 	endpoint_use(receipt->endpoint->id);
-	lanes = receipt->endpoint->lanes;
+	serve_lanes(receipt);
+	/* Those that have not failed yet had their chance. */
+	if (receipt->late && breaker_admit_any(receipt->endpoint->shared, receipt->now) &&
+		receipt->given < max && !receipt->full)
+	{
+		CommandCounterIncrement();
+		serve_lanes(receipt);
+	}
+	hand_out(receipt);
+	return receipt->given;
+}
+
+/*
+ * Lanes the transaction holds come first.
+ */
+static void
+serve_lanes(Receipt *receipt)
+{
+	static uint32 turn = 0;
+	int32		lanes = receipt->endpoint->lanes;
 
 	if (turn == 0)
 		turn = (uint32) MyProcPid;
-	for (int32 i = 0; i < lanes && receipt->given < max && !receipt->full; i++)
+	for (int32 i = 0; i < lanes && receipt->given < receipt->max && !receipt->full; i++)
 	{
 		HeldLane   *held = held_lane_find(receipt->endpoint->shared, i);
 
@@ -81,12 +100,10 @@ receive(Receipt *receipt, const char *endpoint, int max, TimestampTz leased_unti
 		 pass++)
 	{
 		receipt->busy = false;
-		for (int32 i = 0; i < lanes && receipt->given < max && !receipt->full; i++)
+		for (int32 i = 0; i < lanes && receipt->given < receipt->max && !receipt->full; i++)
 			serve_lane(receipt, (int32) ((turn + i) % lanes));
 	}
 	turn++;
-	hand_out(receipt);
-	return receipt->given;
 }
 
 /*
@@ -142,7 +159,7 @@ lane_may_have_work(Endpoint *endpoint, int32 number, TimestampTz now)
 	if (lane->leases.count > 0)
 		return lane->leases.first_end <= now;
 	return pg_atomic_read_u64(&lane->tail) > read_upto || lane->next_due <= now ||
-		(lane->held && breaker_releases(endpoint->shared, now));
+		(lane->held && breaker_releases(endpoint, now));
 }
 
 /*
@@ -183,7 +200,8 @@ message_bus_receive(const char *endpoint, int max, BusDelivery **deliveries)
 	Receipt		receipt;
 	BusDelivery *next;
 
-	receive(&receipt, endpoint, max, 0);
+	/* A saga's replies are never held: its timers would not wait for them. */
+	receive(&receipt, endpoint, max, 0, false);
 	next = *deliveries = palloc0(sizeof(BusDelivery) * Max(receipt.given, 1));
 	for (int i = receipt.first; i < held_delivery_count(); i++)
 	{
@@ -290,7 +308,8 @@ message_bus_receive_sql(PG_FUNCTION_ARGS)
 				 errhint("Names of endpoints are in message_bus.endpoints; max_messages may be left out.")));
 	if (!PG_ARGISNULL(2))
 		leased_until = lease_end(PG_GETARG_INTERVAL_P(2), IsTransactionBlock());
-	receive(&receipt, text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_INT32(1), leased_until);
+	receive(&receipt, text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_INT32(1), leased_until,
+			true);
 	return_deliveries(fcinfo, &receipt);
 	return (Datum) 0;
 }

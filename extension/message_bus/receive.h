@@ -21,9 +21,10 @@ typedef struct Receipt
 	int			given;			/* deliveries that go to the caller */
 	bool		busy;			/* a lane was left out because somebody has it */
 	bool		full;			/* nothing may be added, though max is not reached */
+	bool		guarded;		/* by the endpoint's circuit breakers */
+	bool		late;			/* messages that have failed before wait to be probes */
 } Receipt;
 
-extern int	receive(Receipt *receipt, const char *endpoint, int max, TimestampTz leased_until);
 extern bool lane_may_have_work(Endpoint *endpoint, int32 lane, TimestampTz now);
 extern void collect_lane(Receipt *receipt, HeldLane *lane);
 

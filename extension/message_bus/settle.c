@@ -18,7 +18,6 @@
 #include "utils/builtins.h"
 
 #include "base/errors.h"
-#include "message_bus/breaker.h"
 #include "message_bus/dead_letter.h"
 #include "message_bus/death.h"
 #include "message_bus/envelope.h"
@@ -110,7 +109,7 @@ message_bus_fail(int64 delivery_id, const char *error_code, const char *error, b
 		death_forget(endpoint->id, &delivery->message_id);
 	}
 	/* Looking at the endpoint's tables may have moved nothing of ours. */
-	held_settle(held_delivery_find(delivery_id), OUTCOME_FAILED);
+	held_settle(held_delivery_find(delivery_id), retryable ? OUTCOME_FAILED : OUTCOME_MOVED);
 }
 
 /*
@@ -158,8 +157,7 @@ settle_handle(HeldDelivery *delivery)
 	held_row_values(delivery, &row);
 	envelope_context(&row, &context);
 	context_set(&context);
-	death_watch(endpoint_of(delivery), held_lane_get(delivery->lane)->lane,
-				&delivery->message_id, delivery->message_type);
+	death_watch(endpoint_of(delivery), held_lane_get(delivery->lane)->lane, delivery);
 }
 
 /*
@@ -219,18 +217,19 @@ settle_bury(const Endpoint *endpoint, HeldDelivery *delivery, const RowValues *r
 void
 settle_hold(const Endpoint *endpoint, HeldDelivery *delivery, const RowValues *row)
 {
+	int32		attempt = delivery->attempt - delivery->deaths;
+
 	if (delivery->position != 0)
-		aside_insert(row, "held", DUE_WHEN_RELEASED, delivery->attempt, NULL, 0);
+		aside_insert(row, "held", DUE_WHEN_RELEASED, attempt, NULL, 0);
 	else
 	{
 		Failure		failure = settle_failure(row, delivery->attempt, clock_now());
 
 		if (!row->nulls[ASIDE_LAST_FAILED_AT])
 			failure.last_at = DatumGetTimestampTz(row->values[ASIDE_LAST_FAILED_AT]);
-		aside_update(&delivery->tid, row, "held", DUE_WHEN_RELEASED, delivery->attempt,
+		aside_update(&delivery->tid, row, "held", DUE_WHEN_RELEASED, attempt,
 					 row->nulls[ASIDE_FIRST_FAILED_AT] ? NULL : &failure);
 	}
-	breaker_note_held(endpoint->shared, delivery->message_type);
 	transaction_note_due(endpoint->shared, held_lane_get(delivery->lane)->lane, DUE_WHEN_RELEASED);
 	held_settle(delivery, OUTCOME_MOVED);
 }

@@ -110,8 +110,8 @@ typedef struct BusBreaker
 	TimestampTz retry_at;
 	int32		probe_holder;	/* process whose transaction has the probe, 0: none */
 	TimestampTz probe_until;	/* a lease has it; 0: none */
+	bool		probe_any;		/* one that has failed before may be the next probe */
 	bool		dirty;			/* differs from message_bus.breaker */
-	bool		held;			/* messages were set aside for it */
 	char		message_type[FLEXIBLE_ARRAY_MEMBER];
 } BusBreaker;
 

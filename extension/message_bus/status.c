@@ -21,6 +21,7 @@
 #include "log/wakeup.h"
 #include "message_bus/aside.h"
 #include "message_bus/breaker.h"
+#include "message_bus/breaker_table.h"
 #include "message_bus/endpoint.h"
 #include "message_bus/load.h"
 #include "message_bus/message_bus.h"
@@ -111,7 +112,7 @@ lane_has_work(Endpoint *endpoint, int32 number, TimestampTz now)
 		return lane->leases.first_end <= now;
 	if (lane->next_due <= now && aside_is_due(endpoint, number, now))
 		return true;
-	if (lane->held && breaker_releases(endpoint->shared, now))
+	if (lane->held && breaker_releases(endpoint, now))
 		return true;
 	if (pg_atomic_read_u64(&lane->tail) <= (uint64) cursor)
 		return false;
@@ -159,6 +160,8 @@ endpoint_next_due(Endpoint *endpoint, TimestampTz now)
 	BusLane    *lanes = bus_lanes(endpoint->shared);
 	TimestampTz next = breaker_next_retry(endpoint->shared);
 
+	if (next <= now)
+		next = NEVER_DUE;
 	for (int i = 0; i < endpoint->lanes; i++)
 	{
 		if (lanes[i].next_due > now)
@@ -341,7 +344,7 @@ message_bus_breaker_status(PG_FUNCTION_ARGS)
 		Endpoint   *endpoint = endpoint_by_id(ids[i]);
 
 		if (endpoint != NULL)
-			breaker_describe(endpoint->shared, result, descriptor);
+			breaker_describe(endpoint, result, descriptor);
 	}
 	return (Datum) 0;
 }

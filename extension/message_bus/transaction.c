@@ -18,7 +18,7 @@
 
 #include "log/wakeup.h"
 #include "message_bus/aside.h"
-#include "message_bus/breaker.h"
+#include "message_bus/breaker_note.h"
 #include "message_bus/death.h"
 #include "message_bus/endpoint.h"
 #include "message_bus/held.h"

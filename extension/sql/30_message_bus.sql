@@ -253,33 +253,31 @@ CREATE FUNCTION message_bus.create_endpoint(
 	name text, lanes int DEFAULT 8,
 	retry jsonb DEFAULT
 		'{"kind": "exponential", "limit": 5, "min": "1 s", "max": "30 s", "delta": "3 s"}',
-	breaker jsonb DEFAULT
-		'{"tracking_period": "60 s", "trip_threshold": 15, "active_threshold": 10,
-		"reset_interval": "5 min"}',
+	breaker anycompatible DEFAULT 'none'::text,
 	timeout interval DEFAULT '30 s')
 RETURNS void LANGUAGE c VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_create_endpoint';
-COMMENT ON FUNCTION message_bus.create_endpoint(text, int, jsonb, jsonb, interval) IS
+COMMENT ON FUNCTION message_bus.create_endpoint(text, int, jsonb, anycompatible, interval) IS
 'Creates an endpoint. lanes (1 to 256): how many consumers can work at once; messages with one partition key share a lane.
 retry: {"kind":"exponential","limit","min","max","delta"},
 	{"kind":"incremental","limit","initial","increment"},
 {"kind":"interval","limit","interval"}, {"kind":"interval","intervals":[...]},
 	{"kind":"immediate","limit"} or {"kind":"none"}; times are intervals as text.
-breaker: {"tracking_period","trip_threshold" (percent),"active_threshold","reset_interval"} or
-	{"kind":"none"}.
+breaker, as text or jsonb: none, default, or {"tracking_period", "trip_threshold" (percent), "active_threshold", "reset_interval"};
+default is {"tracking_period": "60 s", "trip_threshold": 15, "active_threshold": 10, "reset_interval": "5 min"}, for an endpoint whose messages all need one thing that may be away.
 timeout: of one execution, kept by the client library. 42710: the endpoint exists. 22023: a
 	malformed policy.';
 
 CREATE FUNCTION message_bus.alter_endpoint(name text, retry jsonb DEFAULT NULL,
-	breaker jsonb DEFAULT NULL,
+	breaker anycompatible DEFAULT NULL::text,
 										   timeout interval DEFAULT NULL,
 										   	max_depth int DEFAULT NULL)
 RETURNS void LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_alter_endpoint';
-COMMENT ON FUNCTION message_bus.alter_endpoint(text, jsonb, jsonb, interval, int) IS
-'Changes what is not NULL. max_depth: greatest number of messages waiting or in flight, -1 is unlimited. MB001: no such endpoint.';
+COMMENT ON FUNCTION message_bus.alter_endpoint(text, jsonb, anycompatible, interval, int) IS
+'Changes what is not NULL. breaker none closes the endpoint''s breakers when it commits, and what they held is delivered. max_depth: greatest number of messages waiting or in flight, -1 is unlimited. MB001: no such endpoint.';
 
 CREATE FUNCTION message_bus.drop_endpoint(name text, force boolean DEFAULT false)
 RETURNS void LANGUAGE c VOLATILE STRICT
@@ -318,7 +316,7 @@ CREATE FUNCTION message_bus.reset_breaker(endpoint text,
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_reset_breaker';
 COMMENT ON FUNCTION message_bus.reset_breaker(text, text) IS
-'Closes a circuit breaker; false if nothing of that type has been delivered yet. MB001: no such endpoint.';
+'Closes a circuit breaker when it commits, and what it held is delivered; false if nothing of that type has been delivered yet. MB001: no such endpoint.';
 
 -- ---------------------------------------------------------------- sending
 -- send, publish, receive, ack and handle run no SQL where it matters, so they do without the cost

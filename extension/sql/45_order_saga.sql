@@ -525,7 +525,9 @@ BEGIN
 	PERFORM ecommerce.register_contracts();
 	FOREACH wanted IN ARRAY ARRAY['order', 'inventory', 'payment', 'shipping', 'notification'] LOOP
 		IF NOT EXISTS (SELECT FROM message_bus.endpoints e WHERE e.name = wanted) THEN
-			PERFORM message_bus.create_endpoint(wanted);
+			-- A service's messages all need one thing, its provider; the saga's need nothing.
+			PERFORM message_bus.create_endpoint(wanted,
+				breaker => CASE wanted WHEN 'order' THEN 'none' ELSE 'default' END);
 		END IF;
 	END LOOP;
 	-- Installing the same again changes nothing.

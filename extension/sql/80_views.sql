@@ -165,7 +165,7 @@ SELECT e.name, e.lanes, e.paused,
 	pg_catalog.clock_timestamp() - least(s.oldest_sent_at, u.oldest_sent_at, a.oldest_sent_at)
 		AS oldest_unacked_age,
 	coalesce(s.in_flight, l.leased) AS in_flight,
-	a.scheduled, a.retrying, d.dead,
+	a.scheduled, a.retrying, a.held, d.dead,
 	coalesce(s.sent_per_s, 0) AS sent_per_s, coalesce(s.acked_per_s, 0) AS acked_per_s
 FROM message_bus.endpoint e
 LEFT JOIN message_bus._endpoint_status() s ON s.endpoint_id = e.endpoint_id
@@ -177,6 +177,7 @@ CROSS JOIN LATERAL (
 			AND a.due_at > pg_catalog.clock_timestamp()) AS scheduled,
 		pg_catalog.count(*) FILTER (WHERE a.state = 'retrying'
 			AND a.due_at > pg_catalog.clock_timestamp()) AS retrying,
+		pg_catalog.count(*) FILTER (WHERE a.state = 'held') AS held,
 		pg_catalog.min(a.sent_at) FILTER (WHERE a.due_at <= pg_catalog.clock_timestamp()
 			OR a.state = 'held') AS oldest_sent_at
 	FROM message_bus.aside a WHERE a.endpoint_id = e.endpoint_id) a
@@ -186,7 +187,7 @@ CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS dead FROM message_bus.dead d
 	WHERE d.endpoint_id = e.endpoint_id) d;
 COMMENT ON VIEW message_bus.endpoints IS
 'Every endpoint: depth is deliverable plus in flight, including what an open breaker holds; oldest_unacked_age the age of the oldest of them;
-scheduled and retrying wait for their time; dead counts dead letters;
+scheduled and retrying wait for their time, held for a circuit breaker; dead counts dead letters;
 rates are over the last ten seconds.';
 
 CREATE VIEW message_bus.circuit_breakers AS

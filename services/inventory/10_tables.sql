@@ -110,7 +110,7 @@ AS $install$
 BEGIN
 	PERFORM ecommerce.register_contracts();
 	IF NOT EXISTS (SELECT FROM message_bus.endpoints e WHERE e.name = 'inventory') THEN
-		PERFORM message_bus.create_endpoint('inventory');
+		PERFORM message_bus.create_endpoint('inventory', breaker => 'default');
 	END IF;
 	IF NOT EXISTS (SELECT FROM event_store.projections p WHERE p.name = 'inventory') THEN
 		PERFORM event_store.create_projection('inventory',

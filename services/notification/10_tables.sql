@@ -41,7 +41,7 @@ AS $install$
 BEGIN
 	PERFORM ecommerce.register_contracts();
 	IF NOT EXISTS (SELECT FROM message_bus.endpoints e WHERE e.name = 'notification') THEN
-		PERFORM message_bus.create_endpoint('notification');
+		PERFORM message_bus.create_endpoint('notification', breaker => 'default');
 	END IF;
 	INSERT INTO ecommerce_notification.template (name, subject, body) VALUES
 		('order_received', 'We have received your order ${order_id}',

@@ -74,7 +74,7 @@ AS $install$
 BEGIN
 	PERFORM ecommerce.register_contracts();
 	IF NOT EXISTS (SELECT FROM message_bus.endpoints e WHERE e.name = 'payment') THEN
-		PERFORM message_bus.create_endpoint('payment');
+		PERFORM message_bus.create_endpoint('payment', breaker => 'default');
 	END IF;
 END
 $install$;

@@ -50,7 +50,7 @@ AS $install$
 BEGIN
 	PERFORM ecommerce.register_contracts();
 	IF NOT EXISTS (SELECT FROM message_bus.endpoints e WHERE e.name = 'shipping') THEN
-		PERFORM message_bus.create_endpoint('shipping');
+		PERFORM message_bus.create_endpoint('shipping', breaker => 'default');
 	END IF;
 END
 $install$;
