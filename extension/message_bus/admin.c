@@ -3,7 +3,8 @@
  *		Creating, changing and dropping endpoints; routes.
  *
  * Lock protocol: dropping takes the endpoint's lock exclusively, so it waits for
- * whoever is sending to it or receiving from it; the rest relies on row locks.
+ * whoever is sending to it or receiving from it; the rest shares it like them and
+ * relies on row locks.
  * Every change makes all backends read endpoints and routes anew after its
  * commit.
  */
@@ -199,7 +200,7 @@ named_endpoint(FunctionCallInfo fcinfo, int number)
 				(errcode(ERRCODE_MB_NO_ENDPOINT),
 				 errmsg("endpoint must not be null"),
 				 errhint("Names are in message_bus.endpoints.")));
-	return endpoint_by_name(text_to_cstring(PG_GETARG_TEXT_PP(number)), false)->id;
+	return endpoint_use_named(text_to_cstring(PG_GETARG_TEXT_PP(number)))->id;
 }
 
 PG_FUNCTION_INFO_V1(message_bus_drop_endpoint);
@@ -219,12 +220,11 @@ message_bus_drop_endpoint(PG_FUNCTION_ARGS)
 		{"DELETE FROM message_bus.lane t WHERE t.endpoint_id = $1"},
 		{"DELETE FROM message_bus.endpoint t WHERE t.endpoint_id = $1"},
 	};
-	int32		id = named_endpoint(fcinfo, 0);
-	Datum		value = Int32GetDatum(id);
+	const Endpoint *endpoint = endpoint_lock_to_drop(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	Datum		value = Int32GetDatum(endpoint->id);
 
-	(void) bus_lock(BUS_LOCK_ENDPOINT, id, 0, ExclusiveLock, true);
 	if (!PG_GETARG_BOOL(1))
-		refuse_if_in_use(endpoint_by_id(id));
+		refuse_if_in_use(endpoint);
 	spi_begin(SPI_AS_OWNER);
 	for (int i = 0; i < lengthof(removals); i++)
 		(void) spi_run_latest(&removals[i], 1, (Oid[]) {INT4OID}, &value, NULL);
@@ -242,8 +242,6 @@ refuse_if_in_use(const Endpoint *endpoint)
 	Datum		value;
 	int64		messages;
 
-	if (endpoint == NULL)
-		return;
 	value = Int32GetDatum(endpoint->id);
 	spi_begin(SPI_AS_OWNER);
 	(void) spi_run_latest(&count, 1, (Oid[]) {INT4OID}, &value, NULL);

@@ -60,7 +60,7 @@ void
 message_bus_bury(const BusOutgoing *outgoing, int32 schema_version, const char *reason,
 				 const char *error_code, const char *error)
 {
-	const Endpoint *endpoint = endpoint_by_name(outgoing->endpoint, false);
+	const Endpoint *endpoint = endpoint_use_named(outgoing->endpoint);
 	TimestampTz now = clock_now();
 	Failure		failure = {1, error_code, error, now, now};
 	RowValues	row;

@@ -7,8 +7,9 @@
  * it may have read its own endpoint.
  *
  * Lock protocol: whoever sends to an endpoint or receives from it shares a
- * heavyweight lock on it until his transaction ends; dropping it takes that
- * lock exclusively.
+ * heavyweight lock on it until his transaction ends, and looks afterwards whether
+ * it is still there; dropping it takes that lock exclusively, as soon as nobody
+ * has it.
  */
 #include "postgres.h"
 
@@ -32,6 +33,8 @@
 #include "pg/spi.h"
 
 #define NAME_SIZE 256
+/* Who drops an endpoint waits so often for those who use it just then. */
+#define DROP_ROUNDS 1000
 
 /* Columns of message_bus.endpoint. */
 enum
@@ -69,6 +72,7 @@ static bool stale = true;
 static bool changed = false;	/* by this transaction */
 
 static void start_cache(void);
+static void refuse_missing(const char *name) pg_attribute_noreturn();
 static Endpoint *load_endpoint(ExtensionRelation *index, ScanKey key);
 static void read_row(HeapTuple row, TupleDesc descriptor, Endpoint *endpoint);
 static void forget_on_invalidation(Datum arg, Oid relid);
@@ -120,11 +124,17 @@ endpoint_by_name(const char *name, bool missing_ok)
 		endpoint = load_endpoint(&bus_endpoint_name_index, &key);
 	}
 	if (endpoint == NULL && !missing_ok)
-		ereport(ERROR,
-				(errcode(ERRCODE_MB_NO_ENDPOINT),
-				 errmsg("endpoint \"%s\" does not exist", name),
-				 errhint("Type SELECT message_bus.create_endpoint(%s).", quote_literal_cstr(name))));
+		refuse_missing(name);
 	return endpoint;
+}
+
+static void
+refuse_missing(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_MB_NO_ENDPOINT),
+			 errmsg("endpoint \"%s\" does not exist", name),
+			 errhint("Type SELECT message_bus.create_endpoint(%s).", quote_literal_cstr(name))));
 }
 
 /*
@@ -249,12 +259,56 @@ endpoint_key(int32 endpoint_id, int32 lane)
 }
 
 /*
- * Keeps an endpoint from being dropped until the transaction ends.
+ * Keeps an endpoint from being dropped until the transaction ends.  Returns it as
+ * it is then, NULL if it has been dropped.
  */
-void
+Endpoint *
 endpoint_use(int32 endpoint_id)
 {
 	(void) bus_lock(BUS_LOCK_ENDPOINT, endpoint_id, 0, ShareLock, true);
+	/* What was committed by whoever had the lock before. */
+	AcceptInvalidationMessages();
+	return endpoint_by_id(endpoint_id);
+}
+
+/*
+ * The same for a name; MB001 if there is none, or none any more.
+ */
+Endpoint *
+endpoint_use_named(const char *name)
+{
+	Endpoint   *endpoint = endpoint_by_name(name, false);
+
+	endpoint = endpoint_use(endpoint->id);
+	if (endpoint == NULL)
+		refuse_missing(name);
+	return endpoint;
+}
+
+/*
+ * Locks an endpoint to drop it.  Waits for those who use it, but not in the lock's
+ * queue, where everybody who comes later would wait too.
+ */
+Endpoint *
+endpoint_lock_to_drop(const char *name)
+{
+	Endpoint   *endpoint = endpoint_by_name(name, false);
+	int32		id = endpoint->id;
+
+	for (int round = 0; !bus_lock(BUS_LOCK_ENDPOINT, id, 0, ExclusiveLock, false); round++)
+	{
+		if (round == DROP_ROUNDS)
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("endpoint \"%s\" is in use without a break", name),
+					 errhint("Stop those who send to it and receive from it, and drop it again.")));
+		bus_lock_wait_for_holders(BUS_LOCK_ENDPOINT, id, 0, ExclusiveLock);
+	}
+	AcceptInvalidationMessages();
+	endpoint = endpoint_by_id(id);
+	if (endpoint == NULL)
+		refuse_missing(name);
+	return endpoint;
 }
 
 static void

@@ -33,7 +33,9 @@ extern int	endpoint_routes(const char *message_type, const int32 **ids);
 extern int	endpoint_max_depth(const Endpoint *endpoint);
 extern int32 endpoint_lane(const Endpoint *endpoint, const char *partition_key, int length);
 extern uint32 endpoint_key(int32 endpoint_id, int32 lane);
-extern void endpoint_use(int32 endpoint_id);
+extern Endpoint *endpoint_use(int32 endpoint_id);
+extern Endpoint *endpoint_use_named(const char *name);
+extern Endpoint *endpoint_lock_to_drop(const char *name);
 
 /* All lanes of an endpoint as one key, for waiting. */
 #define ENDPOINT_KEY_MASK 0xFFFFFF00

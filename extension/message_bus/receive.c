@@ -54,7 +54,7 @@ receive(Receipt *receipt, const char *endpoint, int max, TimestampTz leased_unti
 				 errmsg("max_messages must be at least 1"),
 				 errhint("Leave it out for 50.")));
 	memset(receipt, 0, sizeof(*receipt));
-	receipt->endpoint = endpoint_by_name(endpoint, false);
+	receipt->endpoint = endpoint_use_named(endpoint);
 	receipt->max = max;
 	receipt->now = clock_now();
 	receipt->leased_until = leased_until;
@@ -63,7 +63,6 @@ receive(Receipt *receipt, const char *endpoint, int max, TimestampTz leased_unti
 	if (receipt->endpoint->paused || held_alone())
 		return 0;
 	death_write_dirty();
-	endpoint_use(receipt->endpoint->id);
 	serve_lanes(receipt);
 	/* Those that have not failed yet had their chance. */
 	if (receipt->late && breaker_admit_any(receipt->endpoint->shared, receipt->now) &&

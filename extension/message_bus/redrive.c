@@ -52,7 +52,7 @@ redrive_row(uint64 number, Jsonb *body, TimestampTz now)
 	memset(row.nulls, true, sizeof(row.nulls));
 	for (int i = 0; i < ROW_COLUMNS; i++)
 		row.values[i] = spi_value(number, i, &row.nulls[i]);
-	endpoint = endpoint_by_id(DatumGetInt32(row.values[ROW_ENDPOINT_ID]));
+	endpoint = endpoint_use(DatumGetInt32(row.values[ROW_ENDPOINT_ID]));
 	if (endpoint == NULL)
 		return;
 	if (body != NULL)
@@ -67,7 +67,6 @@ redrive_row(uint64 number, Jsonb *body, TimestampTz now)
 	/* It would be dead again at once. */
 	if (!row.nulls[ROW_EXPIRES_AT] && DatumGetTimestampTz(row.values[ROW_EXPIRES_AT]) <= now)
 		row.nulls[ROW_EXPIRES_AT] = true;
-	endpoint_use(endpoint->id);
 	(void) outbox_claim(endpoint, DatumGetUUIDP(row.values[ROW_MESSAGE_ID]));
 	outbox_add(endpoint, &row, false);
 }

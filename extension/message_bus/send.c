@@ -102,12 +102,13 @@ check(const BusOutgoing *outgoing, int32 *schema_version)
 static void
 deliver(int32 endpoint_id, const BusOutgoing *outgoing, RowValues *row)
 {
-	Endpoint   *endpoint = endpoint_by_id(endpoint_id);
+	Endpoint   *endpoint = endpoint_use(endpoint_id);
 
-	/* An endpoint that was dropped since the route was read. */
-	if (endpoint == NULL)
+	/* Dropped while we waited, or since the route was read. */
+	if (endpoint == NULL && outgoing->endpoint == NULL)
 		return;
-	endpoint_use(endpoint_id);
+	if (endpoint == NULL)
+		endpoint = endpoint_use_named(outgoing->endpoint);
 	if (outgoing->message_id != NULL && !outbox_is_new(endpoint, outgoing->message_id))
 		return;
 	envelope_address(row, endpoint);

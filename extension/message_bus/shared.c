@@ -323,6 +323,22 @@ bus_lock(BusLockClass class, uint32 a, uint32 b, LOCKMODE mode, bool wait)
 	return LockAcquire(&tag, mode, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 
+/*
+ * Waits until the transactions have ended that have the lock now.
+ */
+void
+bus_lock_wait_for_holders(BusLockClass class, uint32 a, uint32 b, LOCKMODE mode)
+{
+	LOCKTAG		tag;
+	VirtualTransactionId *holders;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, a, b, class);
+	holders = GetLockConflicts(&tag, mode, NULL);
+	for (; VirtualTransactionIdIsValid(*holders); holders++)
+		(void) VirtualXactLock(*holders, true);
+	CHECK_FOR_INTERRUPTS();
+}
+
 void
 bus_unlock(BusLockClass class, uint32 a, uint32 b, LOCKMODE mode)
 {

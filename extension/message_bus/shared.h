@@ -195,6 +195,7 @@ extern BusEndpoint **bus_endpoints(int *count);
 extern void bus_lock_init(LWLock *lock);
 
 extern bool bus_lock(BusLockClass class, uint32 a, uint32 b, LOCKMODE mode, bool wait);
+extern void bus_lock_wait_for_holders(BusLockClass class, uint32 a, uint32 b, LOCKMODE mode);
 extern void bus_unlock(BusLockClass class, uint32 a, uint32 b, LOCKMODE mode);
 
 extern void atomic_raise(pg_atomic_uint64 *value, uint64 at_least);
