@@ -106,6 +106,11 @@ compat_max_backends(void)
 #define COMPAT_SHMEM_REQUEST_HOOK
 #endif
 
+/* Before 17, every interval ends. */
+#ifndef INTERVAL_NOT_FINITE
+#define INTERVAL_NOT_FINITE(interval) false
+#endif
+
 extern bool compat_sync_standbys_defined(void);
 extern bool compat_timestamptz_parse(char *text, TimestampTz *result);
 

@@ -21,6 +21,7 @@
 #include "event_store/contract.h"
 #include "event_store/new_event.h"
 #include "event_store/stream.h"
+#include "pg/clock.h"
 #include "pg/context.h"
 #include "pg/document.h"
 #include "pg/settings.h"
@@ -286,9 +287,8 @@ check_event(NewEvent *event, int number)
 	fault = document_fault(event->data, setting_event_store_max_event_size);
 	if (unlikely(fault != DOCUMENT_FINE))
 		document_refuse(fault, event->data, &data_limit, path(number, "data"));
-	if (event->has_occurred_at && TIMESTAMP_NOT_FINITE(event->occurred_at))
-		invalid(number, "occurred_at", "is not a finite time",
-				"Use ISO 8601 in UTC, for example 2026-01-31T12:00:00Z.");
+	if (event->has_occurred_at)
+		(void) clock_finite(event->occurred_at, path(number, "occurred_at"));
 	if (event->metadata != NULL && !JB_ROOT_IS_OBJECT(event->metadata))
 		invalid(number, "metadata", "is not a JSON object", "Pass an object, or NULL for {}.");
 	if (event->metadata == NULL)

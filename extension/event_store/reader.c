@@ -30,6 +30,7 @@
 #include "log/position.h"
 #include "log/wakeup.h"
 #include "pg/argument.h"
+#include "pg/clock.h"
 #include "pg/context.h"
 #include "pg/spi.h"
 
@@ -292,9 +293,7 @@ event_store_wait(PG_FUNCTION_ARGS)
 	argument_not_null(&fcinfo->args[0], "after_position", "0 begins with the first event.");
 	argument_not_null(&fcinfo->args[1], "timeout", "For example '30 s'.");
 	after = PG_GETARG_INT64(0);
-	deadline = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-													   TimestampTzGetDatum(GetCurrentTimestamp()),
-													   PG_GETARG_DATUM(1)));
+	deadline = clock_after(GetCurrentTimestamp(), PG_GETARG_INTERVAL_P(1), "timeout");
 	read_filter(&filter, &fcinfo->args[2], &fcinfo->args[3]);
 	key = reader_key(&filter);
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)

@@ -22,6 +22,7 @@
 #include "event_store/table.h"
 #include "event_store/visibility.h"
 #include "pg/argument.h"
+#include "pg/clock.h"
 #include "pg/spi.h"
 
 #define MAX_AGE_YEARS 5000
@@ -116,6 +117,8 @@ check_policy(FunctionCallInfo fcinfo)
 	Interval	longest = {.month = MAX_AGE_YEARS * MONTHS_PER_YEAR};
 	const char *negative = NULL;
 
+	if (!PG_ARGISNULL(2))
+		(void) clock_finite_interval(PG_GETARG_INTERVAL_P(2), "max_age");
 	if (!PG_ARGISNULL(1) && PG_GETARG_INT64(1) < 0)
 		negative = "max_count";
 	else if (!PG_ARGISNULL(2) && DatumGetBool(DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(2),

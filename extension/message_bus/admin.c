@@ -25,6 +25,7 @@
 #include "message_bus/policy.h"
 #include "message_bus/status.h"
 #include "message_bus/transaction.h"
+#include "pg/clock.h"
 #include "pg/spi.h"
 
 #define MAX_NAME 200
@@ -55,6 +56,7 @@ check_name(const char *name)
 static void
 check_timeout(const Interval *timeout)
 {
+	(void) clock_microseconds(timeout, "timeout");
 	if (timeout->month < 0 || timeout->day < 0 || timeout->time < 0 ||
 		(timeout->month == 0 && timeout->day == 0 && timeout->time == 0))
 		ereport(ERROR,

@@ -100,8 +100,7 @@ lease_end(const Interval *lease, bool in_block)
 				 errmsg("receive with a lease cannot run inside a transaction block"),
 				 errdetail("The lease must be committed before the consumer begins to work."),
 				 errhint("Call it on its own in autocommit mode, or leave lease out.")));
-	end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now),
-												  PointerGetDatum(lease)));
+	end = clock_after(now, lease, "lease");
 	if (end <= now)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -22,6 +22,7 @@
 
 #include "base/errors.h"
 #include "message_bus/policy.h"
+#include "pg/clock.h"
 #include "pg/settings.h"
 
 /* Doubling min that often passes any max. */
@@ -380,8 +381,7 @@ parse_time(JsonbValue *value, int64 *microseconds)
 	interval = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(text),
 													 ObjectIdGetDatum(InvalidOid),
 													 Int32GetDatum(-1)));
-	*microseconds = interval->time + interval->day * USECS_PER_DAY +
-		interval->month * (int64) DAYS_PER_MONTH * USECS_PER_DAY;
+	*microseconds = clock_microseconds(interval, "a time of a policy");
 	return *microseconds >= 0;
 }
 

@@ -166,8 +166,12 @@ send_from_arguments(FunctionCallInfo fcinfo, int first, const char *endpoint)
 	if (!PG_ARGISNULL(first + 3))
 		outgoing.partition_key = text_to_cstring(PG_GETARG_TEXT_PP(first + 3));
 	outgoing.exact_times = true;
-	outgoing.deliver_at = PG_ARGISNULL(first + 4) ? BUS_NO_TIME : PG_GETARG_TIMESTAMPTZ(first + 4);
-	outgoing.expires_at = PG_ARGISNULL(first + 5) ? BUS_NO_TIME : PG_GETARG_TIMESTAMPTZ(first + 5);
+	outgoing.deliver_at = PG_ARGISNULL(first + 4)
+								  ? BUS_NO_TIME
+								  : clock_finite(PG_GETARG_TIMESTAMPTZ(first + 4), "deliver_at");
+	outgoing.expires_at = PG_ARGISNULL(first + 5)
+								  ? BUS_NO_TIME
+								  : clock_finite(PG_GETARG_TIMESTAMPTZ(first + 5), "expires_at");
 	if (!PG_ARGISNULL(first + 6))
 		outgoing.headers = PG_GETARG_JSONB_P(first + 6);
 	message_bus_send(&outgoing, message_id);

@@ -194,9 +194,7 @@ message_bus_wait_sql(PG_FUNCTION_ARGS)
 				 errmsg("endpoint and timeout must not be null"),
 				 errhint("Type CALL message_bus.wait('my-endpoint', '30 s').")));
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	deadline = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-													   TimestampTzGetDatum(GetCurrentTimestamp()),
-													   PG_GETARG_DATUM(1)));
+	deadline = clock_after(GetCurrentTimestamp(), PG_GETARG_INTERVAL_P(1), "timeout");
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	descriptor = CreateTupleDescCopy(descriptor);

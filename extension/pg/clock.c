@@ -5,14 +5,24 @@
  * Normally the wall clock.  A caller that replays the past (a test, or a timer
  * that fires "as of" its due time) sets an instant that stands until it is set
  * back, at the latest by the end of the transaction.  Backend-local.
+ *
+ * Whoever takes a time from outside passes it through here: one that never comes
+ * would wait for ever, or overflow what is added to it.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "fmgr.h"
+#include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "pg/clock.h"
+
+/* Twice of it is far less than int64 microseconds hold, and the calendar. */
+#define LONGEST_DAYS (1000 * 365)
+
+static void refuse_infinite(const char *what) pg_attribute_noreturn();
 
 static TimestampTz instead_of_now = 0;
 static bool callback_registered = false;
@@ -49,6 +59,67 @@ clock_set(TimestampTz instead)
 	}
 	instead_of_now = instead;
 	return before;
+}
+
+/*
+ * The time itself; 22008 if it never comes.
+ */
+TimestampTz
+clock_finite(TimestampTz time, const char *what)
+{
+	if (TIMESTAMP_NOT_FINITE(time))
+		refuse_infinite(what);
+	return time;
+}
+
+/*
+ * The interval itself; 22008 if it never ends.
+ */
+const Interval *
+clock_finite_interval(const Interval *interval, const char *what)
+{
+	if (INTERVAL_NOT_FINITE(interval))
+		refuse_infinite(what);
+	return interval;
+}
+
+/*
+ * The time so long after another; 22008 if that never comes.
+ */
+TimestampTz
+clock_after(TimestampTz from, const Interval *interval, const char *what)
+{
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+												   TimestampTzGetDatum(from),
+												   IntervalPGetDatum(clock_finite_interval(interval,
+																						   what))));
+}
+
+/*
+ * The length of an interval whose months have 30 days; 22008 if adding it to now
+ * could leave the calendar.
+ */
+int64
+clock_microseconds(const Interval *interval, const char *what)
+{
+	int64		days = (int64) interval->month * DAYS_PER_MONTH + interval->day;
+
+	(void) clock_finite_interval(interval, what);
+	if (Abs(days) > LONGEST_DAYS || Abs(interval->time / USECS_PER_DAY) > LONGEST_DAYS)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_FIELD_OVERFLOW),
+				 errmsg("%s is longer than %d years", what, LONGEST_DAYS / 365),
+				 errhint("Pass something like '30 s'.")));
+	return interval->time + days * USECS_PER_DAY;
+}
+
+static void
+refuse_infinite(const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+			 errmsg("%s is not a finite time", what),
+			 errhint("Pass a time that comes, or leave it out.")));
 }
 
 PG_FUNCTION_INFO_V1(ecommerce_test_clock);

@@ -5,9 +5,17 @@
 #ifndef ECOMMERCE_PG_CLOCK_H
 #define ECOMMERCE_PG_CLOCK_H
 
+#include "postgres.h"
+
 #include "datatype/timestamp.h"
 
 extern TimestampTz clock_now(void);
 extern TimestampTz clock_set(TimestampTz instead);
+
+/* What callers give as a time: 22008 unless it is one that comes. */
+extern TimestampTz clock_finite(TimestampTz time, const char *what);
+extern const Interval *clock_finite_interval(const Interval *interval, const char *what);
+extern TimestampTz clock_after(TimestampTz from, const Interval *interval, const char *what);
+extern int64 clock_microseconds(const Interval *interval, const char *what);
 
 #endif

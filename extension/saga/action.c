@@ -13,6 +13,7 @@
 #include "utils/timestamp.h"
 
 #include "base/errors.h"
+#include "pg/clock.h"
 #include "pg/context.h"
 #include "saga/call.h"
 #include "saga/step_key.h"
@@ -370,9 +371,7 @@ apply_schedule(Turn *turn, ScheduleAction *schedule)
 												   ObjectIdGetDatum(InvalidOid),
 												   Int32GetDatum(-1));
 
-		due = Max(due, DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-															   TimestampTzGetDatum(due),
-															   interval)));
+		due = Max(due, clock_after(due, DatumGetIntervalP(interval), name));
 	}
 	else
 	{

@@ -15,6 +15,7 @@
 #include "utils/timestamp.h"
 
 #include "base/errors.h"
+#include "pg/clock.h"
 #include "saga/backoff.h"
 
 static const struct
@@ -128,8 +129,7 @@ interval_milliseconds(const char *text)
 																 ObjectIdGetDatum(InvalidOid),
 																 Int32GetDatum(-1)));
 
-	return interval->time / 1000 +
-		((int64) interval->month * 30 + interval->day) * INT64CONST(86400000);
+	return clock_microseconds(interval, text) / 1000;
 }
 
 static int64

@@ -17,6 +17,7 @@
 #include "utils/timestamp.h"
 
 #include "log/wakeup.h"
+#include "pg/clock.h"
 #include "pg/relation.h"
 #include "pg/settings.h"
 #include "pg/spi.h"
@@ -205,7 +206,7 @@ saga_run(PG_FUNCTION_ARGS)
 Datum
 saga_fire_due(PG_FUNCTION_ARGS)
 {
-	TimestampTz as_of = PG_GETARG_TIMESTAMPTZ(0);
+	TimestampTz as_of = clock_finite(PG_GETARG_TIMESTAMPTZ(0), "as_of");
 	int			total = 0;
 	bool		more = true;
 

@@ -23,6 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "base/errors.h"
+#include "pg/clock.h"
 #include "saga/template.h"
 
 typedef enum TemplateKind
@@ -199,10 +200,11 @@ time_from_tree(const Tree *tree)
 		ereport(ERROR,
 				(errcode(ERRCODE_SG_TEMPLATE),
 				 errmsg("\"%s\" is not a time", tree_to_text(tree))));
-	return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
-												   CStringGetDatum(tree_to_text(tree)),
-												   ObjectIdGetDatum(InvalidOid),
-												   Int32GetDatum(-1)));
+	return clock_finite(DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
+																CStringGetDatum(tree_to_text(tree)),
+																ObjectIdGetDatum(InvalidOid),
+																Int32GetDatum(-1))),
+						psprintf("\"%s\"", tree_to_text(tree)));
 }
 
 static Template *
@@ -438,9 +440,7 @@ evaluate_time(const Template *template, Document *document)
 				 errmsg("template \"%s\" matches nothing", template->path->source)));
 	time = time_from_tree(base);
 	if (template->plus != NULL)
-		time = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-													   TimestampTzGetDatum(time),
-													   IntervalPGetDatum(template->plus)));
+		time = clock_after(time, template->plus, "plus");
 	return time_to_tree(time);
 }
 
