@@ -4,35 +4,27 @@
  *
  * Normally the wall clock.  A caller that replays the past (a test, or a timer
  * that fires "as of" its due time) sets an instant that stands until it is set
- * back, at the latest by the end of the transaction.  Backend-local.
+ * back, or the transaction or savepoint ends (scoped.c).  Backend-local.
  *
  * Whoever takes a time from outside passes it through here: one that never comes
  * would wait for ever, or overflow what is added to it.
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "fmgr.h"
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
 #include "pg/clock.h"
+#include "pg/scoped.h"
 
 /* Twice of it is far less than int64 microseconds hold, and the calendar. */
 #define LONGEST_DAYS (1000 * 365)
 
 static void refuse_infinite(const char *what) pg_attribute_noreturn();
 
-static TimestampTz instead_of_now = 0;
-static bool callback_registered = false;
-
-static void
-forget_at_end(XactEvent event, void *arg)
-{
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
-		instead_of_now = 0;
-}
+static Scoped scoped;
 
 /*
  * The instant set by clock_set(), else the wall clock.
@@ -40,7 +32,9 @@ forget_at_end(XactEvent event, void *arg)
 TimestampTz
 clock_now(void)
 {
-	return instead_of_now != 0 ? instead_of_now : GetCurrentTimestamp();
+	TimestampTz instead = DatumGetTimestampTz(scoped_get(&scoped));
+
+	return instead != 0 ? instead : GetCurrentTimestamp();
 }
 
 /*
@@ -50,14 +44,10 @@ clock_now(void)
 TimestampTz
 clock_set(TimestampTz instead)
 {
-	TimestampTz before = instead_of_now;
+	TimestampTz before = DatumGetTimestampTz(scoped_get(&scoped));
 
-	if (!callback_registered)
-	{
-		RegisterXactCallback(forget_at_end, NULL);
-		callback_registered = true;
-	}
-	instead_of_now = instead;
+	if (before != instead)
+		scoped_set(&scoped, TimestampTzGetDatum(instead));
 	return before;
 }
 

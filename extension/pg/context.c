@@ -2,14 +2,13 @@
  * context.c
  *		Who acts and why, for the length of a transaction.
  *
- * Lives in TopTransactionContext; a rolled-back savepoint does not bring an
- * older one back.
+ * Lives in TopTransactionContext, and ends with the transaction or the savepoint
+ * that it was set in (scoped.c).
  */
 #include "postgres.h"
 
 #include <ctype.h>
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -19,12 +18,11 @@
 
 #include "pg/context.h"
 #include "pg/document.h"
+#include "pg/scoped.h"
 #include "pg/settings.h"
 
-static Context *current = NULL;
-static bool callback_registered = false;
+static Scoped scoped;
 
-static void forget_at_end(XactEvent event, void *arg);
 static pg_uuid_t *copy_uuid(const pg_uuid_t *uuid);
 static void push_string(JsonbParseState **state, const char *key, const char *value);
 static void push_uuid(JsonbParseState **state, const char *key, const pg_uuid_t *uuid);
@@ -38,11 +36,12 @@ static bool is_traceparent(const char *text);
 const Context *
 context_get(void)
 {
-	return current;
+	return (const Context *) DatumGetPointer(scoped_get(&scoped));
 }
 
 /*
- * Sets the context until the transaction ends.  Copies everything.
+ * Sets the context until the transaction ends or the savepoint is rolled back.
+ * Copies everything.
  */
 void
 context_set(const Context *context)
@@ -69,28 +68,16 @@ context_set(const Context *context)
 		copy->headers = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 	}
 	MemoryContextSwitchTo(old);
-	if (!callback_registered)
-	{
-		RegisterXactCallback(forget_at_end, NULL);
-		callback_registered = true;
-	}
-	current = copy;
+	context_put_back(copy);
 }
 
 /*
- * Takes the context away before the transaction ends.
+ * Sets what context_get() has given in this transaction, NULL for none.
  */
 void
-context_clear(void)
+context_put_back(const Context *context)
 {
-	current = NULL;
-}
-
-static void
-forget_at_end(XactEvent event, void *arg)
-{
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
-		current = NULL;
+	scoped_set(&scoped, PointerGetDatum(context));
 }
 
 /*
@@ -100,6 +87,7 @@ forget_at_end(XactEvent event, void *arg)
 Jsonb *
 context_stamp(Jsonb *metadata)
 {
+	const Context *current = context_get();
 	const char *source = setting_ecommerce_source;
 	bool		has_source = source != NULL && source[0] != '\0';
 	JsonbParseState *state = NULL;
@@ -361,6 +349,7 @@ PG_FUNCTION_INFO_V1(ecommerce_context);
 Datum
 ecommerce_context(PG_FUNCTION_ARGS)
 {
+	const Context *current = context_get();
 	TupleDesc	descriptor;
 	Datum		values[7] = {0};
 	bool		nulls[7];

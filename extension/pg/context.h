@@ -27,7 +27,7 @@ typedef struct Context
 
 extern const Context *context_get(void);
 extern void context_set(const Context *context);
-extern void context_clear(void);
+extern void context_put_back(const Context *context);
 extern Jsonb *context_stamp(Jsonb *metadata);
 extern bool uuid_parse(const char *text, int length, pg_uuid_t *uuid);
 extern void uuid_generate_v7(pg_uuid_t *uuid);

@@ -64,10 +64,7 @@ engine_apply(Machine *machine, const Effects *effects, const Cause *cause)
 		append_event(lfirst(cell));
 	foreach(cell, effects->messages)
 		send_message(machine, lfirst(cell));
-	if (outer != NULL)
-		context_set(outer);
-	else
-		context_clear();
+	context_put_back(outer);
 }
 
 /*
