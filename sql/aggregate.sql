@@ -224,7 +224,7 @@ SELECT event_store.drop_aggregate('meter');
 SELECT * FROM attempt($$SELECT event_store.load('meter-1')$$);
 SELECT * FROM attempt($$SELECT event_store.drop_aggregate('meter')$$);
 
--- Handlers run with the rights of whoever loads.
+-- Handlers run with the rights of who registered them, whoever loads.
 CREATE TABLE secret (word text);
 INSERT INTO secret VALUES ('sesame');
 CREATE FUNCTION peek(state jsonb, event event_store.event) RETURNS jsonb LANGUAGE sql
@@ -239,6 +239,7 @@ SELECT * FROM attempt($$SELECT event_store.load('account-8')$$);
 SELECT event_store.save('account-8', 1, '{}');
 SELECT event_store.create_aggregate('mine');
 RESET ROLE;
+SELECT state ->> 'who' = session_user AS as_registrar FROM event_store.load('account-8');
 REVOKE EXECUTE ON FUNCTION peek(jsonb, event_store.event) FROM PUBLIC;
 SET ROLE aggregate_reader;
 SELECT * FROM attempt($$SELECT event_store.load('account-8')$$);

@@ -467,10 +467,10 @@ SELECT (event_store.append_json('parcel-2', 1, '[{"event_type": "Parcel", "data"
 TABLE shape;
 SELECT event_store.drop_projection('shapes');
 
--- An upcaster runs with the rights of whoever reads, never the extension's owner's.
+-- An upcaster runs with the rights of who registered it, whoever reads.
 CREATE ROLE contract_reader IN ROLE ecommerce_reader;
 CREATE OR REPLACE FUNCTION parcel_2_to_3(data jsonb) RETURNS jsonb LANGUAGE sql
-AS $$ SELECT data || jsonb_build_object('label', current_user) $$;
+AS $$ SELECT data || jsonb_build_object('label', current_user = session_user) $$;
 SET ROLE contract_reader;
 SELECT data FROM event_store.read_stream('parcel-1', 1, 1);
 SELECT data FROM event_store.read_all(0, 1, 'parcel');

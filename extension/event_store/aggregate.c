@@ -28,9 +28,10 @@
 #include "event_store/aggregate.h"
 #include "event_store/contract.h"
 #include "pg/lookup.h"
+#include "pg/rights.h"
 
 #define AGGREGATE_COLUMNS 3
-#define EVENT_HANDLER_COLUMNS 3
+#define EVENT_HANDLER_COLUMNS 4
 
 typedef struct CacheEntry
 {
@@ -273,6 +274,7 @@ load_handlers(Aggregate *aggregate)
 		handler = &aggregate->handlers[aggregate->handler_count++];
 		handler->event_type = DatumGetTextPCopy(values[1]);
 		handler->signature = TextDatumGetCString(values[2]);
+		handler->owner = rights_role(values[3]);
 		handler->idle = NULL;
 	}
 	lookup_end(&lookup);

@@ -18,6 +18,7 @@ typedef struct EventHandler
 {
 	text	   *event_type;
 	char	   *signature;
+	Oid			owner;			/* role whose rights it runs with */
 	Callable   *idle;
 } EventHandler;
 

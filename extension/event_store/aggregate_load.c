@@ -7,12 +7,14 @@
  * event_store.read_stream() does.  Locks nothing.
  *
  * Each event has a memory context of its own, which is reset; only the state
- * passes from one to the next.
+ * passes from one to the next.  Handlers run with the rights of who registered
+ * them, which are taken on once for all events in a row.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
 #include "access/tupdesc.h"
+#include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -29,6 +31,7 @@
 #include "event_store/read.h"
 #include "event_store/snapshot.h"
 #include "event_store/stream.h"
+#include "pg/rights.h"
 
 static ExtensionRelation relation_event = {"event_store", "event"};
 
@@ -36,7 +39,8 @@ static bool can_be_loaded(const char *stream, int length, Snapshot snapshot,
 						  int64 *deleted_version);
 static void fold_events(Fold *fold, EventScan *scan, const int64 *at_version,
 						const TimestampTz *at_time);
-static void fold_event(Fold *fold, const Event *event, TupleDesc row, MemoryContext event_context);
+static void fold_event(Fold *fold, EventHandler *handler, const Event *event, TupleDesc row,
+					   MemoryContext event_context);
 
 /*
  * Works out the state of a stream: up to a version and a time, if given, else
@@ -94,27 +98,39 @@ fold_events(Fold *fold, EventScan *scan, const int64 *at_version, const Timestam
 	TupleDesc	row = lookup_rowtype_tupdesc(type, -1);
 	MemoryContext event_context = AllocSetContextCreate(CurrentMemoryContext, "event to fold",
 														ALLOCSET_DEFAULT_SIZES);
+	EventHandler *handler = NULL;
+	Rights		before;
 	Event		event;
 
 	while (event_scan_next(scan, &event))
 	{
+		EventHandler *last = handler;
+
 		if (at_version != NULL && event.version > *at_version)
 			break;
 		if (at_time != NULL && event.occurred_at > *at_time)
 			break;
-		fold_event(fold, &event, row, event_context);
+		handler = aggregate_handler(fold->aggregate, event.event_type);
+		/* As a rule all belong to one role. */
+		if (last != NULL && last->owner != handler->owner)
+			rights_give_back(&before);
+		if (last == NULL || last->owner != handler->owner)
+			rights_take(handler->owner, &before);
+		fold_event(fold, handler, &event, row, event_context);
 		CHECK_FOR_INTERRUPTS();
 	}
+	if (handler != NULL)
+		rights_give_back(&before);
 	MemoryContextDelete(event_context);
 	ReleaseTupleDesc(row);
 }
 
 static void
-fold_event(Fold *fold, const Event *event, TupleDesc row, MemoryContext event_context)
+fold_event(Fold *fold, EventHandler *handler, const Event *event, TupleDesc row,
+		   MemoryContext event_context)
 {
-	EventHandler *handler = aggregate_handler(fold->aggregate, event->event_type);
 	MemoryContext home = aggregate_cache_context();
-	Callable   *callable = callable_borrow(&handler->idle, handler->signature, home);
+	Callable   *callable = callable_borrow(&handler->idle, handler->signature, JSONBOID, home);
 	MemoryContext old = MemoryContextSwitchTo(event_context);
 	Datum		arguments[2] = {fold->state, event_to_datum(event, row)};
 	bool		isnull;

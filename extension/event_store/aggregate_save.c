@@ -22,6 +22,7 @@
 #include "event_store/stream.h"
 #include "pg/argument.h"
 #include "pg/relation.h"
+#include "pg/rights.h"
 #include "pg/spi.h"
 
 static ExtensionRelation relation_event = {"event_store", "event"};
@@ -141,23 +142,24 @@ Datum
 event_store_create_event_handler(PG_FUNCTION_ARGS)
 {
 	static SpiStatement insert = {
-		"INSERT INTO event_store.event_handler (category, event_type, handler) VALUES ($1, $2, $3)"
-		" ON CONFLICT (category, event_type) DO UPDATE SET handler = excluded.handler"
+		"INSERT INTO event_store.event_handler (category, event_type, handler, owner)"
+		" VALUES ($1, $2, $3, $4) ON CONFLICT (category, event_type)"
+		" DO UPDATE SET handler = excluded.handler, owner = excluded.owner"
 	};
-	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID};
+	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID};
 	Oid			arguments[2] = {JSONBOID, get_rel_type_id(extension_relation_oid(&relation_event))};
-	Datum		values[3] = {
+	Datum		values[4] = {
 		PointerGetDatum(category_argument(fcinfo)),
 		PointerGetDatum(text_argument(fcinfo, 1, "event_type"))
 	};
 
 	argument_not_null(&fcinfo->args[2], "handler",
 					  "Name a function: handler(state jsonb, event event_store.event) RETURNS jsonb.");
-	callable_expect(PG_GETARG_OID(2), 2, arguments, JSONBOID);
+	values[3] = rights_role_name(callable_expect(PG_GETARG_OID(2), 2, arguments, JSONBOID));
 	values[2] = CStringGetTextDatum(callable_signature(PG_GETARG_OID(2)));
 	expect_aggregate(values[0]);
 	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&insert, 3, types, values, NULL);
+	(void) spi_run(&insert, 4, types, values, NULL);
 	spi_end();
 	PG_RETURN_VOID();
 }

@@ -35,10 +35,11 @@
 #include "event_store/contract_tree.h"
 #include "pg/callable.h"
 #include "pg/lookup.h"
+#include "pg/rights.h"
 #include "pg/settings.h"
 
-#define EVENT_TYPE_COLUMNS 3
-#define UPCASTER_COLUMNS 3
+#define EVENT_TYPE_COLUMNS 4
+#define UPCASTER_COLUMNS 4
 
 /* Enough for every shop; beyond it somebody makes up type names. */
 #define UNREGISTERED_MAX 1024
@@ -53,6 +54,7 @@ typedef struct Version
 {
 	int32		number;
 	Oid			payload;
+	Oid			owner;			/* role whose rights its checks run with */
 	ContractNode *tree;			/* compiled at first use */
 } Version;
 
@@ -60,6 +62,7 @@ typedef struct Upcaster
 {
 	int32		from;
 	char	   *signature;
+	Oid			owner;			/* role whose rights it runs with */
 	Callable   *idle;
 } Upcaster;
 
@@ -110,6 +113,8 @@ contract_check(const char *type, int length, int32 *schema_version, Jsonb *data,
 	Contract   *contract = find_contract(type, length);
 	Version    *version = NULL;
 	ContractSubject subject = {type, length, 0, number};
+	ContractNode *tree;
+	Rights		before;
 
 	if (contract->version_count == 0)
 	{
@@ -138,14 +143,18 @@ contract_check(const char *type, int length, int32 *schema_version, Jsonb *data,
 						 contract->versions[contract->version_count - 1].number)));
 	*schema_version = version->number;
 	subject.schema_version = version->number;
-	contract_check_document(tree_of(contract, version), data, &subject);
+	tree = tree_of(contract, version);
+	if (tree->foreign)
+		rights_take(version->owner, &before);
+	contract_check_document(tree, data, &subject);
+	if (tree->foreign)
+		rights_give_back(&before);
 }
 
 /*
  * Brings stored data to the newest version that its type's upcasters lead to;
  * schema_version says which one that is.  Returns data itself when there is
- * nothing to do.  Upcasters run with the current user's rights: that must be
- * the user who reads, not the extension's owner.
+ * nothing to do.  Upcasters run with the rights of who registered them.
  */
 Jsonb *
 contract_upcast(const char *type, int length, int32 *schema_version, Jsonb *data)
@@ -356,6 +365,7 @@ load_versions(Contract *contract)
 
 		version->number = DatumGetInt32(values[1]);
 		version->payload = DatumGetObjectId(values[2]);
+		version->owner = rights_role(values[3]);
 		versions = lappend(versions, version);
 	}
 	lookup_end(&lookup);
@@ -386,6 +396,7 @@ load_upcasters(Contract *contract)
 
 		upcaster->from = DatumGetInt32(values[1]);
 		upcaster->signature = MemoryContextStrdup(cache_context, TextDatumGetCString(values[2]));
+		upcaster->owner = rights_role(values[3]);
 		upcasters = lappend(upcasters, upcaster);
 	}
 	lookup_end(&lookup);
@@ -404,6 +415,7 @@ static ContractNode *
 tree_of(const Contract *contract, Version *version)
 {
 	MemoryContext old;
+	Rights		before;
 
 	if (version->tree != NULL)
 		return version->tree;
@@ -413,9 +425,11 @@ tree_of(const Contract *contract, Version *version)
 				 errmsg("the type that version %d of \"%.*s\" is registered with does not exist",
 						version->number, contract->name.length, contract->name.text),
 				 errhint("Call event_store.unregister_event_type() and register it anew.")));
+	rights_take(version->owner, &before);
 	old = MemoryContextSwitchTo(cache_context);
 	version->tree = contract_compile(version->payload, &dependencies);
 	MemoryContextSwitchTo(old);
+	rights_give_back(&before);
 	return version->tree;
 }
 
@@ -423,12 +437,15 @@ static Jsonb *
 apply_upcaster(Upcaster *upcaster, Jsonb *data)
 {
 	MemoryContext home = cache_context;
-	Callable   *callable = callable_borrow(&upcaster->idle, upcaster->signature, home);
+	Callable   *callable = callable_borrow(&upcaster->idle, upcaster->signature, JSONBOID, home);
 	Datum		argument = JsonbPGetDatum(data);
 	Datum		result;
 	bool		isnull;
+	Rights		before;
 
+	rights_take(upcaster->owner, &before);
 	result = callable_call(callable, &argument, &isnull);
+	rights_give_back(&before);
 	if (isnull || !JB_ROOT_IS_OBJECT(DatumGetJsonbP(result)))
 		ereport(ERROR,
 				(errcode(ERRCODE_ST_INVALID_EVENT),

@@ -11,7 +11,8 @@
  *	  something else to every reader.
  *
  * Walks the binary jsonb directly.  Holds no lock and keeps no state but what
- * input functions and domain checks cache in the tree.
+ * input functions and domain checks cache in the tree.  The caller has taken the
+ * rights that code in a foreign tree runs with; what that sets is undone here.
  */
 #include "postgres.h"
 
@@ -21,6 +22,7 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
 
@@ -241,11 +243,16 @@ convert(Check *check, ContractNode *node, const JsonSlice *value, const Path *pa
 	ErrorContextCallback callback = {error_context_stack, rename_conversion_error, check};
 	Datum		datum;
 	bool		isnull;
+	int			guc_level = 0;
 
 	check->node = node;
 	check->path = path;
 	error_context_stack = &callback;
+	if (node->foreign)
+		guc_level = NewGUCNestLevel();
 	datum = contract_datum(node, value, &isnull);
+	if (node->foreign)
+		AtEOXact_GUC(false, guc_level);
 	error_context_stack = callback.previous;
 	return datum;
 }
@@ -275,18 +282,19 @@ rename_conversion_error(void *arg)
 }
 
 /*
- * Evaluates the CHECKs of a domain, the base types' first.
+ * Evaluates the CHECKs of a domain, the base types' first, as they were when the
+ * tree was compiled: others might not be harmless, and make a new tree anyway.
  */
 static void
 check_domain(Check *check, ContractNode *node, Datum value, bool isnull, const Path *path)
 {
+	int			guc_level = node->foreign ? NewGUCNestLevel() : 0;
 	ListCell   *cell;
 
 	if (check->expressions == NULL)
 		check->expressions = CreateStandaloneExprContext();
 	check->expressions->domainValue_datum = value;
 	check->expressions->domainValue_isNull = isnull;
-	UpdateDomainConstraintRef(node->checks);
 	foreach(cell, node->checks->constraints)
 	{
 		DomainConstraintState *constraint = lfirst_node(DomainConstraintState, cell);
@@ -300,6 +308,8 @@ check_domain(Check *check, ContractNode *node, Datum value, bool isnull, const P
 					  psprintf("The comment on domain %s tells what is allowed.",
 							   format_type_be(node->declared)));
 	}
+	if (node->foreign)
+		AtEOXact_GUC(false, guc_level);
 }
 
 /*

@@ -7,19 +7,23 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 #include "base/errors.h"
 #include "event_store/contract.h"
 #include "event_store/new_event.h"
 #include "pg/argument.h"
 #include "pg/callable.h"
+#include "pg/rights.h"
 #include "pg/spi.h"
 
+static Oid	type_owner(Oid type);
 static text *checked_name(FunctionCallInfo fcinfo, int argument);
 static int32 checked_version(FunctionCallInfo fcinfo, int argument, const char *what);
 
@@ -31,15 +35,15 @@ Datum
 event_store_register_event_type(PG_FUNCTION_ARGS)
 {
 	static SpiStatement insert = {
-		"INSERT INTO event_store.event_type (event_type, schema_version, payload_type)"
-		" VALUES ($1, $2, $3::pg_catalog.oid) ON CONFLICT DO NOTHING"
+		"INSERT INTO event_store.event_type (event_type, schema_version, payload_type, owner)"
+		" VALUES ($1, $2, $3::pg_catalog.oid, $4) ON CONFLICT DO NOTHING"
 	};
 	static SpiStatement find = {
 		"SELECT payload_type::pg_catalog.oid FROM event_store.event_type"
 		" WHERE event_type = $1 AND schema_version = $2"
 	};
-	static const Oid types[] = {TEXTOID, INT4OID, OIDOID};
-	Datum		values[3] = {
+	static const Oid types[] = {TEXTOID, INT4OID, OIDOID, TEXTOID};
+	Datum		values[4] = {
 		PointerGetDatum(checked_name(fcinfo, 0)),
 		Int32GetDatum(checked_version(fcinfo, 2, "schema_version")),
 		PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1)
@@ -52,8 +56,10 @@ event_store_register_event_type(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("payload type must be a composite type"),
 				 errhint("Type CREATE TYPE ... AS (...) first; a column is required when its type is a NOT NULL domain.")));
+	values[3] = rights_role_name(rights_answerable(type_owner(payload),
+												   format_type_be_qualified(payload)));
 	spi_begin(SPI_AS_OWNER);
-	if (spi_run(&insert, 3, types, values, NULL) == 0)
+	if (spi_run(&insert, 4, types, values, NULL) == 0)
 	{
 		if (spi_run(&find, 2, types, values, NULL) != 1)
 			elog(ERROR, "event type was registered and unregistered at the same time");
@@ -98,22 +104,23 @@ Datum
 event_store_register_upcaster(PG_FUNCTION_ARGS)
 {
 	static SpiStatement insert = {
-		"INSERT INTO event_store.upcaster (event_type, from_version, function) VALUES ($1, $2, $3)"
-		" ON CONFLICT (event_type, from_version) DO UPDATE SET function = excluded.function"
+		"INSERT INTO event_store.upcaster (event_type, from_version, function, owner)"
+		" VALUES ($1, $2, $3, $4) ON CONFLICT (event_type, from_version)"
+		" DO UPDATE SET function = excluded.function, owner = excluded.owner"
 	};
-	static const Oid types[] = {TEXTOID, INT4OID, TEXTOID};
+	static const Oid types[] = {TEXTOID, INT4OID, TEXTOID, TEXTOID};
 	static const Oid arguments[] = {JSONBOID};
-	Datum		values[3] = {
+	Datum		values[4] = {
 		PointerGetDatum(checked_name(fcinfo, 0)),
 		Int32GetDatum(checked_version(fcinfo, 1, "from_version"))
 	};
 
 	argument_not_null(&fcinfo->args[2], "fn",
 					  "Name a function: upcast(data jsonb) RETURNS jsonb.");
-	callable_expect(PG_GETARG_OID(2), 1, arguments, JSONBOID);
+	values[3] = rights_role_name(callable_expect(PG_GETARG_OID(2), 1, arguments, JSONBOID));
 	values[2] = CStringGetTextDatum(callable_signature(PG_GETARG_OID(2)));
 	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&insert, 3, types, values, NULL);
+	(void) spi_run(&insert, 4, types, values, NULL);
 	spi_end();
 	PG_RETURN_VOID();
 }
@@ -137,6 +144,19 @@ event_store_check_data(PG_FUNCTION_ARGS)
 		version = checked_version(fcinfo, 2, "schema_version");
 	contract_check(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), &version, PG_GETARG_JSONB_P(1), -1);
 	PG_RETURN_INT32(version);
+}
+
+static Oid
+type_owner(Oid type)
+{
+	HeapTuple	row = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(row))
+		elog(ERROR, "cache lookup failed for type %u", type);
+	owner = ((Form_pg_type) GETSTRUCT(row))->typowner;
+	ReleaseSysCache(row);
+	return owner;
 }
 
 static text *

@@ -7,18 +7,29 @@
  * walks document and tree side by side.  Trees live in the memory context that
  * was current when they were compiled; who keeps one must drop it when a type
  * in its dependencies changes.
+ *
+ * Compiling and checking may run code of those whom the types in a tree belong
+ * to: CHECKs of domains, input functions, and already in planning a CHECK what
+ * looks constant in it.  Both run with the rights of one role, and every type's
+ * owner must have these rights himself.  A tree that needs none of them says so.
  */
 #include "postgres.h"
 
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
 #include "event_store/contract_tree.h"
+#include "pg/builtin.h"
+#include "pg/rights.h"
 
 static ContractNode *compile_node(Oid type, int32 typmod, ContractDependencies *dependencies);
 static void depend_on_type(ContractDependencies *dependencies, Oid type);
+static void expect_owner(Oid type);
 static void compile_domain(ContractNode *node, ContractDependencies *dependencies);
 static void compile_composite(ContractNode *node, ContractDependencies *dependencies);
 static void compile_scalar(ContractNode *node);
@@ -45,7 +56,8 @@ static const struct
 };
 
 /*
- * Compiles a composite type.  Adds what the tree depends on to dependencies.
+ * Compiles a composite type, as the current user, whose rights its checks will
+ * run with.  Adds what the tree depends on to dependencies.
  */
 ContractNode *
 contract_compile(Oid type, ContractDependencies *dependencies)
@@ -75,6 +87,7 @@ compile_node(Oid type, int32 typmod, ContractDependencies *dependencies)
 	node->typmod = typmod;
 	node->base = getBaseTypeAndTypmod(type, &node->typmod);
 	depend_on_type(dependencies, type);
+	expect_owner(type);
 	if (node->base != type)
 		compile_domain(node, dependencies);
 
@@ -84,6 +97,7 @@ compile_node(Oid type, int32 typmod, ContractDependencies *dependencies)
 	{
 		node->kind = CONTRACT_ARRAY;
 		node->element = compile_node(element, node->typmod, dependencies);
+		node->foreign |= node->element->foreign;
 	}
 	else
 		compile_scalar(node);
@@ -96,6 +110,31 @@ depend_on_type(ContractDependencies *dependencies, Oid type)
 	uint32		hash = GetSysCacheHashValue1(TYPEOID, ObjectIdGetDatum(type));
 
 	dependencies->type_hashes = lappend_int(dependencies->type_hashes, (int) hash);
+}
+
+/*
+ * Who owns a type can give it CHECKs, or columns of types that have them.
+ */
+static void
+expect_owner(Oid type)
+{
+	HeapTuple	row = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(row))
+		elog(ERROR, "cache lookup failed for type %u", type);
+	owner = ((Form_pg_type) GETSTRUCT(row))->typowner;
+	ReleaseSysCache(row);
+	if (!rights_reach(owner, GetUserId()))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("type %s must not be checked with the rights of role \"%s\"",
+						format_type_be_qualified(type), GetUserNameFromId(GetUserId(), false)),
+				 errdetail("It belongs to role \"%s\", who could change it and would gain these rights.",
+						   GetUserNameFromId(owner, false)),
+				 errhint("Type ALTER TYPE %s OWNER TO %s, or register the event type as its owner.",
+						 format_type_be_qualified(type),
+						 quote_identifier(GetUserNameFromId(GetUserId(), false)))));
 }
 
 /*
@@ -120,13 +159,18 @@ compile_domain(ContractNode *node, ContractDependencies *dependencies)
 		type = form->typbasetype;
 		depend_on_type(dependencies, type);
 		ReleaseSysCache(row);
+		expect_owner(type);
 	}
 	InitDomainConstraintRef(node->declared, ref, CurrentMemoryContext, true);
 	foreach(cell, ref->constraints)
 	{
 		DomainConstraintState *constraint = lfirst_node(DomainConstraintState, cell);
 
-		has_checks |= constraint->constrainttype == DOM_CONSTRAINT_CHECK;
+		if (constraint->constrainttype != DOM_CONSTRAINT_CHECK)
+			continue;
+		has_checks = true;
+		node->foreign |= !builtin_expression((Node *) constraint->check_expr,
+											 PROVOLATILE_IMMUTABLE);
 	}
 	if (has_checks)
 		node->checks = ref;
@@ -152,6 +196,7 @@ compile_composite(ContractNode *node, ContractDependencies *dependencies)
 		field->length = (int) strlen(field->name);
 		field->column = i;
 		field->node = compile_node(attribute->atttypid, attribute->atttypmod, dependencies);
+		node->foreign |= field->node->foreign;
 	}
 	FreeTupleDesc(descriptor);
 	qsort(node->fields, node->field_count, sizeof(ContractField), compare_fields);
@@ -165,6 +210,7 @@ compile_scalar(ContractNode *node)
 	getTypeInputInfo(node->base, &input, &node->io_param);
 	fmgr_info_cxt(input, &node->input, CurrentMemoryContext);
 	node->kind = CONTRACT_OTHER;
+	node->foreign |= !builtin_type(node->base) && get_typtype(node->base) != TYPTYPE_ENUM;
 	if (node->base == DATEOID || node->base == TIMESTAMPOID || node->base == TIMESTAMPTZOID)
 		node->kind = CONTRACT_MOMENT;
 	if (node->typmod != -1)

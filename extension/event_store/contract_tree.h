@@ -43,6 +43,7 @@ struct ContractNode
 	Oid			base;			/* without domains */
 	int32		typmod;
 	DomainConstraintRef *checks;	/* NULL unless the domain has CHECKs */
+	bool		foreign;		/* checking it may run code that is not PostgreSQL's own */
 
 	/* CONTRACT_COMPOSITE; fields in the order of keys in jsonb */
 	int			field_count;

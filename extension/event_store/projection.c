@@ -19,6 +19,7 @@
 #include "base/errors.h"
 #include "event_store/projection.h"
 #include "pg/lookup.h"
+#include "pg/rights.h"
 
 /* Columns of event_store.projection. */
 typedef enum ProjectionColumn
@@ -150,7 +151,7 @@ read_projection(Datum *values, bool *nulls)
 
 	projection->name = TextDatumGetCString(values[PROJECTION_NAME]);
 	projection->handler = TextDatumGetCString(values[PROJECTION_HANDLER]);
-	projection->owner = TextDatumGetCString(values[PROJECTION_OWNER]);
+	projection->owner = rights_role(values[PROJECTION_OWNER]);
 	projection->is_inline = strcmp(TextDatumGetCString(values[PROJECTION_MODE]), "inline") == 0;
 	if (!nulls[PROJECTION_CATEGORY])
 	{

@@ -22,7 +22,7 @@ typedef struct Projection
 {
 	char	   *name;
 	char	   *handler;		/* signature */
-	char	   *owner;			/* role whose rights the handler runs with */
+	Oid			owner;			/* role whose rights the handler runs with */
 	bool		is_inline;
 	EventFilter filter;
 	char	   *tables;			/* as TRUNCATE takes them; NULL: none */
@@ -64,7 +64,7 @@ extern Projection *projection_find(const char *name);
 extern void projection_unknown(const char *name) pg_attribute_noreturn();
 extern MemoryContext projection_cache_context(void);
 
-extern bool projection_attempt(ProjectionRun *run, CancelPolicy policy, ErrorData **error);
+extern bool projection_attempt(ProjectionRun *run, ErrorData **error);
 extern EventScan *projection_scan(const ProjectionRun *run, Snapshot snapshot);
 extern char *projection_error_text(const ErrorData *error);
 extern void projection_truncate(void *projection);

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -30,12 +31,12 @@ static bool wanted(const ProjectionRun *run, const Event *event);
  * a failure run->position is the event it failed at, 0 if it got to none.
  */
 bool
-projection_attempt(ProjectionRun *run, CancelPolicy policy, ErrorData **error)
+projection_attempt(ProjectionRun *run, ErrorData **error)
 {
 	run->applied = 0;
 	run->position = 0;
 	run->exhausted = false;
-	return subtransaction_run(give_events, run, policy, error);
+	return subtransaction_run(give_events, run, error);
 }
 
 /*
@@ -92,7 +93,7 @@ give_events(void *argument)
 	Rights		before;
 
 	rights_take(projection->owner, &before);
-	callable = callable_borrow(&projection->idle, projection->handler, home);
+	callable = callable_borrow(&projection->idle, projection->handler, VOIDOID, home);
 	if (run->source == SOURCE_POSITIONS)
 	{
 		EventFilter any = {0};

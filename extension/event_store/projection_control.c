@@ -25,12 +25,13 @@
 #include "log/position.h"
 #include "log/wakeup.h"
 #include "pg/argument.h"
+#include "pg/rights.h"
 #include "pg/spi.h"
 
 static ExtensionRelation relation_event = {"event_store", "event"};
 
-static void check_definition(FunctionCallInfo fcinfo);
-static Datum table_names(ArrayType *tables);
+static Oid	check_definition(FunctionCallInfo fcinfo);
+static Datum table_names(ArrayType *tables, Oid owner);
 static Projection *lock_argument(FunctionCallInfo fcinfo, ProjectionProgress *progress);
 
 PG_FUNCTION_INFO_V1(event_store_create_projection);
@@ -52,16 +53,18 @@ event_store_create_projection(PG_FUNCTION_ARGS)
 		TEXTARRAYOID};
 	Datum		values[7];
 	char		nulls[] = "       ";
+	Oid			owner;
 
-	check_definition(fcinfo);
+	owner = check_definition(fcinfo);
 	values[0] = PG_GETARG_DATUM(0);
 	values[1] = CStringGetTextDatum(callable_signature(PG_GETARG_OID(1)));
-	values[2] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
+	values[2] = rights_role_name(owner);
 	values[3] = PG_GETARG_DATUM(4);
 	values[4] = PG_GETARG_DATUM(2);
 	values[5] = PG_GETARG_DATUM(3);
 	values[6] = table_names(PG_ARGISNULL(5) ? construct_empty_array(REGCLASSOID)
-							: PG_GETARG_ARRAYTYPE_P(5));
+											: PG_GETARG_ARRAYTYPE_P(5),
+							owner);
 	nulls[4] = PG_ARGISNULL(2) ? 'n' : ' ';
 	nulls[5] = PG_ARGISNULL(3) ? 'n' : ' ';
 	spi_begin(SPI_AS_OWNER);
@@ -79,7 +82,10 @@ event_store_create_projection(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-static void
+/*
+ * Returns the role with whose rights the handler shall run.
+ */
+static Oid
 check_definition(FunctionCallInfo fcinfo)
 {
 	Oid			arguments[1] = {get_rel_type_id(extension_relation_oid(&relation_event))};
@@ -106,14 +112,14 @@ check_definition(FunctionCallInfo fcinfo)
 		category_check(VARDATA_ANY(category), VARSIZE_ANY_EXHDR(category));
 	}
 	event_filter_types(&filter, PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3));
-	callable_expect(PG_GETARG_OID(1), 1, arguments, VOIDOID);
+	return callable_expect(PG_GETARG_OID(1), 1, arguments, VOIDOID);
 }
 
 /*
- * Qualified names of tables that the caller may empty.
+ * Qualified names of tables that the owner may empty.
  */
 static Datum
-table_names(ArrayType *tables)
+table_names(ArrayType *tables, Oid owner)
 {
 	Datum	   *oids;
 	bool	   *nulls;
@@ -131,7 +137,7 @@ table_names(ArrayType *tables)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_TABLE),
 					 errmsg("tables[%d] does not exist", i)));
-		if (pg_class_aclcheck(table, GetUserId(), ACL_TRUNCATE) != ACLCHECK_OK)
+		if (pg_class_aclcheck(table, owner, ACL_TRUNCATE) != ACLCHECK_OK)
 			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, name);
 		name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(table)), name);
 		names[i] = CStringGetTextDatum(name);

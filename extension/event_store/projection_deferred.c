@@ -102,7 +102,7 @@ deferred_shut_out_appends(void)
 {
 	ErrorData  *error;
 
-	if (subtransaction_run(lock_exclusively, NULL, CANCEL_PASSES_ON, &error))
+	if (subtransaction_run(lock_exclusively, NULL, &error))
 		return true;
 	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
 		ReThrowError(error);

@@ -75,7 +75,7 @@ run_inline(Projection *projection, const StreamName *name, int64 first_version, 
 		return;
 	}
 	DEBUG_POINT("projection_inline_decided");
-	if (!projection_attempt(&run, CANCEL_PASSES_ON, &error))
+	if (!projection_attempt(&run, &error))
 		defer(&run, error);
 }
 

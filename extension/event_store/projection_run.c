@@ -72,7 +72,6 @@ static void run_deferred(Projection *projection, ProjectionProgress *progress, i
 static int	affordable_events(const Projection *projection, int max);
 static bool attempt_up_to_failure(ProjectionRun *run, ProjectionProgress *progress,
 								  Outlook *outlook);
-static CancelPolicy cancel_policy(void);
 static void due_in(Outlook *outlook, int milliseconds);
 
 /*
@@ -282,7 +281,7 @@ start_rebuild(Projection *projection, ProjectionProgress *progress, Outlook *out
 		progress->rebuild_until = position_counter(LOG_EVENT_STORE);
 		return;
 	}
-	if (!subtransaction_run(projection_truncate, projection, cancel_policy(), &error))
+	if (!subtransaction_run(projection_truncate, projection, &error))
 	{
 		progress_note_failure(progress, 0, error);
 		outlook->handled++;
@@ -394,7 +393,7 @@ attempt_up_to_failure(ProjectionRun *run, ProjectionProgress *progress, Outlook 
 	TimestampTz started = GetCurrentTimestamp();
 	ErrorData  *error;
 
-	if (projection_attempt(run, cancel_policy(), &error))
+	if (projection_attempt(run, &error))
 	{
 		if (run->applied > 0)
 			run->projection->event_us = (double) (GetCurrentTimestamp() - started) / run->applied;
@@ -406,22 +405,13 @@ attempt_up_to_failure(ProjectionRun *run, ProjectionProgress *progress, Outlook 
 	{
 		progress_note_failure(progress, run->position, error);
 		run->limit = run->applied;
-		if (run->limit == 0 || projection_attempt(run, cancel_policy(), &error))
+		if (run->limit == 0 || projection_attempt(run, &error))
 			break;
 	}
 	outlook->handled += run->applied + 1;
 	if (!progress->failed)
 		outlook->due = Min(outlook->due, progress->retry_at);
 	return false;
-}
-
-/*
- * A cancelled worker has been asked to let go of one handler, not of its work.
- */
-static CancelPolicy
-cancel_policy(void)
-{
-	return compat_is_background_worker() ? CANCEL_IS_FAILURE : CANCEL_PASSES_ON;
 }
 
 static void

@@ -5,11 +5,15 @@
  * The call is planned as an expression of its own, and a function in language
  * SQL that is a single expression is replaced by it (inline.c); every other kind
  * is called as PostgreSQL calls it.  The plan is made again when something it
- * depends on changes, when any function changes, and when another user calls:
- * EXECUTE is checked for each.
+ * depends on changes, when any function or membership in a role changes, and
+ * when another user calls: EXECUTE is checked for each.
  *
- * Functions run with the current user's rights.  Callers that took on
- * somebody else's must give them back first.
+ * Functions run with the current user's rights: callers take those of the role
+ * that answers for the function first (rights.h).  Who can change the function,
+ * its owner, must have these rights too, or else he would gain them.
+ *
+ * What a call sets is undone when it returns, so that neither the next one nor
+ * the caller sees it.
  */
 #include "postgres.h"
 
@@ -22,6 +26,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -30,26 +35,31 @@
 #include "utils/syscache.h"
 
 #include "base/compat.h"
+#include "pg/builtin.h"
 #include "pg/callable.h"
 #include "pg/inline.h"
+#include "pg/rights.h"
 
 struct Callable
 {
 	MemoryContext context;		/* what the callable lives in */
 	MemoryContext planned;		/* what belongs to the current plan */
 	char	   *signature;
+	Oid			result;			/* type that the caller takes */
 	Oid			user;			/* for whom it was planned */
 	uint64		generation;		/* of all functions when it was planned */
+	bool		leaves_nothing;	/* it is an expression that cannot set anything */
 	CachedExpression *plan;
 	ExprState  *state;
 	ExprContext *expressions;
 	ParamListInfo parameters;
 };
 
-/* Rises with every change of a function. */
+/* Rises with every change of a function or a membership. */
 static uint64 generation = 1;
 
 static void prepare(Callable *callable);
+static void expect_result(const Callable *callable, Oid function);
 static Node *call_expression(Oid function, ParamListInfo parameters);
 static void function_changed(Datum arg, int cacheid, uint32 hash);
 static void release_plan(void *arg);
@@ -59,7 +69,7 @@ static void release_plan(void *arg);
  * memory context unless it is returned; home is the slot's context.
  */
 Callable *
-callable_borrow(Callable **slot, const char *signature, MemoryContext home)
+callable_borrow(Callable **slot, const char *signature, Oid result, MemoryContext home)
 {
 	Callable   *callable = *slot;
 
@@ -71,6 +81,7 @@ callable_borrow(Callable **slot, const char *signature, MemoryContext home)
 		callable = MemoryContextAllocZero(context, sizeof(Callable));
 		callable->context = context;
 		callable->signature = MemoryContextStrdup(context, signature);
+		callable->result = result;
 	}
 	MemoryContextSetParent(callable->context, CurrentMemoryContext);
 	return callable;
@@ -99,13 +110,18 @@ Datum
 callable_call(Callable *callable, const Datum *arguments, bool *isnull)
 {
 	Datum		result;
+	int			guc_level;
 
 	if (callable->plan == NULL || !callable->plan->is_valid ||
 		callable->generation != generation || callable->user != GetUserId())
 		prepare(callable);
 	for (int i = 0; i < callable->parameters->numParams; i++)
 		callable->parameters->params[i].value = arguments[i];
+	if (callable->leaves_nothing)
+		return ExecEvalExpr(callable->state, callable->expressions, isnull);
+	guc_level = NewGUCNestLevel();
 	result = ExecEvalExpr(callable->state, callable->expressions, isnull);
+	AtEOXact_GUC(false, guc_level);
 	return result;
 }
 
@@ -152,13 +168,15 @@ callable_resolve(const char *signature)
 
 /*
  * Fails unless a function has the arguments and result that a caller gives and
- * takes, and the current user may execute it.
+ * takes.  Returns the role with whose rights it shall run when the current user
+ * registers it.
  */
-void
+Oid
 callable_expect(Oid function, int nargs, const Oid *arguments, Oid result)
 {
 	HeapTuple	row = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	Form_pg_proc form;
+	Oid			owner;
 	bool		fits;
 
 	if (!HeapTupleIsValid(row))
@@ -169,6 +187,7 @@ callable_expect(Oid function, int nargs, const Oid *arguments, Oid result)
 	fits = form->prokind == PROKIND_FUNCTION && !form->proretset && form->prorettype == result &&
 		form->pronargs == nargs &&
 		memcmp(form->proargtypes.values, arguments, sizeof(Oid) * nargs) == 0;
+	owner = form->proowner;
 	ReleaseSysCache(row);
 	if (!fits)
 	{
@@ -184,8 +203,41 @@ callable_expect(Oid function, int nargs, const Oid *arguments, Oid result)
 						format_procedure_qualified(function)),
 				 errhint("It must take (%s) and return %s.", wanted.data, format_type_be(result))));
 	}
-	if (!compat_may_execute(function))
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(function));
+	owner = rights_answerable(owner, psprintf("function %s", format_procedure_qualified(function)));
+	callable_check_rights(function, owner);
+	return owner;
+}
+
+/*
+ * Fails unless a function may run with the rights of a role: its owner must have
+ * them himself, and the role EXECUTE.
+ */
+void
+callable_check_rights(Oid function, Oid role)
+{
+	HeapTuple	row = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(row))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	owner = ((Form_pg_proc) GETSTRUCT(row))->proowner;
+	ReleaseSysCache(row);
+	if (!rights_reach(owner, role))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("function %s must not run with the rights of role \"%s\"",
+						format_procedure_qualified(function), GetUserNameFromId(role, false)),
+				 errdetail("It belongs to role \"%s\", who could change it and would gain these rights.",
+						   GetUserNameFromId(owner, false)),
+				 errhint("Register it as its owner: type SET ROLE first.")));
+	if (!DatumGetBool(DirectFunctionCall3(has_function_privilege_id_id, ObjectIdGetDatum(role),
+										  ObjectIdGetDatum(function),
+										  CStringGetTextDatum("EXECUTE"))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for function %s", format_procedure(function)),
+				 errdetail("It runs with the rights of role \"%s\".",
+						   GetUserNameFromId(role, false))));
 }
 
 /*
@@ -200,15 +252,18 @@ prepare(Callable *callable)
 	MemoryContext old;
 	MemoryContextCallback *on_free;
 	Oid			function = callable_resolve(callable->signature);
-	Node	   *expression = NULL;
+	Node	   *expression;
 	Oid		   *types;
 	int			nargs;
 
 	if (!callback_registered)
 	{
 		CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, function_changed, (Datum) 0);
 		callback_registered = true;
 	}
+	callable_check_rights(function, GetUserId());
+	expect_result(callable, function);
 	callable->plan = NULL;
 	if (callable->planned != NULL)
 		MemoryContextDelete(callable->planned);
@@ -224,8 +279,7 @@ prepare(Callable *callable)
 		callable->parameters->params[i].isnull = false;
 		callable->parameters->params[i].pflags = 0;
 	}
-	if (compat_may_execute(function))
-		expression = inline_function_body(function);
+	expression = inline_function_body(function);
 	if (expression == NULL)
 		expression = call_expression(function, callable->parameters);
 	on_free = palloc0(sizeof(MemoryContextCallback));
@@ -236,8 +290,24 @@ prepare(Callable *callable)
 	callable->expressions = CreateStandaloneExprContext();
 	callable->expressions->ecxt_param_list_info = callable->parameters;
 	callable->state = ExecInitExprWithParams((Expr *) callable->plan->expr, callable->parameters);
+	callable->leaves_nothing = builtin_expression(callable->plan->expr, PROVOLATILE_STABLE);
 	callable->user = GetUserId();
 	MemoryContextSwitchTo(old);
+}
+
+/*
+ * A function that was made anew may return something else.
+ */
+static void
+expect_result(const Callable *callable, Oid function)
+{
+	if (get_func_rettype(function) != callable->result || get_func_retset(function) ||
+		get_func_prokind(function) != PROKIND_FUNCTION)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_FUNCTION_DEFINITION),
+				 errmsg("function %s does not return %s any more", callable->signature,
+						format_type_be(callable->result)),
+				 errhint("Create it as it was when it was registered.")));
 }
 
 /*

@@ -1,20 +1,36 @@
 /*
  * rights.h
- *		Running user code with the rights of the role that handed it in.
+ *		Running users' code with the rights of the role that answers for it.
+ *
+ * Usage:
+ *		rights_take(role, &before);
+ *		... any number of calls ...
+ *		rights_give_back(&before);
+ *
+ * An error in between needs no care: the abort of the (sub)transaction undoes
+ * what was taken.
  */
 #ifndef ECOMMERCE_PG_RIGHTS_H
 #define ECOMMERCE_PG_RIGHTS_H
 
 #include "postgres.h"
 
+#include "pg/context.h"
+
 typedef struct Rights
 {
 	Oid			user;
 	int			security;
 	int			guc_level;
+	const Context *context;
 } Rights;
 
-extern void rights_take(const char *role, Rights *before);
+extern void rights_take(Oid role, Rights *before);
 extern void rights_give_back(const Rights *before);
+extern void rights_pin_session(void);
+extern bool rights_reach(Oid owner, Oid role);
+extern Oid	rights_answerable(Oid owner, const char *what);
+extern Datum rights_role_name(Oid role);
+extern Oid	rights_role(Datum name);
 
 #endif

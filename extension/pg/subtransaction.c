@@ -1,9 +1,16 @@
 /*
  * subtransaction.c
- *		Running user code so that its failure undoes no more than itself.
+ *		Running what may fail so that its failure undoes no more than itself.
  *
  * The one place that catches errors.  The abort of the subtransaction gives
- * back locks, rights, settings and SPI connections that the code had taken.
+ * back locks, rights, settings, context and SPI connections that the code had
+ * taken.
+ *
+ * A cancelled query is the user's wish where there is a user: in a client's
+ * backend it passes on.  In a worker nobody waits for the transaction: whoever
+ * cancels it wants an end of what it stands in, so there it is a failure like
+ * any other, and the worker goes on with the rest of its work.  Termination is
+ * FATAL and never comes here.
  */
 #include "postgres.h"
 
@@ -11,6 +18,7 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+#include "base/compat.h"
 #include "pg/subtransaction.h"
 
 /*
@@ -18,7 +26,7 @@
  * Returns whether it went through; else *error, palloc'd, tells why not.
  */
 bool
-subtransaction_run(void (*body) (void *), void *argument, CancelPolicy policy, ErrorData **error)
+subtransaction_run(SubtransactionBody body, void *argument, ErrorData **error)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -43,7 +51,7 @@ subtransaction_run(void (*body) (void *), void *argument, CancelPolicy policy, E
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
-	if (!done && policy == CANCEL_PASSES_ON && (*error)->sqlerrcode == ERRCODE_QUERY_CANCELED)
+	if (!done && (*error)->sqlerrcode == ERRCODE_QUERY_CANCELED && !compat_is_background_worker())
 		ReThrowError(*error);
 	return done;
 }

@@ -14,9 +14,9 @@
 
 #include "base/errors.h"
 #include "message_bus/message_bus.h"
-#include "pg/attempt.h"
 #include "pg/relation.h"
 #include "pg/spi.h"
+#include "pg/subtransaction.h"
 #include "saga/definition.h"
 
 static ExtensionRelation definition_table = {"saga", "definition"};
@@ -66,11 +66,12 @@ define(const char *name, Jsonb *document)
 	definition->definer = GetUserId();
 	definition_verify(definition, &problems);
 	refuse(name, problems);
-	error = attempt(prepare_endpoint, definition);
-	if (error != NULL && error->sqlerrcode != ERRCODE_INVALID_PARAMETER_VALUE)
-		ReThrowError(error);
-	if (error != NULL)
+	if (!subtransaction_run(prepare_endpoint, definition, &error))
+	{
+		if (error->sqlerrcode != ERRCODE_INVALID_PARAMETER_VALUE)
+			ReThrowError(error);
 		definition_problem(&problems, "error", NULL, NULL, "%s", error->message);
+	}
 	refuse(name, problems);
 
 	spi_begin(SPI_AS_OWNER);

@@ -16,13 +16,13 @@
 
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 
 #include "base/errors.h"
 #include "pg/relation.h"
+#include "pg/rights.h"
 #include "pg/spi.h"
 #include "saga/definition.h"
 
@@ -165,7 +165,7 @@ load(const char *name, int version)
 		definition->context = context;
 		definition->version = version;
 		definition->endpoint = spi_text(0, 1, context);
-		definition->definer = get_role_oid(spi_text(0, 2, context), true);
+		definition->definer = rights_role(spi_value(0, 2, &isnull));
 		MemoryContextSwitchTo(CacheMemoryContext);
 		cache = lappend(cache, definition);
 		MemoryContextSetParent(context, CacheMemoryContext);

@@ -18,8 +18,8 @@
 #include "utils/timestamp.h"
 
 #include "base/errors.h"
-#include "pg/attempt.h"
 #include "pg/clock.h"
+#include "pg/subtransaction.h"
 #include "saga/engine.h"
 #include "saga/step_key.h"
 
@@ -80,8 +80,7 @@ inbox_run(const char *endpoint, int max_messages)
 		return 0;
 	for (int i = 0; i < count; i++)
 		batch.letters = lappend(batch.letters, open_letter(&deliveries[i]));
-	error = attempt(process_batch, &batch);
-	if (error != NULL)
+	if (!subtransaction_run(process_batch, &batch, &error))
 		error = process_singly(&batch, &done);
 	if (error != NULL)
 		ereport(LOG,
@@ -126,9 +125,9 @@ process_singly(Batch *batch, int *done)
 	{
 		Letter	   *letter = lfirst(cell);
 		Batch		single = {batch->endpoint, list_make1(letter)};
-		ErrorData  *error = attempt(process_batch, &single);
+		ErrorData  *error;
 
-		if (error != NULL &&
+		if (!subtransaction_run(process_batch, &single, &error) &&
 			(error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED ||
 			 error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE ||
 			 error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE))

@@ -14,9 +14,9 @@
 #include "utils/timestamp.h"
 
 #include "log/wakeup.h"
-#include "pg/attempt.h"
 #include "pg/clock.h"
 #include "pg/spi.h"
+#include "pg/subtransaction.h"
 #include "saga/engine.h"
 #include "saga/step_key.h"
 
@@ -99,9 +99,9 @@ parked_replay(Machine *machine)
 		foreach(cell, waiting)
 		{
 			Replay		replay = {machine_copy(machine), lfirst(cell)};
-			ErrorData  *error = attempt(replay_one, &replay);
+			ErrorData  *error;
 
-			if (error == NULL)
+			if (subtransaction_run(replay_one, &replay, &error))
 				*machine = *replay.machine;
 			settle_replayed(&replay, error);
 			if (error == NULL && replay.effects.outcome == OUTCOME_DEFERRED)

@@ -7,7 +7,7 @@
  */
 #include "postgres.h"
 
-#include "pg/attempt.h"
+#include "pg/subtransaction.h"
 #include "saga/definition_parse.h"
 
 #define CONDITION_LETTERS \
@@ -25,7 +25,7 @@ typedef struct Compilation
 	int64		milliseconds;
 } Compilation;
 
-static bool compile(Parser *p, AttemptFunction function, Compilation *compilation,
+static bool compile(Parser *p, SubtransactionBody function, Compilation *compilation,
 					const char *key);
 
 /*
@@ -286,11 +286,11 @@ as_list(Tree *tree)
 }
 
 static bool
-compile(Parser *p, AttemptFunction function, Compilation *compilation, const char *key)
+compile(Parser *p, SubtransactionBody function, Compilation *compilation, const char *key)
 {
-	ErrorData  *error = attempt(function, compilation);
+	ErrorData  *error;
 
-	if (error == NULL)
+	if (subtransaction_run(function, compilation, &error))
 		return true;
 	if (error->detail != NULL)
 		parse_problem(p, "\"%s\" does not parse: %s: %s", key, error->message, error->detail);

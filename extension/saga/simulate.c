@@ -20,7 +20,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "pg/attempt.h"
+#include "pg/subtransaction.h"
 #include "saga/choice.h"
 #include "saga/world.h"
 
@@ -107,8 +107,7 @@ simulate(Definition *definition, const Tree *scenario_tree, int schedules, int64
 		chooser_begin(chooser, seed, i);
 		run.world.deed_seed = chooser_seed(seed, i / scenario->orders);
 		run.trace = tree_array();
-		error = attempt(run_schedule, &run);
-		if (error != NULL)
+		if (!subtransaction_run(run_schedule, &run, &error))
 			violate(&run, "no error", error->message);
 		note_end(&report, &run, i);
 		MemoryContextSwitchTo(old);

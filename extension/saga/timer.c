@@ -18,9 +18,9 @@
 #include "utils/timestamp.h"
 
 #include "log/wakeup.h"
-#include "pg/attempt.h"
 #include "pg/clock.h"
 #include "pg/spi.h"
+#include "pg/subtransaction.h"
 #include "saga/engine.h"
 
 /*
@@ -166,8 +166,7 @@ fire_instance(const QueueEntry *entry, TimestampTz as_of, bool by_hand)
 		return 0;
 	}
 	firing = (Firing) {machine_copy(machine), next->timer, by_hand ? next->due : as_of};
-	error = attempt(fire_one, &firing);
-	if (error != NULL)
+	if (!subtransaction_run(fire_one, &firing, &error))
 		fire_failed(machine, next->timer, firing.now, error);
 	return 1;
 }

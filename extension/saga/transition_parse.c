@@ -4,7 +4,7 @@
  */
 #include "postgres.h"
 
-#include "pg/attempt.h"
+#include "pg/subtransaction.h"
 #include "saga/call.h"
 #include "saga/definition_parse.h"
 
@@ -110,9 +110,9 @@ static char *
 parse_call(Parser *p, const Tree *tree)
 {
 	char	   *signature = parse_text(p, tree, "call", false);
-	ErrorData  *error = signature == NULL ? NULL : attempt(check_call, signature);
+	ErrorData  *error;
 
-	if (error != NULL)
+	if (signature != NULL && !subtransaction_run(check_call, signature, &error))
 		parse_problem(p, "%s", error->message);
 	return signature;
 }

@@ -15,6 +15,7 @@ CREATE TABLE event_store.event_type (
 	event_type text COLLATE "C" NOT NULL,
 	schema_version int NOT NULL CHECK (schema_version >= 1),
 	payload_type regtype NOT NULL,
+	owner text NOT NULL,
 	PRIMARY KEY (event_type, schema_version)
 );
 COMMENT ON TABLE event_store.event_type IS
@@ -24,10 +25,13 @@ CREATE TABLE event_store.upcaster (
 	event_type text COLLATE "C" NOT NULL,
 	from_version int NOT NULL CHECK (from_version >= 1),
 	function text NOT NULL,
+	owner text NOT NULL,
 	PRIMARY KEY (event_type, from_version)
 );
 COMMENT ON TABLE event_store.upcaster IS
 'Functions that turn the data of one version of a type into that of the next. Changed by register_upcaster().';
+COMMENT ON COLUMN event_store.event_type.owner IS 'The role with whose rights CHECKs and input functions of the type run.';
+COMMENT ON COLUMN event_store.upcaster.owner IS 'The role with whose rights the function runs.';
 
 CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
 	ON event_store.event_type
@@ -65,7 +69,7 @@ RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_register_upcaster';
 COMMENT ON FUNCTION event_store.register_upcaster(text, int, regprocedure) IS
-'fn(data jsonb) RETURNS jsonb turns data of from_version into data of the next version. Reads apply it, with the reader''s rights, up to the newest registered version; what is stored stays untouched.
+'fn(data jsonb) RETURNS jsonb turns data of from_version into data of the next version. Reads apply it, with the rights of the role that calls this and with pinned settings, up to the newest registered version; what is stored stays untouched.
 Registering another function for the same version replaces it.';
 
 -- What a type looks like as JSON Schema; columns that are not required may be null.
@@ -299,10 +303,12 @@ CREATE TABLE event_store.event_handler (
 	category text COLLATE "C" NOT NULL REFERENCES event_store.aggregate,
 	event_type text COLLATE "C" NOT NULL,
 	handler text NOT NULL,
+	owner text NOT NULL,
 	PRIMARY KEY (category, event_type)
 );
 COMMENT ON TABLE event_store.event_handler IS
 'Which function turns state and event into the next state. Changed by create_event_handler().';
+COMMENT ON COLUMN event_store.event_handler.owner IS 'The role with whose rights the handler runs.';
 
 CREATE TABLE event_store.snapshot (
 	stream text COLLATE "C" NOT NULL,
@@ -350,7 +356,7 @@ RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_create_event_handler';
 COMMENT ON FUNCTION event_store.create_event_handler(text, text, regprocedure) IS
-'handler(state jsonb, event event_store.event) RETURNS jsonb gives the state after an event of this type. It runs with the rights of whoever loads, with search_path pg_catalog: qualify the names in it.
+'handler(state jsonb, event event_store.event) RETURNS jsonb gives the state after an event of this type. It runs with the rights of the role that calls this, whoever loads, with search_path pg_catalog and TimeZone UTC: qualify the names in it.
 A function in language SQL that is one expression is inlined. Replacing the handler, or its body, makes the category''s snapshots useless. Error: ST011 if no aggregate is defined.';
 
 CREATE FUNCTION event_store.drop_event_handler(category text, event_type text)

@@ -91,7 +91,7 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_create_projection';
 COMMENT ON FUNCTION event_store.create_projection(text, regprocedure, text, text[], text, regclass[]) IS
 'From now on handler(event event_store.event) RETURNS void gets every event of the category and types (NULL: all). mode async: in the background worker, from the first event ever on, exactly once for what it writes to this database; inline: inside the append, from now on.
-The handler runs with the rights of the role that calls this, with search_path pg_catalog: qualify the names in it. tables: what it writes, so that rebuild_projection() can empty it.
+The handler runs with the rights of the role that calls this, with search_path pg_catalog and TimeZone UTC: qualify the names in it. tables: what it writes, so that rebuild_projection() can empty it.
 A handler that fails is tried again 5 times over about 10 s, then its projection stops; appends and other projections go on. Errors: 42710 the name is taken.';
 
 CREATE FUNCTION event_store.drop_projection(name text)

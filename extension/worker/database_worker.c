@@ -35,6 +35,7 @@
 #include "message_bus/due.h"
 #include "pg/duty.h"
 #include "pg/relation.h"
+#include "pg/rights.h"
 #include "saga/saga.h"
 #include "worker/saga_helper.h"
 #include "worker/worker.h"
@@ -98,7 +99,7 @@ worker_connect(Oid database)
 	BackgroundWorkerUnblockSignals();
 	memcpy(&role, MyBgworkerEntry->bgw_extra, sizeof(role));
 	BackgroundWorkerInitializeConnectionByOid(database, role, 0);
-	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_OVERRIDE);
+	rights_pin_session();
 	SetConfigOption("application_name", "ecommerce worker", PGC_USERSET, PGC_S_OVERRIDE);
 }
 

@@ -1,0 +1,325 @@
+-- Whose rights users' code runs with: of every kind, whoever causes it to run.
+ALTER DATABASE :"DBNAME" SET saga.workers = 0;
+SET client_min_messages = warning;
+CREATE EXTENSION ecommerce;
+\pset format unaligned
+\pset footer off
+CREATE ROLE regress_rights_dev IN ROLE ecommerce_admin;
+CREATE ROLE regress_rights_writer IN ROLE ecommerce_writer;
+CREATE ROLE regress_rights_thief IN ROLE ecommerce_admin;
+CREATE SCHEMA code AUTHORIZATION regress_rights_dev;
+CREATE SCHEMA trap AUTHORIZATION regress_rights_thief;
+GRANT USAGE ON SCHEMA trap TO PUBLIC;
+
+SET ROLE regress_rights_dev;
+-- What a run of each kind saw, and what it got away with.
+CREATE TABLE code.seen (kind text, role text, settings text, escaped text);
+CREATE TABLE code.late (n int PRIMARY KEY,
+	next int REFERENCES code.late DEFERRABLE INITIALLY DEFERRED);
+CREATE FUNCTION code.escape(attempt text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE attempt;
+	RETURN true;
+EXCEPTION WHEN OTHERS THEN
+	RETURN false;
+END $$;
+CREATE FUNCTION code.witness(kind text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+	before text := current_user;
+	attempt text;
+	escaped text;
+BEGIN
+	INSERT INTO code.seen VALUES (kind, before, concat_ws('|',
+		current_setting('search_path'), current_setting('timezone'), current_setting('datestyle'),
+		current_setting('intervalstyle'), current_setting('extra_float_digits'),
+		current_setting('bytea_output'), current_setting('standard_conforming_strings'),
+		to_jsonb(timestamptz '2024-07-01 00:00+00'), to_jsonb(1::float8 / 3)));
+	FOREACH attempt IN ARRAY ARRAY[
+		'SET ROLE postgres', 'SET ROLE regress_rights_writer', 'RESET ROLE',
+		'SET SESSION AUTHORIZATION postgres', 'RESET SESSION AUTHORIZATION',
+		'SELECT set_config(''role'', ''none'', false)',
+		'SELECT set_config(''session_authorization'', ''postgres'', true)',
+		'CREATE TEMP TABLE left_behind ()', 'CREATE TEMP VIEW left_behind AS SELECT 1',
+		'DECLARE left_behind CURSOR WITH HOLD FOR SELECT 1', 'PREPARE left_behind AS SELECT 1',
+		'LISTEN left_behind', 'INSERT INTO code.late VALUES (1, 2)', 'DISCARD ALL']
+	LOOP
+		IF code.escape(attempt) OR current_user <> before THEN
+			escaped := concat_ws('; ', escaped, attempt);
+		END IF;
+	END LOOP;
+	IF escaped IS NOT NULL THEN
+		INSERT INTO code.seen VALUES (kind, before, NULL, escaped);
+	END IF;
+	-- What it leaves to whoever comes next.
+	PERFORM set_config('search_path', 'trap, pg_catalog', false),
+		set_config('timezone', 'Asia/Tokyo', false), set_config('code.mark', kind, false),
+		ecommerce.set_context(NULL, NULL, 'thief');
+	RETURN true;
+END $$;
+-- What is constant is worked out when the CHECK is planned.
+CREATE FUNCTION code.folded() RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN code.witness('CHECK, planned');
+END $$;
+CREATE DOMAIN code.suspicious AS text CHECK (code.folded() AND code.witness('CHECK of a domain'));
+CREATE TYPE code.letter AS (words text, lines code.suspicious[]);
+CREATE FUNCTION code.handler(state jsonb, event event_store.event) RETURNS jsonb LANGUAGE sql
+AS $$ SELECT jsonb_build_object('seen', code.witness('event handler')) $$;
+CREATE FUNCTION code.upcast(data jsonb) RETURNS jsonb LANGUAGE sql
+AS $$ SELECT data || jsonb_build_object('seen', code.witness('upcaster')) $$;
+CREATE FUNCTION code.inline_projection(event event_store.event) RETURNS void LANGUAGE plpgsql
+AS $$ BEGIN PERFORM code.witness('inline projection'); END $$;
+CREATE FUNCTION code.async_projection(event event_store.event) RETURNS void LANGUAGE plpgsql
+AS $$ BEGIN PERFORM code.witness('async projection'); END $$;
+CREATE FUNCTION code.emptied() RETURNS trigger LANGUAGE plpgsql
+AS $$ BEGIN PERFORM code.witness('TRUNCATE of a rebuild'); RETURN NULL; END $$;
+CREATE TABLE code.projected ();
+CREATE TRIGGER emptied AFTER TRUNCATE ON code.projected EXECUTE FUNCTION code.emptied();
+CREATE FUNCTION code.call(document jsonb) RETURNS jsonb LANGUAGE sql
+AS $$ SELECT jsonb_build_object('seen', code.witness('call of a saga')) $$;
+
+SELECT event_store.register_event_type('Letter', 'code.letter');
+SELECT event_store.create_aggregate('letter', snapshot_every => 1);
+SELECT event_store.create_event_handler('letter', 'Letter', 'code.handler(jsonb, event_store.event)');
+SELECT event_store.register_upcaster('Old', 1, 'code.upcast(jsonb)');
+SELECT event_store.create_event_handler('letter', 'Old', 'code.handler(jsonb, event_store.event)');
+SELECT event_store.create_projection('inline', 'code.inline_projection(event_store.event)', 'letter',
+	mode => 'inline');
+SELECT event_store.create_projection('async', 'code.async_projection(event_store.event)', 'letter',
+	tables => '{code.projected}');
+SELECT saga.define('letters', '{"endpoint": "letters", "initial": "Z", "events": {"Begin": {}},
+	"start": {"Begin": {"call": "code.call(jsonb)"}},
+	"states": {"Z": {"kind": "final", "default": "ignore"}}}');
+SELECT message_bus.create_endpoint('box');
+SELECT message_bus.subscribe('box', 'Letter');
+RESET ROLE;
+
+-- Every way to make each of them run.
+CREATE PROCEDURE run_all() LANGUAGE plpgsql AS $$
+DECLARE
+	data jsonb := '{"words": "few", "lines": ["a", "b"]}';
+	stream text := 'letter-' || current_user;
+	delivery bigint;
+	id uuid;
+BEGIN
+	PERFORM event_store.append(stream, -1, 'Letter', data);
+	PERFORM event_store.append_batch(stream, -1,
+		ARRAY[ROW('Letter', data, NULL, NULL, NULL, NULL)::event_store.new_event]);
+	PERFORM event_store.append_json(stream, -1,
+		jsonb_build_array(jsonb_build_object('event_type', 'Letter', 'data', data)));
+	PERFORM event_store.append(stream, -1, 'Old', '{}');
+	PERFORM event_store.save(stream, 4,
+		ARRAY[ROW('Letter', data, NULL, NULL, NULL, NULL)::event_store.new_event]);
+	PERFORM event_store.check_data('Letter', data);
+	PERFORM event_store.load(stream);
+	PERFORM event_store.read_stream(stream);
+	PERFORM FROM event_store.read_all();
+	PERFORM event_store.read_between('-infinity', 'infinity');
+	PERFORM message_bus.publish('Letter', data);
+	PERFORM message_bus.send('box', 'Letter', data);
+	PERFORM message_bus.publish('Begin', '{}', gen_random_uuid());
+	IF current_user = session_user THEN
+		COMMIT;
+		SELECT d.delivery_id, d.message_id INTO delivery, id
+		FROM message_bus.receive('box', 1) d;
+		PERFORM message_bus.skip(delivery, 'test');
+		COMMIT;
+		PERFORM message_bus.redrive(id, data);
+		PERFORM event_store.rebuild_projection('async');
+		COMMIT;
+		PERFORM event_store.run_projections(), saga.run(), saga.run();
+	END IF;
+END $$;
+CREATE VIEW verdict AS
+	SELECT kind, bool_and(role = 'regress_rights_dev') AS as_registrar,
+		string_agg(DISTINCT escaped, '; ') AS escaped, count(DISTINCT settings) AS settings
+	FROM code.seen GROUP BY kind ORDER BY kind;
+
+-- For a superuser, whose session is not like others; in autocommit, since it commits.
+SET search_path = trap, public;
+SET timezone = 'America/New_York';
+SET datestyle = 'German';
+SET intervalstyle = 'iso_8601';
+SET extra_float_digits = -3;
+SET bytea_output = 'escape';
+CALL public.run_all();
+-- The worker may have been faster.
+DO $$ BEGIN
+	FOR i IN 1 .. 3000 LOOP
+		EXIT WHEN (SELECT count(DISTINCT kind) = 8 FROM code.seen);
+		PERFORM pg_sleep(0.02);
+	END LOOP;
+END $$;
+SELECT * FROM public.verdict;
+SELECT DISTINCT settings FROM code.seen WHERE settings IS NOT NULL;
+-- Nothing of it is left to the session.
+SELECT current_user = session_user AS self, current_setting('search_path') AS path,
+	current_setting('timezone') AS zone, current_setting('code.mark', true) AS mark,
+	(ecommerce.context()).user_id;
+RESET ALL;
+SET client_min_messages = warning;
+-- For a writer.
+TRUNCATE code.seen;
+GRANT EXECUTE ON PROCEDURE run_all() TO regress_rights_writer;
+BEGIN;
+SET LOCAL ROLE regress_rights_writer;
+SELECT ecommerce.set_context(NULL, NULL, 'honest');
+SAVEPOINT s;
+CALL run_all();
+SELECT current_user, current_setting('search_path') AS path, current_setting('timezone') = 'Asia/Tokyo'
+	AS moved, (ecommerce.context()).user_id;
+RESET ROLE;
+SELECT * FROM verdict WHERE kind NOT LIKE 'async%' AND kind <> 'call of a saga';
+COMMIT;
+
+-- The same state for every caller, stored or worked out.
+SET ROLE regress_rights_dev;
+CREATE FUNCTION code.moment(state jsonb, event event_store.event) RETURNS jsonb LANGUAGE sql
+AS $$ SELECT jsonb_build_object('at', to_jsonb((event).occurred_at), 'day', (event).occurred_at::date,
+	'third', 1::float8 / 3, 'took', interval '1 day 2:03') $$;
+CREATE FUNCTION code.moment_slowly(state jsonb, event event_store.event) RETURNS jsonb LANGUAGE plpgsql
+AS $$ BEGIN RETURN code.moment(state, event); END $$;
+SELECT event_store.create_aggregate('fast');
+SELECT event_store.create_aggregate('slow');
+SELECT event_store.create_event_handler('fast', 'A', 'code.moment(jsonb, event_store.event)');
+SELECT event_store.create_event_handler('slow', 'A', 'code.moment_slowly(jsonb, event_store.event)');
+RESET ROLE;
+SELECT a.version FROM (VALUES ('fast-1'), ('slow-1')) s (stream), event_store.append_json(s.stream, 0,
+	'[{"event_type": "A", "data": {}, "occurred_at": "2024-01-01T02:30:00Z"}]') a;
+SELECT state FROM event_store.load('fast-1');
+SET timezone = 'America/New_York';
+SET datestyle = 'German';
+SET intervalstyle = 'iso_8601';
+SET extra_float_digits = -3;
+SELECT l.state = f.state AS same FROM event_store.load('fast-1') f,
+	(VALUES ('fast-1'), ('slow-1')) s (stream), event_store.load(s.stream) l;
+SELECT state FROM event_store.load('slow-1');
+RESET ALL;
+SET client_min_messages = warning;
+
+-- ------------------------------------------------ who answers for whose code
+CREATE FUNCTION attempt(statement text) RETURNS TABLE (state text, message text, detail text, hint text)
+LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE statement;
+	state := 'ok';
+	RETURN NEXT;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
+		hint = PG_EXCEPTION_HINT;
+	RETURN NEXT;
+END $$;
+SET ROLE regress_rights_thief;
+CREATE TABLE trap.loot (role text);
+GRANT INSERT ON trap.loot TO PUBLIC;
+CREATE FUNCTION trap.loot() RETURNS boolean LANGUAGE sql
+AS $$ INSERT INTO trap.loot VALUES (current_user); SELECT true $$;
+CREATE FUNCTION trap.state(state jsonb, event event_store.event) RETURNS jsonb LANGUAGE sql
+AS $$ SELECT jsonb_build_object('loot', trap.loot()) $$;
+CREATE FUNCTION trap.data(data jsonb) RETURNS jsonb LANGUAGE sql
+AS $$ SELECT jsonb_build_object('loot', trap.loot()) $$;
+CREATE FUNCTION trap.project(event event_store.event) RETURNS void LANGUAGE sql
+AS $$ INSERT INTO trap.loot VALUES (current_user) $$;
+CREATE DOMAIN trap.bait AS text;
+CREATE TYPE trap.bag AS (item trap.bait);
+RESET ROLE;
+-- A superuser who registers another's code lets it run as the other.
+SELECT event_store.create_event_handler('fast', 'B', 'trap.state(jsonb, event_store.event)');
+SELECT event_store.register_upcaster('B', 1, 'trap.data(jsonb)');
+SELECT event_store.create_projection('b', 'trap.project(event_store.event)', 'fast', mode => 'inline');
+SELECT event_store.register_event_type('B', 'trap.bag', 2);
+SET ROLE regress_rights_thief;
+ALTER DOMAIN trap.bait ADD CHECK (trap.loot());
+RESET ROLE;
+SELECT a.version FROM event_store.append_json('fast-1', 1, '[{"event_type": "B", "data": {"item": "x"}}]') a;
+SELECT a.version FROM event_store.append('fast-1', 2, 'C', '{}') a;
+SELECT role, count(*) > 0 AS ran FROM trap.loot GROUP BY role;
+-- One who has not the other's rights cannot.
+GRANT USAGE ON SCHEMA code TO regress_rights_thief;
+SET ROLE regress_rights_thief;
+SELECT * FROM attempt($$SELECT event_store.create_event_handler('fast', 'C', 'code.handler(jsonb, event_store.event)')$$);
+SELECT * FROM attempt($$SELECT event_store.register_event_type('C', 'code.letter')$$);
+RESET ROLE;
+SET ROLE regress_rights_dev;
+CREATE TYPE code.envelope AS (item trap.bait);
+SELECT event_store.register_event_type('Envelope', 'code.envelope');
+SELECT * FROM attempt($$SELECT event_store.check_data('Envelope', '{"item": "x"}')$$);
+RESET ROLE;
+
+-- Who takes the place of a function gains no more than his own rights, nor crashes the reader.
+CREATE FUNCTION trap.honest(state jsonb, event event_store.event) RETURNS jsonb LANGUAGE sql
+AS $$ SELECT '{"honest": true}'::jsonb $$;
+CREATE FUNCTION trap.honest(document jsonb) RETURNS jsonb LANGUAGE sql
+AS $$ SELECT '{"honest": true}'::jsonb $$;
+SELECT event_store.create_aggregate('bank');
+SELECT event_store.create_event_handler('bank', 'A', 'trap.honest(jsonb, event_store.event)');
+SELECT saga.define('bank', '{"endpoint": "bank", "initial": "Z", "events": {"Rob": {}},
+	"start": {"Rob": {"call": "trap.honest(jsonb)"}},
+	"states": {"Z": {"kind": "final", "default": "ignore"}}}');
+SELECT message_bus.alter_endpoint('bank', retry => '{"kind": "none"}');
+SELECT a.version FROM event_store.append('bank-1', 0, 'A', '{}') a;
+SELECT state FROM event_store.load('bank-1');
+TRUNCATE trap.loot;
+SET ROLE regress_rights_thief;
+DROP FUNCTION trap.honest(jsonb, event_store.event), trap.honest(jsonb);
+CREATE FUNCTION trap.honest(state jsonb, event event_store.event) RETURNS jsonb LANGUAGE sql
+AS $$ SELECT jsonb_build_object('loot', trap.loot()) $$;
+CREATE FUNCTION trap.honest(document jsonb) RETURNS jsonb LANGUAGE sql
+AS $$ SELECT jsonb_build_object('loot', trap.loot()) $$;
+RESET ROLE;
+SELECT * FROM attempt($$SELECT event_store.load('bank-1')$$);
+SELECT message_bus.publish('Rob', '{}') IS NOT NULL AS sent;
+SELECT saga.run() >= 0 AS ran;
+DO $$ BEGIN
+	FOR i IN 1 .. 3000 LOOP
+		EXIT WHEN EXISTS (SELECT FROM message_bus.dead_letters);
+		PERFORM pg_sleep(0.02);
+	END LOOP;
+END $$;
+SELECT error_code, error FROM message_bus.dead_letters WHERE endpoint = 'bank';
+SELECT count(*) AS looted FROM trap.loot;
+DROP FUNCTION trap.honest(jsonb, event_store.event);
+CREATE FUNCTION trap.honest(state jsonb, event event_store.event) RETURNS int LANGUAGE sql AS 'SELECT 1';
+SELECT * FROM attempt($$SELECT event_store.load('bank-1')$$);
+
+-- ------------------------------------------------ what a savepoint undoes
+BEGIN;
+SELECT ecommerce.set_context(NULL, NULL, 'outer');
+SAVEPOINT a;
+SELECT ecommerce.set_context(NULL, NULL, 'inner');
+SAVEPOINT b;
+SELECT ecommerce.set_context(NULL, NULL, 'innermost');
+RELEASE b;
+SELECT (ecommerce.context()).user_id;
+ROLLBACK TO a;
+SELECT (ecommerce.context()).user_id;
+DO $$
+BEGIN
+	PERFORM ecommerce.set_context(NULL, NULL, 'caught');
+	RAISE EXCEPTION 'x';
+EXCEPTION WHEN OTHERS THEN
+	PERFORM event_store.append('stamp-1', -1, 'A', '{}');
+END $$;
+SAVEPOINT c;
+SELECT ecommerce.set_context(NULL, NULL, 'released');
+RELEASE c;
+SELECT event_store.append('stamp-1', -1, 'A', '{}') IS NOT NULL AS appended;
+SELECT message_bus.send('box', 'A', '{}') IS NOT NULL AS sent;
+COMMIT;
+SELECT (ecommerce.context()).user_id;
+SELECT metadata ->> 'user_id' AS user_id FROM event_store.read_stream('stamp-1');
+-- A delivery's context, too.
+BEGIN;
+SAVEPOINT a;
+SELECT message_bus.handle(d.delivery_id) IS NOT NULL AS handled FROM message_bus.receive('box', 1) d;
+SELECT (ecommerce.context()).causation_id IS NOT NULL AS has_cause;
+ROLLBACK TO a;
+SELECT (ecommerce.context()).causation_id IS NOT NULL AS has_cause;
+ROLLBACK;
+
+SET event_store.allow_drop = on;
+DROP EXTENSION ecommerce CASCADE;
+DROP SCHEMA trap CASCADE;
+DROP SCHEMA code CASCADE;
+DROP OWNED BY regress_rights_dev, regress_rights_writer, regress_rights_thief;
+DROP ROLE regress_rights_dev, regress_rights_writer, regress_rights_thief;
