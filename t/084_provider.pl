@@ -93,23 +93,58 @@ subtest 'slow under load' => sub {
 	is(scalar(grep { net($_) != 250 } @orders), 0, 'all are paid once');
 };
 
+# Every order waits, the breaker open or not, and is charged when the provider is back.
 subtest 'gone, then back' => sub {
 	fresh_breaker();
 	kill 'KILL', $stub;
 	waitpid $stub, 0;
-	my $order = $shop->order($product, 1, token => 'tok_fine');
-	$shop->until('declined', sub { $shop->payments($order) =~ /^declined/ });
-	is($shop->sql("SELECT DISTINCT error_code FROM ecommerce_payment.payment
-		WHERE order_id = '$order' AND status = 'declined'"), 'provider_unavailable',
-		'certainly not charged');
+	my @orders = map { $shop->order($product, 1, token => 'tok_fine') } 1 .. 15;
+	$shop->until('the breaker opens', sub { $shop->call('payment', 'GET', '/metrics')->{body}
+		=~ /^outside_breaker_state\{[^}]*stripe[^}]*\} 1$/m });
+	my $ready = $shop->call('payment', 'GET', '/health/ready');
+	is($ready->{status}, 200, 'the daemon takes work all the same');
+	is($ready->{body}{status}, 'degraded', 'and says what is the matter');
+	is($ready->{body}{checks}{provider}{status}, 'circuit breaker is open', 'with the provider');
+	push @orders, map { $shop->order($product, 1, token => 'tok_fine') } 1 .. 5;
+	$shop->until('all have asked', sub { $shop->sql(q{SELECT count(*)
+		FROM ecommerce_payment.payment WHERE status = 'pending' AND operation = 'charge'}) == 20 });
+	is($shop->sql(q{SELECT count(*) FROM ecommerce_payment.payment WHERE status = 'declined'
+		AND error_code = 'provider_unavailable'}), 0, 'nobody was declined');
+	# longer than the saga waits for an answer, and than an order may take
+	$shop->later_in_state($_, 'ProcessingPayment|ResolvingPayment', '3 minutes') for @orders;
+	$shop->until('they are told to wait', sub { $shop->sql(q{SELECT count(*) FROM saga.instances i
+		WHERE i.data @? '$.pay[*] ? (@.st == "waiting")'}) == 20 });
+	is($shop->sql(q{SELECT count(*) FROM ecommerce_inventory.reservation
+		WHERE status = 'held'}), 20, 'and keep their hold');
 	(undef, $stub) = StripeStub::start($port);
+	$shop->sql(q{UPDATE ecommerce_payment.payment SET due_at = now()
+		WHERE operation IS NOT NULL});
 	fresh_breaker();
-	$shop->until('confirmed or given up', sub {
-		$shop->later_in_state($order, 'PaymentRetryWait', '1 minute');
-		$shop->show($order)->{state} =~ /^(?:Confirmed|Cancelled)$/;
-	});
-	# a slow machine may have used up the attempts before it was back
-	is(net($order), $shop->show($order)->{state} eq 'Confirmed' ? 250 : 0, 'paid once or not');
+	$shop->reaches($_, 'Confirmed') for @orders;
+	is(scalar(grep { net($_) != 250 } @orders), 0, 'all are paid once');
+};
+
+# One card's error is not the provider's, and no reason to refuse the others.
+subtest 'some fail' => sub {
+	fresh_breaker();
+	my @bad = map { $shop->order($product, 1, token => 'tok_authorize_error') } 1 .. 3;
+	$shop->until('they have failed', sub { $shop->sql(q{SELECT count(*)
+		FROM ecommerce_payment.payment WHERE token = 'tok_authorize_error'
+			AND status = 'unknown'}) == 3 });
+	my @good = map { $shop->order($product, 1, token => 'tok_fine') } 1 .. 12;
+	$shop->reaches($_, 'Confirmed') for @good;
+	is(scalar(grep { net($_) != 250 } @good), 0, 'all the others are paid once');
+	for my $order (@bad)
+	{
+		$shop->call('order', 'POST', "/orders/$order/cancel", { reason => 'test' });
+		$shop->until('cancelled', sub {
+			$shop->sql("UPDATE ecommerce_payment.payment SET charge_begun_at
+				= least(charge_begun_at, now() - interval '5 minutes'), due_at = now()
+				WHERE order_id = '$order'");
+			$shop->show($order)->{state} eq 'Cancelled';
+		});
+		is(net($order), 0, 'and nothing is kept of these');
+	}
 };
 
 is($shop->sql(q{SELECT count(*) FROM ecommerce_inventory.reservation r

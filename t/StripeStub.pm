@@ -1,6 +1,11 @@
 # A Stripe for tests that misbehaves on demand: authorize, capture, refund and list as
 # API version 2020-08-27 has them, idempotency keys, and a ledger of what was charged.
 # What goes wrong is chosen by the token that a charge is made with, see %faults.
+#
+# What is done there by others is asked for by POST /stub/refund, /stub/dispute, /stub/win
+# and /stub/lose with charge=ID; /stub/away and /stub/back begin and end an outage, in which
+# all is answered by 503. GET /stub/events tells the events that there were so far; the test
+# delivers them as webhooks, in the order and as often as it likes.
 package StripeStub;
 
 use strict;
@@ -22,6 +27,7 @@ my %faults = (
 	tok_authorize_hangup => [ 'authorize', 'hangup', 1 ],
 	tok_authorize_huge => [ 'authorize', 'huge', 1 ],
 	tok_authorize_lost => [ 'authorize', 'lost', 3 ],
+	tok_authorize_error => [ 'authorize', 'error', 99 ],
 	tok_capture_cut => [ 'capture', 'cut', 9 ],
 	tok_capture_failed => [ 'capture', 'error', 9 ],
 	tok_capture_less => [ 'capture', 'less', 9 ],
@@ -44,7 +50,7 @@ sub start
 	return ($listener->sockport, $pid);
 }
 
-my (%charges, %answers, %used, %input, @later);
+my (%charges, %answers, %used, %input, @later, @events, $away);
 
 sub serve
 {
@@ -90,12 +96,13 @@ sub answer
 	my ($key) = $head =~ /^Idempotency-Key: (\S+)/mi;
 	my %form = map { s/%(..)/chr hex $1/ger } map { (split /=/, $_, 2)[ 0, 1 ] } split /&/,
 	  $body =~ s/\+/ /gr;
-	my ($purpose, $charge, $reply) = act($method, $path, $key, \%form);
+	my ($purpose, $charge, $reply) = $away && $path =~ m{^/v1/} ? ('away', {}, { refused => 503 })
+	  : act($method, $path, $key, \%form);
 	my $fault = fault($purpose, $charge);
 
 	$reply = { %$reply, amount => $reply->{amount} - 1 } if $fault eq 'less';
+	my $status = delete $reply->{refused} // ($reply->{error} ? 402 : 200);
 	my $text = $json->encode($reply);
-	my $status = $reply->{error} ? 402 : 200;
 	$text = substr $text, 0, length($text) / 2 if $fault eq 'cut';
 	$text = '<html>Welcome</html>' if $fault eq 'html';
 	$text = '"' . 'x' x 2_000_000 . '"' if $fault eq 'huge';
@@ -156,12 +163,77 @@ sub act
 	}
 	if ($path =~ m{^/v1/charges/(\w+)/capture$})
 	{
-		$charges{$1}{captured} = 1;
-		return ('capture', $charges{$1}, shown($charges{$1}));
+		my $charge = $charges{$1};
+		event('charge.captured', shown($charge)) unless $charge->{captured}++;
+		return ('capture', $charge, shown($charge));
 	}
+	if ($path =~ m{^/v1/refunds/(re_\w+)$})
+	{
+		my ($refund) = grep { $_->{id} eq $1 } map { @{ $_->{refunds} // [] } } values %charges;
+		return ('follow', {}, $refund);
+	}
+	return ('stub', {}, by_others($1, $form)) if $path =~ m{^/stub/(\w+)$};
 	my $charge = $charges{ $form->{charge} };
-	$charge->{refunded}++ unless $answers{$key}++;
-	return ('refund', $charge, { id => "re_$charge->{id}", amount => $charge->{amount} });
+	$answers{$key} //= refund($charge, $charge->{token} eq 'tok_refund_pending' ? 'pending'
+		: 'succeeded');
+	return ('refund', $charge, { %{ $answers{$key} } });
+}
+
+# Gives the money of a charge back, if it is there.
+sub refund
+{
+	my ($charge, $status) = @_;
+	my $code = ($charge->{dispute} // '') eq 'needs_response' ? 'charge_disputed'
+	  : $charge->{refunded} ? 'charge_already_refunded' : '';
+	return { refused => 400, error => { code => $code } } if $code;
+	my $refund = { id => "re_$charge->{id}_" . (1 + @{ $charge->{refunds} // [] }),
+		object => 'refund', charge => $charge->{id}, amount => 0 + $charge->{amount},
+		currency => $charge->{currency}, status => $status };
+	push @{ $charge->{refunds} }, $refund;
+	$charge->{refunded}++;
+	event('charge.refunded', shown($charge)) if $charge->{captured};
+	return $refund;
+}
+
+# What somebody else does there.
+sub by_others
+{
+	my ($deed, $form) = @_;
+	my $charge = $charges{ $form->{charge} // '' };
+
+	return { events => [@events] } if $deed eq 'events';
+	$away = 1 if $deed eq 'away';
+	$away = 0 if $deed eq 'back';
+	refund($charge, 'succeeded') if $deed eq 'refund';
+	if ($deed =~ /^(?:settle|fail)$/)
+	{
+		my $refund = $charge->{refunds}[-1];
+		$refund->{status} = $deed eq 'fail' ? 'failed' : 'succeeded';
+		$charge->{refunded} = 0 if $deed eq 'fail';
+		event('charge.refund.updated', {%$refund});
+	}
+	my $status = { dispute => 'needs_response', win => 'won', lose => 'lost' }->{$deed};
+	if ($status && !$charge->{refunded} && ($charge->{dispute} // '') !~ /won|lost/)
+	{
+		$charge->{dispute} = $status;
+		event($deed eq 'dispute' ? 'charge.dispute.created' : 'charge.dispute.closed',
+			{ id => "dp_$charge->{id}", object => 'dispute', charge => $charge->{id},
+				status => $status, amount => 0 + $charge->{amount} });
+	}
+	return {};
+}
+
+sub event
+{
+	my ($type, $object) = @_;
+	push @events, { id => 'evt_' . (1 + @events), type => $type, data => { object => $object } };
+	return;
+}
+
+sub truth
+{
+	my ($value) = @_;
+	return $value ? JSON::PP::true : JSON::PP::false;
 }
 
 sub shown
@@ -169,8 +241,10 @@ sub shown
 	my ($charge) = @_;
 	return { id => $charge->{id}, object => 'charge', status => 'succeeded',
 		amount => 0 + $charge->{amount} - ($charge->{token} eq 'tok_capture_less' ? 1 : 0),
-		currency => $charge->{currency}, captured => $charge->{captured} ? JSON::PP::true
-		: JSON::PP::false, metadata => { key => $charge->{key} } };
+		currency => $charge->{currency}, metadata => { key => $charge->{key} },
+		captured => truth($charge->{captured}), refunded => truth($charge->{refunded}),
+		disputed => truth($charge->{dispute}),
+		refunds => { data => [ map { {%$_} } reverse @{ $charge->{refunds} // [] } ] } };
 }
 
 1;

@@ -140,7 +140,8 @@ AS $function$ SELECT $scenario$
 									"reason": "no", "error_code": "$.record.error_code",
 									"is_retryable": "$.record.retryable"}}},
 						{"to": "declined",
-							"set": {"error_code": "card_declined", "retryable": false}}, {}],
+							"set": {"error_code": "card_declined", "retryable": false}},
+						{"to": "waiting"}, {}],
 					"captured": {
 						"reply": {"type": "PaymentProcessed",
 							"body": {"order_id": "$.command.order_id", "key": "$.key",
@@ -151,6 +152,10 @@ AS $function$ SELECT $scenario$
 							"body": {"order_id": "$.command.order_id", "key": "$.key",
 								"reason": "no", "error_code": "$.record.error_code",
 								"is_retryable": "$.record.retryable"}}},
+					"returned": {
+						"reply": {"type": "PaymentReturned",
+							"body": {"order_id": "$.command.order_id", "key": "$.key",
+								"amount": "$.command.amount", "reason": "refund"}}},
 					"voided": {
 						"reply": {"type": "PaymentFailed",
 							"body": {"order_id": "$.command.order_id", "key": "$.key",
@@ -171,6 +176,14 @@ AS $function$ SELECT $scenario$
 							"reply": {"type": "PaymentStatusReported",
 								"body": {"order_id": "$.command.order_id", "key": "$.key",
 									"status": "pending"}}}],
+					"waiting": {
+						"reply": {"type": "PaymentStatusReported",
+							"body": {"order_id": "$.command.order_id", "key": "$.key",
+								"status": "waiting"}}},
+					"returned": {
+						"reply": {"type": "PaymentReturned",
+							"body": {"order_id": "$.command.order_id", "key": "$.key",
+								"amount": 42.00, "reason": "refund"}}},
 					"declined": {
 						"reply": {"type": "PaymentStatusReported",
 							"body": {"order_id": "$.command.order_id", "key": "$.key",
@@ -205,9 +218,23 @@ AS $function$ SELECT $scenario$
 					"declined": {"to": "voided",
 						"reply": {"type": "PaymentVoided",
 							"body": {"order_id": "$.command.order_id", "key": "$.key"}}},
+					"waiting": {"to": "voided",
+						"reply": {"type": "PaymentVoided",
+							"body": {"order_id": "$.command.order_id", "key": "$.key"}}},
+					"returned": {"to": "refunded",
+						"reply": {"type": "PaymentRefunded",
+							"body": {"order_id": "$.command.order_id", "key": "$.key",
+								"refund_id": "re-${$.key}", "amount": "$.command.amount",
+								"reason": "$.command.reason"}}},
 					"voided": {
 						"reply": {"type": "PaymentVoided",
-							"body": {"order_id": "$.command.order_id", "key": "$.key"}}}}}},
+							"body": {"order_id": "$.command.order_id", "key": "$.key"}}}}},
+			"happens": {
+				"waiting": {"to": "captured",
+					"reply": {"type": "PaymentProcessed",
+						"body": {"order_id": "515a9000-0000-4000-8000-000000000001",
+							"key": "$.key", "transaction_id": "tx-${$.key}", "amount": 42.00,
+							"currency": "USD", "processed_at": "$.now"}}}}},
 		"shipping": {
 			"commands": {
 				"ArrangeShipment": {

@@ -116,8 +116,8 @@ COMMENT ON DOMAIN ecommerce.required_address IS 'An address; must be present.';
 CREATE DOMAIN ecommerce.required_payment_method AS ecommerce.payment_method NOT NULL;
 COMMENT ON DOMAIN ecommerce.required_payment_method IS 'A payment method; must be present.';
 CREATE DOMAIN ecommerce.payment_status AS text NOT NULL
-	CONSTRAINT known_status CHECK (VALUE IN ('captured', 'declined', 'pending', 'not_found'));
-COMMENT ON DOMAIN ecommerce.payment_status IS 'captured, declined, pending or not_found.';
+	CONSTRAINT known_status CHECK (VALUE IN ('captured', 'declined', 'pending', 'not_found', 'waiting'));
+COMMENT ON DOMAIN ecommerce.payment_status IS 'captured, declined, pending, not_found, or waiting: nothing has been sent to the payment provider yet, and will be.';
 
 -- ---------------------------------------------------------------- domain events
 
@@ -329,6 +329,21 @@ CREATE TYPE ecommerce.payment_refund_failed AS (
 );
 COMMENT ON TYPE ecommerce.payment_refund_failed IS 'Integration event of PaymentService: the money was not given back. error_code: the payment provider''s.';
 
+CREATE TYPE ecommerce.payment_returned AS (
+	order_id ecommerce.required_uuid,
+	refund_id text,
+	amount ecommerce.required_money,
+	reason ecommerce.required_text,
+	key ecommerce.required_uuid
+);
+COMMENT ON TYPE ecommerce.payment_returned IS 'Integration event of PaymentService: the money went back though nobody here has asked for it. reason: refund, somebody made one at the payment provider, or dispute, the customer''s bank has taken it; refund_id: the provider''s, null as long as a dispute is open.';
+
+CREATE TYPE ecommerce.payment_regained AS (
+	order_id ecommerce.required_uuid,
+	key ecommerce.required_uuid
+);
+COMMENT ON TYPE ecommerce.payment_regained IS 'Integration event of PaymentService: money that had gone back is ours again, a dispute was won or a refund has failed later.';
+
 -- ---------------------------------------------------------------- shipping
 
 CREATE TYPE ecommerce.arrange_shipment AS (
@@ -438,7 +453,7 @@ DECLARE
 		'ReservationCommitted', 'ReservationCommitFailed', 'ReservationExpired',
 		'ProcessPayment', 'QueryPaymentStatus', 'RefundPayment', 'PaymentProcessed',
 		'PaymentFailed', 'PaymentRefunded', 'PaymentStatusReported', 'PaymentVoided',
-		'PaymentRefundFailed',
+		'PaymentRefundFailed', 'PaymentReturned', 'PaymentRegained',
 		'ArrangeShipment', 'CancelShipment', 'ShipmentArranged', 'ShipmentFailed',
 		'ShipmentDispatched', 'ShipmentDelivered', 'ShipmentCancelled', 'ShipmentCancelFailed',
 		'SendNotification', 'NotificationSent', 'NotificationFailed'];

@@ -105,11 +105,14 @@ GRANT EXECUTE ON FUNCTION
 	ecommerce.apply_order_completed(jsonb, event_store.event),
 	ecommerce.check_order(ecommerce.order_created),
 	ecommerce.currencies(),
+	ecommerce.currency()
+	TO ecommerce_reader;
+-- Contracts are checked with the rights of who sends.
+GRANT EXECUTE ON FUNCTION
 	ecommerce.minor_units(text),
-	ecommerce.currency(),
 	ecommerce.holds_card_number(text),
 	ecommerce.is_payment_type(text)
-	TO ecommerce_reader;
+	TO ecommerce_reader, ecommerce_worker;
 GRANT EXECUTE ON FUNCTION
 	event_store.save(text, bigint, event_store.new_event[]),
 	ecommerce._save_order(uuid, text, text[], text, jsonb, bigint),

@@ -2,7 +2,8 @@
  * health.c
  *		The built-in routes: /health/live, /health/ready, /metrics, /openapi.json.
  *
- * Live says that the loop turns; ready asks the database at that moment.
+ * Live says that the loop turns; ready asks the database at that moment whether
+ * work can be taken.
  */
 #include "lib/health.h"
 
@@ -25,7 +26,7 @@ static void answer_live(HttpCall *call);
 static void answer_ready(HttpCall *call);
 static void on_bus_state(void *argument, const PgResults *results);
 static const char *bus_state(const PgResults *results);
-static void add_check(Text *body, const char *name, const char *state, bool *good);
+static bool add_check(Text *body, const char *name, const char *state);
 static void answer_metrics(HttpCall *call);
 static void answer_openapi(HttpCall *call);
 
@@ -66,17 +67,19 @@ on_bus_state(void *argument, const PgResults *results)
 	const Runtime *runtime = health.runtime;
 	Text		checks = {0};
 	Text		body = {0};
-	bool		good = true;
+	bool		good = !runtime->draining;
+	bool		well = true;
 
-	add_check(&checks, "database", results && !pg_lost(results) ? "ok" : "unreachable", &good);
-	add_check(&checks, "bus", bus_state(results), &good);
+	good &= add_check(&checks, "database", results && !pg_lost(results) ? "ok" : "unreachable");
+	good &= add_check(&checks, "bus", bus_state(results));
+	/* work for somebody outside who is away is taken all the same, and waits */
 	for (const HealthCheck *check = runtime->service->checks; check && check->name; check++)
-		add_check(&checks, check->name, check->state(), &good);
-	if (runtime->draining)
-		good = false;
+		well &= add_check(&checks, check->name, check->state());
 	text_format(&body, "{\"status\":\"%s\",\"checks\":{%s}}",
-				runtime->draining ? "stopping" : good ? "ok"
-													  : "unavailable",
+				runtime->draining ? "stopping"
+				: !good			  ? "unavailable"
+				: well			  ? "ok"
+								  : "degraded",
 				checks.data);
 	http_reply_json(call, good ? 200 : 503, body.data);
 	text_free(&checks);
@@ -99,14 +102,14 @@ bus_state(const PgResults *results)
 	return "ok";
 }
 
-static void
-add_check(Text *body, const char *name, const char *state, bool *good)
+/* Adds a check's state, and tells whether it is good. */
+static bool
+add_check(Text *body, const char *name, const char *state)
 {
 	text_format(body, "%s\"%s\":{\"status\":", body->length ? "," : "", name);
 	text_json(body, state);
 	text_add(body, "}");
-	if (strcmp(state, "ok") != 0)
-		*good = false;
+	return strcmp(state, "ok") == 0;
 }
 
 static void

@@ -36,6 +36,7 @@ typedef struct Call
 	bool		has_context;
 	bool		sent;			/* an earlier attempt may have arrived */
 	int			attempt;
+	uint64_t	subject;
 	uint64_t	started_ns;
 	struct event *retry;
 	OutDone		done;
@@ -61,6 +62,7 @@ static void set_options(Call *call, const OutRequest *request);
 static void set_mail_options(Call *call, const OutRequest *request);
 static size_t on_reply_bytes(char *bytes, size_t size, size_t count, void *argument);
 static size_t on_mail_wanted(char *target, size_t size, size_t count, void *argument);
+static uint64_t hash_subject(const char *subject);
 static void begin(Call *call);
 static void finish(Call *call, CURLcode code);
 static OutResult judge(CURL *curl, CURLcode code);
@@ -123,6 +125,7 @@ outcall_send(OutTarget *target, const OutRequest *request, OutDone done, void *a
 	call->target = target;
 	call->done = done;
 	call->argument = argument;
+	call->subject = hash_subject(request->subject);
 	if (request->context)
 	{
 		context_child(&call->context, request->context);
@@ -306,6 +309,20 @@ on_mail_wanted(char *target, size_t size, size_t count, void *argument)
 	return length;
 }
 
+/* FNV-1a; of no subject a number of its own. */
+static uint64_t
+hash_subject(const char *subject)
+{
+	static uint64_t nameless;
+	uint64_t	hash = 14695981039346656037u;
+
+	if (subject == NULL)
+		return ++nameless;
+	for (; *subject; subject++)
+		hash = (hash ^ (unsigned char) *subject) * 1099511628211u;
+	return hash ? hash : 1;
+}
+
 static void
 begin(Call *call)
 {
@@ -326,9 +343,11 @@ finish(Call *call, CURLcode code)
 
 	curl_easy_getinfo(call->curl, CURLINFO_RESPONSE_CODE, &status);
 	good = result == OUT_ANSWERED && status != 429 && status < 500;
-	breaker_record(&target->breaker, good, clock_steady_ms());
+	breaker_record(&target->breaker, call->subject, good, clock_steady_ms());
 	metrics_set(&metric_breaker, target->breaker.state, target->name);
-	call->sent |= result == OUT_UNKNOWN;
+	/* who failed within may have done part of it; 503 is said before anything is done */
+	call->sent |= result == OUT_UNKNOWN ||
+		(result == OUT_ANSWERED && status >= 500 && status != 503);
 	if (!good && call->attempt < target->retries &&
 		breaker_allows(&target->breaker, clock_steady_ms()))
 	{
@@ -385,7 +404,8 @@ static void
 conclude(Call *call, OutResult result, long status, const char *error)
 {
 	OutTarget  *target = call->target;
-	OutReply	reply = {result, status, text_value(&call->reply), call->reply.length, error};
+	OutReply	reply = {result, call->sent, status, text_value(&call->reply),
+	call->reply.length, error};
 	uint64_t	now = clock_wall_ns();
 	static const char *const outcomes[] = {"answered", "not_sent", "unknown"};
 

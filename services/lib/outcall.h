@@ -35,6 +35,7 @@ typedef struct OutRequest
 	size_t		body_length;
 	const char *user;			/* HTTP basic or SMTP login, may be NULL */
 	const char *password;
+	const char *subject;		/* calls about the same count once for the breaker; may be NULL */
 	const char *mail_from;		/* of MAIL */
 	const char *mail_to;
 	const Context *context;		/* may be NULL */
@@ -50,6 +51,7 @@ typedef enum OutResult
 typedef struct OutReply
 {
 	OutResult	result;
+	bool		doubtful;		/* an attempt before the last may have had its effect */
 	long		status;			/* HTTP or SMTP */
 	const char *body;
 	size_t		body_length;

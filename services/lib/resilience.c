@@ -6,11 +6,15 @@
  * tumbling window; it trips when attempts exceed active_threshold and the
  * failures reach trip_threshold per cent; after reset_ms one probe at a time
  * passes; a failed probe opens it again, active_threshold good ones close it.
+ * Calls about the same subject count once, as the last of them went: something
+ * that fails however often it is tried says nothing about the others.
  */
 #include "lib/resilience.h"
 
+#include <limits.h>
 #include <string.h>
 
+static void count(Breaker *breaker, uint64_t subject, bool success);
 static void trip(Breaker *breaker, uint64_t now_ms);
 
 long
@@ -60,8 +64,12 @@ breaker_allows(Breaker *breaker, uint64_t now_ms)
 	return false;
 }
 
+/*
+ * How a call went that breaker_allows has allowed.  subject is what it was about,
+ * never 0.
+ */
 void
-breaker_record(Breaker *breaker, bool success, uint64_t now_ms)
+breaker_record(Breaker *breaker, uint64_t subject, bool success, uint64_t now_ms)
 {
 	const BreakerPolicy *policy = &breaker->policy;
 
@@ -81,12 +89,28 @@ breaker_record(Breaker *breaker, bool success, uint64_t now_ms)
 	{
 		breaker->window_start = now_ms;
 		breaker->attempts = breaker->failures = 0;
+		memset(breaker->subjects, 0, sizeof(breaker->subjects));
 	}
-	breaker->attempts++;
-	breaker->failures += success ? 0 : 1;
+	count(breaker, subject, success);
 	if (breaker->attempts > policy->active_threshold &&
 		100 * breaker->failures / breaker->attempts >= policy->trip_threshold)
 		trip(breaker, now_ms);
+}
+
+/* How many calls it would allow now, for those who can put off to begin any. */
+int
+breaker_room(const Breaker *breaker, uint64_t now_ms)
+{
+	switch (breaker->state)
+	{
+		case BREAKER_CLOSED:
+			return INT_MAX;
+		case BREAKER_HALF_OPEN:
+			return breaker->probing ? 0 : 1;
+		case BREAKER_OPEN:
+			break;
+	}
+	return now_ms >= breaker->retry_at ? 1 : 0;
 }
 
 const char *
@@ -95,6 +119,24 @@ breaker_state_name(BreakerState state)
 	static const char *const names[] = {"closed", "open", "half_open"};
 
 	return names[state];
+}
+
+static void
+count(Breaker *breaker, uint64_t subject, bool success)
+{
+	BreakerSubject *newest;
+
+	for (int i = 0; i < BREAKER_SUBJECTS; i++)
+		if (breaker->subjects[i].name == subject)
+		{
+			breaker->failures += (success ? 0 : 1) - (breaker->subjects[i].failed ? 1 : 0);
+			breaker->subjects[i].failed = !success;
+			return;
+		}
+	newest = &breaker->subjects[breaker->attempts % BREAKER_SUBJECTS];
+	*newest = (BreakerSubject) {subject, !success};
+	breaker->attempts++;
+	breaker->failures += success ? 0 : 1;
 }
 
 static void

@@ -32,13 +32,23 @@ typedef struct BreakerPolicy
 	long		reset_ms;
 } BreakerPolicy;
 
+/* What was called about, by a hash of its name, and whether it failed last. */
+typedef struct BreakerSubject
+{
+	uint64_t	name;
+	bool		failed;
+} BreakerSubject;
+
+#define BREAKER_SUBJECTS 64
+
 typedef struct Breaker
 {
 	BreakerPolicy policy;
 	BreakerState state;
 	uint64_t	window_start;	/* 0: starts with the next attempt */
-	int			attempts;
-	int			failures;
+	int			attempts;		/* subjects called about in the window */
+	int			failures;		/* those whose last call has failed */
+	BreakerSubject subjects[BREAKER_SUBJECTS];	/* the newest, in a circle */
 	int			successes;		/* of probes */
 	bool		probing;
 	uint64_t	retry_at;
@@ -46,7 +56,8 @@ typedef struct Breaker
 
 void		breaker_init(Breaker *breaker, BreakerPolicy policy);
 bool		breaker_allows(Breaker *breaker, uint64_t now_ms);
-void		breaker_record(Breaker *breaker, bool success, uint64_t now_ms);
+void		breaker_record(Breaker *breaker, uint64_t subject, bool success, uint64_t now_ms);
+int			breaker_room(const Breaker *breaker, uint64_t now_ms);
 const char *breaker_state_name(BreakerState state);
 
 #endif

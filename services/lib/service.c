@@ -213,7 +213,7 @@ start_parts(Runtime *runtime)
 	if (service->claim)
 		runtime->work = work_open(&(WorkOptions) {
 			runtime->base, runtime->pool, service->claim, service->settle, service->work,
-			(int) settings.work_most, settings.poll, settings.work_lease
+			service->room, (int) settings.work_most, settings.poll, settings.work_lease
 		});
 	if (service->endpoint)
 		runtime->consumer = consumer_open(&(ConsumerOptions) {

@@ -35,6 +35,7 @@ typedef struct Service
 	const char *claim;			/* outside work, may be NULL */
 	const char *settle;
 	void		(*work) (WorkItem *item);
+	int			(*room) (void);	/* how much work may be started, may be NULL */
 	bool		(*start) (Runtime *runtime);	/* after the options are known */
 	const HealthCheck *checks;	/* ends with a NULL name; may be NULL */
 	const char *openapi;		/* the document, NULL-terminated */

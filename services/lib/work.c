@@ -166,9 +166,17 @@ static bool
 begin_claim(WorkLoop *loop)
 {
 	int			room = loop->options.most - loop->pending;
+	int			allowed = loop->options.room ? loop->options.room() : room;
 
 	if (loop->draining)
 		return false;
+	if (allowed <= 0 && !loop->claiming)
+	{
+		arm(loop);
+		return false;
+	}
+	if (room > allowed)
+		room = allowed;
 	loop->again = loop->claiming || room <= 0;
 	if (loop->again)
 		return false;

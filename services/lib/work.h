@@ -6,7 +6,8 @@
  * takes recorded intents under a lease, in the message's own transaction or in
  * one of its own, lets an adapter act, and records how it went.  A daemon that
  * dies in between leaves an intent whose lease runs out; the service's claim
- * function then hands it out as a question, not as a repetition.
+ * function then hands it out as a question, not as a repetition.  What cannot be
+ * done now, because nobody answers outside, is not claimed at all: it stays owed.
  */
 #ifndef SERVICES_LIB_WORK_H
 #define SERVICES_LIB_WORK_H
@@ -40,6 +41,7 @@ typedef struct WorkOptions
 	const char *claim;			/* fn(max_count int, lease interval) */
 	const char *settle;			/* fn(work_id uuid, fence bigint, outcome jsonb) */
 	void		(*start) (WorkItem *item);	/* must lead to work_settle, now or later */
+	int			(*room) (void); /* how many may be started now; NULL: any */
 	int			most;			/* at a time */
 	long		poll_ms;
 	long		lease_ms;

@@ -139,9 +139,12 @@ BEGIN
 		traceparent => known.traceparent);
 	UPDATE ecommerce_notification.notification n
 	SET status = CASE WHEN outcome ->> 'result' = 'sent' THEN 'sent'
-			WHEN outcome ->> 'result' = 'refused' OR n.attempts + 1 >= attempts_max THEN 'failed'
+			WHEN outcome ->> 'result' = 'refused' OR n.attempts + 1 >= attempts_max
+				AND outcome ->> 'result' <> 'not_sent' THEN 'failed'
 				ELSE 'pending' END,
-		reason = outcome ->> 'reason', attempts = n.attempts + 1, lease_until = NULL,
+		reason = outcome ->> 'reason', lease_until = NULL,
+		-- a mail server that is away has refused nothing
+		attempts = n.attempts + CASE outcome ->> 'result' WHEN 'not_sent' THEN 0 ELSE 1 END,
 		sent_at = CASE WHEN outcome ->> 'result' = 'sent' THEN clock_timestamp() END,
 		due_at = clock_timestamp() + least(interval '1 second' * power(2, n.attempts),
 			interval '5 minutes')
@@ -151,7 +154,7 @@ BEGIN
 END
 $settle$;
 COMMENT ON FUNCTION ecommerce_notification.settle(uuid, bigint, jsonb) IS
-'Records how sending went: {result: sent, refused (for good), failed (tried again, 8 times in all), reason}; false when the claim is no longer the current one.';
+'Records how sending went: {result: sent, refused (for good), failed (tried again, 8 times in all), not_sent (nobody there: tried until somebody is), reason}; false when the claim is no longer the current one.';
 
 CREATE FUNCTION ecommerce_notification.list_notifications(order_id text DEFAULT NULL,
 	after text DEFAULT NULL, page text DEFAULT NULL)

@@ -3,6 +3,7 @@
  *		notificationd: tells customers, by mail or into the log.
  */
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,11 +68,16 @@ on_mailed(void *argument, const OutReply *reply)
 {
 	WorkItem   *item = argument;
 
-	/* libcurl calls a refusal by the server an error and keeps its code: 5xx is for good */
+	/*
+	 * libcurl calls a refusal by the server an error and keeps its code: 5xx is
+	 * for good; without any the server was not there
+	 */
 	if (reply->result == OUT_ANSWERED)
 		settle(item, "sent", NULL);
 	else
-		settle(item, reply->status >= 500 ? "refused" : "failed", reply->error);
+		settle(item, reply->status >= 500 ? "refused" : reply->status > 0 ? "failed"
+																		  : "not_sent",
+			   reply->error);
 }
 
 static const char *
@@ -135,6 +141,12 @@ notify(WorkItem *item)
 	json_decref(request);
 }
 
+static int
+mail_room(void)
+{
+	return strcmp(sink, "smtp") == 0 ? breaker_room(&smtp.breaker, clock_steady_ms()) : INT_MAX;
+}
+
 static const char *
 mail_state(void)
 {
@@ -164,7 +176,8 @@ main(int argc, char **argv)
 		.role = "ecommerce_notification", .port = "5005", .endpoint = "notification",
 		.handlers = handlers, .routes = routes, .options = options,
 		.claim = "ecommerce_notification.claim", .settle = "ecommerce_notification.settle",
-		.work = notify, .start = start, .checks = checks, .openapi = openapi_document
+		.work = notify, .room = mail_room,
+		.start = start, .checks = checks, .openapi = openapi_document
 	};
 
 	return service_main(&service, argc, argv);

@@ -6,7 +6,7 @@ CREATE TABLE ecommerce_payment.payment (
 	key uuid NOT NULL UNIQUE,
 	order_id uuid NOT NULL,
 	status text NOT NULL CHECK (status IN ('pending', 'captured', 'declined', 'unknown', 'refunded',
-		'voided')),
+		'voided', 'disputed')),
 	amount numeric NOT NULL CHECK (amount >= 0),
 	currency text NOT NULL,
 	card_type text,
@@ -14,6 +14,9 @@ CREATE TABLE ecommerce_payment.payment (
 	token text,
 	transaction_id text,
 	refund_id text,
+	refunded_amount numeric NOT NULL DEFAULT 0,
+	dispute_id text,
+	dispute_status text CHECK (dispute_status IN ('open', 'won', 'lost')),
 	error_code text,
 	error_reason text,
 	is_retryable boolean,
@@ -25,6 +28,7 @@ CREATE TABLE ecommerce_payment.payment (
 	fence bigint NOT NULL DEFAULT 0,
 	lease_until timestamptz,
 	charge_begun_at timestamptz,
+	refund_number int NOT NULL DEFAULT 1,
 	not_at_provider boolean NOT NULL DEFAULT false,
 	is_asked boolean NOT NULL DEFAULT false,
 	is_cancelled boolean NOT NULL DEFAULT false,
@@ -35,13 +39,15 @@ CREATE TABLE ecommerce_payment.payment (
 	tenant_id text,
 	traceparent text,
 	created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-	CONSTRAINT captured_has_transaction CHECK (status NOT IN ('captured', 'refunded')
+	CONSTRAINT captured_has_transaction CHECK (status NOT IN ('captured', 'refunded', 'disputed')
 		OR transaction_id IS NOT NULL)
 ) WITH (fillfactor = 50);
 CREATE INDEX payment_order ON ecommerce_payment.payment (order_id, created_at);
+CREATE INDEX payment_transaction ON ecommerce_payment.payment (transaction_id)
+	WHERE transaction_id IS NOT NULL;
 CREATE INDEX payment_owed ON ecommerce_payment.payment (due_at) WHERE operation IS NOT NULL;
 COMMENT ON TABLE ecommerce_payment.payment IS
-'Payments by step key, with the intent towards the provider: operation is what is owed there, committed before any call. fence counts claims; lease_until is when a call without outcome counts as lost. charge_begun_at: a charge may have arrived since then. not_at_provider: the provider said it knows no such charge. is_asked: a QueryPaymentStatus waits for the answer. is_cancelled: whatever was captured is to be refunded. Of a card only type, last four digits and the provider''s token.';
+'Payments by step key, with the intent towards the provider: operation is what is owed there, committed before any call. fence counts claims; lease_until is when a call without outcome counts as lost. charge_begun_at: a charge may have arrived since then. not_at_provider: the provider said it knows no such charge. is_asked: a QueryPaymentStatus waits for the answer. is_cancelled: whatever was captured is to be refunded. refunded_amount is what the provider has given back, whoever asked for it; refund_id beside status captured is a refund that is not through yet; refund_number counts refunds that have failed for good, each has an idempotency key of its own. disputed: the provider has taken the money back until the dispute is won or lost; a lost one is a refund. Of a card only type, last four digits and the provider''s token.';
 
 CREATE TABLE ecommerce_payment.simulator_charge (
 	key uuid PRIMARY KEY,
@@ -66,6 +72,17 @@ CREATE TABLE ecommerce_payment.webhook_event (
 CREATE INDEX webhook_event_age ON ecommerce_payment.webhook_event (received_at);
 COMMENT ON TABLE ecommerce_payment.webhook_event IS
 'Ids of webhooks that took effect, kept 30 days: a repeat does nothing.';
+
+CREATE TABLE ecommerce_payment.early_webhook (
+	event_id text PRIMARY KEY,
+	transaction_id text NOT NULL,
+	event jsonb NOT NULL,
+	received_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX early_webhook_transaction ON ecommerce_payment.early_webhook (transaction_id);
+CREATE INDEX early_webhook_age ON ecommerce_payment.early_webhook (received_at);
+COMMENT ON TABLE ecommerce_payment.early_webhook IS
+'Refunds and disputes of charges that no payment is known to have yet; they take effect when one has. Kept 30 days: most are another shop''s on the same account.';
 
 CREATE FUNCTION ecommerce_payment.install()
 RETURNS void LANGUAGE plpgsql VOLATILE

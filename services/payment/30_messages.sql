@@ -35,7 +35,7 @@ BEGIN
 	ELSIF known.status = 'voided' THEN
 		PERFORM ecommerce_payment.publish('PaymentFailed', known.order_id, step,
 			'{"reason": "cancelled", "error_code": "cancelled", "is_retryable": false}');
-	ELSIF known.status = 'refunded' THEN
+	ELSIF known.status IN ('refunded', 'disputed') AND known.is_cancelled THEN
 		-- that it was captured is the answer to this command
 		known.status := 'captured';
 		PERFORM ecommerce_payment.reply_state(known);
@@ -70,7 +70,10 @@ DECLARE
 	known ecommerce_payment.payment;
 BEGIN
 	SELECT * INTO known FROM ecommerce_payment.payment p WHERE p.key = step FOR UPDATE;
-	IF known.status IS DISTINCT FROM 'unknown' THEN
+	IF known.status IN ('refunded', 'disputed') AND NOT known.is_cancelled THEN
+		PERFORM ecommerce_payment.reply_state(known);
+		RETURN;
+	ELSIF known.status IS DISTINCT FROM 'unknown' THEN
 		PERFORM ecommerce_payment.report_status((command ->> 'order_id')::uuid, step, known);
 		RETURN;
 	END IF;
@@ -120,7 +123,8 @@ BEGIN
 	WHEN known.status = 'unknown' THEN
 		known.operation := coalesce(known.operation, 'query');
 	ELSE
-		NULL;	-- a charge is under way: its outcome is refunded; voided and refunded stay
+		-- a charge is under way: its outcome is refunded; voided, refunded and disputed stay
+		NULL;
 	END CASE;
 	UPDATE ecommerce_payment.payment p
 	SET status = known.status, operation = known.operation, is_cancelled = true,
@@ -134,4 +138,4 @@ BEGIN
 END
 $refund_payment$;
 COMMENT ON FUNCTION ecommerce_payment.refund_payment(jsonb) IS
-'Handles RefundPayment{order_id, key, amount, reason}: what was captured is refunded in full, what is unknown or running is resolved and then refunded, an unknown key is voided for good. Replies PaymentRefunded, PaymentVoided or PaymentRefundFailed.';
+'Handles RefundPayment{order_id, key, amount, reason}: what was captured is refunded in full, what is unknown or running is resolved and then refunded, an unknown key is voided for good; what went back already was refunded. Replies PaymentRefunded, PaymentVoided or PaymentRefundFailed.';

@@ -1,5 +1,4 @@
--- The provider: which calls are due, what came of them, webhooks, and the
--- simulated one.
+-- The provider: which calls are due, what came of them, and the simulated one.
 
 CREATE FUNCTION ecommerce_payment.claim(max_count int, lease interval,
 	OUT work_id uuid, OUT fence bigint, OUT operation text, OUT request jsonb,
@@ -30,14 +29,15 @@ BEGIN
 		p.order_id,
 		'amount', p.amount, 'minor_amount', ecommerce_payment.minor_amount(p.amount, p.currency), 'currency', p.currency, 'token',
 			p.token,
-		'transaction_id', p.transaction_id, 'reason', p.cancel_reason, 'is_cancelled',
+		'transaction_id', p.transaction_id, 'refund_id',
+			p.refund_id, 'refund_number', p.refund_number, 'reason', p.cancel_reason, 'is_cancelled',
 			p.is_cancelled,
 		'charge_age', floor(extract(epoch FROM clock_timestamp() - p.charge_begun_at))),
 		p.correlation_id, p.traceparent;
 END
 $claim$;
 COMMENT ON FUNCTION ecommerce_payment.claim(int, interval) IS
-'Takes calls that are due, under a lease. operation: charge, query, refund; request: {key, order_id, amount, minor_amount, currency, token, transaction_id, reason, is_cancelled, charge_age in seconds}. The key is the idempotency key at the provider.';
+'Takes calls that are due, under a lease. operation: charge, query, refund; request: {key, order_id, amount, minor_amount, currency, token, transaction_id, refund_id (of one that is not through yet), refund_number, reason, is_cancelled, charge_age in seconds}. The key is the idempotency key at the provider.';
 
 CREATE FUNCTION ecommerce_payment.settle(work_id uuid, fence bigint, outcome jsonb)
 RETURNS boolean LANGUAGE plpgsql VOLATILE
@@ -52,103 +52,20 @@ BEGIN
 		RETURN false;
 	ELSIF known.fence <> settle.fence OR known.operation IS NULL THEN
 		-- somebody else asks by now, or a webhook was faster; yet money that was taken was taken
-		IF outcome ->> 'result' IS DISTINCT FROM 'captured'
-			OR known.status NOT IN ('pending', 'unknown', 'voided', 'declined') THEN
+		IF NOT (outcome ->> 'result' IN ('captured', 'refunded') AND known.status = ANY (
+			CASE outcome ->> 'result' WHEN 'captured'
+				THEN ARRAY['pending', 'unknown', 'voided', 'declined']
+				ELSE ARRAY['pending', 'unknown', 'captured', 'disputed'] END)) THEN
 			RETURN false;
 		END IF;
 		known.is_cancelled := known.is_cancelled OR known.status = 'voided';
-		UPDATE ecommerce_payment.payment p SET is_cancelled = known.is_cancelled
-			WHERE p.payment_id = known.payment_id;
 	END IF;
 	PERFORM ecommerce_payment.take_outcome(known, outcome);
 	RETURN true;
 END
 $settle$;
 COMMENT ON FUNCTION ecommerce_payment.settle(uuid, bigint, jsonb) IS
-'Records the outcome of a claimed call, see conclude; false when the claim is no longer the current one, unless the money was captured after all: of a voided payment it then goes back.';
-
-CREATE FUNCTION ecommerce_payment.is_whole(charge jsonb, known ecommerce_payment.payment)
-RETURNS boolean LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $is_whole$
-	SELECT coalesce(charge -> 'amount' = to_jsonb(ecommerce_payment.minor_amount(known.amount,
-			known.currency)), charge -> 'amount' IS NULL)
-		AND lower(coalesce(charge ->> 'currency', known.currency)) = lower(known.currency)
-$is_whole$;
-COMMENT ON FUNCTION ecommerce_payment.is_whole(jsonb, ecommerce_payment.payment) IS
-'Whether what the provider says of a charge, {amount in smallest units, currency}, is the payment''s amount; what it does not say is taken as right.';
-
-CREATE FUNCTION ecommerce_payment.take_webhook(body jsonb)
-RETURNS ecommerce_payment.reply LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $take_webhook$
-DECLARE
-	charge CONSTANT jsonb := body #> '{data,object}';
-	known ecommerce_payment.payment;
-	outcome jsonb;
-BEGIN
-	PERFORM ecommerce_payment.refuse_fields((
-		SELECT coalesce(jsonb_agg(jsonb_build_object('field', field, 'detail',
-			'must be a text of 1 to 255 characters')), '[]')
-		FROM unnest(ARRAY['id', 'type']) AS field
-		WHERE jsonb_typeof(body -> field) IS DISTINCT FROM 'string'
-			OR length(body ->> field) NOT BETWEEN 1 AND 255));
-	INSERT INTO ecommerce_payment.webhook_event (event_id, event_type)
-		VALUES (body ->> 'id', body ->> 'type')
-	ON CONFLICT DO NOTHING;
-	IF NOT FOUND THEN
-		RETURN ecommerce_payment.answer(200, '{"received": true}');
-	END IF;
-	SELECT * INTO known FROM ecommerce_payment.payment p
-	WHERE p.key = ecommerce_payment.as_uuid(charge #>> '{metadata,key}') FOR UPDATE;
-	IF NOT FOUND THEN
-		RETURN ecommerce_payment.answer(200, '{"received": true}');	-- not one of ours
-	END IF;
-	IF NOT ecommerce_payment.is_whole(charge, known) AND known.status <> 'voided' THEN
-		-- not what was asked for; what was voided goes back whatever it is
-		RAISE WARNING 'webhook event "%" tells of another amount than payment "%"', body ->> 'id',
-			known.key;
-	ELSIF body ->> 'type' IN ('charge.succeeded', 'charge.captured')
-		AND known.status IN ('pending', 'unknown', 'voided', 'declined')
-		-- an authorization succeeds as well, and is no money yet
-		AND coalesce(charge -> 'captured', 'true') <> 'false' THEN
-		-- captured after all: of a cancelled payment the money goes back
-		known.is_cancelled := known.is_cancelled OR known.status = 'voided';
-		UPDATE ecommerce_payment.payment p SET is_cancelled = known.is_cancelled
-			WHERE p.payment_id = known.payment_id;
-		outcome := jsonb_build_object('result', 'captured', 'transaction_id', charge -> 'id');
-	ELSIF body ->> 'type' = 'charge.failed' AND known.status IN ('pending', 'unknown') THEN
-		outcome := jsonb_build_object('result', 'declined', 'error_code', charge -> 'failure_code',
-			'reason', charge -> 'failure_message');
-	ELSIF body ->> 'type' = 'charge.refunded' AND known.status = 'captured'
-		-- false: only a part went back
-		AND coalesce(charge -> 'refunded', 'true') <> 'false' THEN
-		outcome := jsonb_build_object('result', 'refunded', 'refund_id',
-			coalesce(charge #> '{refunds,data,0,id}', charge -> 'id'));
-	END IF;
-	IF outcome IS NOT NULL THEN
-		PERFORM ecommerce_payment.take_outcome(known, outcome);
-	END IF;
-	RETURN ecommerce_payment.answer(200, '{"received": true}');
-END
-$take_webhook$;
-COMMENT ON FUNCTION ecommerce_payment.take_webhook(jsonb) IS
-'POST /payments/webhook, signature checked already: charge.succeeded, charge.captured, charge.failed, charge.refunded of a charge whose metadata has our key and whose amount is ours; anything else, an authorization or a part of a refund included, is acknowledged and does nothing.';
-
-CREATE FUNCTION ecommerce_payment.forget_webhooks()
-RETURNS int LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $forget_webhooks$
-	WITH gone AS (
-		DELETE FROM ecommerce_payment.webhook_event w
-		WHERE w.event_id IN (SELECT o.event_id FROM ecommerce_payment.webhook_event o
-			WHERE o.received_at <= clock_timestamp() - interval '30 days'
-			ORDER BY o.received_at LIMIT 1000 FOR UPDATE SKIP LOCKED)
-		RETURNING 1)
-	SELECT count(*)::int FROM gone
-$forget_webhooks$;
-COMMENT ON FUNCTION ecommerce_payment.forget_webhooks() IS
-'Deletes webhook ids older than 30 days, at most 1000 at a time; the number deleted.';
+'Records the outcome of a claimed call, see conclude; false when the claim is no longer the current one, unless money was moved after all: what was captured of a voided payment then goes back.';
 
 CREATE FUNCTION ecommerce_payment.simulate(operation text, request jsonb)
 RETURNS jsonb LANGUAGE plpgsql VOLATILE
@@ -225,7 +142,8 @@ BEGIN
 		SELECT ecommerce_payment.collection(jsonb_agg(jsonb_build_object(
 			'payment_id', p.payment_id, 'order_id', p.order_id, 'key', p.key, 'status', p.status,
 			'amount', p.amount, 'currency', p.currency, 'transaction_id', p.transaction_id,
-			'refund_id', p.refund_id, 'error_code', p.error_code, 'card_type', p.card_type,
+			'refund_id', p.refund_id, 'refunded_amount', p.refunded_amount, 'dispute_status',
+			p.dispute_status, 'error_code', p.error_code, 'card_type', p.card_type,
 			'last4_digits', p.last4_digits)
 			ORDER BY p.payment_id), ecommerce_payment.page_size(page), 'payment_id')
 		FROM (SELECT * FROM ecommerce_payment.payment p

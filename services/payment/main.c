@@ -6,6 +6,7 @@
  */
 #include <event2/event.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -119,6 +120,12 @@ call_provider(WorkItem *item)
 		call_simulator(item);
 }
 
+static int
+provider_room(void)
+{
+	return strcmp(provider, "stripe") == 0 ? stripe_room() : INT_MAX;
+}
+
 static const char *
 provider_state(void)
 {
@@ -148,7 +155,8 @@ main(int argc, char **argv)
 		.program = "paymentd", .source = "PaymentService", .role = "ecommerce_payment",
 		.port = "5003", .endpoint = "payment", .handlers = handlers, .routes = routes,
 		.duties = duties, .options = options, .claim = "ecommerce_payment.claim",
-		.settle = "ecommerce_payment.settle", .work = call_provider, .start = start,
+		.settle = "ecommerce_payment.settle", .work = call_provider, .room = provider_room,
+		.start = start,
 		.checks = checks, .openapi = openapi_document
 	};
 

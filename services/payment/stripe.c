@@ -8,7 +8,8 @@
  * whose answer was lost is found again.  A refund is one request.
  *
  * What is told to work_settle is only what is certain: no answer after a
- * request that may have arrived is "unknown".
+ * request that may have arrived is "unknown"; one that Stripe has not dealt with,
+ * or that never left, is "not_sent" and made again: that is no decline.
  */
 #include "payment/stripe.h"
 
@@ -30,11 +31,18 @@
 #define RETRIES 2
 #define RETRY_PAUSES_SECONDS 10
 
+/*
+ * Trips when half of the charges fail: then it is Stripe that is ill, and not
+ * some of the cards.
+ */
+#define TRIP_PER_CENT 50
+
 typedef struct StripeCall
 {
 	WorkItem   *item;
 	json_t	   *request;
 	char	   *charge;			/* id of the authorization */
+	bool		was_refunded;	/* so Stripe says of a refund we asked for */
 } StripeCall;
 
 static struct
@@ -53,13 +61,21 @@ static void query(StripeCall *call);
 static void on_listed(void *argument, const OutReply *reply);
 static void judge_charge(StripeCall *call, const json_t *charge);
 static bool is_whole(const StripeCall *call, const json_t *charge);
+static void follow_refund(StripeCall *call, const char *refund_id);
 static void refund(StripeCall *call, const char *charge, OutDone done);
 static void on_refunded(void *argument, const OutReply *reply);
+static void judge_refund(StripeCall *call, const json_t *refund);
+static void refuse_refund(StripeCall *call, const OutReply *reply);
+static const char *refund_of(const json_t *charge);
 static void on_released(void *argument, const OutReply *reply);
 static void post(StripeCall *call, const char *path, const Text *form, const char *purpose,
 				 OutDone done);
 static void add_field(Text *form, const char *name, const char *value);
 static const char *text_of(const StripeCall *call, const char *name);
+static void get(StripeCall *call, const char *url, OutDone done);
+static const char *error_code(const json_t *answer);
+static bool is_passing(const char *code);
+static bool not_dealt_with(const OutReply *reply);
 static void settle_error(StripeCall *call, const OutReply *reply, const char *result);
 static void settle(StripeCall *call, json_t *outcome);
 
@@ -84,6 +100,7 @@ stripe_start(const char *base_url, const char *secret_key, long timeout_ms)
 	text_format(&header, "Authorization: Bearer %s", secret_key);
 	stripe.authorization = text_take(&header);
 	outcall_target_init(&stripe.target, "stripe", timeout_ms, RETRIES);
+	stripe.target.breaker.policy.trip_threshold = TRIP_PER_CENT;
 	/* authorization and capture, each with all its attempts */
 	stripe.in_flight = IN_FLIGHT_SECONDS +
 		2 * ((RETRIES + 1) * (timeout_ms / 1000 + 1) + RETRY_PAUSES_SECONDS);
@@ -100,10 +117,19 @@ stripe_call(WorkItem *item)
 	call->request = json_loads(item->request, 0, NULL);
 	if (strcmp(item->operation, "charge") == 0)
 		authorize(call);
+	else if (strcmp(item->operation, "refund") == 0 && text_of(call, "refund_id")[0])
+		follow_refund(call, text_of(call, "refund_id"));
 	else if (strcmp(item->operation, "refund") == 0)
 		refund(call, text_of(call, "transaction_id"), on_refunded);
 	else
 		query(call);
+}
+
+/* How many calls may be begun: none as long as Stripe is away. */
+int
+stripe_room(void)
+{
+	return breaker_room(&stripe.target.breaker, clock_steady_ms());
 }
 
 const char *
@@ -189,13 +215,10 @@ static void
 query(StripeCall *call)
 {
 	Text		url = {0};
-	const char *const headers[] = {stripe.authorization, "Stripe-Version: 2020-08-27", NULL};
-	OutRequest	request = {.method = "GET", .headers = headers, .context = &call->item->context};
 
 	text_format(&url, "%s/v1/charges?limit=100&transfer_group=%s", stripe.base_url,
 				text_of(call, "key"));
-	request.url = url.data;
-	outcall_send(&stripe.target, &request, on_listed, call);
+	get(call, url.data, on_listed);
 	text_free(&url);
 }
 
@@ -211,7 +234,10 @@ on_listed(void *argument, const OutReply *reply)
 		list = json_loadb(reply->body, reply->body_length, 0, NULL);
 	if (list == NULL)
 	{
-		settle(call, json_pack("{s:s}", "result", "pending"));
+		if (call->was_refunded)
+			judge_charge(call, NULL);
+		else
+			settle(call, json_pack("{s:s}", "result", "pending"));
 		return;
 	}
 	json_array_foreach(json_object_get(list, "data"), i, charge)
@@ -227,6 +253,11 @@ on_listed(void *argument, const OutReply *reply)
 		}
 	}
 	json_decref(list);
+	if (call->was_refunded)
+	{
+		judge_charge(call, NULL);
+		return;
+	}
 	settle(call, json_pack("{s:s}", "result",
 						   json_integer_value(json_object_get(call->request, "charge_age")) <
 								   stripe.in_flight
@@ -234,24 +265,38 @@ on_listed(void *argument, const OutReply *reply)
 							   : "not_found"));
 }
 
-/* What a charge that was found means for the payment. */
+/*
+ * What a charge that was found means for the payment.  NULL: it was not found,
+ * but is known to be refunded.
+ */
 static void
 judge_charge(StripeCall *call, const json_t *charge)
 {
 	const char *id = json_string_value(json_object_get(charge, "id"));
 	const char *status = json_string_value(json_object_get(charge, "status"));
+	bool		captured = json_is_true(json_object_get(charge, "captured"));
 
-	if (id == NULL || status == NULL)
+	if (call->was_refunded || (captured && json_is_true(json_object_get(charge, "refunded"))))
+	{
+		if (id == NULL)
+			id = text_of(call, "transaction_id");
+		settle(call, json_pack("{s:s, s:s, s:s}", "result", "refunded", "transaction_id", id,
+							   "refund_id", refund_of(charge) ? refund_of(charge) : id));
+	}
+	else if (captured && json_is_true(json_object_get(charge, "disputed")))
+		settle(call, json_pack("{s:s, s:s*, s:s*}", "result", "disputed", "transaction_id", id,
+							   "dispute_id",
+							   json_string_value(json_object_get(charge, "dispute"))));
+	else if (id == NULL || status == NULL)
 		settle(call, json_pack("{s:s}", "result", "pending"));
 	else if (strcmp(status, "failed") == 0)
 		settle(call, json_pack("{s:s, s:s*}", "result", "declined", "error_code",
 							   json_string_value(json_object_get(charge, "failure_code"))));
 	else if (is_whole(call, charge) ||
 			 /* whatever was taken goes back */
-			 (json_is_true(json_object_get(charge, "captured")) &&
-			  json_is_true(json_object_get(call->request, "is_cancelled"))))
+			 (captured && json_is_true(json_object_get(call->request, "is_cancelled"))))
 		settle(call, json_pack("{s:s, s:s}", "result", "captured", "transaction_id", id));
-	else if (json_is_true(json_object_get(charge, "captured")))
+	else if (captured)
 	{
 		log_write(LEVEL_ERROR, &call->item->context,
 				  "Charge {Charge} at the provider has another amount than was asked for",
@@ -280,14 +325,32 @@ is_whole(const StripeCall *call, const json_t *charge)
 				   json_object_get(call->request, "minor_amount"));
 }
 
+/* Asks about a refund that was not through yet. */
+static void
+follow_refund(StripeCall *call, const char *refund_id)
+{
+	Text		url = {0};
+
+	text_format(&url, "%s/v1/refunds/%s", stripe.base_url, refund_id);
+	get(call, url.data, on_refunded);
+	text_free(&url);
+}
+
+/* A refund that has failed is followed by another one, with a key of its own. */
 static void
 refund(StripeCall *call, const char *charge, OutDone done)
 {
+	json_int_t	number = json_integer_value(json_object_get(call->request, "refund_number"));
 	Text		form = {0};
+	Text		purpose = {0};
 
+	text_add(&purpose, "refund");
+	if (number > 1)
+		text_format(&purpose, "-%lld", (long long) number);
 	add_field(&form, "charge", charge);
 	add_field(&form, "metadata[key]", text_of(call, "key"));
-	post(call, "/v1/refunds", &form, "refund", done);
+	post(call, "/v1/refunds", &form, purpose.data, done);
+	text_free(&purpose);
 	text_free(&form);
 }
 
@@ -296,18 +359,63 @@ on_refunded(void *argument, const OutReply *reply)
 {
 	StripeCall *call = argument;
 	json_t	   *answer;
-	const char *id;
 
 	if (reply->result != OUT_ANSWERED || reply->status >= 400)
 	{
-		settle_error(call, reply, "refund_failed");
+		refuse_refund(call, reply);
 		return;
 	}
 	answer = json_loadb(reply->body, reply->body_length, 0, NULL);
-	id = json_string_value(json_object_get(answer, "id"));
-	settle(call, id ? json_pack("{s:s, s:s}", "result", "refunded", "refund_id", id)
-		   : json_pack("{s:s}", "result", "unknown"));
+	judge_refund(call, answer);
 	json_decref(answer);
+}
+
+/* A refund is only made when it has succeeded; until then it may still fail. */
+static void
+judge_refund(StripeCall *call, const json_t *refund)
+{
+	const char *id = json_string_value(json_object_get(refund, "id"));
+	const char *status = json_string_value(json_object_get(refund, "status"));
+
+	if (id == NULL)
+		settle(call, json_pack("{s:s}", "result", "unknown"));
+	else if (status && (strcmp(status, "failed") == 0 || strcmp(status, "canceled") == 0))
+		settle(call, json_pack("{s:s, s:s*, s:b}", "result", "refund_failed", "error_code",
+							   json_string_value(json_object_get(refund, "failure_reason")),
+							   "is_retryable", 0));
+	else
+		settle(call, json_pack("{s:s, s:s}", "result",
+							   status && strcmp(status, "succeeded") != 0 ? "refund_pending"
+																		  : "refunded",
+							   "refund_id", id));
+}
+
+/* No refund, which may be because there is one already, or a dispute. */
+static void
+refuse_refund(StripeCall *call, const OutReply *reply)
+{
+	json_t	   *answer = json_loadb(reply->body, reply->body_length, 0, NULL);
+	const char *code = error_code(answer);
+
+	if (code && strcmp(code, "charge_already_refunded") == 0)
+	{
+		call->was_refunded = true;
+		query(call);
+	}
+	else if (code && strcmp(code, "charge_disputed") == 0)
+		settle(call, json_pack("{s:s}", "result", "disputed"));
+	else
+		settle_error(call, reply, "refund_failed");
+	json_decref(answer);
+}
+
+/* The id of a charge's newest refund, or NULL. */
+static const char *
+refund_of(const json_t *charge)
+{
+	const json_t *refunds = json_object_get(json_object_get(charge, "refunds"), "data");
+
+	return json_string_value(json_object_get(json_array_get(refunds, 0), "id"));
 }
 
 /* An authorization without capture was released: as if there had been none. */
@@ -327,7 +435,7 @@ post(StripeCall *call, const char *path, const Text *form, const char *purpose, 
 	Text		key = {0};
 	const char *headers[] = {stripe.authorization, "Stripe-Version: 2020-08-27",
 	"Content-Type: application/x-www-form-urlencoded", NULL, NULL};
-	OutRequest	request = {.method = "POST", .headers = headers,
+	OutRequest	request = {.method = "POST", .headers = headers, .subject = text_of(call, "key"),
 		.context = &call->item->context};
 
 	text_format(&url, "%s%s", stripe.base_url, path);
@@ -339,6 +447,16 @@ post(StripeCall *call, const char *path, const Text *form, const char *purpose, 
 	outcall_send(&stripe.target, &request, done, call);
 	text_free(&url);
 	text_free(&key);
+}
+
+static void
+get(StripeCall *call, const char *url, OutDone done)
+{
+	const char *const headers[] = {stripe.authorization, "Stripe-Version: 2020-08-27", NULL};
+	OutRequest	request = {.method = "GET", .url = url, .headers = headers,
+		.subject = text_of(call, "key"), .context = &call->item->context};
+
+	outcall_send(&stripe.target, &request, done, call);
 }
 
 static void
@@ -363,33 +481,62 @@ text_of(const StripeCall *call, const char *name)
 	return value ? value : "";
 }
 
+/* Stripe's code of an error, or NULL. */
+static const char *
+error_code(const json_t *answer)
+{
+	const json_t *error = json_object_get(answer, "error");
+	const char *code = json_string_value(json_object_get(error, "decline_code"));
+
+	return code ? code : json_string_value(json_object_get(error, "code"));
+}
+
+static bool
+is_passing(const char *code)
+{
+	for (size_t i = 0; i < lengthof(passing_codes); i++)
+		if (strcmp(code, passing_codes[i]) == 0)
+			return true;
+	return false;
+}
+
 /*
- * Settles a request that was refused or not answered.  4xx is a definite no;
- * what was never sent is one too, and may go better later.
+ * Whether the request has certainly had no effect and says nothing about the
+ * card: it never left, came too fast, with a key of ours that is wrong, or Stripe
+ * was not there for anybody.
  */
+static bool
+not_dealt_with(const OutReply *reply)
+{
+	return reply->result == OUT_NOT_SENT ||
+		(reply->result == OUT_ANSWERED && !reply->doubtful &&
+		 (reply->status == 401 || reply->status == 403 || reply->status == 429 ||
+		  reply->status == 503));
+}
+
+/* Settles a request that was refused or not answered; any other 4xx is a definite no. */
 static void
 settle_error(StripeCall *call, const OutReply *reply, const char *result)
 {
 	json_t	   *answer = json_loadb(reply->body, reply->body_length, 0, NULL);
-	json_t	   *error = json_object_get(answer, "error");
-	const char *code = json_string_value(json_object_get(error, "decline_code"));
-	bool		passing = false;
+	const char *code = error_code(answer);
 
+	if (reply->status == 401 || reply->status == 403)
+		log_write(LEVEL_ERROR, &call->item->context,
+				  "The payment provider does not know our key: {Status}; see stripe-secret-key",
+				  "Status", reply->status == 401 ? "401" : "403", NULL);
 	if (code == NULL)
-		code = json_string_value(json_object_get(error, "code"));
-	if (code == NULL)
-		code = reply->status == 401 || reply->status == 403 ? "provider_refused_us"
-			   : reply->result == OUT_NOT_SENT				? "provider_unavailable"
-															: "invalid_request";
-	for (size_t i = 0; i < lengthof(passing_codes); i++)
-		passing |= strcmp(code, passing_codes[i]) == 0;
-	if (reply->result == OUT_UNKNOWN || reply->status >= 500 || reply->status == 429 ||
-		reply->status == 409)
+		code = "invalid_request";
+	if (not_dealt_with(reply))
+		settle(call, json_pack("{s:s}", "result", "not_sent"));
+	else if (reply->result == OUT_UNKNOWN || reply->status >= 500 || reply->status == 409)
 		settle(call, json_pack("{s:s}", "result", "unknown"));
 	else
 		settle(call, json_pack("{s:s, s:s, s:s*, s:b}", "result", result, "error_code", code,
-							   "reason", json_string_value(json_object_get(error, "message")),
-							   "is_retryable", passing || reply->status != 402));
+							   "reason",
+							   json_string_value(json_object_get(json_object_get(answer, "error"),
+																 "message")),
+							   "is_retryable", is_passing(code)));
 	json_decref(answer);
 }
 

@@ -9,6 +9,7 @@
 
 bool		stripe_start(const char *base_url, const char *secret_key, long timeout_ms);
 void		stripe_call(WorkItem *item);
+int			stripe_room(void);
 const char *stripe_state(void);
 
 #endif

@@ -3,6 +3,7 @@
  *		The parts of the library that talk to nobody: contexts, options, breaker,
  *		back-off, routes, problems, metrics, mail, webhook signatures.
  */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -190,22 +191,22 @@ test_breaker_trips_probes_and_closes(void **state)
 	for (int i = 0; i < 10; i++)
 	{
 		assert_true(breaker_allows(&breaker, now));
-		breaker_record(&breaker, i != 0, now);
+		breaker_record(&breaker, (uint64_t) i + 1, i != 0, now);
 	}
 	assert_int_equal(breaker.state, BREAKER_CLOSED);
-	breaker_record(&breaker, false, now);	/* 2 of 11: 18 per cent */
+	breaker_record(&breaker, 100, false, now);	/* 2 of 11: 18 per cent */
 	assert_int_equal(breaker.state, BREAKER_OPEN);
 	assert_false(breaker_allows(&breaker, now + 29999));
 	now += 30000;
 	assert_true(breaker_allows(&breaker, now));
 	assert_false(breaker_allows(&breaker, now));	/* one probe at a time */
-	breaker_record(&breaker, false, now);
+	breaker_record(&breaker, 101, false, now);
 	assert_int_equal(breaker.state, BREAKER_OPEN);
 	now += 30000;
 	for (int i = 0; i < 10; i++)
 	{
 		assert_true(breaker_allows(&breaker, now));
-		breaker_record(&breaker, true, now);
+		breaker_record(&breaker, (uint64_t) i + 200, true, now);
 	}
 	assert_int_equal(breaker.state, BREAKER_CLOSED);
 }
@@ -218,10 +219,37 @@ test_breaker_window_tumbles(void **state)
 	(void) state;
 	breaker_init(&breaker, (BreakerPolicy) {60000, 15, 10, 30000});
 	for (int i = 0; i < 10; i++)
-		breaker_record(&breaker, false, 1000);
-	breaker_record(&breaker, false, 61000);
+		breaker_record(&breaker, (uint64_t) i + 1, false, 1000);
+	breaker_record(&breaker, 1, false, 61000);
 	assert_int_equal(breaker.state, BREAKER_CLOSED);
 	assert_int_equal(breaker.attempts, 1);
+}
+
+/* What fails however often it is tried is one failure, and none once it has gone through. */
+static void
+test_breaker_counts_subjects(void **state)
+{
+	Breaker		breaker;
+
+	(void) state;
+	breaker_init(&breaker, (BreakerPolicy) {60000, 15, 10, 30000});
+	for (int i = 0; i < 100; i++)
+		breaker_record(&breaker, 1, false, 1000);
+	for (int i = 0; i < 10; i++)
+		breaker_record(&breaker, (uint64_t) i + 10, true, 1000);
+	assert_int_equal(breaker.state, BREAKER_CLOSED);
+	assert_int_equal(breaker.attempts, 11);
+	assert_int_equal(breaker.failures, 1);
+	breaker_record(&breaker, 1, true, 1000);
+	assert_int_equal(breaker.failures, 0);
+	assert_int_equal(breaker_room(&breaker, 1000), INT_MAX);
+	breaker_record(&breaker, 1, false, 1000);
+	breaker_record(&breaker, 2, false, 1000);
+	assert_int_equal(breaker.state, BREAKER_OPEN);
+	assert_int_equal(breaker_room(&breaker, 30999), 0);
+	assert_int_equal(breaker_room(&breaker, 31000), 1);
+	assert_true(breaker_allows(&breaker, 31000));
+	assert_int_equal(breaker_room(&breaker, 31000), 0);
 }
 
 static void
@@ -374,6 +402,7 @@ main(void)
 		cmocka_unit_test(test_backoff_doubles_up_to_its_limit),
 		cmocka_unit_test(test_breaker_trips_probes_and_closes),
 		cmocka_unit_test(test_breaker_window_tumbles),
+		cmocka_unit_test(test_breaker_counts_subjects),
 		cmocka_unit_test(test_routes),
 		cmocka_unit_test(test_problem_document),
 		cmocka_unit_test(test_metrics_exposition),
