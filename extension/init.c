@@ -10,6 +10,7 @@
 
 #include "event_store/event_store.h"
 #include "log/registry.h"
+#include "log/restore.h"
 #include "message_bus/message_bus.h"
 #include "pg/settings.h"
 #include "worker/worker.h"
@@ -52,6 +53,7 @@ void
 _PG_init(void)
 {
 	settings_define();
+	restore_init();
 	event_store_init();
 	message_bus_init();
 	if (!process_shared_preload_libraries_in_progress)

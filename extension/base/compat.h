@@ -32,6 +32,13 @@
 #define BackendSlotProc(slot)	(&ProcGlobal->allProcs[slot])
 #endif
 
+/* The number of this backend's transaction, that of its savepoints too. */
+#if PG_VERSION_NUM >= 170000
+#define compat_local_transaction() (MyProc->vxid.lxid)
+#else
+#define compat_local_transaction() (MyProc->lxid)
+#endif
+
 #if PG_VERSION_NUM >= 150000
 #define compat_cryptohash_final(hash, target, length) pg_cryptohash_final(hash, target, length)
 #else

@@ -143,7 +143,9 @@ event_store_create_event_handler(PG_FUNCTION_ARGS)
 {
 	static SpiStatement insert = {
 		"INSERT INTO event_store.event_handler (category, event_type, handler, owner)"
-		" VALUES ($1, $2, $3, $4) ON CONFLICT (category, event_type)"
+		/* Not while somebody drops it. */
+		" SELECT a.category, $2, $3, $4 FROM event_store.aggregate a WHERE a.category = $1"
+		" FOR KEY SHARE ON CONFLICT (category, event_type)"
 		" DO UPDATE SET handler = excluded.handler, owner = excluded.owner"
 	};
 	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID};
@@ -210,8 +212,9 @@ event_store_drop_aggregate(PG_FUNCTION_ARGS)
 	expect_aggregate(category);
 	spi_begin(SPI_AS_OWNER);
 	(void) spi_run(&remove_snapshots, 1, (Oid[]) {TEXTOID}, &category, NULL);
-	(void) spi_run(&remove_handlers, 1, (Oid[]) {TEXTOID}, &category, NULL);
 	(void) spi_run(&remove, 1, (Oid[]) {TEXTOID}, &category, NULL);
+	/* Last, so that it sees those of who was first. */
+	(void) spi_run_latest(&remove_handlers, 1, (Oid[]) {TEXTOID}, &category, NULL);
 	spi_end();
 	PG_RETURN_VOID();
 }

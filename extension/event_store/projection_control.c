@@ -46,9 +46,6 @@ event_store_create_projection(PG_FUNCTION_ARGS)
 		" VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING"
 	};
 	static SpiStatement start = {"INSERT INTO event_store.projection_progress (name) VALUES ($1)"};
-	static SpiStatement not_restored = {
-		"UPDATE event_store.projection_progress SET restored_by = NULL WHERE name = $1"
-	};
 	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID,
 		TEXTARRAYOID};
 	Datum		values[7];
@@ -74,7 +71,6 @@ event_store_create_projection(PG_FUNCTION_ARGS)
 				 errmsg("projection \"%s\" exists already", TextDatumGetCString(values[0])),
 				 errhint("Call event_store.drop_projection() first, or choose another name.")));
 	(void) spi_run(&start, 1, types, values, NULL);
-	(void) spi_run(&not_restored, 1, types, values, NULL);
 	spi_end();
 	/* What an append left behind after an earlier one of that name was dropped. */
 	deferred_remove_all(TextDatumGetCString(values[0]));
@@ -152,6 +148,9 @@ PG_FUNCTION_INFO_V1(event_store_drop_projection);
 Datum
 event_store_drop_projection(PG_FUNCTION_ARGS)
 {
+	static SpiStatement remove_progress = {
+		"DELETE FROM event_store.projection_progress WHERE name = $1"
+	};
 	static SpiStatement remove = {"DELETE FROM event_store.projection WHERE name = $1"};
 	ProjectionProgress progress;
 	Projection *projection = lock_argument(fcinfo, &progress);
@@ -159,6 +158,7 @@ event_store_drop_projection(PG_FUNCTION_ARGS)
 
 	deferred_remove_all(projection->name);
 	spi_begin(SPI_AS_OWNER);
+	(void) spi_run(&remove_progress, 1, (Oid[]) {TEXTOID}, &name, NULL);
 	(void) spi_run(&remove, 1, (Oid[]) {TEXTOID}, &name, NULL);
 	spi_end();
 	PG_RETURN_VOID();
@@ -253,7 +253,7 @@ event_store_rebuild_projection(PG_FUNCTION_ARGS)
 		projection_truncate(projection);
 		progress.checkpoint = 0;
 		progress.rebuild_step = REBUILD_REPLAYING;
-		progress.rebuild_until = position_counter(LOG_EVENT_STORE);
+		progress.rebuild_until = event_newest_position(NULL);
 	}
 	progress_write(projection, &progress);
 	wakeup_worker_after_commit(WAKE_FOR_TIMER);

@@ -38,7 +38,6 @@ typedef enum ProgressColumn
 	PROGRESS_ERROR_POSITION,
 	PROGRESS_LAST_ERROR,
 	PROGRESS_UPDATED_AT,
-	PROGRESS_RESTORED_BY,
 	PROGRESS_COLUMNS
 } ProgressColumn;
 
@@ -81,8 +80,6 @@ progress_read(const Projection *projection, ProjectionProgress *progress)
 			: DatumGetInt64(values[PROGRESS_ERROR_POSITION]);
 		progress->last_error = nulls[PROGRESS_LAST_ERROR] ? NULL
 			: TextDatumGetCString(values[PROGRESS_LAST_ERROR]);
-		progress->restored_by = nulls[PROGRESS_RESTORED_BY] ? NULL
-			: TextDatumGetCString(values[PROGRESS_RESTORED_BY]);
 	}
 	lookup_end(&lookup);
 	return found;
@@ -128,11 +125,11 @@ progress_write(const Projection *projection, const ProjectionProgress *progress)
 	static SpiStatement update = {
 		"UPDATE event_store.projection_progress SET checkpoint = $2, rebuild_step = $3, rebuild_until = $4,"
 		" paused = $5, failed = $6, failures = $7, retry_at = $8, error_position = $9, last_error = $10,"
-		" updated_at = $11, restored_by = $12 WHERE name = $1"
+		" updated_at = $11 WHERE name = $1"
 	};
 	static const Oid types[PROGRESS_COLUMNS] = {
 		TEXTOID, INT8OID, TEXTOID, INT8OID, BOOLOID, BOOLOID, INT4OID, TIMESTAMPTZOID, INT8OID,
-		TEXTOID, TIMESTAMPTZOID, TEXTOID
+		TEXTOID, TIMESTAMPTZOID
 	};
 	const char *step = rebuild_steps[progress->rebuild_step];
 	Datum		values[PROGRESS_COLUMNS] = {
@@ -143,9 +140,9 @@ progress_write(const Projection *projection, const ProjectionProgress *progress)
 			Int32GetDatum(progress->failures),
 		TimestampTzGetDatum(progress->retry_at), Int64GetDatum(progress->error_position),
 		progress->last_error == NULL ? (Datum) 0 : CStringGetTextDatum(progress->last_error),
-		TimestampTzGetDatum(GetCurrentTimestamp()), (Datum) 0
+		TimestampTzGetDatum(GetCurrentTimestamp())
 	};
-	char		nulls[PROGRESS_COLUMNS + 1] = "           n";
+	char		nulls[PROGRESS_COLUMNS + 1] = "           ";
 
 	if (step == NULL)
 		nulls[PROGRESS_REBUILD_STEP] = 'n';
@@ -171,25 +168,6 @@ progress_is_replaying(const ProjectionProgress *progress)
 {
 	return progress->rebuild_step == REBUILD_REPLAYING &&
 		progress->checkpoint < progress->rebuild_until;
-}
-
-/*
- * Whether a restore may still be filling the projection's tables.
- */
-bool
-progress_is_restored(const ProjectionProgress *progress)
-{
-	static SpiStatement ask = {"SELECT event_store._restore_goes_on($1)"};
-	Datum		restored_by;
-	bool		goes_on;
-
-	if (progress->restored_by == NULL)
-		return false;
-	restored_by = CStringGetTextDatum(progress->restored_by);
-	spi_begin(SPI_AS_OWNER);
-	goes_on = spi_run(&ask, 1, (Oid[]) {TEXTOID}, &restored_by, NULL) == 1 && spi_bool(0, 0);
-	spi_end();
-	return goes_on;
 }
 
 /*

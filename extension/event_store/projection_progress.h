@@ -29,14 +29,12 @@ typedef struct ProjectionProgress
 	TimestampTz retry_at;		/* 0: at once */
 	int64		error_position; /* 0: none */
 	char	   *last_error;		/* NULL: none */
-	char	   *restored_by;	/* session that restored the row; NULL: none */
 } ProjectionProgress;
 
 extern bool progress_read(const Projection *projection, ProjectionProgress *progress);
 extern bool progress_lock(const Projection *projection, bool wait, ProjectionProgress *progress);
 extern void progress_write(const Projection *projection, const ProjectionProgress *progress);
 extern bool progress_is_replaying(const ProjectionProgress *progress);
-extern bool progress_is_restored(const ProjectionProgress *progress);
 extern void progress_forget_error(ProjectionProgress *progress);
 extern void progress_note_failure(ProjectionProgress *progress, int64 position,
 								  const ErrorData *error);

@@ -30,6 +30,7 @@
 #include "event_store/projection_progress.h"
 #include "event_store/reader.h"
 #include "log/position.h"
+#include "log/restore.h"
 #include "log/wakeup.h"
 #include "pg/clock.h"
 #include "pg/relation.h"
@@ -134,6 +135,8 @@ event_store_run_projections(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max must be 1 or more")));
 	PreventCommandDuringRecovery("event_store.run_projections");
+	if (restore_goes_on())
+		PG_RETURN_INT32(0);
 	for (int i = 0; i < projection_count(); i++)
 	{
 		Outlook		outlook = {0, true, WAKEUP_NEVER};
@@ -170,11 +173,6 @@ run_one(Projection *projection, int max, bool by_hand, Outlook *outlook)
 		outlook->due = progress.retry_at;
 		return;
 	}
-	if (progress_is_restored(&progress))
-	{
-		due_in(outlook, WRITE_IDLE_CHECKPOINT);
-		return;
-	}
 	if (by_hand)
 		mark = position_mark(LOG_EVENT_STORE, key);
 	else if (!position_mark_nowait(LOG_EVENT_STORE, key, &mark))
@@ -182,6 +180,8 @@ run_one(Projection *projection, int max, bool by_hand, Outlook *outlook)
 		due_in(outlook, ASK_AGAIN);
 		return;
 	}
+	if (!projection->is_inline && mark > progress.checkpoint)
+		mark = event_passable(mark, NULL);
 	if (!has_work(projection, &progress, mark, by_hand, outlook))
 		return;
 	if (!progress_lock(projection, false, &progress))

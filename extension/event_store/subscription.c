@@ -27,6 +27,7 @@
 #include "event_store/stream.h"
 #include "event_store/table.h"
 #include "log/position.h"
+#include "log/restore.h"
 #include "pg/argument.h"
 #include "pg/spi.h"
 
@@ -265,6 +266,8 @@ take_lease(Subscription *subscription, int64 mark)
 		}
 	}
 	event_scan_end(scan);
+	if (lease == NULL && mark - lowest_free(checkpoints, held, partitions) > SKIP_BEFORE_MOVING)
+		mark = event_passable(mark, snapshot);
 	UnregisterSnapshot(snapshot);
 	/* Nothing in a long stretch: a partition that is far behind is leased to be moved on. */
 	for (int i = 0; i < partitions && lease == NULL; i++)
@@ -348,6 +351,7 @@ event_store_fetch(PG_FUNCTION_ARGS)
 	Event		event;
 	int64		mark;
 	int64		fetched;
+	uint32		generation;
 
 	PreventCommandIfReadOnly("event_store.fetch");
 	PreventCommandDuringRecovery("event_store.fetch");
@@ -357,11 +361,15 @@ event_store_fetch(PG_FUNCTION_ARGS)
 				 errmsg("max_count must be at least 1"),
 				 errhint("100 is a good size of a batch.")));
 	reader_begin_result(fcinfo, &result);
+	if (restore_goes_on())
+		return (Datum) 0;
+	generation = restore_generation();
 	load_subscription(name, &subscription);
 	mark = position_mark(LOG_EVENT_STORE, reader_key(&subscription.filter));
 	lease = find_lease(name);
 	if (lease == NULL)
 		lease = take_lease(&subscription, mark);
+	restore_check_unchanged(generation);
 	if (lease == NULL)
 		return (Datum) 0;
 
@@ -375,7 +383,10 @@ event_store_fetch(PG_FUNCTION_ARGS)
 		fetched = event.position;
 	}
 	event_scan_end(scan);
+	if (mark - lease->checkpoint > SKIP_BEFORE_MOVING)
+		mark = event_passable(mark, snapshot);
 	UnregisterSnapshot(snapshot);
+	restore_check_unchanged(generation);
 	if (fetched > lease->fetched)
 		(void) remember(name, lease->partition, fetched, lease->checkpoint);
 	else if (lease->fetched == lease->checkpoint && mark - lease->checkpoint > SKIP_BEFORE_MOVING)

@@ -99,7 +99,8 @@ last_version_from(EventTables *tables, int64 stream_id, int64 at_least, Snapshot
 }
 
 /*
- * The greatest position that a snapshot sees, 0 if there is none.
+ * The greatest position that a snapshot sees, 0 if there is none; NULL is a new
+ * snapshot.
  */
 int64
 event_newest_position(Snapshot snapshot)
@@ -110,12 +111,28 @@ event_newest_position(Snapshot snapshot)
 	bool		found;
 	bool		isnull;
 	int64		position = 0;
+	Snapshot	own = NULL;
 
+	if (snapshot == NULL)
+		snapshot = own = RegisterSnapshot(GetLatestSnapshot());
 	(void) direct_find(heap, index, snapshot, 0, NULL, BackwardScanDirection, slot, &found);
 	if (found)
 		position = DatumGetInt64(slot_getattr(slot, EVENT_POSITION + 1, &isnull));
 	ExecDropSingleTupleTableSlot(slot);
 	index_close(index, AccessShareLock);
 	table_close(heap, AccessShareLock);
+	if (own != NULL)
+		UnregisterSnapshot(own);
 	return position;
+}
+
+/*
+ * How far a checkpoint may be moved over what is not for it, when the mark is
+ * there: to a position that the snapshot (NULL: a new one) sees.  The counter can
+ * be ahead of events that a restore is still to bring.
+ */
+int64
+event_passable(int64 mark, Snapshot snapshot)
+{
+	return Min(mark, event_newest_position(snapshot));
 }

@@ -64,5 +64,6 @@ extern void event_tables_open(EventTables *tables, int lockmode);
 extern void event_tables_close(EventTables *tables);
 extern int64 event_last_version(EventTables *tables, int64 stream_id, Snapshot snapshot);
 extern int64 event_newest_position(Snapshot snapshot);
+extern int64 event_passable(int64 mark, Snapshot snapshot);
 
 #endif

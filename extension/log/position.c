@@ -58,6 +58,7 @@
 #include "log/announcement.h"
 #include "log/position.h"
 #include "log/registry.h"
+#include "log/restore.h"
 #include "log/wakeup.h"
 
 static LogDefinition definitions[LOG_COUNT];
@@ -109,6 +110,7 @@ position_announce(LogId log, uint32 key, const char *name, int length)
 	RegistryLog *shared = current_log(log);
 	RegistrySlot *slot = registry_slot(MyBackendSlot());
 
+	restore_refuse_writing();
 	if (!callback_registered)
 	{
 		RegisterXactCallback(transaction_ended, NULL);
@@ -193,6 +195,9 @@ take_mark(LogId log, uint32 key, bool wait, int64 *mark)
 	*mark = announcement_limit(log, shared, key, *mark);
 	if (DEBUG_BREAK("max_position"))
 		*mark = definitions[log].newest(GetLatestSnapshot());
+	/* A restore sets the counter when it likes, perhaps before the rows. */
+	if (unlikely(restore_goes_on()) && definitions[log].newest != NULL)
+		*mark = Min(*mark, definitions[log].newest(NULL));
 	pg_memory_barrier();
 	commit_lsn = pg_atomic_read_u64(&shared->lsn);
 	if (!definitions[log].local && !make_durable(Max(lsn, commit_lsn), wait))

@@ -40,7 +40,7 @@ typedef struct LogDefinition
 {
 	ExtensionRelation *positions;	/* the sequence of positions */
 	ExtensionRelation *published;	/* the sequence that carries the mark to standbys, or NULL */
-	/* greatest position visible to a snapshot, for standbys; or NULL */
+	/* greatest position visible to a snapshot, NULL is a new one; or NULL */
 	int64		(*newest) (Snapshot snapshot);
 	/* readers keep their place in this database only; see position.c */
 	bool		local;

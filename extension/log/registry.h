@@ -8,6 +8,7 @@
 
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
 #include "port/atomics.h"
 #include "storage/lwlock.h"
 
@@ -35,6 +36,8 @@ typedef struct RegistrySlot
 	uint32		wait_log;
 	uint32		wait_key;
 	uint32		wait_mask;		/* bits of the key that count */
+	pg_atomic_uint32 restoring; /* database whose tables the session fills, see restore.c */
+	TimestampTz restoring_since;
 	uint64		announcements;	/* how many there were, by all backends that had the slot */
 	RegistryHold holds[FLEXIBLE_ARRAY_MEMBER];
 } RegistrySlot;
@@ -54,6 +57,8 @@ typedef struct RegistryDatabase
 {
 	Oid			database;		/* InvalidOid: free */
 	RegistryLog logs[LOG_COUNT];
+	pg_atomic_uint32 restorers; /* sessions that fill its tables, see restore.c */
+	pg_atomic_uint32 restores;	/* how many have ended */
 	pg_atomic_uint32 waiting;	/* backends in wakeup.c */
 	pg_atomic_uint32 worker;	/* slot of the database's worker + 1, 0: none */
 	pg_atomic_uint32 worker_wakes;	/* what it wants to be woken for, see wakeup.h */

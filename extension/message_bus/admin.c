@@ -221,6 +221,8 @@ message_bus_drop_endpoint(PG_FUNCTION_ARGS)
 		{"DELETE FROM message_bus.breaker t WHERE t.endpoint_id = $1"},
 		{"DELETE FROM message_bus.lane t WHERE t.endpoint_id = $1"},
 		{"DELETE FROM message_bus.endpoint t WHERE t.endpoint_id = $1"},
+		/* Last, so that it sees those of who was first. */
+		{"DELETE FROM message_bus.route t WHERE t.endpoint_id = $1"},
 	};
 	const Endpoint *endpoint = endpoint_lock_to_drop(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	Datum		value = Int32GetDatum(endpoint->id);
@@ -307,7 +309,9 @@ Datum
 message_bus_subscribe(PG_FUNCTION_ARGS)
 {
 	static SpiStatement insert = {
-		"INSERT INTO message_bus.route (endpoint_id, message_type) VALUES ($1, $2)"
+		"INSERT INTO message_bus.route (endpoint_id, message_type)"
+		/* Not while somebody drops it. */
+		" SELECT e.endpoint_id, $2 FROM message_bus.endpoint e WHERE e.endpoint_id = $1 FOR KEY SHARE"
 		" ON CONFLICT DO NOTHING"};
 	Datum		values[] = {Int32GetDatum(named_endpoint(fcinfo, 0)), 0};
 

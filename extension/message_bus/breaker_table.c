@@ -58,6 +58,18 @@ breaker_load(BusEndpoint *endpoint)
 	ScanKeyData key;
 	HeapTuple	row;
 
+	/* After a restore there are some already. */
+	LWLockAcquire(&endpoint->lock, LW_EXCLUSIVE);
+	for (BusBreaker *breaker = bus_breaker(endpoint->breakers);
+		 breaker != NULL; breaker = bus_breaker(breaker->next))
+	{
+		BusBreakerState before = breaker->state;
+
+		(void) breaker_close(breaker);
+		breaker_count_tripped(endpoint, before, breaker->state);
+		breaker->dirty = false;
+	}
+	LWLockRelease(&endpoint->lock);
 	key_int4(&key, 1, BTEqualStrategyNumber, endpoint->key.endpoint_id);
 	table_scan_begin(&scan, &breaker_table, &breaker_index, 1, &key, NULL);
 	while ((row = table_scan_next(&scan, ForwardScanDirection)) != NULL)

@@ -25,6 +25,7 @@
 #include "storage/lmgr.h"
 #include "utils/rel.h"
 
+#include "log/restore.h"
 #include "message_bus/cursor.h"
 #include "message_bus/load.h"
 #include "message_bus/relations.h"
@@ -116,6 +117,9 @@ fold(int table)
 	if (!bus_lock(BUS_LOCK_FOLD, 0, 0, ExclusiveLock, false))
 		return false;
 	if (!ConditionalLockRelationOid(extension_relation_oid(&bus_ack[table]), AccessExclusiveLock))
+		return false;
+	/* With the lock: what a restore has put here belongs to endpoints that may be still to come. */
+	if (restore_goes_on())
 		return false;
 	spi_begin(SPI_AS_OWNER);
 	(void) spi_run_latest(&merge[table], 0, NULL, NULL, NULL);

@@ -24,6 +24,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "log/restore.h"
 #include "log/wakeup.h"
 #include "message_bus/aside.h"
 #include "message_bus/breaker.h"
@@ -313,6 +314,8 @@ message_bus_maintain_sql(PG_FUNCTION_ARGS)
 {
 	TimestampTz next;
 
+	if (restore_goes_on())
+		PG_RETURN_VOID();
 	(void) message_bus_run_due(&next);
 	(void) cursor_fold();
 	(void) rotate_run(GetCurrentTimestamp());

@@ -25,6 +25,7 @@
 #include "base/debug_point.h"
 #include "base/errors.h"
 #include "log/position.h"
+#include "log/restore.h"
 #include "message_bus/endpoint.h"
 #include "message_bus/load.h"
 #include "message_bus/relations.h"
@@ -73,6 +74,7 @@ static bool changed = false;	/* by this transaction */
 
 static void start_cache(void);
 static void refuse_missing(const char *name) pg_attribute_noreturn();
+static Endpoint *loaded(Endpoint *endpoint);
 static Endpoint *load_endpoint(ExtensionRelation *index, ScanKey key);
 static void read_row(HeapTuple row, TupleDesc descriptor, Endpoint *endpoint);
 static void forget_on_invalidation(Datum arg, Oid relid);
@@ -98,6 +100,7 @@ endpoint_cache_init(void)
 void
 endpoint_cache_changed(void)
 {
+	restore_refuse_writing();
 	CacheInvalidateRelcacheByRelid(extension_relation_oid(&bus_endpoint_table));
 	CommandCounterIncrement();
 	changed = true;
@@ -119,7 +122,7 @@ endpoint_by_name(const char *name, bool missing_ok)
 	{
 		entry = hash_search(by_name, name, HASH_FIND, NULL);
 		if (likely(entry != NULL))
-			return entry->endpoint;
+			return loaded(entry->endpoint);
 		key_text(&key, 1, name);
 		endpoint = load_endpoint(&bus_endpoint_name_index, &key);
 	}
@@ -149,7 +152,7 @@ endpoint_by_id(int32 id)
 	start_cache();
 	entry = hash_search(by_id, &id, HASH_FIND, NULL);
 	if (likely(entry != NULL))
-		return entry->endpoint;
+		return loaded(entry->endpoint);
 	key_int4(&key, 1, BTEqualStrategyNumber, id);
 	return load_endpoint(&endpoint_id_index, &key);
 }
@@ -265,6 +268,8 @@ endpoint_key(int32 endpoint_id, int32 lane)
 Endpoint *
 endpoint_use(int32 endpoint_id)
 {
+	/* Who fills its shared memory after a restore waits for those who have the lock. */
+	(void) endpoint_by_id(endpoint_id);
 	(void) bus_lock(BUS_LOCK_ENDPOINT, endpoint_id, 0, ShareLock, true);
 	/* What was committed by whoever had the lock before. */
 	AcceptInvalidationMessages();
@@ -338,6 +343,18 @@ start_cache(void)
 	stale = false;
 }
 
+/*
+ * What shared memory knows of an endpoint was loaded once, but a restore may have
+ * come since.
+ */
+static Endpoint *
+loaded(Endpoint *endpoint)
+{
+	if (unlikely(pg_atomic_read_u32(&endpoint->shared->loaded) != restore_generation()))
+		(void) load_endpoint_state(endpoint->id, endpoint->lanes);
+	return endpoint;
+}
+
 static Endpoint *
 load_endpoint(ExtensionRelation *index, ScanKey key)
 {
@@ -380,6 +397,11 @@ read_row(HeapTuple row, TupleDesc descriptor, Endpoint *endpoint)
 	endpoint->id = DatumGetInt32(COLUMN(COLUMN_ID));
 	endpoint->name = TextDatumGetCString(COLUMN(COLUMN_NAME));
 	endpoint->lanes = DatumGetInt32(COLUMN(COLUMN_LANES));
+	if (endpoint->lanes < 1 || endpoint->lanes > MAX_LANES)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("endpoint \"%s\" has %d lanes", endpoint->name, endpoint->lanes),
+				 errhint("There are 1 to %d; mend the row in message_bus.endpoint.", MAX_LANES)));
 	retry_policy_parse(DatumGetJsonbP(COLUMN(COLUMN_RETRY)), &endpoint->retry);
 	retry_policy_set_delays(&endpoint->retry, DatumGetArrayTypeP(COLUMN(COLUMN_DELAYS)));
 	breaker_policy_parse(DatumGetJsonbP(COLUMN(COLUMN_BREAKER)), &endpoint->breaker);

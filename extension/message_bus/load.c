@@ -1,11 +1,14 @@
 /*
  * load.c
  *		Fills the shared memory of the bus from its tables, at the first use of
- *		the database and of each endpoint after the server has started.
+ *		the database and of each endpoint after the server has started, or after
+ *		a dump has been restored into the database (log/restore.c).
  *
  * Lock protocol: a heavyweight lock per thing that is filled.  Whoever sends or
  * receives has it filled first, so while it is being filled no transaction is
- * running that has touched it, and what is committed is all there is.  Acks
+ * running that has touched it, and what is committed is all there is.  After a
+ * restore who has touched it before must end first, and cannot commit; what it
+ * points to stays where it is.  Acks
  * are read under a share lock that keeps them from being folded meanwhile.
  *
  * Receipts: the upper part is a number that the sequence epoch_seq gives once
@@ -21,17 +24,20 @@
 #include "commands/sequence.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "base/errors.h"
 #include "log/position.h"
+#include "log/restore.h"
 #include "log/wakeup.h"
 #include "message_bus/aside.h"
 #include "message_bus/breaker_table.h"
 #include "message_bus/load.h"
 #include "message_bus/relations.h"
 #include "message_bus/ring.h"
+#include "message_bus/transaction.h"
 #include "pg/spi.h"
 
 #define EPOCH_SHIFT 40
@@ -39,10 +45,15 @@
 #define COUNTER_LIMIT ((UINT64CONST(1) << EPOCH_SHIFT) - (UINT64CONST(1) << 32))
 
 static void load_segments(BusDatabase *database);
+static void load_segments_again(BusDatabase *database);
+static bool segment_is_empty(int number);
+static void forget_deaths(BusDatabase *database);
 static void load_deaths(BusDatabase *database, int32 endpoint_id);
 static void load_lanes(BusEndpoint *endpoint);
-static void load_cursors(BusEndpoint *endpoint, BusLane *lanes, Datum id);
-static void load_waiting(BusEndpoint *endpoint, BusLane *lanes, Datum id, uint64 *settled);
+static void empty_lane(BusLane *lane);
+static BusLane *lane_of_row(BusEndpoint *endpoint, uint64 row, int32 *number);
+static void load_cursors(BusEndpoint *endpoint, Datum id);
+static void load_waiting(BusEndpoint *endpoint, Datum id, uint64 *settled);
 static void start_epoch(BusDatabase *database);
 
 /*
@@ -53,15 +64,22 @@ load_database_state(void)
 {
 	BusDatabase *database = bus_database();
 
-	if (likely(pg_atomic_read_u32(&database->loaded) != 0))
+	uint32		generation = restore_generation();
+
+	if (likely(pg_atomic_read_u32(&database->loaded) == generation))
 		return database;
 	PreventCommandDuringRecovery("using the message bus");
+	transaction_check_restored();
 	(void) bus_lock(BUS_LOCK_LOAD, 0, 0, ExclusiveLock, true);
-	if (pg_atomic_read_u32(&database->loaded) == 0)
+	if (pg_atomic_read_u32(&database->loaded) != generation)
 	{
-		load_segments(database);
+		if (pg_atomic_read_u32(&database->loaded) == 0)
+			load_segments(database);
+		else
+			load_segments_again(database);
+		forget_deaths(database);
 		pg_write_barrier();
-		pg_atomic_write_u32(&database->loaded, 1);
+		pg_atomic_write_u32(&database->loaded, generation);
 	}
 	bus_unlock(BUS_LOCK_LOAD, 0, 0, ExclusiveLock);
 	return database;
@@ -80,10 +98,8 @@ load_segments(BusDatabase *database)
 	for (int i = RING_SEGMENTS - 1; i >= 0; i--)
 	{
 		BusSegment *segment = &database->segments[i];
-		Relation	relation = relation_open(extension_relation_oid(&bus_ring[i]), AccessShareLock);
-		bool		empty = RelationGetNumberOfBlocks(relation) == 0;
+		bool		empty = segment_is_empty(i);
 
-		relation_close(relation, AccessShareLock);
 		pg_atomic_write_u32(&segment->state, empty ? SEGMENT_FREE : SEGMENT_SEALED);
 		pg_atomic_write_u32(&segment->generation, 1);
 		pg_atomic_write_u64(&segment->since, (uint64) now);
@@ -98,9 +114,66 @@ load_segments(BusDatabase *database)
 	database->expiry_low = DT_NOBEGIN;
 }
 
+static bool
+segment_is_empty(int number)
+{
+	Relation	relation = relation_open(extension_relation_oid(&bus_ring[number]),
+										 AccessShareLock);
+	bool		empty = RelationGetNumberOfBlocks(relation) == 0;
+
+	relation_close(relation, AccessShareLock);
+	return empty;
+}
+
 /*
- * Deaths are read with their endpoint, not with the database: while it is being
- * restored from a dump there are none yet.
+ * After a restore: any segment may have got contents.  A transaction from before
+ * it may still hold a lock on the one that was written; so what is not certainly
+ * empty is closing, until rotate.c gets the lock that tells.
+ */
+static void
+load_segments_again(BusDatabase *database)
+{
+	int			current = (int) pg_atomic_read_u32(&database->current);
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int i = 0; i < RING_SEGMENTS; i++)
+	{
+		BusSegment *segment = &database->segments[i];
+		Oid			relation = extension_relation_oid(&bus_ring[i]);
+		bool		unused = i != current && ConditionalLockRelationOid(relation, ShareLock);
+		bool		empty = unused && segment_is_empty(i);
+
+		if (unused)
+			UnlockRelationOid(relation, ShareLock);
+		pg_atomic_fetch_add_u32(&segment->generation, 1);
+		pg_atomic_write_u64(&segment->since, (uint64) now);
+		pg_atomic_write_u32(&segment->expiring, !empty);
+		pg_atomic_write_u64(&segment->evacuate_since, 0);
+		if (i != current)
+			pg_atomic_write_u32(&segment->state, empty ? SEGMENT_FREE : SEGMENT_CLOSING);
+	}
+	pg_memory_barrier();
+	pg_atomic_fetch_add_u64(&database->ring_version, 1);
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	database->expiry_low = DT_NOBEGIN;
+	database->expiry_version++;
+	LWLockRelease(&database->lock);
+}
+
+/*
+ * Deaths of the tables that were.
+ */
+static void
+forget_deaths(BusDatabase *database)
+{
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	memset(database->deaths, 0, sizeof(database->deaths));
+	pg_atomic_write_u32(&database->death_count, 0);
+	LWLockRelease(&database->lock);
+}
+
+/*
+ * An endpoint's deaths, as many as there is room for.
  */
 static void
 load_deaths(BusDatabase *database, int32 endpoint_id)
@@ -141,17 +214,26 @@ load_endpoint_state(int32 endpoint_id, int32 lane_count)
 {
 	BusDatabase *database = load_database_state();
 	BusEndpoint *endpoint = bus_endpoint_shared(endpoint_id, lane_count);
+	uint32		generation = restore_generation();
 
-	if (likely(pg_atomic_read_u32(&endpoint->loaded) != 0))
+	if (likely(pg_atomic_read_u32(&endpoint->loaded) == generation))
 		return endpoint;
+	transaction_check_restored();
 	(void) bus_lock(BUS_LOCK_LOAD, endpoint_id, 0, ExclusiveLock, true);
-	if (pg_atomic_read_u32(&endpoint->loaded) == 0)
+	if (pg_atomic_read_u32(&endpoint->loaded) != generation)
 	{
+		bool		again = pg_atomic_read_u32(&endpoint->loaded) != 0;
+
+		/* Who has used it before the restore cannot commit, but must have ended. */
+		if (again)
+			(void) bus_lock(BUS_LOCK_ENDPOINT, endpoint_id, 0, ExclusiveLock, true);
 		load_lanes(endpoint);
 		breaker_load(endpoint);
 		load_deaths(database, endpoint_id);
 		pg_write_barrier();
-		pg_atomic_write_u32(&endpoint->loaded, 1);
+		pg_atomic_write_u32(&endpoint->loaded, generation);
+		if (again)
+			bus_unlock(BUS_LOCK_ENDPOINT, endpoint_id, 0, ExclusiveLock);
 	}
 	bus_unlock(BUS_LOCK_LOAD, endpoint_id, 0, ExclusiveLock);
 	return endpoint;
@@ -166,18 +248,54 @@ load_lanes(BusEndpoint *endpoint)
 	uint64		settled = 0;
 	uint64		tail = (uint64) position_counter(LOG_MESSAGE_BUS);
 
-	load_cursors(endpoint, lanes, id);
-	load_waiting(endpoint, lanes, id, &settled);
+	for (int i = 0; i < endpoint->lane_count; i++)
+		empty_lane(&lanes[i]);
+	load_cursors(endpoint, id);
+	load_waiting(endpoint, id, &settled);
 	for (int i = 0; i < endpoint->lane_count; i++)
 	{
 		pg_atomic_write_u64(&lanes[i].tail, tail);
 		depth += ring_count(endpoint, i, PG_INT64_MAX);
 	}
-	pg_atomic_write_u64(&endpoint->depth, depth - settled);
+	pg_atomic_write_u64(&endpoint->depth, depth - Min(settled, depth));
+}
+
+/*
+ * As if nothing had ever been sent to it; nobody holds it.
+ */
+static void
+empty_lane(BusLane *lane)
+{
+	pg_atomic_write_u64(&lane->cursor, 0);
+	pg_atomic_write_u64(&lane->tail, 0);
+	pg_atomic_write_u64(&lane->empty_to, 0);
+	pg_atomic_write_u32(&lane->passed, 0);
+	for (int i = 0; i < RING_SEGMENTS; i++)
+		pg_atomic_write_u32(&lane->clean[i], 0);
+	SpinLockAcquire(&lane->mutex);
+	lane->held = false;
+	lane->next_due = NEVER_DUE;
+	lane->due_version++;
+	memset(&lane->leases, 0, sizeof(lane->leases));
+	SpinLockRelease(&lane->mutex);
+}
+
+/*
+ * The lane that a row of the current result names in its first column, NULL if
+ * the endpoint has none of that number.  Tables can hold what somebody wrote by
+ * hand, or restored; message_bus.verify() tells.
+ */
+static BusLane *
+lane_of_row(BusEndpoint *endpoint, uint64 row, int32 *number)
+{
+	*number = spi_int32(row, 0, -1);
+	if (*number < 0 || *number >= endpoint->lane_count)
+		return NULL;
+	return &bus_lanes(endpoint)[*number];
 }
 
 static void
-load_cursors(BusEndpoint *endpoint, BusLane *lanes, Datum id)
+load_cursors(BusEndpoint *endpoint, Datum id)
 {
 	static SpiStatement cursors = {
 		"SELECT c.lane, pg_catalog.max(c.position) FROM"
@@ -192,10 +310,11 @@ load_cursors(BusEndpoint *endpoint, BusLane *lanes, Datum id)
 	count = spi_run_latest(&cursors, 1, (Oid[]) {INT4OID}, &id, NULL);
 	for (uint64 i = 0; i < count; i++)
 	{
-		int32		lane = spi_int32(i, 0, -1);
+		int32		number;
+		BusLane    *lane = lane_of_row(endpoint, i, &number);
 
-		if (lane >= 0 && lane < endpoint->lane_count)
-			pg_atomic_write_u64(&lanes[lane].cursor, (uint64) spi_int64(i, 1, 0));
+		if (lane != NULL)
+			pg_atomic_write_u64(&lane->cursor, (uint64) spi_int64(i, 1, 0));
 	}
 	spi_end();
 	bus_unlock(BUS_LOCK_FOLD, 0, 0, ShareLock);
@@ -205,7 +324,7 @@ load_cursors(BusEndpoint *endpoint, BusLane *lanes, Datum id)
  * What is set aside, leased or settled out of order.
  */
 static void
-load_waiting(BusEndpoint *endpoint, BusLane *lanes, Datum id, uint64 *settled)
+load_waiting(BusEndpoint *endpoint, Datum id, uint64 *settled)
 {
 	static SpiStatement waiting = {
 		"SELECT w.lane, pg_catalog.min(w.due_at), pg_catalog.bool_or(w.state = 'held')"
@@ -223,9 +342,12 @@ load_waiting(BusEndpoint *endpoint, BusLane *lanes, Datum id, uint64 *settled)
 	count = spi_run_latest(&waiting, 1, types, &id, NULL);
 	for (uint64 i = 0; i < count; i++)
 	{
-		BusLane    *lane = &lanes[spi_int32(i, 0, 0)];
+		int32		number;
+		BusLane    *lane = lane_of_row(endpoint, i, &number);
 		TimestampTz due = spi_int64(i, 1, DT_NOEND);
 
+		if (lane == NULL)
+			continue;
 		lane->held = spi_bool(i, 2);
 		lane->next_due = TIMESTAMP_IS_NOEND(due) ? NEVER_DUE : due;
 		if (!TIMESTAMP_IS_NOEND(due))
@@ -234,9 +356,11 @@ load_waiting(BusEndpoint *endpoint, BusLane *lanes, Datum id, uint64 *settled)
 	count = spi_run_latest(&leases, 1, types, &id, NULL);
 	for (uint64 i = 0; i < count; i++)
 	{
-		int32		number = spi_int32(i, 0, 0);
-		BusLane    *lane = &lanes[number];
+		int32		number;
+		BusLane    *lane = lane_of_row(endpoint, i, &number);
 
+		if (lane == NULL)
+			continue;
 		lane->leases.count = (uint32) spi_int64(i, 1, 0);
 		lane->leases.in_ring = (uint32) spi_int64(i, 2, 0);
 		lane->leases.first_end = spi_int64(i, 3, 0);
@@ -248,7 +372,12 @@ load_waiting(BusEndpoint *endpoint, BusLane *lanes, Datum id, uint64 *settled)
 	count = spi_run_latest(&passed, 1, types, &id, NULL);
 	for (uint64 i = 0; i < count; i++)
 	{
-		pg_atomic_write_u32(&lanes[spi_int32(i, 0, 0)].passed, 1);
+		int32		number;
+		BusLane    *lane = lane_of_row(endpoint, i, &number);
+
+		if (lane == NULL)
+			continue;
+		pg_atomic_write_u32(&lane->passed, 1);
 		/* They are beyond the cursor, but count no more. */
 		*settled += (uint64) spi_int64(i, 1, 0);
 	}

@@ -20,6 +20,7 @@
 
 #include "base/debug_point.h"
 #include "base/errors.h"
+#include "log/restore.h"
 #include "message_bus/breaker_note.h"
 #include "message_bus/death.h"
 #include "message_bus/envelope.h"
@@ -54,12 +55,15 @@ receive(Receipt *receipt, const char *endpoint, int max, TimestampTz leased_unti
 				 errmsg("max_messages must be at least 1"),
 				 errhint("Leave it out for 50.")));
 	memset(receipt, 0, sizeof(*receipt));
+	receipt->first = held_delivery_count();
+	if (restore_goes_on())
+		return 0;
+	receipt->generation = restore_generation();
 	receipt->endpoint = endpoint_use_named(endpoint);
 	receipt->max = max;
 	receipt->now = clock_now();
 	receipt->leased_until = leased_until;
 	receipt->guarded = guarded;
-	receipt->first = held_delivery_count();
 	if (receipt->endpoint->paused || held_alone())
 		return 0;
 	death_write_dirty();
@@ -71,6 +75,7 @@ receive(Receipt *receipt, const char *endpoint, int max, TimestampTz leased_unti
 		CommandCounterIncrement();
 		serve_lanes(receipt);
 	}
+	restore_check_unchanged(receipt->generation);
 	hand_out(receipt);
 	return receipt->given;
 }
@@ -224,9 +229,12 @@ message_bus_receive(const char *endpoint, int max, BusDelivery **deliveries)
 bool
 message_bus_ready(const char *name)
 {
-	Endpoint   *endpoint = endpoint_by_name(name, false);
+	Endpoint   *endpoint;
 	TimestampTz now = clock_now();
 
+	if (restore_goes_on())
+		return false;
+	endpoint = endpoint_by_name(name, false);
 	if (endpoint->paused)
 		return false;
 	for (int32 i = 0; i < endpoint->lanes; i++)
@@ -251,7 +259,7 @@ static void
 return_deliveries(FunctionCallInfo fcinfo, const Receipt *receipt)
 {
 	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
-	Datum		endpoint = CStringGetTextDatum(receipt->endpoint->name);
+	Datum		endpoint = 0;
 	MemoryContext old;
 	TupleDesc	descriptor;
 	Tuplestorestate *result;
@@ -267,6 +275,8 @@ return_deliveries(FunctionCallInfo fcinfo, const Receipt *receipt)
 	result = tuplestore_begin_heap((info->allowedModes & SFRM_Materialize_Random) != 0, false,
 								   work_mem);
 	MemoryContextSwitchTo(old);
+	if (receipt->given > 0)
+		endpoint = CStringGetTextDatum(receipt->endpoint->name);
 	for (int i = receipt->first; i < held_delivery_count(); i++)
 	{
 		HeldDelivery *delivery = held_delivery_get(i);

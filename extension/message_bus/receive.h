@@ -13,7 +13,8 @@
 /* One call of receive. */
 typedef struct Receipt
 {
-	Endpoint   *endpoint;
+	Endpoint   *endpoint;		/* NULL: a restore goes on, nothing was looked for */
+	uint32		generation;		/* of what the tables hold */
 	int			max;
 	TimestampTz now;
 	TimestampTz leased_until;	/* 0: for the transaction */

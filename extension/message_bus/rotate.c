@@ -40,6 +40,7 @@
 
 #include "base/debug_point.h"
 #include "log/position.h"
+#include "log/restore.h"
 #include "message_bus/endpoint.h"
 #include "message_bus/load.h"
 #include "message_bus/relations.h"
@@ -67,6 +68,7 @@ static TimestampTz consider_evacuation(BusDatabase *database, int number, int64 
 									   TimestampTz now);
 static TimestampTz finish_evacuation(BusDatabase *database, int number, TimestampTz now);
 static void evacuate(BusDatabase *database, int number);
+static bool tables_need(int number);
 static bool truncate_segment(BusDatabase *database, int number, TimestampTz now);
 static void set_state(BusDatabase *database, int number, BusSegmentState state, TimestampTz now);
 static BlockNumber blocks_of(int number);
@@ -352,6 +354,41 @@ finish_evacuation(BusDatabase *database, int number, TimestampTz now)
 	return truncate_segment(database, number, now) ? NEVER_DUE : now + SOON;
 }
 
+/*
+ * Whether the tables say that a segment has a message that is nowhere else and
+ * that its lane has not passed.  What shared memory says is what we believe; but
+ * what is truncated is gone, so the tables are asked too.
+ */
+static bool
+tables_need(int number)
+{
+	static SpiStatement left[RING_SEGMENTS] = {
+#define LEFT(n) { \
+		"SELECT e.name FROM message_bus.endpoint e" \
+		" CROSS JOIN LATERAL pg_catalog.generate_series(0, e.lanes - 1) AS l (lane)" \
+		" LEFT JOIN message_bus._cursor c ON c.endpoint_id = e.endpoint_id AND c.lane = l.lane" \
+		" CROSS JOIN LATERAL (SELECT FROM message_bus.ring_" #n " r" \
+		"  WHERE r.endpoint_id = e.endpoint_id AND r.lane = l.lane" \
+		"  AND r.position > coalesce(c.position, 0) AND NOT EXISTS (SELECT FROM message_bus._ring o" \
+		"   WHERE o.endpoint_id = r.endpoint_id AND o.lane = r.lane AND o.position = r.position" \
+		"   AND o.segment <> " #n ") LIMIT 1) r LIMIT 1"}
+		LEFT(0), LEFT(1), LEFT(2), LEFT(3), LEFT(4), LEFT(5), LEFT(6), LEFT(7)
+#undef LEFT
+	};
+	bool		needed;
+
+	spi_begin(SPI_AS_OWNER);
+	needed = spi_run_latest(&left[number], 0, NULL, NULL, NULL) > 0;
+	if (needed)
+		ereport(WARNING,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("segment %d of the ring is kept: it has messages of endpoint \"%s\" that shared memory does not know",
+						number, spi_text(0, 0, CurrentMemoryContext)),
+				 errhint("Type SELECT * FROM message_bus.verify().")));
+	spi_end();
+	return needed;
+}
+
 static bool
 truncate_segment(BusDatabase *database, int number, TimestampTz now)
 {
@@ -359,6 +396,11 @@ truncate_segment(BusDatabase *database, int number, TimestampTz now)
 
 	if (!ConditionalLockRelationOid(extension_relation_oid(&bus_ring[number]), AccessExclusiveLock))
 		return false;
+	if (restore_goes_on() || tables_need(number))
+	{
+		set_state(database, number, SEGMENT_SEALED, now);
+		return false;
+	}
 	snprintf(command, sizeof(command), "TRUNCATE message_bus.%s", bus_ring[number].name);
 	spi_begin(SPI_AS_OWNER);
 	spi_execute(command);

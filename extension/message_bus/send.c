@@ -16,6 +16,7 @@
 
 #include "base/errors.h"
 #include "event_store/contract.h"
+#include "log/restore.h"
 #include "message_bus/dead_letter.h"
 #include "message_bus/envelope.h"
 #include "message_bus/load.h"
@@ -42,6 +43,7 @@ message_bus_send(const BusOutgoing *outgoing, pg_uuid_t *message_id)
 	int			count;
 
 	PreventCommandIfReadOnly("message_bus.send()");
+	restore_refuse_writing();
 	check(outgoing, &schema_version);
 	if (outgoing->message_id != NULL)
 		*message_id = *outgoing->message_id;

@@ -21,6 +21,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "log/restore.h"
 #include "message_bus/relations.h"
 #include "message_bus/shared.h"
 
@@ -57,6 +58,7 @@ static dshash_table *claims = NULL;
 static BusDatabase *my_database = NULL;
 
 static void attach_area(void);
+static void make_lanes(BusEndpoint *endpoint, int32 lane_count);
 
 /*
  * Bytes of fixed shared memory.
@@ -195,21 +197,31 @@ bus_endpoint_shared(int32 endpoint_id, int32 lane_count)
 		memset((char *) endpoint + sizeof(key), 0, sizeof(BusEndpoint) - sizeof(key));
 		LWLockInitialize(&endpoint->lock, shared->tranche);
 	}
-	if (!DsaPointerIsValid(endpoint->lanes))
-	{
-		BusLane    *lanes;
-
-		endpoint->lanes = dsa_allocate0(area, sizeof(BusLane) * lane_count);
-		endpoint->lane_count = lane_count;
-		lanes = bus_lanes(endpoint);
-		for (int i = 0; i < lane_count; i++)
-		{
-			SpinLockInit(&lanes[i].mutex);
-			lanes[i].next_due = NEVER_DUE;
-		}
-	}
+	if (endpoint->lane_count < lane_count)
+		make_lanes(endpoint, lane_count);
 	dshash_release_lock(endpoints, endpoint);
 	return endpoint;
+}
+
+/*
+ * An endpoint that was restored, or made by a transaction that rolled back, can
+ * have had fewer lanes.  The old ones stay: somebody may still look at them.
+ */
+static void
+make_lanes(BusEndpoint *endpoint, int32 lane_count)
+{
+	dsa_pointer made = dsa_allocate0(area, sizeof(BusLane) * lane_count);
+	BusLane    *lanes = (BusLane *) dsa_get_address(area, made);
+
+	for (int i = 0; i < lane_count; i++)
+	{
+		SpinLockInit(&lanes[i].mutex);
+		lanes[i].next_due = NEVER_DUE;
+	}
+	pg_atomic_write_u32(&endpoint->loaded, 0);
+	endpoint->lanes = made;
+	pg_write_barrier();
+	endpoint->lane_count = lane_count;
 }
 
 /*
@@ -289,6 +301,7 @@ BusEndpoint **
 bus_endpoints(int *count)
 {
 	BusDatabase *database = bus_database();
+	uint32		generation = restore_generation();
 	int			room = 16;
 	BusEndpoint **found = palloc(sizeof(BusEndpoint *) * room);
 	dshash_seq_status scan;
@@ -300,7 +313,7 @@ bus_endpoints(int *count)
 	{
 		if (endpoint->key.database != MyDatabaseId ||
 			endpoint->key.generation != database->key.generation ||
-			pg_atomic_read_u32(&endpoint->loaded) == 0)
+			pg_atomic_read_u32(&endpoint->loaded) != generation)
 			continue;
 		if (*count == room)
 			found = repalloc(found, sizeof(BusEndpoint *) * (room *= 2));

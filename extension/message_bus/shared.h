@@ -4,7 +4,7 @@
  *		are, which segment of the ring is written, who holds what.
  *
  * Everything here can be computed again from the tables, and is, at the first
- * use after a start of the server.
+ * use after a start of the server or a restore.
  */
 #ifndef ECOMMERCE_MESSAGE_BUS_SHARED_H
 #define ECOMMERCE_MESSAGE_BUS_SHARED_H
@@ -77,7 +77,7 @@ typedef struct BusEndpointKey
 typedef struct BusEndpoint
 {
 	BusEndpointKey key;
-	pg_atomic_uint32 loaded;
+	pg_atomic_uint32 loaded;	/* restore_generation() of then; 0: not yet */
 	int32		lane_count;
 	dsa_pointer lanes;			/* BusLane[lane_count] */
 	pg_atomic_uint64 depth;		/* committed, in the ring, not settled */
@@ -155,7 +155,7 @@ typedef struct BusDatabaseKey
 typedef struct BusDatabase
 {
 	BusDatabaseKey key;
-	pg_atomic_uint32 loaded;
+	pg_atomic_uint32 loaded;	/* restore_generation() of then; 0: not yet */
 	pg_atomic_uint64 next_receipt;	/* 0: this start of the server has no epoch yet */
 	pg_atomic_uint64 ring_version;	/* rises when segments change their roles */
 	pg_atomic_uint32 current;	/* the segment that is written */

@@ -14,6 +14,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "storage/spin.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -343,6 +344,79 @@ message_bus_breaker_status(PG_FUNCTION_ARGS)
 
 		if (endpoint != NULL)
 			breaker_describe(endpoint, result, descriptor);
+	}
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(message_bus_lane_status);
+/*
+ * message_bus._lane_status(): lanes as shared memory knows them.
+ */
+Datum
+message_bus_lane_status(PG_FUNCTION_ARGS)
+{
+	TupleDesc	descriptor;
+	Tuplestorestate *result = begin_result(fcinfo, &descriptor);
+	int			count;
+	int32	   *ids;
+
+	if (RecoveryInProgress())
+		return (Datum) 0;
+	ids = endpoint_all(&count);
+	for (int i = 0; i < count; i++)
+	{
+		Endpoint   *endpoint = endpoint_by_id(ids[i]);
+
+		for (int32 lane = 0; endpoint != NULL && lane < endpoint->lanes; lane++)
+		{
+			BusLane    *shared = &bus_lanes(endpoint->shared)[lane];
+			Datum		values[6];
+			bool		nulls[6] = {0};
+
+			values[0] = Int32GetDatum(endpoint->id);
+			values[1] = Int32GetDatum(lane);
+			values[2] = Int64GetDatum((int64) pg_atomic_read_u64(&shared->cursor));
+			values[3] = Int64GetDatum((int64) pg_atomic_read_u64(&shared->tail));
+			SpinLockAcquire(&shared->mutex);
+			nulls[4] = shared->next_due == NEVER_DUE;
+			values[4] = TimestampTzGetDatum(shared->next_due);
+			values[5] = Int32GetDatum((int32) shared->leases.count);
+			SpinLockRelease(&shared->mutex);
+			tuplestore_putvalues(result, descriptor, values, nulls);
+		}
+	}
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(message_bus_ring_status);
+/*
+ * message_bus._ring_status(): segments as shared memory knows them.
+ */
+Datum
+message_bus_ring_status(PG_FUNCTION_ARGS)
+{
+	static const char *const states[] = {
+		[SEGMENT_FREE] = "free", [SEGMENT_CURRENT] = "current", [SEGMENT_CLOSING] = "closing",
+		[SEGMENT_SEALED] = "sealed", [SEGMENT_DRAINED] = "drained",
+		[SEGMENT_EVACUATED] = "evacuated"
+	};
+	TupleDesc	descriptor;
+	Tuplestorestate *result = begin_result(fcinfo, &descriptor);
+	BusDatabase *database;
+
+	if (RecoveryInProgress())
+		return (Datum) 0;
+	database = load_database_state();
+	for (int i = 0; i < RING_SEGMENTS; i++)
+	{
+		BusSegment *segment = &database->segments[i];
+		Datum		values[3];
+		bool		nulls[3] = {false, false, false};
+
+		values[0] = Int32GetDatum(i);
+		values[1] = CStringGetTextDatum(states[pg_atomic_read_u32(&segment->state)]);
+		values[2] = TimestampTzGetDatum((TimestampTz) pg_atomic_read_u64(&segment->since));
+		tuplestore_putvalues(result, descriptor, values, nulls);
 	}
 	return (Datum) 0;
 }

@@ -16,6 +16,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "log/restore.h"
 #include "log/wakeup.h"
 #include "message_bus/aside.h"
 #include "message_bus/breaker_note.h"
@@ -39,6 +40,7 @@ static MemoryContext memory = NULL;
 static DueNote *due_notes = NULL;
 static TimestampTz next_expiry = NEVER_DUE;
 static bool active = false;
+static uint32 generation = 0;	/* of what the tables hold, when it became active */
 
 static void transaction_ended(XactEvent event, void *arg);
 static void before_commit(void);
@@ -58,12 +60,27 @@ transaction_init(void)
 }
 
 /*
- * This transaction uses the bus.
+ * This transaction uses the bus.  Not while a dump is being restored, nor from
+ * before to after that.
  */
 void
 transaction_begin(void)
 {
+	if (active)
+		return;
+	restore_refuse_writing();
+	generation = restore_generation();
 	active = true;
+}
+
+/*
+ * Fails if this transaction has used the bus before its tables were restored.
+ */
+void
+transaction_check_restored(void)
+{
+	if (active)
+		restore_check_unchanged(generation);
 }
 
 /*
@@ -143,6 +160,7 @@ transaction_ended(XactEvent event, void *arg)
 static void
 before_commit(void)
 {
+	restore_check_unchanged(generation);
 	/* Portals are closed, and their snapshots gone; TOAST wants one. */
 	PushActiveSnapshot(GetTransactionSnapshot());
 	outbox_flush();

@@ -11,6 +11,7 @@
 
 extern void transaction_init(void);
 extern void transaction_begin(void);
+extern void transaction_check_restored(void);
 extern MemoryContext transaction_memory(void);
 extern void transaction_note_due(BusEndpoint *endpoint, int32 lane, TimestampTz due);
 extern void transaction_note_settled(BusEndpoint *endpoint);

@@ -26,6 +26,9 @@
 
 #include "pg/relation.h"
 
+/* Whether a dump is being restored into this database; layer log knows. */
+bool		(*extension_is_restored) (void) = NULL;
+
 static ExtensionRelation *known_relations = NULL;
 static bool callback_registered = false;
 
@@ -96,7 +99,8 @@ extension_owner(void)
  * Starts a transaction of a worker, during which the extension is not dropped.
  * DROP EXTENSION locks the extension before all that belongs to it, so who waits
  * here holds nothing of that yet.  A worker whose extension is gone has nothing
- * left to do and ends.
+ * left to do and ends.  So does one whose tables are being restored: what it
+ * knows of them counts no more, and the next one waits for the restore's end.
  */
 void
 extension_begin_transaction(void)
@@ -107,7 +111,8 @@ extension_begin_transaction(void)
 	extension = get_extension_oid("ecommerce", true);
 	if (OidIsValid(extension))
 		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
-	if (!OidIsValid(extension) || get_extension_oid("ecommerce", true) != extension)
+	if (!OidIsValid(extension) || get_extension_oid("ecommerce", true) != extension ||
+		(extension_is_restored != NULL && extension_is_restored()))
 		proc_exit(0);
 }
 

@@ -27,4 +27,6 @@ extern char *extension_sql_version(void);
 extern Oid	extension_owner(void);
 extern void extension_begin_transaction(void);
 
+extern PGDLLIMPORT bool (*extension_is_restored) (void);
+
 #endif

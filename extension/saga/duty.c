@@ -16,6 +16,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "log/restore.h"
 #include "log/wakeup.h"
 #include "pg/clock.h"
 #include "pg/relation.h"
@@ -187,6 +188,8 @@ saga_run(PG_FUNCTION_ARGS)
 	ListCell   *cell;
 
 	engine_require_read_committed("saga.run()");
+	if (restore_goes_on())
+		PG_RETURN_INT32(0);
 	while (any && total < max)
 	{
 		any = false;
@@ -211,6 +214,8 @@ saga_fire_due(PG_FUNCTION_ARGS)
 	bool		more = true;
 
 	engine_require_read_committed("saga.fire_due()");
+	if (restore_goes_on())
+		PG_RETURN_INT32(0);
 	definition_cache_refresh();
 	while (more)
 	{

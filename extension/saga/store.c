@@ -24,6 +24,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "log/restore.h"
 #include "log/wakeup.h"
 #include "pg/settings.h"
 #include "pg/spi.h"
@@ -55,7 +56,10 @@ store_load(const char *saga, const pg_uuid_t *id, bool lock)
 	Machine    *machine = NULL;
 
 	if (lock)
+	{
+		restore_refuse_writing();
 		return store_load_waiting(saga, id, true);
+	}
 	spi_begin(SPI_AS_OWNER);
 	if (spi_run(&look, 2, (Oid[]) {TEXTOID, UUIDOID},
 				(Datum[]) {CStringGetTextDatum(saga), UUIDPGetDatum(id)}, NULL) > 0)
@@ -99,6 +103,7 @@ store_claim(const char *saga, const pg_uuid_t *id)
 	LOCKTAG		tag;
 	uint64		hash = hash_bytes_extended((const unsigned char *) saga, (int) strlen(saga), 0);
 
+	restore_refuse_writing();
 	hash = hash_bytes_extended(id->data, UUID_LEN, hash);
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, CLAIM_LOCK);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);

@@ -300,7 +300,7 @@ CREATE TABLE event_store.aggregate (
 COMMENT ON TABLE event_store.aggregate IS 'Aggregates: the state that streams of a category begin with. Changed by create_aggregate().';
 
 CREATE TABLE event_store.event_handler (
-	category text COLLATE "C" NOT NULL REFERENCES event_store.aggregate,
+	category text COLLATE "C" NOT NULL,
 	event_type text COLLATE "C" NOT NULL,
 	handler text NOT NULL,
 	owner text NOT NULL,

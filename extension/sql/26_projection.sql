@@ -14,7 +14,7 @@ COMMENT ON TABLE event_store.projection IS 'Definitions of projections. Changed 
 COMMENT ON COLUMN event_store.projection.owner IS 'The role that created it, with whose rights the handler runs.';
 
 CREATE TABLE event_store.projection_progress (
-	name text COLLATE "C" PRIMARY KEY REFERENCES event_store.projection ON DELETE CASCADE,
+	name text COLLATE "C" PRIMARY KEY,
 	checkpoint bigint NOT NULL DEFAULT 0,
 	rebuild_step text CHECK (rebuild_step IN ('requested', 'replaying')),
 	rebuild_until bigint,
@@ -24,44 +24,12 @@ CREATE TABLE event_store.projection_progress (
 	retry_at timestamptz,
 	error_position bigint,
 	last_error text,
-	updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-	restored_by text
+	updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE event_store.projection_progress IS 'How far each projection is; written in the transaction that writes its tables.';
 COMMENT ON COLUMN event_store.projection_progress.checkpoint IS 'Position up to which events have been given to the handler. Of an inline projection it counts during a rebuild only.';
 COMMENT ON COLUMN event_store.projection_progress.rebuild_until IS 'The rebuild is over when the checkpoint gets here.';
 COMMENT ON COLUMN event_store.projection_progress.failures IS 'How often in a row the event at error_position has failed.';
-
-COMMENT ON COLUMN event_store.projection_progress.restored_by IS
-'The session that put the row here from a dump: as long as it is connected, the tables of the projection may not be there yet.';
-
--- A handler must not write into tables that a restore has not filled yet.
-CREATE FUNCTION event_store._note_restore() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-AS $note_restore$
-BEGIN
-	SELECT a.pid || ' ' || a.backend_start INTO NEW.restored_by
-	FROM pg_stat_get_activity(pg_backend_pid()) a;
-	RETURN NEW;
-END
-$note_restore$;
-COMMENT ON FUNCTION event_store._note_restore() IS
-'Trigger: notes which session inserts a row. create_projection() takes the note back.';
-CREATE TRIGGER note_restore BEFORE INSERT ON event_store.projection_progress
-	FOR EACH ROW EXECUTE FUNCTION event_store._note_restore();
-
-CREATE FUNCTION event_store._restore_goes_on(restored_by text) RETURNS boolean
-LANGUAGE sql STABLE PARALLEL RESTRICTED
-SET search_path = pg_catalog, pg_temp
-AS $restore_goes_on$
-	SELECT EXISTS (
-		SELECT FROM pg_stat_activity a
-		WHERE a.pid::text = split_part(restored_by, ' ', 1) AND a.pid <> pg_backend_pid()
-		-- Only some may see when a session began.
-		AND coalesce(a.pid || ' ' || a.backend_start = restored_by, true))
-$restore_goes_on$;
-COMMENT ON FUNCTION event_store._restore_goes_on(text) IS
-'Whether the session that restored a row is still connected.';
 
 -- While a row is here, appends give no event to the inline projection but put it here
 -- too, so that every event is given to the handler exactly once and in order. Position

@@ -78,7 +78,7 @@ COMMENT ON SEQUENCE message_bus.endpoint_endpoint_id_seq IS 'Numbers of endpoint
 
 CREATE TABLE message_bus.route (
 	message_type text,
-	endpoint_id int REFERENCES message_bus.endpoint ON DELETE CASCADE,
+	endpoint_id int,
 	PRIMARY KEY (message_type, endpoint_id)
 );
 COMMENT ON TABLE message_bus.route IS 'Which endpoints a published message type reaches.';
@@ -456,3 +456,18 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_breaker_status';
 COMMENT ON FUNCTION message_bus._breaker_status() IS
 	'What shared memory knows of circuit breakers; no rows on a standby.';
+
+CREATE FUNCTION message_bus._lane_status(OUT endpoint_id int, OUT lane int, OUT cursor bigint,
+	OUT tail bigint, OUT next_due timestamptz, OUT leases int)
+RETURNS SETOF record LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_lane_status';
+COMMENT ON FUNCTION message_bus._lane_status() IS
+	'What shared memory knows of lanes; no rows on a standby.';
+
+CREATE FUNCTION message_bus._ring_status(OUT segment int, OUT state text, OUT since timestamptz)
+RETURNS SETOF record LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_ring_status';
+COMMENT ON FUNCTION message_bus._ring_status() IS
+	'What shared memory knows of the ring; no rows on a standby.';

@@ -1,6 +1,7 @@
 -- Saga engine: tables, functions. Views stand in 80_views.sql, privileges in 90_grants.sql.
 
 -- ---------------------------------------------------------------- definitions
+-- No foreign keys between tables that are dumped: pg_restore -j fills them in any order.
 CREATE TABLE saga.definition (
 	name text COLLATE "C" NOT NULL,
 	version int NOT NULL,
@@ -20,8 +21,7 @@ CREATE TABLE saga.definition_state (
 	kind text NOT NULL CHECK (kind IN ('normal', 'final', 'common')),
 	default_reaction text CHECK (default_reaction IN ('ignore', 'defer', 'fault')),
 	timer text,
-	PRIMARY KEY (name, version, kind, state),
-	FOREIGN KEY (name, version) REFERENCES saga.definition
+	PRIMARY KEY (name, version, kind, state)
 );
 COMMENT ON TABLE saga.definition_state IS 'The states of each definition; kind common: a part that states include.';
 
@@ -34,8 +34,7 @@ CREATE TABLE saga.definition_transition (
 	ordinal int NOT NULL,
 	guard text,
 	target text COLLATE "C",
-	why text,
-	FOREIGN KEY (name, version) REFERENCES saga.definition
+	why text
 );
 COMMENT ON TABLE saga.definition_transition IS
 'The transitions of each definition, alternatives in the order they are tried. A null state is the start; event "always" is a rule; a null target stays.';
@@ -43,7 +42,7 @@ COMMENT ON SEQUENCE saga.definition_transition_id_seq IS 'Numbers of transitions
 CREATE INDEX definition_transition_name_idx ON saga.definition_transition (name, version);
 
 CREATE TABLE saga.definition_action (
-	transition_id bigint NOT NULL REFERENCES saga.definition_transition,
+	transition_id bigint NOT NULL,
 	ordinal int NOT NULL,
 	kind text NOT NULL,
 	specification jsonb NOT NULL,
@@ -55,8 +54,7 @@ CREATE TABLE saga.definition_timer (
 	name text COLLATE "C" NOT NULL,
 	version int NOT NULL,
 	timer text COLLATE "C" NOT NULL,
-	PRIMARY KEY (name, version, timer),
-	FOREIGN KEY (name, version) REFERENCES saga.definition
+	PRIMARY KEY (name, version, timer)
 );
 COMMENT ON TABLE saga.definition_timer IS 'The timers of each definition; "compensate" and "retain" are the engine''s.';
 

@@ -34,6 +34,34 @@ LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) k.pid;
 COMMENT ON VIEW event_store.subscriptions IS
 'One row per partition: its checkpoint, the head (high-water mark), how many events and how long it is behind (age of the oldest unread event), and who works on it.';
 
+-- Nothing else refuses rows without their parents: see the head of 40_saga.sql.
+CREATE FUNCTION event_store._orphans() RETURNS TABLE (object text, problem text)
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $orphans$
+	SELECT 'event handler ' || h.category || ' ' || h.event_type, 'there is no such aggregate'
+	FROM event_store.event_handler h
+	WHERE NOT EXISTS (SELECT FROM event_store.aggregate a WHERE a.category = h.category)
+	UNION ALL SELECT 'progress of projection ' || g.name, 'there is no such projection'
+	FROM event_store.projection_progress g
+	WHERE NOT EXISTS (SELECT FROM event_store.projection p WHERE p.name = g.name)
+	UNION ALL SELECT 'projection ' || p.name, 'it has no row in event_store.projection_progress'
+	FROM event_store.projection p
+	WHERE NOT EXISTS (SELECT FROM event_store.projection_progress g WHERE g.name = p.name)
+	UNION ALL SELECT 'subscription ' || s.name,
+		format('it has %s of %s partitions', count(p.partition), s.partitions)
+	FROM event_store.subscription s
+	LEFT JOIN event_store.subscription_partition p ON p.name = s.name
+		AND p.partition BETWEEN 0 AND s.partitions - 1
+	GROUP BY s.name, s.partitions HAVING count(p.partition) <> s.partitions
+	UNION ALL SELECT 'partition ' || p.partition || ' of subscription ' || p.name,
+		'there is no such subscription, or it has fewer'
+	FROM event_store.subscription_partition p
+	WHERE NOT EXISTS (SELECT FROM event_store.subscription s WHERE s.name = p.name
+		AND p.partition BETWEEN 0 AND s.partitions - 1)
+$orphans$;
+COMMENT ON FUNCTION event_store._orphans() IS 'Rows of the event store without what they belong to.';
+
 CREATE FUNCTION event_store.verify(repair boolean DEFAULT false)
 RETURNS TABLE (severity text, object text, problem text)
 LANGUAGE plpgsql VOLATILE
@@ -78,6 +106,10 @@ BEGIN
 		AND s.name = e.stream)
 	GROUP BY e.stream_id;
 
+	RETURN QUERY
+	SELECT 'error'::text, o.object, o.problem FROM event_store._orphans() o
+	UNION ALL SELECT 'warning', r.object, r.problem FROM ecommerce._restore_problems() r;
+
 	IF newest_id > (SELECT q.last_value FROM event_store.stream_id_seq q) THEN
 		severity := CASE WHEN repair THEN 'repaired' ELSE 'error' END;
 		object := 'sequence event_store.stream_id_seq';
@@ -111,26 +143,34 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION event_store.verify(boolean) IS
-'Checks the whole store; no row means all is well. severity is error or repaired.
-Finds gaps in versions, positions out of order, events without their stream, and counters behind the data or behind what readers have passed (after a restore or a failover); repair => true mends the counters.';
+'Checks the whole store; no row means all is well. severity is error, repaired or warning (a restore goes on).
+Finds gaps in versions, positions out of order, events without their stream, rows without what they belong to, and counters behind the data or behind what readers have passed (after a restore or a failover); repair => true mends the counters.';
 
 -- ---------------------------------------------------------------- message bus
+CREATE VIEW message_bus._ring AS
+SELECT 0 AS segment, endpoint_id, lane, position, sent_at FROM message_bus.ring_0
+UNION ALL SELECT 1, endpoint_id, lane, position, sent_at FROM message_bus.ring_1
+UNION ALL SELECT 2, endpoint_id, lane, position, sent_at FROM message_bus.ring_2
+UNION ALL SELECT 3, endpoint_id, lane, position, sent_at FROM message_bus.ring_3
+UNION ALL SELECT 4, endpoint_id, lane, position, sent_at FROM message_bus.ring_4
+UNION ALL SELECT 5, endpoint_id, lane, position, sent_at FROM message_bus.ring_5
+UNION ALL SELECT 6, endpoint_id, lane, position, sent_at FROM message_bus.ring_6
+UNION ALL SELECT 7, endpoint_id, lane, position, sent_at FROM message_bus.ring_7;
+COMMENT ON VIEW message_bus._ring IS 'Where every message of the ring lies; one that was evacuated lies in two segments for a while.';
+
+CREATE VIEW message_bus._cursor AS
+SELECT c.endpoint_id, c.lane, pg_catalog.max(c.position) AS position
+FROM (SELECT endpoint_id, lane, position FROM message_bus.lane
+	  UNION ALL SELECT endpoint_id, lane, position FROM message_bus.ack_0
+	  UNION ALL SELECT endpoint_id, lane, position FROM message_bus.ack_1) c
+GROUP BY 1, 2;
+COMMENT ON VIEW message_bus._cursor IS 'How far each lane is, as the tables tell.';
+
 -- What is in the ring beyond its lane's cursor, by the tables alone; for standbys.
 CREATE VIEW message_bus._unsettled AS
 SELECT r.endpoint_id, pg_catalog.count(*) AS depth, pg_catalog.min(r.sent_at) AS oldest_sent_at
-FROM (SELECT endpoint_id, lane, position, sent_at FROM message_bus.ring_0
-	  UNION SELECT endpoint_id, lane, position, sent_at FROM message_bus.ring_1
-	  UNION SELECT endpoint_id, lane, position, sent_at FROM message_bus.ring_2
-	  UNION SELECT endpoint_id, lane, position, sent_at FROM message_bus.ring_3
-	  UNION SELECT endpoint_id, lane, position, sent_at FROM message_bus.ring_4
-	  UNION SELECT endpoint_id, lane, position, sent_at FROM message_bus.ring_5
-	  UNION SELECT endpoint_id, lane, position, sent_at FROM message_bus.ring_6
-	  UNION SELECT endpoint_id, lane, position, sent_at FROM message_bus.ring_7) r
-LEFT JOIN (SELECT c.endpoint_id, c.lane, pg_catalog.max(c.position) AS position
-		   FROM (SELECT endpoint_id, lane, position FROM message_bus.lane
-				 UNION ALL SELECT endpoint_id, lane, position FROM message_bus.ack_0
-				 UNION ALL SELECT endpoint_id, lane, position FROM message_bus.ack_1) c
-		   GROUP BY 1, 2) l ON l.endpoint_id = r.endpoint_id AND l.lane = r.lane
+FROM (SELECT DISTINCT endpoint_id, lane, position, sent_at FROM message_bus._ring) r
+LEFT JOIN message_bus._cursor l ON l.endpoint_id = r.endpoint_id AND l.lane = r.lane
 WHERE r.lane >= 0 AND r.position > coalesce(l.position, 0)
 	AND NOT EXISTS (SELECT FROM message_bus.passed p
 					WHERE p.endpoint_id = r.endpoint_id AND p.lane = r.lane
@@ -217,6 +257,17 @@ FROM message_bus.dead d
 JOIN message_bus.endpoint e ON e.endpoint_id = d.endpoint_id;
 COMMENT ON VIEW message_bus.dead_letters IS
 'Messages that will not be delivered again unless redriven. reason: fault (gave up), skipped, expired or discarded; attempts: executions so far.';
+
+CREATE VIEW message_bus.ring AS
+SELECT g.segment, s.state, s.since, coalesce(r.messages, 0) AS messages,
+	pg_catalog.pg_total_relation_size(pg_catalog.format('message_bus.ring_%s', g.segment)::regclass) AS bytes,
+	r.oldest_sent_at
+FROM pg_catalog.generate_series(0, 7) g (segment)
+LEFT JOIN message_bus._ring_status() s ON s.segment = g.segment
+LEFT JOIN (SELECT o.segment, pg_catalog.count(*) AS messages, pg_catalog.min(o.sent_at) AS oldest_sent_at
+		   FROM message_bus._ring o GROUP BY 1) r ON r.segment = g.segment;
+COMMENT ON VIEW message_bus.ring IS
+'The segments of the ring. state: free; current (written); closing (not any more, but by transactions that began before); sealed; drained (every message is settled, its id stays known for dedupe_window); evacuated (what was left has been copied to the current one). messages, settled ones too, bytes with indexes, when the oldest was sent. state is null on a standby.';
 
 -- ---------------------------------------------------------------- saga engine
 CREATE VIEW saga.definitions AS

@@ -38,7 +38,9 @@ GRANT USAGE ON SCHEMA ecommerce, event_store, message_bus, saga TO ecommerce_rea
 GRANT EXECUTE ON FUNCTION ecommerce.set_context(uuid, uuid, text, text, jsonb, text),
 	ecommerce.context(), ecommerce.preloaded()
 	TO ecommerce_reader, ecommerce_worker;
-GRANT EXECUTE ON FUNCTION ecommerce.start_worker() TO ecommerce_admin;
+GRANT EXECUTE ON FUNCTION ecommerce.start_worker(), ecommerce.restore_done(int) TO ecommerce_admin;
+GRANT SELECT ON ecommerce.restores TO ecommerce_reader;
+GRANT EXECUTE ON FUNCTION ecommerce._restoring_sessions() TO ecommerce_reader;
 
 -- ---------------------------------------------------------------- event store
 GRANT SELECT ON event_store.stored_event, event_store.stream, event_store.retention,
@@ -156,12 +158,14 @@ GRANT SELECT ON message_bus.endpoint, message_bus.route, message_bus.aside, mess
 		message_bus.ack_0, message_bus.ack_1,
 	message_bus.ring_0, message_bus.ring_1, message_bus.ring_2, message_bus.ring_3,
 	message_bus.ring_4, message_bus.ring_5, message_bus.ring_6, message_bus.ring_7,
-	message_bus._unsettled, message_bus.endpoints, message_bus.circuit_breakers,
+	message_bus._ring, message_bus._cursor, message_bus._unsettled, message_bus.ring, message_bus.endpoints, message_bus.circuit_breakers,
 		message_bus.dead_letters
 	TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION
 	message_bus.endpoint_name(text, text, text, boolean),
 	message_bus._endpoint_status(),
+	message_bus._lane_status(),
+	message_bus._ring_status(),
 	message_bus._standby_status(),
 	message_bus._breaker_status()
 	TO ecommerce_reader, ecommerce_worker;
@@ -190,7 +194,13 @@ GRANT EXECUTE ON FUNCTION
 	message_bus.redrive(uuid, jsonb, text),
 	message_bus.redrive_endpoint(text, text, int),
 	message_bus.discard(uuid, text),
-	message_bus.maintain()
+	message_bus.maintain(),
+	message_bus.verify(),
+	message_bus._orphans(),
+	message_bus._counter_problems(),
+	message_bus._lane_problems(),
+	event_store._orphans(),
+	ecommerce._restore_problems()
 	TO ecommerce_admin;
 
 -- ---------------------------------------------------------------- saga engine

@@ -1,4 +1,5 @@
 -- What pg_dump carries besides CREATE EXTENSION: all data, and the counters above it.
+-- Every table that is named here gets the trigger that notes a restore, see the end.
 -- One call per statement: each changes the same row of the catalogue.
 
 -- ---------------------------------------------------------------- event store
@@ -60,3 +61,22 @@ SELECT pg_catalog.pg_extension_config_dump('saga.deleted_instance', '');
 SELECT pg_catalog.pg_extension_config_dump('saga.timer_queue', '');
 SELECT pg_catalog.pg_extension_config_dump('saga.parked_message', '');
 SELECT pg_catalog.pg_extension_config_dump('saga.parked_message_id_seq', '');
+
+-- ---------------------------------------------------------------- restore
+DO $restore$
+DECLARE
+	dumped pg_catalog.regclass;
+BEGIN
+	FOR dumped IN
+		SELECT c.oid FROM pg_catalog.pg_extension x
+		CROSS JOIN LATERAL pg_catalog.unnest(x.extconfig) AS t (oid)
+		JOIN pg_catalog.pg_class c ON c.oid = t.oid
+		WHERE x.extname = 'ecommerce' AND c.relkind = 'r'
+	LOOP
+		EXECUTE pg_catalog.format('CREATE TRIGGER note_restore BEFORE INSERT ON %s'
+			' FOR EACH STATEMENT EXECUTE FUNCTION ecommerce._note_restore()', dumped);
+		-- A restore may say session_replication_role = replica.
+		EXECUTE pg_catalog.format('ALTER TABLE %s ENABLE ALWAYS TRIGGER note_restore', dumped);
+	END LOOP;
+END
+$restore$;

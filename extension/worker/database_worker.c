@@ -31,6 +31,7 @@
 #include "event_store/notify.h"
 #include "event_store/projection.h"
 #include "log/registry.h"
+#include "log/restore.h"
 #include "log/wakeup.h"
 #include "message_bus/due.h"
 #include "pg/duty.h"
@@ -63,6 +64,7 @@ typedef enum ExtensionState
 
 static ExtensionState extension_state(void);
 static void sleep_until(TimestampTz due);
+static void start_another(void);
 static void leave_registry(int code, Datum arg);
 static pid_t wait_for_worker(BackgroundWorkerHandle *handle);
 
@@ -130,6 +132,8 @@ ecommerce_worker_main(Datum arg)
 	uint32		none = 0;
 	uint32		wakes = 0;
 	bool		said_other_version = false;
+	bool		has_run = false;
+	uint32		generation;
 
 	worker_connect(DatumGetObjectId(arg));
 
@@ -141,6 +145,7 @@ ecommerce_worker_main(Datum arg)
 		return;					/* there is one already */
 	before_shmem_exit(leave_registry, (Datum) 0);
 	pg_atomic_write_u32(&shared->worker_failed, 1);
+	generation = restore_generation();
 	loop_context =
 		AllocSetContextCreate(TopMemoryContext, "ecommerce worker", ALLOCSET_DEFAULT_SIZES);
 	for (;;)
@@ -162,6 +167,20 @@ ecommerce_worker_main(Datum arg)
 		}
 		if (pg_atomic_read_u32(&shared->worker_stop) != 0)
 			break;
+		if (restore_goes_on())
+		{
+			/* Whoever ends it sets the latch. */
+			sleep_until(WAKEUP_NEVER);
+			continue;
+		}
+		if (has_run && restore_generation() != generation)
+		{
+			/* What this process remembers counts no more; the next one knows nothing. */
+			if (pg_atomic_read_u32(&registry()->launcher) == 0)
+				start_another();
+			return;
+		}
+		generation = restore_generation();
 		state = extension_state();
 		if (state == EXTENSION_ABSENT)
 			break;
@@ -171,6 +190,7 @@ ecommerce_worker_main(Datum arg)
 							ECOMMERCE_VERSION),
 					 errhint("Type ALTER EXTENSION ecommerce UPDATE in this database, or install the library that fits.")));
 		said_other_version = state == EXTENSION_OTHER_VERSION;
+		has_run |= state == EXTENSION_READY;
 		for (int i = 0; i < lengthof(duties) && state == EXTENSION_READY; i++)
 		{
 			DutyWish	own = {WAKEUP_NEVER, 0};
@@ -191,6 +211,19 @@ ecommerce_worker_main(Datum arg)
 		wakes = pg_atomic_read_u32(&shared->worker_wakes);
 	}
 	pg_atomic_write_u32(&shared->worker_failed, 0);
+}
+
+/*
+ * Without a launcher, which starts workers that end without saying so.
+ */
+static void
+start_another(void)
+{
+	BackgroundWorker worker;
+
+	worker_describe(&worker, MyDatabaseId, GetUserId());
+	leave_registry(0, (Datum) 0);
+	(void) RegisterDynamicBackgroundWorker(&worker, NULL);
 }
 
 /*

@@ -1,0 +1,113 @@
+-- Whether what the message bus keeps fits together.
+
+CREATE FUNCTION message_bus._orphans() RETURNS TABLE (object text, problem text)
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $orphans$
+	WITH child (kind, endpoint_id, lane, of) AS (
+		SELECT 'route', r.endpoint_id, 0, r.message_type FROM message_bus.route r
+		UNION ALL SELECT 'message aside', a.endpoint_id, a.lane, a.message_id::text
+		FROM message_bus.aside a
+		UNION ALL SELECT 'dead letter', d.endpoint_id, 0, d.message_id::text FROM message_bus.dead d
+		UNION ALL SELECT 'lease', l.endpoint_id, l.lane, l.message_id::text FROM message_bus.lease l
+		UNION ALL SELECT 'death', d.endpoint_id, 0, d.message_id::text FROM message_bus.death d
+		UNION ALL SELECT 'breaker', b.endpoint_id, 0, b.message_type FROM message_bus.breaker b
+		UNION ALL SELECT 'settled message', p.endpoint_id, p.lane, p.position::text
+		FROM message_bus.passed p
+		UNION ALL SELECT 'cursor', l.endpoint_id, l.lane, 'lane ' || l.lane FROM message_bus.lane l)
+	SELECT format('%s %s', c.kind, c.of), CASE WHEN e.endpoint_id IS NULL
+		THEN format('there is no endpoint %s', c.endpoint_id)
+		ELSE format('endpoint %s has no lane %s', e.name, c.lane) END
+	FROM child c LEFT JOIN message_bus.endpoint e ON e.endpoint_id = c.endpoint_id
+	WHERE e.endpoint_id IS NULL OR c.lane NOT BETWEEN 0 AND e.lanes - 1
+$orphans$;
+COMMENT ON FUNCTION message_bus._orphans() IS 'Rows of the bus without their endpoint or lane.';
+
+CREATE FUNCTION message_bus._counter_problems() RETURNS TABLE (object text, problem text)
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $counter_problems$
+	SELECT 'sequence message_bus.' || c.name, format('the counter is at %s, behind %s', c.at, c.used)
+	FROM (SELECT 'position_seq', p.last_value,
+			greatest((SELECT max(r.position) FROM message_bus._ring r),
+				(SELECT max(k.position) FROM message_bus._cursor k))
+		FROM message_bus.position_seq p
+		UNION ALL SELECT 'epoch_seq', p.last_value, (SELECT max(l.delivery_id) >> 40
+			FROM message_bus.lease l) FROM message_bus.epoch_seq p
+		UNION ALL SELECT 'endpoint_endpoint_id_seq', p.last_value, (SELECT max(e.endpoint_id)
+			FROM message_bus.endpoint e) FROM message_bus.endpoint_endpoint_id_seq p
+		) AS c (name, at, used)
+	WHERE c.used > c.at
+$counter_problems$;
+COMMENT ON FUNCTION message_bus._counter_problems() IS 'Counters of the bus behind what was counted.';
+
+-- Each is read before what must not be behind it: a cursor is in the tables before it is in
+-- shared memory, and the end of a lane in shared memory before the message is in the tables.
+CREATE FUNCTION message_bus._lane_problems() RETURNS TABLE (object text, problem text)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $lane_problems$
+DECLARE
+	shared_before jsonb := (SELECT jsonb_agg(s) FROM message_bus._lane_status() s);
+	kept jsonb := (SELECT jsonb_agg(k) FROM (
+		SELECT e.endpoint_id, e.name, l.lane, coalesce(c.position, 0) AS cursor,
+			(SELECT max(r.position) FROM message_bus._ring r WHERE r.endpoint_id = e.endpoint_id
+				AND r.lane = l.lane) AS newest,
+			(SELECT min(a.due_at) FROM message_bus.aside a WHERE a.endpoint_id = e.endpoint_id
+				AND a.lane = l.lane AND a.state <> 'held') AS due,
+			(SELECT count(*) FROM message_bus.lease b WHERE b.endpoint_id = e.endpoint_id
+				AND b.lane = l.lane) AS leases
+		FROM message_bus.endpoint e CROSS JOIN LATERAL generate_series(0, e.lanes - 1) l (lane)
+		LEFT JOIN message_bus._cursor c ON c.endpoint_id = e.endpoint_id AND c.lane = l.lane) k);
+BEGIN
+	RETURN QUERY
+	SELECT format('endpoint %s lane %s', k.name, k.lane), p.problem
+	FROM jsonb_to_recordset(kept) AS k (endpoint_id int, name text, lane int, cursor bigint,
+		newest bigint, due timestamptz, leases int)
+	JOIN jsonb_to_recordset(shared_before) AS b (endpoint_id int, lane int, cursor bigint)
+		USING (endpoint_id, lane)
+	JOIN message_bus._lane_status() s USING (endpoint_id, lane)
+	CROSS JOIN LATERAL (VALUES
+		(b.cursor > k.cursor, format('it was consumed up to %s, its tables say %s', b.cursor,
+			k.cursor)),
+		(s.cursor < k.cursor, format('its tables say it was consumed up to %s, it stands at %s',
+			k.cursor, s.cursor)),
+		(k.newest > greatest(s.tail, s.cursor), format('it has message %s and knows of none above %s',
+			k.newest, greatest(s.tail, s.cursor))),
+		(k.due < coalesce(s.next_due, 'infinity'), format('a message is due at %s, it waits until %s',
+			k.due, s.next_due)),
+		(k.leases <> s.leases, format('it has %s leases and knows of %s', k.leases, s.leases)))
+		AS p (wrong, problem)
+	WHERE p.wrong;
+END
+$lane_problems$;
+COMMENT ON FUNCTION message_bus._lane_problems() IS
+'Where shared memory and tables contradict each other. Just after a commit they may for a moment, so only what is found again counts.';
+
+CREATE FUNCTION message_bus.verify() RETURNS TABLE (severity text, object text, problem text)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $verify$
+DECLARE
+	found jsonb := '[]';
+BEGIN
+	RETURN QUERY
+	SELECT 'error'::text, p.object, p.problem FROM message_bus._orphans() p
+	UNION ALL SELECT 'error', p.object, p.problem FROM message_bus._counter_problems() p
+	UNION ALL SELECT 'error', 'segment ' || g.segment, format('it is free and has %s messages', g.messages)
+	FROM message_bus.ring g WHERE g.state = 'free' AND g.messages > 0
+	UNION ALL SELECT 'warning', p.object, p.problem FROM ecommerce._restore_problems() p;
+	FOR attempt IN 1 .. 5 LOOP
+		found := (SELECT jsonb_agg(p) FROM message_bus._lane_problems() p
+			WHERE attempt = 1 OR EXISTS (SELECT FROM jsonb_to_recordset(found) f (object text)
+				WHERE f.object = p.object));
+		EXIT WHEN found IS NULL;
+		PERFORM pg_sleep(0.02);
+	END LOOP;
+	RETURN QUERY
+	SELECT 'error'::text, f.object, f.problem FROM jsonb_to_recordset(found) f (object text, problem text);
+END
+$verify$;
+COMMENT ON FUNCTION message_bus.verify() IS
+'Checks the whole bus; no row means all is well. severity is error or warning (a restore goes on).
+Finds rows without their endpoint or lane, counters behind what was counted, segments of the ring taken for free, and lanes of which shared memory and tables tell different things. Not in REPEATABLE READ, where the tables stand still.';
