@@ -75,6 +75,15 @@ coverage:     ## which lines the tests reach, in build/coverage
 check-valgrind:    ## the regression tests on a server under valgrind
 	@ci/valgrind
 
+check-assert:      ## everything on a PostgreSQL with assertions, built from Debian's source
+	@PG_CONFIG=$$(ci/assert_pg) && export PG_CONFIG && ci/check regress isolation tap
+
+check-discard:     ## the heart of it on that server, while no cache keeps anything
+	@PG_CONFIG=$$(ci/assert_pg) && export PG_CONFIG DISCARD_CACHES=1 && \
+		TESTS="$${TESTS:-$(HEART)}" ci/check regress
+HEART = smoke context event_store_append event_store_read message_bus_send message_bus_receive \
+	saga_instance
+
 check-pg17:   ## build and test on PostgreSQL 17, in a Debian trixie of its own (root)
 	@ci/other_pg trixie
 
@@ -92,4 +101,5 @@ help:         ## list the targets
 
 .PHONY: docs all install uninstall clean deps private-pg demo up down bench check check-style \
 	check-regress check-isolation check-tap check-services check-tidy accept format \
-	coverage check-valgrind check-pg17 check-pg18 check-compile-all check-fresh help
+	coverage check-assert check-discard check-valgrind check-pg17 check-pg18 check-compile-all \
+	check-fresh help

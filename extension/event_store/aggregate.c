@@ -79,7 +79,7 @@ aggregate_find(const char *category, int length)
 	memcpy(key, category, Min(length, (int) sizeof(key) - 1));
 	/* Tables that this transaction has locked already would not do it. */
 	AcceptInvalidationMessages();
-	for (;;)
+	for (int tries = 1;; tries++)
 	{
 		if (cache == NULL || stale)
 			start_cache();
@@ -91,7 +91,7 @@ aggregate_find(const char *category, int length)
 		if (entry->aggregate == NULL)
 			(void) hash_search(cache, key, HASH_REMOVE, NULL);
 		/* Somebody may have changed the definition while we were reading it. */
-		if (stale)
+		if (stale && tries < LOOKUP_TRIES)
 			continue;
 		if (entry->aggregate == NULL)
 			ereport(ERROR,

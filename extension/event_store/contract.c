@@ -227,13 +227,13 @@ find_contract(const char *type, int length)
 	scratch = AllocSetContextCreate(CurrentMemoryContext, "contract to load",
 									ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(scratch);
-	for (;;)
+	for (int tries = 1;; tries++)
 	{
 		memset(&loaded, 0, sizeof(loaded));
 		loaded.name = name;
 		load_versions(&loaded);
 		load_upcasters(&loaded);
-		if (!stale)
+		if (!stale || tries == LOOKUP_TRIES)
 			break;
 		/* Somebody registered something while we were reading. */
 		start_cache();

@@ -118,7 +118,7 @@ load_cache(void)
 		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 		callback_registered = true;
 	}
-	while (stale)
+	for (int tries = 1; stale && tries <= LOOKUP_TRIES; tries++)
 	{
 		int			room = 8;
 

@@ -22,6 +22,7 @@
 #include "utils/wait_event.h"
 
 #include "log/wakeup.h"
+#include "pg/clock.h"
 
 /* How often a waiter on a standby looks, in milliseconds. */
 #define STANDBY_POLL 10
@@ -85,7 +86,7 @@ wakeup_sleep(TimestampTz deadline)
 	InvalidateCatalogSnapshot();
 	if (deadline != WAKEUP_NEVER)
 	{
-		timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
+		timeout = clock_timeout(deadline);
 		if (timeout <= 0)
 			return false;
 	}

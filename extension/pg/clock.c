@@ -11,6 +11,8 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "fmgr.h"
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
@@ -110,6 +112,17 @@ refuse_infinite(const char *what)
 			(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 			 errmsg("%s is not a finite time", what),
 			 errhint("Pass a time that comes, or leave it out.")));
+}
+
+/*
+ * Milliseconds from the wall clock's now to a time, for WaitLatch(), which takes
+ * no more than INT_MAX: whoever waits for something later looks again after 24
+ * days.
+ */
+long
+clock_timeout(TimestampTz until)
+{
+	return Min(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until), INT_MAX);
 }
 
 PG_FUNCTION_INFO_V1(ecommerce_test_clock);

@@ -11,6 +11,7 @@
 
 extern TimestampTz clock_now(void);
 extern TimestampTz clock_set(TimestampTz instead);
+extern long clock_timeout(TimestampTz until);
 
 /* What callers give as a time: 22008 unless it is one that comes. */
 extern TimestampTz clock_finite(TimestampTz time, const char *what);

@@ -18,6 +18,13 @@
 
 #include "pg/relation.h"
 
+/*
+ * What is cached from such tables is loaded again if something has changed while
+ * it was being loaded, but not for ever: then what was read serves this call, as
+ * new as any snapshot of it, and the next call loads again.
+ */
+#define LOOKUP_TRIES 3
+
 typedef struct Lookup
 {
 	Relation	table;

@@ -34,6 +34,7 @@
 #include "log/restore.h"
 #include "log/wakeup.h"
 #include "message_bus/due.h"
+#include "pg/clock.h"
 #include "pg/duty.h"
 #include "pg/relation.h"
 #include "pg/rights.h"
@@ -238,7 +239,7 @@ sleep_until(TimestampTz due)
 	pg_atomic_write_u64(&shared->worker_due, (uint64) due);
 	pg_memory_barrier();
 	if (due != WAKEUP_NEVER)
-		timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), due);
+		timeout = clock_timeout(due);
 	(void) WaitLatch(MyLatch,
 					 WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout >= 0 ? WL_TIMEOUT : 0),
 					 timeout, PG_WAIT_EXTENSION);

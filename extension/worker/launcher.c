@@ -29,6 +29,7 @@
 
 #include "log/registry.h"
 #include "log/wakeup.h"
+#include "pg/clock.h"
 #include "worker/worker.h"
 
 /* Milliseconds before a worker that ended is started again, if it is wanted. */
@@ -106,7 +107,7 @@ ecommerce_launcher_main(Datum arg)
 		take_requests();
 		due = start_wanted();
 		if (due != WAKEUP_NEVER)
-			timeout = Max(1, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), due));
+			timeout = Max(1, clock_timeout(due));
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout >= 0 ? WL_TIMEOUT : 0),
 						 timeout, PG_WAIT_EXTENSION);
