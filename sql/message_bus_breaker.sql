@@ -157,13 +157,13 @@ SELECT message_bus.create_endpoint(e, 1, retry::jsonb, '{"tracking_period": "1 d
 SELECT count(message_bus.send('l', 'L', jsonb_build_object('n', i))) FROM generate_series(1, 4) i;
 DO $$ BEGIN
 	PERFORM at('2100-01-01 UTC');
-	PERFORM * FROM message_bus.receive('l', 2, '1 min');
+	PERFORM message_bus.handle(delivery_id) FROM message_bus.receive('l', 2, '1 min');
 END $$;
 BEGIN; SELECT at('2100-01-01 00:01 UTC'); SELECT in_order('l'); COMMIT;
 SELECT state, attempts, failures FROM breaker WHERE endpoint = 'l';
 DO $$ BEGIN
 	PERFORM at('2100-01-01 01:01 UTC');
-	PERFORM * FROM message_bus.receive('l', 2, '1 min');
+	PERFORM message_bus.handle(delivery_id) FROM message_bus.receive('l', 2, '1 min');
 END $$;
 SELECT state FROM breaker WHERE endpoint = 'l';
 BEGIN; SELECT at('2100-01-01 01:02 UTC'); SELECT in_order('l'); COMMIT;

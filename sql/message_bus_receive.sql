@@ -209,12 +209,13 @@ SELECT message_bus.skip(delivery_id, 'done with it') FROM leased WHERE n = '81';
 SELECT in_order('q'); SELECT state('q');
 SELECT reason, error FROM message_bus.dead_letters WHERE message_id = uid(81);
 
--- An expired lease is a failed attempt; an ack that is late but not too late counts.
+-- An expired lease of what was handled is a failed attempt; an ack that is late but not too late counts.
 -- The endpoint's timeout (30 s) does not matter.
 BEGIN; SELECT at('2099-12-31 UTC'); SELECT in_order('q'); COMMIT;
 SELECT fill('q', 90, 92);
 TRUNCATE leased;
 CALL lease('q', '1 min');
+SELECT count(message_bus.handle(delivery_id)) FROM leased;
 BEGIN; SELECT at('2100-01-01 00:00:59.999999 UTC'); SELECT in_order('q'); COMMIT;
 BEGIN; SELECT at('2100-01-01 00:01 UTC'); SELECT in_order('q'); COMMIT;
 SELECT state, attempt, error_code, error, receipt IS NOT NULL, due_at = '2100-01-01 01:01 UTC'
@@ -277,3 +278,51 @@ SELECT in_order('q');
 SELECT message_bus.cancel_scheduled(uid(97));
 SELECT message_bus.maintain();
 SELECT state('q');
+
+-- ---------------------------------------------------------------- a batch whose consumer died
+
+-- Nobody knows of which message he died, so none has failed; each comes alone then, and
+-- the one that he dies of is the only one to be dead in the end.
+SELECT message_bus.create_endpoint('batch', 1, '{"kind": "immediate", "limit": 2}');
+SELECT count(message_bus.send('batch', 'T', jsonb_build_object('n', i))) FROM generate_series(1, 5) i;
+CREATE TABLE seen (n text, attempt int, of bigint);
+-- Takes what there is for a minute and dies of number 1; the others are acked, if he gets there.
+CREATE PROCEDURE consume(minute int, begins boolean DEFAULT false) LANGUAGE plpgsql AS $$
+DECLARE
+	d record;
+BEGIN
+	PERFORM at('2100-01-01 UTC'::timestamptz + make_interval(mins => minute));
+	FOR d IN SELECT body->>'n' AS n, delivery_id, attempt, count(*) OVER () AS of
+			FROM message_bus.receive('batch', 5, '1 min') ORDER BY delivery_id LOOP
+		INSERT INTO seen VALUES (d.n, d.attempt, d.of);
+		IF begins THEN
+			PERFORM message_bus.handle(d.delivery_id);
+		END IF;
+		EXIT WHEN d.n = '1';
+		PERFORM message_bus.ack(d.delivery_id);
+	END LOOP;
+END $$;
+DO $$ BEGIN FOR i IN 0..20 LOOP CALL consume(i); COMMIT; END LOOP; END $$;
+SELECT string_agg(concat(n, '/', attempt, ' of ', of), ', ') FROM seen;
+SELECT (message).body->>'n' AS n, error_code, attempts FROM message_bus.dead_letters
+	WHERE endpoint = 'batch';
+SELECT state('batch');
+-- Who says with which one he begins, is taken at his word.
+TRUNCATE seen;
+SELECT count(message_bus.send('batch', 'T', jsonb_build_object('n', i))) FROM generate_series(1, 3) i;
+DO $$ BEGIN FOR i IN 100..120 LOOP CALL consume(i, true); COMMIT; END LOOP; END $$;
+SELECT string_agg(concat(n, '/', attempt, ' of ', of), ', ') FROM seen;
+-- In a transaction of his own handle() locks nothing; a late ack is taken from a batch too.
+SELECT count(message_bus.send('batch', 'T', jsonb_build_object('n', i))) FROM generate_series(7, 9) i;
+DO $$ BEGIN PERFORM at('2100-01-02 UTC'); PERFORM * FROM message_bus.receive('batch', 5, '1 min');
+END $$;
+BEGIN;
+SELECT count(message_bus.handle(delivery_id)) FROM message_bus.lease;
+SELECT bool_or(handled) FROM message_bus.lease;
+COMMIT;
+CREATE TEMP TABLE old AS SELECT delivery_id FROM message_bus.lease;
+BEGIN; SELECT at('2100-01-02 00:02 UTC'); SELECT count(*) FROM message_bus.receive('batch'); ROLLBACK;
+BEGIN; SELECT at('2100-01-02 00:02 UTC'); SELECT in_order('batch'); COMMIT;
+SELECT message_bus.ack(max(delivery_id)) FROM old;
+BEGIN; SELECT at('2100-01-02 00:02 UTC'); SELECT in_order('batch'); SELECT in_order('batch'); COMMIT;
+SELECT state('batch');

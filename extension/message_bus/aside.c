@@ -68,7 +68,8 @@ aside_insert(const RowValues *row, const char *state, TimestampTz due_at, int32 
 }
 
 /*
- * Lets a message that was set aside wait on.
+ * Lets a message that was set aside wait on.  A lease that ran out is forgotten once
+ * the message has been handled again.
  */
 void
 aside_update(ItemPointer tid, const RowValues *row, const char *state, TimestampTz due_at,
@@ -77,7 +78,10 @@ aside_update(ItemPointer tid, const RowValues *row, const char *state, Timestamp
 	RowValues	aside = *row;
 
 	set_column(&aside, ASIDE_STATE, CStringGetTextDatum(state), true);
-	fill(&aside, due_at, attempt, failure, 0);
+	fill(&aside, due_at, attempt, failure,
+		 due_at == DUE_WHEN_RELEASED && !row->nulls[ASIDE_RECEIPT]
+			 ? DatumGetInt64(row->values[ASIDE_RECEIPT])
+			 : 0);
 	table_update(&bus_aside_table, tid, aside.values, aside.nulls);
 }
 

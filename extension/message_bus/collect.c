@@ -233,11 +233,13 @@ consider(Receipt *receipt, HeldLane *lane, HeldDelivery *delivery)
 {
 	RowValues	row;
 	int32		deaths = death_count(receipt->endpoint->id, &delivery->message_id);
+	bool		alone;			/* consumers have died of it, or a lease of it ran out */
 
 	held_row_values(delivery, &row);
 	delivery->deaths = deaths;
 	delivery->attempt += deaths;
-	if (deaths >= DEATHS_ALONE && receipt->given > 0 && deaths < death_limit(receipt->endpoint))
+	alone = deaths >= DEATHS_ALONE || !row.nulls[ASIDE_RECEIPT];
+	if (alone && receipt->given > 0 && deaths < death_limit(receipt->endpoint))
 	{
 		held_delivery_drop_last();
 		receipt->full = true;
@@ -249,7 +251,7 @@ consider(Receipt *receipt, HeldLane *lane, HeldDelivery *delivery)
 		return true;
 	delivery->guarded = receipt->guarded;
 	receipt->given++;
-	if (deaths >= DEATHS_ALONE)
+	if (alone)
 	{
 		delivery->alone = true;
 		receipt->full = true;

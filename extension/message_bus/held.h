@@ -49,7 +49,7 @@ typedef struct HeldDelivery
 	bool		guarded;		/* by the breaker of its type */
 	bool		probe;
 	bool		uncounted;		/* settled earlier, no longer part of the depth */
-	bool		alone;			/* consumers have died of it */
+	bool		alone;			/* given to nobody together with others */
 	Outcome		outcome;
 	SubTransactionId received_in;
 	SubTransactionId settled_in;

@@ -5,20 +5,20 @@
  * A leased message stays where it is, in the ring or aside; message_bus.lease
  * says who may settle it and until when.  While a lane has leases nobody
  * receives from it; when the last is settled its cursor moves past all of them.
- * An expired lease is a failed attempt, counted by whoever receives from the lane
- * next, or by the worker.  The message then waits for its retry with the lease's
- * receipt on it, and an ack that comes late is still accepted until it is
- * delivered again.
+ * An expired lease of a message that was handled is a failed attempt, counted by
+ * whoever receives from the lane next, or by the worker.  The message then waits
+ * for its retry with the lease's receipt on it: it will be handed out alone, and
+ * an ack that comes late is still accepted until it is.
  *
  * Lock protocol: settling takes the lane's lock, waiting for it, and keeps it
- * until the transaction ends; shared memory follows at the commit.
+ * until the transaction ends; shared memory follows at the commit (lease_note.c).
  *
  * A crash leaves leases as they were; consumers go on with their receipts,
  * which no later delivery can have.
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -26,21 +26,17 @@
 #include "utils/rel.h"
 
 #include "base/errors.h"
-#include "log/wakeup.h"
 #include "message_bus/breaker_note.h"
-#include "message_bus/cursor.h"
 #include "message_bus/dead_letter.h"
 #include "message_bus/envelope.h"
 #include "message_bus/lease.h"
+#include "message_bus/lease_note.h"
 #include "message_bus/ring.h"
 #include "message_bus/settle.h"
 #include "message_bus/table.h"
 #include "message_bus/transaction.h"
 #include "pg/clock.h"
 #include "pg/spi.h"
-
-static ExtensionRelation lease_table = {"message_bus", "lease"};
-static ExtensionRelation lease_lane_index = {"message_bus", "lease_lane_idx"};
 
 /* A row of message_bus.lease. */
 typedef struct Lease
@@ -54,26 +50,9 @@ typedef struct Lease
 	char	   *message_type;
 	int32		attempt;
 	bool		probe;
+	bool		handled;		/* by its consumer, as far as is known */
 } Lease;
 
-/* A lane whose leases this transaction has changed. */
-typedef struct LaneNote
-{
-	BusEndpoint *endpoint;
-	int32		lane;
-	int64		upto;			/* where the cursor goes when no lease is left */
-	uint32		created_in_ring;
-	uint32		acked;
-	/* Found out just before the commit, when savepoints have been rolled back. */
-	BusLeases	leases;
-	int64		cursor;			/* 0: it does not move */
-	struct LaneNote *next;
-} LaneNote;
-
-static LaneNote *notes = NULL;
-
-static LaneNote *note_lane(BusEndpoint *endpoint, int32 lane);
-static void read_leases(BusEndpoint *endpoint, int32 lane, BusLeases *leases);
 static bool find_lease(int64 delivery_id, Lease *lease);
 static Endpoint *open_lease(int64 delivery_id, Lease *lease);
 static void close_lease(const Endpoint *endpoint, const Lease *lease, Outcome outcome);
@@ -81,6 +60,7 @@ static bool read_message(const Endpoint *endpoint, const Lease *lease, RowValues
 						 ItemPointer tid);
 static void fail_lease(const Endpoint *endpoint, const Lease *lease, const Failure *why,
 					   bool retryable, int64 receipt);
+static void return_lease(const Endpoint *endpoint, const Lease *lease);
 static bool ack_late(int64 delivery_id);
 static void read_lease(uint64 number, Lease *lease);
 static int	compare_receipts(const void *a, const void *b);
@@ -117,28 +97,29 @@ void
 lease_deliveries(const Receipt *receipt)
 {
 	static SpiStatement insert = {
-		"INSERT INTO message_bus.lease VALUES ($1, $2, $3, NULLIF($4, 0), $5, $6, $7, $8, $9, $10)"};
+		"INSERT INTO message_bus.lease VALUES ($1, $2, $3, NULLIF($4, 0), $5, $6, $7, $8, $9, $10, $11)"};
 	static SpiStatement mark = {
 		"UPDATE message_bus.aside a SET receipt = $3 WHERE a.message_id = $1 AND a.endpoint_id = $2"};
 	Oid			types[] = {INT8OID, INT4OID, INT4OID, INT8OID, INT8OID, UUIDOID, TEXTOID, INT4OID,
-	BOOLOID, TIMESTAMPTZOID};
+	BOOLOID, BOOLOID, TIMESTAMPTZOID};
 
 	spi_begin(SPI_AS_OWNER);
 	for (int i = receipt->first; i < held_delivery_count(); i++)
 	{
 		HeldDelivery *delivery = held_delivery_get(i);
 		HeldLane   *lane = held_lane_get(delivery->lane);
-		Datum		values[10] = {
+		Datum		values[11] = {
 			Int64GetDatum(delivery->delivery_id), Int32GetDatum(receipt->endpoint->id),
 			Int32GetDatum(lane->lane), Int64GetDatum(delivery->position),
 			Int64GetDatum(lane->read_upto), UUIDPGetDatum(&delivery->message_id),
 			CStringGetTextDatum(delivery->message_type), Int32GetDatum(delivery->attempt),
-			BoolGetDatum(delivery->probe), TimestampTzGetDatum(receipt->leased_until)
+			BoolGetDatum(delivery->probe), BoolGetDatum(receipt->given == 1),
+			TimestampTzGetDatum(receipt->leased_until)
 		};
 
 		if (delivery->outcome != OUTCOME_NONE)
 			continue;
-		(void) spi_run_latest(&insert, 10, types, values, NULL);
+		(void) spi_run_latest(&insert, 11, types, values, NULL);
 		if (delivery->position == 0)
 		{
 			Datum		of_aside[3] = {values[5], values[1], values[0]};
@@ -146,21 +127,25 @@ lease_deliveries(const Receipt *receipt)
 			(void) spi_run_latest(&mark, 3, (Oid[]) {UUIDOID, INT4OID, INT8OID}, of_aside, NULL);
 		}
 		held_settle(delivery, OUTCOME_LEASED);
-		note_lane(lane->endpoint, lane->lane)->created_in_ring += delivery->position != 0;
+		lease_note_lane(lane->endpoint, lane->lane)->created_in_ring += delivery->position != 0;
 	}
 	spi_end();
 }
 
 /*
- * Settles a lane's expired leases as timeouts; the caller holds the lane.
+ * Settles a lane's expired leases; the caller holds the lane.  Of a batch nobody
+ * knows which message its consumer died of, so none has failed; each will come
+ * alone, and then it is known.  Nobody waits for a consumer who is just saying
+ * that he begins with one.
  */
 LeaseSweep
 lease_sweep(const Endpoint *endpoint, HeldLane *lane, TimestampTz now)
 {
 	static SpiStatement expired = {
 		"SELECT l.delivery_id, l.endpoint_id, l.lane, l.position, l.upto, l.message_id, l.message_type,"
-		" l.attempt, l.probe FROM message_bus.lease l"
-		" WHERE l.endpoint_id = $1 AND l.lane = $2 AND l.leased_until <= $3 ORDER BY 1"};
+		" l.attempt, l.probe, l.handled FROM message_bus.lease l"
+		" WHERE l.endpoint_id = $1 AND l.lane = $2 AND l.leased_until <= $3 ORDER BY 1"
+		" FOR UPDATE SKIP LOCKED"};
 	Datum		values[] = {Int32GetDatum(endpoint->id), Int32GetDatum(lane->lane),
 	TimestampTzGetDatum(now)};
 	uint64		count;
@@ -173,9 +158,15 @@ lease_sweep(const Endpoint *endpoint, HeldLane *lane, TimestampTz now)
 	for (uint64 i = 0; i < count; i++)
 		read_lease(i, &swept[i]);
 	for (uint64 i = 0; i < count; i++)
-		fail_lease(endpoint, &swept[i], &(Failure) {.code = "timeout", .text = "the lease expired"},
-				   true, swept[i].delivery_id);
-	read_leases(lane->endpoint, lane->lane, &left);
+	{
+		if (swept[i].handled)
+			fail_lease(endpoint, &swept[i],
+					   &(Failure) {.code = "timeout", .text = "the lease expired"}, true,
+					   swept[i].delivery_id);
+		else
+			return_lease(endpoint, &swept[i]);
+	}
+	lease_read_lane(lane->endpoint, lane->lane, &left);
 	if (left.count == 0 && count > 0)
 	{
 		lane->swept_upto = swept[0].upto;
@@ -259,12 +250,16 @@ lease_skip(int64 delivery_id, const char *reason)
 }
 
 /*
- * Sets the context from a leased message.  Its consumer's death shows in the
- * lease's expiry.
+ * Sets the context from a leased message.  Called on its own, before the work, it
+ * also says that this message of a batch is the one being handled.  In a
+ * transaction it cannot: the row would be locked for as long as the work takes.
  */
 void
 lease_handle(int64 delivery_id)
 {
+	static SpiStatement mark = {
+		"UPDATE message_bus.lease l SET handled = true WHERE l.delivery_id = $1 AND NOT l.handled"};
+	Datum		id = Int64GetDatum(delivery_id);
 	Lease		lease;
 	Endpoint   *endpoint;
 	RowValues	row;
@@ -278,6 +273,8 @@ lease_handle(int64 delivery_id)
 		settle_refuse(delivery_id);
 	envelope_context(&row, &context);
 	context_set(&context);
+	if (!lease.handled && !IsTransactionBlock() && !XactReadOnly)
+		(void) spi_run_latest(&mark, 1, (Oid[]) {INT8OID}, &id, NULL);
 	spi_end();
 }
 
@@ -286,7 +283,7 @@ find_lease(int64 delivery_id, Lease *lease)
 {
 	static SpiStatement find = {
 		"SELECT l.delivery_id, l.endpoint_id, l.lane, l.position, l.upto, l.message_id, l.message_type,"
-		" l.attempt, l.probe FROM message_bus.lease l WHERE l.delivery_id = $1"};
+		" l.attempt, l.probe, l.handled FROM message_bus.lease l WHERE l.delivery_id = $1"};
 	Datum		id = Int64GetDatum(delivery_id);
 
 	if (spi_run_latest(&find, 1, (Oid[]) {INT8OID}, &id, NULL) != 1)
@@ -309,6 +306,7 @@ read_lease(uint64 number, Lease *lease)
 	lease->message_type = spi_text(number, 6, CurrentMemoryContext);
 	lease->attempt = spi_int32(number, 7, 1);
 	lease->probe = spi_bool(number, 8);
+	lease->handled = spi_bool(number, 9);
 }
 
 /*
@@ -336,7 +334,7 @@ close_lease(const Endpoint *endpoint, const Lease *lease, Outcome outcome)
 	static SpiStatement delete = {
 		"DELETE FROM message_bus.lease l WHERE l.delivery_id = $1"};
 	Datum		id = Int64GetDatum(lease->delivery_id);
-	LaneNote   *note = note_lane(endpoint->shared, lease->lane);
+	LeaseNote  *note = lease_note_lane(endpoint->shared, lease->lane);
 	bool		counts = outcome != OUTCOME_MOVED && (lease->attempt == 1 || lease->probe);
 	BreakerOutcome told = {counts, counts && outcome == OUTCOME_FAILED, lease->probe, clock_now()};
 
@@ -421,6 +419,26 @@ fail_lease(const Endpoint *endpoint, const Lease *lease, const Failure *why, boo
 }
 
 /*
+ * Gives a message back that was handed out with others: no attempt.
+ */
+static void
+return_lease(const Endpoint *endpoint, const Lease *lease)
+{
+	RowValues	row;
+	ItemPointerData tid;
+	Failure		before;
+
+	if (!read_message(endpoint, lease, &row, &tid))
+		settle_refuse(lease->delivery_id);
+	if (lease->position == 0)
+		table_delete(&bus_aside_table, &tid);
+	aside_insert(&row, "returned", DUE_AT_ONCE, lease->attempt,
+				 settle_failed_before(&row, &before), lease->delivery_id);
+	transaction_note_due(endpoint->shared, lease->lane, DUE_AT_ONCE);
+	close_lease(endpoint, lease, OUTCOME_MOVED);
+}
+
+/*
  * Acks a message whose lease has expired and that nobody has received since.
  */
 static bool
@@ -428,7 +446,8 @@ ack_late(int64 delivery_id)
 {
 	static SpiStatement find = {
 		"SELECT a.endpoint_id, a.lane, a.message_id FROM message_bus.aside a"
-		" WHERE a.receipt = $1 AND a.state = 'retrying'"};
+		" WHERE a.receipt = $1 AND a.state IN ('retrying', 'returned', 'held')"
+		" AND NOT EXISTS (SELECT FROM message_bus.lease l WHERE l.delivery_id = $1)"};
 	Datum		id = Int64GetDatum(delivery_id);
 	Lease		lease = {0};
 	Endpoint   *endpoint;
@@ -449,57 +468,8 @@ ack_late(int64 delivery_id)
 		return false;
 	table_delete(&bus_aside_table, &tid);
 	settle_remember(&row);
-	note_lane(endpoint->shared, lease.lane)->acked++;
+	lease_note_lane(endpoint->shared, lease.lane)->acked++;
 	return true;
-}
-
-static LaneNote *
-note_lane(BusEndpoint *endpoint, int32 lane)
-{
-	LaneNote   *note;
-
-	for (note = notes; note != NULL; note = note->next)
-	{
-		if (note->endpoint == endpoint && note->lane == lane)
-			return note;
-	}
-	transaction_begin();
-	note = MemoryContextAllocZero(transaction_memory(), sizeof(LaneNote));
-	note->endpoint = endpoint;
-	note->lane = lane;
-	note->next = notes;
-	notes = note;
-	return note;
-}
-
-/*
- * A lane's leases as they are now.
- */
-static void
-read_leases(BusEndpoint *endpoint, int32 lane, BusLeases *leases)
-{
-	TableScan	scan;
-	ScanKeyData keys[2];
-	HeapTuple	row;
-
-	memset(leases, 0, sizeof(*leases));
-	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->key.endpoint_id);
-	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
-	table_scan_begin(&scan, &lease_table, &lease_lane_index, 2, keys, NULL);
-	while ((row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
-	{
-		TupleDesc	descriptor = RelationGetDescr(scan.table);
-		bool		isnull;
-		TimestampTz until = DatumGetTimestampTz(heap_getattr(row, descriptor->natts, descriptor,
-															 &isnull));
-
-		leases->first_end = leases->count == 0 ? until : Min(leases->first_end, until);
-		leases->last_end = Max(leases->last_end, until);
-		leases->count++;
-		(void) heap_getattr(row, 4, descriptor, &isnull);
-		leases->in_ring += !isnull;
-	}
-	table_scan_end(&scan);
 }
 
 static int
@@ -509,53 +479,6 @@ compare_receipts(const void *a, const void *b)
 	int64		right = *(const int64 *) b;
 
 	return left < right ? -1 : left > right;
-}
-
-/*
- * Moves the cursors of lanes that have no lease left.
- */
-void
-lease_before_commit(void)
-{
-	for (LaneNote *note = notes; note != NULL; note = note->next)
-	{
-		BusLane    *lane = &bus_lanes(note->endpoint)[note->lane];
-
-		read_leases(note->endpoint, note->lane, &note->leases);
-		if (note->leases.count == 0 && lane->leases.count > 0)
-		{
-			note->cursor = note->upto;
-			cursor_write(note->endpoint, note->lane, note->upto);
-		}
-	}
-}
-
-/*
- * Shared memory follows, while the lanes' locks are still held.
- */
-void
-lease_end_transaction(bool committed, TimestampTz at)
-{
-	for (LaneNote *note = notes; note != NULL && committed; note = note->next)
-	{
-		BusLane    *lane = &bus_lanes(note->endpoint)[note->lane];
-
-		pg_atomic_fetch_sub_u64(&note->endpoint->depth, lane->leases.in_ring +
-								note->created_in_ring - note->leases.in_ring);
-		SpinLockAcquire(&lane->mutex);
-		lane->leases = note->leases;
-		SpinLockRelease(&lane->mutex);
-		if (note->cursor != 0)
-			atomic_raise(&lane->cursor, (uint64) note->cursor);
-		if (note->acked > 0)
-			rate_add(&note->endpoint->acked, at, note->acked);
-		if (note->leases.count > 0)
-			aside_lower_worker(note->leases.first_end);
-		else
-			wakeup_waiters(LOG_MESSAGE_BUS,
-						   endpoint_key(note->endpoint->key.endpoint_id, note->lane));
-	}
-	notes = NULL;
 }
 
 PG_FUNCTION_INFO_V1(message_bus_extend_lease_sql);
@@ -589,7 +512,7 @@ message_bus_extend_lease_sql(PG_FUNCTION_ARGS)
 		if (endpoint == NULL)
 			settle_refuse(ids[i]);
 		(void) spi_run_latest(&extend, 2, (Oid[]) {INT8OID, TIMESTAMPTZOID}, values, NULL);
-		(void) note_lane(endpoint->shared, lease.lane);
+		(void) lease_note_lane(endpoint->shared, lease.lane);
 		if (lease.probe)
 			breaker_note_probe_until(endpoint, lease.message_type, until);
 	}

@@ -27,7 +27,5 @@ extern void lease_fail(int64 delivery_id, const char *error_code, const char *er
 					   bool retryable);
 extern void lease_skip(int64 delivery_id, const char *reason);
 extern void lease_handle(int64 delivery_id);
-extern void lease_before_commit(void);
-extern void lease_end_transaction(bool committed, TimestampTz at);
 
 #endif

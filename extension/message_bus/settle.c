@@ -188,6 +188,24 @@ settle_failure(const RowValues *row, int32 attempts, TimestampTz now)
 }
 
 /*
+ * How a message has failed before; NULL if it has not.
+ */
+const Failure *
+settle_failed_before(const RowValues *row, Failure *failure)
+{
+	if (row->nulls[ASIDE_FIRST_FAILED_AT])
+		return NULL;
+	failure->attempts = DatumGetInt32(row->values[ASIDE_ATTEMPT]);
+	failure->code = row->nulls[ASIDE_ERROR_CODE]
+						? NULL
+						: TextDatumGetCString(row->values[ASIDE_ERROR_CODE]);
+	failure->text = row->nulls[ASIDE_ERROR] ? NULL : TextDatumGetCString(row->values[ASIDE_ERROR]);
+	failure->first_at = DatumGetTimestampTz(row->values[ASIDE_FIRST_FAILED_AT]);
+	failure->last_at = DatumGetTimestampTz(row->values[ASIDE_LAST_FAILED_AT]);
+	return failure;
+}
+
+/*
  * When the next attempt is due, NEVER_DUE if there is none.
  */
 TimestampTz
@@ -223,12 +241,10 @@ settle_hold(const Endpoint *endpoint, HeldDelivery *delivery, const RowValues *r
 		aside_insert(row, "held", DUE_WHEN_RELEASED, attempt, NULL, 0);
 	else
 	{
-		Failure		failure = settle_failure(row, delivery->attempt, clock_now());
+		Failure		before;
 
-		if (!row->nulls[ASIDE_LAST_FAILED_AT])
-			failure.last_at = DatumGetTimestampTz(row->values[ASIDE_LAST_FAILED_AT]);
 		aside_update(&delivery->tid, row, "held", DUE_WHEN_RELEASED, attempt,
-					 row->nulls[ASIDE_FIRST_FAILED_AT] ? NULL : &failure);
+					 settle_failed_before(row, &before));
 	}
 	transaction_note_due(endpoint->shared, held_lane_get(delivery->lane)->lane, DUE_WHEN_RELEASED);
 	held_settle(delivery, OUTCOME_MOVED);

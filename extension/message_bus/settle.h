@@ -13,6 +13,7 @@
 
 extern void settle_handle(HeldDelivery *delivery);
 extern Failure settle_failure(const RowValues *row, int32 attempts, TimestampTz now);
+extern const Failure *settle_failed_before(const RowValues *row, Failure *failure);
 extern void settle_bury(const Endpoint *endpoint, HeldDelivery *delivery, const RowValues *row,
 						const char *reason, const Failure *failure);
 extern void settle_hold(const Endpoint *endpoint, HeldDelivery *delivery, const RowValues *row);

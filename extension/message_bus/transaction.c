@@ -23,7 +23,7 @@
 #include "message_bus/death.h"
 #include "message_bus/endpoint.h"
 #include "message_bus/held.h"
-#include "message_bus/lease.h"
+#include "message_bus/lease_note.h"
 #include "message_bus/outbox.h"
 #include "message_bus/transaction.h"
 

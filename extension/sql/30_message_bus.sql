@@ -207,10 +207,11 @@ CREATE TABLE message_bus.lease (
 	message_type text NOT NULL,
 	attempt int NOT NULL,
 	probe boolean NOT NULL,
+	handled boolean NOT NULL,
 	leased_until timestamptz NOT NULL
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE message_bus.lease IS
-'Messages handed out under a lease. position: where in the ring, NULL for one that had been set aside. upto: what the cursor becomes when the lane''s leases are settled.';
+'Messages handed out under a lease. position: where in the ring, NULL for one that had been set aside. upto: what the cursor becomes when the lane''s leases are settled. handled: handed out alone, or named by handle(); else its expiry is no attempt.';
 CREATE INDEX lease_lane_idx ON message_bus.lease (endpoint_id, lane);
 
 CREATE TABLE message_bus.death (
@@ -361,7 +362,7 @@ AS 'MODULE_PATHNAME', 'message_bus_receive_sql';
 COMMENT ON FUNCTION message_bus.receive(text, int, interval) IS
 'Takes up to max_messages from lanes that nobody holds. Without lease they belong to this transaction: what is not settled when it ends is returned.
 With lease (not in a transaction block, 25001) they are the caller''s for so long,
-	whatever happens to his connection. MB001: no such endpoint.';
+	whatever happens to his connection; when a lease has expired, its message comes alone. MB001: no such endpoint.';
 
 CREATE FUNCTION message_bus.ack(VARIADIC delivery_ids bigint[]) RETURNS int LANGUAGE c VOLATILE
 	STRICT
@@ -389,7 +390,7 @@ AS 'MODULE_PATHNAME', 'message_bus_handle_sql';
 COMMENT ON FUNCTION message_bus.handle(bigint) IS
 'Sets the context from a delivery until the next call or the end of the transaction: correlation, conversation, user, tenant, traceparent; causation is its id.
 A message whose consumer dies now is retried at once;
-	of too many deaths it becomes a dead letter with code crash. MB003 as ack().';
+	of too many deaths it becomes a dead letter with code crash. Under a lease, called on its own, it says which message of a batch is being handled: that one has failed if the lease expires. MB003 as ack().';
 
 CREATE FUNCTION message_bus.extend_lease(delivery_ids bigint[],
 	lease interval) RETURNS int LANGUAGE c VOLATILE STRICT
