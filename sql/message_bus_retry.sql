@@ -246,3 +246,21 @@ SELECT failed('q', retryable => false);
 SELECT outcome($$SELECT message_bus.redrive(uid(7), '{"n": 1}')$$), state('q');
 SELECT message_bus.redrive(uid(7), '{"reason": "better"}');
 SELECT body FROM message_bus.receive('q');
+
+-- ---------------------------------------------------------------- a Fault that cannot be built
+
+-- It says what it can; nothing keeps the message from being buried.
+SELECT message_bus.create_endpoint('deep', 1, '{"kind": "none"}');
+SELECT message_bus.subscribe('faults', 'Fault');
+SELECT in_order('faults') IS NOT NULL;
+SELECT message_bus.send('deep', 'Deep', (repeat('{"a": ', 900) || '1' || repeat('}', 900))::jsonb,
+	uid(60)) = uid(60);
+SELECT message_bus.send('deep', 'Long', '{}', uid(61)) = uid(61);
+SET max_stack_depth = '100kB';
+SELECT count(message_bus.fail(delivery_id, 'E', repeat('long ', 100000)))
+	FROM message_bus.receive('deep');
+RESET max_stack_depth;
+SELECT message_id, length(error) FROM message_bus.dead_letters WHERE endpoint = 'deep' ORDER BY 1;
+SELECT body->>'faulted_message_id' AS id, body->'message' = 'null' AS bare,
+	body->>'omitted' AS omitted, length(body->>'error') FROM message_bus.receive('faults')
+	ORDER BY 1;

@@ -11,17 +11,34 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 
 #include "message_bus/dead_letter.h"
 #include "message_bus/envelope.h"
 #include "message_bus/table.h"
+#include "pg/attempt.h"
 #include "pg/clock.h"
 #include "pg/spi.h"
 
+/* Bytes of an error that a Fault carries; the dead letter has all of it. */
+#define MAX_TEXT 8192
+
+typedef struct Fault
+{
+	const char *endpoint;
+	const RowValues *row;
+	const char *message_type;
+	const Failure *failure;
+	const char *omitted;		/* why the message is left out, or NULL */
+} Fault;
+
 static void publish_fault(const Endpoint *endpoint, const RowValues *row, const char *message_type,
 						  const Failure *failure);
+static void send_fault(void *argument);
+static void set_text(Datum *values, char *nulls, int number, const char *text);
 
 /*
  * Stores a dead letter; does nothing if there is one already.  A message that
@@ -83,49 +100,97 @@ dead_has_message(int32 endpoint_id, pg_uuid_t *message_id)
 	return table_has_row(&bus_dead_table, &bus_dead_id_index, 2, keys);
 }
 
+/*
+ * Publishes the Fault, with the message in it if that can be.  Nothing that is wrong
+ * with the message may keep it from being buried: what cannot be said is left out.
+ */
 static void
 publish_fault(const Endpoint *endpoint, const RowValues *row, const char *message_type,
 			  const Failure *failure)
 {
-	static SpiStatement build = {
-		"SELECT pg_catalog.jsonb_build_object('fault_id', $1, 'faulted_message_id', $2, 'endpoint', $3,"
-		" 'message_type', $4, 'error_code', $5, 'error', $6, 'attempts', $7, 'timestamp', $8,"
-		" 'message', pg_catalog.to_jsonb($9))"};
-	Oid			types[] = {UUIDOID, UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID,
-	TIMESTAMPTZOID, InvalidOid};
-	Datum		values[9];
-	char		nulls[] = "         ";
-	BusOutgoing fault = {0};
-	Context		context;
-	pg_uuid_t	fault_id;
+	Fault		fault = {endpoint->name, row, message_type, failure, NULL};
 	const int32 *routes;
-	bool		isnull;
-	MemoryContext caller = CurrentMemoryContext;
+	ErrorData  *error;
 
 	if (endpoint_routes(FAULT_TYPE, &routes) == 0)
 		return;
+	error = attempt(send_fault, &fault);
+	if (error == NULL)
+		return;
+	fault.omitted = error->message;
+	error = attempt(send_fault, &fault);
+	if (error != NULL)
+		ereport(WARNING,
+				(errmsg("no Fault was published for message %s of endpoint \"%s\"",
+						DatumGetCString(DirectFunctionCall1(uuid_out,
+															row->values[ROW_MESSAGE_ID])),
+						fault.endpoint),
+				 errdetail_internal("%s", error->message),
+				 errhint("The message is in message_bus.dead_letters.")));
+}
+
+static void
+send_fault(void *argument)
+{
+	static SpiStatement whole = {
+		"SELECT pg_catalog.jsonb_build_object('fault_id', $1, 'faulted_message_id', $2, 'endpoint', $3,"
+		" 'message_type', $4, 'error_code', $5, 'error', $6, 'attempts', $7, 'timestamp', $8,"
+		" 'message', pg_catalog.to_jsonb($9))"};
+	static SpiStatement bare = {
+		"SELECT pg_catalog.jsonb_build_object('fault_id', $1, 'faulted_message_id', $2, 'endpoint', $3,"
+		" 'message_type', $4, 'error_code', $5, 'error', $6, 'attempts', $7, 'timestamp', $8,"
+		" 'message', NULL, 'omitted', $9)"};
+	Oid			types[] = {UUIDOID, UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID,
+	TIMESTAMPTZOID, TEXTOID};
+	const Fault *fault = argument;
+	const Failure *failure = fault->failure;
+	Datum		values[9] = {0};
+	char		nulls[] = "    nn  n";
+	BusOutgoing outgoing = {0};
+	Context		context;
+	pg_uuid_t	fault_id;
+	bool		isnull;
+	MemoryContext caller = CurrentMemoryContext;
+
 	uuid_generate_v7(&fault_id);
 	values[0] = UUIDPGetDatum(&fault_id);
-	values[1] = row->values[ROW_MESSAGE_ID];
-	values[2] = CStringGetTextDatum(endpoint->name);
-	values[3] = CStringGetTextDatum(message_type);
-	values[4] = failure->code ? CStringGetTextDatum(failure->code) : 0;
-	nulls[4] = failure->code ? ' ' : 'n';
-	values[5] = failure->text ? CStringGetTextDatum(failure->text) : 0;
-	nulls[5] = failure->text ? ' ' : 'n';
+	values[1] = fault->row->values[ROW_MESSAGE_ID];
+	values[2] = CStringGetTextDatum(fault->endpoint);
+	values[3] = CStringGetTextDatum(fault->message_type);
+	set_text(values, nulls, 4, failure->code);
+	set_text(values, nulls, 5, failure->text);
 	values[6] = Int32GetDatum(failure->attempts);
 	values[7] = TimestampTzGetDatum(failure->last_at);
-	values[8] = envelope_datum(row, failure->attempts);
-	types[8] = HeapTupleHeaderGetTypeId(DatumGetHeapTupleHeader(values[8]));
-	envelope_context(row, &context);
+	if (fault->omitted == NULL)
+	{
+		values[8] = envelope_datum(fault->row, failure->attempts);
+		types[8] = HeapTupleHeaderGetTypeId(DatumGetHeapTupleHeader(values[8]));
+		nulls[8] = ' ';
+	}
+	else
+		set_text(values, nulls, 8, fault->omitted);
+	envelope_context(fault->row, &context);
 	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&build, 9, types, values, nulls);
-	fault.body = DatumGetJsonbP(spi_copy(0, 0, caller, &isnull));
+	(void) spi_run(fault->omitted == NULL ? &whole : &bare, 9, types, values, nulls);
+	outgoing.body = DatumGetJsonbP(spi_copy(0, 0, caller, &isnull));
 	spi_end();
-	fault.message_type = FAULT_TYPE;
-	fault.message_id = NULL;
-	fault.context = &context;
+	outgoing.message_type = FAULT_TYPE;
+	outgoing.context = &context;
 	/* Refused, the message that failed could never be settled. */
-	fault.beyond_depth = true;
-	message_bus_send(&fault, &fault_id);
+	outgoing.beyond_depth = true;
+	message_bus_send(&outgoing, &fault_id);
+}
+
+/*
+ * A text of a Fault, cut off where nobody reads on.
+ */
+static void
+set_text(Datum *values, char *nulls, int number, const char *text)
+{
+	if (text == NULL)
+		return;
+	values[number] =
+		PointerGetDatum(cstring_to_text_with_len(text, pg_mbcliplen(text, (int) strlen(text),
+																	MAX_TEXT)));
+	nulls[number] = ' ';
 }
