@@ -64,6 +64,8 @@ INSERT INTO call (statement, function) VALUES
 		'message_bus.fail(bigint,text,text,boolean)'),
 	('SELECT message_bus.skip(delivery_id) FROM message_bus.receive(''q'')',
 		'message_bus.skip(bigint,text)'),
+	('SELECT message_bus.snooze(delivery_id, ''1 s'') FROM message_bus.receive(''q'')',
+		'message_bus.snooze(bigint,interval,text)'),
 	('SELECT message_bus.handle(delivery_id) FROM message_bus.receive(''q'')',
 		'message_bus.handle(bigint)'),
 	('SELECT message_bus.extend_lease(''{}'', ''1 s'')',

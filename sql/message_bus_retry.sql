@@ -264,3 +264,40 @@ SELECT message_id, length(error) FROM message_bus.dead_letters WHERE endpoint = 
 SELECT body->>'faulted_message_id' AS id, body->'message' = 'null' AS bare,
 	body->>'omitted' AS omitted, length(body->>'error') FROM message_bus.receive('faults')
 	ORDER BY 1;
+
+-- ---------------------------------------------------------------- snoozed
+
+-- Given back for a while: no attempt is counted, in a transaction or under a lease.
+SELECT message_bus.create_endpoint('nap', 1, '{"kind": "none"}');
+SELECT message_bus.send('nap', 'T', '{"n": 1}', uid(70)) = uid(70);
+CREATE FUNCTION nap(t timestamptz, length interval) RETURNS text LANGUAGE sql AS $$
+	SELECT at(t);
+	SELECT coalesce(string_agg(concat(body->>'n', '/', attempt, message_bus.snooze(delivery_id, length,
+		'not now')), ' '), 'nothing') FROM message_bus.receive('nap') $$;
+SELECT nap('2100-01-01 UTC', '1 min');
+SELECT nap('2100-01-01 00:00:59 UTC', '1 min'), state('nap');
+SELECT nap('2100-01-01 00:01 UTC', '1 min');
+DO $$ BEGIN
+	PERFORM at('2100-01-01 00:02 UTC');
+	PERFORM message_bus.snooze(delivery_id, '1 min') FROM message_bus.receive('nap', 1, '1 h');
+END $$;
+SELECT nap('2100-01-01 00:02:59 UTC', '1 min');
+BEGIN; SELECT nap('2100-01-01 00:03 UTC', '1 min'); ROLLBACK;
+SELECT state, attempt, error, receipt FROM message_bus.aside WHERE message_id = uid(70);
+SELECT outcome('SELECT message_bus.snooze(1, ''1 s'')');
+BEGIN; SELECT at('2100-01-01 00:03 UTC'); SELECT in_order('nap'); COMMIT;
+
+-- ---------------------------------------------------------------- a discarded id
+
+-- It is free again: a new message takes its place, and dies in its own right.
+SELECT message_bus.send('nap', 'T', '{"n": 2}', uid(71), deliver_at => '2100-01-01 UTC') = uid(71);
+BEGIN; SELECT at('2100-01-01 UTC'); SELECT failed('nap'); COMMIT;
+SELECT message_bus.send('nap', 'T', '{"n": 3}', uid(71)) = uid(71), state('nap');
+SELECT message_bus.discard(uid(71));
+BEGIN; SELECT message_bus.send('nap', 'T', '{"n": 4}', uid(71)) = uid(71); ROLLBACK;
+SELECT reason FROM message_bus.dead_letters WHERE message_id = uid(71);
+SELECT message_bus.send('nap', 'T', '{"n": 5}', uid(71)) = uid(71), state('nap');
+SELECT failed('nap');
+SELECT (message).body, reason FROM message_bus.dead_letters WHERE message_id = uid(71);
+SELECT message_bus.redrive(uid(71)), message_bus.redrive(uid(72));
+SELECT in_order('nap');

@@ -70,6 +70,9 @@ is($node->safe_psql('postgres', 'SELECT body FROM shop.charged'), '{"amount": 5}
 my ($redriven) = run_command([ 'bussend', "--database=$dsn", "--redrive=$wrong",
 	'--body={"amount": 7}' ]);
 is($redriven, '1', 'redriven with a corrected body');
+command_fails_like(
+	[ 'bussend', "--database=$dsn", '--redrive=00000000-0000-4000-8000-000000000000' ],
+	qr/there is no dead letter 00000000-0000-4000-8000-000000000000/, 'there is no such dead letter');
 ok($node->poll_query_until('postgres',
 	q{SELECT count(*) = 1 FROM shop.charged WHERE body @> '{"amount": 7}'}),
 	'and handled');

@@ -15,6 +15,6 @@
 
 extern void dead_letter(const Endpoint *endpoint, const RowValues *row, const char *reason,
 						const Failure *failure);
-extern bool dead_has_message(int32 endpoint_id, pg_uuid_t *message_id);
+extern bool dead_letter_gives_way(int32 endpoint_id, pg_uuid_t *message_id);
 
 #endif

@@ -60,7 +60,8 @@ static bool read_message(const Endpoint *endpoint, const Lease *lease, RowValues
 						 ItemPointer tid);
 static void fail_lease(const Endpoint *endpoint, const Lease *lease, const Failure *why,
 					   bool retryable, int64 receipt);
-static void return_lease(const Endpoint *endpoint, const Lease *lease);
+static void return_lease(const Endpoint *endpoint, const Lease *lease, TimestampTz due,
+						 const char *reason, int64 receipt);
 static bool ack_late(int64 delivery_id);
 static void read_lease(uint64 number, Lease *lease);
 static int	compare_receipts(const void *a, const void *b);
@@ -164,7 +165,7 @@ lease_sweep(const Endpoint *endpoint, HeldLane *lane, TimestampTz now)
 					   &(Failure) {.code = "timeout", .text = "the lease expired"}, true,
 					   swept[i].delivery_id);
 		else
-			return_lease(endpoint, &swept[i]);
+			return_lease(endpoint, &swept[i], DUE_AT_ONCE, NULL, swept[i].delivery_id);
 	}
 	lease_read_lane(lane->endpoint, lane->lane, &left);
 	if (left.count == 0 && count > 0)
@@ -246,6 +247,20 @@ lease_skip(int64 delivery_id, const char *reason)
 		table_delete(&bus_aside_table, &tid);
 	dead_letter(endpoint, &row, "skipped", &failure);
 	close_lease(endpoint, &lease, OUTCOME_MOVED);
+	spi_end();
+}
+
+void
+lease_snooze(int64 delivery_id, TimestampTz until, const char *reason)
+{
+	Lease		lease;
+	Endpoint   *endpoint;
+
+	spi_begin(SPI_AS_OWNER);
+	endpoint = open_lease(delivery_id, &lease);
+	if (endpoint == NULL)
+		settle_refuse(delivery_id);
+	return_lease(endpoint, &lease, until, reason, 0);
 	spi_end();
 }
 
@@ -419,22 +434,31 @@ fail_lease(const Endpoint *endpoint, const Lease *lease, const Failure *why, boo
 }
 
 /*
- * Gives a message back that was handed out with others: no attempt.
+ * Gives a message back: no attempt.
  */
 static void
-return_lease(const Endpoint *endpoint, const Lease *lease)
+return_lease(const Endpoint *endpoint, const Lease *lease, TimestampTz due, const char *reason,
+			 int64 receipt)
 {
+	bool		at_once = due == DUE_AT_ONCE;
 	RowValues	row;
 	ItemPointerData tid;
-	Failure		before;
+	Failure		failure;
+	const Failure *noted = &failure;
 
 	if (!read_message(endpoint, lease, &row, &tid))
 		settle_refuse(lease->delivery_id);
 	if (lease->position == 0)
 		table_delete(&bus_aside_table, &tid);
-	aside_insert(&row, "returned", DUE_AT_ONCE, lease->attempt,
-				 settle_failed_before(&row, &before), lease->delivery_id);
-	transaction_note_due(endpoint->shared, lease->lane, DUE_AT_ONCE);
+	if (at_once)
+		noted = settle_failed_before(&row, &failure);
+	else
+	{
+		failure = settle_failure(&row, lease->attempt, clock_now());
+		failure.text = reason;
+	}
+	aside_insert(&row, at_once ? "returned" : "retrying", due, lease->attempt, noted, receipt);
+	transaction_note_due(endpoint->shared, lease->lane, due);
 	close_lease(endpoint, lease, OUTCOME_MOVED);
 }
 

@@ -26,6 +26,7 @@ extern void lease_ack(int64 *delivery_ids, int count);
 extern void lease_fail(int64 delivery_id, const char *error_code, const char *error,
 					   bool retryable);
 extern void lease_skip(int64 delivery_id, const char *reason);
+extern void lease_snooze(int64 delivery_id, TimestampTz until, const char *reason);
 extern void lease_handle(int64 delivery_id);
 
 #endif

@@ -111,6 +111,9 @@ extern void message_bus_fail(int64 delivery_id, const char *error_code,
 							 const char *error, bool retryable);
 extern void message_bus_skip(int64 delivery_id, const char *reason);
 
+/* Gives a delivery back until that time; no attempt is counted. */
+extern void message_bus_snooze(int64 delivery_id, TimestampTz until, const char *reason);
+
 /*
  * Makes a dead letter of a message that its consumer has acknowledged and kept,
  * but could not use in the end.  outgoing has the endpoint and the message's id.

@@ -96,7 +96,8 @@ outbox_claim(const Endpoint *endpoint, const pg_uuid_t *message_id)
 }
 
 /*
- * Claims a message id; false if the endpoint has that message already.
+ * Claims a message id; false if the endpoint has that message already.  One that
+ * was discarded is given up for a new one.
  */
 bool
 outbox_is_new(const Endpoint *endpoint, const pg_uuid_t *message_id)
@@ -104,7 +105,7 @@ outbox_is_new(const Endpoint *endpoint, const pg_uuid_t *message_id)
 	pg_uuid_t	id = *message_id;
 
 	return outbox_claim(endpoint, message_id) && !ring_has_message(endpoint->id, &id) &&
-		!aside_has_message(endpoint->id, &id) && !dead_has_message(endpoint->id, &id);
+		!aside_has_message(endpoint->id, &id) && dead_letter_gives_way(endpoint->id, &id);
 }
 
 /*

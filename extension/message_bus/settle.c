@@ -26,6 +26,7 @@
 #include "message_bus/settle.h"
 #include "message_bus/table.h"
 #include "message_bus/transaction.h"
+#include "pg/argument.h"
 #include "pg/clock.h"
 
 static Endpoint *endpoint_of(const HeldDelivery *delivery);
@@ -131,6 +132,36 @@ message_bus_skip(int64 delivery_id, const char *reason)
 	failure = settle_failure(&row, delivery->attempt, clock_now());
 	failure.text = reason;
 	settle_bury(endpoint_of(delivery), delivery, &row, "skipped", &failure);
+	held_settle(delivery, OUTCOME_MOVED);
+}
+
+/*
+ * Gives a delivery back for a while: it has not failed, its consumer cannot now.
+ */
+void
+message_bus_snooze(int64 delivery_id, TimestampTz until, const char *reason)
+{
+	HeldDelivery *delivery = held_delivery_find(delivery_id);
+	Endpoint   *endpoint;
+	RowValues	row;
+	Failure		failure;
+	int32		attempt;
+
+	if (delivery == NULL)
+	{
+		lease_snooze(delivery_id, until, reason);
+		return;
+	}
+	endpoint = endpoint_of(delivery);
+	attempt = delivery->attempt - delivery->deaths;
+	held_row_values(delivery, &row);
+	failure = settle_failure(&row, attempt, clock_now());
+	failure.text = reason;
+	if (delivery->position != 0)
+		aside_insert(&row, "retrying", until, attempt, &failure, 0);
+	else
+		aside_update(&delivery->tid, &row, "retrying", until, attempt, &failure);
+	transaction_note_due(endpoint->shared, held_lane_get(delivery->lane)->lane, until);
 	held_settle(delivery, OUTCOME_MOVED);
 }
 
@@ -332,6 +363,24 @@ message_bus_skip_sql(PG_FUNCTION_ARGS)
 				 errhint("Pass the delivery_id of what message_bus.receive() gave.")));
 	message_bus_skip(PG_GETARG_INT64(0),
 					 PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(message_bus_snooze_sql);
+/*
+ * message_bus.snooze(delivery_id, delay, reason)
+ */
+Datum
+message_bus_snooze_sql(PG_FUNCTION_ARGS)
+{
+	TimestampTz now = clock_now();
+
+	PreventCommandIfReadOnly("message_bus.snooze()");
+	argument_not_null(&fcinfo->args[0], "delivery_id", "message_bus.receive() gives it.");
+	argument_not_null(&fcinfo->args[1], "delay", "For example '10 s'.");
+	message_bus_snooze(PG_GETARG_INT64(0),
+					   Max(clock_after(now, PG_GETARG_INTERVAL_P(1), "delay"), now),
+					   PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)));
 	PG_RETURN_VOID();
 }
 

@@ -385,6 +385,13 @@ AS 'MODULE_PATHNAME', 'message_bus_skip_sql';
 COMMENT ON FUNCTION message_bus.skip(bigint, text) IS
 'Settles a delivery as a dead letter with reason skipped, for a message type the consumer has no handler for. MB003 as ack().';
 
+CREATE FUNCTION message_bus.snooze(delivery_id bigint, delay interval, reason text DEFAULT NULL)
+RETURNS void LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_snooze_sql';
+COMMENT ON FUNCTION message_bus.snooze(bigint, interval, text) IS
+'Gives a delivery back for so long: no attempt is counted, and no circuit breaker hears of it. For a consumer that cannot handle it now, by no fault of the message. MB003 as ack().';
+
 CREATE FUNCTION message_bus.handle(delivery_id bigint) RETURNS void LANGUAGE c VOLATILE STRICT
 AS 'MODULE_PATHNAME', 'message_bus_handle_sql';
 COMMENT ON FUNCTION message_bus.handle(bigint) IS
@@ -429,7 +436,7 @@ CREATE FUNCTION message_bus.discard(message_id uuid,
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_discard_sql';
 COMMENT ON FUNCTION message_bus.discard(uuid, text) IS
-'Marks dead letters as given up: they stay, with reason discarded. Returns how many. MB001: no such endpoint.';
+'Marks dead letters as given up: they stay, with reason discarded, until a new message has their id. Returns how many. MB001: no such endpoint.';
 
 -- ---------------------------------------------------------------- operation
 CREATE FUNCTION message_bus.maintain() RETURNS void LANGUAGE c VOLATILE

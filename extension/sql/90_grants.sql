@@ -178,6 +178,7 @@ GRANT EXECUTE ON FUNCTION
 	message_bus.receive(text, int, interval),
 	message_bus.ack(bigint[]),
 	message_bus.fail(bigint, text, text, boolean),
+	message_bus.snooze(bigint, interval, text),
 	message_bus.skip(bigint, text),
 	message_bus.handle(bigint),
 	message_bus.extend_lease(bigint[], interval)

@@ -66,7 +66,13 @@ static void
 on_sent(void *argument, const PgResults *results)
 {
 	(void) argument;
-	if (pg_succeeded(results))
+	if (pg_succeeded(results) && settings.redrive[0] &&
+		strcmp(pg_value(results, 0, 0, 0), "0") == 0)
+	{
+		fprintf(stderr, "bussend: there is no dead letter %s\n", settings.redrive);
+		program.code = EX_DATAERR;
+	}
+	else if (pg_succeeded(results))
 		puts(pg_value(results, 0, 0, 0));
 	else
 	{

@@ -47,6 +47,9 @@ const PgStatement api_ack = {"SELECT message_bus.ack(VARIADIC $1::bigint[])", 1}
 const PgStatement api_fail = {
 	"SELECT message_bus.fail($1::bigint, $2::text, $3::text, $4::boolean)", 4
 };
+const PgStatement api_snooze = {
+	"SELECT message_bus.snooze($1::bigint, $2::int * interval '1 millisecond', $3::text)", 3
+};
 const PgStatement api_skip = {"SELECT message_bus.skip($1::bigint, $2::text)", 2};
 const PgStatement api_send = {
 	"SELECT message_bus.send($1::text, $2::text, $3::jsonb, partition_key => $4::text, "
@@ -175,6 +178,16 @@ api_lost_race(const char *sqlstate)
 		if (strcmp(sqlstate, races[i]) == 0)
 			return true;
 	return false;
+}
+
+/*
+ * Errors of whoever wrote or set up the handler: no such function or table, no
+ * privilege, bad syntax.  Neither the message nor waiting for something is to blame.
+ */
+bool
+api_program_error(const char *sqlstate)
+{
+	return strncmp(sqlstate, "42", 2) == 0 || strcmp(sqlstate, "3F000") == 0;
 }
 
 static PgStatement *

@@ -23,6 +23,7 @@ extern const PgStatement api_receive;		/* endpoint, greatest number */
 extern const PgStatement api_handle;		/* delivery id */
 extern const PgStatement api_ack;			/* array of delivery ids */
 extern const PgStatement api_fail;			/* delivery id, code, error, retryable */
+extern const PgStatement api_snooze;		/* delivery id, milliseconds, reason */
 extern const PgStatement api_skip;			/* delivery id, reason */
 extern const PgStatement api_send;			/* endpoint, type, body, partition key, deliver at */
 extern const PgStatement api_publish;		/* type, body, partition key, deliver at */
@@ -60,5 +61,7 @@ void		api_free(PgStatement *statement);
 bool		api_retryable(const char *sqlstate);
 /* Whether the work lost a race and may be done again at once. */
 bool		api_lost_race(const char *sqlstate);
+/* Whether the handler is at fault, so that no message can be handled. */
+bool		api_program_error(const char *sqlstate);
 
 #endif

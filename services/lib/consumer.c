@@ -23,12 +23,16 @@
 #include "lib/context.h"
 #include "lib/log.h"
 #include "lib/metrics.h"
+#include "lib/resilience.h"
 #include "lib/text.h"
 #include "lib/trace.h"
 
 #define RECEIVE_DEADLINE_MS 30000
 #define RACES_MAX 3				/* lost races of one message in a row, then it is failed */
 #define STEPS_PER_MESSAGE 4
+/* How long a message waits whose handler is at fault. */
+#define SNOOZE_MIN_MS 1000
+#define SNOOZE_MAX_MS 60000
 
 typedef enum ConsumerState
 {
@@ -37,7 +41,7 @@ typedef enum ConsumerState
 
 typedef enum MessageFate
 {
-	FATE_OPEN, FATE_DONE, FATE_FAILED, FATE_SKIPPED
+	FATE_OPEN, FATE_DONE, FATE_FAILED, FATE_SKIPPED, FATE_SNOOZED
 } MessageFate;
 
 typedef struct Message
@@ -46,6 +50,7 @@ typedef struct Message
 	char	   *body;
 	char		attempt[12];
 	const PgStatement *handler; /* NULL: nobody here handles this type */
+	int			handler_number;
 	const char *function;
 	const char *skip_parameters[2];
 	MessageFate fate;
@@ -76,6 +81,7 @@ struct Consumer
 	struct event *poll;
 	PgStatement *listen;
 	PgStatement **handlers;		/* parallel to options.handlers */
+	int		   *broken;			/* the same: program errors in a row */
 	int			nhandlers;
 	char		timeout_text[24];
 	char		batch_text[24];
@@ -90,6 +96,7 @@ struct Consumer
 	const char *fail_parameters[4];
 	char	   *fail_code;
 	char	   *fail_error;
+	char		snooze_text[24];
 	Text		acks;
 	const char *ack_parameters[1];
 	const PgStep *closing;		/* of the transaction under way, or NULL */
@@ -111,6 +118,8 @@ static void add_message_steps(Consumer *consumer, int index);
 static void run_steps(Consumer *consumer);
 static void on_handled(void *argument, const PgResults *results);
 static void on_message_failed(Consumer *consumer, int index, const PgResults *results);
+static void add_failure_step(Consumer *consumer, int index, const char *sqlstate,
+							 const char *error);
 static void settle(Consumer *consumer, const PgResults *results);
 static void abandon(Consumer *consumer, const char *sqlstate, const char *reason);
 static void on_rolled_back(void *argument, const PgResults *results);
@@ -132,6 +141,7 @@ consumer_open(const ConsumerOptions *options)
 	while (options->handlers[consumer->nhandlers].message_type)
 		consumer->nhandlers++;
 	consumer->handlers = memory_zero((size_t) consumer->nhandlers, sizeof(PgStatement *));
+	consumer->broken = memory_zero((size_t) consumer->nhandlers, sizeof(int));
 	for (int i = 0; i < consumer->nhandlers; i++)
 		consumer->handlers[i] = api_message_function(options->handlers[i].function);
 	consumer->messages = memory_zero((size_t) options->batch, sizeof(Message));
@@ -186,6 +196,7 @@ consumer_close(Consumer *consumer)
 	for (int i = 0; i < consumer->nhandlers; i++)
 		api_free(consumer->handlers[i]);
 	free(consumer->handlers);
+	free(consumer->broken);
 	free(consumer->messages);
 	free(consumer->steps);
 	free(consumer->tags);
@@ -312,6 +323,7 @@ take_message(Consumer *consumer, Message *message, const PgResults *results, int
 		if (strcmp(type, consumer->options.handlers[i].message_type) == 0)
 		{
 			message->handler = consumer->handlers[i];
+			message->handler_number = i;
 			message->function = consumer->options.handlers[i].function;
 		}
 	metrics_observe(&metric_message_delay, (age ? strtod(age, NULL) : 0) / 1000,
@@ -425,7 +437,9 @@ on_message_failed(Consumer *consumer, int index, const PgResults *results)
 	for (int i = 0; i < index; i++)
 		if (consumer->messages[i].fate == FATE_OPEN)
 			consumer->messages[i].fate = FATE_DONE;
-	log_write(again ? LEVEL_INFORMATION : LEVEL_WARNING, &message->context,
+	log_write(again ? LEVEL_INFORMATION : api_program_error(sqlstate) ? LEVEL_ERROR
+																	  : LEVEL_WARNING,
+			  &message->context,
 			  again ? "Concurrency conflict in {MessageType}, trying again: {Error}"
 			  : "Handling {MessageType} failed: {Error}",
 			  "Error", pg_message(results), "SqlState", sqlstate, "Detail", pg_detail(results),
@@ -435,27 +449,50 @@ on_message_failed(Consumer *consumer, int index, const PgResults *results)
 	add_step(consumer, STEP_REPAIR, index, &api_rollback_to, NULL);
 	add_step(consumer, STEP_REPAIR, index, &api_release, NULL);
 	if (!again)
-	{
-		free(consumer->fail_code);
-		free(consumer->fail_error);
-		/* 57014 is the statement timeout, which is the endpoint's timeout */
-		consumer->fail_code = memory_string(strcmp(sqlstate, "57014") == 0 ? "timeout" : sqlstate);
-		consumer->fail_error = memory_string(pg_message(results));
-		consumer->fail_parameters[0] = message->delivery_id;
-		consumer->fail_parameters[1] = consumer->fail_code;
-		consumer->fail_parameters[2] = consumer->fail_error;
-		consumer->fail_parameters[3] = api_retryable(sqlstate) ? "true" : "false";
-		message->fate = FATE_FAILED;
-		add_step(consumer, STEP_REPAIR, index, &api_fail, consumer->fail_parameters);
-	}
+		add_failure_step(consumer, index, sqlstate, pg_message(results));
 	handle_from(consumer, again ? index : index + 1);
+}
+
+/*
+ * Marks a message failed.  If its handler is at fault, it waits instead, longer
+ * each time, and no attempt is counted: it is handled when that is mended.
+ */
+static void
+add_failure_step(Consumer *consumer, int index, const char *sqlstate, const char *error)
+{
+	Message    *message = &consumer->messages[index];
+	const char **parameters = consumer->fail_parameters;
+
+	free(consumer->fail_code);
+	free(consumer->fail_error);
+	/* 57014 is the statement timeout, which is the endpoint's timeout */
+	consumer->fail_code = memory_string(strcmp(sqlstate, "57014") == 0 ? "timeout" : sqlstate);
+	consumer->fail_error = memory_string(error);
+	parameters[0] = message->delivery_id;
+	if (api_program_error(sqlstate))
+	{
+		int			before = consumer->broken[message->handler_number]++;
+
+		snprintf(consumer->snooze_text, sizeof(consumer->snooze_text), "%ld",
+				 backoff_delay(before, SNOOZE_MIN_MS, SNOOZE_MAX_MS, 0.99));
+		parameters[1] = consumer->snooze_text;
+		parameters[2] = consumer->fail_error;
+		message->fate = FATE_SNOOZED;
+		add_step(consumer, STEP_REPAIR, index, &api_snooze, parameters);
+		return;
+	}
+	parameters[1] = consumer->fail_code;
+	parameters[2] = consumer->fail_error;
+	parameters[3] = api_retryable(sqlstate) ? "true" : "false";
+	message->fate = FATE_FAILED;
+	add_step(consumer, STEP_REPAIR, index, &api_fail, parameters);
 }
 
 /* The transaction has committed: counts, traces, and looks for more. */
 static void
 settle(Consumer *consumer, const PgResults *results)
 {
-	static const char *const outcomes[] = {"done", "done", "failed", "skipped"};
+	static const char *const outcomes[] = {"done", "done", "failed", "skipped", "snoozed"};
 	uint64_t	now = clock_wall_ns();
 	bool		any = consumer->nmessages > 0;
 	Context		statement;
@@ -465,6 +502,8 @@ settle(Consumer *consumer, const PgResults *results)
 		const Message *message = &consumer->messages[i];
 		bool		good = message->fate == FATE_OPEN || message->fate == FATE_DONE;
 
+		if (good && message->handler)
+			consumer->broken[message->handler_number] = 0;
 		/* a type without handler may be anything: no series of its own */
 		metrics_count(&metric_messages, 1, message->handler ? message->context.subject : "unknown",
 					  outcomes[message->fate]);

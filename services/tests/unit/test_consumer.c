@@ -226,6 +226,30 @@ test_data_error_is_not_retryable(void **state)
 	run_script(steps, NULL);
 }
 
+/* The message waits for who mends the handler: no attempt, longer each time. */
+static void
+test_error_of_the_program_is_not_the_messages(void **state)
+{
+	const FakeStep steps[] = {
+		SETUP, RECEIVED(two_rows),
+		FAKE_OK("SAVEPOINT message", ""), FAKE_OK("SELECT message_bus.handle(", "11"),
+		{"SELECT shop.good(", NULL, FAKE_ERROR, 0, NULL, "42883", "no such function"},
+		FAKE_OK("ROLLBACK TO SAVEPOINT message", ""), FAKE_OK("RELEASE SAVEPOINT message", ""),
+		FAKE_OK("SELECT message_bus.snooze(", "11|995|no such function"),
+		HANDLED("12", "shop.other", "{\"b\": 2}"),
+		FAKE_OK("SELECT message_bus.ack(", "{12}"), FAKE_OK("COMMIT", ""),
+		RECEIVED(one_row),
+		FAKE_OK("SAVEPOINT message", ""), FAKE_OK("SELECT message_bus.handle(", "41"),
+		{"SELECT shop.good(", "{}", FAKE_ERROR, 0, NULL, "42P01", "no such table"},
+		FAKE_OK("ROLLBACK TO SAVEPOINT message", ""), FAKE_OK("RELEASE SAVEPOINT message", ""),
+		FAKE_OK("SELECT message_bus.snooze(", "41|1990|no such table"), FAKE_OK("COMMIT", ""),
+		NOTHING_RECEIVED, {.kind = FAKE_END}
+	};
+
+	(void) state;
+	run_script(steps, NULL);
+}
+
 static void
 test_timeout_has_its_code(void **state)
 {
@@ -368,6 +392,7 @@ main(void)
 		cmocka_unit_test(test_work_is_claimed_in_the_batch),
 		cmocka_unit_test(test_claim_of_a_lost_batch_is_given_up),
 		cmocka_unit_test(test_data_error_is_not_retryable),
+		cmocka_unit_test(test_error_of_the_program_is_not_the_messages),
 		cmocka_unit_test(test_timeout_has_its_code),
 		cmocka_unit_test(test_lost_race_is_tried_at_once_and_then_failed),
 		cmocka_unit_test(test_unknown_type_is_skipped),
