@@ -31,6 +31,7 @@ SELECT message_bus.create_endpoint('half', 1, '{"kind": "none"}',
 	message_bus.create_endpoint('deadly', 1);
 SELECT message_bus.subscribe('plain', 'Happened');
 SELECT message_bus.alter_endpoint('leased', max_depth => 1000);
+SELECT message_bus.alter_endpoint('broken', '{"kind": "none"}');
 SELECT send('plain', i) FROM generate_series(1, 20) i;
 EOT
 # Each in a transaction of its own, since a lane belongs to one.
@@ -48,7 +49,7 @@ $node->safe_psql('shop', $_) for (
 		3, '1 day')},
 	q{SELECT message_bus.ack(delivery_id) FROM receipt WHERE n = 32},
 	q{SELECT send('broken', i) FROM generate_series(40, 50) i},
-	q{SELECT count(message_bus.fail(delivery_id, 'E', 'e', false))
+	q{SELECT count(message_bus.fail(delivery_id, 'E', 'e'))
 		FROM message_bus.receive('broken', 20)},
 	# 61 to 63 trip the breaker, 64 is the first of the two probes it takes to close it.
 	q{SELECT send('half', i) FROM generate_series(61, 63) i},

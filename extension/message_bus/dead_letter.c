@@ -19,9 +19,9 @@
 #include "message_bus/dead_letter.h"
 #include "message_bus/envelope.h"
 #include "message_bus/table.h"
-#include "pg/attempt.h"
 #include "pg/clock.h"
 #include "pg/spi.h"
+#include "pg/subtransaction.h"
 
 /* Bytes of an error that a Fault carries; the dead letter has all of it. */
 #define MAX_TEXT 8192
@@ -135,12 +135,10 @@ publish_fault(const Endpoint *endpoint, const RowValues *row, const char *messag
 
 	if (endpoint_routes(FAULT_TYPE, &routes) == 0)
 		return;
-	error = attempt(send_fault, &fault);
-	if (error == NULL)
+	if (subtransaction_run(send_fault, &fault, &error))
 		return;
 	fault.omitted = error->message;
-	error = attempt(send_fault, &fault);
-	if (error != NULL)
+	if (!subtransaction_run(send_fault, &fault, &error))
 		ereport(WARNING,
 				(errmsg("no Fault was published for message %s of endpoint \"%s\"",
 						DatumGetCString(DirectFunctionCall1(uuid_out,
