@@ -335,3 +335,50 @@ SELECT * FROM attempt($$SELECT ecommerce.cancel_order(id(4), NULL)$$);
 -- A handler can be called by hand: state and event in, state out.
 SELECT ecommerce.apply_order_created('{}', ROW(1, 'order-x', 1, NULL, 'OrderCreated', 1,
 	'{"total_amount": 1}', '{}', NULL)::event_store.event);
+
+-- When retention hides what a stream has, or all of it, its version is still what the next
+-- save must expect.
+SELECT event_store.create_aggregate('hidden', snapshot_every => 2),
+	event_store.create_event_handler('hidden', 'Deposited', h.handler::regprocedure)
+FROM event_store.event_handler h WHERE h.event_type = 'Deposited' LIMIT 1;
+SELECT event_store.append('hidden-1', 0, 'Deposited', '{"amount": 5}', event_id => id(801)) IS NOT NULL
+FROM generate_series(1, 1);
+SELECT version FROM event_store.append('hidden-1', 1, 'Deposited', '{"amount": 5}');
+SELECT event_store.set_retention('hidden', max_age => '0 s');
+SELECT * FROM event_store.load('hidden-1');
+SELECT state IS NULL AS nothing, version FROM event_store.load('hidden-1', at_version => 1);
+SELECT version FROM event_store.save('hidden-1', 2, ARRAY[new_event('Deposited')]);
+SELECT event_store.set_retention('hidden', max_count => 0);
+SELECT version FROM event_store.load('hidden-1');
+SELECT event_store.scavenge() >= 0 AS scavenged, version FROM event_store.load('hidden-1');
+SELECT version FROM event_store.save('hidden-1', 3, ARRAY[new_event('Deposited')]);
+-- imported events may be older than those before them
+SELECT event_store.set_retention('hidden', max_age => '1 day');
+SELECT version FROM event_store.append_batch('hidden-2', 0,
+	ARRAY[ROW('Deposited', '{"amount": 1}', NULL, NULL, now(), NULL),
+		ROW('Deposited', '{"amount": 1}', NULL, NULL, now() - interval '2 days', NULL)]::event_store.new_event[]);
+SELECT state IS NOT NULL AS something, version FROM event_store.load('hidden-2');
+
+-- A repair changes what snapshots were made of: those of the stream go, others stay.
+SELECT event_store.set_retention('hidden');
+CREATE FUNCTION hidden_snapshots() RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(stream || ' ' || version, ', ' ORDER BY stream COLLATE "C", version)
+	FROM event_store.snapshot WHERE stream LIKE 'hidden-%' $$;
+SELECT event_store.save(s, 0, ARRAY[new_event('Deposited'), new_event('Deposited')]) IS NOT NULL AS saved
+FROM unnest('{hidden-3,hidden-4,hidden-5,hidden-6,hidden-7}'::text[]) s;
+SELECT hidden_snapshots();
+BEGIN;
+SET LOCAL event_store.allow_rewrite = on;
+UPDATE event_store.stored_event SET data = data || '{"amount": 1000}' WHERE stream = 'hidden-3' AND version = 1;
+DELETE FROM event_store.stored_event WHERE stream = 'hidden-4' AND version = 2;
+UPDATE event_store.stream SET name = 'hidden-8' WHERE name = 'hidden-5';
+-- our own statements know what they do
+SELECT event_store.delete_stream('hidden-6', -1);
+SELECT hidden_snapshots();
+SAVEPOINT s;
+TRUNCATE event_store.stored_event;
+SELECT count(*) FROM event_store.snapshot;
+ROLLBACK TO s;
+SELECT hidden_snapshots();
+COMMIT;
+SELECT l.state, l.version FROM event_store.load('hidden-3') l;

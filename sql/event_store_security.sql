@@ -79,6 +79,7 @@ INSERT INTO call (statement, function) VALUES
 	('SELECT event_store.set_retention(''order'', 1)',
 		'event_store.set_retention(text,bigint,interval,bigint)'),
 	('SELECT event_store.scavenge()', 'event_store.scavenge()'),
+	('CALL event_store.scavenge(1)', 'event_store.scavenge(bigint,bigint)'),
 	('SELECT event_store.verify()', 'event_store.verify(boolean)'),
 	('SELECT event_store.verify(true)', NULL),
 	('SELECT ecommerce.preloaded()', 'ecommerce.preloaded()'),

@@ -81,6 +81,7 @@ INSERT INTO unpinned
 		]) AS f
 	UNION ALL
 	VALUES
+		('event_store.scavenge(bigint,bigint)', 'commits; C whose SQL runs with a search path of its own'),
 		('event_store.wait(bigint,interval,text,text,bigint)', 'commits; C that resolves no name'),
 		('message_bus.wait(text,interval,boolean)', 'commits; C that resolves no name');
 SELECT is_empty($$

@@ -42,6 +42,7 @@ typedef struct Fold
 	TimestampTz updated_at;		/* of the last event folded */
 	TimestampTz latest_at;		/* greatest of all events folded */
 	int64		snapshot_version;	/* where folding began, 0: at the beginning */
+	int64		stream_version; /* what the next save must expect; 0: no events, or deleted */
 } Fold;
 
 extern Aggregate *aggregate_find(const char *category, int length);

@@ -36,7 +36,7 @@
 static ExtensionRelation relation_event = {"event_store", "event"};
 
 static bool can_be_loaded(const char *stream, int length, Snapshot snapshot,
-						  int64 *deleted_version);
+						  int64 *deleted_version, int64 *version);
 static void fold_events(Fold *fold, EventScan *scan, const int64 *at_version,
 						const TimestampTz *at_time);
 static void fold_event(Fold *fold, EventHandler *handler, const Event *event, TupleDesc row,
@@ -57,7 +57,7 @@ aggregate_load(const char *stream, int length, const int64 *at_version,
 	memset(fold, 0, sizeof(*fold));
 	fold->aggregate = aggregate_find(stream, category_length(stream, length));
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	if (can_be_loaded(stream, length, snapshot, &deleted_version))
+	if (can_be_loaded(stream, length, snapshot, &deleted_version, &fold->stream_version))
 	{
 		fold->state = datumCopy(JsonbPGetDatum(fold->aggregate->initial_state), false, -1);
 		if (fold->aggregate->snapshot_every > 0)
@@ -73,10 +73,12 @@ aggregate_load(const char *stream, int length, const int64 *at_version,
 }
 
 /*
- * Whether a stream has events that are not deleted.
+ * Whether a stream has events that are not deleted, and which version it has
+ * then; retention may have removed or hidden them all the same.
  */
 static bool
-can_be_loaded(const char *stream, int length, Snapshot snapshot, int64 *deleted_version)
+can_be_loaded(const char *stream, int length, Snapshot snapshot, int64 *deleted_version,
+			  int64 *version)
 {
 	EventTables tables;
 	StreamName	name;
@@ -88,7 +90,10 @@ can_be_loaded(const char *stream, int length, Snapshot snapshot, int64 *deleted_
 	exists = stream_read(&tables, &name, snapshot, &found);
 	event_tables_close(&tables);
 	*deleted_version = found.deleted_version;
-	return exists && !found.tombstoned && found.version > found.deleted_version;
+	if (!exists || found.tombstoned || found.version <= found.deleted_version)
+		return false;
+	*version = found.version;
+	return true;
 }
 
 static void
@@ -190,7 +195,9 @@ event_store_load(PG_FUNCTION_ARGS)
 	memset(nulls, fold.version == 0, sizeof(nulls));
 	nulls[1] = false;
 	values[0] = fold.state;
-	values[1] = Int64GetDatum(fold.version);
+	/* Now it is the stream's version, which a save must expect, whatever was left to fold. */
+	values[1] = Int64GetDatum(PG_ARGISNULL(1) && PG_ARGISNULL(2) ? fold.stream_version
+							  : fold.version);
 	values[2] = TimestampTzGetDatum(fold.created_at);
 	values[3] = TimestampTzGetDatum(fold.updated_at);
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));

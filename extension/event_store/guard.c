@@ -2,14 +2,18 @@
  * guard.c
  *		Stored events do not change and are not dropped by accident.
  *
- * The trigger fires for superusers and replication roles too.  The hook sees
+ * The trigger fires for superusers and replication roles too; who is allowed to
+ * change events by hand changes what snapshots were made of, so those of the
+ * stream go.  The hook sees
  * every way in which the table can go: DROP EXTENSION, DROP OWNED, CASCADE.
  * It is there when the library is preloaded, or loaded in the session.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
@@ -23,12 +27,22 @@
 
 #include "base/errors.h"
 #include "event_store/guard.h"
+#include "event_store/snapshot.h"
 #include "event_store/table.h"
 #include "pg/settings.h"
 
 static object_access_hook_type previous_hook = NULL;
 
+/* The transaction and savepoint in which our own statements rewrite. */
+static struct
+{
+	TransactionId transaction;
+	SubTransactionId level;
+}			rewriting;
+
 static bool has_rows(Oid relation);
+static bool is_our_rewrite(void);
+static void forget_snapshots(Relation relation, HeapTuple row);
 
 static void
 refuse_drop_with_events(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *arg)
@@ -63,13 +77,16 @@ guard_install(void)
 
 /*
  * Lets our own statements change stored rows until guard_forbid_rewrite(), or
- * the end of the (sub)transaction after an error.
+ * the end of the (sub)transaction after an error.  They know what becomes of
+ * snapshots.
  */
 int
 guard_allow_rewrite(void)
 {
 	int			level = NewGUCNestLevel();
 
+	rewriting.transaction = GetTopTransactionId();
+	rewriting.level = GetCurrentSubTransactionId();
 	(void) set_config_option("event_store.allow_rewrite", "on", PGC_SUSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
 	return level;
@@ -79,6 +96,32 @@ void
 guard_forbid_rewrite(int level)
 {
 	AtEOXact_GUC(false, level);
+	rewriting.level = InvalidSubTransactionId;
+}
+
+/*
+ * Whether a change is one of our own statements'.  An error in one of them has
+ * ended its (sub)transaction.
+ */
+static bool
+is_our_rewrite(void)
+{
+	return rewriting.level == GetCurrentSubTransactionId() &&
+		rewriting.transaction == GetTopTransactionIdIfAny();
+}
+
+/*
+ * Removes the snapshots that may have been made of a row.
+ */
+static void
+forget_snapshots(Relation relation, HeapTuple row)
+{
+	bool		of_events = strcmp(RelationGetRelationName(relation), relation_stored_event.name) == 0;
+	bool		isnull;
+	text	   *stream = DatumGetTextPP(heap_getattr(row, (of_events ? EVENT_STREAM : STREAM_NAME) + 1,
+													 RelationGetDescr(relation), &isnull));
+
+	snapshot_forget(VARDATA_ANY(stream), VARSIZE_ANY_EXHDR(stream));
 }
 
 static bool
@@ -117,7 +160,17 @@ event_store_guard_immutable(PG_FUNCTION_ARGS)
 						get_namespace_name(RelationGetNamespace(trigger->tg_relation)),
 						RelationGetRelationName(trigger->tg_relation)),
 				 errhint("Append an event that corrects, or use event_store.delete_stream and scavenge. A superuser can SET event_store.allow_rewrite = on for repairs.")));
-	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-		return PointerGetDatum(trigger->tg_newtuple);
-	return PointerGetDatum(TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ? trigger->tg_trigtuple : NULL);
+	if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+	{
+		snapshot_forget_all();
+		return PointerGetDatum(NULL);
+	}
+	if (!is_our_rewrite())
+	{
+		forget_snapshots(trigger->tg_relation, trigger->tg_trigtuple);
+		if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+			forget_snapshots(trigger->tg_relation, trigger->tg_newtuple);
+	}
+	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple
+						   : trigger->tg_trigtuple);
 }

@@ -153,6 +153,7 @@ read_projection(Datum *values, bool *nulls)
 	projection->handler = TextDatumGetCString(values[PROJECTION_HANDLER]);
 	projection->owner = rights_role(values[PROJECTION_OWNER]);
 	projection->is_inline = strcmp(TextDatumGetCString(values[PROJECTION_MODE]), "inline") == 0;
+	projection->filter.of_consumer = true;
 	if (!nulls[PROJECTION_CATEGORY])
 	{
 		projection->filter.category = TextDatumGetCString(values[PROJECTION_CATEGORY]);

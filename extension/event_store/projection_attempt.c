@@ -47,8 +47,13 @@ EventScan *
 projection_scan(const ProjectionRun *run, Snapshot snapshot)
 {
 	if (run->source == SOURCE_STREAM)
-		return event_scan_stream(run->stream->text, run->stream->length, run->after + 1, false,
-								 snapshot);
+	{
+		EventScan  *scan = event_scan_stream(run->stream->text, run->stream->length,
+											 run->after + 1, false, snapshot);
+
+		event_scan_for_consumer(scan);
+		return scan;
+	}
 	return event_scan_positions(&run->projection->filter, run->after, run->upto, snapshot);
 }
 
@@ -96,7 +101,7 @@ give_events(void *argument)
 	callable = callable_borrow(&projection->idle, projection->handler, VOIDOID, home);
 	if (run->source == SOURCE_POSITIONS)
 	{
-		EventFilter any = {0};
+		EventFilter any = {.of_consumer = true};
 
 		for (int i = 0; i < run->position_count && run->applied < run->limit; i++)
 		{

@@ -67,6 +67,8 @@ event_scan_positions(const EventFilter *filter, int64 after, int64 mark, Snapsho
 	scan = begin_scan(index, count, keys, ForwardScanDirection, snapshot);
 	scan->filter = *filter;
 	scan->position = after;
+	if (filter->of_consumer)
+		event_scan_for_consumer(scan);
 	return scan;
 }
 
@@ -153,6 +155,16 @@ event_scan_next(EventScan *scan, Event *event)
 		CHECK_FOR_INTERRUPTS();
 	}
 	return false;
+}
+
+/*
+ * Lets a scan give what retention hides too: a subscription or a projection gets
+ * every event, however late.
+ */
+void
+event_scan_for_consumer(EventScan *scan)
+{
+	visibility_ignore_retention(scan->visibility);
 }
 
 /*

@@ -44,6 +44,7 @@ typedef struct EventFilter
 	text	  **types;
 	int			partitions;		/* 0: any; else stream_id modulo this is partition */
 	int			partition;
+	bool		of_consumer;	/* who has a checkpoint misses nothing: retention hides nothing */
 } EventFilter;
 
 typedef struct EventScan EventScan;
@@ -55,6 +56,7 @@ extern EventScan *event_scan_stream(const char *stream, int length, int64 from_v
 extern EventScan *event_scan_correlation(const pg_uuid_t *correlation_id, Snapshot snapshot);
 extern EventScan *event_scan_id(const pg_uuid_t *event_id, Snapshot snapshot);
 extern bool event_scan_next(EventScan *scan, Event *event);
+extern void event_scan_for_consumer(EventScan *scan);
 extern void event_scan_restart(EventScan *scan);
 extern int64 event_scan_position(EventScan *scan);
 extern void event_scan_end(EventScan *scan);

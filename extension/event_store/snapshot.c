@@ -103,7 +103,20 @@ snapshot_store(const char *stream, int length, const Fold *fold)
 }
 
 /*
- * Removes all snapshots of a stream, because its events go.
+ * Removes the snapshots of all streams.
+ */
+void
+snapshot_forget_all(void)
+{
+	static SpiStatement remove = {"DELETE FROM event_store.snapshot"};
+
+	spi_begin(SPI_AS_OWNER);
+	(void) spi_run(&remove, 0, NULL, NULL, NULL);
+	spi_end();
+}
+
+/*
+ * Removes all snapshots of a stream, because its events go or change.
  */
 void
 snapshot_forget(const char *stream, int length)

@@ -12,6 +12,7 @@
 extern void snapshot_find(const char *stream, int length, int64 deleted_version,
 						  const int64 *at_version, const TimestampTz *at_time, Fold *fold);
 extern void snapshot_store(const char *stream, int length, const Fold *fold);
+extern void snapshot_forget_all(void);
 extern void snapshot_forget(const char *stream, int length);
 
 #endif

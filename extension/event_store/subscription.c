@@ -167,6 +167,7 @@ load_subscription(const char *name, Subscription *subscription)
 	filter->stream = spi_text(0, 1, context);
 	types = spi_copy(0, 2, context, &isnull);
 	filter->partitions = spi_int32(0, 3, 1);
+	filter->of_consumer = true;
 	spi_end();
 	filter->category_length = filter->category ? (int) strlen(filter->category) : 0;
 	filter->stream_length = filter->stream ? (int) strlen(filter->stream) : 0;

@@ -52,6 +52,7 @@ struct Visibility
 	Snapshot	snapshot;
 	HTAB	   *streams;
 	TimestampTz now;
+	bool		only_deletion;
 };
 
 /* Columns of event_store.retention. */
@@ -96,6 +97,16 @@ visibility_open(Snapshot snapshot)
 	v->streams = hash_create("streams met by a read", 64, &control,
 							 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	return v;
+}
+
+/*
+ * From now on hides what deletion hides, and no more.  visibility may be NULL.
+ */
+void
+visibility_ignore_retention(Visibility *visibility)
+{
+	if (visibility != NULL)
+		visibility->only_deletion = true;
 }
 
 /*
@@ -176,7 +187,8 @@ work_out(Visibility *v, const text *stream, StreamVisibility *result)
 					   ForwardScanDirection, v->truncated_slot, &found);
 	if (found)
 		result->first_version = DatumGetInt64(slot_getattr(v->truncated_slot, 2, &isnull));
-	apply_policies(v, stream, result);
+	if (!v->only_deletion)
+		apply_policies(v, stream, result);
 }
 
 static void

@@ -13,6 +13,7 @@
 typedef struct Visibility Visibility;
 
 extern Visibility *visibility_open(Snapshot snapshot);
+extern void visibility_ignore_retention(Visibility *visibility);
 extern bool visibility_hides(Visibility *visibility, const text *stream, int64 stream_id,
 							 int64 version, TimestampTz occurred_at);
 extern void visibility_bounds(Visibility *visibility, const text *stream, int64 stream_id,

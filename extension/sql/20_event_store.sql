@@ -308,11 +308,19 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_set_retention';
 COMMENT ON FUNCTION event_store.set_retention(text, bigint, interval, bigint) IS
 'Sets what is kept of a stream, or of every stream of a category (a name without "-"): the last max_count events, those that occurred within max_age, versions from truncate_before on.
-A stream''s own policy comes before its category''s, member by member. All NULL removes the policy. Takes effect on reads at once, on disk with scavenge().';
+A stream''s own policy comes before its category''s, member by member. All NULL removes the policy. Takes effect on reads at once, on disk with scavenge().
+Subscriptions and projections miss nothing: an event that they have not passed yet is not hidden from fetch() and handlers, and scavenge() leaves it; one that nobody consumes any more must be dropped.';
 
 CREATE FUNCTION event_store.scavenge()
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_scavenge';
 COMMENT ON FUNCTION event_store.scavenge() IS
-'Removes the events that deletion and retention hide; returns how many. Versions and positions are not used again. VACUUM then frees the space.';
+'Removes the events that deletion and retention hide; returns how many. Versions and positions are not used again. VACUUM then frees the space.
+What retention hides stays until every subscription and projection that may want it has passed it. It is one transaction, and appends to the streams that it trims wait for its end: CALL event_store.scavenge(max) commits in between.';
+
+CREATE PROCEDURE event_store.scavenge(max bigint, INOUT removed bigint DEFAULT NULL)
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'event_store_scavenge_in_portions';
+COMMENT ON PROCEDURE event_store.scavenge(bigint, bigint) IS
+'As the function, but at most max events (NULL: all), and in transactions of at most 1000, so that nobody waits for more. removed: how many. CALL it on its own, outside a transaction block (else 25001).';

@@ -375,6 +375,7 @@ AS 'MODULE_PATHNAME', 'event_store_load';
 COMMENT ON FUNCTION event_store.load(text, bigint, timestamptz) IS
 'The state of a stream: its events folded through the handlers of its category, from the newest usable snapshot on. With at_version or at_time as it was then: the longest beginning of the stream up to that version or occurred_at.
 created_at, updated_at: when the first and the last event folded occurred. A stream without events gives a NULL state and version 0.
+version is what save() must expect: the stream''s, also when retention has taken events, or all of them, which leaves a NULL state; with at_version or at_time it is that of the last event folded.
 Errors: ST010 an event without handler, ST011 no aggregate is defined for the category.';
 
 CREATE FUNCTION event_store.save(stream text, loaded_version bigint, events event_store.new_event[],

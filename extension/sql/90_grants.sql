@@ -84,6 +84,7 @@ GRANT EXECUTE ON FUNCTION
 	event_store.reset_subscription(text, bigint),
 	event_store.verify(boolean)
 	TO ecommerce_admin;
+GRANT EXECUTE ON PROCEDURE event_store.scavenge(bigint, bigint) TO ecommerce_admin;
 -- ---------------------------------------------------------------- domain models
 GRANT SELECT ON event_store.event_type, event_store.upcaster, event_store.aggregate,
 	event_store.event_handler, event_store.snapshot,
