@@ -160,24 +160,30 @@ SELECT poison('snapshot');
 SELECT state FROM event_store.load('meter-1');
 CREATE FUNCTION counted_too(state jsonb, event event_store.event) RETURNS jsonb LANGUAGE sql
 AS $$ SELECT jsonb_build_object('n', (state ->> 'n')::int + 3) $$;
+-- the same again does nothing, another one only when it is meant to
+SELECT event_store.create_event_handler('meter', 'Counted', 'counted(jsonb, event_store.event)'),
+	event_store.create_aggregate('meter', '{"n": 0}', 4);
+SELECT * FROM attempt($$SELECT event_store.create_event_handler('meter', 'Counted', 'counted_too(jsonb, event_store.event)')$$);
+SELECT * FROM attempt($$SELECT event_store.create_aggregate('meter', '{"n": 0}', 5)$$);
+SELECT * FROM attempt($$SELECT event_store.create_aggregate('meter', '{"n": 1}', 4)$$);
 SELECT event_store.create_event_handler('meter', 'Counted', 'counted_too(jsonb,
-	event_store.event)');
+	event_store.event)', true);
 SELECT state FROM event_store.load('meter-1');
-SELECT event_store.create_event_handler('meter', 'Counted', 'counted(jsonb, event_store.event)');
+SELECT event_store.create_event_handler('meter', 'Counted', 'counted(jsonb, event_store.event)', true);
 SELECT state AS usable_again FROM event_store.load('meter-1');
 SELECT event_store.create_event_handler('meter', 'Other', 'counted(jsonb, event_store.event)');
 SELECT state FROM event_store.load('meter-1');
 SELECT event_store.drop_event_handler('meter', 'Other');
-SELECT event_store.create_aggregate('meter', '{"n": 5}', 4);
+SELECT event_store.create_aggregate('meter', '{"n": 5}', 4, replace => true);
 SELECT state FROM event_store.load('meter-1');
-SELECT event_store.create_aggregate('meter', '{"n": 0}', 4);
+SELECT event_store.create_aggregate('meter', '{"n": 0}', 4, replace => true);
 SELECT event_store.register_upcaster('Counted', 1, 'to_cents(jsonb)');
 SELECT state FROM event_store.load('meter-1');
 -- Without snapshots none is looked at.
 DELETE FROM event_store.upcaster WHERE event_type = 'Counted';
-SELECT event_store.create_aggregate('meter', '{"n": 0}');
+SELECT event_store.create_aggregate('meter', '{"n": 0}', replace => true);
 SELECT state FROM event_store.load('meter-1');
-SELECT event_store.create_aggregate('meter', '{"n": 0}', 4);
+SELECT event_store.create_aggregate('meter', '{"n": 0}', 4, replace => true);
 SELECT state AS usable_again FROM event_store.load('meter-1');
 -- One taken with a handler that came back is of no use either once it has changed again.
 DROP FUNCTION counted(jsonb, event_store.event);

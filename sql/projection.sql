@@ -79,6 +79,11 @@ SELECT add(3), add(1, 'b-1'), add(1, 'a-2', 'Other');
 SELECT event_store.create_projection('p', 'note(event_store.event)', 'a', '{Added}', tables
 	=> '{got}');
 SELECT * FROM attempt($$SELECT event_store.create_projection('p', 'note(event_store.event)')$$);
+SELECT event_store.create_projection('p', 'note(event_store.event)', 'a', '{Added}', tables
+	=> '{got}') IS NULL AS the_same_again;
+SELECT * FROM attempt($$SELECT event_store.create_projection('s', 'note(event_store.event)', event_types => '{}')$$);
+SELECT * FROM attempt($$SELECT event_store.create_projection('s', 'note(event_store.event)', on_error => 'ignore')$$);
+SELECT * FROM attempt($$SELECT event_store.create_projection('s', 'note(event_store.event)', tables => '{got}')$$);
 CALL settle('p');
 SELECT stream, version FROM got ORDER BY id;
 SELECT add(20), add(1, 'b-1'), add(2, 'a-3');
@@ -158,7 +163,7 @@ SELECT event_store.drop_projection('p');
 -- ------------------------------------------------------------ inline
 TRUNCATE got;
 SELECT event_store.create_projection('i', 'note(event_store.event)', 'a', '{Added}', 'inline',
-	'{got}');
+	'{got}', 'defer');
 SELECT add(3), add(1, 'b-1'), add(1, 'a-2', 'Other');
 SELECT stream, version FROM got ORDER BY id;
 BEGIN;
@@ -232,7 +237,8 @@ BEGIN
 END $$;
 CREATE FUNCTION fail(event event_store.event) RETURNS void LANGUAGE sql AS $$ SELECT 1 / 0 $$;
 SELECT event_store.create_projection('echo', 'echo(event_store.event)', 'c', mode => 'inline');
-SELECT event_store.create_projection('fail', 'fail(event_store.event)', 'c', mode => 'inline');
+SELECT event_store.create_projection('fail', 'fail(event_store.event)', 'c', mode => 'inline',
+	on_error => 'defer');
 SELECT event_store.create_projection('heard', 'note(event_store.event)', 'echo', mode => 'inline');
 BEGIN;
 SELECT add(2, 'c-1') > 0;
@@ -252,6 +258,88 @@ CALL settle('f');
 SELECT state, last_error FROM brief;
 SELECT event_store.drop_projection('f');
 
+-- ------------------------------------------------------------ on_error => 'refuse'
+-- The append fails with its handler, whose tables so keep rules over many streams.
+CREATE TABLE email (address text PRIMARY KEY, stream text);
+CREATE FUNCTION claim(event event_store.event) RETURNS void LANGUAGE sql AS
+$$ INSERT INTO public.email VALUES (event.data ->> 'email', event.stream) $$;
+SELECT event_store.create_projection('email', 'claim(event_store.event)', 'user', '{Registered}',
+	'inline', '{email}');
+SELECT version FROM event_store.append('user-1', 0, 'Registered', '{"email": "ann@example.com"}');
+SELECT * FROM attempt($$SELECT event_store.append('user-2', 0, 'Registered', '{"email": "ann@example.com"}')$$);
+DO $$
+DECLARE
+	context text;
+BEGIN
+	PERFORM event_store.append_batch('user-3', 0, ARRAY[
+		ROW('Registered', '{"email": "bob@example.com"}', NULL, NULL, NULL, NULL),
+		ROW('Registered', '{"email": "ann@example.com"}', NULL, NULL, NULL, NULL)]::event_store.new_event[]);
+EXCEPTION WHEN unique_violation THEN
+	GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
+	RAISE NOTICE '%', regexp_replace((regexp_match(context, 'projection.*'))[1], '\d+', '#');
+END
+$$;
+DO $$
+BEGIN
+	FOR i IN 1..40 LOOP
+		BEGIN
+			PERFORM event_store.append('user-2', 0, 'Registered', '{"email": "ann@example.com"}');
+		EXCEPTION WHEN unique_violation THEN
+			NULL;
+		END;
+	END LOOP;
+	PERFORM event_store.append('user-2', 0, 'Registered', '{"email": "cid@example.com"}');
+END
+$$;
+SELECT * FROM email ORDER BY address;
+SELECT stream, version FROM event_store.read_all(0, NULL, 'user');
+SELECT name, state, lag_events, last_error FROM brief;
+
+-- A table that two would write, or part of one, belongs to the one that was there first.
+CREATE TABLE parts (n int) PARTITION BY LIST (n);
+CREATE TABLE part_1 PARTITION OF parts FOR VALUES IN (1);
+SELECT event_store.create_projection('parts', 'note(event_store.event)', 'none', tables => '{parts}');
+SELECT * FROM attempt($$SELECT event_store.create_projection('s', 'claim(event_store.event)', 'none', tables => '{email}')$$);
+SELECT * FROM attempt($$SELECT event_store.create_projection('s', 'claim(event_store.event)', 'none', tables => '{got,part_1}')$$);
+CREATE TABLE part_2 (n int);
+SELECT event_store.create_projection('s', 'claim(event_store.event)', 'none', tables => '{part_2}');
+ALTER TABLE parts ATTACH PARTITION part_2 FOR VALUES IN (2);
+SELECT * FROM attempt($$SELECT event_store.rebuild_projection('parts')$$);
+SELECT event_store.drop_projection(p) FROM unnest('{parts,s}'::text[]) p;
+
+-- A handler that appends what it is given goes so deep and no deeper, whatever becomes of errors.
+CREATE FUNCTION again(event event_store.event) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	IF event.version < (event.data ->> 'until')::int THEN
+		PERFORM event_store.append(event.stream, -1, event.event_type, event.data);
+	END IF;
+END
+$$;
+SELECT event_store.create_projection('again', 'again(event_store.event)', 'again', mode => 'inline');
+SELECT version FROM event_store.append('again-1', 0, 'Again', '{"until": 16}');
+SELECT event_store.stream_version('again-1');
+SELECT * FROM attempt($$SELECT event_store.append('again-2', 0, 'Again', '{"until": 17}')$$);
+SELECT * FROM attempt($$SELECT event_store.append('again-2', 0, 'Again', '{"until": 1000000}')$$);
+SELECT event_store.stream_version('again-2');
+SELECT event_store.drop_projection('again');
+SELECT event_store.create_projection('again', 'again(event_store.event)', 'again', mode => 'inline',
+	on_error => 'defer');
+BEGIN;
+SELECT version FROM event_store.append('again-3', 0, 'Again', '{"until": 1000000}');
+SELECT event_store.stream_version('again-3');
+SELECT state, lag_events, last_error FROM brief WHERE name = 'again';
+ROLLBACK;
+SELECT event_store.drop_projection(p) FROM unnest('{again,email}'::text[]) p;
+
+-- Events of the future make no negative lag.
+SELECT event_store.create_projection('future', 'note(event_store.event)', 'future'),
+	event_store.pause_projection('future'), event_store.create_subscription('future', 'future');
+SELECT version FROM event_store.append_batch('future-1', 0, ARRAY[
+	ROW('Added', '{}', NULL, NULL, now() + interval '1 day', NULL)]::event_store.new_event[]);
+SELECT lag_events, lag FROM event_store.projections WHERE name = 'future'
+UNION ALL SELECT lag_events, lag FROM event_store.subscriptions;
+SELECT event_store.drop_projection('future'), event_store.drop_subscription('future');
+
 -- ------------------------------------------------------------ rights
 CREATE ROLE projection_creator IN ROLE ecommerce_admin;
 CREATE ROLE projection_appender IN ROLE ecommerce_writer;
@@ -269,7 +357,7 @@ SELECT * FROM attempt($$
 	SELECT event_store.create_projection('own', 'own_note(event_store.event)', 'o', mode
 		=> 'inline', tables => '{got}')$$);
 SELECT event_store.create_projection('own', 'own_note(event_store.event)', 'o', mode
-	=> 'inline', tables => '{own}');
+	=> 'inline', tables => '{own}', on_error => 'defer');
 RESET ROLE;
 SET ROLE projection_appender;
 SELECT add(1, 'o-1') > 0;

@@ -27,6 +27,18 @@
 
 static ExtensionRelation relation_event = {"event_store", "event"};
 
+/* How a row is defined: a new one, the same one, another one. */
+typedef struct Definition
+{
+	int			columns;
+	SpiStatement *insert;
+	SpiStatement *same;
+	SpiStatement *replace;
+} Definition;
+
+static bool define(const Definition *definition, const Oid *types, Datum *values,
+				   const char *nulls, bool replace);
+static bool replaces(FunctionCallInfo fcinfo, int argument);
 static void check_handlers(Aggregate *aggregate, const NewEvents *events);
 static void store_snapshot_if_due(Aggregate *aggregate, const StreamName *name,
 								  int64 version, int count);
@@ -107,16 +119,23 @@ store_snapshot_if_due(Aggregate *aggregate, const StreamName *name, int64 versio
 
 PG_FUNCTION_INFO_V1(event_store_create_aggregate);
 /*
- * event_store.create_aggregate(category, initial_state, snapshot_every)
+ * event_store.create_aggregate(category, initial_state, snapshot_every, replace)
  */
 Datum
 event_store_create_aggregate(PG_FUNCTION_ARGS)
 {
 	static SpiStatement insert = {
 		"INSERT INTO event_store.aggregate (category, initial_state, snapshot_every) VALUES ($1, $2, $3)"
-		" ON CONFLICT (category) DO UPDATE SET initial_state = excluded.initial_state,"
-		" snapshot_every = excluded.snapshot_every"
+		" ON CONFLICT (category) DO NOTHING"
 	};
+	static SpiStatement same = {
+		"SELECT FROM event_store.aggregate WHERE category = $1 AND initial_state = $2"
+		" AND snapshot_every IS NOT DISTINCT FROM $3"
+	};
+	static SpiStatement replace = {
+		"UPDATE event_store.aggregate SET initial_state = $2, snapshot_every = $3 WHERE category = $1"
+	};
+	static const Definition definition = {3, &insert, &same, &replace};
 	static const Oid types[] = {TEXTOID, JSONBOID, INT4OID};
 	Datum		values[3] = {PointerGetDatum(category_argument(fcinfo))};
 
@@ -128,15 +147,18 @@ event_store_create_aggregate(PG_FUNCTION_ARGS)
 				 errhint("It counts events; pass NULL for no snapshots.")));
 	values[1] = PG_GETARG_DATUM(1);
 	values[2] = PG_GETARG_DATUM(2);
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&insert, 3, types, values, PG_ARGISNULL(2) ? "  n" : NULL);
-	spi_end();
+	if (!define(&definition, types, values, PG_ARGISNULL(2) ? "  n" : NULL, replaces(fcinfo, 3)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("the aggregate of category \"%s\" is defined already, otherwise",
+						TextDatumGetCString(values[0])),
+				 errhint("Pass replace => true to define it anew.")));
 	PG_RETURN_VOID();
 }
 
 PG_FUNCTION_INFO_V1(event_store_create_event_handler);
 /*
- * event_store.create_event_handler(category, event_type, handler)
+ * event_store.create_event_handler(category, event_type, handler, replace)
  */
 Datum
 event_store_create_event_handler(PG_FUNCTION_ARGS)
@@ -145,9 +167,17 @@ event_store_create_event_handler(PG_FUNCTION_ARGS)
 		"INSERT INTO event_store.event_handler (category, event_type, handler, owner)"
 		/* Not while somebody drops it. */
 		" SELECT a.category, $2, $3, $4 FROM event_store.aggregate a WHERE a.category = $1"
-		" FOR KEY SHARE ON CONFLICT (category, event_type)"
-		" DO UPDATE SET handler = excluded.handler, owner = excluded.owner"
+		" FOR KEY SHARE ON CONFLICT (category, event_type) DO NOTHING"
 	};
+	static SpiStatement same = {
+		"SELECT FROM event_store.event_handler WHERE category = $1 AND event_type = $2"
+		" AND handler = $3 AND owner = $4"
+	};
+	static SpiStatement replace = {
+		"UPDATE event_store.event_handler SET handler = $3, owner = $4"
+		" WHERE category = $1 AND event_type = $2"
+	};
+	static const Definition definition = {4, &insert, &same, &replace};
 	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID};
 	Oid			arguments[2] = {JSONBOID, get_rel_type_id(extension_relation_oid(&relation_event))};
 	Datum		values[4] = {
@@ -160,9 +190,12 @@ event_store_create_event_handler(PG_FUNCTION_ARGS)
 	values[3] = rights_role_name(callable_expect(PG_GETARG_OID(2), 2, arguments, JSONBOID));
 	values[2] = CStringGetTextDatum(callable_signature(PG_GETARG_OID(2)));
 	expect_aggregate(values[0]);
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&insert, 4, types, values, NULL);
-	spi_end();
+	if (!define(&definition, types, values, NULL, replaces(fcinfo, 3)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("event type \"%s\" of category \"%s\" has another handler already",
+						TextDatumGetCString(values[1]), TextDatumGetCString(values[0])),
+				 errhint("Pass replace => true to put this one in its place.")));
 	PG_RETURN_VOID();
 }
 
@@ -217,6 +250,33 @@ event_store_drop_aggregate(PG_FUNCTION_ARGS)
 	(void) spi_run_latest(&remove_handlers, 1, (Oid[]) {TEXTOID}, &category, NULL);
 	spi_end();
 	PG_RETURN_VOID();
+}
+
+/*
+ * Puts a definition in place unless another one is there that must not be
+ * replaced; then false.  The same one again is left alone.
+ */
+static bool
+define(const Definition *definition, const Oid *types, Datum *values, const char *nulls,
+	   bool replace)
+{
+	int			columns = definition->columns;
+	bool		defined;
+
+	spi_begin(SPI_AS_OWNER);
+	defined = spi_run(definition->insert, columns, types, values, nulls) > 0 ||
+		spi_run_latest(definition->same, columns, types, values, nulls) > 0 ||
+		(replace && spi_run_latest(definition->replace, columns, types, values, nulls) > 0);
+	spi_end();
+	return defined;
+}
+
+static bool
+replaces(FunctionCallInfo fcinfo, int argument)
+{
+	argument_not_null(&fcinfo->args[argument], "replace",
+					  "Pass true to put another definition in place of one that is there.");
+	return PG_GETARG_BOOL(argument);
 }
 
 /*

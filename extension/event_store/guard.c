@@ -116,10 +116,11 @@ is_our_rewrite(void)
 static void
 forget_snapshots(Relation relation, HeapTuple row)
 {
-	bool		of_events = strcmp(RelationGetRelationName(relation), relation_stored_event.name) == 0;
+	const char *table = RelationGetRelationName(relation);
+	int			name = strcmp(table, relation_stream.name) == 0 ? STREAM_NAME : EVENT_STREAM;
 	bool		isnull;
-	text	   *stream = DatumGetTextPP(heap_getattr(row, (of_events ? EVENT_STREAM : STREAM_NAME) + 1,
-													 RelationGetDescr(relation), &isnull));
+	text	   *stream = DatumGetTextPP(heap_getattr(row, name + 1, RelationGetDescr(relation),
+													 &isnull));
 
 	snapshot_forget(VARDATA_ANY(stream), VARSIZE_ANY_EXHDR(stream));
 }

@@ -31,6 +31,7 @@ typedef enum ProjectionColumn
 	PROJECTION_CATEGORY,
 	PROJECTION_EVENT_TYPES,
 	PROJECTION_TABLES,
+	PROJECTION_ON_ERROR,
 	PROJECTION_COLUMNS
 } ProjectionColumn;
 
@@ -153,6 +154,8 @@ read_projection(Datum *values, bool *nulls)
 	projection->handler = TextDatumGetCString(values[PROJECTION_HANDLER]);
 	projection->owner = rights_role(values[PROJECTION_OWNER]);
 	projection->is_inline = strcmp(TextDatumGetCString(values[PROJECTION_MODE]), "inline") == 0;
+	projection->refuses = projection->is_inline &&
+		strcmp(TextDatumGetCString(values[PROJECTION_ON_ERROR]), "refuse") == 0;
 	projection->filter.of_consumer = true;
 	if (!nulls[PROJECTION_CATEGORY])
 	{

@@ -24,6 +24,7 @@ typedef struct Projection
 	char	   *handler;		/* signature */
 	Oid			owner;			/* role whose rights the handler runs with */
 	bool		is_inline;
+	bool		refuses;		/* an append fails with the handler, inside of it */
 	EventFilter filter;
 	char	   *tables;			/* as TRUNCATE takes them; NULL: none */
 	Callable   *idle;
@@ -65,6 +66,7 @@ extern void projection_unknown(const char *name) pg_attribute_noreturn();
 extern MemoryContext projection_cache_context(void);
 
 extern bool projection_attempt(ProjectionRun *run, ErrorData **error);
+extern void projection_give(ProjectionRun *run);
 extern EventScan *projection_scan(const ProjectionRun *run, Snapshot snapshot);
 extern char *projection_error_text(const ErrorData *error);
 extern void projection_truncate(void *projection);

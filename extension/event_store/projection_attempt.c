@@ -23,6 +23,7 @@
 static ExtensionRelation relation_event = {"event_store", "event"};
 
 static void give_events(void *argument);
+static void name_failing_event(void *argument);
 static void give_from_scan(ProjectionRun *run, EventScan *scan, Callable *callable, TupleDesc row);
 static bool wanted(const ProjectionRun *run, const Event *event);
 
@@ -37,6 +38,16 @@ projection_attempt(ProjectionRun *run, ErrorData **error)
 	run->position = 0;
 	run->exhausted = false;
 	return subtransaction_run(give_events, run, error);
+}
+
+/*
+ * The same without a way back: an error ends the caller's transaction or
+ * savepoint, which takes the rights back too.
+ */
+void
+projection_give(ProjectionRun *run)
+{
+	give_events(run);
 }
 
 /*
@@ -94,9 +105,11 @@ give_events(void *argument)
 	Oid			type = get_rel_type_id(extension_relation_oid(&relation_event));
 	TupleDesc	row = lookup_rowtype_tupdesc(type, -1);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	ErrorContextCallback callback = {error_context_stack, name_failing_event, run};
 	Callable   *callable;
 	Rights		before;
 
+	error_context_stack = &callback;
 	rights_take(projection->owner, &before);
 	callable = callable_borrow(&projection->idle, projection->handler, VOIDOID, home);
 	if (run->source == SOURCE_POSITIONS)
@@ -121,8 +134,21 @@ give_events(void *argument)
 	}
 	callable_return(&projection->idle, callable, home);
 	rights_give_back(&before);
+	error_context_stack = callback.previous;
 	UnregisterSnapshot(snapshot);
 	ReleaseTupleDesc(row);
+}
+
+static void
+name_failing_event(void *argument)
+{
+	const ProjectionRun *run = (ProjectionRun *) argument;
+
+	if (run->position > 0)
+		errcontext("projection \"%s\", event at position " INT64_FORMAT, run->projection->name,
+				   run->position);
+	else
+		errcontext("projection \"%s\"", run->projection->name);
 }
 
 static void

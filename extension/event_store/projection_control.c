@@ -12,6 +12,7 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -29,27 +30,35 @@
 #include "pg/spi.h"
 
 static ExtensionRelation relation_event = {"event_store", "event"};
+static ExtensionRelation relation_projection = {"event_store", "projection"};
 
+static void refuse_shared_tables(Datum name);
 static Oid	check_definition(FunctionCallInfo fcinfo);
 static Datum table_names(ArrayType *tables, Oid owner);
 static Projection *lock_argument(FunctionCallInfo fcinfo, ProjectionProgress *progress);
 
 PG_FUNCTION_INFO_V1(event_store_create_projection);
 /*
- * event_store.create_projection(name, handler, category, event_types, mode, tables)
+ * event_store.create_projection(name, handler, category, event_types, mode, tables, on_error)
  */
 Datum
 event_store_create_projection(PG_FUNCTION_ARGS)
 {
 	static SpiStatement insert = {
-		"INSERT INTO event_store.projection (name, handler, owner, mode, category, event_types, tables)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING"
+		"INSERT INTO event_store.projection"
+		" (name, handler, owner, mode, category, event_types, tables, on_error)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING"
+	};
+	static SpiStatement same = {
+		"SELECT FROM event_store.projection WHERE name = $1 AND handler = $2 AND owner = $3"
+		" AND mode = $4 AND category IS NOT DISTINCT FROM $5"
+		" AND event_types IS NOT DISTINCT FROM $6 AND tables = $7 AND on_error = $8"
 	};
 	static SpiStatement start = {"INSERT INTO event_store.projection_progress (name) VALUES ($1)"};
 	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID,
-		TEXTARRAYOID};
-	Datum		values[7];
-	char		nulls[] = "       ";
+		TEXTARRAYOID, TEXTOID};
+	Datum		values[8];
+	char		nulls[] = "        ";
 	Oid			owner;
 
 	owner = check_definition(fcinfo);
@@ -62,20 +71,59 @@ event_store_create_projection(PG_FUNCTION_ARGS)
 	values[6] = table_names(PG_ARGISNULL(5) ? construct_empty_array(REGCLASSOID)
 											: PG_GETARG_ARRAYTYPE_P(5),
 							owner);
+	values[7] = PG_GETARG_DATUM(6);
 	nulls[4] = PG_ARGISNULL(2) ? 'n' : ' ';
 	nulls[5] = PG_ARGISNULL(3) ? 'n' : ' ';
+	/* Two that are created at once must see each other's tables. */
+	LockRelationOid(extension_relation_oid(&relation_projection), ShareRowExclusiveLock);
 	spi_begin(SPI_AS_OWNER);
-	if (spi_run(&insert, 7, types, values, nulls) == 0)
+	if (spi_run_latest(&same, 8, types, values, nulls) > 0)
+	{
+		spi_end();
+		PG_RETURN_VOID();
+	}
+	if (spi_run(&insert, 8, types, values, nulls) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("projection \"%s\" exists already", TextDatumGetCString(values[0])),
+				 errmsg("projection \"%s\" exists already, with another definition",
+						TextDatumGetCString(values[0])),
 				 errhint("Call event_store.drop_projection() first, or choose another name.")));
+	refuse_shared_tables(values[0]);
 	(void) spi_run(&start, 1, types, values, NULL);
 	spi_end();
 	/* What an append left behind after an earlier one of that name was dropped. */
 	deferred_remove_all(TextDatumGetCString(values[0]));
 	wakeup_worker_after_commit(WAKE_FOR_TIMER);
 	PG_RETURN_VOID();
+}
+
+/*
+/*
+ * Refuses a projection whose rebuild would empty a table that another one
+ * writes too, also as a part of the other's.
+ */
+static void
+refuse_shared_tables(Datum name)
+{
+	static SpiStatement find = {
+		"WITH RECURSIVE written (name, oid) AS ("
+		" SELECT p.name, to_regclass(t.name)::oid"
+		" FROM event_store.projection p CROSS JOIN unnest(p.tables) AS t (name)"
+		" UNION SELECT w.name, i.inhrelid FROM written w JOIN pg_inherits i ON i.inhparent = w.oid)"
+		" SELECT o.name, o.oid::regclass::text FROM written w"
+		" JOIN written o ON o.oid = w.oid AND o.name <> w.name WHERE w.name = $1 ORDER BY 1, 2"
+	};
+
+	spi_begin(SPI_AS_OWNER);
+	if (spi_run_latest(&find, 1, (Oid[]) {TEXTOID}, &name, NULL) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("table %s is also written by projection \"%s\"",
+						spi_text(0, 1, CurrentMemoryContext), spi_text(0, 0, CurrentMemoryContext)),
+				 errdetail("Rebuilding projection \"%s\" would empty it for both.",
+						   TextDatumGetCString(name)),
+				 errhint("Give each projection tables of its own, or let one handler write both.")));
+	spi_end();
 }
 
 /*
@@ -91,6 +139,7 @@ check_definition(FunctionCallInfo fcinfo)
 	argument_not_null(&fcinfo->args[1], "handler",
 					  "Name a function: handler(event event_store.event) RETURNS void.");
 	argument_not_null(&fcinfo->args[4], "mode", "Pass async or inline.");
+	argument_not_null(&fcinfo->args[6], "on_error", "Pass refuse or defer.");
 	if (VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(0)) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -101,6 +150,12 @@ check_definition(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("mode is neither \"inline\" nor \"async\""),
 				 errhint("async runs the handler in the background, inline inside the append.")));
+	if (strcmp(text_to_cstring(PG_GETARG_TEXT_PP(6)), "refuse") != 0 &&
+		strcmp(text_to_cstring(PG_GETARG_TEXT_PP(6)), "defer") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("on_error is neither \"refuse\" nor \"defer\""),
+				 errhint("refuse lets the append fail with an inline handler, defer leaves the event to the background worker.")));
 	if (!PG_ARGISNULL(2))
 	{
 		text	   *category = PG_GETARG_TEXT_PP(2);
@@ -108,6 +163,7 @@ check_definition(FunctionCallInfo fcinfo)
 		category_check(VARDATA_ANY(category), VARSIZE_ANY_EXHDR(category));
 	}
 	event_filter_types(&filter, PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3));
+	event_filter_refuse_none(&filter);
 	return callable_expect(PG_GETARG_OID(1), 1, arguments, VOIDOID);
 }
 
@@ -240,6 +296,7 @@ event_store_rebuild_projection(PG_FUNCTION_ARGS)
 	ProjectionProgress progress;
 	Projection *projection = lock_argument(fcinfo, &progress);
 
+	refuse_shared_tables(CStringGetTextDatum(projection->name));
 	progress_forget_error(&progress);
 	if (projection->is_inline)
 	{

@@ -3,8 +3,12 @@
  *		Projections that run inside the append.
  *
  * An append gives its events to the handler, or else leaves them to the worker
- * (projection_deferred.c has the protocol).  A handler that fails undoes nothing
- * but itself: its events are deferred with the error.
+ * (projection_deferred.c has the protocol).  When a handler fails, the append
+ * fails with it (on_error refuse), or nothing but the handler is undone and its
+ * events are deferred with the error (defer).
+ *
+ * A handler may append, and so be given what it has appended; how deep that goes
+ * is counted and bounded, lest the stack be the bound.
  */
 #include "postgres.h"
 
@@ -12,6 +16,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 #include "base/debug_point.h"
@@ -19,8 +24,26 @@
 #include "event_store/projection_deferred.h"
 #include "log/wakeup.h"
 
+/* Appends inside of handlers inside of appends. */
+#define NESTED_MAX 16
+
+/* How deep we are, and in which savepoint we got there. */
+typedef struct Nesting
+{
+	int			depth;
+	SubTransactionId level;
+	struct Nesting *before;
+} Nesting;
+
+static Nesting *nesting = NULL; /* in TopTransactionContext */
+
+static void enter(const Projection *projection);
+static void transaction_ended(XactEvent event, void *arg);
+static void savepoint_ended(SubXactEvent event, SubTransactionId level, SubTransactionId parent,
+							void *arg);
 static void run_inline(Projection *projection, const StreamName *name,
 					   int64 first_version, int64 last_version);
+static void give_or_defer(ProjectionRun *run);
 static void defer(const ProjectionRun *run, const ErrorData *error);
 
 /*
@@ -46,8 +69,6 @@ projection_after_append(const StreamName *name, int64 first_version, int64 last_
 			 (filter->category_length != name->category_length ||
 			  memcmp(filter->category, name->text, name->category_length) != 0)))
 			continue;
-		/* A handler may append, and so come back here. */
-		check_stack_depth();
 		if (!visible)
 			CommandCounterIncrement();
 		visible = true;
@@ -59,7 +80,6 @@ static void
 run_inline(Projection *projection, const StreamName *name, int64 first_version, int64 last_version)
 {
 	ProjectionRun run = {0};
-	ErrorData  *error;
 
 	run.projection = projection;
 	run.source = SOURCE_STREAM;
@@ -75,8 +95,70 @@ run_inline(Projection *projection, const StreamName *name, int64 first_version, 
 		return;
 	}
 	DEBUG_POINT("projection_inline_decided");
-	if (!projection_attempt(&run, &error))
-		defer(&run, error);
+	enter(projection);
+	if (projection->refuses)
+		projection_give(&run);
+	else
+		give_or_defer(&run);
+	nesting = nesting->before;
+}
+
+/*
+ * One appender too deep inside of others is not this handler's failure: it goes
+ * up to the outermost, whose events are deferred.
+ */
+static void
+give_or_defer(ProjectionRun *run)
+{
+	ErrorData  *error;
+
+	if (projection_attempt(run, &error))
+		return;
+	if (error->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED && nesting->depth > 1)
+		ReThrowError(error);
+	defer(run, error);
+}
+
+/*
+ * Goes one deeper; what an error leaves behind, its savepoint's end takes away.
+ */
+static void
+enter(const Projection *projection)
+{
+	static bool callbacks_registered = false;
+	Nesting    *entry;
+
+	if (nesting != NULL && nesting->depth == NESTED_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("inline projection \"%s\" appends events that it is given itself, %d deep",
+						projection->name, NESTED_MAX),
+				 errhint("Leave the event types that its handler appends out of event_types, or make it async.")));
+	if (!callbacks_registered)
+	{
+		RegisterXactCallback(transaction_ended, NULL);
+		RegisterSubXactCallback(savepoint_ended, NULL);
+		callbacks_registered = true;
+	}
+	entry = MemoryContextAlloc(TopTransactionContext, sizeof(Nesting));
+	entry->depth = nesting != NULL ? nesting->depth + 1 : 1;
+	entry->level = GetCurrentSubTransactionId();
+	entry->before = nesting;
+	nesting = entry;
+}
+
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		nesting = NULL;
+}
+
+static void
+savepoint_ended(SubXactEvent event, SubTransactionId level, SubTransactionId parent, void *arg)
+{
+	while (event == SUBXACT_EVENT_ABORT_SUB && nesting != NULL && nesting->level == level)
+		nesting = nesting->before;
 }
 
 /*

@@ -187,7 +187,8 @@ progress_forget_error(ProjectionProgress *progress)
  * Another failure at an event (0: before any): try again later, or stop.
  */
 void
-progress_note_failure(ProjectionProgress *progress, int64 position, const ErrorData *error)
+progress_note_failure(const Projection *projection, ProjectionProgress *progress, int64 position,
+					  const ErrorData *error)
 {
 	if (progress->error_position != position)
 		progress->failures = 0;
@@ -204,4 +205,9 @@ progress_note_failure(ProjectionProgress *progress, int64 position, const ErrorD
 	progress->retry_at = progress->failed ? 0
 		: TimestampTzPlusMilliseconds(clock_now(),
 									  (int64) FIRST_RETRY_MS << (progress->failures - 1));
+	if (progress->failed)
+		ereport(LOG,
+				(errmsg("projection \"%s\" has failed for good at position " INT64_FORMAT ": %s",
+						projection->name, position, progress->last_error),
+				 errhint("Mend the handler and call event_store.resume_projection(), or leave the event out with event_store.skip_event().")));
 }

@@ -36,7 +36,7 @@ extern bool progress_lock(const Projection *projection, bool wait, ProjectionPro
 extern void progress_write(const Projection *projection, const ProjectionProgress *progress);
 extern bool progress_is_replaying(const ProjectionProgress *progress);
 extern void progress_forget_error(ProjectionProgress *progress);
-extern void progress_note_failure(ProjectionProgress *progress, int64 position,
-								  const ErrorData *error);
+extern void progress_note_failure(const Projection *projection, ProjectionProgress *progress,
+								  int64 position, const ErrorData *error);
 
 #endif

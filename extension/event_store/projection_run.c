@@ -283,7 +283,7 @@ start_rebuild(Projection *projection, ProjectionProgress *progress, Outlook *out
 	}
 	if (!subtransaction_run(projection_truncate, projection, &error))
 	{
-		progress_note_failure(progress, 0, error);
+		progress_note_failure(projection, progress, 0, error);
 		outlook->handled++;
 		return;
 	}
@@ -403,7 +403,7 @@ attempt_up_to_failure(ProjectionRun *run, ProjectionProgress *progress, Outlook 
 	}
 	for (;;)
 	{
-		progress_note_failure(progress, run->position, error);
+		progress_note_failure(run->projection, progress, run->position, error);
 		run->limit = run->applied;
 		if (run->limit == 0 || projection_attempt(run, &error))
 			break;

@@ -225,6 +225,19 @@ event_filter_types(EventFilter *filter, ArrayType *types)
 		filter->type_count = -1;
 }
 
+/*
+ * Refuses a list of types for something that lasts and could never get an event.
+ */
+void
+event_filter_refuse_none(const EventFilter *filter)
+{
+	if (filter->type_count < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("event_types must not be empty"),
+				 errhint("Name the types, for example '{OrderCreated,OrderCancelled}', or pass NULL for all.")));
+}
+
 static inline bool
 text_equals(const text *value, const char *text, int length)
 {

@@ -339,8 +339,15 @@ stream_expect(const StreamName *name, const Stream *stream, int64 expected)
 	escape_json(&stream_json, pnstrdup(name->text, name->length));
 	ereport(ERROR,
 			(errcode(ERRCODE_ST_VERSION_CONFLICT),
-			 errmsg("expected version " INT64_FORMAT " but was " INT64_FORMAT " for stream \"%.*s\"",
-					expected, stream->version, name->length, name->text),
+			 expected != EXPECTED_EXISTS
+			 ? errmsg("expected version " INT64_FORMAT " but was " INT64_FORMAT
+					  " for stream \"%.*s\"",
+					  expected, stream->version, name->length, name->text)
+			 : stream->deleted_version > 0
+			 ? errmsg("expected an event but all are deleted in stream \"%.*s\"", name->length,
+					  name->text)
+			 : errmsg("expected an event but there is none in stream \"%.*s\"", name->length,
+					  name->text),
 			 errdetail_internal("{\"stream\": %s, \"expected_version\": " INT64_FORMAT
 								", \"actual_version\": " INT64_FORMAT "}",
 								stream_json.data, expected, stream->version),

@@ -449,6 +449,11 @@ event_store_create_subscription(PG_FUNCTION_ARGS)
 		"INSERT INTO event_store.subscription (name, category, event_types, partitions, stream)"
 		" VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name) DO NOTHING"
 	};
+	static SpiStatement same = {
+		"SELECT FROM event_store.subscription WHERE name = $1 AND category IS NOT DISTINCT FROM $2"
+		" AND event_types IS NOT DISTINCT FROM $3 AND partitions = $4 AND stream IS NOT DISTINCT FROM $5"
+	};
+	static const Oid argument_types[] = {TEXTOID, TEXTOID, TEXTARRAYOID, INT4OID, TEXTOID};
 	static SpiStatement divide = {
 		"INSERT INTO event_store.subscription_partition (name, partition, checkpoint)"
 		" SELECT $1, n, $3 FROM generate_series(0, $2 - 1) n"
@@ -480,13 +485,19 @@ event_store_create_subscription(PG_FUNCTION_ARGS)
 		stream_name(&stream, VARDATA_ANY(PG_GETARG_TEXT_PP(5)),
 					VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(5)));
 	event_filter_types(&types, PG_ARGISNULL(2) ? NULL : PG_GETARG_ARRAYTYPE_P(2));
+	event_filter_refuse_none(&types);
 	spi_begin(SPI_AS_OWNER);
-	if (spi_run(&create, 5, (Oid[]){TEXTOID, TEXTOID, TEXTARRAYOID, INT4OID, TEXTOID}, values,
-				nulls) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("subscription \"%s\" exists already", name),
-				 errhint("Use it as it is, or event_store.drop_subscription first.")));
+	if (spi_run(&create, 5, argument_types, values, nulls) == 0)
+	{
+		/* Where it starts is over once it has been created. */
+		if (spi_run_latest(&same, 5, argument_types, values, nulls) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("subscription \"%s\" exists already, with another definition", name),
+					 errhint("Use it as it is, or event_store.drop_subscription first.")));
+		spi_end();
+		PG_RETURN_VOID();
+	}
 	(void) spi_run(&divide, 3, (Oid[]){TEXTOID, INT4OID, INT8OID},
 				   (Datum[]){values[0], Int32GetDatum(partitions), Int64GetDatum(start_after)},
 				   NULL);

@@ -245,7 +245,7 @@ AS 'MODULE_PATHNAME', 'event_store_create_subscription';
 COMMENT ON FUNCTION event_store.create_subscription(text, text, text[], bigint, int, text) IS
 'Creates a persistent subscription to all events, or to those of a category, a stream, some types.
 start_after: a position; 0 is from the first event on. partitions: 1 to 1024, how many consumers can work in parallel; a stream always falls into the same one.
-Errors: 42710 it exists, 22023 bad arguments, such as a start_after that no event has reached yet.';
+The same call again does nothing, wherever it has got to. Errors: 42710 it exists with another definition, 22023 bad arguments, such as a start_after that no event has reached yet, or no event type at all.';
 
 CREATE FUNCTION event_store.fetch(name text, max_count int DEFAULT 100)
 RETURNS SETOF event_store.event LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100

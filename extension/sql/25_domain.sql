@@ -336,12 +336,14 @@ ALTER TABLE event_store.aggregate ENABLE ALWAYS TRIGGER registry_changed;
 ALTER TABLE event_store.event_handler ENABLE ALWAYS TRIGGER registry_changed;
 
 CREATE FUNCTION event_store.create_aggregate(category text, initial_state jsonb DEFAULT '{}',
-											 snapshot_every int DEFAULT NULL)
+											 snapshot_every int DEFAULT NULL,
+											 replace boolean DEFAULT false)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_create_aggregate';
-COMMENT ON FUNCTION event_store.create_aggregate(text, jsonb, int) IS
-'Makes the streams of a category aggregates: initial_state is the state before the first event, and save() stores a snapshot every snapshot_every events (NULL: never). Of one that exists it changes both.';
+COMMENT ON FUNCTION event_store.create_aggregate(text, jsonb, int, boolean) IS
+'Makes the streams of a category aggregates: initial_state is the state before the first event, and save() stores a snapshot every snapshot_every events (NULL: never).
+The same call again does nothing; another definition is 42710 unless replace is true. Its handlers stay.';
 
 CREATE FUNCTION event_store.drop_aggregate(category text)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -351,13 +353,15 @@ COMMENT ON FUNCTION event_store.drop_aggregate(text) IS
 'Forgets an aggregate with its handlers and snapshots; its events stay. Error: ST011 if there is none.';
 
 CREATE FUNCTION event_store.create_event_handler(category text, event_type text,
-												 handler regprocedure)
+												 handler regprocedure,
+												 replace boolean DEFAULT false)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_create_event_handler';
-COMMENT ON FUNCTION event_store.create_event_handler(text, text, regprocedure) IS
+COMMENT ON FUNCTION event_store.create_event_handler(text, text, regprocedure, boolean) IS
 'handler(state jsonb, event event_store.event) RETURNS jsonb gives the state after an event of this type. It runs with the rights of the role that calls this, whoever loads, with search_path pg_catalog and TimeZone UTC: qualify the names in it.
-A function in language SQL that is one expression is inlined. Replacing the handler, or its body, makes the category''s snapshots useless. Error: ST011 if no aggregate is defined.';
+A function in language SQL that is one expression is inlined. Replacing the handler, or its body, makes the category''s snapshots useless.
+The same call again does nothing; another handler is 42710 unless replace is true. Error: ST011 if no aggregate is defined.';
 
 CREATE FUNCTION event_store.drop_event_handler(category text, event_type text)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE

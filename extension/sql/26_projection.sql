@@ -8,6 +8,7 @@ CREATE TABLE event_store.projection (
 	category text COLLATE "C",
 	event_types text[],
 	tables text[] NOT NULL,
+	on_error text NOT NULL DEFAULT 'refuse' CHECK (on_error IN ('refuse', 'defer')),
 	CHECK (category <> '')
 );
 COMMENT ON TABLE event_store.projection IS 'Definitions of projections. Changed by create_projection() and drop_projection(); see the view event_store.projections.';
@@ -53,14 +54,17 @@ CREATE FUNCTION event_store.create_projection(name text, handler regprocedure,
 											  category text DEFAULT NULL,
 											  event_types text[] DEFAULT NULL,
 											  mode text DEFAULT 'async',
-											  tables regclass[] DEFAULT '{}')
+											  tables regclass[] DEFAULT '{}',
+											  on_error text DEFAULT 'refuse')
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_create_projection';
-COMMENT ON FUNCTION event_store.create_projection(text, regprocedure, text, text[], text, regclass[]) IS
+COMMENT ON FUNCTION event_store.create_projection(text, regprocedure, text, text[], text, regclass[], text) IS
 'From now on handler(event event_store.event) RETURNS void gets every event of the category and types (NULL: all). mode async: in the background worker, from the first event ever on, exactly once for what it writes to this database; inline: inside the append, from now on.
 The handler runs with the rights of the role that calls this, with search_path pg_catalog and TimeZone UTC: qualify the names in it. tables: what it writes, so that rebuild_projection() can empty it.
-A handler that fails is tried again 5 times over about 10 s, then its projection stops; appends and other projections go on. Errors: 42710 the name is taken.';
+on_error is about inline ones. refuse: an append fails with its handler, which so decides what may be appended: a unique index on a read model is a rule over many streams. defer: the append goes on, and the event and all after it are left to the background worker. While a projection is paused or rebuilt, appends leave their events to the worker in either case.
+A handler that fails in the background is tried again 5 times over about 10 s, then its projection stops, with a line in the log; appends and other projections go on.
+The same call again does nothing. Errors: 42710 the name is taken by another definition, 55006 another projection writes one of the tables.';
 
 CREATE FUNCTION event_store.drop_projection(name text)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -94,7 +98,7 @@ RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_rebuild_projection';
 COMMENT ON FUNCTION event_store.rebuild_projection(text) IS
-'Empties the projection''s tables and gives all events to the handler again, in the background; appends go on. An inline projection works like an async one meanwhile. Error: ST012 if there is none.';
+'Empties the projection''s tables and gives all events to the handler again, in the background; appends go on. An inline projection works like an async one meanwhile. Errors: ST012 if there is none, 55006 if another projection writes one of the tables.';
 
 CREATE FUNCTION event_store.run_projections(max int DEFAULT 1000)
 RETURNS int LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -119,8 +123,9 @@ SELECT p.name, p.mode,
 		WHEN g.rebuild_step IS NOT NULL THEN 'rebuilding'
 		ELSE 'running' END AS state,
 	l.checkpoint, l.head, l.lag_events,
-	coalesce(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) l.oldest,
-		'0'::pg_catalog.interval) AS lag,
+	-- An event may have been given a time to come.
+	greatest(coalesce(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) l.oldest,
+		'0'::pg_catalog.interval), '0'::pg_catalog.interval) AS lag,
 	coalesce(g.error_position, d.position) AS error_position,
 	coalesce(g.last_error, d.last_error) AS last_error,
 	g.updated_at

@@ -22,7 +22,8 @@ COMMENT ON VIEW event_store.streams IS 'Every stream that has had an event or is
 
 CREATE VIEW event_store.subscriptions AS
 SELECT s.name, s.category, s.event_types, p.partition, p.checkpoint, l.head, l.lag_events,
-	   coalesce(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) l.oldest, '0'::interval) AS lag,
+	   greatest(coalesce(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) l.oldest,
+			'0'::interval), '0'::interval) AS lag,
 	   k.pid AS holder_pid, a.xact_start AS active_since, s.stream
 FROM event_store.subscription s
 JOIN event_store.subscription_partition p ON p.name OPERATOR(pg_catalog.=) s.name
