@@ -60,7 +60,7 @@ INSERT INTO call (statement, function) VALUES
 	('SELECT event_store.fetch(''all''), event_store.advance(''all'', 1)',
 		'event_store.advance(text,bigint)'),
 	('SELECT event_store.append(''order-1'', 2, ''C'', ''{}'')',
-		'event_store.append(text,bigint,text,jsonb,jsonb,uuid)'),
+		'event_store.append(text,bigint,text,jsonb,jsonb,uuid,integer)'),
 	('SELECT event_store.append_batch(''order-1'', 2, ''{"(C,{},,,,)"}'')',
 		'event_store.append_batch(text,bigint,event_store.new_event[])'),
 	('SELECT event_store.append_json(''order-1'', 2, ''[{"event_type": "C", "data": {}}]'')',

@@ -58,7 +58,7 @@ CREATE TEMP TABLE unpinned (name text PRIMARY KEY, reason text NOT NULL);
 INSERT INTO unpinned
 	SELECT 'event_store.' || f, 'hot; C that resolves no name'
 	FROM unnest(ARRAY[
-		'append(text,bigint,text,jsonb,jsonb,uuid)',
+		'append(text,bigint,text,jsonb,jsonb,uuid,integer)',
 		'append_batch(text,bigint,event_store.new_event[])',
 		'append_json(text,bigint,jsonb)',
 		'check_data(text,jsonb,integer)',
@@ -75,9 +75,9 @@ INSERT INTO unpinned
 	FROM unnest(ARRAY[
 		'ack(bigint[])',
 		'handle(bigint)',
-		'publish(text,jsonb,uuid,text,timestamp with time zone,timestamp with time zone,jsonb)',
+		'publish(text,jsonb,uuid,text,timestamp with time zone,timestamp with time zone,jsonb,integer)',
 		'receive(text,integer,interval)',
-		'send(text,text,jsonb,uuid,text,timestamp with time zone,timestamp with time zone,jsonb)'
+		'send(text,text,jsonb,uuid,text,timestamp with time zone,timestamp with time zone,jsonb,integer)'
 		]) AS f
 	UNION ALL
 	VALUES

@@ -312,7 +312,8 @@ append_to(FunctionCallInfo fcinfo, NewEvents *events)
 
 PG_FUNCTION_INFO_V1(event_store_append);
 /*
- * event_store.append(stream, expected_version, event_type, data, metadata, event_id)
+ * event_store.append(stream, expected_version, event_type, data, metadata, event_id,
+ *					  schema_version)
  */
 Datum
 event_store_append(PG_FUNCTION_ARGS)
@@ -329,6 +330,8 @@ event_store_append(PG_FUNCTION_ARGS)
 	event.has_event_id = !PG_ARGISNULL(5);
 	if (event.has_event_id)
 		event.event_id = *PG_GETARG_UUID_P(5);
+	if (!PG_ARGISNULL(6))
+		new_event_version(&event, PG_GETARG_INT32(6), -1);
 	return append_to(fcinfo, &events);
 }
 

@@ -38,7 +38,7 @@
 #include "pg/rights.h"
 #include "pg/settings.h"
 
-#define EVENT_TYPE_COLUMNS 4
+#define EVENT_TYPE_COLUMNS 5
 #define UPCASTER_COLUMNS 4
 
 /* Enough for every shop; beyond it somebody makes up type names. */
@@ -55,6 +55,7 @@ typedef struct Version
 	int32		number;
 	Oid			payload;
 	Oid			owner;			/* role whose rights its checks run with */
+	bool		may_be_current;
 	ContractNode *tree;			/* compiled at first use */
 } Version;
 
@@ -71,9 +72,10 @@ typedef struct Contract
 	ContractName name;			/* hash key, must be first */
 	int			version_count;
 	Version    *versions;		/* rising */
+	Version    *current;		/* what is meant when none is named; NULL: none is registered */
 	int			upcaster_count;
 	Upcaster   *upcasters;		/* rising */
-	int32		newest;			/* what reads return, 0: what is stored */
+	int32		shown;			/* what reads return, 0: what is stored */
 } Contract;
 
 static ExtensionRelation relation_event_type = {"event_store", "event_type"};
@@ -104,7 +106,7 @@ static void type_changed(Datum arg, int cacheid, uint32 hash);
 
 /*
  * Checks an event's or a message's data, an object, against its registered
- * type.  schema_version may be CONTRACT_NEWEST; it becomes the version to store.
+ * type.  schema_version may be CONTRACT_CURRENT; it becomes the version to store.
  * number is the event's place in its call, -1 if it is alone.  Raises ST004.
  */
 void
@@ -123,13 +125,13 @@ contract_check(const char *type, int length, int32 *schema_version, Jsonb *data,
 					(errcode(ERRCODE_ST_INVALID_EVENT),
 					 errmsg("type \"%.*s\" is not registered", length, type),
 					 errhint("Register it with event_store.register_event_type(), or switch ecommerce.require_registered_types off.")));
-		if (*schema_version == CONTRACT_NEWEST)
+		if (*schema_version == CONTRACT_CURRENT)
 			*schema_version = 1;
 		return;
 	}
 	Assert(contract->versions != NULL);
-	if (*schema_version == CONTRACT_NEWEST)
-		version = &contract->versions[contract->version_count - 1];
+	if (*schema_version == CONTRACT_CURRENT)
+		version = contract->current;
 	for (int i = 0; version == NULL && i < contract->version_count; i++)
 	{
 		if (contract->versions[i].number == *schema_version)
@@ -139,8 +141,8 @@ contract_check(const char *type, int length, int32 *schema_version, Jsonb *data,
 		ereport(ERROR,
 				(errcode(ERRCODE_ST_INVALID_EVENT),
 				 errmsg("version %d of type \"%.*s\" is not registered", *schema_version, length, type),
-				 errhint("The newest registered version is %d; register others with event_store.register_event_type().",
-						 contract->versions[contract->version_count - 1].number)));
+				 errhint("The current version is %d; register others with event_store.register_event_type().",
+						 contract->current->number)));
 	*schema_version = version->number;
 	subject.schema_version = version->number;
 	tree = tree_of(contract, version);
@@ -152,20 +154,42 @@ contract_check(const char *type, int length, int32 *schema_version, Jsonb *data,
 }
 
 /*
- * Brings stored data to the newest version that its type's upcasters lead to;
- * schema_version says which one that is.  Returns data itself when there is
- * nothing to do.  Upcasters run with the rights of who registered them.
+ * The version that reads return and that is meant when none is named,
+ * CONTRACT_CURRENT if nothing is registered.
+ */
+int32
+contract_current_version(const char *type, int length)
+{
+	return find_contract(type, length)->shown;
+}
+
+/*
+ * Brings stored data to the current version as far as its type's upcasters
+ * lead; schema_version says which one that is.  Returns data itself when there
+ * is nothing to do.  Upcasters run with the rights of who registered them.
  */
 Jsonb *
 contract_upcast(const char *type, int length, int32 *schema_version, Jsonb *data)
 {
-	Contract   *contract;
-
 	/* Most stores have none, and reads are many. */
 	if (likely(cache != NULL && !stale && !any_upcaster))
 		return data;
+	return contract_upcast_to(type, length, schema_version, data,
+							  find_contract(type, length)->shown);
+}
+
+/*
+ * The same up to a version.
+ */
+Jsonb *
+contract_upcast_to(const char *type, int length, int32 *schema_version, Jsonb *data, int32 upto)
+{
+	Contract   *contract;
+
+	if (likely(cache != NULL && !stale && !any_upcaster))
+		return data;
 	contract = find_contract(type, length);
-	for (int i = 0; i < contract->upcaster_count && *schema_version < contract->newest; i++)
+	for (int i = 0; i < contract->upcaster_count && *schema_version < upto; i++)
 	{
 		Upcaster   *upcaster = &contract->upcasters[i];
 
@@ -175,6 +199,20 @@ contract_upcast(const char *type, int length, int32 *schema_version, Jsonb *data
 		(*schema_version)++;
 	}
 	return data;
+}
+
+/*
+ * Whether data of a version is not what is read, and something could be done.
+ */
+bool
+contract_upcasts(const char *type, int length, int32 schema_version)
+{
+	Contract   *contract;
+
+	if (likely(cache != NULL && !stale && !any_upcaster))
+		return false;
+	contract = find_contract(type, length);
+	return contract->upcaster_count > 0 && schema_version < contract->shown;
 }
 
 /*
@@ -196,7 +234,7 @@ contract_describe_upcasting(const char *type, int length, StringInfo description
 {
 	Contract   *contract = find_contract(type, length);
 
-	appendStringInfo(description, "newest version %d\n", contract->newest);
+	appendStringInfo(description, "current version %d\n", contract->shown);
 	for (int i = 0; i < contract->upcaster_count; i++)
 	{
 		appendStringInfo(description, "from version %d: ", contract->upcasters[i].from);
@@ -366,17 +404,23 @@ load_versions(Contract *contract)
 		version->number = DatumGetInt32(values[1]);
 		version->payload = DatumGetObjectId(values[2]);
 		version->owner = rights_role(values[3]);
+		version->may_be_current = DatumGetBool(values[4]);
 		versions = lappend(versions, version);
 	}
 	lookup_end(&lookup);
 	if (versions == NIL)
 		return;
 	contract->versions = MemoryContextAlloc(cache_context, sizeof(Version) * list_length(versions));
+	contract->current = &contract->versions[0];
 	foreach(cell, versions)
 	{
-		contract->versions[contract->version_count] = *(Version *) lfirst(cell);
-		contract->newest = contract->versions[contract->version_count++].number;
+		Version    *version = &contract->versions[contract->version_count++];
+
+		*version = *(Version *) lfirst(cell);
+		if (version->may_be_current)
+			contract->current = version;
 	}
+	contract->shown = contract->current->number;
 }
 
 static void
@@ -408,7 +452,7 @@ load_upcasters(Contract *contract)
 		contract->upcasters[contract->upcaster_count++] = *(Upcaster *) lfirst(cell);
 	/* Types that nobody registered have upcasters only. */
 	if (contract->version_count == 0)
-		contract->newest = contract->upcasters[contract->upcaster_count - 1].from + 1;
+		contract->shown = contract->upcasters[contract->upcaster_count - 1].from + 1;
 }
 
 static ContractNode *

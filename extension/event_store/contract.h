@@ -11,12 +11,16 @@
 #include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 
-/* Asks contract_check() for the newest registered version. */
-#define CONTRACT_NEWEST 0
+/* Asks contract_check() for the version that is current. */
+#define CONTRACT_CURRENT 0
 
 extern void contract_check(const char *type, int length, int32 *schema_version,
 						   Jsonb *data, int number);
+extern int32 contract_current_version(const char *type, int length);
 extern Jsonb *contract_upcast(const char *type, int length, int32 *schema_version, Jsonb *data);
+extern Jsonb *contract_upcast_to(const char *type, int length, int32 *schema_version, Jsonb *data,
+								 int32 upto);
+extern bool contract_upcasts(const char *type, int length, int32 schema_version);
 extern bool contract_has_upcaster(const char *type, int length);
 extern void contract_describe_upcasting(const char *type, int length, StringInfo description,
 										void (*describe_function) (StringInfo, const char *));

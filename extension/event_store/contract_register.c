@@ -29,28 +29,33 @@ static int32 checked_version(FunctionCallInfo fcinfo, int argument, const char *
 
 PG_FUNCTION_INFO_V1(event_store_register_event_type);
 /*
- * event_store.register_event_type(event_type, payload_type, schema_version)
+ * event_store.register_event_type(event_type, payload_type, schema_version, current)
  */
 Datum
 event_store_register_event_type(PG_FUNCTION_ARGS)
 {
 	static SpiStatement insert = {
-		"INSERT INTO event_store.event_type (event_type, schema_version, payload_type, owner)"
-		" VALUES ($1, $2, $3::pg_catalog.oid, $4) ON CONFLICT DO NOTHING"
+		"INSERT INTO event_store.event_type"
+		" (event_type, schema_version, payload_type, owner, may_be_current)"
+		" VALUES ($1, $2, $3::pg_catalog.oid, $4, $5) ON CONFLICT DO NOTHING"
 	};
 	static SpiStatement find = {
 		"SELECT payload_type::pg_catalog.oid FROM event_store.event_type"
 		" WHERE event_type = $1 AND schema_version = $2"
 	};
-	static const Oid types[] = {TEXTOID, INT4OID, OIDOID, TEXTOID};
-	Datum		values[4] = {
+	static const Oid types[] = {TEXTOID, INT4OID, OIDOID, TEXTOID, BOOLOID};
+	Datum		values[5] = {
 		PointerGetDatum(checked_name(fcinfo, 0)),
 		Int32GetDatum(checked_version(fcinfo, 2, "schema_version")),
-		PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1)
+		PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1),
+		(Datum) 0,
+		PG_GETARG_DATUM(3)
 	};
 	Oid			payload = DatumGetObjectId(values[2]);
 	bool		isnull;
 
+	argument_not_null(&fcinfo->args[3], "current",
+					  "Pass false to register a version before it is meant by default.");
 	if (!OidIsValid(payload) || get_typtype(payload) != TYPTYPE_COMPOSITE)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
@@ -59,9 +64,9 @@ event_store_register_event_type(PG_FUNCTION_ARGS)
 	values[3] = rights_role_name(rights_answerable(type_owner(payload),
 												   format_type_be_qualified(payload)));
 	spi_begin(SPI_AS_OWNER);
-	if (spi_run(&insert, 4, types, values, NULL) == 0)
+	if (spi_run(&insert, 5, types, values, NULL) == 0)
 	{
-		if (spi_run(&find, 2, types, values, NULL) != 1)
+		if (spi_run_latest(&find, 2, types, values, NULL) != 1)
 			elog(ERROR, "event type was registered and unregistered at the same time");
 		if (DatumGetObjectId(spi_value(0, 0, &isnull)) != payload)
 			ereport(ERROR,
@@ -72,6 +77,40 @@ event_store_register_event_type(PG_FUNCTION_ARGS)
 					 errhint("Register the next schema_version, or call event_store.unregister_event_type() first.")));
 	}
 	spi_end();
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(event_store_set_current_version);
+/*
+ * event_store.set_current_version(event_type, schema_version)
+ *
+ * The current version is the greatest that may be.
+ */
+Datum
+event_store_set_current_version(PG_FUNCTION_ARGS)
+{
+	static SpiStatement set = {
+		"UPDATE event_store.event_type SET may_be_current = schema_version <= $2"
+		" WHERE event_type = $1 AND (schema_version = $2"
+		" OR schema_version > $2 AND may_be_current) AND EXISTS (SELECT FROM event_store.event_type t"
+		" WHERE t.event_type = $1 AND t.schema_version = $2)"
+	};
+	static const Oid types[] = {TEXTOID, INT4OID};
+	Datum		values[2] = {
+		PointerGetDatum(checked_name(fcinfo, 0)),
+		Int32GetDatum(checked_version(fcinfo, 1, "schema_version"))
+	};
+	uint64		changed;
+
+	spi_begin(SPI_AS_OWNER);
+	changed = spi_run(&set, 2, types, values, NULL);
+	spi_end();
+	if (changed == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_ST_INVALID_EVENT),
+				 errmsg("version %d of type \"%s\" is not registered",
+						DatumGetInt32(values[1]), TextDatumGetCString(values[0])),
+				 errhint("Register it with event_store.register_event_type().")));
 	PG_RETURN_VOID();
 }
 
@@ -133,7 +172,7 @@ Datum
 event_store_check_data(PG_FUNCTION_ARGS)
 {
 	text	   *name = checked_name(fcinfo, 0);
-	int32		version = CONTRACT_NEWEST;
+	int32		version = CONTRACT_CURRENT;
 
 	if (PG_ARGISNULL(1) || !JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(1)))
 		ereport(ERROR,

@@ -181,11 +181,18 @@ read_row(HeapTupleHeader row, int number, NewEvent *event)
 	if (event->has_occurred_at)
 		event->occurred_at = DatumGetTimestampTz(values[NEW_EVENT_OCCURRED_AT]);
 	if (!nulls[NEW_EVENT_SCHEMA_VERSION])
-	{
-		event->schema_version = DatumGetInt32(values[NEW_EVENT_SCHEMA_VERSION]);
-		if (event->schema_version < 1)
-			invalid(number, "schema_version", "is not a whole number of 1 or more", VERSION_HINT);
-	}
+		new_event_version(event, DatumGetInt32(values[NEW_EVENT_SCHEMA_VERSION]), number);
+}
+
+/*
+ * Takes the schema version that is given for an event.
+ */
+void
+new_event_version(NewEvent *event, int32 schema_version, int number)
+{
+	if (schema_version < 1)
+		invalid(number, "schema_version", "is not a whole number of 1 or more", VERSION_HINT);
+	event->schema_version = schema_version;
 }
 
 static void

@@ -24,7 +24,7 @@ typedef struct NewEvent
 	pg_uuid_t	event_id;
 	bool		has_occurred_at;
 	TimestampTz occurred_at;
-	int32		schema_version; /* 0: the newest registered */
+	int32		schema_version; /* 0: the current one */
 } NewEvent;
 
 typedef struct NewEvents
@@ -36,6 +36,7 @@ typedef struct NewEvents
 
 extern void new_events_from_array(ArrayType *array, NewEvents *events);
 extern void new_events_from_json(Jsonb *json, NewEvents *events);
+extern void new_event_version(NewEvent *event, int32 schema_version, int number);
 extern void new_events_check(NewEvents *events);
 
 #endif

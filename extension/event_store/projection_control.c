@@ -98,7 +98,6 @@ event_store_create_projection(PG_FUNCTION_ARGS)
 }
 
 /*
-/*
  * Refuses a projection whose rebuild would empty a table that another one
  * writes too, also as a part of the other's.
  */

@@ -19,10 +19,12 @@
 #include "utils/typcache.h"
 
 #include "base/errors.h"
+#include "event_store/contract.h"
 #include "message_bus/envelope.h"
 #include "pg/clock.h"
 #include "pg/document.h"
 #include "pg/settings.h"
+#include "pg/subtransaction.h"
 
 static const Context no_context = {0};
 
@@ -189,6 +191,51 @@ envelope_columns(const RowValues *row, int32 attempt, Datum *values, bool *nulls
 	if (nulls[MESSAGE_PARTITION_KEY])
 		values[MESSAGE_PARTITION_KEY] = uuid_text(DatumGetUUIDP(row->values[ROW_CORRELATION_ID]));
 	nulls[MESSAGE_HEADERS] = nulls[MESSAGE_PARTITION_KEY] = false;
+}
+
+/* A body on its way to the current version of its type. */
+typedef struct Upcast
+{
+	const text *type;
+	int32		schema_version;
+	Jsonb	   *body;
+} Upcast;
+
+static void
+upcast(void *argument)
+{
+	Upcast	   *work = argument;
+
+	work->body = contract_upcast(VARDATA_ANY(work->type), VARSIZE_ANY_EXHDR(work->type),
+								 &work->schema_version, work->body);
+}
+
+/*
+ * Brings the body among the columns of a message to the version of its type that
+ * is current.  A message must not hold up those behind it: if an upcaster fails, it
+ * is given out as it was sent, and its schema_version says so.
+ */
+void
+envelope_upcast(Datum *values)
+{
+	Upcast		work = {DatumGetTextPP(values[MESSAGE_TYPE]),
+		DatumGetInt32(values[MESSAGE_SCHEMA_VERSION])};
+	ErrorData  *error;
+
+	if (!contract_upcasts(VARDATA_ANY(work.type), VARSIZE_ANY_EXHDR(work.type),
+						  work.schema_version))
+		return;
+	work.body = DatumGetJsonbP(values[MESSAGE_BODY]);
+	if (!subtransaction_run(upcast, &work, &error))
+	{
+		ereport(WARNING,
+				(errmsg("message of type \"%s\" stays in version %d: %s",
+						text_to_cstring(work.type),
+						DatumGetInt32(values[MESSAGE_SCHEMA_VERSION]), error->message)));
+		return;
+	}
+	values[MESSAGE_BODY] = JsonbPGetDatum(work.body);
+	values[MESSAGE_SCHEMA_VERSION] = Int32GetDatum(work.schema_version);
 }
 
 /*

@@ -47,6 +47,7 @@ typedef struct BusOutgoing
 	bool		exact_times;	/* 0 is a time too: 2000-01-01 UTC */
 	bool		beyond_depth;	/* a full endpoint takes it too */
 	Jsonb	   *headers;
+	int32		schema_version; /* 0: the one that is current */
 	/* Stamped instead of the transaction's context, unless NULL. */
 	const Context *context;
 } BusOutgoing;

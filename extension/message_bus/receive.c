@@ -293,6 +293,8 @@ return_deliveries(FunctionCallInfo fcinfo, const Receipt *receipt)
 		values[DELIVERY_LEASED_UNTIL] = TimestampTzGetDatum(receipt->leased_until);
 		nulls[DELIVERY_ENDPOINT] = nulls[DELIVERY_ID] = false;
 		nulls[DELIVERY_LEASED_UNTIL] = receipt->leased_until == 0;
+		/* Last: what delivery points to may not outlive a user's function. */
+		envelope_upcast(values);
 		tuplestore_putvalues(result, descriptor, values, nulls);
 	}
 	info->returnMode = SFRM_Materialize;

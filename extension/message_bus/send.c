@@ -37,7 +37,7 @@ void
 message_bus_send(const BusOutgoing *outgoing, pg_uuid_t *message_id)
 {
 	RowValues	row;
-	int32		schema_version = CONTRACT_NEWEST;
+	int32		schema_version = outgoing->schema_version;
 	const int32 *ids;
 	int32		single;
 	int			count;
@@ -176,6 +176,15 @@ send_from_arguments(FunctionCallInfo fcinfo, int first, const char *endpoint)
 								  : clock_finite(PG_GETARG_TIMESTAMPTZ(first + 5), "expires_at");
 	if (!PG_ARGISNULL(first + 6))
 		outgoing.headers = PG_GETARG_JSONB_P(first + 6);
+	if (!PG_ARGISNULL(first + 7))
+	{
+		outgoing.schema_version = PG_GETARG_INT32(first + 7);
+		if (outgoing.schema_version < 1)
+			ereport(ERROR,
+					(errcode(ERRCODE_MB_INVALID_MESSAGE),
+					 errmsg("schema_version is not a whole number of 1 or more"),
+					 errhint("Leave it out, or count from 1.")));
+	}
 	message_bus_send(&outgoing, message_id);
 	PG_RETURN_UUID_P(message_id);
 }
@@ -183,7 +192,7 @@ send_from_arguments(FunctionCallInfo fcinfo, int first, const char *endpoint)
 PG_FUNCTION_INFO_V1(message_bus_send_sql);
 /*
  * message_bus.send(endpoint, message_type, body, message_id, partition_key,
- *					deliver_at, expires_at, headers)
+ *					deliver_at, expires_at, headers, schema_version)
  */
 Datum
 message_bus_send_sql(PG_FUNCTION_ARGS)
@@ -199,7 +208,7 @@ message_bus_send_sql(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(message_bus_publish_sql);
 /*
  * message_bus.publish(message_type, body, message_id, partition_key, deliver_at,
- *					   expires_at, headers)
+ *					   expires_at, headers, schema_version)
  */
 Datum
 message_bus_publish_sql(PG_FUNCTION_ARGS)

@@ -77,4 +77,4 @@ CREATE TYPE event_store.new_event AS (
 	schema_version int
 );
 COMMENT ON TYPE event_store.new_event IS
-'An event to append. metadata NULL is {}, event_id NULL a new UUIDv7, occurred_at NULL the wall clock, schema_version NULL the newest registered (1 if none).';
+'An event to append. metadata NULL is {}, event_id NULL a new UUIDv7, occurred_at NULL the wall clock, schema_version NULL the current one (1 if none is registered).';

@@ -99,14 +99,14 @@ ALTER TABLE event_store.stream ENABLE ALWAYS TRIGGER immutable_table;
 -- would protect nothing and cost a tenth of the append.
 
 CREATE FUNCTION event_store.append(stream text, expected_version bigint, event_type text,
-	data jsonb, metadata jsonb DEFAULT '{}', event_id uuid DEFAULT NULL, OUT version bigint,
-	OUT "position" bigint)
+	data jsonb, metadata jsonb DEFAULT '{}', event_id uuid DEFAULT NULL,
+	schema_version int DEFAULT NULL, OUT version bigint, OUT "position" bigint)
 RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'event_store_append';
-COMMENT ON FUNCTION event_store.append(text, bigint, text, jsonb, jsonb, uuid) IS
+COMMENT ON FUNCTION event_store.append(text, bigint, text, jsonb, jsonb, uuid, int) IS
 'Appends one event; returns its version in the stream and its position in the store.
 expected_version: n >= 0 the stream is exactly at n, -1 any, -2 it has an event; NULL is 22004.
-data, metadata: JSON objects. event_id: NULL generates a UUIDv7; an id that stands at this place already returns the original.
+data, metadata: JSON objects. event_id: NULL generates a UUIDv7; an id that stands at this place already returns the original. schema_version: which version of the type data is of; NULL is the current one (1 if none is registered).
 Errors: ST001 version conflict (DETAIL is JSON), ST002 tombstoned, ST003 event id reused, ST004 bad input: also data over event_store.max_event_size, metadata over event_store.max_metadata_size, either nested more than 1000 deep or with a number whose exponent is over 1000.';
 
 CREATE FUNCTION event_store.append_batch(stream text, expected_version bigint,

@@ -16,8 +16,11 @@ CREATE TABLE event_store.event_type (
 	schema_version int NOT NULL CHECK (schema_version >= 1),
 	payload_type regtype NOT NULL,
 	owner text NOT NULL,
+	may_be_current boolean NOT NULL DEFAULT true,
 	PRIMARY KEY (event_type, schema_version)
 );
+COMMENT ON COLUMN event_store.event_type.may_be_current IS
+'The current version of a type is the greatest that may be; if none may, the first.';
 COMMENT ON TABLE event_store.event_type IS
 'Registered types of events and messages: the composite type that the data of each version must fit. Changed by register_event_type().';
 
@@ -43,13 +46,22 @@ ALTER TABLE event_store.event_type ENABLE ALWAYS TRIGGER registry_changed;
 ALTER TABLE event_store.upcaster ENABLE ALWAYS TRIGGER registry_changed;
 
 CREATE FUNCTION event_store.register_event_type(event_type text, payload_type regtype,
-												schema_version int DEFAULT 1)
+												schema_version int DEFAULT 1,
+												current boolean DEFAULT true)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_register_event_type';
-COMMENT ON FUNCTION event_store.register_event_type(text, regtype, int) IS
+COMMENT ON FUNCTION event_store.register_event_type(text, regtype, int, boolean) IS
 'From now on the data of every event and message of this type and version must fit a composite type: no key missing whose column is of a NOT NULL domain, no other key, every value convertible.
-What does not fit is ST004 with the path of the offender. Repeating a registration changes nothing; another type for the same version is 42710.';
+What does not fit is ST004 with the path of the offender. Repeating a registration changes nothing; another type for the same version is 42710.
+current: whether who names no version means this one from now on, if it is the newest, and whether reads upcast to it. With false both go on as before until set_current_version(): readers first, then writers, one after the other.';
+
+CREATE FUNCTION event_store.set_current_version(event_type text, schema_version int)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_set_current_version';
+COMMENT ON FUNCTION event_store.set_current_version(text, int) IS
+'From now on this version of a type is meant where none is named, and reads and receive() upcast to it; it may be an older one. Definitions of sagas go on with the versions that were current when they were defined. ST004 if it is not registered.';
 
 CREATE FUNCTION event_store.unregister_event_type(event_type text, schema_version int DEFAULT NULL)
 RETURNS int LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -62,14 +74,14 @@ CREATE FUNCTION event_store.check_data(event_type text, data jsonb, schema_versi
 RETURNS int LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'event_store_check_data';
 COMMENT ON FUNCTION event_store.check_data(text, jsonb, int) IS
-'Checks data as an append or publish of that type would, and writes nothing. Returns the schema version it would be stored with (NULL asks for the newest); raises ST004.';
+'Checks data as an append or publish of that type would, and writes nothing. Returns the schema version it would be stored with (NULL asks for the current one); raises ST004.';
 
 CREATE FUNCTION event_store.register_upcaster(event_type text, from_version int, fn regprocedure)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_register_upcaster';
 COMMENT ON FUNCTION event_store.register_upcaster(text, int, regprocedure) IS
-'fn(data jsonb) RETURNS jsonb turns data of from_version into data of the next version. Reads apply it, with the rights of the role that calls this and with pinned settings, up to the newest registered version; what is stored stays untouched.
+'fn(data jsonb) RETURNS jsonb turns data of from_version into data of the next version. Reads, and receive() of messages, apply it, with the rights of the role that calls this and with pinned settings, up to the current version; what is stored stays untouched.
 Registering another function for the same version replaces it.';
 
 -- What a type looks like as JSON Schema; columns that are not required may be null.
@@ -212,7 +224,10 @@ AS $asyncapi$
 	WITH RECURSIVE registered AS (
 		SELECT r.event_type, r.schema_version, r.payload_type,
 			event_store._component_key(r.event_type) || '.v' || r.schema_version AS key,
-			r.schema_version = max(r.schema_version) OVER (PARTITION BY r.event_type) AS newest
+			r.schema_version = max(r.schema_version) OVER (PARTITION BY r.event_type) AS newest,
+			r.schema_version = coalesce(max(r.schema_version) FILTER (WHERE r.may_be_current)
+					OVER (PARTITION BY r.event_type),
+				min(r.schema_version) OVER (PARTITION BY r.event_type)) AS current
 		FROM event_store.event_type r
 		WHERE EXISTS (SELECT FROM pg_catalog.pg_type t WHERE t.oid = r.payload_type)
 	),
@@ -242,6 +257,7 @@ AS $asyncapi$
 				'contentType', 'application/json',
 				'x-schema-version', r.schema_version,
 				'x-newest', r.newest,
+				'x-current', r.current,
 				'headers', jsonb_build_object('$ref', '#/components/schemas/envelope'),
 				'payload', jsonb_build_object('$ref',
 					'#/components/schemas/' || event_store._schema_key(r.payload_type))))) AS body,

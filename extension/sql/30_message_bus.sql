@@ -327,24 +327,28 @@ CREATE FUNCTION message_bus.send(endpoint text, message_type text, body jsonb,
 	message_id uuid DEFAULT NULL,
 								 partition_key text DEFAULT NULL,
 								 	deliver_at timestamptz DEFAULT NULL,
-								 expires_at timestamptz DEFAULT NULL, headers jsonb DEFAULT '{}')
+								 expires_at timestamptz DEFAULT NULL, headers jsonb DEFAULT '{}',
+								 schema_version int DEFAULT NULL)
 RETURNS uuid LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'message_bus_send_sql';
 COMMENT ON FUNCTION message_bus.send(text, text, jsonb, uuid, text, timestamptz, timestamptz,
-	jsonb) IS
+	jsonb, int) IS
 'Sends a message to an endpoint, if the transaction commits; returns its id. message_id NULL is a new one; one that the endpoint has already is not stored again.
 partition_key NULL is the correlation id: messages with one key are delivered in order.
 	deliver_at: not before; expires_at: a dead letter from then on.
+schema_version: which version of the type the body is of; NULL is the current one.
 MB001: no such endpoint. MB002: it is full. MB005: no message, or one that cannot be stored: a body over message_bus.max_message_size, nested more than 1000 deep, or with a number whose exponent is over 1000. ST004: the body breaks the contract
 	registered for the type.';
 
 CREATE FUNCTION message_bus.publish(message_type text, body jsonb, message_id uuid DEFAULT NULL,
 									partition_key text DEFAULT NULL,
 										deliver_at timestamptz DEFAULT NULL,
-									expires_at timestamptz DEFAULT NULL, headers jsonb DEFAULT '{}')
+									expires_at timestamptz DEFAULT NULL, headers jsonb DEFAULT '{}',
+									schema_version int DEFAULT NULL)
 RETURNS uuid LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'message_bus_publish_sql';
-COMMENT ON FUNCTION message_bus.publish(text, jsonb, uuid, text, timestamptz, timestamptz, jsonb) IS
+COMMENT ON FUNCTION message_bus.publish(text, jsonb, uuid, text, timestamptz, timestamptz, jsonb, int)
+IS
 'Sends a message to every endpoint that has subscribed to its type, if the transaction commits; returns its id. Without a subscriber nothing is stored. Otherwise as send().';
 
 CREATE FUNCTION message_bus.cancel_scheduled(message_id uuid) RETURNS boolean LANGUAGE c VOLATILE
@@ -360,7 +364,7 @@ CREATE FUNCTION message_bus.receive(endpoint text, max_messages int DEFAULT 50,
 RETURNS SETOF message_bus.delivery LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'message_bus_receive_sql';
 COMMENT ON FUNCTION message_bus.receive(text, int, interval) IS
-'Takes up to max_messages from lanes that nobody holds. Without lease they belong to this transaction: what is not settled when it ends is returned.
+'Takes up to max_messages from lanes that nobody holds. A body sent in an older version of its type comes in the current one as far as upcasters lead; if one fails, as it was sent. Without lease they belong to this transaction: what is not settled when it ends is returned.
 With lease (not in a transaction block, 25001) they are the caller''s for so long,
 	whatever happens to his connection; when a lease has expired, its message comes alone. MB001: no such endpoint.';
 

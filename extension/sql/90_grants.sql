@@ -69,7 +69,7 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON PROCEDURE event_store.wait(bigint, interval, text, text, bigint)
 	TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION
-	event_store.append(text, bigint, text, jsonb, jsonb, uuid),
+	event_store.append(text, bigint, text, jsonb, jsonb, uuid, int),
 	event_store.append_batch(text, bigint, event_store.new_event[]),
 	event_store.append_json(text, bigint, jsonb),
 	event_store.check_version(text, bigint),
@@ -125,7 +125,8 @@ GRANT EXECUTE ON FUNCTION
 	ecommerce.complete_order(uuid, bigint)
 	TO ecommerce_writer;
 GRANT EXECUTE ON FUNCTION
-	event_store.register_event_type(text, regtype, int),
+	event_store.register_event_type(text, regtype, int, boolean),
+	event_store.set_current_version(text, int),
 	event_store.unregister_event_type(text, int),
 	event_store.register_upcaster(text, int, regprocedure),
 	event_store.create_aggregate(text, jsonb, int, boolean),
@@ -173,8 +174,8 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON PROCEDURE message_bus.wait(text, interval, boolean) TO ecommerce_writer,
 	ecommerce_worker;
 GRANT EXECUTE ON FUNCTION
-	message_bus.send(text, text, jsonb, uuid, text, timestamptz, timestamptz, jsonb),
-	message_bus.publish(text, jsonb, uuid, text, timestamptz, timestamptz, jsonb),
+	message_bus.send(text, text, jsonb, uuid, text, timestamptz, timestamptz, jsonb, int),
+	message_bus.publish(text, jsonb, uuid, text, timestamptz, timestamptz, jsonb, int),
 	message_bus.cancel_scheduled(uuid),
 	message_bus.receive(text, int, interval),
 	message_bus.ack(bigint[]),
