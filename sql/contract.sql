@@ -61,11 +61,12 @@ INSERT INTO specified VALUES
 	('OrderCreated', 'customer_id uuid, items order_item[], total_amount numeric,
 		shipping_address address, payment_method payment_method, currency text?'),
 	('OrderConfirmed', 'confirmation_number text'),
-	('OrderCancelled', 'reason text, refund_id text?'),
+	('OrderCancelled', 'reason text, refund_id text?, cancelled_by text?'),
 	('OrderCompleted', ''),
 	-- integration events of the order
 	('OrderSubmitted', 'order_id uuid, customer_id uuid, items order_item[], total_amount numeric,
-		shipping_address address, payment_method payment_method, currency text?'),
+		shipping_address address, payment_method payment_method, currency text?,
+		email text?'),
 	('OrderCancellationRequested', 'order_id uuid, by text?, reason text?'),
 	('OrderCancellationRejected', 'order_id uuid, reason text?'),
 	('OrderCancellationAmended', 'order_id uuid, refund_id text'),
@@ -110,7 +111,8 @@ INSERT INTO specified VALUES
 	('ShipmentCancelled', 'order_id uuid, shipment_id uuid?, key uuid'),
 	('ShipmentCancelFailed', 'order_id uuid, already_dispatched bool, key uuid'),
 	-- notification
-	('SendNotification', 'order_id uuid, customer_id uuid, template text, data jsonb?, key uuid'),
+	('SendNotification', 'order_id uuid, customer_id uuid, template text, email text?, data jsonb?,
+		key uuid'),
 	('NotificationSent', 'order_id uuid, template text?, key uuid'),
 	('NotificationFailed', 'order_id uuid, template text?, reason text?, key uuid');
 UPDATE specified SET fields = regexp_replace(fields, '\s+', ' ', 'g');

@@ -121,4 +121,21 @@ SELECT body ->> 'order_id' AS "order" FROM ecommerce_order.submit_order(body(jso
 RESET ecommerce.currency;
 SELECT body ->> 'currency', body -> 'total_amount' FROM ecommerce_order.get_order(:'order');
 SELECT count(*) FROM said() s WHERE s LIKE '%"currency": "JPY"%';
+-- Where the customer is told: checked, told to the saga, in no event.
+SELECT address, errors(body(jsonb_build_object('email', address)))
+FROM unnest(ARRAY['"ann@example.com"', '"x y@example.com"', '"ann@exa@mple.com"', '"ann"', '""', '5',
+	'"a@b\r\nBcc: c@d"']::jsonb[]) address;
+SELECT body ->> 'order_id' AS "order" FROM ecommerce_order.submit_order(body('{"email": "ann@example.com"}')) \gset
+SELECT count(*) FROM said() s WHERE s LIKE '%"email": "ann@example.com"%';
+SELECT count(*) FROM event_store.read_stream('order-' || :'order') e WHERE e.data::text LIKE '%ann@%';
+
+-- What became of a wish to cancel: told at once where that is known, else on the order.
+SELECT ecommerce_order.cancellation(data) FROM unnest(ARRAY['{}',
+	'{"goal": "FULFIL", "cancellation": [{"st": "asked", "by": "ann", "reason": "late"}]}',
+	'{"goal": "CANCEL", "cancellation": [{"st": "asked", "by": "ann", "reason": "late"}]}',
+	'{"goal": "FULFIL", "cancellation": [{"st": "asked"}, {"st": "rejected", "by": "ann", "reason": "late"}]}']::jsonb[]) data;
+RESET ROLE;
+SELECT version FROM saga.create('order', :'order'::uuid, '{"goal": "FULFIL", "shp": {"key": "k", "st": "dispatched"}}', 'Confirmed');
+SET ROLE ecommerce_order;
+SELECT outcome(format($$SELECT ecommerce_order.cancel_order(%L, '{"reason": "x"}')$$, :'order'));
 RESET ROLE;

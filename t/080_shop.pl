@@ -164,13 +164,21 @@ subtest 'cancelled when dispatched' => sub {
 	$shop->reaches($order, 'Confirmed');
 	my $shipment = $shop->call('shipping', 'GET',
 		"/shipments?order_id=$order")->{body}{items}[0]{shipment_id};
+	# the wish is on its way when the goods leave
+	$shop->sql(q{SELECT message_bus.pause('order')});
+	my $cancel = "/orders/$order/cancel";
+	is($shop->call('order', 'POST', $cancel, { reason => 'too late' })->{status}, 202,
+		'it is not known yet');
 	$shop->call('shipping', 'POST', "/shipments/$shipment/dispatch");
-	$shop->call('order', 'POST', "/orders/$order/cancel", { reason => 'too late' });
+	$shop->sql(q{SELECT message_bus.resume('order')});
 	$shop->until('rejected', sub {
-		my $timeline = $shop->show($order)->{timeline};
-		grep { $_->{event} eq 'OrderCancellationRequested' } @$timeline;
-	});
+		($shop->show($order)->{cancellation}{status} // '') eq 'rejected' });
+	is($shop->call('order', 'POST', $cancel, { reason => 'again' })->{status}, 409,
+		'it is known by now');
 	$shop->reaches($order, 'Confirmed');
+	$shop->until('the customer is told', sub { $shop->sql("SELECT count(*)
+		FROM ecommerce_notification.notification WHERE order_id = '$order'
+			AND template = 'cancellation_rejected' AND status = 'sent'") == 1 });
 	is($shop->payments($order), 'captured', 'nothing refunded');
 };
 

@@ -226,6 +226,7 @@ sub order_body
 	my ($self, $product, $quantity, %options) = @_;
 	return {
 		customer_id => $options{customer_id} // uuid(),
+		email => $options{email} // 'customer@example.com',
 		items => [ { product_id => $product, sku => "sku-$product", product_name => 'Thing',
 				quantity => $quantity, unit_price => $options{unit_price} // 2.5 } ],
 		shipping_address => { street => '1 Main Street', city => 'Town', state => 'ST',

@@ -1,15 +1,12 @@
 -- The order saga: a definition for the saga engine. How to read it: extension/saga/README.md.
 
 CREATE FUNCTION ecommerce.order_saga_definition() RETURNS jsonb
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $function$ SELECT $definition$
 {
 	"description": "An order over inventory, payment and shipping; undone when a step fails.",
 	"endpoint": "order",
-	"initial": "ReservingInventory",
-	"park_for": "10 min",
-	"retain_for": "30 days",
+	"initial": "ReservingInventory", "park_for": "10 min", "retain_for": "30 days",
 	"conditions": {
 		"cancelling": "$.data.goal == \"CANCEL\"",
 		"asked": "exists($.data.cancellation[*] ? (@.st == \"asked\"))",
@@ -33,6 +30,13 @@ AS $function$ SELECT $definition$
 		"both_done": "$.data.inv.st == \"committed\" && <arranged>",
 		"may_ship": "$.data.shp.retryable == true || $.data.shp.error_code == \"expired\"",
 		"may_ship_again": "<may_ship> && $.data.shp.attempt < 5",
+		"tracked": "exists($.data.shp.tracking_number ? (@ != null))",
+		"disputed": "$.data.pay[last].returned_by == \"dispute\"",
+		"refused": "<declined> && !<paid_too_late>",
+		"unwanted": "!exists($.data.cancelled_by ? (@ != null))",
+		"out_of_stock": "$.data.cancel_reason == \"OutOfStock\" || $.data.cancel_reason == \"ReservationExpired\"",
+		"paid_back": "exists($.data.pay[*] ? (@.st == \"refunded\"))",
+		"paid_back_elsewhere": "exists($.data.pay[*].returned_by)",
 		"stock_undone": "$.data.inv.st == \"releasing\" || $.data.inv.st == \"released\"",
 		"wanted": "$.data.pay[*] ? (!(@.late == true))",
 		"money_undone": "exists(<wanted>.st ? (@ starts with \"refund\" || @ == \"voided\"))",
@@ -114,8 +118,7 @@ AS $function$ SELECT $definition$
 		"PaymentReturned": {"correlate": "$.message.order_id",
 			"fact": {"of": "pay", "to": "returned",
 				"note": {"captured": true, "returned_by": "$.message.reason",
-					"refund_id": {"$path": "$.message.refund_id ? (@ != null)",
-						"default": null}}}},
+					"refund_id": {"$path": "$.message.refund_id ? (@ != null)", "default": null}}}},
 		"PaymentRegained": {"correlate": "$.message.order_id",
 			"fact": {"of": "pay", "to": "regained", "note": {"regained": true}}},
 		"ShipmentArranged": {"correlate": "$.message.order_id",
@@ -173,8 +176,14 @@ AS $function$ SELECT $definition$
 			"compensation": {"owed": "cancel_shipment"}},
 		"notify": {"endpoint": "notification", "type": "SendNotification",
 			"body": {"order_id": "$.saga.correlation_id", "customer_id": "$.data.customer_id",
-				"data": {"total": "$.data.total", "currency": "$.data.currency"}},
-			"compensation": "none"}
+				"email": {"$path": "$.data.email", "default": null},
+				"data": {"total_amount": "$.data.total", "currency": "$.data.currency"}},
+			"compensation": "none"},
+		"notify_cancelled": {"endpoint": "notification", "type": "SendNotification",
+			"step": "notify_cancelled", "compensation": "none",
+			"body": {"order_id": "$.saga.correlation_id", "customer_id": "$.data.customer_id",
+				"email": {"$path": "$.data.email", "default": null}, "template": "order_cancelled",
+				"data": {"total_amount": "$.data.total", "currency": "$.data.currency"}}}
 	},
 	"owed": {
 		"cancel_shipment": {
@@ -211,7 +220,9 @@ AS $function$ SELECT $definition$
 	"start": {
 		"OrderSubmitted": {
 			"set": {"goal": "FULFIL", "customer_id": "$.message.customer_id",
-				"total": "$.message.total_amount", "currency": {"$path": "$.message.currency ? (@ != null)",
+				"email": {"$path": "$.message.email ? (@ != null)", "default": null},
+				"total": "$.message.total_amount",
+				"currency": {"$path": "$.message.currency ? (@ != null)",
 					"default": {"$setting": "ecommerce.currency"}},
 				"items": {"$each": "$.message.items[*]",
 					"as": {"product_id": "$.item.product_id", "sku": "$.item.sku",
@@ -237,6 +248,9 @@ AS $function$ SELECT $definition$
 					"publish": {"type": "OrderCancellationRejected",
 						"body": {"order_id": "$.saga.correlation_id",
 							"reason": "AlreadyDispatched"}},
+					"send": {"command": "notify", "step": "notify_rejected",
+						"attempt": "$.data.cancellation.size()",
+						"body": {"template": "cancellation_rejected"}},
 					"fact": {"of": "cancellation", "to": "rejected"}},
 				{"why": "cancelled on request", "guard": "<asked> && !<cancelling>",
 					"set": {"goal": "CANCEL",
@@ -251,8 +265,7 @@ AS $function$ SELECT $definition$
 					"guard": "<returned> && <goods_left> && !<cancelling>",
 					"set": {"stuck_step": "payment"}, "alarm": "overdue", "unschedule": ["*"],
 					"schedule": {"timer": "overall", "delay": "24 h"}, "goto": "Unpaid"},
-				{"why": "disputed",
-					"guard": "<returned> && !<cancelling> && $.data.pay[last].returned_by == \"dispute\"",
+				{"why": "disputed", "guard": "<returned> && !<cancelling> && <disputed>",
 					"set": {"goal": "CANCEL", "cancel_reason": "PaymentDisputed",
 						"cancelled_by": "payment provider"}},
 				{"why": "paid back elsewhere", "guard": "<returned> && !<cancelling>",
@@ -266,10 +279,15 @@ AS $function$ SELECT $definition$
 					"append": {"stream": "order-${$.saga.correlation_id}",
 						"type": "OrderCancelled",
 						"data": {"reason": "$.data.cancel_reason",
-							"refund_id": {"$first": "$.data.pay[*].refund_id", "default": null}}},
-					"send": {"command": "notify", "step": "notify_cancelled",
-						"body": {"template": "order_cancelled",
-							"data": {"reason": "$.data.cancel_reason"}}}, "goto": "Cancelled"}]},
+							"refund_id": {"$first": "$.data.pay[*].refund_id", "default": null},
+							"cancelled_by": {"$path": "$.data.cancelled_by", "default": null}}},
+					"send": [
+						{"if": "!<unwanted>", "command": "notify_cancelled",
+							"body": {"data": {"outcome": "on_request"}}},
+						{"if": "<unwanted> && <out_of_stock>", "command": "notify_cancelled",
+							"body": {"data": {"outcome": "out_of_stock"}}},
+						{"if": "<unwanted> && !<out_of_stock>", "command": "notify_cancelled",
+							"body": {"data": {"outcome": "never_paid"}}}], "goto": "Cancelled"}]},
 		"overall": {"description": "Thirty minutes from the submission, whatever happens.",
 			"on": {
 				"timer:overall": [
@@ -349,10 +367,23 @@ AS $function$ SELECT $definition$
 					"append": {"stream": "order-${$.saga.correlation_id}",
 						"type": "OrderCancelled",
 						"data": {"reason": "$.data.cancel_reason",
-							"refund_id": {"$first": "$.data.pay[*].refund_id", "default": null}}},
-					"send": {"command": "notify", "step": "notify_cancelled",
-						"body": {"template": "order_cancelled",
-							"data": {"reason": "$.data.cancel_reason"}}}, "goto": "Cancelled"}]}
+							"refund_id": {"$first": "$.data.pay[*].refund_id", "default": null},
+							"cancelled_by": {"$path": "$.data.cancelled_by", "default": null}}},
+					"send": [
+						{"if": "<paid_back> && !<paid_back_elsewhere>",
+							"command": "notify_cancelled",
+							"body": {"data": {"outcome": "refunded",
+								"refund_id": {"$first": "$.data.pay[*].refund_id"}}}},
+						{"if": "<paid_back_elsewhere>", "command": "notify_cancelled",
+							"body": {"data": {"outcome": "returned"}}},
+						{"if": "!<paid_back> && !<unwanted>", "command": "notify_cancelled",
+							"body": {"data": {"outcome": "on_request"}}},
+						{"if": "!<paid_back> && <unwanted> && <refused>", "command": "notify_cancelled",
+							"body": {"data": {"outcome": "payment_refused"}}},
+						{"if": "!<paid_back> && <unwanted> && !<refused> && <out_of_stock>", "command": "notify_cancelled",
+							"body": {"data": {"outcome": "out_of_stock"}}},
+						{"if": "!<paid_back> && <unwanted> && !<refused> && !<out_of_stock>", "command": "notify_cancelled",
+							"body": {"data": {"outcome": "never_paid"}}}], "goto": "Cancelled"}]}
 	},
 	"states": {
 		"ReservingInventory": {"description": "ReserveInventory is outstanding.", "kind": "normal",
@@ -471,11 +502,13 @@ AS $function$ SELECT $definition$
 			"always": [
 				{"why": "on its way", "guard": "<goods_left> && !($.data.shp.notified == true)",
 					"fact": {"of": "shp", "set": {"notified": true}},
-					"send": {"command": "notify", "step": "notify_shipped",
-						"body": {"template": "order_shipped",
-							"data": {
-								"tracking_number": {"$path": "$.data.shp.tracking_number",
-									"default": null}}}},
+					"send": [
+						{"if": "<tracked>", "command": "notify", "step": "notify_shipped",
+							"body": {"template": "order_shipped",
+								"data": {"outcome": "tracked",
+									"tracking_number": "$.data.shp.tracking_number"}}},
+						{"if": "!<tracked>", "command": "notify", "step": "notify_shipped",
+							"body": {"template": "order_shipped"}}],
 					"schedule": {"timer": "dispatch", "delay": "72 h"}},
 				{"why": "delivered", "guard": "$.data.shp.st == \"delivered\"",
 					"set": {"completed": true},
@@ -526,17 +559,14 @@ AS $function$ SELECT $definition$
 				"timer:overall": {"why": "still unpaid", "alarm": "overdue",
 					"schedule": {"timer": "overall", "delay": "24 h"}},
 				"OrderCancellationRequested": {"alarm": "overdue"},
-				"ReservationCommitted": {"alarm": "overdue"},
-				"ShipmentArranged": {"alarm": "overdue"},
-				"ShipmentDispatched": {"alarm": "overdue"},
-				"ShipmentDelivered": {"alarm": "overdue"}},
+				"ReservationCommitted": {"alarm": "overdue"}, "ShipmentArranged": {"alarm": "overdue"},
+				"ShipmentDispatched": {"alarm": "overdue"}, "ShipmentDelivered": {"alarm": "overdue"}},
 			"always": [
 				{"why": "ours again, and delivered long ago",
 					"guard": "<captured> && $.data.completed == true", "set": {"stuck_step": null},
 					"unschedule": ["*"], "goto": "Completed"},
 				{"why": "ours again", "guard": "<captured>", "set": {"stuck_step": null},
-					"unschedule": ["*"],
-					"schedule": {"timer": "overall", "delay": "30 min"},
+					"unschedule": ["*"], "schedule": {"timer": "overall", "delay": "30 min"},
 					"goto": "ArrangingFulfilment"}]},
 		"Completed": {"description": "Delivered.", "kind": "final", "default": "ignore",
 			"include": ["requests", "money"]},
@@ -553,6 +583,10 @@ AS $function$ SELECT $definition$
 					"publish": {"type": "OrderCancellationAmended",
 						"body": {"order_id": "$.saga.correlation_id",
 							"refund_id": {"$path": "$.record.refund_id", "default": null}}},
+					"send": {"command": "notify", "step": "notify_refunded",
+						"attempt": "$.record.attempt",
+						"body": {"template": "payment_refunded",
+							"data": {"refund_id": "$.record.refund_id"}}},
 					"fact": {"of": "pay", "set": {"amended": true}}}]}
 	},
 	"cancel": {
@@ -564,33 +598,3 @@ $definition$::jsonb $function$;
 COMMENT ON FUNCTION ecommerce.order_saga_definition() IS
 'The order saga as a document for saga.define(): what ecommerce.install_order_saga() installs, and
 an example of the whole language.';
-
-CREATE FUNCTION ecommerce.install_order_saga() RETURNS int
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	wanted text;
-	installed int;
-BEGIN
-	PERFORM ecommerce.register_contracts();
-	FOREACH wanted IN ARRAY ARRAY['order', 'inventory', 'payment', 'shipping', 'notification'] LOOP
-		IF NOT EXISTS (SELECT FROM message_bus.endpoints e WHERE e.name = wanted) THEN
-			-- A service's messages all need one thing, its provider; the saga's need nothing.
-			PERFORM message_bus.create_endpoint(wanted,
-				breaker => CASE wanted WHEN 'order' THEN 'none' ELSE 'default' END);
-		END IF;
-	END LOOP;
-	-- Installing the same again changes nothing.
-	SELECT d.version INTO installed FROM saga.definitions d
-	WHERE d.name = 'order' AND d.is_current AND d.definition = ecommerce.order_saga_definition();
-	IF installed IS NULL THEN
-		installed := saga.define('order', ecommerce.order_saga_definition());
-	END IF;
-	RETURN installed;
-END
-$$;
-COMMENT ON FUNCTION ecommerce.install_order_saga() IS
-'Registers the contracts, creates the endpoints order, inventory, payment, shipping and notification
-where absent, and defines saga "order". Returns the version of the definition; installing the same
-again changes nothing.';

@@ -40,6 +40,10 @@ CREATE DOMAIN ecommerce.payment_token AS text
 	CONSTRAINT no_card_number CHECK (NOT ecommerce.holds_card_number(VALUE));
 COMMENT ON DOMAIN ecommerce.payment_token IS 'The payment provider''s name for a card, never the number of the card.';
 
+CREATE DOMAIN ecommerce.mail_address AS text
+	CONSTRAINT one_mailbox CHECK (VALUE ~ '^[^]@<>,;:"()[[:space:][:cntrl:]]{1,64}@[A-Za-z0-9.-]{1,189}$');
+COMMENT ON DOMAIN ecommerce.mail_address IS 'An e-mail address as SMTP takes it: what stands before the @ has no white space and no <>,;:"()[], what stands after it is the name of a host.';
+
 -- ---------------------------------------------------------------- value objects
 
 CREATE TYPE ecommerce.order_item AS (
@@ -138,9 +142,10 @@ COMMENT ON TYPE ecommerce.order_confirmed IS 'Domain event on order-<id>: paid, 
 
 CREATE TYPE ecommerce.order_cancelled AS (
 	reason ecommerce.required_text,
-	refund_id text
+	refund_id text,
+	cancelled_by text
 );
-COMMENT ON TYPE ecommerce.order_cancelled IS 'Domain event on order-<id>: the order is off. refund_id: the payment provider''s, null if nothing was refunded.';
+COMMENT ON TYPE ecommerce.order_cancelled IS 'Domain event on order-<id>: the order is off. refund_id: the payment provider''s, null if nothing was refunded; cancelled_by: who wanted it, null if it could not be carried out.';
 
 CREATE TYPE ecommerce.order_completed AS ();
 COMMENT ON TYPE ecommerce.order_completed IS 'Domain event on order-<id>: the goods were delivered. Its data is {}.';
@@ -154,9 +159,10 @@ CREATE TYPE ecommerce.order_submitted AS (
 	total_amount ecommerce.required_money,
 	shipping_address ecommerce.required_address,
 	payment_method ecommerce.required_payment_method,
-	currency ecommerce.currency_code
+	currency ecommerce.currency_code,
+	email ecommerce.mail_address
 );
-COMMENT ON TYPE ecommerce.order_submitted IS 'Integration event of OrderService: an order wants to be fulfilled. total_amount: sum of the items'' total_price, in currency; null: that of the setting ecommerce.currency.';
+COMMENT ON TYPE ecommerce.order_submitted IS 'Integration event of OrderService: an order wants to be fulfilled. total_amount: sum of the items'' total_price, in currency; null: that of the setting ecommerce.currency. email: where the customer is told of it; personal, so no event has it.';
 
 CREATE TYPE ecommerce.order_cancellation_requested AS (
 	order_id ecommerce.required_uuid,
@@ -415,10 +421,11 @@ CREATE TYPE ecommerce.send_notification AS (
 	order_id ecommerce.required_uuid,
 	customer_id ecommerce.required_uuid,
 	template ecommerce.required_text,
+	email ecommerce.mail_address,
 	data jsonb,
 	key ecommerce.required_uuid
 );
-COMMENT ON TYPE ecommerce.send_notification IS 'Command to notification: tell the customer. template: order_received, order_confirmed, order_shipped, order_delivered or order_cancelled; data: what the template needs.';
+COMMENT ON TYPE ecommerce.send_notification IS 'Command to notification: tell the customer. template: order_received, order_confirmed, order_shipped, order_delivered, order_cancelled, cancellation_rejected or payment_refunded; email: where to; data: what the template needs, and the outcome that its text is for.';
 
 CREATE TYPE ecommerce.notification_sent AS (
 	order_id ecommerce.required_uuid,

@@ -1,7 +1,7 @@
 -- The order aggregate: the worked example of an aggregate, and what the order service
 -- stands on. Streams are order-<order id>; the state is
 -- {order_id, status, customer_id, items, total_amount, shipping_address, payment_method, currency,
---  confirmation_number, cancel_reason, refund_id}.
+--  confirmation_number, cancel_reason, refund_id, cancelled_by}.
 --
 -- Handlers are written in the SQL-standard form and without SET: then load() inlines
 -- them, and every name in them was resolved when the extension was created.
@@ -21,7 +21,7 @@ COMMENT ON FUNCTION ecommerce.apply_order_confirmed(jsonb, event_store.event) IS
 CREATE FUNCTION ecommerce.apply_order_cancelled(state jsonb, event event_store.event) RETURNS jsonb
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN state || jsonb_build_object('status', 'Cancelled', 'cancel_reason', (event).data->'reason',
-	'refund_id', (event).data->'refund_id');
+	'refund_id', (event).data->'refund_id', 'cancelled_by', (event).data->'cancelled_by');
 COMMENT ON FUNCTION ecommerce.apply_order_cancelled(jsonb, event_store.event) IS 'Handler of OrderCancelled.';
 
 CREATE FUNCTION ecommerce.apply_order_completed(state jsonb, event event_store.event) RETURNS jsonb

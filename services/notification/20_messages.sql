@@ -58,25 +58,52 @@ $reply_state$;
 COMMENT ON FUNCTION ecommerce_notification.reply_state(ecommerce_notification.notification) IS
 'Publishes NotificationSent or NotificationFailed; nothing while it is pending.';
 
+CREATE FUNCTION ecommerce_notification.text_for(name text, outcome text)
+RETURNS ecommerce_notification.template LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $text_for$
+BEGIN
+	RETURN (SELECT t FROM ecommerce_notification.template t
+		WHERE t.name = text_for.name AND t.outcome IN (coalesce(text_for.outcome, ''), '')
+		ORDER BY t.outcome DESC LIMIT 1);
+END
+$text_for$;
+COMMENT ON FUNCTION ecommerce_notification.text_for(text, text) IS
+'The text of a template for an outcome, else the one for all others; NULL without any.';
+
+CREATE FUNCTION ecommerce_notification.placeholders(text text)
+RETURNS SETOF text LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $placeholders$
+	SELECT DISTINCT found[1] FROM regexp_matches(text, '\$\{([^}]*)\}', 'g') AS found
+$placeholders$;
+COMMENT ON FUNCTION ecommerce_notification.placeholders(text) IS
+'The names that stand as ${name} in a template.';
+
 CREATE FUNCTION ecommerce_notification.send_notification(command jsonb)
 RETURNS void LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $send_notification$
 DECLARE
 	context CONSTANT record := ecommerce.context();
+	shown jsonb;
+	wanted ecommerce_notification.template;
+	why text;
 	known ecommerce_notification.notification;
 BEGIN
-	INSERT INTO ecommerce_notification.notification AS n (key, order_id, customer_id, template,
-		data, status, reason,
-		correlation_id, user_id, tenant_id, traceparent)
-	SELECT (command ->> 'key')::uuid, (command ->> 'order_id')::uuid,
-		(command ->> 'customer_id')::uuid,
-		command ->> 'template', coalesce(command -> 'data', '{}'),
-		CASE WHEN t.name IS NULL THEN 'failed' ELSE 'pending' END,
-		CASE WHEN t.name IS NULL THEN 'unknown template' END,
-		context.correlation_id, context.user_id, context.tenant_id, context.traceparent
-	FROM (SELECT command ->> 'template' AS wanted) AS w
-	LEFT JOIN ecommerce_notification.template t ON t.name = w.wanted
+	shown := coalesce(command -> 'data', '{}') || jsonb_build_object('order_id',
+		command -> 'order_id', 'customer_id', command -> 'customer_id');
+	wanted := ecommerce_notification.text_for(command ->> 'template', shown ->> 'outcome');
+	why := CASE WHEN wanted IS NULL THEN 'unknown template' ELSE (
+		SELECT format('the template needs %s', string_agg(name, ', ' ORDER BY name))
+		FROM ecommerce_notification.placeholders(wanted.subject || wanted.body) AS name
+		WHERE coalesce(shown ->> name, '') = '' HAVING count(*) > 0) END;
+	INSERT INTO ecommerce_notification.notification AS n (key, order_id, customer_id, email,
+		template, data, status, reason, correlation_id, user_id, tenant_id, traceparent)
+	VALUES ((command ->> 'key')::uuid, (command ->> 'order_id')::uuid,
+		(command ->> 'customer_id')::uuid, command ->> 'email', command ->> 'template',
+		coalesce(command -> 'data', '{}'), CASE WHEN why IS NULL THEN 'pending' ELSE 'failed' END,
+		why, context.correlation_id, context.user_id, context.tenant_id, context.traceparent)
 	ON CONFLICT (key) DO NOTHING;
 	SELECT * INTO known FROM ecommerce_notification.notification n
 		WHERE n.key = (command ->> 'key')::uuid;
@@ -84,7 +111,7 @@ BEGIN
 END
 $send_notification$;
 COMMENT ON FUNCTION ecommerce_notification.send_notification(jsonb) IS
-'Handles SendNotification{order_id, customer_id, template, data, key}: records it; NotificationSent or NotificationFailed{template, reason} follows. A known key answers as before.';
+'Handles SendNotification{order_id, customer_id, email, template, data, key}: records it; NotificationSent or NotificationFailed{template, reason} follows. A template that is unknown or has no value for one of its placeholders is not sent. A known key answers as before.';
 
 CREATE FUNCTION ecommerce_notification.claim(max_count int, lease interval,
 	OUT work_id uuid, OUT fence bigint, OUT operation text, OUT request jsonb,
@@ -97,24 +124,25 @@ AS $claim$
 BEGIN
 	RETURN QUERY
 	WITH due AS (
-		SELECT n.notification_id, t.subject, t.body,
+		SELECT n.notification_id, n.template, n.data ->> 'outcome' AS outcome,
 			n.data || jsonb_build_object('order_id', n.order_id, 'customer_id',
 				n.customer_id) AS document
 		FROM ecommerce_notification.notification n
-		JOIN ecommerce_notification.template t ON t.name = n.template
 		WHERE n.status = 'pending' AND n.due_at <= clock_timestamp()
 			AND (n.lease_until IS NULL OR n.lease_until <= clock_timestamp())
 		ORDER BY n.due_at LIMIT max_count
-		FOR UPDATE OF n SKIP LOCKED)
+		FOR UPDATE SKIP LOCKED), rendered AS (
+		SELECT due.notification_id, due.document, t.subject, t.body
+		FROM due CROSS JOIN LATERAL ecommerce_notification.text_for(due.template, due.outcome) AS t)
 	UPDATE ecommerce_notification.notification n
 	SET lease_until = clock_timestamp() + lease, fence = n.fence + 1
-	FROM due
-	WHERE n.notification_id = due.notification_id
+	FROM rendered
+	WHERE n.notification_id = rendered.notification_id
 	RETURNING n.notification_id, n.fence, 'send'::text, jsonb_build_object('key', n.key, 'order_id',
 		n.order_id,
-		'customer_id', n.customer_id, 'template', n.template, 'email', n.data -> 'email',
-		'subject', ecommerce_notification.render(due.subject, due.document, false),
-		'body', ecommerce_notification.render(due.body, due.document, true)), n.correlation_id,
+		'customer_id', n.customer_id, 'template', n.template, 'email', n.email,
+		'subject', ecommerce_notification.render(rendered.subject, rendered.document, false),
+		'body', ecommerce_notification.render(rendered.body, rendered.document, true)), n.correlation_id,
 			n.traceparent;
 END
 $claim$;
@@ -155,6 +183,20 @@ END
 $settle$;
 COMMENT ON FUNCTION ecommerce_notification.settle(uuid, bigint, jsonb) IS
 'Records how sending went: {result: sent, refused (for good), failed (tried again, 8 times in all), not_sent (nobody there: tried until somebody is), reason}; false when the claim is no longer the current one.';
+
+CREATE FUNCTION ecommerce_notification.forget_customer(customer_id uuid)
+RETURNS int LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $forget_customer$
+	WITH forgotten AS (
+		UPDATE ecommerce_notification.notification n SET email = NULL
+		WHERE n.customer_id = forget_customer.customer_id AND n.email IS NOT NULL
+			AND n.status <> 'pending'
+		RETURNING 1)
+	SELECT count(*)::int FROM forgotten
+$forget_customer$;
+COMMENT ON FUNCTION ecommerce_notification.forget_customer(uuid) IS
+'Forgets the customer''s e-mail address in what was sent already; the number of notifications that had it. The order saga''s data has it too, as long as it keeps the order.';
 
 CREATE FUNCTION ecommerce_notification.list_notifications(order_id text DEFAULT NULL,
 	after text DEFAULT NULL, page text DEFAULT NULL)

@@ -35,8 +35,8 @@ static Option options[] = {
 	"longest time for one message"},
 	{"mail-from", OPTION_STRING, &mail_from, "shop@example.com", 0, 0, NULL, false, false,
 	"sender's address"},
-	{"mail-domain", OPTION_STRING, &mail_domain, "customers.example.com", 0, 0, NULL, false, false,
-	"a customer without an address in the data gets mail as ID@DOMAIN"},
+	{"mail-domain", OPTION_STRING, &mail_domain, "", 0, 0, NULL, false, false,
+	"where customers without an address of their own get mail, as ID@DOMAIN; empty: they get none"},
 	{NULL}
 };
 
@@ -102,13 +102,16 @@ send_mail(WorkItem *item, const json_t *request)
 		.context = &item->context};
 
 	text_add(&to, text_of(request, "email"));
-	if (to.length == 0)
+	if (to.length == 0 && mail_domain[0])
 		text_format(&to, "%s@%s", text_of(request, "customer_id"), mail_domain);
 	/* made of the step key: a mail reader shows a message sent twice once */
-	text_format(&id, "%s@%s", text_of(request, "key"), mail_domain);
-	mail.to = to.data;
+	text_format(&id, "%s%s", text_of(request, "key"),
+				strchr(mail_from, '@') ? strchr(mail_from, '@') : "@localhost");
+	mail.to = text_value(&to);
 	mail.message_id = id.data;
-	if (mail_address_valid(to.data))
+	if (to.length == 0)
+		settle(item, "refused", "the customer has no mail address");
+	else if (mail_address_valid(to.data))
 	{
 		mail_write(&message, &mail);
 		call.mail_to = to.data;

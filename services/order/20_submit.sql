@@ -66,6 +66,22 @@ $item_errors$;
 COMMENT ON FUNCTION ecommerce_order.item_errors(jsonb) IS
 'Errors of the lines of an order, each with its path such as items[0].quantity.';
 
+CREATE FUNCTION ecommerce_order.is_mail_address(value jsonb)
+RETURNS boolean LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $is_mail_address$
+DECLARE
+	address ecommerce.mail_address;
+BEGIN
+	address := CASE jsonb_typeof(value) WHEN 'string' THEN value #>> '{}' ELSE '' END;
+	RETURN true;
+EXCEPTION WHEN check_violation THEN
+	RETURN false;
+END
+$is_mail_address$;
+COMMENT ON FUNCTION ecommerce_order.is_mail_address(jsonb) IS
+'Whether a value is an e-mail address that contracts take.';
+
 CREATE FUNCTION ecommerce_order.order_errors(body jsonb)
 RETURNS jsonb LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -78,6 +94,10 @@ BEGIN
 	IF ecommerce_order.as_uuid(body ->> 'customer_id') IS NULL THEN
 		errors := errors || ecommerce_order.bad_field('customer_id',
 			'must be a UUID');
+	END IF;
+	IF coalesce(body -> 'email', 'null') <> 'null'
+		AND NOT coalesce(ecommerce_order.is_mail_address(body -> 'email'), false) THEN
+		errors := errors || ecommerce_order.bad_field('email', 'must be an e-mail address');
 	END IF;
 	IF jsonb_typeof(body -> 'items') IS DISTINCT FROM 'array'
 		OR jsonb_array_length(body -> 'items') NOT BETWEEN 1 AND 500 THEN
@@ -171,7 +191,9 @@ BEGIN
 	FROM jsonb_array_elements(body -> 'items') WITH ORDINALITY AS lines (line, n);
 
 	PERFORM event_store.append('order-' || id, 0, 'OrderCreated', document);
-	PERFORM message_bus.publish('OrderSubmitted', document || jsonb_build_object('order_id', id),
+	-- who is told, and where, is personal: it goes with the message, and into no event
+	PERFORM message_bus.publish('OrderSubmitted', document || jsonb_build_object('order_id', id,
+			'email', body -> 'email'),
 		partition_key => id::text);
 	RETURN ecommerce_order.answer(202,
 		jsonb_build_object('order_id', id, 'version', 1, 'status', 'Created'), '"1"', '/orders/'

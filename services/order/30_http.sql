@@ -15,6 +15,22 @@ $check_match$;
 COMMENT ON FUNCTION ecommerce_order.check_match(text, bigint) IS
 'HT412 unless the header If-Match is absent, * or has that version among its tags.';
 
+CREATE FUNCTION ecommerce_order.cancellation(data jsonb)
+RETURNS jsonb LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $cancellation$
+DECLARE
+	newest CONSTANT jsonb := data #> '{cancellation,-1}';
+BEGIN
+	RETURN CASE WHEN newest IS NOT NULL THEN jsonb_build_object(
+		'status', CASE WHEN newest ->> 'st' = 'rejected' THEN 'rejected'
+			WHEN data ->> 'goal' = 'CANCEL' THEN 'accepted' ELSE 'requested' END,
+		'by', newest -> 'by', 'reason', newest -> 'reason') END;
+END
+$cancellation$;
+COMMENT ON FUNCTION ecommerce_order.cancellation(jsonb) IS
+'What became of the newest wish to cancel an order, from the saga''s data: {status: requested, accepted or rejected; by, reason}, NULL if there was none.';
+
 CREATE FUNCTION ecommerce_order.get_order(order_id text, if_none_match text DEFAULT NULL)
 RETURNS ecommerce_order.reply LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -42,6 +58,8 @@ BEGIN
 			ecommerce.currency()),
 		'confirmation_number', loaded.state -> 'confirmation_number',
 		'cancel_reason', loaded.state -> 'cancel_reason', 'refund_id', loaded.state -> 'refund_id',
+		'cancelled_by', loaded.state -> 'cancelled_by',
+		'cancellation', ecommerce_order.cancellation(running.data),
 		'facts', jsonb_build_object('inv', running.data -> 'inv', 'pay', running.data -> 'pay',
 			'shp', running.data -> 'shp'),
 		'timeline', (SELECT coalesce(jsonb_agg(jsonb_build_object('at', h.at, 'event', h.event,
@@ -123,6 +141,7 @@ DECLARE
 	id CONSTANT uuid := ecommerce_order.as_uuid(order_id);
 	loaded record;
 	status text;
+	shipment text;
 BEGIN
 	SELECT * INTO loaded FROM event_store.load('order-' || coalesce(id::text, 'none'));
 	IF loaded.version = 0 THEN
@@ -133,6 +152,10 @@ BEGIN
 	PERFORM ecommerce_order.refuse_fields(ecommerce_order.text_errors(body, '', ARRAY['reason']));
 	IF status = 'Completed' THEN
 		PERFORM ecommerce_order.refuse(409, 'a completed order cannot be cancelled');
+	END IF;
+	shipment := (saga.get('order', id)).data #>> '{shp,st}';
+	IF status <> 'Cancelled' AND shipment IN ('dispatched', 'delivered', 'cancel_rejected') THEN
+		PERFORM ecommerce_order.refuse(409, 'the goods are on their way already');
 	ELSIF status <> 'Cancelled' THEN
 		PERFORM message_bus.publish('OrderCancellationRequested',
 			jsonb_build_object('order_id', id, 'by', coalesce((ecommerce.context()).user_id,
@@ -146,4 +169,4 @@ BEGIN
 END
 $cancel_order$;
 COMMENT ON FUNCTION ecommerce_order.cancel_order(text, jsonb, text) IS
-'POST /orders/{id}/cancel {reason}: asks the saga to cancel, 202; 200 when it is cancelled already, HT409 when completed, HT412 when If-Match names another version.';
+'POST /orders/{id}/cancel {reason}: asks the saga to cancel, 202; 200 when it is cancelled already, HT409 when completed or when the goods have left as far as is known here, HT412 when If-Match names another version.';

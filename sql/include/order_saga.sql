@@ -95,7 +95,7 @@ BEGIN
 			FOR d IN SELECT * FROM message_bus.receive(wanted, 100) LOOP
 				found := true;
 				taken := taken || format('%s %s', lpad(d.delivery_id::text, 20, '0'), CASE d.endpoint
-					WHEN 'notification' THEN d.body ->> 'template'
+					WHEN 'notification' THEN concat_ws(' ', d.body ->> 'template', d.body #>> '{data,outcome}')
 					WHEN 'audit' THEN d.message_type || coalesce(' ' || (d.body ->> 'reason'), ' ' || (d.body ->> 'refund_id'), '')
 					ELSE d.message_type || ' ' || step_of(d.body ->> 'key', d.body ->> 'order_id') END);
 				PERFORM message_bus.ack(d.delivery_id);
