@@ -55,7 +55,7 @@ definition_parse(const char *name, Jsonb *document, List **problems)
 
 	definition->context = CurrentMemoryContext;
 	definition->name = pstrdup(name);
-	definition->document = tree_from_jsonb(document);
+	definition->document = parse_json(&parser, document);
 	definition->cancel_event = NOWHERE;
 	definition->initial = NOWHERE;
 	definition->uses_envelope = mentions_envelope(definition->document);

@@ -20,6 +20,7 @@ typedef struct Parser
 
 /* definition_parse.c */
 extern void parse_problem(Parser *p, const char *format, ...) pg_attribute_printf(2, 3);
+extern Tree *parse_json(Parser *p, Jsonb *document);
 extern bool parse_is_object(Parser *p, const Tree *tree, const char *what);
 extern void parse_keys(Parser *p, const Tree *object, const char *what, const char *known);
 extern char *parse_text(Parser *p, const Tree *object, const char *key, bool required);

@@ -9,6 +9,8 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+
 #include "message_bus/message_bus.h"
 #include "saga/definition.h"
 
@@ -230,9 +232,12 @@ close_graph(Graph *graph)
 
 	for (int via = 0; via < n; via++)
 		for (int from = 0; from < n; from++)
+		{
+			CHECK_FOR_INTERRUPTS();
 			for (int to = 0; to < n; to++)
 				if (graph->reach[from * n + via] && graph->reach[via * n + to])
 					graph->reach[from * n + to] = true;
+		}
 }
 
 /*

@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+
 #include "saga/fact.h"
 
 #define EARLIER "earlier"
@@ -16,6 +18,7 @@ static bool is_record(const Tree *tree);
 static Tree *write_attributes(Tree *record, Tree *set);
 static Tree *note_unknown(Tree *record, const Tree *note, bool *grew);
 static Tree *keep_most(Tree *record, const Tree *most, bool *grew);
+static Tree *take_over(Tree *record, const Tree *news, bool *grew);
 static int	find_key(const Tree *records, const char *key);
 
 /*
@@ -30,8 +33,11 @@ fact_records(const Tree *data, const Fact *fact)
 	List	   *result = NIL;
 
 	for (int i = 0; older != NULL && older->type == TREE_ARRAY && i < older->count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		if (is_record(older->as.items[i]))
 			result = lappend(result, older->as.items[i]);
+	}
 	if (!fact->many && is_record(own))
 		result = lappend(result, own);
 	return result;
@@ -40,12 +46,13 @@ fact_records(const Tree *data, const Fact *fact)
 Tree *
 fact_find(const Tree *data, const Fact *fact, const char *key)
 {
-	ListCell   *cell;
+	Tree	   *own = tree_get(data, fact->name);
+	Tree	   *older = fact->many ? own : tree_get(tree_get(data, EARLIER), fact->name);
+	int			at = older == NULL ? NOWHERE : find_key(older, key);
 
-	foreach(cell, fact_records(data, fact))
-		if (tree_is_text(tree_get(lfirst(cell), "key"), key))
-			return lfirst(cell);
-	return NULL;
+	if (at != NOWHERE)
+		return older->as.items[at];
+	return !fact->many && tree_is_text(tree_get(own, "key"), key) ? own : NULL;
 }
 
 Tree *
@@ -215,18 +222,18 @@ write_attributes(Tree *record, Tree *set)
 static Tree *
 note_unknown(Tree *record, const Tree *note, bool *grew)
 {
+	Tree	   *news = tree_object();
+
 	for (int i = 0; note->type == TREE_OBJECT && i < note->count; i++)
 	{
-		const char *key = pnstrdup(note->as.members[i].key, note->as.members[i].length);
-		Tree	   *known = tree_get(record, key);
+		TreeMember *member = &note->as.members[i];
+		Tree	   *known = tree_get_n(record, member->key, member->length);
 
-		if (note->as.members[i].value->type == TREE_NULL ||
-			(known != NULL && known->type != TREE_NULL))
-			continue;
-		record = tree_with(record, key, note->as.members[i].value);
-		*grew = true;
+		CHECK_FOR_INTERRUPTS();
+		if (member->value->type != TREE_NULL && (known == NULL || known->type == TREE_NULL))
+			tree_put(news, pnstrdup(member->key, member->length), member->value);
 	}
-	return record;
+	return take_over(record, news, grew);
 }
 
 /*
@@ -235,26 +242,39 @@ note_unknown(Tree *record, const Tree *note, bool *grew)
 static Tree *
 keep_most(Tree *record, const Tree *most, bool *grew)
 {
+	Tree	   *news = tree_object();
+
 	for (int i = 0; most->type == TREE_OBJECT && i < most->count; i++)
 	{
-		const char *key = pnstrdup(most->as.members[i].key, most->as.members[i].length);
-		Tree	   *known = tree_get(record, key);
-		Tree	   *heard = most->as.members[i].value;
+		TreeMember *member = &most->as.members[i];
+		Tree	   *known = tree_get_n(record, member->key, member->length);
 
-		if (heard->type == TREE_NULL ||
-			(known != NULL && known->type == heard->type && tree_compare(heard, known) <= 0))
-			continue;
-		record = tree_with(record, key, heard);
-		*grew = true;
+		CHECK_FOR_INTERRUPTS();
+		if (member->value->type != TREE_NULL &&
+			(known == NULL || known->type != member->value->type ||
+			 tree_compare(member->value, known) > 0))
+			tree_put(news, pnstrdup(member->key, member->length), member->value);
 	}
-	return record;
+	return take_over(record, news, grew);
+}
+
+static Tree *
+take_over(Tree *record, const Tree *news, bool *grew)
+{
+	if (news->count == 0)
+		return record;
+	*grew = true;
+	return tree_with_members(record, news);
 }
 
 static int
 find_key(const Tree *records, const char *key)
 {
 	for (int i = 0; records->type == TREE_ARRAY && i < records->count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		if (tree_is_text(tree_get(records->as.items[i], "key"), key))
 			return i;
+	}
 	return NOWHERE;
 }

@@ -13,6 +13,8 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+
 #include "saga/definition_parse.h"
 
 #define NO_STATUS "none"
@@ -154,9 +156,12 @@ close_lattice(const Fact *fact, bool *matrix, const bool *through)
 	memcpy(matrix, fact->edge, n * n * sizeof(bool));
 	for (int via = 0; via < n; via++)
 		for (int from = 0; through[via] && from < n; from++)
+		{
+			CHECK_FOR_INTERRUPTS();
 			for (int to = 0; to < n; to++)
 				if (matrix[fact_cell(fact, from, via)] && matrix[fact_cell(fact, via, to)])
 					matrix[fact_cell(fact, from, to)] = true;
+		}
 }
 
 /*

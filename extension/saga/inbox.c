@@ -5,7 +5,8 @@
  * A batch is one subtransaction: when every message goes well, as most do, that is
  * all there is to pay.  If one fails, the batch is undone and its messages are
  * taken one by one, each in a subtransaction of its own; the one that fails goes
- * through the endpoint's retry policy, and its instance stays as it was.
+ * through the endpoint's retry policy, and its instance stays as it was.  What
+ * cannot be read, or yields no correlation id, never will: it is dead at once.
  *
  * Lock protocol: the bus gives messages of lanes that nobody else holds.  The
  * instances of a batch are locked before the first message is handled, in the
@@ -27,11 +28,19 @@
 typedef struct Letter
 {
 	BusDelivery *delivery;
-	Tree	   *body;
-	Tree	   *envelope;		/* NULL until needed */
+	Tree	   *body;			/* this and the envelope: NULL until needed */
+	Tree	   *envelope;
+	bool		reading;		/* an error now is the message's own fault */
 	bool		known;			/* some saga lists its type */
 	List	   *slots;			/* of Slot */
 } Letter;
+
+/* A message and why it failed. */
+typedef struct Failure
+{
+	const Letter *letter;
+	const ErrorData *error;
+} Failure;
 
 /* An instance that messages of the batch are for. */
 typedef struct Slot
@@ -51,8 +60,11 @@ typedef struct Batch
 
 static void process_batch(void *argument);
 static ErrorData *process_singly(Batch *batch, int *done);
+static ErrorData *settle_failed(const Letter *letter, const ErrorData *error);
+static void fail_letter(void *argument);
+static void skip_letter(void *argument);
 static void address_letter(Batch *batch, Letter *letter);
-static bool correlate(const Definition *definition, const SagaEvent *event, Letter *letter,
+static void correlate(const Definition *definition, const SagaEvent *event, Letter *letter,
 					  pg_uuid_t *id);
 static Slot *find_slot(Batch *batch, Definition *definition, const pg_uuid_t *id);
 static void load_slots(Batch *batch);
@@ -133,20 +145,57 @@ process_singly(Batch *batch, int *done)
 			 error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE))
 			return error;
 		if (error != NULL)
-		{
-			ereport(LOG,
-					(errhidestmt(true), errhidecontext(true),
-					 errmsg("message %s %s with correlation %s failed: %s",
-							letter->delivery->message.message_type,
-							uuid_text(&letter->delivery->message.message_id),
-							uuid_text(&letter->delivery->message.correlation_id),
-							error->message)));
-			message_bus_fail(letter->delivery->delivery_id,
-							 unpack_sql_state(error->sqlerrcode), error->message, true);
-		}
+			error = settle_failed(letter, error);
+		if (error != NULL)
+			return error;
 		(*done)++;
 	}
 	return NULL;
+}
+
+/*
+ * Gives a message that failed to the bus, which retries or buries it.  If the bus
+ * cannot do what it does with failures (such as to build their Fault), it buries
+ * the message without; the error of that is returned.
+ */
+static ErrorData *
+settle_failed(const Letter *letter, const ErrorData *error)
+{
+	const BusMessage *message = &letter->delivery->message;
+	Failure		failure = {letter, error};
+	ErrorData  *worse;
+
+	ereport(LOG,
+			(errhidestmt(true), errhidecontext(true),
+			 errmsg("message %s %s with correlation %s failed: %s", message->message_type,
+					uuid_text(&message->message_id), uuid_text(&message->correlation_id),
+					error->message)));
+	worse = attempt(fail_letter, &failure);
+	if (worse == NULL)
+		return NULL;
+	ereport(LOG,
+			(errhidestmt(true), errhidecontext(true),
+			 errmsg("failure of message %s %s cannot be settled: %s", message->message_type,
+					uuid_text(&message->message_id), worse->message)));
+	return attempt(skip_letter, &failure);
+}
+
+static void
+fail_letter(void *argument)
+{
+	const Failure *failure = argument;
+
+	message_bus_fail(failure->letter->delivery->delivery_id,
+					 unpack_sql_state(failure->error->sqlerrcode), failure->error->message,
+					 !failure->letter->reading);
+}
+
+static void
+skip_letter(void *argument)
+{
+	const Failure *failure = argument;
+
+	message_bus_skip(failure->letter->delivery->delivery_id, failure->error->message);
 }
 
 /*
@@ -155,11 +204,15 @@ process_singly(Batch *batch, int *done)
 static void
 address_letter(Batch *batch, Letter *letter)
 {
+	List	   *definitions = definition_all_current();
 	ListCell   *cell;
 
 	letter->slots = NIL;
 	letter->known = false;
-	foreach(cell, definition_all_current())
+	letter->reading = true;
+	if (letter->body == NULL)
+		letter->body = tree_from_jsonb(letter->delivery->message.body);
+	foreach(cell, definitions)
 	{
 		Definition *definition = lfirst(cell);
 		SagaEvent  *event = NULL;
@@ -179,15 +232,16 @@ address_letter(Batch *batch, Letter *letter)
 			continue;
 		event = definition_event(definition, index);
 		letter->known = true;
-		if (correlate(definition, event, letter, &id))
-			letter->slots = lappend(letter->slots, find_slot(batch, lfirst(cell), &id));
+		correlate(definition, event, letter, &id);
+		letter->slots = lappend(letter->slots, find_slot(batch, lfirst(cell), &id));
 	}
+	letter->reading = false;
 }
 
 /*
  * The correlation id that an event's path yields; an error if it yields none.
  */
-static bool
+static void
 correlate(const Definition *definition, const SagaEvent *event, Letter *letter, pg_uuid_t *id)
 {
 	Document	document = {tree_object(), NULL};
@@ -196,7 +250,7 @@ correlate(const Definition *definition, const SagaEvent *event, Letter *letter, 
 	if (event->correlate == NULL)
 	{
 		*id = letter->delivery->message.correlation_id;
-		return true;
+		return;
 	}
 	tree_put(document.root, "message", letter->body);
 	if (path_mentions(event->correlate, "envelope"))
@@ -208,7 +262,6 @@ correlate(const Definition *definition, const SagaEvent *event, Letter *letter, 
 				(errcode(ERRCODE_SG_TEMPLATE),
 				 errmsg("\"%s\" of event \"%s\" yields no correlation id for saga \"%s\"",
 						event->correlate->source, event->name, definition->name)));
-	return true;
 }
 
 static Slot *
@@ -356,8 +409,14 @@ start_instance(Letter *letter, Slot *slot)
 static const Tree *
 letter_envelope(Letter *letter)
 {
+	bool		outer = letter->reading;
+
 	if (letter->envelope == NULL)
+	{
+		letter->reading = true;
 		letter->envelope = inbox_envelope(&letter->delivery->message);
+		letter->reading = outer;
+	}
 	return letter->envelope;
 }
 
@@ -367,7 +426,6 @@ open_letter(BusDelivery *delivery)
 	Letter	   *letter = palloc0(sizeof(Letter));
 
 	letter->delivery = delivery;
-	letter->body = tree_from_jsonb(delivery->message.body);
 	return letter;
 }
 

@@ -14,9 +14,13 @@
 	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 #define MAX_NESTING 10
 
+/* A path with its conditions put in; each may name others many times. */
+#define MAX_PATH_BYTES 65536
+
 /* What is compiled by code that raises errors. */
 typedef struct Compilation
 {
+	Jsonb	   *json;
 	const Tree *source;
 	const char *text;			/* of a path, conditions put in */
 	Path	   *path;
@@ -41,6 +45,27 @@ parse_problem(Parser *p, const char *format, ...)
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
 	definition_problem(p->problems, "error", p->state, p->event, "%s", text);
+}
+
+static void
+read_json(void *argument)
+{
+	Compilation *compilation = argument;
+
+	compilation->source = tree_from_jsonb(compilation->json);
+}
+
+/*
+ * The document itself; an empty one if it cannot be read.
+ */
+Tree *
+parse_json(Parser *p, Jsonb *document)
+{
+	Compilation compilation = {.json = document};
+
+	if (!compile(p, read_json, &compilation, "definition"))
+		return tree_object();
+	return unconstify(Tree *, compilation.source);
 }
 
 bool
@@ -113,7 +138,7 @@ compile_interval(void *argument)
 int64
 parse_interval(Parser *p, const Tree *object, const char *key, int64 otherwise)
 {
-	Compilation compilation = {tree_get(object, key)};
+	Compilation compilation = {.source = tree_get(object, key)};
 
 	if (compilation.source == NULL || !compile(p, compile_interval, &compilation, key))
 		return otherwise;
@@ -141,7 +166,7 @@ put_in_conditions(Parser *p, const char *source, int depth)
 	StringInfoData text;
 
 	initStringInfo(&text);
-	while (*source != '\0')
+	while (*source != '\0' && text.len <= MAX_PATH_BYTES)
 	{
 		int			length = *source == '<' ? (int) strspn(source + 1, CONDITION_LETTERS) : 0;
 
@@ -168,7 +193,7 @@ put_in_conditions(Parser *p, const char *source, int depth)
 Path *
 parse_path(Parser *p, const Tree *object, const char *key)
 {
-	Compilation compilation = {tree_get(object, key)};
+	Compilation compilation = {.source = tree_get(object, key)};
 
 	if (compilation.source == NULL)
 		return NULL;
@@ -178,6 +203,11 @@ parse_path(Parser *p, const Tree *object, const char *key)
 		return NULL;
 	}
 	compilation.text = put_in_conditions(p, tree_to_text(compilation.source), 0);
+	if (strlen(compilation.text) > MAX_PATH_BYTES)
+	{
+		parse_problem(p, "\"%s\" has more than %d bytes with its conditions", key, MAX_PATH_BYTES);
+		return NULL;
+	}
 	return compile(p, compile_path, &compilation, key) ? compilation.path : NULL;
 }
 
@@ -192,7 +222,7 @@ compile_template(void *argument)
 Template *
 parse_template(Parser *p, const Tree *object, const char *key)
 {
-	Compilation compilation = {tree_get(object, key)};
+	Compilation compilation = {.source = tree_get(object, key)};
 
 	if (compilation.source == NULL || !compile(p, compile_template, &compilation, key))
 		return NULL;
@@ -210,7 +240,7 @@ compile_backoff(void *argument)
 Backoff *
 parse_backoff(Parser *p, const Tree *object, const char *key)
 {
-	Compilation compilation = {tree_get(object, key)};
+	Compilation compilation = {.source = tree_get(object, key)};
 
 	if (compilation.source == NULL || !compile(p, compile_backoff, &compilation, key))
 		return NULL;

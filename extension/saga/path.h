@@ -19,6 +19,8 @@ typedef struct Document
 {
 	Tree	   *root;
 	Jsonb	   *jsonb;
+	bool		inner;			/* one of many, inside of "$each" */
+	int			made;			/* values made by "$each" so far */
 } Document;
 
 typedef struct Path
@@ -26,6 +28,7 @@ typedef struct Path
 	const char *source;
 	JsonPath   *compiled;
 	bool		on_tree;		/* evaluated on the tree, without PostgreSQL's executor */
+	bool		by_member;		/* every $ in it is followed by a member of the document */
 } Path;
 
 extern Path *path_compile(const char *source);

@@ -11,7 +11,9 @@
  *		{"$setting": "ecommerce.currency"}	a setting, as text
  *		{"$each": p, "as": t}	an array of t for each match of p, which is $.item in t
  *
- * A path without match is an error (SG005) unless there is a default.
+ * A path without match is an error (SG005) unless there is a default.  So is a
+ * value of which "$each", whatever stands inside of what, makes too much: its size
+ * is the product of what the paths match, and messages come from anybody.
  */
 #include "postgres.h"
 
@@ -25,6 +27,9 @@
 #include "base/errors.h"
 #include "pg/clock.h"
 #include "saga/template.h"
+
+/* How many values all "$each" of one template make at most. */
+#define MAX_EACH 100000
 
 typedef enum TemplateKind
 {
@@ -51,6 +56,7 @@ struct Template
 	const char **keys;
 };
 
+static Tree *evaluate(const Template *template, Document *document);
 static Template *compile_string(const char *text);
 static Template *compile_interpolation(const char *text);
 static const char *end_of_hole(const char *start);
@@ -102,8 +108,17 @@ template_compile_text(const char *text)
 Tree *
 template_evaluate(const Template *template, Document *document)
 {
+	document->made = 0;
+	return evaluate(template, document);
+}
+
+static Tree *
+evaluate(const Template *template, Document *document)
+{
 	Tree	   *result;
 
+	check_stack_depth();
+	CHECK_FOR_INTERRUPTS();
 	switch (template->kind)
 	{
 		case TEMPLATE_LITERAL:
@@ -122,13 +137,12 @@ template_evaluate(const Template *template, Document *document)
 		case TEMPLATE_ARRAY:
 			result = tree_array();
 			for (int i = 0; i < template->count; i++)
-				tree_append(result, template_evaluate(template->parts[i], document));
+				tree_append(result, evaluate(template->parts[i], document));
 			return result;
 		case TEMPLATE_OBJECT:
 			result = tree_object();
 			for (int i = 0; i < template->count; i++)
-				tree_put(result, template->keys[i],
-						 template_evaluate(template->parts[i], document));
+				tree_put(result, template->keys[i], evaluate(template->parts[i], document));
 			return result;
 	}
 	return NULL;
@@ -164,6 +178,7 @@ template_text(const Template *template, Document *document)
 bool
 template_mentions(const Template *template, const char *member)
 {
+	check_stack_depth();
 	if (template->path != NULL && path_mentions(template->path, member))
 		return true;
 	if (template->otherwise != NULL && template_mentions(template->otherwise, member))
@@ -397,7 +412,7 @@ evaluate_path(const Template *template, Document *document)
 	Tree	   *matches = path_query(template->path, document);
 
 	if (matches->count == 0 && template->otherwise != NULL)
-		return template_evaluate(template->otherwise, document);
+		return evaluate(template->otherwise, document);
 	if (matches->count == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_SG_TEMPLATE),
@@ -417,7 +432,7 @@ evaluate_text(const Template *template, Document *document)
 	initStringInfo(&text);
 	for (int i = 0; i < template->count; i++)
 	{
-		Tree	   *part = template_evaluate(template->parts[i], document);
+		Tree	   *part = evaluate(template->parts[i], document);
 
 		if (part->type == TREE_STRING)
 			appendBinaryStringInfo(&text, part->as.string, part->count);
@@ -460,9 +475,18 @@ evaluate_each(const Template *template, Document *document)
 
 	for (int i = 0; i < matches->count; i++)
 	{
-		Document	inner = {tree_with(document->root, "item", matches->as.items[i]), NULL};
+		Document	inner = {.root = tree_with(document->root, "item", matches->as.items[i])};
 
-		tree_append(result, template_evaluate(template->otherwise, &inner));
+		inner.inner = true;
+		inner.made = document->made + 1;
+		if (inner.made > MAX_EACH)
+			ereport(ERROR,
+					(errcode(ERRCODE_SG_TEMPLATE),
+					 errmsg("\"$each\" of \"%s\" makes more than %d values",
+							template->path->source, MAX_EACH),
+					 errdetail("Those of all \"$each\" inside of one another count.")));
+		tree_append(result, evaluate(template->otherwise, &inner));
+		document->made = inner.made;
 	}
 	return result;
 }

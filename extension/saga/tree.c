@@ -3,8 +3,13 @@
  *		JSON values as trees in memory, cheap to read, share and change.
  *
  * A transition reads and changes small documents many times; doing that on
- * jsonb would copy the whole each time.  Objects are searched one member after
- * the other: ours have a dozen, and the bytes lie together.
+ * jsonb would copy the whole each time.  The members of an object are kept in
+ * jsonb's own order (shorter keys first, then by bytes), so that a member is found
+ * by bisection, two objects are merged or compared in one pass, and neither
+ * reading a jsonb nor writing one has anything to sort.
+ *
+ * Bodies of messages come from anybody: every function that visits all of a value
+ * can be interrupted, and what recurses checks the stack.
  */
 #include "postgres.h"
 
@@ -14,13 +19,16 @@
 
 #include "saga/tree.h"
 
+/* Objects of up to so many members are searched one after the other. */
+#define FEW_MEMBERS 8
+
 static Tree *tree_new(TreeType type);
-static Tree *from_value(const JsonbValue *value);
-static Tree *from_container(JsonbContainer *container);
-static JsonbValue *push_tree(JsonbParseState **state, const Tree *tree, JsonbIteratorToken token);
-static void to_scalar(const Tree *tree, JsonbValue *value);
 static Tree *shallow_copy(const Tree *tree);
-static int	find_member(const Tree *object, const char *key, int length);
+static int	find_member(const Tree *object, const char *key, int length, bool *found);
+static int	compare_keys(const char *a, int a_length, const char *b, int b_length);
+static int	next_member(const Tree *a, int i, const Tree *b, int j);
+static void make_room(Tree *object);
+static void add_last(Tree *object, const TreeMember *member, Tree *value);
 
 Tree *
 tree_null(void)
@@ -40,9 +48,15 @@ tree_bool(bool value)
 Tree *
 tree_int(int64 value)
 {
+	return tree_number(int64_to_numeric(value));
+}
+
+Tree *
+tree_number(Numeric value)
+{
 	Tree	   *tree = tree_new(TREE_NUMBER);
 
-	tree->as.number = int64_to_numeric(value);
+	tree->as.number = value;
 	return tree;
 }
 
@@ -97,29 +111,27 @@ tree_append(Tree *array, Tree *item)
 }
 
 /*
- * Sets a member in place; returns the object.  The key is not copied.
+ * Sets a member in place; returns the object.  The key is not copied.  Cheap for
+ * keys that come in order, and in any order for the few members of what is made
+ * here; whole objects are brought together by tree_with_members() and tree_merge().
  */
 Tree *
 tree_put(Tree *object, const char *key, Tree *value)
 {
 	int			length = (int) strlen(key);
-	int			at = find_member(object, key, length);
+	bool		found;
+	int			at = find_member(object, key, length, &found);
 
-	if (at >= 0)
+	if (found)
 	{
 		object->as.members[at].value = value;
 		return object;
 	}
-	if (object->count == object->room)
-	{
-		int			room = object->room == 0 ? 8 : object->room * 2;
-
-		object->as.members = object->room == 0
-								 ? palloc(room * sizeof(TreeMember))
-								 : repalloc(object->as.members, room * sizeof(TreeMember));
-		object->room = room;
-	}
-	object->as.members[object->count++] = (TreeMember) {key, length, value};
+	make_room(object);
+	memmove(object->as.members + at + 1, object->as.members + at,
+			(object->count - at) * sizeof(TreeMember));
+	object->as.members[at] = (TreeMember) {key, length, value};
+	object->count++;
 	return object;
 }
 
@@ -127,34 +139,6 @@ Tree *
 tree_put_text(Tree *object, const char *key, const char *text)
 {
 	return tree_put(object, key, text == NULL ? tree_null() : tree_text(text));
-}
-
-/*
- * Reads a jsonb, which must live as long as the tree.
- */
-Tree *
-tree_from_jsonb(Jsonb *jsonb)
-{
-	if (JB_ROOT_IS_SCALAR(jsonb))
-	{
-		JsonbValue	scalar;
-
-		(void) JsonbExtractScalar(&jsonb->root, &scalar);
-		return from_value(&scalar);
-	}
-	return from_container(&jsonb->root);
-}
-
-Jsonb *
-tree_to_jsonb(const Tree *tree)
-{
-	JsonbParseState *state = NULL;
-	JsonbValue	scalar;
-
-	if (tree->type == TREE_ARRAY || tree->type == TREE_OBJECT)
-		return JsonbValueToJsonb(push_tree(&state, tree, WJB_ELEM));
-	to_scalar(tree, &scalar);
-	return JsonbValueToJsonb(&scalar);
 }
 
 /*
@@ -166,6 +150,7 @@ tree_copy(const Tree *tree)
 	Tree	   *copy = shallow_copy(tree);
 
 	check_stack_depth();
+	CHECK_FOR_INTERRUPTS();
 	switch (tree->type)
 	{
 		case TREE_NUMBER:
@@ -206,12 +191,13 @@ tree_get(const Tree *object, const char *key)
 Tree *
 tree_get_n(const Tree *object, const char *key, int length)
 {
+	bool		found;
 	int			at;
 
 	if (object == NULL || object->type != TREE_OBJECT)
 		return NULL;
-	at = find_member(object, key, length);
-	return at < 0 ? NULL : object->as.members[at].value;
+	at = find_member(object, key, length, &found);
+	return found ? object->as.members[at].value : NULL;
 }
 
 bool
@@ -246,27 +232,6 @@ tree_to_int(const Tree *tree, int64 otherwise)
 }
 
 /*
- * The text of a value: a string as it is, everything else as JSON.
- */
-char *
-tree_to_text(const Tree *tree)
-{
-	Jsonb	   *jsonb;
-
-	switch (tree->type)
-	{
-		case TREE_STRING:
-			return pnstrdup(tree->as.string, tree->count);
-		case TREE_NUMBER:
-			return DatumGetCString(DirectFunctionCall1(numeric_out,
-													   NumericGetDatum(tree->as.number)));
-		default:
-			jsonb = tree_to_jsonb(tree);
-			return JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb));
-	}
-}
-
-/*
  * The text of a member; NULL if it is absent or null.
  */
 char *
@@ -285,6 +250,9 @@ tree_equal(const Tree *a, const Tree *b)
 	if (a == NULL || b == NULL || a->type != b->type)
 		return false;
 	check_stack_depth();
+	CHECK_FOR_INTERRUPTS();
+	if (a->type >= TREE_ARRAY && a->count != b->count)
+		return false;
 	switch (a->type)
 	{
 		case TREE_NULL:
@@ -296,15 +264,15 @@ tree_equal(const Tree *a, const Tree *b)
 			return tree_compare(a, b) == 0;
 		case TREE_ARRAY:
 			for (int i = 0; i < a->count; i++)
-				if (i >= b->count || !tree_equal(a->as.items[i], b->as.items[i]))
+				if (!tree_equal(a->as.items[i], b->as.items[i]))
 					return false;
-			return a->count == b->count;
+			return true;
 		case TREE_OBJECT:
 			for (int i = 0; i < a->count; i++)
-				if (!tree_equal(a->as.members[i].value,
-								tree_get_n(b, a->as.members[i].key, a->as.members[i].length)))
+				if (next_member(a, i, b, i) != 0 ||
+					!tree_equal(a->as.members[i].value, b->as.members[i].value))
 					return false;
-			return a->count == b->count;
+			return true;
 	}
 	return false;
 }
@@ -342,14 +310,41 @@ tree_with(const Tree *object, const char *key, Tree *value)
 Tree *
 tree_without(const Tree *object, const char *key)
 {
-	Tree	   *copy = tree_object();
+	Tree	   *copy = shallow_copy(object);
+	bool		found;
+	int			at = find_member(copy, key, (int) strlen(key), &found);
 
-	for (int i = 0; i < object->count; i++)
-		if (strncmp(object->as.members[i].key, key, object->as.members[i].length) != 0 ||
-			key[object->as.members[i].length] != '\0')
-			tree_put(copy, pnstrdup(object->as.members[i].key, object->as.members[i].length),
-					 object->as.members[i].value);
+	if (!found)
+		return copy;
+	copy->count--;
+	memmove(copy->as.members + at, copy->as.members + at + 1,
+			(copy->count - at) * sizeof(TreeMember));
 	return copy;
+}
+
+/*
+ * The object with all members of another one set.
+ */
+Tree *
+tree_with_members(const Tree *object, const Tree *members)
+{
+	Tree	   *result = tree_object();
+	int			i = 0;
+	int			j = 0;
+
+	while (i < object->count || j < members->count)
+	{
+		int			order = next_member(object, i, members, j);
+
+		CHECK_FOR_INTERRUPTS();
+		if (order < 0)
+			add_last(result, &object->as.members[i], object->as.members[i].value);
+		else
+			add_last(result, &members->as.members[j], members->as.members[j].value);
+		i += order <= 0 ? 1 : 0;
+		j += order >= 0 ? 1 : 0;
+	}
+	return result;
 }
 
 Tree *
@@ -373,21 +368,29 @@ tree_with_appended(const Tree *array, Tree *item)
 Tree *
 tree_merge(Tree *target, Tree *patch)
 {
+	static const Tree nothing = {TREE_OBJECT};
+	const Tree *old = target != NULL && target->type == TREE_OBJECT ? target : &nothing;
 	Tree	   *result;
+	int			i = 0;
+	int			j = 0;
 
 	if (patch->type != TREE_OBJECT)
 		return patch;
 	check_stack_depth();
-	result = target != NULL && target->type == TREE_OBJECT ? shallow_copy(target) : tree_object();
-	for (int i = 0; i < patch->count; i++)
+	result = tree_object();
+	while (i < old->count || j < patch->count)
 	{
-		TreeMember *member = &patch->as.members[i];
-		char	   *key = pnstrdup(member->key, member->length);
+		int			order = next_member(old, i, patch, j);
 
-		if (member->value->type == TREE_NULL)
-			result = tree_without(result, key);
-		else
-			tree_put(result, key, tree_merge(tree_get(result, key), member->value));
+		CHECK_FOR_INTERRUPTS();
+		if (order < 0)
+			add_last(result, &old->as.members[i], old->as.members[i].value);
+		else if (patch->as.members[j].value->type != TREE_NULL)
+			add_last(result, &patch->as.members[j],
+					 tree_merge(order == 0 ? old->as.members[i].value : NULL,
+								patch->as.members[j].value));
+		i += order <= 0 ? 1 : 0;
+		j += order >= 0 ? 1 : 0;
 	}
 	return result;
 }
@@ -399,127 +402,6 @@ tree_new(TreeType type)
 
 	tree->type = type;
 	return tree;
-}
-
-static Tree *
-from_value(const JsonbValue *value)
-{
-	Tree	   *tree;
-
-	switch (value->type)
-	{
-		case jbvBool:
-			return tree_bool(value->val.boolean);
-		case jbvNumeric:
-			tree = tree_new(TREE_NUMBER);
-			tree->as.number = value->val.numeric;
-			return tree;
-		case jbvString:
-			return tree_string(value->val.string.val, value->val.string.len);
-		case jbvBinary:
-			return from_container(value->val.binary.data);
-		default:
-			return tree_null();
-	}
-}
-
-static Tree *
-from_container(JsonbContainer *container)
-{
-	JsonbIterator *iterator = JsonbIteratorInit(container);
-	JsonbIteratorToken token;
-	JsonbValue	value;
-	Tree	   *tree = NULL;
-	TreeMember *member = NULL;
-
-	check_stack_depth();
-	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
-	{
-		switch (token)
-		{
-			case WJB_BEGIN_ARRAY:
-				tree = tree_array();
-				tree->room = Max(value.val.array.nElems, 1);
-				tree->as.items = palloc(tree->room * sizeof(Tree *));
-				break;
-			case WJB_BEGIN_OBJECT:
-				tree = tree_object();
-				tree->room = Max(value.val.object.nPairs, 1);
-				tree->as.members = palloc(tree->room * sizeof(TreeMember));
-				break;
-			case WJB_KEY:
-				member = &tree->as.members[tree->count++];
-				member->key = value.val.string.val;
-				member->length = value.val.string.len;
-				break;
-			case WJB_VALUE:
-				member->value = from_value(&value);
-				break;
-			case WJB_ELEM:
-				tree->as.items[tree->count++] = from_value(&value);
-				break;
-			default:
-				break;
-		}
-	}
-	return tree;
-}
-
-/*
- * Pushes a tree as an element or a member's value; the last call gives the root.
- */
-static JsonbValue *
-push_tree(JsonbParseState **state, const Tree *tree, JsonbIteratorToken token)
-{
-	JsonbValue	value;
-
-	check_stack_depth();
-	if (tree->type == TREE_ARRAY)
-	{
-		pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
-		for (int i = 0; i < tree->count; i++)
-			push_tree(state, tree->as.items[i], WJB_ELEM);
-		return pushJsonbValue(state, WJB_END_ARRAY, NULL);
-	}
-	if (tree->type == TREE_OBJECT)
-	{
-		pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
-		for (int i = 0; i < tree->count; i++)
-		{
-			value.type = jbvString;
-			value.val.string.val = unconstify(char *, tree->as.members[i].key);
-			value.val.string.len = tree->as.members[i].length;
-			pushJsonbValue(state, WJB_KEY, &value);
-			push_tree(state, tree->as.members[i].value, WJB_VALUE);
-		}
-		return pushJsonbValue(state, WJB_END_OBJECT, NULL);
-	}
-	to_scalar(tree, &value);
-	return pushJsonbValue(state, token, &value);
-}
-
-static void
-to_scalar(const Tree *tree, JsonbValue *value)
-{
-	switch (tree->type)
-	{
-		case TREE_BOOL:
-			value->type = jbvBool;
-			value->val.boolean = tree->as.boolean;
-			break;
-		case TREE_NUMBER:
-			value->type = jbvNumeric;
-			value->val.numeric = tree->as.number;
-			break;
-		case TREE_STRING:
-			value->type = jbvString;
-			value->val.string.val = unconstify(char *, tree->as.string);
-			value->val.string.len = tree->count;
-			break;
-		default:
-			value->type = jbvNull;
-			break;
-	}
 }
 
 static Tree *
@@ -541,12 +423,88 @@ shallow_copy(const Tree *tree)
 	return copy;
 }
 
+/*
+ * Where a member is, or would have to be.
+ */
 static int
-find_member(const Tree *object, const char *key, int length)
+find_member(const Tree *object, const char *key, int length, bool *found)
 {
-	for (int i = 0; i < object->count; i++)
-		if (object->as.members[i].length == length &&
-			memcmp(object->as.members[i].key, key, length) == 0)
-			return i;
-	return -1;
+	int			low = 0;
+	int			high = object->count;
+	int			order = 1;
+
+	if (high <= FEW_MEMBERS)
+	{
+		while (low < high &&
+			   (order = compare_keys(object->as.members[low].key, object->as.members[low].length,
+									 key, length)) < 0)
+			low++;
+		*found = low < high && order == 0;
+		return low;
+	}
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		order = compare_keys(object->as.members[middle].key, object->as.members[middle].length,
+							 key, length);
+		if (order == 0)
+		{
+			*found = true;
+			return middle;
+		}
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	*found = false;
+	return low;
+}
+
+/*
+ * The order of members in a jsonb.
+ */
+static int
+compare_keys(const char *a, int a_length, const char *b, int b_length)
+{
+	return a_length != b_length ? a_length - b_length : memcmp(a, b, a_length);
+}
+
+/*
+ * Which of two members comes first: less than 0 the one of a, greater the one of
+ * b, 0 they have the same key.  Past its end an object has none.
+ */
+static int
+next_member(const Tree *a, int i, const Tree *b, int j)
+{
+	if (i >= a->count)
+		return 1;
+	if (j >= b->count)
+		return -1;
+	return compare_keys(a->as.members[i].key, a->as.members[i].length, b->as.members[j].key,
+						b->as.members[j].length);
+}
+
+static void
+make_room(Tree *object)
+{
+	int			room = object->room == 0 ? 8 : object->room * 2;
+
+	if (object->count < object->room)
+		return;
+	object->as.members = object->room == 0
+							 ? palloc(room * sizeof(TreeMember))
+							 : repalloc(object->as.members, room * sizeof(TreeMember));
+	object->room = room;
+}
+
+/*
+ * Adds a member that comes after all the others.
+ */
+static void
+add_last(Tree *object, const TreeMember *member, Tree *value)
+{
+	make_room(object);
+	object->as.members[object->count++] = (TreeMember) {member->key, member->length, value};
 }

@@ -26,6 +26,9 @@ typedef enum TreeType
 	TREE_OBJECT
 } TreeType;
 
+/* Arrays and objects within one another, in what is read and in what is written. */
+#define TREE_MAX_DEPTH 1000
+
 typedef struct Tree Tree;
 
 typedef struct TreeMember
@@ -46,13 +49,14 @@ struct Tree
 		Numeric		number;
 		const char *string;		/* not terminated */
 		Tree	  **items;
-		TreeMember *members;
+		TreeMember *members;	/* in the order of their keys' lengths, then bytes */
 	}			as;
 };
 
 extern Tree *tree_null(void);
 extern Tree *tree_bool(bool value);
 extern Tree *tree_int(int64 value);
+extern Tree *tree_number(Numeric value);
 extern Tree *tree_text(const char *text);
 extern Tree *tree_string(const char *bytes, int length);
 extern Tree *tree_array(void);
@@ -76,6 +80,7 @@ extern bool tree_equal(const Tree *a, const Tree *b);
 extern int	tree_compare(const Tree *a, const Tree *b);
 
 extern Tree *tree_with(const Tree *object, const char *key, Tree *value);
+extern Tree *tree_with_members(const Tree *object, const Tree *members);
 extern Tree *tree_without(const Tree *object, const char *key);
 extern Tree *tree_with_item(const Tree *array, int index, Tree *item);
 extern Tree *tree_with_appended(const Tree *array, Tree *item);
