@@ -66,6 +66,19 @@ SELECT problems(jsonb_set(trip(), '{states,BookingHotel,on,HotelFailed,compensat
 SELECT problems(trip() #- '{states,BookingHotel,on,HotelFailed,compensate,give_up}'
 	#- '{states,BookingHotel,on,HotelFailed,compensate,then}');
 SELECT problems(jsonb_set(trip(), '{states,BookingHotel,on,HotelFailed,compensate,resend}', '{"kind": "sometimes"}'));
+-- one strict reader for policies: every field that is unknown, missing, of another type or negative
+SELECT p AS policy, substring(problem FROM 'policy: (.*)') AS problem
+FROM unnest('{"{\"kind\": \"immediate\", \"limitt\": 3}", "{\"kind\": \"immediate\", \"limit\": \"three\"}",
+	"{\"kind\": \"interval\", \"interval\": \"-1 h\"}", "{\"kind\": \"interval\", \"limit\": 2}", "{\"kind\": \"interval\", \"interval\": 5}",
+	"{\"kind\": \"interval\", \"interval\": \"soon\"}", "{\"kind\": \"interval\", \"interval\": \"1 s\", \"max\": \"1 h\"}",
+	"{\"kind\": \"interval\", \"intervals\": [\"1 s\", 5]}", "{\"kind\": \"interval\", \"intervals\": []}",
+	"{\"kind\": \"incremental\", \"initial\": \"1 s\"}", "{\"kind\": \"immediate\", \"limit\": 1.5}", "{\"kind\": \"immediate\", \"limit\": 0}",
+	"{\"kind\": \"immediate\", \"limit\": 1e30}", "{\"kind\": \"immediate\", \"limit\": -1}", "{\"kind\": 5}", "{\"limit\": 5}", "[]"}'::text[]) p,
+	problems(jsonb_set(trip(), '{states,BookingHotel,on,HotelFailed,compensate,resend}', p::jsonb));
+SELECT problems(jsonb_set(trip(), '{start,TripRequested,schedule,0}', '{"timer": "flight", "backoff": {"kind": "interval", "intervall": "1 s"}}'));
+SELECT problems(jsonb_set(trip(), '{states,BookingHotel,on,HotelFailed,compensate,give_up_after}', '24'));
+SELECT problems(jsonb_set(trip(), '{retain_for}', '"600 years"'));
+SELECT problems(jsonb_set(trip(), '{start,TripRequested,schedule,0,delay}', '30'));
 SELECT problems(jsonb_set(trip(), '{states,BookingHotel,on,HotelFailed,call}', '"public.nothing(jsonb)"'));
 SELECT problems(jsonb_set(trip(), '{states,BookingHotel,on,HotelFailed,call}', '"pg_catalog.upper(text)"'));
 SELECT problems(jsonb_set(trip(), '{events,TripRequested,correlate}', '"$.message..x"'));

@@ -1,6 +1,6 @@
 /*
  * policy.h
- *		Retry and breaker policies: what their JSON says, and the arithmetic.
+ *		Retry and breaker policies: what their JSON says.
  */
 #ifndef ECOMMERCE_MESSAGE_BUS_POLICY_H
 #define ECOMMERCE_MESSAGE_BUS_POLICY_H
@@ -10,26 +10,9 @@
 #include "utils/array.h"
 #include "utils/jsonb.h"
 
-typedef enum RetryKind
-{
-	RETRY_NONE,
-	RETRY_IMMEDIATE,
-	RETRY_INTERVAL,
-	RETRY_INCREMENTAL,
-	RETRY_EXPONENTIAL
-} RetryKind;
+#include "pg/backoff.h"
 
-/* Times in milliseconds. */
-typedef struct RetryPolicy
-{
-	RetryKind	kind;
-	int32		limit;			/* retries, not executions */
-	int64		first;			/* min, initial or interval */
-	int64		step;			/* delta or increment */
-	int64		max;
-	int32		delay_count;	/* listed intervals, or drawn delays */
-	int32	   *delays;
-} RetryPolicy;
+typedef Backoff RetryPolicy;
 
 /* Times in microseconds. */
 typedef struct BreakerPolicy

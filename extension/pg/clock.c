@@ -21,9 +21,6 @@
 #include "pg/clock.h"
 #include "pg/scoped.h"
 
-/* Twice of it is far less than int64 microseconds hold, and the calendar. */
-#define LONGEST_DAYS (1000 * 365)
-
 static void refuse_infinite(const char *what) pg_attribute_noreturn();
 
 static Scoped scoped;
@@ -97,10 +94,10 @@ clock_microseconds(const Interval *interval, const char *what)
 	int64		days = (int64) interval->month * DAYS_PER_MONTH + interval->day;
 
 	(void) clock_finite_interval(interval, what);
-	if (Abs(days) > LONGEST_DAYS || Abs(interval->time / USECS_PER_DAY) > LONGEST_DAYS)
+	if (Abs(days) > CLOCK_LONGEST_DAYS || Abs(interval->time / USECS_PER_DAY) > CLOCK_LONGEST_DAYS)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_FIELD_OVERFLOW),
-				 errmsg("%s is longer than %d years", what, LONGEST_DAYS / 365),
+				 errmsg("%s is longer than %d years", what, CLOCK_LONGEST_DAYS / 365),
 				 errhint("Pass something like '30 s'.")));
 	return interval->time + days * USECS_PER_DAY;
 }

@@ -9,6 +9,12 @@
 
 #include "datatype/timestamp.h"
 
+/*
+ * The longest interval that may be added to now: twice of it is far less than
+ * int64 microseconds hold, and the calendar.
+ */
+#define CLOCK_LONGEST_DAYS (1000 * 365)
+
 extern TimestampTz clock_now(void);
 extern TimestampTz clock_set(TimestampTz instead);
 extern long clock_timeout(TimestampTz until);

@@ -13,7 +13,6 @@
 #include "utils/timestamp.h"
 
 #include "base/errors.h"
-#include "pg/clock.h"
 #include "pg/context.h"
 #include "saga/call.h"
 #include "saga/step_key.h"
@@ -164,7 +163,7 @@ apply_send(Turn *turn, SendAction *send)
 		tree_put(resend, "left", tree_int(send->resend->limit));
 		machine->resends = tree_with(machine->resends,
 									 definition_timer(machine->definition, send->timer), resend);
-		set_timer(turn, send->timer, turn->input->now + send->resend->min * 1000);
+		set_timer(turn, send->timer, turn->input->now + send->resend->first * 1000);
 	}
 	if (send->compensation != NULL)
 	{
@@ -287,7 +286,7 @@ resend_command(Turn *turn, int timer)
 	send_command(turn, send->endpoint, send->type, evaluate_body(turn, send->body, key), key);
 	machine->resends = tree_with(machine->resends, name,
 								 tree_with(resend, "left", tree_int(left - 1)));
-	set_timer(turn, timer, turn->input->now + send->resend->min * 1000);
+	set_timer(turn, timer, turn->input->now + send->resend->first * 1000);
 	return true;
 }
 
@@ -371,7 +370,7 @@ apply_schedule(Turn *turn, ScheduleAction *schedule)
 												   ObjectIdGetDatum(InvalidOid),
 												   Int32GetDatum(-1));
 
-		due = Max(due, clock_after(due, DatumGetIntervalP(interval), name));
+		due = Max(due, time_plus(due, DatumGetIntervalP(interval), name));
 	}
 	else
 	{
@@ -379,9 +378,8 @@ apply_schedule(Turn *turn, ScheduleAction *schedule)
 							? 1
 							: tree_to_int(template_evaluate(schedule->attempt, document), 1);
 
-		due += backoff_delay(schedule->backoff, (int) Max(attempt - 1, 0),
-							 machine_seed(machine, name)) *
-			   1000;
+		attempt = Min(Max(attempt, 1), FIELD_MAX_COUNT);
+		due += delay_of(schedule->backoff, (int) attempt - 1, machine_seed(machine, name)) * 1000;
 	}
 	machine->resends = tree_without(machine->resends, name);
 	set_timer(turn, schedule->timer, due);

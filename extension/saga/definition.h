@@ -14,7 +14,7 @@
 
 #include "nodes/pg_list.h"
 
-#include "saga/backoff.h"
+#include "saga/delay.h"
 #include "saga/path.h"
 #include "saga/template.h"
 

@@ -332,7 +332,7 @@ decode_undo(Machine *machine, const Tree *tree)
 	undo->from = definition_find_state(machine->definition, tree_get_text(tree, "from"));
 	undo->resend_source = tree_get(tree, "resend");
 	if (undo->resend_source != NULL)
-		undo->resend = backoff_from_tree(undo->resend_source);
+		undo->resend = delay_policy(undo->resend_source);
 	undo->give_up_after = tree_to_int(tree_get(tree, "give_up_after"), 0);
 	machine->undo = undo;
 }

@@ -17,7 +17,11 @@
 
 /* What compensations are resent by that say nothing about it. */
 static const Backoff default_resend = {
-	BACKOFF_EXPONENTIAL, 0, MINUTE_MILLISECONDS, 15 * MINUTE_MILLISECONDS, MINUTE_MILLISECONDS
+	.kind = BACKOFF_EXPONENTIAL,
+	.limit = BACKOFF_ENDLESS,
+	.first = MINUTE_MILLISECONDS,
+	.step = MINUTE_MILLISECONDS,
+	.max = 15 * MINUTE_MILLISECONDS
 };
 
 static bool is_owed(Turn *turn, int rule, Tree *record);
@@ -259,10 +263,10 @@ plan_next(Turn *turn, Outstanding *outstanding)
 	if (resend == NULL)
 		resend = &default_resend;
 	outstanding->next = give_up_at;
-	if (resend->kind != BACKOFF_NONE && (resend->limit == 0 || outstanding->sends <= resend->limit))
+	if (resend->kind != BACKOFF_NONE && outstanding->sends <= resend->limit)
 		outstanding->next = Min(give_up_at, turn->input->now + 1000 *
-								backoff_delay(resend, outstanding->sends - 1,
-											  machine_seed(machine, outstanding->key)));
+								delay_of(resend, outstanding->sends - 1,
+										 machine_seed(machine, outstanding->key)));
 }
 
 /*

@@ -7,6 +7,9 @@
  */
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
+
+#include "pg/clock.h"
 #include "pg/subtransaction.h"
 #include "saga/definition_parse.h"
 
@@ -26,7 +29,6 @@ typedef struct Compilation
 	Path	   *path;
 	Template   *template;
 	Backoff    *backoff;
-	int64		milliseconds;
 } Compilation;
 
 static bool compile(Parser *p, SubtransactionBody function, Compilation *compilation,
@@ -124,27 +126,36 @@ parse_flag(Parser *p, const Tree *object, const char *key)
 	return tree_is_true(value);
 }
 
-static void
-compile_interval(void *argument)
-{
-	Compilation *compilation = argument;
-
-	compilation->milliseconds = interval_milliseconds(tree_to_text(compilation->source));
-}
-
 /*
  * A member that is an interval, in milliseconds.
  */
 int64
 parse_interval(Parser *p, const Tree *object, const char *key, int64 otherwise)
 {
-	Compilation compilation = {.source = tree_get(object, key)};
+	const Tree *source = tree_get(object, key);
+	Interval	interval;
+	int64		days;
+	int64		microseconds;
 
-	if (compilation.source == NULL || !compile(p, compile_interval, &compilation, key))
+	if (source == NULL)
 		return otherwise;
-	if (compilation.milliseconds < 0)
+	if (source->type != TREE_STRING || !interval_parse(tree_to_text(source), &interval))
+	{
+		parse_problem(p, "\"%s\" must be an interval, like \"10 min\", and is %s", key,
+					  tree_to_text(source));
+		return otherwise;
+	}
+	days = (int64) interval.month * DAYS_PER_MONTH + interval.day +
+		interval.time / USECS_PER_DAY;
+	if (Abs(days) > CLOCK_LONGEST_DAYS / 2)
+	{
+		parse_problem(p, "\"%s\" is longer than %d years", key, CLOCK_LONGEST_DAYS / 2 / 365);
+		return otherwise;
+	}
+	microseconds = clock_microseconds(&interval, key);
+	if (microseconds < 0)
 		parse_problem(p, "\"%s\" is negative", key);
-	return compilation.milliseconds;
+	return microseconds / 1000;
 }
 
 static void
@@ -234,7 +245,7 @@ compile_backoff(void *argument)
 {
 	Compilation *compilation = argument;
 
-	compilation->backoff = backoff_from_tree(compilation->source);
+	compilation->backoff = delay_policy(compilation->source);
 }
 
 Backoff *

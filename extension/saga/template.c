@@ -28,6 +28,8 @@
 #include "pg/clock.h"
 #include "saga/template.h"
 
+#define DIGITS "0123456789"
+
 /* How many values all "$each" of one template make at most. */
 #define MAX_EACH 100000
 
@@ -56,6 +58,7 @@ struct Template
 	const char **keys;
 };
 
+static bool is_zoned_time(const char *text);
 static Tree *evaluate(const Template *template, Document *document);
 static Template *compile_string(const char *text);
 static Template *compile_interpolation(const char *text);
@@ -208,18 +211,68 @@ time_to_tree(TimestampTz time)
 	return tree_text(pstrdup(text));
 }
 
+/*
+ * A time as JSON has it, with its zone: without one, or written in words, it would
+ * depend on the session that reads it.
+ */
 TimestampTz
 time_from_tree(const Tree *tree)
 {
-	if (tree->type != TREE_STRING)
+	char	   *text = tree_to_text(tree);
+
+	if (tree->type != TREE_STRING || (!is_zoned_time(text) && strstr(text, "infinity") == NULL))
 		ereport(ERROR,
 				(errcode(ERRCODE_SG_TEMPLATE),
-				 errmsg("\"%s\" is not a time", tree_to_text(tree))));
+				 errmsg("\"%s\" is not a time with its zone", text),
+				 errhint("Write it as 2026-01-31T12:00:00Z.")));
 	return clock_finite(DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
-																CStringGetDatum(tree_to_text(tree)),
+																CStringGetDatum(text),
 																ObjectIdGetDatum(InvalidOid),
 																Int32GetDatum(-1))),
-						psprintf("\"%s\"", tree_to_text(tree)));
+						psprintf("\"%s\"", text));
+}
+
+/*
+ * Does a text have the form 2026-01-31T12:00:00.5+02:00?
+ */
+static bool
+is_zoned_time(const char *text)
+{
+	static const char form[] = "dd-dd-ddTdd:dd";
+	const char *at = text + strspn(text, DIGITS);
+
+	/* The year's digits, less the last two. */
+	if (at - text < 4)
+		return false;
+	at -= 2;
+	for (int i = 0; form[i] != '\0'; i++, at++)
+	{
+		if (i == 8 && (*at == 't' || *at == ' '))
+			continue;
+		if (form[i] == 'd' ? !isdigit((unsigned char) *at) : *at != form[i])
+			return false;
+	}
+	/* Seconds may be missing. */
+	if (*at == ':' && isdigit((unsigned char) at[1]) && isdigit((unsigned char) at[2]))
+		at += 3;
+	if (*at == '.')
+		at += 1 + strspn(at + 1, DIGITS);
+	if (strcmp(at, "Z") == 0 || strcmp(at, "z") == 0)
+		return true;
+	return (*at == '+' || *at == '-') && isdigit((unsigned char) at[1]) &&
+		at[1 + strspn(at + 1, DIGITS ":")] == '\0';
+}
+
+/*
+ * A time and an interval, days and months being those of UTC.
+ */
+TimestampTz
+time_plus(TimestampTz time, const Interval *interval, const char *what)
+{
+	(void) clock_finite_interval(interval, what);
+	return DatumGetTimestamp(DirectFunctionCall2(timestamp_pl_interval,
+												 TimestampGetDatum((Timestamp) time),
+												 IntervalPGetDatum(interval)));
 }
 
 static Template *
@@ -455,7 +508,7 @@ evaluate_time(const Template *template, Document *document)
 				 errmsg("template \"%s\" matches nothing", template->path->source)));
 	time = time_from_tree(base);
 	if (template->plus != NULL)
-		time = clock_after(time, template->plus, "plus");
+		time = time_plus(time, template->plus, "plus");
 	return time_to_tree(time);
 }
 

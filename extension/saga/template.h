@@ -20,6 +20,7 @@ extern Tree *template_patch(const Template *template, Document *document);
 extern char *template_text(const Template *template, Document *document);
 extern bool template_mentions(const Template *template, const char *member);
 
+extern TimestampTz time_plus(TimestampTz time, const Interval *interval, const char *what);
 extern TimestampTz time_from_tree(const Tree *tree);
 extern Tree *time_to_tree(TimestampTz time);
 

@@ -265,18 +265,20 @@ static void
 parse_resend(Parser *p, SendAction *send, const Tree *tree)
 {
 	char	   *timer = parse_text(p, tree, "timer", true);
+	int64		limit;
 
 	parse_keys(p, tree, "\"resend\"", "timer every limit");
 	if (timer != NULL)
 		send->timer = parse_timer_name(p, timer);
 	send->resend = palloc0(sizeof(Backoff));
 	send->resend->kind = BACKOFF_INTERVAL;
-	send->resend->min = parse_interval(p, tree, "every", 0);
+	send->resend->first = parse_interval(p, tree, "every", 0);
 	if (tree_get(tree, "every") == NULL)
 		parse_problem(p, "\"every\" is missing in \"resend\"");
-	send->resend->limit = (int) tree_to_int(tree_get(tree, "limit"), 0);
-	if (send->resend->limit < 1)
-		parse_problem(p, "\"limit\" of \"resend\" must be a number from 1");
+	limit = tree_to_int(tree_get(tree, "limit"), 0);
+	if (limit < 1 || limit > FIELD_MAX_COUNT)
+		parse_problem(p, "\"limit\" of \"resend\" must be a number from 1 to %d", FIELD_MAX_COUNT);
+	send->resend->limit = (int32) limit;
 	if (send->body != NULL && (template_mentions(send->body, "message") ||
 							   template_mentions(send->body, "record")))
 		parse_problem(p, "the body of a command that is resent must not depend on"
@@ -327,8 +329,9 @@ parse_schedule(Parser *p, const Tree *tree)
 	schedule->attempt = parse_template(p, tree, "attempt");
 	if ((delay != NULL) + (tree_get(tree, "at") != NULL) + (tree_get(tree, "backoff") != NULL) != 1)
 		parse_problem(p, "\"schedule\" needs one of \"delay\", \"at\" and \"backoff\"");
-	if (delay != NULL && delay->type == TREE_STRING && delay->count > 0 &&
-		memchr(delay->as.string, '$', delay->count) == NULL)
+	if (delay != NULL && delay->type != TREE_OBJECT &&
+		(delay->type != TREE_STRING || delay->count == 0 ||
+		 memchr(delay->as.string, '$', delay->count) == NULL))
 		(void) parse_interval(p, tree, "delay", 0);
 	return schedule;
 }
