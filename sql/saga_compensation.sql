@@ -169,3 +169,69 @@ SELECT saga.migrate('trip', NULL, 3, '{"FindingHotel": "BookingHotel"}');
 CALL tell('HotelFailed', jsonb_build_object('trip_id', id(30)));
 SELECT state('trip', 30), next_timer FROM saga.instances WHERE correlation_id = id(30);
 SELECT count(DISTINCT definition_version) FROM saga.instance WHERE saga = 'trip';
+
+-- whatever brings an instance into a state, something wakes it there, or it is refused
+CREATE FUNCTION waiting(timer text) RETURNS jsonb LANGUAGE sql AS $function$
+	SELECT replace($$
+{"endpoint": "waiting", "initial": "A", "events": {"Go": {}, "Next": {}, "Hold": {}, "Undone": {}},
+ "start": {"Go": {"goto": "A", "schedule": {"timer": "TIMER", "delay": "1 min"},
+	"send": {"step": "s", "endpoint": "s", "type": "Do", "compensation": {"endpoint": "s", "type": "Undo", "confirmed_by": "Undone"}}}},
+ "states": {"A": {"default": "ignore", "on": {"timer:TIMER": {"goto": "Z"}, "Next": {"goto": "Undoing",
+			"compensate": {"give_up_after": "1 h", "give_up": "Held", "then": "Z"}},
+		"Hold": {"goto": "Held", "unschedule": "*"}}},
+	"Held": {"default": "ignore", "timer": "none", "on": {"Hold": {"goto": "Z"}}}, "Undoing": {"default": "ignore"},
+	"Z": {"kind": "final", "default": "ignore"}}}$$, 'TIMER', timer)::jsonb
+$function$;
+CREATE FUNCTION timers(n int) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(timer, ' ' ORDER BY timer) FROM saga.timers WHERE correlation_id = id(n)
+$$;
+SELECT saga.define('waiting', waiting('old')), saga.define('waiting', waiting('new'));
+SELECT saga.define('waiting', waiting('old') #- '{start,Go,send}');
+-- migrate: a timer with another name
+SELECT saga.define('waiting', waiting('old'));
+CALL say(40, 'Go');
+SELECT refusal(format('SELECT saga.migrate(%L, %L, 2)', 'waiting', id(40)));
+SELECT refusal(format('SELECT saga.migrate(%L, %L, 2, timer_map => %L)', 'waiting', id(40), '{"old": "nwe"}'));
+SELECT refusal(format('SELECT saga.migrate(%L, %L, 2, timer_map => %L)', 'waiting', id(40), '[]'));
+SELECT timers(40), saga.migrate('waiting', id(40), 2, timer_map => '{"old": "new"}');
+SELECT timers(40), actions -> -1 AS what FROM saga.history('waiting', id(40)) WHERE event = 'migrate';
+SELECT saga.migrate('waiting', id(40), 4, timer_map => '{"new": null}'), timers(40);
+SELECT timers(40), jsonb_path_query_array(actions, '$[*].action') AS actions FROM saga.history('waiting', id(40)) WHERE event = 'migrate';
+SELECT saga.fire_due(now() + interval '2 min') > 0 AS fired;
+SELECT state('waiting', 40);
+-- a compensation under way that the version does not have
+CALL say(41, 'Go');
+CALL say(41, 'Next');
+SELECT refusal(format('SELECT saga.migrate(%L, %L, 3)', 'waiting', id(41)));
+SELECT saga.define('waiting', replace(waiting('old')::text, 'Held', 'Kept')::jsonb);
+SELECT refusal(format('SELECT saga.migrate(%L, %L, 5)', 'waiting', id(41)));
+SELECT saga.migrate('waiting', id(41), 5, '{"Held": "Kept"}');
+SELECT saga.fire_due(now() + interval '2 h') > 0 AS fired;
+SELECT state('waiting', 41) LIKE 'Kept%' AS kept;
+-- goto, update and create set what the definition sets on the way there
+SELECT saga.define('waiting', waiting('old'));
+CALL say(42, 'Go');
+CALL say(42, 'Hold');
+SELECT timers(42), saga.goto('waiting', id(42), 'A');
+SELECT timers(42), saga.goto('waiting', id(42), 'Held');
+SELECT refusal(format('SELECT saga.goto(%L, %L, %L)', 'waiting', id(42), 'Undoing')) AS nothing_to_undo;
+SELECT refusal(format('SELECT saga.update(%L, %L, 4, %L, NULL)', 'waiting', id(42), 'Undoing')) AS nothing_to_undo;
+SELECT saga.create('waiting', id(43)) IS NOT NULL AS created, saga.create('waiting', id(44), '{}', 'Held') IS NOT NULL AS held;
+SELECT timers(43), timers(44), saga.update('waiting', id(44), 1, 'A', NULL);
+SELECT timers(44);
+SELECT refusal(format('SELECT saga.create(%L, %L, %L, %L)', 'waiting', id(45), '{}', 'Undoing'));
+-- a time that nobody knows beforehand has to be given
+SELECT saga.define('waiting', jsonb_set(waiting('at'), '{start,Go,schedule}', '{"timer": "at", "at": "$.message.at"}')
+	#- '{start,Go,send}' #- '{states,A,on,Next}' #- '{states,Undoing}');
+SELECT refusal(format('SELECT saga.create(%L, %L)', 'waiting', id(46)));
+SELECT saga.create('waiting', id(46), '{}', 'Held') IS NOT NULL AS created;
+SELECT refusal(format('SELECT saga.goto(%L, %L, %L)', 'waiting', id(46), 'A'));
+SELECT refusal(format('SELECT saga.goto(%L, %L, %L, NULL, %L)', 'waiting', id(46), 'A', '{"old": "1 h"}'));
+SELECT refusal(format('SELECT saga.goto(%L, %L, %L, NULL, %L)', 'waiting', id(46), 'A', '{"at": "soon"}'));
+SELECT refusal(format('SELECT saga.goto(%L, %L, %L, NULL, %L)', 'waiting', id(46), 'A', '{"at": "infinity"}'));
+SELECT saga.goto('waiting', id(46), 'A', 'go on', timers => '{"at": "1 h"}'), timers(46);
+SELECT timers(46);
+-- what is left without all the same is seen
+UPDATE saga.stored_instance SET engine = engine - 'timers' WHERE correlation_id = id(46);
+SELECT saga, correlation_id = id(46) AS it, current_state, reason, since IS NOT NULL AS dated, error FROM saga.stuck
+WHERE reason = 'no_timer';

@@ -163,7 +163,9 @@ SELECT depth, in_flight, retrying FROM message_bus.endpoints WHERE name = 'order
 SELECT reason, error_code FROM message_bus.dead_letters WHERE endpoint = 'order' GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT count(*) FILTER (WHERE i.version > 1) > 200 AS moved, count(*) FILTER (WHERE i.version <> h.count) AS not_whole
 FROM made m JOIN saga.instance i ON i.saga = 'order' AND i.correlation_id = m.id, LATERAL (SELECT count(*) FROM saga.history('order', m.id)) h;
+SET client_min_messages = error;
 SELECT saga.fire_due(now() + interval '10 min') > 200 AS fired;
+SET client_min_messages = warning;
 
 -- deep nesting is refused, not followed to the end of the stack
 SELECT refusal(format('SELECT saga.define(%L, %L)', 'deep',

@@ -36,7 +36,7 @@ SELECT refusal(format('SELECT saga.delete(%L, %L)', 'nothing', id(1)));
 SELECT state('trip', 2);
 
 -- history: every change, with who; it stays when the instance goes
-SELECT version, from_state, to_state, event, message_id, actions, actor = current_user AS by_me, reason,
+SELECT version, from_state, to_state, event, message_id, jsonb_path_query_array(actions, '$[*] ? (@.action == "data")') AS actions, actor = current_user AS by_me, reason,
 	at BETWEEN now() - interval '1 min' AND clock_timestamp() AS now
 FROM saga.history('trip', id(2));
 SELECT saga.delete('trip', id(2)), saga.delete('trip', id(2)), saga.get('trip', id(2)) IS NULL AS gone;

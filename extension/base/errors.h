@@ -38,6 +38,7 @@
 #define ERRCODE_SG_INSTANCE_EXISTS		MAKE_SQLSTATE('S', 'G', '0', '0', '3')
 #define ERRCODE_SG_UNDEFINED			MAKE_SQLSTATE('S', 'G', '0', '0', '4')
 #define ERRCODE_SG_TEMPLATE				MAKE_SQLSTATE('S', 'G', '0', '0', '5')
+#define ERRCODE_SG_NO_TIMER				MAKE_SQLSTATE('S', 'G', '0', '0', '6')
 #define ERRCODE_SG_INVALID_DEFINITION	MAKE_SQLSTATE('S', 'G', '0', '1', '0')
 
 /* For functions that only report; PostgreSQL has another word for it from 18 on. */

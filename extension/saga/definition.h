@@ -138,6 +138,7 @@ typedef struct CompensateAction
 typedef struct Transition
 {
 	const Tree *source;
+	bool		starts;			/* creates instances */
 	const char *label;			/* why, for diagrams and history */
 	Path	   *guard;
 	int			each;			/* a fact: once for every record in one of the statuses */
@@ -229,6 +230,7 @@ typedef struct Definition
 	List	   *commons;		/* of State */
 	List	   *facts;
 	List	   *owed;
+	List	   *transitions;	/* all of them, wherever they stand */
 	List	   *sends;			/* all SendActions, wherever they stand */
 	bool		broken_path;	/* something leads to nowhere: how states are reached is unknown */
 	Reaction  **start;			/* [event] */

@@ -317,11 +317,14 @@ parse_start(Parser *p, const Tree *start)
 	for (int i = 0; i < start->count; i++)
 	{
 		Reaction   *reaction = palloc0(sizeof(Reaction));
+		ListCell   *cell;
 		int			event;
 
 		reaction->event = p->event = member_name(start, i);
 		reaction->otherwise = DECIDE_UNDECIDED;
 		reaction->transitions = parse_transitions(p, start->as.members[i].value);
+		foreach(cell, reaction->transitions)
+			((Transition *) lfirst(cell))->starts = true;
 		event = definition_find_event(definition, reaction->event);
 		definition->broken_path = definition->broken_path || event == NOWHERE;
 		if (event == NOWHERE)

@@ -18,6 +18,7 @@
 #include "saga/engine.h"
 #include "saga/repository.h"
 #include "saga/step_key.h"
+#include "saga/wake.h"
 
 #define INSTANCE_ATTRIBUTES 8
 
@@ -86,6 +87,7 @@ create(const char *saga, const pg_uuid_t *id, Tree *data, const char *state)
 	effects.outcome = OUTCOME_EFFECTIVE;
 	effects.from = NOWHERE;
 	effects.actions = whole_data(NULL, data);
+	wake_ensure(machine, machine->created_at, effects.actions);
 	engine_apply(machine, &effects, &cause);
 	parked_replay(machine);
 	return machine;
@@ -141,6 +143,7 @@ update(const char *saga, const pg_uuid_t *id, int expected_version, const char *
 						machine->updated_at + machine->definition->retain_for * 1000);
 		else
 			machine_disarm(machine, TIMER_RETAIN);
+		wake_ensure(machine, machine->updated_at, effects.actions);
 	}
 	engine_apply(machine, &effects, &cause);
 	if (effects.moved)

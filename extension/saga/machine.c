@@ -103,7 +103,10 @@ machine_encode(const Machine *machine)
 		tree_put(engine, "alarm_since", tree_int(machine->alarm_since));
 	}
 	if (machine->timer_failures > 0)
+	{
 		tree_put(engine, "timer_failures", tree_int(machine->timer_failures));
+		tree_put_text(engine, "timer_error", machine->timer_error);
+	}
 	put_if_any(engine, "context", machine->context);
 	return engine;
 }
@@ -133,6 +136,7 @@ machine_decode(Machine *machine, const Tree *engine)
 	machine->alarm = tree_get_text(engine, "alarm");
 	machine->alarm_since = time_member(engine, "alarm_since");
 	machine->timer_failures = (int) tree_to_int(tree_get(engine, "timer_failures"), 0);
+	machine->timer_error = tree_get_text(engine, "timer_error");
 	if ((part = tree_get(engine, "context")) != NULL)
 		machine->context = part;
 }

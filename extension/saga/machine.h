@@ -71,6 +71,7 @@ typedef struct Machine
 	const char *alarm;
 	TimestampTz alarm_since;
 	int			timer_failures;	/* in a row */
+	const char *timer_error;	/* of the last of them */
 	Tree	   *context;		/* of the message that created it */
 } Machine;
 

@@ -17,11 +17,21 @@
 #include "saga/engine.h"
 #include "saga/repository.h"
 #include "saga/step_key.h"
+#include "saga/wake.h"
+
+/* To which version, and what has another name there. */
+typedef struct Migration
+{
+	Definition *to;
+	const Tree *state_map;
+	const Tree *timer_map;
+} Migration;
 
 static void redrive_dead_letters(const Machine *machine);
 static void cancel_as_event(Machine *machine, const Input *input, Effects *effects);
-static void migrate_one(Machine *machine, Definition *to, const Tree *state_map);
+static void migrate_one(Machine *machine, const Migration *migration);
 static List *other_versions(const Definition *to);
+static const Tree *names_map(FunctionCallInfo fcinfo, int argument, const char *name);
 
 /*
  * The input and cause of something an operator does.
@@ -47,6 +57,8 @@ operator_input(const char *event, const char *reason, Cause *cause)
 static int
 apply_operation(Machine *machine, const Effects *effects, const Cause *cause)
 {
+	if (effects->moved)
+		wake_ensure(machine, machine->updated_at, effects->actions);
 	engine_apply(machine, effects, cause);
 	if (effects->moved)
 		parked_replay(machine);
@@ -85,16 +97,21 @@ redrive_dead_letters(const Machine *machine)
 	spi_end();
 }
 
+/*
+ * Moves an instance to a state; timers, NULL or {name: interval or time}, are set
+ * besides those that it has.
+ */
 static int
-go_to(const char *saga, const pg_uuid_t *id, const char *state, const char *reason)
+go_to(Machine *machine, const char *state, const char *reason, const Tree *timers)
 {
-	Machine    *machine = repository_require(saga, id, "goto");
 	int			to = repository_state(machine->definition, state);
 	Effects		effects;
 	Cause		cause;
 	Input		input = operator_input("goto", reason, &cause);
 
 	react_goto(machine, to, &input, &effects);
+	if (timers != NULL)
+		wake_set_timers(machine, timers, input.now, effects.actions);
 	return apply_operation(machine, &effects, &cause);
 }
 
@@ -151,23 +168,20 @@ cancel_as_event(Machine *machine, const Input *input, Effects *effects)
  * Moves instances to another version of the definition; returns how many.
  */
 static int
-migrate(const char *saga, const pg_uuid_t *id, int to_version, const Tree *state_map)
+migrate(const char *saga, const pg_uuid_t *id, Migration *migration)
 {
-	Definition *to;
+	Definition *to = migration->to;
 	List	   *ids;
 	ListCell   *cell;
 	int			moved = 0;
 
-	definition_cache_refresh();
-	(void) definition_require(saga);
-	to = definition_get(saga, to_version);
 	if (id != NULL)
 	{
 		Machine    *machine = repository_require(saga, id, "migration");
 
-		if (machine->definition->version == to_version)
+		if (machine->definition->version == to->version)
 			return 0;
-		migrate_one(machine, to, state_map);
+		migrate_one(machine, migration);
 		return 1;
 	}
 	ids = other_versions(to);
@@ -175,20 +189,23 @@ migrate(const char *saga, const pg_uuid_t *id, int to_version, const Tree *state
 	{
 		Machine    *machine = store_load(saga, lfirst(cell), true);
 
-		if (machine == NULL || machine->definition->version == to_version)
+		CHECK_FOR_INTERRUPTS();
+		if (machine == NULL || machine->definition->version == to->version)
 			continue;
-		migrate_one(machine, to, state_map);
+		migrate_one(machine, migration);
 		moved++;
 	}
 	return moved;
 }
 
 static void
-migrate_one(Machine *machine, Definition *to, const Tree *state_map)
+migrate_one(Machine *machine, const Migration *migration)
 {
+	Definition *to = migration->to;
 	const char *from_state = definition_state(machine->definition, machine->state)->name;
-	char	   *mapped = tree_get_text(state_map, from_state);
-	Tree	   *engine = machine_encode(machine);
+	char	   *mapped = tree_get_text(migration->state_map, from_state);
+	Tree	   *notes = wake_migrate(machine, to, migration->state_map, migration->timer_map);
+	Tree	   *what = tree_put_text(tree_object(), "action", "migrate");
 	Machine    *moved = machine_new(to, &machine->id, machine->created_at);
 	Effects		effects;
 	Cause		cause;
@@ -200,12 +217,14 @@ migrate_one(Machine *machine, Definition *to, const Tree *state_map)
 	moved->data = machine->data;
 	moved->state_since = machine->state_since;
 	moved->wake_at = machine->wake_at;
-	machine_decode(moved, engine);
+	machine_decode(moved, notes);
 	react_migrated(moved, &input, &effects);
-	tree_append(effects.actions,
-				tree_put(tree_put(tree_put_text(tree_object(), "action", "migrate"),
-								  "from_version", tree_int(machine->definition->version)),
-						 "to_version", tree_int(to->version)));
+	tree_put(what, "from_version", tree_int(machine->definition->version));
+	tree_put(what, "to_version", tree_int(to->version));
+	if (migration->timer_map->count > 0)
+		tree_put(what, "timer_map", unconstify(Tree *, migration->timer_map));
+	wake_ensure(moved, input.now, effects.actions);
+	tree_append(effects.actions, what);
 	cause.from = from_state;
 	engine_apply(moved, &effects, &cause);
 	parked_replay(moved);
@@ -237,6 +256,23 @@ other_versions(const Definition *to)
 	return ids;
 }
 
+/*
+ * An argument {"old name": "new name"}; null is an empty one.
+ */
+static const Tree *
+names_map(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	Tree	   *map = PG_ARGISNULL(argument) ? tree_object()
+									 : tree_from_jsonb(PG_GETARG_JSONB_P(argument));
+
+	if (map->type != TREE_OBJECT)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be a JSON object", name),
+				 errhint("Write it as {\"old name\": \"new name\"}.")));
+	return map;
+}
+
 PG_FUNCTION_INFO_V1(saga_retry);
 PG_FUNCTION_INFO_V1(saga_goto);
 PG_FUNCTION_INFO_V1(saga_cancel);
@@ -252,13 +288,17 @@ saga_retry(PG_FUNCTION_ARGS)
 Datum
 saga_goto(PG_FUNCTION_ARGS)
 {
+	Machine    *machine;
+
 	engine_require_read_committed("saga.goto()");
 	repository_not_null(fcinfo, 0, "saga");
 	repository_not_null(fcinfo, 1, "correlation_id");
 	repository_not_null(fcinfo, 2, "state");
-	PG_RETURN_INT32(go_to(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_UUID_P(1),
-						  text_to_cstring(PG_GETARG_TEXT_PP(2)),
-						  PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3))));
+	machine = repository_require(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_UUID_P(1),
+								 "goto");
+	PG_RETURN_INT32(go_to(machine, text_to_cstring(PG_GETARG_TEXT_PP(2)),
+						  PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3)),
+						  PG_ARGISNULL(4) ? NULL : tree_from_jsonb(PG_GETARG_JSONB_P(4))));
 }
 
 Datum
@@ -274,11 +314,17 @@ saga_cancel(PG_FUNCTION_ARGS)
 Datum
 saga_migrate(PG_FUNCTION_ARGS)
 {
+	Migration	migration;
+	char	   *saga;
+
 	engine_require_read_committed("saga.migrate()");
 	repository_not_null(fcinfo, 0, "name");
 	repository_not_null(fcinfo, 2, "to_version");
-	PG_RETURN_INT32(
-		migrate(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1),
-				PG_GETARG_INT32(2),
-				PG_ARGISNULL(3) ? tree_object() : tree_from_jsonb(PG_GETARG_JSONB_P(3))));
+	saga = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	definition_cache_refresh();
+	(void) definition_require(saga);
+	migration.to = definition_get(saga, PG_GETARG_INT32(2));
+	migration.state_map = names_map(fcinfo, 3, "state_map");
+	migration.timer_map = names_map(fcinfo, 4, "timer_map");
+	PG_RETURN_INT32(migrate(saga, PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1), &migration));
 }

@@ -176,6 +176,15 @@ template_text(const Template *template, Document *document)
 }
 
 /*
+ * Whether a template is the same text or number whatever the document is.
+ */
+bool
+template_is_fixed(const Template *template)
+{
+	return template->kind == TEMPLATE_LITERAL;
+}
+
+/*
  * Whether a template may read the given member of the document.
  */
 bool

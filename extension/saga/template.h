@@ -18,6 +18,7 @@ extern Template *template_compile_text(const char *text);
 extern Tree *template_evaluate(const Template *template, Document *document);
 extern Tree *template_patch(const Template *template, Document *document);
 extern char *template_text(const Template *template, Document *document);
+extern bool template_is_fixed(const Template *template);
 extern bool template_mentions(const Template *template, const char *member);
 
 extern TimestampTz time_plus(TimestampTz time, const Interval *interval, const char *what);

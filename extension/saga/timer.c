@@ -203,6 +203,7 @@ fire_failed(Machine *machine, int timer, TimestampTz now, const ErrorData *error
 			(errmsg("timer \"%s\" of saga \"%s\" %s failed: %s",
 					definition_timer(machine->definition, timer), machine->definition->name,
 					machine->id_text, error->message)));
+	machine->timer_error = error->message;
 	machine_arm(machine, timer, now + delay);
 	store_write(machine);
 }

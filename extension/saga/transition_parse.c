@@ -97,6 +97,7 @@ parse_transition(Parser *p, const Tree *tree)
 		parse_is_object(p, tree_get(tree, "compensate"), "\"compensate\""))
 		transition->compensate = parse_compensate(p, tree_get(tree, "compensate"));
 	transition->target = parse_state_name(p, tree, "goto");
+	p->definition->transitions = lappend(p->definition->transitions, transition);
 	return transition;
 }
 

@@ -198,7 +198,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'saga_create';
 COMMENT ON FUNCTION saga.create(text, uuid, jsonb, text) IS
-'Creates an instance with version 1 of the newest definition; a null state is the initial one. Messages parked for it are replayed. Errors: SG003 it exists, SG004 no such saga or state.';
+'Creates an instance with version 1 of the newest definition; a null state is the initial one. It gets the timers that the definition sets on the way into that state. Messages parked for it are replayed. Errors: SG003 it exists, SG004 no such saga or state, SG006 nothing would wake it in that state.';
 
 CREATE FUNCTION saga.update(saga text, correlation_id uuid, expected_version int, new_state text,
 	data jsonb) RETURNS int
@@ -206,7 +206,7 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'saga_update';
 COMMENT ON FUNCTION saga.update(text, uuid, int, text, jsonb) IS
-'Replaces state and data (null: as they are) and returns the new version. Errors: SG001 no such instance, SG002 another version, with DETAIL {"expected_version", "actual_version"}, SG004 no such saga or state.';
+'Replaces state and data (null: as they are) and returns the new version. Errors: SG001 no such instance, SG002 another version, with DETAIL {"expected_version", "actual_version"}, SG004 no such saga or state, SG006 nothing would wake it in the new state.';
 
 CREATE FUNCTION saga.delete(saga text, correlation_id uuid) RETURNS boolean
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
@@ -251,12 +251,12 @@ COMMENT ON FUNCTION saga.fire_due(timestamptz) IS
 'Fires the timers that are due by then, in due order, and returns how many; while one fires the time is its due time. Parked messages and finished instances whose time is up by then go too. Errors: 0A000 isolation level is not read committed.';
 
 CREATE FUNCTION saga.migrate(name text, correlation_id uuid, to_version int,
-	state_map jsonb DEFAULT '{}') RETURNS int
+	state_map jsonb DEFAULT '{}', timer_map jsonb DEFAULT '{}') RETURNS int
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'saga_migrate';
-COMMENT ON FUNCTION saga.migrate(text, uuid, int, jsonb) IS
-'Moves an instance (null: all) to another version of the definition and returns how many. state_map is {"old state": "new state"}; others keep their name. The new version''s rules apply at once; timers it does not know are dropped. Errors: SG001 no such instance, SG004 no such saga, version or state.';
+COMMENT ON FUNCTION saga.migrate(text, uuid, int, jsonb, jsonb) IS
+'Moves an instance (null: all) to another version of the definition and returns how many. state_map is {"old state": "new state"} and timer_map {"old timer": "new timer"}, null taking the timer back; others keep their name. The new version''s rules apply at once. Errors: SG001 no such instance, SG004 no such saga, version, state or timer, SG006 a timer is set or a compensation outstanding that the version does not have and no map names, or nothing would wake the instance.';
 
 CREATE FUNCTION saga.retry(saga text, correlation_id uuid) RETURNS int
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
@@ -266,12 +266,12 @@ COMMENT ON FUNCTION saga.retry(text, uuid) IS
 'Sends the instance''s outstanding compensations again, their time to be given up starting anew, and redrives its dead letters. Returns the new version. Errors: SG001, SG004.';
 
 CREATE FUNCTION saga.goto(saga text, correlation_id uuid, state text,
-	reason text DEFAULT NULL) RETURNS int
+	reason text DEFAULT NULL, timers jsonb DEFAULT NULL) RETURNS int
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'saga_goto';
-COMMENT ON FUNCTION saga.goto(text, uuid, text, text) IS
-'Moves an instance to a state, whose rules apply at once, and returns the new version. Errors: SG001, SG004 also for an unknown state.';
+COMMENT ON FUNCTION saga.goto(text, uuid, text, text, jsonb) IS
+'Moves an instance to a state, whose rules apply at once, and returns the new version. timers is {"timer": "30 min" or a time}: set besides those it has; a state that needs a timer otherwise gets those that the definition sets on the way into it. Errors: SG001, SG004 also for an unknown state or timer, SG006 nothing would wake it there.';
 
 CREATE FUNCTION saga.cancel(saga text, correlation_id uuid, reason text DEFAULT NULL) RETURNS int
 LANGUAGE c VOLATILE PARALLEL UNSAFE

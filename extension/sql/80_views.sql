@@ -308,7 +308,7 @@ COMMENT ON VIEW saga.instances IS 'Every instance, how long it has been in its s
 
 -- Which instance a dead letter of a saga's endpoint was for, as the event's path says.
 CREATE VIEW saga._dead_letters AS
-SELECT f.name AS saga, d.message_id, d.endpoint, d.last_failed_at,
+SELECT f.name AS saga, d.message_id, d.endpoint, d.last_failed_at, d.error,
 	   coalesce(pg_catalog.jsonb_path_query_first(
 			pg_catalog.jsonb_build_object('message', (d.message).body),
 			(f.document OPERATOR(pg_catalog.#>>) ARRAY['events', d.message_type, 'correlate'])::pg_catalog.jsonpath,
@@ -324,7 +324,9 @@ CREATE VIEW saga.stuck AS
 SELECT i.saga, i.correlation_id, i.current_state, 'compensation' AS reason,
 	   '2000-01-01 00:00:00+00'::timestamptz OPERATOR(pg_catalog.+)
 		 (pg_catalog.min((o.value OPERATOR(pg_catalog.->>) 'since')::bigint)
-		  OPERATOR(pg_catalog.*) '1 microsecond'::interval) AS since
+		  OPERATOR(pg_catalog.*) '1 microsecond'::interval) AS since,
+	   pg_catalog.string_agg(DISTINCT coalesce(o.value OPERATOR(pg_catalog.->>) 'rule',
+											   o.value OPERATOR(pg_catalog.->>) 'step'), ', ') AS error
 FROM saga.stored_instance i
 CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(i.engine OPERATOR(pg_catalog.->) 'outstanding') o
 WHERE (o.value OPERATOR(pg_catalog.->>) 'given_up')::boolean
@@ -333,14 +335,25 @@ UNION ALL
 SELECT i.saga, i.correlation_id, i.current_state, 'overdue',
 	   coalesce('2000-01-01 00:00:00+00'::timestamptz OPERATOR(pg_catalog.+)
 				((i.engine OPERATOR(pg_catalog.->>) 'alarm_since')::bigint OPERATOR(pg_catalog.*) '1 microsecond'::interval),
-				i.updated_at)
+				i.updated_at),
+	   coalesce(i.engine OPERATOR(pg_catalog.->>) 'timer_error', i.engine OPERATOR(pg_catalog.->>) 'alarm')
 FROM saga.stored_instance i
 WHERE i.engine OPERATOR(pg_catalog.?|) ARRAY['alarm', 'timer_failures']
 UNION ALL
-SELECT i.saga, i.correlation_id, i.current_state, 'dead_letter', pg_catalog.min(d.last_failed_at)
+SELECT i.saga, i.correlation_id, i.current_state, 'no_timer', i.state_since, NULL
+FROM saga.stored_instance i
+JOIN saga.definition_state s ON s.name OPERATOR(pg_catalog.=) i.saga
+	AND s.version OPERATOR(pg_catalog.=) i.definition_version AND s.kind OPERATOR(pg_catalog.=) 'normal'
+	AND s.state OPERATOR(pg_catalog.=) i.current_state
+WHERE s.timer IS DISTINCT FROM 'none'
+	AND coalesce((i.engine OPERATOR(pg_catalog.->) 'timers') OPERATOR(pg_catalog.-) 'retain', '{}')
+		OPERATOR(pg_catalog.=) '{}'
+UNION ALL
+SELECT i.saga, i.correlation_id, i.current_state, 'dead_letter', pg_catalog.min(d.last_failed_at),
+	   (pg_catalog.array_agg(d.error ORDER BY d.last_failed_at DESC))[1]
 FROM saga._dead_letters d
 JOIN saga.stored_instance i ON i.saga OPERATOR(pg_catalog.=) d.saga
 	AND i.correlation_id::text OPERATOR(pg_catalog.=) d.instance
 GROUP BY i.saga, i.correlation_id, i.current_state;
 COMMENT ON VIEW saga.stuck IS
-'Instances that need an operator: compensation (given up), overdue (an alarm of the definition, or a timer whose transition fails), dead_letter (a message for them is dead).';
+'Instances that need an operator: compensation (given up; error names what), overdue (an alarm of the definition, or a timer whose transition fails), no_timer (nothing would wake it in its state), dead_letter (a message for them is dead). error is the last one, as far as there is one.';

@@ -233,9 +233,9 @@ GRANT EXECUTE ON FUNCTION
 	saga.simulate(text, jsonb, int, bigint),
 	saga.run(int),
 	saga.fire_due(timestamptz),
-	saga.migrate(text, uuid, int, jsonb),
+	saga.migrate(text, uuid, int, jsonb, jsonb),
 	saga.retry(text, uuid),
-	saga.goto(text, uuid, text, text),
+	saga.goto(text, uuid, text, text, jsonb),
 	saga.cancel(text, uuid, text),
 	ecommerce.install_order_saga()
 	TO ecommerce_admin;
