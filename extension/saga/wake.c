@@ -13,10 +13,10 @@
 #include "datatype/timestamp.h"
 
 #include "base/errors.h"
+#include "pg/clock.h"
 #include "saga/wake.h"
 
-/* In microseconds, a hundred years. */
-#define MAX_DELAY (36525 * USECS_PER_DAY)
+#define MAX_DELAY (CLOCK_LONGEST_DAYS * USECS_PER_DAY)
 
 static bool is_awake(const Machine *machine);
 static bool handles(const Machine *machine, int timer);
@@ -50,7 +50,7 @@ wake_set_timers(Machine *machine, const Tree *timers, TimestampTz now, Tree *act
 		char	   *name = pnstrdup(timers->as.members[i].key, timers->as.members[i].length);
 		int			timer = definition_find_timer(machine->definition, name);
 		const Tree *when = timers->as.members[i].value;
-		int64		delay;
+		Interval	delay;
 
 		if (timer < TIMER_BUILT_IN)
 			ereport(ERROR,
@@ -58,7 +58,7 @@ wake_set_timers(Machine *machine, const Tree *timers, TimestampTz now, Tree *act
 					 errmsg("saga \"%s\" version %d has no timer \"%s\"",
 							machine->definition->name, machine->definition->version, name)));
 		if (when->type == TREE_STRING && interval_parse(tree_to_text(when), &delay))
-			set_noted(machine, timer, now + Min(Max(delay, 0), MAX_DELAY), actions);
+			set_noted(machine, timer, now + Max(clock_microseconds(&delay, name), 0), actions);
 		else
 			set_noted(machine, timer, time_from_tree(when), actions);
 	}
@@ -169,15 +169,18 @@ delay_in_advance(const Machine *machine, const ScheduleAction *schedule, int64 *
 {
 	const char *name = definition_timer(machine->definition, schedule->timer);
 	Document	document = {tree_object(), NULL};
+	Interval	delay;
 
 	if (schedule->backoff != NULL)
 	{
 		*microseconds = delay_of(schedule->backoff, 0, machine_seed(machine, name)) * 1000;
 		return true;
 	}
-	return schedule->delay != NULL && template_is_fixed(schedule->delay) &&
-		interval_parse(template_text(schedule->delay, &document), microseconds) &&
-		*microseconds >= 0;
+	if (schedule->delay == NULL || !template_is_fixed(schedule->delay) ||
+		!interval_parse(template_text(schedule->delay, &document), &delay))
+		return false;
+	*microseconds = Max(clock_microseconds(&delay, name), 0);
+	return true;
 }
 
 static void
