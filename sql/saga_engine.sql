@@ -262,6 +262,31 @@ SELECT count(*) FROM saga.instance WHERE current_state IN ('Booked', 'Failed', '
 SELECT count(*) FROM saga.history('trip', id(1));
 SELECT count(*) FROM saga.instance i WHERE NOT EXISTS (SELECT FROM saga.history(i.saga, i.correlation_id));
 
+-- the log tells what has committed, once, and names the instance of what failed
+SET client_min_messages = log;
+BEGIN;
+SELECT version FROM saga.create('trip', id(600));
+ROLLBACK;
+BEGIN;
+SAVEPOINT before;
+SELECT version FROM saga.create('trip', id(601));
+ROLLBACK TO before;
+SELECT version FROM saga.create('trip', id(602));
+COMMIT;
+SELECT message_bus.alter_endpoint('trip', retry => '{"kind": "none"}');
+BEGIN;
+SELECT ecommerce.set_context(id(603)) IS NOT NULL AS set;
+SELECT message_bus.publish('TripRequested', jsonb_build_object('trip_id', id(603), 'nights', 1), id(604), partition_key => 'one') = id(604) AS sent;
+SELECT message_bus.publish('FlightBooked', jsonb_build_object('trip_id', id(603), 'seats', 'many'), id(605), partition_key => 'one') = id(605) AS sent;
+SELECT message_bus.publish('FlightFailed', jsonb_build_object('trip_id', id(606)), id(607), partition_key => 'one') = id(607) AS sent;
+COMMIT;
+BEGIN;
+SELECT saga.run() >= 3 AS handled;
+ROLLBACK;
+SELECT saga.run() >= 3 AS handled;
+SET client_min_messages = warning;
+SELECT reason, error FROM saga.stuck WHERE correlation_id = id(603);
+
 -- only under READ COMMITTED
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT refusal('SELECT saga.run()'), refusal('SELECT saga.fire_due()');

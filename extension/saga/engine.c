@@ -14,6 +14,7 @@
 
 #include "event_store/append.h"
 #include "pg/spi.h"
+#include "pg/tell.h"
 #include "saga/engine.h"
 #include "saga/step_key.h"
 
@@ -41,10 +42,9 @@ engine_apply(Machine *machine, const Effects *effects, const Cause *cause)
 	if (effects->store || effects->outcome == OUTCOME_EFFECTIVE)
 		store_write(machine);
 	foreach(cell, effects->conflicts)
-		ereport(LOG,
-				(errhidestmt(true), errhidecontext(true),
-				 errmsg("saga \"%s\" with correlation %s ignores a fact of %s: %s", definition->name,
-						machine->id_text, cause->event, (char *) lfirst(cell))));
+		tell_when_committed(LOG, "saga \"%s\" with correlation %s ignores a fact of %s: %s",
+							definition->name, machine->id_text, cause->event,
+							(char *) lfirst(cell));
 	if (effects->outcome != OUTCOME_EFFECTIVE)
 		return;
 	entry.from = cause->from != NULL		? cause->from

@@ -15,12 +15,14 @@
  */
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "base/errors.h"
 #include "pg/clock.h"
 #include "pg/subtransaction.h"
+#include "pg/tell.h"
 #include "saga/engine.h"
 #include "saga/step_key.h"
 
@@ -61,6 +63,7 @@ typedef struct Batch
 static void process_batch(void *argument);
 static ErrorData *process_singly(Batch *batch, int *done);
 static ErrorData *settle_failed(const Letter *letter, const ErrorData *error);
+static char *addressees(const Letter *letter);
 static void fail_letter(void *argument);
 static void skip_letter(void *argument);
 static void address_letter(Batch *batch, Letter *letter);
@@ -165,19 +168,35 @@ settle_failed(const Letter *letter, const ErrorData *error)
 	Failure		failure = {letter, error};
 	ErrorData  *worse;
 
-	ereport(LOG,
-			(errhidestmt(true), errhidecontext(true),
-			 errmsg("message %s %s with correlation %s failed: %s", message->message_type,
-					uuid_text(&message->message_id), uuid_text(&message->correlation_id),
-					error->message)));
+	tell_when_committed(LOG, "message %s %s with correlation %s failed%s: %s",
+						message->message_type, uuid_text(&message->message_id),
+						uuid_text(&message->correlation_id), addressees(letter), error->message);
 	worse = attempt(fail_letter, &failure);
 	if (worse == NULL)
 		return NULL;
-	ereport(LOG,
-			(errhidestmt(true), errhidecontext(true),
-			 errmsg("failure of message %s %s cannot be settled: %s", message->message_type,
-					uuid_text(&message->message_id), worse->message)));
+	tell_when_committed(LOG, "failure of message %s %s cannot be settled: %s",
+						message->message_type, uuid_text(&message->message_id), worse->message);
 	return attempt(skip_letter, &failure);
+}
+
+/*
+ * The instances that a message was for, as far as that came out.
+ */
+static char *
+addressees(const Letter *letter)
+{
+	StringInfoData text;
+	ListCell   *cell;
+
+	initStringInfo(&text);
+	foreach(cell, letter->slots)
+	{
+		const Slot *slot = lfirst(cell);
+
+		appendStringInfo(&text, "%s saga \"%s\" %s", text.len == 0 ? " for" : " and",
+						 slot->definition->name, uuid_text(&slot->id));
+	}
+	return text.data;
 }
 
 static void

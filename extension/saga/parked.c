@@ -17,6 +17,7 @@
 #include "pg/clock.h"
 #include "pg/spi.h"
 #include "pg/subtransaction.h"
+#include "pg/tell.h"
 #include "saga/engine.h"
 #include "saga/step_key.h"
 
@@ -75,11 +76,9 @@ park_message(const char *saga, const pg_uuid_t *id, const char *endpoint,
 	spi_end();
 	if (until != DT_NOEND)
 		wakeup_worker_by(until);
-	ereport(LOG,
-			(errhidestmt(true), errhidecontext(true),
-			 errmsg("message %s %s waits for saga \"%s\" %s %s", message->message_type,
-					uuid_text(&message->message_id), saga, uuid_text(id),
-					deferred ? "to change its state" : "to be created")));
+	tell_when_committed(LOG, "message %s %s waits for saga \"%s\" %s %s", message->message_type,
+						uuid_text(&message->message_id), saga, uuid_text(id),
+						deferred ? "to change its state" : "to be created");
 }
 
 /*

@@ -28,6 +28,7 @@
 #include "log/wakeup.h"
 #include "pg/settings.h"
 #include "pg/spi.h"
+#include "pg/tell.h"
 #include "saga/step_key.h"
 #include "saga/store.h"
 
@@ -271,7 +272,8 @@ store_remove(Machine *machine, bool keep_history)
 }
 
 /*
- * One line in the server's log per transition, creation and removal.
+ * One line in the server's log per transition, creation and removal, once it has
+ * committed.
  */
 void
 store_log(const Machine *machine, const HistoryEntry *entry)
@@ -289,9 +291,7 @@ store_log(const Machine *machine, const HistoryEntry *entry)
 		appendStringInfo(&line, ", from %s", entry->from);
 	if (entry->to != NULL)
 		appendStringInfo(&line, ", to %s", entry->to);
-	ereport(LOG,
-			(errhidestmt(true), errhidecontext(true),
-			 errmsg_internal("%s, version %d", line.data, machine->version)));
+	tell_when_committed(LOG, "%s, version %d", line.data, machine->version);
 }
 
 static Datum

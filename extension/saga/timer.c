@@ -21,6 +21,7 @@
 #include "pg/clock.h"
 #include "pg/spi.h"
 #include "pg/subtransaction.h"
+#include "pg/tell.h"
 #include "saga/engine.h"
 
 /*
@@ -199,10 +200,9 @@ fire_failed(Machine *machine, int timer, TimestampTz now, const ErrorData *error
 	int			failures = machine->timer_failures++;
 	int64		delay = Min(FAILURE_DELAY << Min(failures, 10), FAILURE_DELAY_MAX);
 
-	ereport(WARNING,
-			(errmsg("timer \"%s\" of saga \"%s\" %s failed: %s",
-					definition_timer(machine->definition, timer), machine->definition->name,
-					machine->id_text, error->message)));
+	tell_when_committed(WARNING, "timer \"%s\" of saga \"%s\" %s failed: %s",
+						definition_timer(machine->definition, timer), machine->definition->name,
+						machine->id_text, error->message);
 	machine->timer_error = error->message;
 	machine_arm(machine, timer, now + delay);
 	store_write(machine);
