@@ -171,12 +171,12 @@ settle_failed(const Letter *letter, const ErrorData *error)
 	tell_when_committed(LOG, "message %s %s with correlation %s failed%s: %s",
 						message->message_type, uuid_text(&message->message_id),
 						uuid_text(&message->correlation_id), addressees(letter), error->message);
-	worse = attempt(fail_letter, &failure);
-	if (worse == NULL)
+	if (subtransaction_run(fail_letter, &failure, &worse))
 		return NULL;
 	tell_when_committed(LOG, "failure of message %s %s cannot be settled: %s",
 						message->message_type, uuid_text(&message->message_id), worse->message);
-	return attempt(skip_letter, &failure);
+	(void) subtransaction_run(skip_letter, &failure, &worse);
+	return worse;
 }
 
 /*
