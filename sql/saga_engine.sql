@@ -287,6 +287,43 @@ SELECT saga.run() >= 3 AS handled;
 SET client_min_messages = warning;
 SELECT reason, error FROM saga.stuck WHERE correlation_id = id(603);
 
+-- a version with another endpoint: what runs is still reached at the old one, until the last instance
+-- has gone; what is published reaches both, and counts once
+CREATE FUNCTION moving(endpoint text) RETURNS jsonb LANGUAGE sql AS $$
+	SELECT jsonb_build_object('endpoint', endpoint, 'retain_for', '1 h') || '{"initial": "A",
+		"events": {"Start": {"correlate": "$.message.id"}, "End": {"correlate": "$.message.id"}},
+		"start": {"Start": {"set": {"n": 1}, "goto": "A"}},
+		"states": {"A": {"default": "fault", "timer": "none", "on": {"End": {"goto": "Z"}}}, "Z": {"kind": "final", "default": "fault"}}}'
+$$;
+CREATE FUNCTION routes(endpoint text) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(message_type, ' ' ORDER BY message_type) FROM message_bus.route r
+	JOIN message_bus.endpoint e ON e.endpoint_id = r.endpoint_id WHERE e.name = routes.endpoint
+$$;
+SELECT saga.define('moving', moving('old-home'));
+CALL tell('Start', jsonb_build_object('id', id(700)));
+CALL tell('Start', jsonb_build_object('id', id(701)));
+SELECT saga.define('moving', moving('new-home'));
+CALL tell('Start', jsonb_build_object('id', id(702)));
+SELECT message_bus.send('old-home', 'End', jsonb_build_object('id', id(700))) IS NOT NULL AS replied;
+SELECT message_bus.send('old-home', 'End', jsonb_build_object('id', id(702))) IS NOT NULL AS replied_to_a_new_one;
+SELECT saga.run() > 0 AS handled;
+CALL tell('End', jsonb_build_object('id', id(701)));
+CALL tell('End', jsonb_build_object('id', id(703)));
+SELECT right(correlation_id::text, 3) AS n, definition_version, current_state, version FROM saga.instance WHERE saga = 'moving' ORDER BY 1;
+SELECT count(*) AS parked_once FROM saga.parked WHERE saga = 'moving';
+SELECT reason FROM message_bus.dead_letters WHERE endpoint LIKE '%-home';
+SELECT routes('old-home'), routes('new-home');
+SELECT saga.fire_due(now() + interval '2 h') > 0 AS gone, count(*) FROM saga.instance WHERE saga = 'moving';
+SELECT saga.run() AS nothing, routes('old-home'), routes('new-home');
+SELECT routes('old-home'), routes('new-home');
+CALL tell('Start', jsonb_build_object('id', id(704)));
+SELECT depth FROM message_bus.endpoints WHERE name = 'old-home';
+-- whoever is moved back is reached there again
+SELECT saga.migrate('moving', id(704), 1), routes('old-home');
+SELECT message_bus.send('old-home', 'End', jsonb_build_object('id', id(704))) IS NOT NULL AS replied;
+SELECT saga.run() > 0 AS handled;
+SELECT state('moving', 704), routes('old-home');
+
 -- only under READ COMMITTED
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT refusal('SELECT saga.run()'), refusal('SELECT saga.fire_due()');

@@ -144,7 +144,8 @@ prepare_endpoint(void *argument)
 					   (Datum[]) {CStringGetTextDatum(definition->name)}, NULL);
 		endpoint = spi_copy(0, 0, CurrentMemoryContext, &isnull);
 	}
-	definition->endpoint = MemoryContextStrdup(caller, TextDatumGetCString(endpoint));
+	if (definition->endpoint == NULL)
+		definition->endpoint = MemoryContextStrdup(caller, TextDatumGetCString(endpoint));
 	if (!message_bus_endpoint_exists(definition->endpoint))
 		(void) spi_run(&create, 1, (Oid[]) {TEXTOID}, &endpoint, NULL);
 	foreach(cell, definition->events)
@@ -155,6 +156,17 @@ prepare_endpoint(void *argument)
 					   (Datum[]) {endpoint, CStringGetTextDatum(event->name)}, NULL);
 	}
 	spi_end();
+}
+
+/*
+ * The same for a version that instances are moved to: its endpoint may have been
+ * left, and is served again.
+ */
+void
+definition_prepare_endpoint(Definition *definition)
+{
+	prepare_endpoint(definition);
+	CacheInvalidateRelcacheByRelid(extension_relation_oid(&definition_table));
 }
 
 /*

@@ -285,8 +285,14 @@ extern void definition_problem(List **problems, const char *severity, const char
 extern Definition *definition_current(const char *name);
 extern Definition *definition_get(const char *name, int version);
 extern List *definition_all_current(void);
+extern Definition *definition_at(Definition *current, const char *endpoint);
+extern List *definition_endpoints(void);
+extern bool definition_has_moved(const char *name);
 extern Definition *definition_require(const char *name);
 extern void definition_cache_refresh(void);
+
+/* define.c */
+extern void definition_prepare_endpoint(Definition *definition);
 
 /* diagram.c */
 extern char *definition_diagram(const Definition *definition, const char *format);

@@ -16,11 +16,13 @@
 
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "nodes/value.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 
 #include "base/errors.h"
+#include "message_bus/message_bus.h"
 #include "pg/relation.h"
 #include "pg/rights.h"
 #include "pg/spi.h"
@@ -28,8 +30,18 @@
 
 static ExtensionRelation definition_table = {"saga", "definition"};
 
+/* An endpoint that older versions of a definition have, and the newest does not. */
+typedef struct Home
+{
+	char	   *name;
+	char	   *endpoint;
+	int			version;		/* the newest of those that have it */
+	bool		left;			/* by the last instance, and no routes lead there */
+} Home;
+
 static List *cache = NIL;		/* of Definition */
 static List *current = NIL;		/* of Definition, the newest version of each name */
+static List *homes = NIL;		/* of Home */
 static bool current_known = false;
 static bool stale = false;
 static bool callback_registered = false;
@@ -37,6 +49,8 @@ static bool callback_registered = false;
 static void definition_changed(Datum arg, Oid relid);
 static Definition *load(const char *name, int version);
 static void load_current(void);
+static void load_homes(void);
+static bool is_served(Home *home);
 
 /*
  * Drops what is cached if definitions have changed.  To be called where no
@@ -61,7 +75,8 @@ definition_cache_refresh(void)
 		MemoryContextSetParent(((Definition *) lfirst(cell))->context, TopTransactionContext);
 	list_free(cache);
 	list_free(current);
-	cache = current = NIL;
+	list_free_deep(homes);
+	cache = current = homes = NIL;
 }
 
 /*
@@ -125,6 +140,99 @@ definition_all_current(void)
 	if (!current_known)
 		load_current();
 	return current;
+}
+
+/*
+ * The newest version of a saga that has the given endpoint; NULL if none has it.
+ */
+Definition *
+definition_at(Definition *newest, const char *endpoint)
+{
+	ListCell   *cell;
+
+	if (strcmp(newest->endpoint, endpoint) == 0)
+		return newest;
+	foreach(cell, homes)
+	{
+		const Home *home = lfirst(cell);
+
+		if (strcmp(home->name, newest->name) == 0 && strcmp(home->endpoint, endpoint) == 0)
+			return definition_get(home->name, home->version);
+	}
+	return NULL;
+}
+
+/*
+ * Has a saga had another endpoint?  What is published then reaches both.
+ */
+bool
+definition_has_moved(const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, homes)
+		if (strcmp(((Home *) lfirst(cell))->name, name) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * The endpoints that sagas listen at, each once: those of the newest versions, and
+ * those of older ones as long as they have instances.  Once they have none, the
+ * routes to those are taken away.
+ */
+List *
+definition_endpoints(void)
+{
+	List	   *names = NIL;
+	ListCell   *cell;
+
+	foreach(cell, definition_all_current())
+		names = list_append_unique(names, makeString(pstrdup(((Definition *) lfirst(cell))->endpoint)));
+	foreach(cell, homes)
+	{
+		Home	   *home = lfirst(cell);
+
+		if (is_served(home))
+			names = list_append_unique(names, makeString(home->endpoint));
+	}
+	return names;
+}
+
+/*
+ * Whether messages of an endpoint that a saga has left are still taken.  The pass in
+ * which its routes end takes what has come by them.
+ */
+static bool
+is_served(Home *home)
+{
+	static SpiStatement inhabited = {
+		"SELECT EXISTS (SELECT FROM saga.definition d WHERE d.name = $1 AND d.endpoint = $2"
+		" AND EXISTS (SELECT FROM saga.stored_instance i"
+		" WHERE i.saga = d.name AND i.definition_version = d.version))"
+	};
+	static SpiStatement leave = {
+		"SELECT message_bus.unsubscribe($2, r.message_type) FROM message_bus.route r"
+		" JOIN message_bus.endpoint e ON e.endpoint_id = r.endpoint_id WHERE e.name = $2"
+		" AND EXISTS (SELECT FROM saga.definition d WHERE d.name = $1 AND d.endpoint = $2"
+		" AND d.document -> 'events' ? r.message_type)"
+		" AND NOT EXISTS (SELECT FROM saga.definition o WHERE o.name <> $1 AND o.endpoint = $2"
+		" AND o.document -> 'events' ? r.message_type)"
+	};
+	static const Oid types[] = {TEXTOID, TEXTOID};
+	Datum		values[2] = {CStringGetTextDatum(home->name), CStringGetTextDatum(home->endpoint)};
+	bool		served;
+
+	if (home->left || !message_bus_endpoint_exists(home->endpoint))
+		return false;
+	spi_begin(SPI_AS_OWNER);
+	(void) spi_run(&inhabited, 2, types, values, NULL);
+	served = spi_bool(0, 0);
+	if (!served && spi_run(&leave, 2, types, values, NULL) > 0)
+		served = true;
+	spi_end();
+	home->left = !served;
+	return served;
 }
 
 /*
@@ -208,5 +316,34 @@ load_current(void)
 		current = lappend(current, definition);
 		MemoryContextSwitchTo(old);
 	}
+	load_homes();
 	current_known = true;
+}
+
+static void
+load_homes(void)
+{
+	static SpiStatement find = {
+		"SELECT d.name, d.endpoint, max(d.version) FROM saga.definition d WHERE d.endpoint <>"
+		" (SELECT n.endpoint FROM saga.definition n WHERE n.name = d.name"
+		" ORDER BY n.version DESC LIMIT 1) GROUP BY d.name, d.endpoint"
+	};
+	uint64		count;
+
+	list_free_deep(homes);
+	homes = NIL;
+	spi_begin(SPI_AS_OWNER);
+	count = spi_run(&find, 0, NULL, NULL, NULL);
+	for (uint64 i = 0; i < count; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(CacheMemoryContext);
+		Home	   *home = palloc0(sizeof(Home));
+
+		home->name = spi_text(i, 0, CacheMemoryContext);
+		home->endpoint = spi_text(i, 1, CacheMemoryContext);
+		home->version = spi_int32(i, 2, 0);
+		homes = lappend(homes, home);
+		MemoryContextSwitchTo(old);
+	}
+	spi_end();
 }

@@ -12,6 +12,7 @@
 #include "access/xact.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "nodes/value.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -142,20 +143,12 @@ endpoints(MemoryContext context)
 	MemoryContext old;
 	List	   *names = NIL;
 	ListCell   *cell;
-	ListCell   *name;
 
 	definition_cache_refresh();
-	foreach(cell, definition_all_current())
+	foreach(cell, definition_endpoints())
 	{
-		const char *endpoint = ((Definition *) lfirst(cell))->endpoint;
-
-		foreach(name, names)
-			if (strcmp(lfirst(name), endpoint) == 0)
-				break;
-		if (name != NULL)
-			continue;
 		old = MemoryContextSwitchTo(context);
-		names = lappend(names, pstrdup(endpoint));
+		names = lappend(names, pstrdup(strVal(lfirst(cell))));
 		MemoryContextSwitchTo(old);
 	}
 	return names;

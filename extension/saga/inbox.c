@@ -233,12 +233,12 @@ address_letter(Batch *batch, Letter *letter)
 		letter->body = tree_from_jsonb(letter->delivery->message.body);
 	foreach(cell, definitions)
 	{
-		Definition *definition = lfirst(cell);
+		Definition *definition = definition_at(lfirst(cell), batch->endpoint);
 		SagaEvent  *event = NULL;
 		int			index;
 		pg_uuid_t	id;
 
-		if (strcmp(definition->endpoint, batch->endpoint) != 0)
+		if (definition == NULL)
 			continue;
 		index = definition_find_event(definition, letter->delivery->message.message_type);
 		/* An event that only older versions list still concerns their instances. */
@@ -370,6 +370,10 @@ handle_slot(Batch *batch, Letter *letter, Slot *slot)
 	Input		input = {0};
 	Effects		effects;
 
+	/* It has come by the other endpoint already. */
+	if (definition_has_moved(slot->definition->name) &&
+		store_has_message(slot->definition->name, &slot->id, &message->message_id))
+		return true;
 	if (machine == NULL)
 	{
 		if (!start_instance(letter, slot))

@@ -326,5 +326,7 @@ saga_migrate(PG_FUNCTION_ARGS)
 	migration.to = definition_get(saga, PG_GETARG_INT32(2));
 	migration.state_map = names_map(fcinfo, 3, "state_map");
 	migration.timer_map = names_map(fcinfo, 4, "timer_map");
+	if (migration.to != definition_require(saga))
+		definition_prepare_endpoint(migration.to);
 	PG_RETURN_INT32(migrate(saga, PG_ARGISNULL(1) ? NULL : PG_GETARG_UUID_P(1), &migration));
 }

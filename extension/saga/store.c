@@ -135,6 +135,29 @@ read_machine(const char *saga, const pg_uuid_t *id, MemoryContext context)
 }
 
 /*
+ * Has an instance taken a message, or is it kept for it?
+ */
+bool
+store_has_message(const char *saga, const pg_uuid_t *id, const pg_uuid_t *message_id)
+{
+	static SpiStatement find = {
+		"SELECT EXISTS (SELECT FROM saga.parked_message"
+		" WHERE correlation_id = $2 AND saga = $1 AND message_id = $3) OR EXISTS"
+		" (SELECT FROM saga.stored_instance i JOIN saga.history_entry h ON h.number = i.number"
+		" WHERE i.correlation_id = $2 AND i.saga = $1 AND h.message_id = $3)"
+	};
+	bool		result;
+
+	spi_begin(SPI_AS_OWNER);
+	(void) spi_run(&find, 3, (Oid[]) {TEXTOID, UUIDOID, UUIDOID},
+				   (Datum[]) {CStringGetTextDatum(saga), UUIDPGetDatum(id),
+					   UUIDPGetDatum(message_id)}, NULL);
+	result = spi_bool(0, 0);
+	spi_end();
+	return result;
+}
+
+/*
  * Inserts or updates an instance.
  */
 void

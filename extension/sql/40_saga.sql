@@ -123,6 +123,7 @@ CREATE TABLE saga.stored_instance (
 	engine jsonb NOT NULL,
 	PRIMARY KEY (correlation_id, saga)
 ) WITH (fillfactor = 60);
+CREATE INDEX stored_instance_version_idx ON saga.stored_instance (saga, definition_version);
 COMMENT ON TABLE saga.stored_instance IS 'Every instance of every saga. Read it through saga.get() and the views.';
 COMMENT ON COLUMN saga.stored_instance.number IS 'What the history calls it.';
 COMMENT ON COLUMN saga.stored_instance.wake_at IS 'The earliest entry of the timer queue for it; infinity: none.';

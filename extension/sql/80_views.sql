@@ -316,7 +316,8 @@ SELECT f.name AS saga, d.message_id, d.endpoint, d.last_failed_at, d.error,
 FROM message_bus.dead_letters d
 JOIN saga.definition f ON f.endpoint OPERATOR(pg_catalog.=) d.endpoint
 	AND f.version OPERATOR(pg_catalog.=) (SELECT pg_catalog.max(n.version) FROM saga.definition n
-										  WHERE n.name OPERATOR(pg_catalog.=) f.name)
+										  WHERE n.name OPERATOR(pg_catalog.=) f.name
+											AND n.endpoint OPERATOR(pg_catalog.=) f.endpoint)
 WHERE d.reason OPERATOR(pg_catalog.<>) 'discarded';
 COMMENT ON VIEW saga._dead_letters IS 'Dead letters of the sagas'' endpoints and the correlation id of the instance each was for.';
 
