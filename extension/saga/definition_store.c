@@ -188,7 +188,11 @@ definition_endpoints(void)
 	ListCell   *cell;
 
 	foreach(cell, definition_all_current())
-		names = list_append_unique(names, makeString(pstrdup(((Definition *) lfirst(cell))->endpoint)));
+	{
+		const Definition *definition = lfirst(cell);
+
+		names = list_append_unique(names, makeString(pstrdup(definition->endpoint)));
+	}
 	foreach(cell, homes)
 	{
 		Home	   *home = lfirst(cell);
