@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/tableam.h"
 #include "datatype/timestamp.h"
 #include "miscadmin.h"
 #include "postmaster/autovacuum.h"
@@ -65,6 +66,34 @@
 #define compat_index_insert_cleanup(index, info) index_insert_cleanup(index, info)
 #else
 #define compat_index_insert_cleanup(index, info) ((void) 0)
+#endif
+
+/*
+ * Which indexes an update must enter the new row into: none, all, or, from 16 on,
+ * only those that summarize pages.
+ */
+#if PG_VERSION_NUM >= 160000
+typedef TU_UpdateIndexes CompatUpdateIndexes;
+
+#define COMPAT_UPDATES_ALL		TU_All
+#define COMPAT_UPDATES_NONE		TU_None
+#define compat_updates_index(which, info) \
+	((which) == TU_All || ((which) == TU_Summarizing && (info)->ii_Summarizing))
+#else
+typedef bool CompatUpdateIndexes;
+
+#define COMPAT_UPDATES_ALL		true
+#define COMPAT_UPDATES_NONE		false
+#define compat_updates_index(which, info) (which)
+#endif
+
+/* From 16 on, a relation's files are named otherwise. */
+#if PG_VERSION_NUM >= 160000
+#define compat_seq_rec_locator	locator
+#define compat_rd_locator		rd_locator
+#else
+#define compat_seq_rec_locator	node
+#define compat_rd_locator		rd_node
 #endif
 
 /*

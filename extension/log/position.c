@@ -60,6 +60,7 @@
 #include "log/registry.h"
 #include "log/restore.h"
 #include "log/wakeup.h"
+#include "pg/sequence.h"
 
 static LogDefinition definitions[LOG_COUNT];
 static bool callback_registered = false;
@@ -135,7 +136,7 @@ position_take(LogId log)
 	int64		position;
 
 	Assert(my_slot != NULL && pg_atomic_read_u64(&my_slot->lowest[log]) != 0);
-	position = nextval_internal(shared->sequence, false);
+	position = sequence_take(shared->sequence, 1);
 	DEBUG_POINT("position_taken");
 	if (unlikely((uint64) position < pg_atomic_read_u64(&my_slot->lowest[log])) &&
 		!DEBUG_BREAK("no_announce"))

@@ -21,7 +21,6 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
-#include "commands/sequence.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
@@ -38,6 +37,7 @@
 #include "message_bus/relations.h"
 #include "message_bus/ring.h"
 #include "message_bus/transaction.h"
+#include "pg/sequence.h"
 #include "pg/spi.h"
 
 #define EPOCH_SHIFT 40
@@ -421,7 +421,7 @@ start_epoch(BusDatabase *database)
 	(void) bus_lock(BUS_LOCK_LOAD, 0, 1, ExclusiveLock, true);
 	if (pg_atomic_read_u64(&database->next_receipt) == before)
 	{
-		epoch = nextval_internal(sequence, false);
+		epoch = sequence_take(sequence, 1);
 		relation = relation_open(sequence, AccessShareLock);
 		buffer = ReadBuffer(relation, 0);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
