@@ -30,8 +30,8 @@
 #include "pg/lookup.h"
 #include "pg/rights.h"
 
-#define AGGREGATE_COLUMNS 3
-#define EVENT_HANDLER_COLUMNS 4
+#define AGGREGATE_COLUMNS lengthof(aggregate_columns)
+#define EVENT_HANDLER_COLUMNS lengthof(event_handler_columns)
 
 typedef struct CacheEntry
 {
@@ -39,10 +39,18 @@ typedef struct CacheEntry
 	Aggregate  *aggregate;		/* NULL: there is none */
 } CacheEntry;
 
+static const ExtensionColumn aggregate_columns[] = {
+	{"category", TEXTOID, true}, {"initial_state", JSONBOID, true}, {"snapshot_every", INT4OID}
+};
+static const ExtensionColumn event_handler_columns[] = {
+	{"category", TEXTOID, true}, {"event_type", TEXTOID, true}, {"handler", TEXTOID, true},
+	{"owner", TEXTOID, true}
+};
+
 /* Tables whose change makes the cache useless. */
 static ExtensionRelation tables[] = {
-	{"event_store", "aggregate"},
-	{"event_store", "event_handler"},
+	EXTENSION_TABLE("event_store", "aggregate", aggregate_columns),
+	EXTENSION_TABLE("event_store", "event_handler", event_handler_columns),
 	{"event_store", "event_type"},
 	{"event_store", "upcaster"},
 };

@@ -49,7 +49,6 @@ static bool is_repetition(EventTables *tables, NewEvents *events, const Stream *
 						  int64 expected, AppendResult *result);
 static void store_event(EventTables *tables, const StreamName *name, const Stream *stream,
 						NewEvent *event, int64 version, int64 position);
-static void insert_with_executor(TupleTableSlot *row);
 static void duplicate_event(const pg_uuid_t *event_id) pg_attribute_noreturn();
 
 /*
@@ -158,9 +157,9 @@ static bool
 find_event_id(EventTables *tables, const pg_uuid_t *event_id, ItemPointer except,
 			  Standing *standing)
 {
-	DirectTable *events = tables->events;
-	Relation	index = direct_index(events, &index_event_id);
-	TupleTableSlot *slot = events->slot;
+	Writer	   *events = tables->events;
+	Relation	index = writer_index(events, &index_event_id);
+	TupleTableSlot *slot = writer_slot(events);
 	SnapshotData dirty;
 	ScanKeyData key;
 	IndexScanDesc scan;
@@ -197,16 +196,14 @@ static void
 store_event(EventTables *tables, const StreamName *name, const Stream *stream,
 			NewEvent *event, int64 version, int64 position)
 {
-	DirectTable *events = tables->events;
-	TupleTableSlot *row = events->row;
+	Writer	   *events = tables->events;
+	TupleTableSlot *row = writer_new_row(events);
 	Oid			may_conflict = InvalidOid;
 
 	if (!event->has_event_id)
 		uuid_generate_v7(&event->event_id);
 	else
-		may_conflict = RelationGetRelid(direct_index(events, &index_event_id));
-	ExecClearTuple(row);
-	memset(row->tts_isnull, false, sizeof(bool) * EVENT_COLUMNS);
+		may_conflict = RelationGetRelid(writer_index(events, &index_event_id));
 	row->tts_values[EVENT_POSITION] = Int64GetDatum(position);
 	row->tts_values[EVENT_STREAM_ID] = Int64GetDatum(stream->id);
 	row->tts_values[EVENT_VERSION] = Int64GetDatum(version);
@@ -221,9 +218,7 @@ store_event(EventTables *tables, const StreamName *name, const Stream *stream,
 	row->tts_values[EVENT_EVENT_TYPE] = PointerGetDatum(event->event_type);
 	row->tts_values[EVENT_METADATA] = JsonbPGetDatum(event->metadata);
 	row->tts_values[EVENT_DATA] = JsonbPGetDatum(event->data);
-	if (!direct_possible(events))
-		insert_with_executor(row);
-	else if (!direct_insert(events, may_conflict))
+	if (!writer_insert(events, may_conflict))
 	{
 		ItemPointerData own = row->tts_tid;
 		Standing	standing;
@@ -232,27 +227,6 @@ store_event(EventTables *tables, const StreamName *name, const Stream *stream,
 		if (find_event_id(tables, &event->event_id, &own, &standing))
 			duplicate_event(&event->event_id);
 	}
-}
-
-/*
- * For a table that somebody has given triggers, row security or partitions.
- */
-static void
-insert_with_executor(TupleTableSlot *row)
-{
-	static SpiStatement insert = {
-		"INSERT INTO event_store.stored_event (position, stream, version, event_id, event_type,"
-		" schema_version, data, metadata, occurred_at, stream_id, category_key)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
-	};
-	static const Oid types[EVENT_COLUMNS] = {
-		INT8OID, TEXTOID, INT8OID, UUIDOID, TEXTOID, INT4OID, JSONBOID, JSONBOID,
-		TIMESTAMPTZOID, INT8OID, INT4OID
-	};
-
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&insert, EVENT_COLUMNS, types, row->tts_values, NULL);
-	spi_end();
 }
 
 static void

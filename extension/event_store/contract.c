@@ -38,8 +38,8 @@
 #include "pg/rights.h"
 #include "pg/settings.h"
 
-#define EVENT_TYPE_COLUMNS 5
-#define UPCASTER_COLUMNS 4
+#define EVENT_TYPE_COLUMNS lengthof(event_type_columns)
+#define UPCASTER_COLUMNS lengthof(upcaster_columns)
 
 /* Enough for every shop; beyond it somebody makes up type names. */
 #define UNREGISTERED_MAX 1024
@@ -78,9 +78,21 @@ typedef struct Contract
 	int32		shown;			/* what reads return, 0: what is stored */
 } Contract;
 
-static ExtensionRelation relation_event_type = {"event_store", "event_type"};
+static const ExtensionColumn event_type_columns[] = {
+	{"event_type", TEXTOID, true}, {"schema_version", INT4OID, true},
+	{"payload_type", REGTYPEOID, true}, {"owner", TEXTOID, true},
+	{"may_be_current", BOOLOID, true}
+};
+static const ExtensionColumn upcaster_columns[] = {
+	{"event_type", TEXTOID, true}, {"from_version", INT4OID, true}, {"function", TEXTOID, true},
+	{"owner", TEXTOID, true}
+};
+
+static ExtensionRelation relation_event_type =
+	EXTENSION_TABLE("event_store", "event_type", event_type_columns);
 static ExtensionRelation index_event_type = {"event_store", "event_type_pkey"};
-static ExtensionRelation relation_upcaster = {"event_store", "upcaster"};
+static ExtensionRelation relation_upcaster =
+	EXTENSION_TABLE("event_store", "upcaster", upcaster_columns);
 static ExtensionRelation index_upcaster = {"event_store", "upcaster_pkey"};
 
 static MemoryContext cache_context = NULL;

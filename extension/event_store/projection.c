@@ -35,7 +35,19 @@ typedef enum ProjectionColumn
 	PROJECTION_COLUMNS
 } ProjectionColumn;
 
-static ExtensionRelation relation_projection = {"event_store", "projection"};
+static const ExtensionColumn projection_columns[PROJECTION_COLUMNS] = {
+	[PROJECTION_NAME] = {"name", TEXTOID, true},
+	[PROJECTION_HANDLER] = {"handler", TEXTOID, true},
+	[PROJECTION_OWNER] = {"owner", TEXTOID, true},
+	[PROJECTION_MODE] = {"mode", TEXTOID, true},
+	[PROJECTION_CATEGORY] = {"category", TEXTOID},
+	[PROJECTION_EVENT_TYPES] = {"event_types", TEXTARRAYOID},
+	[PROJECTION_TABLES] = {"tables", TEXTARRAYOID, true},
+	[PROJECTION_ON_ERROR] = {"on_error", TEXTOID, true},
+};
+
+static ExtensionRelation relation_projection =
+	EXTENSION_TABLE("event_store", "projection", projection_columns);
 static ExtensionRelation index_projection = {"event_store", "projection_pkey"};
 
 static MemoryContext cache_context = NULL;

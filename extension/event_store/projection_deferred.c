@@ -32,9 +32,15 @@
 
 #define BARRIER_TIMEOUT "100ms"
 
-#define DEFERRED_COLUMNS 4
+#define DEFERRED_COLUMNS lengthof(deferred_columns)
 
-static ExtensionRelation relation_deferred = {"event_store", "projection_deferred"};
+static const ExtensionColumn deferred_columns[] = {
+	{"name", TEXTOID, true}, {"position", INT8OID, true}, {"last_error", TEXTOID},
+	{"failed_at", TIMESTAMPTZOID}
+};
+
+static ExtensionRelation relation_deferred =
+	EXTENSION_TABLE("event_store", "projection_deferred", deferred_columns);
 static ExtensionRelation index_deferred = {"event_store", "projection_deferred_pkey"};
 
 static void lock_exclusively(void *argument);

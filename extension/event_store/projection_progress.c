@@ -41,7 +41,22 @@ typedef enum ProgressColumn
 	PROGRESS_COLUMNS
 } ProgressColumn;
 
-static ExtensionRelation relation_progress = {"event_store", "projection_progress"};
+static const ExtensionColumn progress_columns[PROGRESS_COLUMNS] = {
+	[PROGRESS_NAME] = {"name", TEXTOID, true},
+	[PROGRESS_CHECKPOINT] = {"checkpoint", INT8OID, true},
+	[PROGRESS_REBUILD_STEP] = {"rebuild_step", TEXTOID},
+	[PROGRESS_REBUILD_UNTIL] = {"rebuild_until", INT8OID},
+	[PROGRESS_PAUSED] = {"paused", BOOLOID, true},
+	[PROGRESS_FAILED] = {"failed", BOOLOID, true},
+	[PROGRESS_FAILURES] = {"failures", INT4OID, true},
+	[PROGRESS_RETRY_AT] = {"retry_at", TIMESTAMPTZOID},
+	[PROGRESS_ERROR_POSITION] = {"error_position", INT8OID},
+	[PROGRESS_LAST_ERROR] = {"last_error", TEXTOID},
+	[PROGRESS_UPDATED_AT] = {"updated_at", TIMESTAMPTZOID, true},
+};
+
+static ExtensionRelation relation_progress =
+	EXTENSION_TABLE("event_store", "projection_progress", progress_columns);
 static ExtensionRelation index_progress = {"event_store", "projection_progress_pkey"};
 
 static const char *const rebuild_steps[] = {NULL, "requested", "replaying"};

@@ -127,7 +127,7 @@ begin_scan(ExtensionRelation *index, int nkeys, ScanKey keys, ScanDirection dire
 
 	/* Upcasters count from their registration on; locks held already would not tell. */
 	AcceptInvalidationMessages();
-	scan->heap = table_open(extension_relation_oid(&relation_stored_event), AccessShareLock);
+	scan->heap = extension_table_open(&relation_stored_event, AccessShareLock);
 	scan->index = index_open(extension_relation_oid(index), AccessShareLock);
 	scan->slot = table_slot_create(scan->heap, NULL);
 	scan->visibility = visibility_open(snapshot);

@@ -34,7 +34,18 @@ typedef enum SnapshotColumn
 	SNAPSHOT_COLUMNS
 } SnapshotColumn;
 
-static ExtensionRelation relation_snapshot = {"event_store", "snapshot"};
+static const ExtensionColumn snapshot_columns[SNAPSHOT_COLUMNS] = {
+	[SNAPSHOT_STREAM] = {"stream", TEXTOID, true},
+	[SNAPSHOT_VERSION] = {"version", INT8OID, true},
+	[SNAPSHOT_FINGERPRINT] = {"fingerprint", TEXTOID, true},
+	[SNAPSHOT_CREATED_AT] = {"created_at", TIMESTAMPTZOID, true},
+	[SNAPSHOT_UPDATED_AT] = {"updated_at", TIMESTAMPTZOID, true},
+	[SNAPSHOT_LATEST_AT] = {"latest_at", TIMESTAMPTZOID, true},
+	[SNAPSHOT_STATE] = {"state", JSONBOID, true},
+};
+
+static ExtensionRelation relation_snapshot =
+	EXTENSION_TABLE("event_store", "snapshot", snapshot_columns);
 static ExtensionRelation index_snapshot = {"event_store", "snapshot_pkey"};
 
 /*

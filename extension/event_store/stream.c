@@ -22,7 +22,6 @@
 #include "access/stratnum.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "commands/sequence.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -36,14 +35,18 @@
 #include "base/errors.h"
 #include "event_store/stream.h"
 #include "log/position.h"
+#include "pg/lookup.h"
+#include "pg/sequence.h"
 
 #define LOCK_SPACE_STREAM_NAME 3
+#define STREAM_IDS_IN_HAND 32
 
 static int64 name_key(const char *name, int length);
-static bool find_row(DirectTable *streams, const StreamName *name, Snapshot snapshot,
+static bool find_row(Writer *streams, const StreamName *name, Snapshot snapshot,
 					 int64 *key, TransactionId *in_progress);
 static bool try_lock(EventTables *tables, const StreamName *name, LockTupleMode mode,
 					 Stream *stream);
+static int64 next_stream_id(void);
 static void read_row(TupleTableSlot *slot, Stream *stream);
 static void set_version(EventTables *tables, Stream *stream, Snapshot snapshot);
 
@@ -174,7 +177,7 @@ stream_lock(EventTables *tables, const StreamName *name, LockTupleMode mode, Str
 static bool
 try_lock(EventTables *tables, const StreamName *name, LockTupleMode mode, Stream *stream)
 {
-	DirectTable *streams = tables->streams;
+	Writer	   *streams = tables->streams;
 	SnapshotData dirty;
 	int64		key;
 
@@ -216,7 +219,7 @@ try_lock(EventTables *tables, const StreamName *name, LockTupleMode mode, Stream
 void
 stream_create(EventTables *tables, const StreamName *name, int64 id, Stream *stream)
 {
-	DirectTable *streams = tables->streams;
+	Writer	   *streams = tables->streams;
 	SnapshotData dirty;
 	TransactionId in_progress;
 	LOCKTAG		tag;
@@ -229,10 +232,8 @@ stream_create(EventTables *tables, const StreamName *name, int64 id, Stream *str
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 	if (!find_row(streams, name, &dirty, &key, &in_progress))
 	{
-		TupleTableSlot *row = streams->row;
+		TupleTableSlot *row = writer_new_row(streams);
 
-		ExecClearTuple(row);
-		memset(row->tts_isnull, false, sizeof(bool) * STREAM_COLUMNS);
 		row->tts_values[STREAM_ID] = Int64GetDatum(id);
 		row->tts_values[STREAM_NAME_KEY] = Int64GetDatum(key);
 		row->tts_values[STREAM_NAME] =
@@ -240,10 +241,9 @@ stream_create(EventTables *tables, const StreamName *name, int64 id, Stream *str
 		row->tts_isnull[STREAM_LAST_VERSION] = true;
 		row->tts_isnull[STREAM_DELETED_VERSION] = true;
 		row->tts_isnull[STREAM_TOMBSTONED] = true;
-		(void) direct_insert(streams, InvalidOid);
+		(void) writer_insert(streams, InvalidOid);
 		stream->id = id;
 		stream->key = key;
-		stream->tid = row->tts_tid;
 	}
 	LockRelease(&tag, ExclusiveLock, false);
 }
@@ -256,18 +256,40 @@ void
 stream_lock_or_create(EventTables *tables, const StreamName *name, LockTupleMode mode,
 					  bool likely_new, Stream *stream)
 {
-	static ExtensionRelation stream_ids = {"event_store", "stream_id_seq"};
 	int64		id = 0;
 
 	while (likely_new || !try_lock(tables, name, mode, stream))
 	{
 		likely_new = false;
 		if (id == 0)
-			id = nextval_internal(extension_relation_oid(&stream_ids), false);
+			id = next_stream_id();
 		stream_create(tables, name, id, stream);
 		if (stream->id == id)
 			break;
 	}
+}
+
+/*
+ * A number for a new stream.  A backend keeps some in hand: they must be unique,
+ * their order says nothing.
+ */
+static int64
+next_stream_id(void)
+{
+	static ExtensionRelation stream_ids = {"event_store", "stream_id_seq"};
+	static Oid	taken_from = InvalidOid;
+	static int64 next;
+	static int	left = 0;
+	Oid			sequence = extension_relation_oid(&stream_ids);
+
+	if (left == 0 || taken_from != sequence)
+	{
+		next = sequence_take(sequence, STREAM_IDS_IN_HAND);
+		left = STREAM_IDS_IN_HAND;
+		taken_from = sequence;
+	}
+	left--;
+	return next++;
 }
 
 /*
@@ -293,7 +315,7 @@ stream_read(EventTables *tables, const StreamName *name, Snapshot snapshot, Stre
 int64
 stream_id(const StreamName *name, Snapshot snapshot)
 {
-	DirectTable *streams = direct_open(&relation_stream, AccessShareLock);
+	Writer	   *streams = writer_open(&relation_stream, AccessShareLock);
 	TransactionId in_progress;
 	int64		key;
 	int64		id = 0;
@@ -301,7 +323,7 @@ stream_id(const StreamName *name, Snapshot snapshot)
 
 	if (find_row(streams, name, snapshot, &key, &in_progress))
 		id = DatumGetInt64(slot_getattr(streams->slot, STREAM_ID + 1, &isnull));
-	direct_close(streams);
+	writer_close(streams);
 	return id;
 }
 
@@ -372,10 +394,10 @@ name_key(const char *name, int length)
  * is where it stands, or where it would have to be put.
  */
 static bool
-find_row(DirectTable *streams, const StreamName *name, Snapshot snapshot,
+find_row(Writer *streams, const StreamName *name, Snapshot snapshot,
 		 int64 *key, TransactionId *in_progress)
 {
-	Relation	index = direct_index(streams, &index_stream_name_key);
+	Relation	index = writer_index(streams, &index_stream_name_key);
 
 	for (*key = name->key;; *key = (int64) ((uint64) *key + 1))
 	{
@@ -385,8 +407,8 @@ find_row(DirectTable *streams, const StreamName *name, Snapshot snapshot,
 		text	   *stored;
 
 		ScanKeyInit(&scankey, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(*key));
-		*in_progress = direct_find(streams->heap, index, snapshot, 1, &scankey,
-								   ForwardScanDirection, streams->slot, &found);
+		*in_progress = lookup_first(streams->heap, index, snapshot, 1, &scankey,
+								   ForwardScanDirection, writer_slot(streams), &found);
 		if (!found)
 			return false;
 		stored = DatumGetTextPP(slot_getattr(streams->slot, STREAM_NAME + 1, &isnull));
@@ -400,7 +422,6 @@ static void
 read_row(TupleTableSlot *slot, Stream *stream)
 {
 	slot_getallattrs(slot);
-	stream->tid = slot->tts_tid;
 	stream->id = DatumGetInt64(slot->tts_values[STREAM_ID]);
 	stream->key = DatumGetInt64(slot->tts_values[STREAM_NAME_KEY]);
 	stream->version = slot->tts_isnull[STREAM_LAST_VERSION] ? 0

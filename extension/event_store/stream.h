@@ -8,7 +8,6 @@
 #include "postgres.h"
 
 #include "nodes/lockoptions.h"
-#include "storage/itemptr.h"
 
 #include "event_store/table.h"
 
@@ -34,7 +33,6 @@ typedef struct Stream
 	int64		version;		/* 0: it never had an event */
 	int64		deleted_version;	/* its version at delete_stream, 0: never deleted */
 	bool		tombstoned;
-	ItemPointerData tid;
 } Stream;
 
 extern int	control_character(const char *text, int length);

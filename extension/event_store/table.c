@@ -10,17 +10,53 @@
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "base/compat.h"
+#include "catalog/pg_type.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "event_store/table.h"
+#include "pg/lookup.h"
 
-ExtensionRelation relation_stored_event = {"event_store", "stored_event"};
-ExtensionRelation relation_stream = {"event_store", "stream"};
-ExtensionRelation relation_retention = {"event_store", "retention"};
-ExtensionRelation relation_truncated_stream = {"event_store", "truncated_stream"};
+static const ExtensionColumn event_columns[EVENT_COLUMNS] = {
+	[EVENT_POSITION] = {"position", INT8OID, true},
+	[EVENT_STREAM] = {"stream", TEXTOID, true},
+	[EVENT_VERSION] = {"version", INT8OID, true},
+	[EVENT_EVENT_ID] = {"event_id", UUIDOID, true},
+	[EVENT_EVENT_TYPE] = {"event_type", TEXTOID, true},
+	[EVENT_SCHEMA_VERSION] = {"schema_version", INT4OID, true},
+	[EVENT_DATA] = {"data", JSONBOID, true},
+	[EVENT_METADATA] = {"metadata", JSONBOID, true},
+	[EVENT_OCCURRED_AT] = {"occurred_at", TIMESTAMPTZOID, true},
+	[EVENT_STREAM_ID] = {"stream_id", INT8OID, true},
+	[EVENT_CATEGORY_KEY] = {"category_key", INT4OID, true},
+};
+
+static const ExtensionColumn stream_columns[STREAM_COLUMNS] = {
+	[STREAM_ID] = {"stream_id", INT8OID, true},
+	[STREAM_NAME_KEY] = {"name_key", INT8OID, true},
+	[STREAM_NAME] = {"name", TEXTOID, true},
+	[STREAM_LAST_VERSION] = {"last_version", INT8OID},
+	[STREAM_DELETED_VERSION] = {"deleted_version", INT8OID},
+	[STREAM_TOMBSTONED] = {"tombstoned", BOOLOID},
+};
+
+static const ExtensionColumn retention_columns[] = {
+	{"name", TEXTOID, true}, {"max_count", INT8OID}, {"max_age", INTERVALOID},
+	{"truncate_before", INT8OID}
+};
+
+static const ExtensionColumn truncated_columns[] = {
+	{"stream_id", INT8OID, true}, {"before_version", INT8OID, true}
+};
+
+ExtensionRelation relation_stored_event =
+	EXTENSION_TABLE("event_store", "stored_event", event_columns);
+ExtensionRelation relation_stream = EXTENSION_TABLE("event_store", "stream", stream_columns);
+ExtensionRelation relation_retention =
+	EXTENSION_TABLE("event_store", "retention", retention_columns);
+ExtensionRelation relation_truncated_stream =
+	EXTENSION_TABLE("event_store", "truncated_stream", truncated_columns);
 ExtensionRelation index_event_position = {"event_store", "stored_event_position_idx"};
 ExtensionRelation index_event_version = {"event_store", "stored_event_version_idx"};
 ExtensionRelation index_event_id = {"event_store", "stored_event_event_id_idx"};
@@ -47,15 +83,15 @@ static int64 last_version_from(EventTables *tables, int64 stream_id, int64 at_le
 void
 event_tables_open(EventTables *tables, int lockmode)
 {
-	tables->events = direct_open(&relation_stored_event, lockmode);
-	tables->streams = direct_open(&relation_stream, lockmode);
+	tables->events = writer_open(&relation_stored_event, lockmode);
+	tables->streams = writer_open(&relation_stream, lockmode);
 }
 
 void
 event_tables_close(EventTables *tables)
 {
-	direct_close(tables->streams);
-	direct_close(tables->events);
+	writer_close(tables->streams);
+	writer_close(tables->events);
 }
 
 /*
@@ -84,15 +120,15 @@ event_last_version(EventTables *tables, int64 stream_id, Snapshot snapshot)
 static int64
 last_version_from(EventTables *tables, int64 stream_id, int64 at_least, Snapshot snapshot)
 {
-	DirectTable *events = tables->events;
+	Writer	   *events = tables->events;
 	ScanKeyData keys[2];
 	bool		found;
 	bool		isnull;
 
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(stream_id));
 	ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(at_least));
-	(void) direct_find(events->heap, direct_index(events, &index_event_version), snapshot, 2, keys,
-					   BackwardScanDirection, events->slot, &found);
+	(void) lookup_first(events->heap, writer_index(events, &index_event_version), snapshot, 2, keys,
+					   BackwardScanDirection, writer_slot(events), &found);
 	if (!found)
 		return 0;
 	return DatumGetInt64(slot_getattr(events->slot, EVENT_VERSION + 1, &isnull));
@@ -105,7 +141,7 @@ last_version_from(EventTables *tables, int64 stream_id, int64 at_least, Snapshot
 int64
 event_newest_position(Snapshot snapshot)
 {
-	Relation	heap = table_open(extension_relation_oid(&relation_stored_event), AccessShareLock);
+	Relation	heap = extension_table_open(&relation_stored_event, AccessShareLock);
 	Relation	index = index_open(extension_relation_oid(&index_event_position), AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(heap, NULL);
 	bool		found;
@@ -115,7 +151,7 @@ event_newest_position(Snapshot snapshot)
 
 	if (snapshot == NULL)
 		snapshot = own = RegisterSnapshot(GetLatestSnapshot());
-	(void) direct_find(heap, index, snapshot, 0, NULL, BackwardScanDirection, slot, &found);
+	(void) lookup_first(heap, index, snapshot, 0, NULL, BackwardScanDirection, slot, &found);
 	if (found)
 		position = DatumGetInt64(slot_getattr(slot, EVENT_POSITION + 1, &isnull));
 	ExecDropSingleTupleTableSlot(slot);

@@ -7,7 +7,7 @@
 
 #include "postgres.h"
 
-#include "pg/direct.h"
+#include "pg/writer.h"
 #include "utils/snapshot.h"
 
 /*
@@ -44,8 +44,8 @@ typedef enum StreamColumn
 
 typedef struct EventTables
 {
-	DirectTable *events;
-	DirectTable *streams;
+	Writer	   *events;
+	Writer	   *streams;
 } EventTables;
 
 extern ExtensionRelation relation_stored_event;

@@ -28,6 +28,7 @@
 #include "event_store/table.h"
 #include "event_store/visibility.h"
 #include "pg/clock.h"
+#include "pg/lookup.h"
 
 static ExtensionRelation index_retention = {"event_store", "retention_pkey"};
 
@@ -81,12 +82,12 @@ visibility_open(Snapshot snapshot)
 	v = palloc0(sizeof(Visibility));
 	v->snapshot = snapshot;
 	v->now = clock_now();
-	v->retention = table_open(extension_relation_oid(&relation_retention), AccessShareLock);
+	v->retention = extension_table_open(&relation_retention, AccessShareLock);
 	v->retention_index = index_open(extension_relation_oid(&index_retention), AccessShareLock);
-	v->truncated = table_open(extension_relation_oid(&relation_truncated_stream), AccessShareLock);
+	v->truncated = extension_table_open(&relation_truncated_stream, AccessShareLock);
 	v->truncated_index =
 		index_open(extension_relation_oid(&index_truncated_stream), AccessShareLock);
-	v->events = table_open(extension_relation_oid(&relation_stored_event), AccessShareLock);
+	v->events = extension_table_open(&relation_stored_event, AccessShareLock);
 	v->events_index = index_open(extension_relation_oid(&index_event_version), AccessShareLock);
 	v->retention_slot = table_slot_create(v->retention, NULL);
 	v->truncated_slot = table_slot_create(v->truncated, NULL);
@@ -166,7 +167,7 @@ visibility_close(Visibility *visibility)
 static bool
 is_empty(ExtensionRelation *relation)
 {
-	Relation	heap = table_open(extension_relation_oid(relation), AccessShareLock);
+	Relation	heap = extension_table_open(relation, AccessShareLock);
 	bool		empty = RelationGetNumberOfBlocks(heap) == 0;
 
 	table_close(heap, AccessShareLock);
@@ -183,7 +184,7 @@ work_out(Visibility *v, const text *stream, StreamVisibility *result)
 	result->first_version = 1;
 	result->oldest = DT_NOBEGIN;
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(result->stream_id));
-	(void) direct_find(v->truncated, v->truncated_index, v->snapshot, 1, &key,
+	(void) lookup_first(v->truncated, v->truncated_index, v->snapshot, 1, &key,
 					   ForwardScanDirection, v->truncated_slot, &found);
 	if (found)
 		result->first_version = DatumGetInt64(slot_getattr(v->truncated_slot, 2, &isnull));
@@ -234,7 +235,7 @@ apply_policies(Visibility *v, const text *stream, StreamVisibility *result)
 		int64		last = 0;
 
 		ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(result->stream_id));
-		(void) direct_find(v->events, v->events_index, v->snapshot, 1, &key,
+		(void) lookup_first(v->events, v->events_index, v->snapshot, 1, &key,
 						   BackwardScanDirection, v->event_slot, &found);
 		if (found)
 			last = DatumGetInt64(slot_getattr(v->event_slot, EVENT_VERSION + 1, &isnull));
@@ -252,7 +253,7 @@ find_policy(Visibility *v, const char *name, int length)
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ,
 				PointerGetDatum(cstring_to_text_with_len(name, length)));
 	key.sk_collation = C_COLLATION_OID;
-	(void) direct_find(v->retention, v->retention_index, v->snapshot, 1, &key,
+	(void) lookup_first(v->retention, v->retention_index, v->snapshot, 1, &key,
 					   ForwardScanDirection, v->retention_slot, &found);
 	return found;
 }

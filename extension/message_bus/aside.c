@@ -39,16 +39,12 @@ row_read(HeapTuple row, TupleDesc descriptor, RowValues *values)
 }
 
 /*
- * The shape of message_bus.aside, for the backend's life.
+ * The shape of message_bus.aside.
  */
 TupleDesc
 aside_descriptor(void)
 {
-	static TupleDesc descriptor = NULL;
-
-	if (descriptor == NULL)
-		descriptor = table_descriptor(&bus_aside_table);
-	return descriptor;
+	return extension_table_descriptor(&bus_aside_table);
 }
 
 /*

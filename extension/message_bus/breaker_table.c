@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -30,7 +31,20 @@ enum
 	COLUMN_WINDOW_START, COLUMN_OPENED_AT, COLUMN_RETRY_AT, COLUMN_PROBE_SUCCESSES, COLUMN_COUNT
 };
 
-static ExtensionRelation breaker_table = {"message_bus", "breaker"};
+static const ExtensionColumn breaker_columns[COLUMN_COUNT] = {
+	[COLUMN_ENDPOINT_ID] = {"endpoint_id", INT4OID, true},
+	[COLUMN_TYPE] = {"message_type", TEXTOID, true},
+	[COLUMN_STATE] = {"state", TEXTOID, true},
+	[COLUMN_ATTEMPTS] = {"attempts", INT4OID, true},
+	[COLUMN_FAILURES] = {"failures", INT4OID, true},
+	[COLUMN_WINDOW_START] = {"window_start", TIMESTAMPTZOID},
+	[COLUMN_OPENED_AT] = {"opened_at", TIMESTAMPTZOID},
+	[COLUMN_RETRY_AT] = {"retry_at", TIMESTAMPTZOID},
+	[COLUMN_PROBE_SUCCESSES] = {"probe_successes", INT4OID, true},
+};
+
+static ExtensionRelation breaker_table =
+	EXTENSION_TABLE("message_bus", "breaker", breaker_columns);
 static ExtensionRelation breaker_index = {"message_bus", "breaker_pkey"};
 
 static const char *const state_names[] = {"closed", "open", "half_open"};
@@ -73,7 +87,7 @@ breaker_load(BusEndpoint *endpoint)
 	key_int4(&key, 1, BTEqualStrategyNumber, endpoint->key.endpoint_id);
 	table_scan_begin(&scan, &breaker_table, &breaker_index, 1, &key, NULL);
 	while ((row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
-		read_breaker(endpoint, row, RelationGetDescr(scan.table));
+		read_breaker(endpoint, row, scan.descriptor);
 	table_scan_end(&scan);
 }
 
@@ -146,7 +160,10 @@ breaker_write_down(BusEndpoint *endpoint, const char *message_type, const BusBre
 	table_scan_begin(&scan, &breaker_table, &breaker_index, 2, keys, NULL);
 	row = table_scan_next(&scan, ForwardScanDirection);
 	if (row != NULL)
+	{
 		tid = row->t_self;
+		table_keep_rows(&scan);
+	}
 	table_scan_end(&scan);
 	if (row != NULL)
 		table_update(&breaker_table, &tid, values, nulls);

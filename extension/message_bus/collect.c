@@ -115,7 +115,7 @@ collect_range(Receipt *receipt, HeldLane *lane, bool held)
 static bool
 is_held_back(Receipt *receipt, TableScan *scan, HeapTuple row)
 {
-	TupleDesc	descriptor = RelationGetDescr(scan->table);
+	TupleDesc	descriptor = scan->descriptor;
 	bool		isnull;
 	Datum		type = heap_getattr(row, ROW_MESSAGE_TYPE + 1, descriptor, &isnull);
 	Datum		attempt = heap_getattr(row, ASIDE_ATTEMPT + 1, descriptor, &isnull);
@@ -147,11 +147,11 @@ take_aside(Receipt *receipt, HeldLane *lane, TableScan *scan, HeapTuple row)
 	HeldDelivery *delivery;
 	RowValues	values;
 
-	row_read(row, RelationGetDescr(scan->table), &values);
+	row_read(row, scan->descriptor, &values);
 	if (held_delivery_is_pending(lane->endpoint, DatumGetUUIDP(values.values[ROW_MESSAGE_ID])) ||
 		!table_lock_row(scan, row))
 		return;
-	delivery = held_delivery_add(lane, row, RelationGetDescr(scan->table));
+	delivery = held_delivery_add(lane, row, scan->descriptor);
 	delivery->tid = row->t_self;
 	delivery->attempt = DatumGetInt32(values.values[ASIDE_ATTEMPT]);
 	(void) consider(receipt, lane, delivery);
@@ -175,7 +175,7 @@ next_due_after(BusEndpoint *endpoint, int32 lane, TimestampTz now)
 		bool		isnull;
 
 		due = DatumGetTimestampTz(heap_getattr(row, ASIDE_DUE_AT + 1,
-											   RelationGetDescr(scan.table), &isnull));
+											   scan.descriptor, &isnull));
 		if (due == DUE_WHEN_RELEASED)
 			due = NEVER_DUE;
 	}

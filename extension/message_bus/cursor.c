@@ -17,10 +17,7 @@
  */
 #include "postgres.h"
 
-#include "access/heapam.h"
-#include "access/table.h"
 #include "access/relation.h"
-#include "access/xact.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/rel.h"
@@ -30,6 +27,7 @@
 #include "message_bus/load.h"
 #include "message_bus/relations.h"
 #include "pg/spi.h"
+#include "pg/writer.h"
 
 /* Change tables at this size; each row takes some 50 bytes. */
 #define FOLD_BLOCKS 512
@@ -44,27 +42,25 @@ void
 cursor_write(BusEndpoint *endpoint, int32 lane, int64 position)
 {
 	BusDatabase *database = bus_database();
-	Datum		values[3] = {Int32GetDatum(endpoint->key.endpoint_id), Int32GetDatum(lane),
-	Int64GetDatum(position)};
-	bool		nulls[3] = {false, false, false};
 
 	for (;;)
 	{
 		uint32		current = pg_atomic_read_u32(&database->current_ack);
-		Relation	relation = table_open(extension_relation_oid(&bus_ack[current]),
-										  RowExclusiveLock);
+		Writer	   *writer = writer_open(&bus_ack[current], RowExclusiveLock);
 
 		pg_memory_barrier();
 		if (pg_atomic_read_u32(&database->current_ack) == current)
 		{
-			HeapTuple	row = heap_form_tuple(RelationGetDescr(relation), values, nulls);
+			TupleTableSlot *row = writer_new_row(writer);
 
-			heap_insert(relation, row, GetCurrentCommandId(true), 0, NULL);
-			heap_freetuple(row);
-			table_close(relation, NoLock);
+			row->tts_values[ACK_ENDPOINT_ID] = Int32GetDatum(endpoint->key.endpoint_id);
+			row->tts_values[ACK_LANE] = Int32GetDatum(lane);
+			row->tts_values[ACK_POSITION] = Int64GetDatum(position);
+			(void) writer_insert(writer, InvalidOid);
+			writer_close(writer);
 			return;
 		}
-		table_close(relation, RowExclusiveLock);
+		writer_cancel(writer);
 	}
 }
 

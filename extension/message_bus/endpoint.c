@@ -213,7 +213,7 @@ endpoint_routes(const char *message_type, const int32 **ids)
 				list = more;
 				room *= 2;
 			}
-			list[count++] = DatumGetInt32(heap_getattr(row, 2, RelationGetDescr(scan.table),
+			list[count++] = DatumGetInt32(heap_getattr(row, 2, scan.descriptor,
 													   &isnull));
 		}
 		table_scan_end(&scan);
@@ -374,7 +374,7 @@ load_endpoint(ExtensionRelation *index, ScanKey key)
 		MemoryContext old = MemoryContextSwitchTo(cache_context);
 
 		endpoint = palloc0(sizeof(Endpoint));
-		read_row(row, RelationGetDescr(scan.table), endpoint);
+		read_row(row, scan.descriptor, endpoint);
 		MemoryContextSwitchTo(old);
 	}
 	table_scan_end(&scan);

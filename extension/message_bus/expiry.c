@@ -19,6 +19,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -39,7 +40,11 @@
 /* In one transaction. */
 #define BATCH 500
 
-static ExtensionRelation passed_table = {"message_bus", "passed"};
+static const ExtensionColumn passed_columns[] = {
+	{"endpoint_id", INT4OID, true}, {"lane", INT4OID, true}, {"position", INT8OID, true}
+};
+
+static ExtensionRelation passed_table = EXTENSION_TABLE("message_bus", "passed", passed_columns);
 static ExtensionRelation passed_index = {"message_bus", "passed_pkey"};
 
 /* One turn of the worker. */
@@ -54,7 +59,7 @@ typedef struct ExpiryRun
 static void expire_segment(ExpiryRun *run, int segment, TimestampTz low);
 static void expire_aside(ExpiryRun *run);
 static HeapTuple next_expired(ExpiryRun *run, TableScan *scan, TimestampTz *expires_at);
-static bool bury_in_ring(ExpiryRun *run, HeapTuple row, Relation table);
+static bool bury_in_ring(ExpiryRun *run, HeapTuple row);
 static bool bury_aside(ExpiryRun *run, HeapTuple row, TableScan *scan);
 
 /*
@@ -89,7 +94,7 @@ expiry_forget_passed(int32 endpoint_id, int32 lane, int64 cursor)
 	{
 		bool		isnull;
 
-		if (DatumGetInt64(heap_getattr(row, 3, RelationGetDescr(scan.table), &isnull)) <= cursor)
+		if (DatumGetInt64(heap_getattr(row, 3, scan.descriptor, &isnull)) <= cursor)
 			table_delete(&passed_table, &row->t_self);
 		else
 			none_left = false;
@@ -159,7 +164,7 @@ expire_segment(ExpiryRun *run, int segment, TimestampTz low)
 	table_scan_begin(&scan, &bus_ring[segment], &bus_ring_expiry_index[segment], 1, &key, NULL);
 	while ((row = next_expired(run, &scan, &expires_at)) != NULL)
 	{
-		if (run->buried >= BATCH || !bury_in_ring(run, row, scan.table))
+		if (run->buried >= BATCH || !bury_in_ring(run, row))
 			run->low = Min(run->low, expires_at);
 	}
 	table_scan_end(&scan);
@@ -170,7 +175,7 @@ expire_segment(ExpiryRun *run, int segment, TimestampTz low)
  * taken.
  */
 static bool
-bury_in_ring(ExpiryRun *run, HeapTuple row, Relation table)
+bury_in_ring(ExpiryRun *run, HeapTuple row)
 {
 	RowValues	values;
 	Endpoint   *endpoint;
@@ -183,7 +188,7 @@ bury_in_ring(ExpiryRun *run, HeapTuple row, Relation table)
 
 	for (int i = ROW_COLUMNS; i < ASIDE_COLUMNS; i++)
 		values.nulls[i] = true;
-	row_read(row, RelationGetDescr(table), &values);
+	row_read(row, ring_descriptor(), &values);
 	lane = DatumGetInt32(values.values[ROW_LANE]);
 	endpoint = endpoint_by_id(DatumGetInt32(values.values[ROW_ENDPOINT_ID]));
 	if (endpoint == NULL || lane < 0)
@@ -243,8 +248,8 @@ next_expired(ExpiryRun *run, TableScan *scan, TimestampTz *expires_at)
 
 	if (row == NULL)
 		return NULL;
-	*expires_at = DatumGetTimestampTz(heap_getattr(row, ROW_EXPIRES_AT + 1,
-												   RelationGetDescr(scan->table), &isnull));
+	*expires_at = DatumGetTimestampTz(heap_getattr(row, ROW_EXPIRES_AT + 1, scan->descriptor,
+												   &isnull));
 	if (*expires_at <= run->now)
 		return row;
 	run->next = Min(run->next, *expires_at);
@@ -263,7 +268,7 @@ bury_aside(ExpiryRun *run, HeapTuple row, TableScan *scan)
 	int32		lane;
 	Failure		failure;
 
-	row_read(row, RelationGetDescr(scan->table), &values);
+	row_read(row, scan->descriptor, &values);
 	lane = DatumGetInt32(values.values[ROW_LANE]);
 	endpoint = endpoint_by_id(DatumGetInt32(values.values[ROW_ENDPOINT_ID]));
 	if (endpoint == NULL)

@@ -23,7 +23,6 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/rel.h"
 
 #include "base/errors.h"
 #include "message_bus/breaker_note.h"
@@ -397,6 +396,7 @@ read_message(const Endpoint *endpoint, const Lease *lease, RowValues *row, ItemP
 		if (found != NULL)
 		{
 			*tid = found->t_self;
+			table_keep_rows(&scan);
 			copy = table_copy_row(found, descriptor);
 		}
 		table_scan_end(&scan);
@@ -516,7 +516,7 @@ message_bus_extend_lease_sql(PG_FUNCTION_ARGS)
 		"UPDATE message_bus.lease l SET leased_until = $2 WHERE l.delivery_id = $1"};
 	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
 	int			count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-	int64	   *ids = (int64 *) ARR_DATA_PTR(array);
+	int64	   *ids = palloc(sizeof(int64) * Max(count, 1));
 	TimestampTz until = lease_end(PG_GETARG_INTERVAL_P(1), false);
 
 	PreventCommandIfReadOnly("message_bus.extend_lease()");
@@ -525,6 +525,8 @@ message_bus_extend_lease_sql(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("delivery_ids must not contain nulls"),
 				 errhint("Pass the delivery_id of what message_bus.receive() gave.")));
+	/* The array may lie in a page of somebody's table. */
+	memcpy(ids, ARR_DATA_PTR(array), sizeof(int64) * count);
 	qsort(ids, count, sizeof(int64), compare_receipts);
 	spi_begin(SPI_AS_OWNER);
 	for (int i = 0; i < count; i++)

@@ -22,11 +22,6 @@
 #include "message_bus/table.h"
 #include "message_bus/transaction.h"
 
-/* Columns of message_bus.lease that are read here. */
-#define COLUMN_POSITION 4
-#define COLUMN_LEASED_UNTIL 11
-
-static ExtensionRelation lease_table = {"message_bus", "lease"};
 static ExtensionRelation lease_lane_index = {"message_bus", "lease_lane_idx"};
 
 static LeaseNote *notes = NULL;
@@ -66,18 +61,17 @@ lease_read_lane(BusEndpoint *endpoint, int32 lane, BusLeases *leases)
 	memset(leases, 0, sizeof(*leases));
 	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->key.endpoint_id);
 	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
-	table_scan_begin(&scan, &lease_table, &lease_lane_index, 2, keys, NULL);
+	table_scan_begin(&scan, &bus_lease_table, &lease_lane_index, 2, keys, NULL);
 	while ((row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
 	{
-		TupleDesc	descriptor = RelationGetDescr(scan.table);
 		bool		isnull;
-		TimestampTz until = DatumGetTimestampTz(heap_getattr(row, COLUMN_LEASED_UNTIL, descriptor,
-															 &isnull));
+		Datum		end = heap_getattr(row, LEASE_LEASED_UNTIL + 1, scan.descriptor, &isnull);
+		TimestampTz until = DatumGetTimestampTz(end);
 
 		leases->first_end = leases->count == 0 ? until : Min(leases->first_end, until);
 		leases->last_end = Max(leases->last_end, until);
 		leases->count++;
-		(void) heap_getattr(row, COLUMN_POSITION, descriptor, &isnull);
+		(void) heap_getattr(row, LEASE_POSITION + 1, scan.descriptor, &isnull);
 		leases->in_ring += !isnull;
 	}
 	table_scan_end(&scan);

@@ -150,7 +150,7 @@ outbox_add(const Endpoint *endpoint, RowValues *row, bool beyond_depth)
 		letter->expires_at = DatumGetTimestampTz(row->values[ROW_EXPIRES_AT]);
 	write_row(letter, row);
 	if (unwritten_bytes > EARLY_FLUSH_BYTES && GetCurrentTransactionNestLevel() == 1)
-		outbox_flush();
+		(void) outbox_flush();
 }
 
 /*
@@ -203,47 +203,47 @@ new_letter(BusEndpoint *endpoint)
 
 /*
  * Writes what is not written yet: announces all lanes, takes positions in the
- * order of sending, inserts.
+ * order of sending, inserts.  False if there was nothing to write.
  */
-void
+bool
 outbox_flush(void)
 {
 	int			count = 0;
+	int			end = letter_count;
 	HeapTuple  *rows;
 
 	if (unwritten_bytes == 0)
-		return;
-	rows = palloc(sizeof(HeapTuple) * (letter_count - first_unwritten));
-	for (int i = first_unwritten; i < letter_count; i++)
+		return false;
+	rows = palloc(sizeof(HeapTuple) * (end - first_unwritten));
+	for (int i = first_unwritten; i < end; i++)
 	{
 		if (letters[i].row != NULL && letters[i].lane >= 0)
 			announce(&letters[i]);
 	}
-	for (int i = first_unwritten; i < letter_count; i++)
+	for (int i = first_unwritten; i < end; i++)
 	{
 		Letter	   *letter = &letters[i];
+		HeapTuple	row = letter->row;
 		int64		position;
 
-		if (letter->row == NULL)
+		if (row == NULL)
 			continue;
-		rows[count++] = letter->row;
+		letter->row = NULL;
+		unwritten_bytes -= row->t_len;
+		rows[count++] = row;
 		if (letter->lane < 0)
 			continue;
 		position = position_take(LOG_MESSAGE_BUS);
 		atomic_raise(&bus_lanes(letter->endpoint)[letter->lane].tail, (uint64) position);
-		memcpy((char *) letter->row->t_data + letter->row->t_data->t_hoff, &position,
-			   sizeof(position));
+		memcpy((char *) row->t_data + row->t_data->t_hoff, &position, sizeof(position));
 	}
+	/* A trigger that somebody has put on the ring may send: that is the next turn's. */
+	first_unwritten = end;
 	ring_insert(rows, count);
-	for (int i = first_unwritten; i < letter_count; i++)
-	{
-		if (letters[i].row != NULL)
-			heap_freetuple(letters[i].row);
-		letters[i].row = NULL;
-	}
+	for (int i = 0; i < count; i++)
+		heap_freetuple(rows[i]);
 	pfree(rows);
-	first_unwritten = letter_count;
-	unwritten_bytes = 0;
+	return true;
 }
 
 static void

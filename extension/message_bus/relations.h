@@ -58,6 +58,31 @@ typedef enum DeadColumn
 	DEAD_COLUMNS
 } DeadColumn;
 
+typedef enum LeaseColumn
+{
+	LEASE_DELIVERY_ID,
+	LEASE_ENDPOINT_ID,
+	LEASE_LANE,
+	LEASE_POSITION,
+	LEASE_UPTO,
+	LEASE_MESSAGE_ID,
+	LEASE_MESSAGE_TYPE,
+	LEASE_ATTEMPT,
+	LEASE_PROBE,
+	LEASE_HANDLED,
+	LEASE_LEASED_UNTIL,
+	LEASE_COLUMNS
+} LeaseColumn;
+
+/* Columns of message_bus.ack_0 and ack_1. */
+typedef enum AckColumn
+{
+	ACK_ENDPOINT_ID,
+	ACK_LANE,
+	ACK_POSITION,
+	ACK_COLUMNS
+} AckColumn;
+
 extern ExtensionRelation bus_position_sequence;
 extern ExtensionRelation bus_epoch_sequence;
 extern ExtensionRelation bus_endpoint_table;
@@ -76,5 +101,6 @@ extern ExtensionRelation bus_aside_receipt_index;
 extern ExtensionRelation bus_aside_expiry_index;
 extern ExtensionRelation bus_dead_table;
 extern ExtensionRelation bus_dead_id_index;
+extern ExtensionRelation bus_lease_table;
 
 #endif

@@ -21,12 +21,10 @@
  */
 #include "postgres.h"
 
-#include "access/heapam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "base/compat.h"
-#include "catalog/index.h"
-#include "nodes/makefuncs.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
@@ -40,12 +38,12 @@
 #include "message_bus/load.h"
 #include "message_bus/relations.h"
 #include "message_bus/ring.h"
+#include "pg/writer.h"
 
 static void view_open(RingView *view, BusLane *lane, int64 *mark, uint32 key);
 static void view_close(RingView *view);
 static void advance(LaneReader *reader, int source);
-static Relation open_current(int *segment);
-static bool insert_into_indexes(Relation heap, Relation *indexes, HeapTuple row);
+static Writer *open_current(int *segment);
 
 /*
  * Opens every segment that may have messages of a lane; lane NULL: of any.
@@ -70,7 +68,7 @@ view_open(RingView *view, BusLane *lane, int64 *mark, uint32 key)
 			if (lane != NULL && pg_atomic_read_u32(&lane->clean[i]) ==
 				pg_atomic_read_u32(&segment->generation))
 				continue;
-			heaps[view->count] = table_open(extension_relation_oid(&bus_ring[i]), AccessShareLock);
+			heaps[view->count] = extension_table_open(&bus_ring[i], AccessShareLock);
 			view->segments[view->count++] = i;
 		}
 		if (mark != NULL)
@@ -229,8 +227,8 @@ ring_has_message(int32 endpoint_id, pg_uuid_t *message_id)
 		while (!found && (row = table_scan_next(scan, ForwardScanDirection)) != NULL)
 		{
 			bool		isnull;
-			Datum		owner = heap_getattr(row, ROW_ENDPOINT_ID + 1,
-											 RelationGetDescr(scan->table), &isnull);
+			Datum		owner = heap_getattr(row, ROW_ENDPOINT_ID + 1, ring_descriptor(),
+											 &isnull);
 
 			found = DatumGetInt32(owner) == endpoint_id;
 		}
@@ -241,16 +239,12 @@ ring_has_message(int32 endpoint_id, pg_uuid_t *message_id)
 }
 
 /*
- * The shape of the ring's rows, for the backend's life.
+ * The shape of the ring's rows.
  */
 TupleDesc
 ring_descriptor(void)
 {
-	static TupleDesc descriptor = NULL;
-
-	if (descriptor == NULL)
-		descriptor = table_descriptor(&bus_ring[0]);
-	return descriptor;
+	return extension_table_descriptor(&bus_ring[0]);
 }
 
 /*
@@ -260,47 +254,19 @@ ring_descriptor(void)
 void
 ring_insert(HeapTuple *rows, int count)
 {
-	CommandId	command = GetCurrentCommandId(true);
 	int			segment;
-	Relation	heap = open_current(&segment);
-	ExtensionRelation *names[] = {&bus_ring_lane_index[segment], &bus_ring_id_index[segment],
-	&bus_ring_expiry_index[segment]};
-	Relation	indexes[lengthof(names)];
+	Writer	   *writer = open_current(&segment);
 	bool		expiring = false;
 
-	for (int i = 0; i < lengthof(indexes); i++)
-		indexes[i] = index_open(extension_relation_oid(names[i]), RowExclusiveLock);
-	if (count == 1)
-	{
-		heap_insert(heap, rows[0], command, 0, NULL);
-		expiring |= insert_into_indexes(heap, indexes, rows[0]);
-	}
-	else
-	{
-		TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * count);
-
-		for (int i = 0; i < count; i++)
-		{
-			slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(heap), &TTSOpsHeapTuple);
-			ExecStoreHeapTuple(rows[i], slots[i], false);
-		}
-		heap_multi_insert(heap, slots, count, command, 0, NULL);
-		for (int i = 0; i < count; i++)
-		{
-			rows[i]->t_self = slots[i]->tts_tid;
-			expiring |= insert_into_indexes(heap, indexes, rows[i]);
-			ExecDropSingleTupleTableSlot(slots[i]);
-		}
-		pfree(slots);
-	}
+	writer_insert_tuples(writer, rows, count);
+	for (int i = 0; i < count && !expiring; i++)
+		expiring = !heap_attisnull(rows[i], ROW_EXPIRES_AT + 1, ring_descriptor());
 	if (expiring)
 		pg_atomic_write_u32(&bus_database()->segments[segment].expiring, 1);
-	for (int i = 0; i < lengthof(indexes); i++)
-		index_close(indexes[i], NoLock);
-	table_close(heap, NoLock);
+	writer_close(writer);
 }
 
-static Relation
+static Writer *
 open_current(int *segment)
 {
 	BusDatabase *database = load_database_state();
@@ -308,48 +274,15 @@ open_current(int *segment)
 	for (;;)
 	{
 		uint32		current = pg_atomic_read_u32(&database->current);
-		Relation	heap = table_open(extension_relation_oid(&bus_ring[current]), RowExclusiveLock);
+		Writer	   *writer = writer_open(&bus_ring[current], RowExclusiveLock);
 
 		DEBUG_POINT("ring_segment_locked");
 		pg_memory_barrier();
 		if (pg_atomic_read_u32(&database->current) == current)
 		{
 			*segment = (int) current;
-			return heap;
+			return writer;
 		}
-		table_close(heap, RowExclusiveLock);
+		writer_cancel(writer);
 	}
-}
-
-/*
- * Enters a row into the indexes.  True if its message expires.
- */
-static bool
-insert_into_indexes(Relation heap, Relation *indexes, HeapTuple row)
-{
-	static IndexInfo *info = NULL;
-	Datum		values[ROW_COLUMNS];
-	bool		nulls[ROW_COLUMNS];
-	Datum		keys[3];
-	bool		no_nulls[3] = {false, false, false};
-
-	/* A B-tree looks at nothing in it. */
-	if (info == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-
-		info = makeNode(IndexInfo);
-		MemoryContextSwitchTo(old);
-	}
-	heap_deform_tuple(row, RelationGetDescr(heap), values, nulls);
-	keys[0] = values[ROW_ENDPOINT_ID];
-	keys[1] = values[ROW_LANE];
-	keys[2] = values[ROW_POSITION];
-	index_insert(indexes[0], keys, no_nulls, &row->t_self, heap, UNIQUE_CHECK_NO, false, info);
-	index_insert(indexes[1], &values[ROW_MESSAGE_ID], no_nulls, &row->t_self, heap,
-				 UNIQUE_CHECK_NO, false, info);
-	if (!nulls[ROW_EXPIRES_AT])
-		index_insert(indexes[2], &values[ROW_EXPIRES_AT], no_nulls, &row->t_self, heap,
-					 UNIQUE_CHECK_NO, false, info);
-	return !nulls[ROW_EXPIRES_AT];
 }

@@ -144,7 +144,7 @@ aside_is_due(Endpoint *endpoint, int32 number, TimestampTz now)
 		bool		isnull;
 
 		due = DatumGetTimestampTz(heap_getattr(row, ASIDE_DUE_AT + 1,
-											   RelationGetDescr(scan.table), &isnull));
+											   scan.descriptor, &isnull));
 	}
 	table_scan_end(&scan);
 	if (due > now && pg_atomic_read_u32(&lane->holder) == 0)

@@ -2,21 +2,24 @@
  * table.c
  *		Reading and writing the bus's tables without the executor.
  *
- * The tables are the extension's own: no triggers, no row security, plain
- * indexes, and EXECUTE on the calling function was the check of rights.  Scans
- * see what is committed when they begin, whatever the isolation level, because
- * a lane's holder must see what the holder before it did.
+ * EXECUTE on the calling function was the check of rights; what else somebody
+ * has hung on a table, pg/writer.c sees to.  Scans see what is committed when
+ * they begin, whatever the isolation level, because a lane's holder must see what
+ * the holder before it did.
+ *
+ * Lock protocol: a scan's lock goes when it ends, unless the place of a row is
+ * remembered; then, and when something is written, it stays until the
+ * transaction ends.
  */
 #include "postgres.h"
 
-#include "access/heapam.h"
 #include "access/heaptoast.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "base/compat.h"
-#include "catalog/indexing.h"
 #include "catalog/pg_collation.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
@@ -25,6 +28,9 @@
 #include "utils/uuid.h"
 
 #include "message_bus/table.h"
+#include "pg/writer.h"
+
+static void fill_row(Writer *writer, const Datum *values, const bool *nulls);
 
 /*
  * Begins a scan.  snapshot NULL takes a new one.
@@ -33,13 +39,14 @@ void
 table_scan_begin(TableScan *scan, ExtensionRelation *table, ExtensionRelation *index,
 				 int key_count, ScanKey keys, Snapshot snapshot)
 {
-	Relation	relation = table_open(extension_relation_oid(table), AccessShareLock);
+	Relation	relation = extension_table_open(table, AccessShareLock);
 	Snapshot	own = NULL;
 
 	if (snapshot == NULL)
 		own = snapshot = RegisterSnapshot(GetLatestSnapshot());
 	table_scan_attach(scan, relation, index, key_count, keys, snapshot);
 	scan->snapshot = own;
+	scan->descriptor = extension_table_descriptor(table);
 }
 
 /*
@@ -53,6 +60,7 @@ table_scan_attach(TableScan *scan, Relation table, ExtensionRelation *index,
 	scan->table = table;
 	scan->index = index_open(extension_relation_oid(index), AccessShareLock);
 	scan->snapshot = NULL;
+	scan->descriptor = NULL;
 	scan->slot = table_slot_create(table, NULL);
 	scan->scan = compat_index_beginscan(table, scan->index, snapshot, key_count);
 	index_rescan(scan->scan, keys, key_count, NULL, 0);
@@ -102,32 +110,31 @@ table_has_row(ExtensionRelation *table, ExtensionRelation *index, int key_count,
 }
 
 /*
- * The shape of a table's rows, for the backend's life.
- */
-TupleDesc
-table_descriptor(ExtensionRelation *table)
-{
-	Relation	relation = table_open(extension_relation_oid(table), AccessShareLock);
-	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-	TupleDesc	descriptor = CreateTupleDescCopy(RelationGetDescr(relation));
-
-	MemoryContextSwitchTo(old);
-	table_close(relation, AccessShareLock);
-	return descriptor;
-}
-
-/*
- * A copy that needs nothing of the table any more.
+ * A copy that needs nothing of the table any more, and has our columns alone.
  */
 HeapTuple
 table_copy_row(HeapTuple row, TupleDesc descriptor)
 {
-	return HeapTupleHasExternal(row) ? toast_flatten_tuple(row, descriptor) : heap_copytuple(row);
+	/* Flattening takes it apart and puts it together again. */
+	if (HeapTupleHasExternal(row) || HeapTupleHeaderGetNatts(row->t_data) > descriptor->natts)
+		return toast_flatten_tuple(row, descriptor);
+	return heap_copytuple(row);
+}
+
+/*
+ * Keeps the table locked until the transaction ends: places of rows that were
+ * found are remembered, and nobody may move the rows meanwhile, as VACUUM FULL,
+ * CLUSTER and pg_repack do.
+ */
+void
+table_keep_rows(TableScan *scan)
+{
+	LockRelationOid(RelationGetRelid(scan->table), RowExclusiveLock);
 }
 
 /*
  * Locks the scan's row for change, unless somebody else has it or has changed
- * it; then false.
+ * it; then false.  The row stays where it is until the transaction ends.
  */
 bool
 table_lock_row(TableScan *scan, HeapTuple row)
@@ -137,6 +144,7 @@ table_lock_row(TableScan *scan, HeapTuple row)
 	TupleTableSlot *slot = table_slot_create(scan->table, NULL);
 	TM_Result	result;
 
+	table_keep_rows(scan);
 	result = table_tuple_lock(scan->table, &tid, scan->scan->xs_snapshot, slot,
 							  GetCurrentCommandId(true), LockTupleExclusive, LockWaitSkip, 0,
 							  &failure);
@@ -145,18 +153,16 @@ table_lock_row(TableScan *scan, HeapTuple row)
 }
 
 /*
- * Inserts a row, into the indexes too.  Only for tables whose indexes are plain.
+ * Inserts a row.
  */
 void
 table_insert(ExtensionRelation *table, const Datum *values, const bool *nulls)
 {
-	Relation	relation = table_open(extension_relation_oid(table), RowExclusiveLock);
-	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(relation), (Datum *) values,
-										(bool *) nulls);
+	Writer	   *writer = writer_open(table, RowExclusiveLock);
 
-	CatalogTupleInsert(relation, tuple);
-	heap_freetuple(tuple);
-	table_close(relation, RowExclusiveLock);
+	fill_row(writer, values, nulls);
+	(void) writer_insert(writer, InvalidOid);
+	writer_close(writer);
 }
 
 /*
@@ -165,13 +171,11 @@ table_insert(ExtensionRelation *table, const Datum *values, const bool *nulls)
 void
 table_update(ExtensionRelation *table, ItemPointer tid, const Datum *values, const bool *nulls)
 {
-	Relation	relation = table_open(extension_relation_oid(table), RowExclusiveLock);
-	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(relation), (Datum *) values,
-										(bool *) nulls);
+	Writer	   *writer = writer_open(table, RowExclusiveLock);
 
-	CatalogTupleUpdate(relation, tid, tuple);
-	heap_freetuple(tuple);
-	table_close(relation, RowExclusiveLock);
+	fill_row(writer, values, nulls);
+	writer_update(writer, tid);
+	writer_close(writer);
 }
 
 /*
@@ -180,10 +184,20 @@ table_update(ExtensionRelation *table, ItemPointer tid, const Datum *values, con
 void
 table_delete(ExtensionRelation *table, ItemPointer tid)
 {
-	Relation	relation = table_open(extension_relation_oid(table), RowExclusiveLock);
+	Writer	   *writer = writer_open(table, RowExclusiveLock);
 
-	CatalogTupleDelete(relation, tid);
-	table_close(relation, RowExclusiveLock);
+	writer_delete(writer, tid);
+	writer_close(writer);
+}
+
+static void
+fill_row(Writer *writer, const Datum *values, const bool *nulls)
+{
+	TupleTableSlot *row = writer_new_row(writer);
+	int			count = writer->table->column_count;
+
+	memcpy(row->tts_values, values, sizeof(Datum) * count);
+	memcpy(row->tts_isnull, nulls, sizeof(bool) * count);
 }
 
 void
@@ -227,5 +241,5 @@ void
 key_text(ScanKey key, int column, const char *value)
 {
 	ScanKeyEntryInitialize(key, 0, column, BTEqualStrategyNumber, InvalidOid,
-						   DEFAULT_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(value));
+						   C_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(value));
 }

@@ -24,6 +24,7 @@ typedef struct TableScan
 	IndexScanDesc scan;
 	TupleTableSlot *slot;
 	Snapshot	snapshot;		/* ours to unregister, or NULL */
+	TupleDesc	descriptor;		/* of the columns we know; from table_scan_begin() */
 } TableScan;
 
 extern void table_scan_begin(TableScan *scan, ExtensionRelation *table, ExtensionRelation *index,
@@ -36,8 +37,8 @@ extern void table_scan_end(TableScan *scan);
 
 extern bool table_has_row(ExtensionRelation *table, ExtensionRelation *index,
 						  int key_count, ScanKey keys);
-extern TupleDesc table_descriptor(ExtensionRelation *table);
 extern HeapTuple table_copy_row(HeapTuple row, TupleDesc descriptor);
+extern void table_keep_rows(TableScan *scan);
 extern bool table_lock_row(TableScan *scan, HeapTuple row);
 extern void table_insert(ExtensionRelation *table, const Datum *values, const bool *nulls);
 extern void table_update(ExtensionRelation *table, ItemPointer tid,

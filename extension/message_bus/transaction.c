@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "commands/trigger.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -163,10 +164,14 @@ before_commit(void)
 	restore_check_unchanged(generation);
 	/* Portals are closed, and their snapshots gone; TOAST wants one. */
 	PushActiveSnapshot(GetTransactionSnapshot());
-	outbox_flush();
+	(void) outbox_flush();
 	held_before_commit();
 	lease_before_commit();
 	breaker_before_commit();
+	/* PostgreSQL has had its turn of deferred triggers; now come those on our tables. */
+	do
+		AfterTriggerFireDeferred();
+	while (outbox_flush());
 	PopActiveSnapshot();
 }
 

@@ -11,6 +11,7 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "base/compat.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 
@@ -26,7 +27,8 @@ lookup_begin(Lookup *lookup, ExtensionRelation *table, ExtensionRelation *index,
 {
 	ScanKeyData scankey;
 
-	lookup->table = table_open(extension_relation_oid(table), AccessShareLock);
+	lookup->table = extension_table_open(table, AccessShareLock);
+	lookup->descriptor = extension_table_descriptor(table);
 	lookup->index = index_open(extension_relation_oid(index), AccessShareLock);
 	if (key != NULL)
 		ScanKeyInit(&scankey, 1, BTEqualStrategyNumber, F_TEXTEQ,
@@ -48,7 +50,7 @@ lookup_begin_backward(Lookup *lookup, ExtensionRelation *table, ExtensionRelatio
 }
 
 /*
- * The next row; values are valid until the one after it is asked for.
+ * The next row, the table's own columns; values are valid until the one after it is asked for.
  */
 bool
 lookup_next(Lookup *lookup, Datum *values, bool *nulls)
@@ -57,7 +59,7 @@ lookup_next(Lookup *lookup, Datum *values, bool *nulls)
 
 	if (!HeapTupleIsValid(row))
 		return false;
-	heap_deform_tuple(row, RelationGetDescr(lookup->table), values, nulls);
+	heap_deform_tuple(row, lookup->descriptor, values, nulls);
 	return true;
 }
 
@@ -67,4 +69,25 @@ lookup_end(Lookup *lookup)
 	systable_endscan_ordered(lookup->scan);
 	index_close(lookup->index, AccessShareLock);
 	table_close(lookup->table, AccessShareLock);
+}
+
+/*
+ * The first row an index gives for a key; *found says whether there is one,
+ * and slot holds it.  With a dirty snapshot, the running transaction that is
+ * inserting or deleting the row, else InvalidTransactionId.
+ */
+TransactionId
+lookup_first(Relation heap, Relation index, Snapshot snapshot, int nkeys, ScanKey keys,
+			 ScanDirection direction, TupleTableSlot *slot, bool *found)
+{
+	IndexScanDesc scan = compat_index_beginscan(heap, index, snapshot, nkeys);
+	TransactionId in_progress = InvalidTransactionId;
+
+	index_rescan(scan, keys, nkeys, NULL, 0);
+	*found = index_getnext_slot(scan, direction, slot);
+	if (*found && snapshot->snapshot_type == SNAPSHOT_DIRTY)
+		in_progress = TransactionIdIsValid(snapshot->xmin) ? snapshot->xmin : snapshot->xmax;
+	/* The slot keeps its own pin on the buffer. */
+	index_endscan(scan);
+	return in_progress;
 }

@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "executor/tuptable.h"
 #include "utils/rel.h"
 
 #include "pg/relation.h"
@@ -28,6 +29,7 @@
 typedef struct Lookup
 {
 	Relation	table;
+	TupleDesc	descriptor;		/* of the columns we know */
 	SysScanDesc scan;
 	Relation	index;
 	ScanDirection direction;
@@ -40,5 +42,8 @@ extern void lookup_begin_backward(Lookup *lookup, ExtensionRelation *table,
 								  const char *key, int length);
 extern bool lookup_next(Lookup *lookup, Datum *values, bool *nulls);
 extern void lookup_end(Lookup *lookup);
+extern TransactionId lookup_first(Relation heap, Relation index, Snapshot snapshot, int nkeys,
+								  ScanKey keys, ScanDirection direction,
+								  TupleTableSlot *slot, bool *found);
 
 #endif

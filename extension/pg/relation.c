@@ -5,6 +5,15 @@
  * An object identifier is looked up once and forgotten when the relation is
  * invalidated, which DROP EXTENSION does.  The first look-up after that also
  * checks that the library and the SQL part have the same version.
+ *
+ * Tables are opened here, so that somebody else's ALTER TABLE is noticed before
+ * a row is looked at.  Our columns come first and are what they were, which is
+ * checked once per invalidation; what follows them, live or dropped, is none of
+ * our business.  So rows are taken apart by a descriptor of our columns alone.
+ *
+ * Lock protocol: a table's lock comes first and its indexes' names are resolved
+ * under it, so that an index which REINDEX CONCURRENTLY has replaced is still
+ * maintained for as long as we can be using it.
  */
 #include "postgres.h"
 
@@ -22,6 +31,7 @@
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 
 #include "pg/relation.h"
@@ -29,11 +39,19 @@
 /* Whether a dump is being restored into this database; layer log knows. */
 bool		(*extension_is_restored) (void) = NULL;
 
+/* Modules that keep what they know of relations. */
+#define MAX_WATCHERS 16
+
 static ExtensionRelation *known_relations = NULL;
 static bool callback_registered = false;
+static void (*watchers[MAX_WATCHERS]) (Oid relation);
+static int	watcher_count = 0;
 
 static bool read_extension_row(Oid *owner, char **version);
 static void check_sql_version(void);
+static void register_callback(void);
+static void check_table(ExtensionRelation *table, Relation heap);
+static bool column_fits(const ExtensionColumn *column, TupleDesc descriptor, int number);
 static void forget_relation(Datum arg, Oid relid);
 
 /*
@@ -47,11 +65,7 @@ extension_relation_oid(ExtensionRelation *relation)
 
 	if (relation->known)
 		return relation->oid;
-	if (!callback_registered)
-	{
-		CacheRegisterRelcacheCallback(forget_relation, (Datum) 0);
-		callback_registered = true;
-	}
+	register_callback();
 	check_sql_version();
 	schema = get_namespace_oid(relation->schema, true);
 	relation->oid = OidIsValid(schema) ? get_relname_relid(relation->name, schema) : InvalidOid;
@@ -62,9 +76,115 @@ extension_relation_oid(ExtensionRelation *relation)
 						relation->schema, relation->name),
 				 errhint("Type CREATE EXTENSION ecommerce in this database.")));
 	relation->known = true;
+	relation->fits = false;
 	relation->next = known_relations;
 	known_relations = relation;
 	return relation->oid;
+}
+
+/*
+ * Opens one of our tables.  An error if it has not the columns that it was made
+ * with, or if row level security would have a say.
+ */
+Relation
+extension_table_open(ExtensionRelation *table, LOCKMODE lockmode)
+{
+	Relation	heap = table_open(extension_relation_oid(table), lockmode);
+
+	/* The lock may have told us of a change. */
+	if (unlikely(!table->fits || !table->known))
+	{
+		check_table(table, heap);
+		table->fits = true;
+	}
+	return heap;
+}
+
+/*
+ * The shape of a table's rows as far as it is ours.
+ */
+TupleDesc
+extension_table_descriptor(ExtensionRelation *table)
+{
+	MemoryContext old;
+	TupleDesc	descriptor;
+
+	if (table->descriptor != NULL)
+		return table->descriptor;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	descriptor = CreateTemplateTupleDesc(table->column_count);
+	for (int i = 0; i < table->column_count; i++)
+		TupleDescInitEntry(descriptor, (AttrNumber) (i + 1), table->columns[i].name,
+						   table->columns[i].type, -1, 0);
+	table->descriptor = descriptor;
+	MemoryContextSwitchTo(old);
+	return descriptor;
+}
+
+/*
+ * Has a function called whenever a relation may have changed; InvalidOid stands
+ * for all.  PostgreSQL has few places for such callbacks: we take one for all of
+ * our modules.
+ */
+void
+extension_watch_relations(void (*changed) (Oid relation))
+{
+	if (watcher_count == MAX_WATCHERS)
+		elog(ERROR, "more than %d modules watch relations", MAX_WATCHERS);
+	register_callback();
+	watchers[watcher_count++] = changed;
+}
+
+static void
+register_callback(void)
+{
+	if (callback_registered)
+		return;
+	CacheRegisterRelcacheCallback(forget_relation, (Datum) 0);
+	callback_registered = true;
+}
+
+static void
+check_table(ExtensionRelation *table, Relation heap)
+{
+	TupleDesc	descriptor = RelationGetDescr(heap);
+
+	if (heap->rd_rel->relrowsecurity)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s.%s\" has row level security, which would be ignored",
+						table->schema, table->name),
+				 errdetail("Who may execute a function of the extension sees and writes all that it does."),
+				 errhint("Type ALTER TABLE %s.%s DISABLE ROW LEVEL SECURITY, and put policies on tables of your own.",
+						 table->schema, table->name)));
+	for (int i = 0; i < table->column_count; i++)
+	{
+		const ExtensionColumn *column = &table->columns[i];
+
+		if (column->name == NULL)
+			elog(ERROR, "column %d of \"%s\" has no name", i + 1, table->name);
+		if (column_fits(column, descriptor, i))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("table \"%s.%s\" has unexpected columns", table->schema, table->name),
+				 errdetail("Column %d should be \"%s\", type %s%s.", i + 1, column->name,
+						   format_type_be(column->type), column->not_null ? ", not null" : ""),
+				 errhint("Undo what was done to the table's own columns; columns that were added may stay.")));
+	}
+}
+
+static bool
+column_fits(const ExtensionColumn *column, TupleDesc descriptor, int number)
+{
+	Form_pg_attribute attribute;
+
+	if (number >= descriptor->natts)
+		return false;
+	attribute = TupleDescAttr(descriptor, number);
+	return !attribute->attisdropped && strcmp(NameStr(attribute->attname), column->name) == 0 &&
+		attribute->atttypid == column->type && (attribute->attnotnull || !column->not_null) &&
+		attribute->attgenerated == '\0';
 }
 
 /*
@@ -169,6 +289,8 @@ forget_relation(Datum arg, Oid relid)
 {
 	ExtensionRelation **link = &known_relations;
 
+	for (int i = 0; i < watcher_count; i++)
+		watchers[i](relid);
 	while (*link != NULL)
 	{
 		ExtensionRelation *relation = *link;

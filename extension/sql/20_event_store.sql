@@ -7,8 +7,8 @@ CREATE SEQUENCE event_store.published_mark_seq AS bigint NO CYCLE CACHE 1;
 COMMENT ON SEQUENCE event_store.published_mark_seq IS
 'The high-water mark as the primary''s worker last published it; what a standby goes by.';
 
--- Sessions may keep some in hand: only their being unique matters.
-CREATE SEQUENCE event_store.stream_id_seq AS bigint NO CYCLE CACHE 32;
+-- Sessions keep some in hand: only their being unique matters.
+CREATE SEQUENCE event_store.stream_id_seq AS bigint NO CYCLE CACHE 1;
 COMMENT ON SEQUENCE event_store.stream_id_seq IS 'Numbers of streams, unique, in no order that matters.';
 
 -- The row is what appends to the stream lock. Its version is the last event's, or
@@ -26,6 +26,7 @@ COMMENT ON COLUMN event_store.stream.stream_id IS 'Number of the stream; its eve
 COMMENT ON COLUMN event_store.stream.last_version IS 'Lower bound of the stream''s version; null: its last event tells.';
 COMMENT ON COLUMN event_store.stream.deleted_version IS 'Version at the last delete_stream; events up to it are hidden.';
 CREATE UNIQUE INDEX stream_name_key_idx ON event_store.stream (name_key);
+ALTER TABLE event_store.stream REPLICA IDENTITY USING INDEX stream_name_key_idx;
 
 -- The first nine columns are those of event_store.event: a row is given out as it is stored.
 CREATE TABLE event_store.stored_event (
@@ -51,6 +52,7 @@ AS 'MODULE_PATHNAME', 'event_store_correlation_of';
 COMMENT ON FUNCTION event_store.correlation_of(jsonb) IS 'The correlation id in an event''s metadata, NULL if there is none.';
 
 CREATE UNIQUE INDEX stored_event_position_idx ON event_store.stored_event (position);
+ALTER TABLE event_store.stored_event REPLICA IDENTITY USING INDEX stored_event_position_idx;
 CREATE UNIQUE INDEX stored_event_version_idx ON event_store.stored_event (stream_id, version);
 CREATE UNIQUE INDEX stored_event_event_id_idx ON event_store.stored_event (event_id);
 CREATE INDEX stored_event_category_idx ON event_store.stored_event (category_key, position);

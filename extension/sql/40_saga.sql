@@ -18,7 +18,7 @@ CREATE TABLE saga.definition_state (
 	name text COLLATE "C" NOT NULL,
 	version int NOT NULL,
 	state text COLLATE "C" NOT NULL,
-	kind text NOT NULL CHECK (kind IN ('normal', 'final', 'common')),
+	kind text COLLATE "C" NOT NULL CHECK (kind IN ('normal', 'final', 'common')),
 	default_reaction text CHECK (default_reaction IN ('ignore', 'defer', 'fault')),
 	timer text,
 	PRIMARY KEY (name, version, kind, state)

@@ -1,0 +1,221 @@
+/*
+ * writer_shape.c
+ *		What is to be known of a table before rows are written to it.
+ *
+ * Found out once, until the table or one of its indexes is invalidated: which
+ * indexes there are, and whether INSERT, UPDATE or DELETE would do more than
+ * write the row and its index entries.  Triggers, rules, partitions, columns
+ * that somebody has added with defaults or demands, exclusion and deferrable
+ * constraints want the executor.
+ *
+ * Lock protocol: the caller holds a lock on the table, so what he has got is
+ * right for as long as he holds it.  It is kept while a call uses it, even if an
+ * invalidation has made it void for the next.
+ *
+ * A crash leaves nothing: all of it is a backend's own memory.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "pg/writer_shape.h"
+
+static WriterShape *shapes = NULL;
+static bool callbacks_registered = false;
+
+static WriterShape *build_shape(ExtensionRelation *table, Relation heap);
+static void judge(WriterShape *shape, Relation heap, bool plain_indexes);
+static bool columns_want_executor(ExtensionRelation *table, Relation heap, bool *others);
+static bool prepare_index(WriterShape *shape, int number);
+static void forget_shape(Oid relation);
+static void release_shapes(XactEvent event, void *arg);
+
+/*
+ * Finds out what is to be known of a table now, having freed what was known
+ * before.
+ */
+WriterShape *
+writer_shape_make(ExtensionRelation *table, Relation heap)
+{
+	WriterShape **link = &shapes;
+
+	table->shape = NULL;
+	while (*link != NULL)
+	{
+		WriterShape *shape = *link;
+
+		/* Not while a call further up still uses it. */
+		if (shape->users > 0 || shape->table->shape == shape)
+		{
+			link = &shape->next;
+			continue;
+		}
+		*link = shape->next;
+		MemoryContextDelete(shape->context);
+	}
+	return table->shape = build_shape(table, heap);
+}
+
+static WriterShape *
+build_shape(ExtensionRelation *table, Relation heap)
+{
+	MemoryContext context = AllocSetContextCreate(CacheMemoryContext, "ecommerce table",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	WriterShape *shape = palloc0(sizeof(WriterShape));
+	List	   *indexes = RelationGetIndexList(heap);
+	ListCell   *cell;
+	bool		plain = true;
+
+	if (!callbacks_registered)
+	{
+		extension_watch_relations(forget_shape);
+		RegisterXactCallback(release_shapes, NULL);
+		callbacks_registered = true;
+	}
+	shape->table = table;
+	shape->relation = RelationGetRelid(heap);
+	shape->context = context;
+	shape->estate = CreateExecutorState();
+	shape->indexes = palloc(sizeof(Oid) * Max(list_length(indexes), 1));
+	shape->infos = palloc(sizeof(IndexInfo *) * Max(list_length(indexes), 1));
+	/* Valid from the start: an invalidation that comes meanwhile must not be lost. */
+	shape->valid = true;
+	shape->next = shapes;
+	shapes = shape;
+	foreach(cell, indexes)
+	{
+		shape->indexes[shape->index_count++] = lfirst_oid(cell);
+		plain &= prepare_index(shape, shape->index_count - 1);
+	}
+	judge(shape, heap, plain);
+	MemoryContextSwitchTo(old);
+	return shape;
+}
+
+/*
+ * Decides which commands need no executor.
+ */
+static void
+judge(WriterShape *shape, Relation heap, bool plain_indexes)
+{
+	TriggerDesc none = {0};
+	TriggerDesc *triggers = heap->trigdesc != NULL ? heap->trigdesc : &none;
+	bool		others;
+	bool		demanding = columns_want_executor(shape->table, heap, &others);
+	bool		plain = heap->rd_rel->relkind == RELKIND_RELATION &&
+		!heap->rd_rel->relhasrules && !heap->rd_rel->relispartition;
+
+	shape->direct[WRITE_INSERT] = plain && plain_indexes && !demanding &&
+		!(triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
+		  triggers->trig_insert_instead_row || triggers->trig_insert_new_table ||
+		  triggers->trig_insert_before_statement || triggers->trig_insert_after_statement);
+	/* What somebody has put into columns of his own stays. */
+	shape->direct[WRITE_UPDATE] = plain && plain_indexes && !others &&
+		!(triggers->trig_update_before_row || triggers->trig_update_after_row ||
+		  triggers->trig_update_instead_row || triggers->trig_update_new_table ||
+		  triggers->trig_update_old_table || triggers->trig_update_before_statement ||
+		  triggers->trig_update_after_statement);
+	shape->direct[WRITE_DELETE] = plain &&
+		!(triggers->trig_delete_before_row || triggers->trig_delete_after_row ||
+		  triggers->trig_delete_instead_row || triggers->trig_delete_old_table ||
+		  triggers->trig_delete_before_statement || triggers->trig_delete_after_statement);
+	if (RelationGetDescr(heap)->constr != NULL && RelationGetDescr(heap)->constr->num_check > 0)
+	{
+		shape->checks = makeNode(ResultRelInfo);
+		InitResultRelInfo(shape->checks, heap, 0, NULL, 0);
+	}
+}
+
+/*
+ * Whether a column that is not ours must be given a value that is not null; and
+ * whether there are others than ours at all.
+ */
+static bool
+columns_want_executor(ExtensionRelation *table, Relation heap, bool *others)
+{
+	TupleDesc	descriptor = RelationGetDescr(heap);
+	bool		demanding = false;
+
+	*others = false;
+	for (int i = table->column_count; i < descriptor->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
+
+		if (attribute->attisdropped)
+			continue;
+		*others = true;
+		demanding |= attribute->atthasdef || attribute->atthasmissing ||
+			attribute->attnotnull || attribute->attidentity != '\0' ||
+			attribute->attgenerated != '\0' ||
+			get_typtype(attribute->atttypid) == TYPTYPE_DOMAIN;
+	}
+	return demanding;
+}
+
+/*
+ * Prepares an index's expressions in the name of the index's owner, so that
+ * who calls us needs no privilege on the functions in them.  False if only the
+ * executor can enter rows into it.
+ */
+static bool
+prepare_index(WriterShape *shape, int number)
+{
+	Relation	index = index_open(shape->indexes[number], AccessShareLock);
+	IndexInfo  *info = BuildIndexInfo(index);
+	bool		plain = index->rd_index->indimmediate && !index->rd_index->indisexclusion;
+	Oid			user;
+	int			security;
+
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(index->rd_rel->relowner, security | SECURITY_LOCAL_USERID_CHANGE);
+	if (info->ii_Predicate != NIL)
+		info->ii_PredicateState = ExecPrepareQual(info->ii_Predicate, shape->estate);
+	if (info->ii_Expressions != NIL)
+		info->ii_ExpressionsState = ExecPrepareExprList(info->ii_Expressions, shape->estate);
+	SetUserIdAndSecContext(user, security);
+	shape->infos[number] = info;
+	index_close(index, AccessShareLock);
+	return plain;
+}
+
+/*
+ * That an index has changed is told of the index alone.
+ */
+static void
+forget_shape(Oid relation)
+{
+	for (WriterShape *shape = shapes; shape != NULL; shape = shape->next)
+	{
+		if (relation == InvalidOid || shape->relation == relation)
+			shape->valid = false;
+		for (int i = 0; i < shape->index_count && shape->valid; i++)
+			shape->valid = shape->indexes[i] != relation;
+	}
+}
+
+/*
+ * A call that failed has not closed what it had opened.
+ */
+static void
+release_shapes(XactEvent event, void *arg)
+{
+	/* At a commit too: the failure may have been caught. */
+	if (event != XACT_EVENT_ABORT && event != XACT_EVENT_COMMIT)
+		return;
+	for (WriterShape *shape = shapes; shape != NULL; shape = shape->next)
+	{
+		shape->users = 0;
+		shape->evaluating = false;
+	}
+}
