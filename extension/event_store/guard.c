@@ -2,9 +2,10 @@
  * guard.c
  *		Stored events do not change and are not dropped by accident.
  *
- * The trigger fires for superusers and replication roles too; who is allowed to
- * change events by hand changes what snapshots were made of, so those of the
- * stream go.  The hook sees
+ * The trigger fires for superusers and replication roles too, but not for what a
+ * subscription brings: the publisher has been asked.  Who is allowed to change
+ * events by hand changes what snapshots were made of, so those of the stream go.
+ * The hook sees
  * every way in which the table can go: DROP EXTENSION, DROP OWNED, CASCADE.
  * It is there when the library is preloaded, or loaded in the session.
  */
@@ -19,6 +20,7 @@
 #include "catalog/pg_class.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
+#include "replication/logicalworker.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -154,7 +156,7 @@ event_store_guard_immutable(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("event_store.guard_immutable can only be called as a trigger")));
-	if (!setting_event_store_allow_rewrite)
+	if (!setting_event_store_allow_rewrite && !IsLogicalWorker())
 		ereport(ERROR,
 				(errcode(ERRCODE_ST_IMMUTABLE),
 				 errmsg("rows of %s.%s are immutable",
