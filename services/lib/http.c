@@ -194,6 +194,9 @@ on_request(struct evhttp_request *request, void *argument)
 	call->started_ns = clock_wall_ns();
 	context_start(&call->context, evhttp_find_header(headers, "X-Correlation-Id"),
 				  evhttp_find_header(headers, "traceparent"));
+	/* the gateway has begun the trace, and tells nobody of a span of its own */
+	if (evhttp_find_header(headers, "X-Trace-Begins"))
+		call->context.parent_span_id[0] = '\0';
 	take_identity(call);
 	server->pending++;
 	evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_client_gone, call);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <event2/http.h>
 
 #include "lib/log.h"
 #include "lib/metrics.h"
@@ -24,6 +25,7 @@
 #define BATCH 256
 #define CAPACITY 2048
 #define MAX_ATTRIBUTES 18
+#define MAX_HEADERS 16
 
 /* One signal's records, packed one by one, waiting to be sent. */
 typedef struct Queue
@@ -47,7 +49,8 @@ static struct
 {
 	char	   *service;
 	char	   *version;
-	char	   *header;
+	const char *headers[MAX_HEADERS + 2];	/* ended by NULL */
+	int			n_headers;
 	struct event *timer;
 	OutTarget	target;
 } exporter;
@@ -55,6 +58,8 @@ static struct
 static Queue spans = {.signal = "traces"};
 static Queue logs = {.signal = "logs"};
 
+static void read_headers(const char *list);
+static void add_header(const char *pair, size_t length);
 static char *make_url(const char *endpoint, const char *whole, const char *path);
 static void stop_queue(Queue *queue);
 static void on_timer(evutil_socket_t socket, short what, void *argument);
@@ -73,9 +78,7 @@ static Otlp__KeyValue *attribute(Attribute *attribute, const char *name, const c
 void
 otlp_start(struct event_base *base, const OtlpOptions *options)
 {
-	const char *equals = strchr(options->headers, '=');
 	struct timeval interval = {FLUSH_MS / 1000, FLUSH_MS % 1000 * 1000};
-	Text		header = {0};
 
 	spans.url = make_url(options->endpoint, options->traces_endpoint, "/v1/traces");
 	logs.url = make_url(options->endpoint, options->logs_endpoint, "/v1/logs");
@@ -83,12 +86,7 @@ otlp_start(struct event_base *base, const OtlpOptions *options)
 		return;
 	exporter.service = memory_string(options->service);
 	exporter.version = memory_string(options->version);
-	if (equals)
-	{
-		text_format(&header, "%.*s: %s", (int) (equals - options->headers), options->headers,
-					equals + 1);
-		exporter.header = text_take(&header);
-	}
+	read_headers(options->headers);
 	outcall_target_init(&exporter.target, "otlp", 10000, 0);
 	exporter.target.quiet = true;
 	exporter.timer = event_new(base, -1, EV_PERSIST, on_timer, NULL);
@@ -116,7 +114,8 @@ otlp_stop(void)
 	exporter.timer = NULL;
 	free(exporter.service);
 	free(exporter.version);
-	free(exporter.header);
+	for (int i = 1; i < exporter.n_headers; i++)
+		free((char *) exporter.headers[i]);
 }
 
 void
@@ -152,6 +151,50 @@ trace_record(const Context *context, SpanKind kind, const char *name, uint64_t s
 	}
 	span.status = &status;
 	enqueue(&spans, &span.base);
+}
+
+/* "name=value,name=value"; values are percent-encoded, as in W3C Baggage. */
+static void
+read_headers(const char *list)
+{
+	exporter.headers[0] = "Content-Type: application/x-protobuf";
+	exporter.n_headers = 1;
+	while (*list)
+	{
+		size_t		length = strcspn(list, ",");
+
+		add_header(list, length);
+		list += length + (list[length] == ',' ? 1 : 0);
+	}
+}
+
+static void
+add_header(const char *pair, size_t length)
+{
+	char	   *copy;
+	char	   *equals;
+	char	   *value;
+	Text		header = {0};
+
+	while (length > 0 && *pair == ' ')
+		pair++, length--;
+	while (length > 0 && pair[length - 1] == ' ')
+		length--;
+	copy = memory_string_n(pair, length);
+	equals = strchr(copy, '=');
+	if (equals && equals != copy && exporter.n_headers <= MAX_HEADERS)
+	{
+		*equals = '\0';
+		value = evhttp_uridecode(equals + 1, 0, NULL);
+		/* what could end the header is no value of one */
+		if (value && value[strcspn(value, "\r\n")] == '\0')
+		{
+			text_format(&header, "%s: %s", copy, value);
+			exporter.headers[exporter.n_headers++] = text_take(&header);
+		}
+		free(value);
+	}
+	free(copy);
 }
 
 /* Where a signal goes, or NULL. */
@@ -245,8 +288,7 @@ static void
 send_queue(Queue *queue)
 {
 	Text		body = {0};
-	const char *headers[] = {"Content-Type: application/x-protobuf", exporter.header, NULL};
-	OutRequest	request = {.method = "POST", .headers = headers};
+	OutRequest	request = {.method = "POST", .headers = exporter.headers};
 
 	if (queue->n == 0 || queue->underway)
 		return;
@@ -325,7 +367,9 @@ on_sent(void *argument, const OutReply *reply)
 {
 	Queue	   *queue = argument;
 	bool		good = reply->result == OUT_ANSWERED && reply->status < 300;
-	bool		passing = reply->result != OUT_ANSWERED || reply->status >= 500;
+	/* the collector may be asked again later, and wants to be when it says 429 */
+	bool		passing = reply->result != OUT_ANSWERED || reply->status >= 500 ||
+		reply->status == 429;
 	bool		kept = !good && passing && queue->n < CAPACITY / 2;
 
 	queue->underway = false;

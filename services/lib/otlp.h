@@ -14,7 +14,7 @@ typedef struct OtlpOptions
 	const char *endpoint;		/* /v1/traces and /v1/logs are put behind it */
 	const char *traces_endpoint;	/* whole, instead */
 	const char *logs_endpoint;
-	const char *headers;		/* one "name=value" */
+	const char *headers;		/* "name=value,name=value", values percent-encoded */
 	const char *service;
 	const char *version;
 } OtlpOptions;

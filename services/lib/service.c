@@ -109,7 +109,7 @@ static Option report_options[] = {
 	{"otlp-logs-endpoint", OPTION_STRING, &settings.otlp_logs_endpoint, "", 0, 0,
 	"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", false, false, "for logs alone, with its path"},
 	{"otlp-headers", OPTION_STRING, &settings.otlp_headers, "", 0, 0,
-	"OTEL_EXPORTER_OTLP_HEADERS", false, true, "one name=value for the collector"},
+	"OTEL_EXPORTER_OTLP_HEADERS", false, true, "name=value,... for the collector"},
 	{"drain-timeout", OPTION_DURATION, &settings.drain_timeout, "20s", 0, 600000, NULL, false,
 	false, "longest time to finish what is in hand when stopped"},
 	{NULL}
