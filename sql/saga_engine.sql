@@ -324,6 +324,84 @@ SELECT message_bus.send('old-home', 'End', jsonb_build_object('id', id(704))) IS
 SELECT saga.run() > 0 AS handled;
 SELECT state('moving', 704), routes('old-home');
 
+-- a message is of no use after expires_at, parked or deferred; none vanishes with its instance
+SELECT saga.define('waits', '{"endpoint": "waits", "initial": "A", "park_for": "1 h", "retain_for": "2 h", "events": {"WaitGo": {}, "WaitLater": {}, "WaitOn": {}, "WaitEnd": {}},
+	"start": {"WaitGo": {"goto": "A"}},
+	"states": {"A": {"default": "defer", "timer": "none", "on": {"WaitOn": {"goto": "B"}, "WaitEnd": {"goto": "Z"}}},
+		"B": {"default": "ignore", "timer": "none", "on": {"WaitLater": {"set": {"later": true}}, "WaitEnd": {"goto": "Z"}}},
+		"Z": {"kind": "final", "default": "defer"}}}');
+CREATE PROCEDURE say_until(n int, message_type text, until interval, message_id uuid DEFAULT NULL) LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM ecommerce.set_context(id(n));
+	PERFORM message_bus.publish(message_type, '{}', message_id, expires_at => now() + until);
+	COMMIT;
+	PERFORM saga.run();
+END
+$$;
+CALL say_until(800, 'WaitLater', '10 min', id(850));
+SELECT saga.fire_due(now() + interval '9 min') IS NOT NULL AS fired, count(*) FROM saga.parked WHERE saga = 'waits';
+SELECT saga.fire_due(now() + interval '11 min') IS NOT NULL AS fired;
+SELECT count(*) FROM saga.parked WHERE saga = 'waits';
+CALL say_until(801, 'WaitGo', NULL);
+CALL say_until(801, 'WaitLater', '10 min', id(851));
+CALL say_until(801, 'WaitLater', NULL, id(852));
+SELECT park_until < 'infinity' AS until FROM saga.parked WHERE saga = 'waits' ORDER BY 1;
+SELECT saga.fire_due(now() + interval '11 min') IS NOT NULL AS fired;
+CALL say_until(801, 'WaitEnd', NULL);
+CALL say_until(802, 'WaitGo', NULL);
+CALL say_until(802, 'WaitLater', NULL, id(853));
+SELECT count(*) AS waiting FROM saga.parked WHERE saga = 'waits';
+SELECT saga.delete('waits', id(802));
+-- time passes between message and state: expired, though nobody has cleared it away yet
+CALL say_until(803, 'WaitGo', NULL);
+CALL say_until(803, 'WaitLater', '1 h', id(854));
+UPDATE saga.parked_message SET envelope = jsonb_set(envelope, '{expires_at}', '"2020-01-01T00:00:00Z"') WHERE correlation_id = id(803);
+CALL say_until(803, 'WaitOn', NULL);
+SELECT current_state, data FROM saga.get('waits', id(803));
+SELECT saga.fire_due(now() + interval '3 h') IS NOT NULL AS fired;
+SELECT right(message_id::text, 3) AS message, reason, error FROM message_bus.dead_letters WHERE endpoint = 'waits' ORDER BY 1;
+SELECT count(*) FROM saga.parked WHERE saga = 'waits';
+
+-- forget: nothing is left, of a running one, a deleted one, one that never was
+CALL say_until(810, 'WaitGo', NULL);
+CALL say_until(810, 'WaitLater', NULL, id(855));
+CALL say_until(811, 'WaitGo', NULL);
+SELECT saga.delete('waits', id(811)), (SELECT count(*) FROM saga.history('waits', id(811))) AS kept;
+CALL say_until(812, 'WaitLater', NULL, id(856));
+SELECT saga.fire_due(now() + interval '2 h') IS NOT NULL AS fired;
+SET client_min_messages = log;
+SELECT saga.forget('waits', id(810)), saga.forget('waits', id(811)), saga.forget('waits', id(812)), saga.forget('waits', id(813)), saga.forget('waits', id(810));
+SET client_min_messages = warning;
+SELECT (SELECT count(*) FROM saga.history_entry h WHERE NOT EXISTS (SELECT FROM saga.stored_instance i WHERE i.number = h.number)
+		AND NOT EXISTS (SELECT FROM saga.deleted_instance d WHERE d.number = h.number)) AS orphans,
+	(SELECT count(*) FROM saga.parked_message WHERE correlation_id BETWEEN id(810) AND id(812)) AS parked,
+	(SELECT count(*) FROM message_bus.dead WHERE message_id IN (id(855), id(856))) AS dead,
+	(SELECT count(*) FROM saga.history('waits', id(811))) AS history;
+SELECT refusal(format('SELECT saga.forget(%L, %L)', 'nothing', id(1)));
+
+-- a timer at infinity is refused where it is set; a row that is broken all the same breaks no view
+SELECT saga.define('never', '{"endpoint": "never", "initial": "A", "events": {"NeverGo": {}}, "start": {"NeverGo": {"schedule": {"timer": "t", "at": "$.message.at"}}},
+	"states": {"A": {"default": "ignore", "on": {"timer:t": {"goto": "Z"}}}, "Z": {"kind": "final", "default": "ignore"}}}');
+SELECT message_bus.alter_endpoint('never', retry => '{"kind": "none"}');
+CALL tell('NeverGo', '{"at": "infinity"}');
+CALL tell('NeverGo', '{"at": "2026-01-01 00:00:00"}');
+CALL tell('NeverGo', '{"at": "tomorrow"}');
+SELECT error_code, error FROM message_bus.dead_letters WHERE endpoint = 'never' ORDER BY 1, 2;
+BEGIN;
+SELECT ecommerce.set_context(id(820)) IS NOT NULL AS set;
+SELECT message_bus.publish('NeverGo', '{"at": "2036-01-01T00:00:00+02:00"}') IS NOT NULL AS sent;
+COMMIT;
+SELECT saga.run();
+SELECT next_timer, next_timer_at = '2036-01-01T00:00:00+02:00' AS at FROM saga.instances WHERE saga = 'never' AND correlation_id = id(820);
+UPDATE saga.stored_instance SET engine = jsonb_set(engine, '{timers}', '{"t": [9223372036854775807, 1], "u": [1.5, "x"], "v": 7, "w": [-9223372036854775808, 2], "x": [0, 3]}')
+WHERE saga = 'never' AND correlation_id = id(820);
+SELECT timer, due_at = '2000-01-01 00:00:00+00' AS at, token FROM saga.timers WHERE saga = 'never' AND correlation_id = id(820) ORDER BY 1;
+SELECT next_timer, next_timer_at FROM saga.instances WHERE saga = 'never' AND correlation_id = id(820);
+UPDATE saga.stored_instance SET engine = jsonb_set(engine, '{timers}', '[]') || '{"outstanding": {}, "alarm_since": "x", "alarm": 5}' WHERE saga = 'never' AND correlation_id = id(820);
+SELECT count(*) FROM saga.instances WHERE saga = 'never' AND correlation_id = id(820);
+SELECT reason, error FROM saga.stuck WHERE saga = 'never' AND correlation_id = id(820) ORDER BY 1;
+DELETE FROM saga.stored_instance WHERE saga = 'never' AND correlation_id = id(820);
+
 -- only under READ COMMITTED
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT refusal('SELECT saga.run()'), refusal('SELECT saga.fire_due()');

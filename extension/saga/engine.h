@@ -35,6 +35,7 @@ extern Tree *inbox_envelope(const BusMessage *message);
 extern void park_message(const char *saga, const pg_uuid_t *id, const char *endpoint,
 						 const BusMessage *message, TimestampTz until, bool deferred);
 extern void parked_replay(Machine *machine);
+extern void parked_bury(const Machine *machine, const char *why);
 extern int	parked_expire(TimestampTz as_of);
 
 /* timer.c */

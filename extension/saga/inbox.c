@@ -473,6 +473,8 @@ inbox_envelope(const BusMessage *message)
 	tree_put_text(envelope, "traceparent", message->traceparent);
 	tree_put_text(envelope, "source", message->source);
 	tree_put(envelope, "sent_at", time_to_tree(message->sent_at));
+	tree_put(envelope, "expires_at",
+			 message->expires_at == BUS_NO_TIME ? tree_null() : time_to_tree(message->expires_at));
 	tree_put_text(envelope, "partition_key", message->partition_key);
 	return tree_put(envelope, "attempt", tree_int(message->attempt));
 }

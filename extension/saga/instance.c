@@ -1,6 +1,6 @@
 /*
  * instance.c
- *		The repository: saga.get(), create(), update(), delete().
+ *		The repository: saga.get(), create(), update(), delete(), forget().
  *
  * These read and write instances as data.  No transition is taken and no rule of
  * the definition applies; only what waits for the instance is replayed.
@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -15,6 +16,8 @@
 
 #include "base/errors.h"
 #include "pg/context.h"
+#include "pg/spi.h"
+#include "pg/tell.h"
 #include "saga/engine.h"
 #include "saga/repository.h"
 #include "saga/step_key.h"
@@ -168,7 +171,53 @@ remove_instance(const char *saga, const pg_uuid_t *id)
 	entry.actor = GetUserNameFromId(GetUserId(), false);
 	machine->version++;
 	store_history(machine, &entry);
+	parked_bury(machine, "its saga was deleted");
 	store_remove(machine, true);
+	return true;
+}
+
+/*
+ * Removes all that is kept of an instance, whether it is still there or not.
+ */
+static bool
+forget(const char *saga, const pg_uuid_t *id)
+{
+	static SpiStatement statement = {
+		"WITH numbers AS (SELECT number FROM saga.stored_instance"
+		" WHERE correlation_id = $2 AND saga = $1 UNION ALL SELECT number"
+		" FROM saga.deleted_instance WHERE correlation_id = $2 AND saga = $1),"
+		" history AS (DELETE FROM saga.history_entry h USING numbers n WHERE h.number = n.number),"
+		" deleted AS (DELETE FROM saga.deleted_instance WHERE correlation_id = $2 AND saga = $1),"
+		" stored AS (DELETE FROM saga.stored_instance WHERE correlation_id = $2 AND saga = $1),"
+		" parked AS (DELETE FROM saga.parked_message WHERE correlation_id = $2 AND saga = $1"
+		" RETURNING 1),"
+		" dead AS (DELETE FROM message_bus.dead d USING message_bus.endpoint e, saga._dead_letters l"
+		" WHERE l.saga = $1 AND l.instance = $2::text AND e.name = l.endpoint"
+		" AND d.endpoint_id = e.endpoint_id AND d.message_id = l.message_id RETURNING 1)"
+		" SELECT (SELECT count(*) FROM numbers), (SELECT count(*) FROM parked),"
+		" (SELECT count(*) FROM dead)"
+	};
+	int64		instances;
+	int64		parked;
+	int64		dead;
+
+	definition_cache_refresh();
+	(void) definition_require(saga);
+	store_claim(saga, id);
+	(void) store_load(saga, id, true);
+	spi_begin(SPI_AS_OWNER);
+	(void) spi_run(&statement, 2, (Oid[]) {TEXTOID, UUIDOID},
+				   (Datum[]) {CStringGetTextDatum(saga), UUIDPGetDatum(id)}, NULL);
+	instances = spi_int64(0, 0, 0);
+	parked = spi_int64(0, 1, 0);
+	dead = spi_int64(0, 2, 0);
+	spi_end();
+	if (instances + parked + dead == 0)
+		return false;
+	tell_when_committed(LOG,
+						"forgot saga \"%s\" with correlation %s, " INT64_FORMAT
+						" messages that waited for it and " INT64_FORMAT " dead letters",
+						saga, uuid_text(id), parked, dead);
 	return true;
 }
 
@@ -240,6 +289,7 @@ PG_FUNCTION_INFO_V1(saga_get);
 PG_FUNCTION_INFO_V1(saga_create);
 PG_FUNCTION_INFO_V1(saga_update);
 PG_FUNCTION_INFO_V1(saga_delete);
+PG_FUNCTION_INFO_V1(saga_forget);
 
 Datum
 saga_get(PG_FUNCTION_ARGS)
@@ -282,4 +332,10 @@ Datum
 saga_delete(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(remove_instance(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_UUID_P(1)));
+}
+
+Datum
+saga_forget(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(forget(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_UUID_P(1)));
 }

@@ -244,7 +244,7 @@ decode_timers(Machine *machine, const Tree *timers)
 														   timers->as.members[i].length));
 		ArmedTimer *armed;
 
-		if (timer == NOWHERE)
+		if (timer == NOWHERE || pair->type != TREE_ARRAY || pair->count != 2)
 			continue;
 		armed = palloc(sizeof(ArmedTimer));
 		armed->timer = timer;

@@ -87,7 +87,7 @@ redrive_dead_letters(const Machine *machine)
 {
 	static SpiStatement redrive = {
 		"SELECT message_bus.redrive(d.message_id, NULL, d.endpoint) FROM saga._dead_letters d"
-		" WHERE d.saga = $1 AND d.instance = $2"
+		" WHERE d.saga = $1 AND d.instance = $2 AND d.reason <> 'discarded'"
 	};
 
 	spi_begin(SPI_AS_OWNER);

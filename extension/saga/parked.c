@@ -28,6 +28,7 @@ typedef struct ParkedMessage
 	const char *type;
 	const char *endpoint;
 	bool		deferred;
+	TimestampTz expires_at;		/* BUS_NO_TIME: never */
 	Tree	   *envelope;
 	Tree	   *body;
 } ParkedMessage;
@@ -39,6 +40,15 @@ typedef struct Replay
 	Effects		effects;
 } Replay;
 
+/* A message that will not be taken any more, and why. */
+typedef struct Burial
+{
+	ParkedMessage *message;
+	const char *why;
+} Burial;
+
+static bool has_expired(const ParkedMessage *message, TimestampTz as_of);
+static void bury_parked(void *argument);
 static List *read_waiting(const Machine *machine);
 static ParkedMessage *read_parked(uint64 row, MemoryContext context);
 static void replay_one(void *argument);
@@ -49,7 +59,8 @@ static void remove_parked(int64 id);
 static void mark_deferred(int64 id);
 
 /*
- * Puts a message aside until its instance is there, or moves.
+ * Puts a message aside until its instance is there, or moves; no longer than it is
+ * of any use.
  */
 void
 park_message(const char *saga, const pg_uuid_t *id, const char *endpoint,
@@ -67,9 +78,13 @@ park_message(const char *saga, const pg_uuid_t *id, const char *endpoint,
 	Datum		values[] = {
 		CStringGetTextDatum(saga), UUIDPGetDatum(id), UUIDPGetDatum(&message->message_id),
 		CStringGetTextDatum(message->message_type), CStringGetTextDatum(endpoint),
-		BoolGetDatum(deferred), TimestampTzGetDatum(clock_now()), TimestampTzGetDatum(until),
+		BoolGetDatum(deferred), TimestampTzGetDatum(clock_now()), 0,
 		JsonbPGetDatum(tree_to_jsonb(inbox_envelope(message))), JsonbPGetDatum(message->body)
 	};
+
+	if (message->expires_at != BUS_NO_TIME)
+		until = Min(until, message->expires_at);
+	values[7] = TimestampTzGetDatum(until);
 
 	spi_begin(SPI_AS_OWNER);
 	(void) spi_run(&insert, lengthof(types), types, values, NULL);
@@ -99,6 +114,13 @@ parked_replay(Machine *machine)
 		{
 			Replay		replay = {machine_copy(machine), lfirst(cell)};
 			ErrorData  *error;
+
+			/* Whoever clears away what has waited too long finds it. */
+			if (has_expired(replay.message, clock_now()))
+			{
+				waiting = foreach_delete_current(waiting, cell);
+				continue;
+			}
 
 			if (subtransaction_run(replay_one, &replay, &error))
 				*machine = *replay.machine;
@@ -148,6 +170,7 @@ read_parked(uint64 row, MemoryContext context)
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
 	ParkedMessage *message = palloc0(sizeof(ParkedMessage));
+	const Tree *expires;
 	bool		isnull;
 
 	message->id = spi_int64(row, 0, 0);
@@ -156,6 +179,9 @@ read_parked(uint64 row, MemoryContext context)
 	message->endpoint = spi_text(row, 3, context);
 	message->deferred = spi_bool(row, 4);
 	message->envelope = tree_from_jsonb(DatumGetJsonbP(spi_copy(row, 5, context, &isnull)));
+	expires = tree_get(message->envelope, "expires_at");
+	message->expires_at =
+		expires == NULL || expires->type == TREE_NULL ? BUS_NO_TIME : time_from_tree(expires);
 	message->body = tree_from_jsonb(DatumGetJsonbP(spi_copy(row, 6, context, &isnull)));
 	MemoryContextSwitchTo(old);
 	return message;
@@ -221,7 +247,8 @@ as_it_was(const ParkedMessage *message, Context *context)
 	outgoing.message_id = &message->message_id;
 	outgoing.partition_key = tree_get_text(envelope, "partition_key");
 	outgoing.deliver_at = BUS_NO_TIME;
-	outgoing.expires_at = BUS_NO_TIME;
+	outgoing.expires_at = message->expires_at;
+	outgoing.beyond_depth = true;
 	outgoing.headers = headers == NULL ? NULL : tree_to_jsonb(headers);
 	outgoing.context = context;
 	return outgoing;
@@ -245,8 +272,8 @@ send_back(const ParkedMessage *message)
 }
 
 /*
- * Messages whose instance did not come in time become dead letters.  Returns how
- * many.
+ * Messages whose instance did not come in time, or that have expired, become dead
+ * letters.  Returns how many.
  */
 int
 parked_expire(TimestampTz as_of)
@@ -275,16 +302,55 @@ parked_expire(TimestampTz as_of)
 	spi_end();
 	foreach(cell, expired)
 	{
-		ParkedMessage *message = lfirst(cell);
-		Context		context;
-		BusOutgoing outgoing = as_it_was(message, &context);
+		Burial		burial = {lfirst(cell), "it expired before its saga took it"};
 
-		message_bus_bury(&outgoing,
-						 (int32) tree_to_int(tree_get(message->envelope, "schema_version"), 1),
-						 "expired", NULL, "its saga was not created in time");
-		remove_parked(message->id);
+		if (!has_expired(burial.message, as_of))
+			burial.why = "its saga was not created in time";
+		bury_parked(&burial);
 	}
 	return list_length(expired);
+}
+
+/*
+ * Messages that waited for an instance which goes become dead letters, so that none
+ * vanishes with it.
+ */
+void
+parked_bury(const Machine *machine, const char *why)
+{
+	ListCell   *cell;
+
+	foreach(cell, read_waiting(machine))
+	{
+		ParkedMessage *message = lfirst(cell);
+		Burial		burial = {message, why};
+		ErrorData  *error;
+
+		if (!subtransaction_run(bury_parked, &burial, &error))
+			tell_when_committed(WARNING,
+								"message %s %s for saga \"%s\" %s is lost: %s: %s",
+								message->type, uuid_text(&message->message_id),
+								machine->definition->name, machine->id_text, why, error->message);
+	}
+}
+
+static void
+bury_parked(void *argument)
+{
+	const Burial *burial = argument;
+	Context		context;
+	BusOutgoing outgoing = as_it_was(burial->message, &context);
+
+	message_bus_bury(&outgoing,
+					 (int32) tree_to_int(tree_get(burial->message->envelope, "schema_version"), 1),
+					 "expired", NULL, burial->why);
+	remove_parked(burial->message->id);
+}
+
+static bool
+has_expired(const ParkedMessage *message, TimestampTz as_of)
+{
+	return message->expires_at != BUS_NO_TIME && message->expires_at <= as_of;
 }
 
 static void
@@ -303,7 +369,8 @@ static void
 mark_deferred(int64 id)
 {
 	static SpiStatement mark = {
-		"UPDATE saga.parked_message SET deferred = true, park_until = 'infinity' WHERE id = $1"
+		"UPDATE saga.parked_message SET deferred = true, park_until ="
+		" coalesce((envelope ->> 'expires_at')::timestamptz, 'infinity') WHERE id = $1"
 	};
 
 	spi_begin(SPI_AS_OWNER);

@@ -163,6 +163,7 @@ fire_instance(const QueueEntry *entry, TimestampTz as_of, bool by_hand)
 		};
 
 		store_log(machine, &over);
+		parked_bury(machine, "its saga has finished");
 		store_remove(machine, false);
 		return 0;
 	}

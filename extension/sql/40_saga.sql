@@ -214,7 +214,14 @@ LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'saga_delete';
 COMMENT ON FUNCTION saga.delete(text, uuid) IS
-'Removes an instance with its timers and what waits for it; false if there is none. Its history stays. Errors: SG004 no such saga.';
+'Removes an instance with its timers; false if there is none. Messages that wait for it become dead letters. Its history stays, with all data that ever stood in it: saga.forget() removes that too. Errors: SG004 no such saga.';
+
+CREATE FUNCTION saga.forget(saga text, correlation_id uuid) RETURNS boolean
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'saga_forget';
+COMMENT ON FUNCTION saga.forget(text, uuid) IS
+'Removes all that is kept of an instance, running, finished or deleted: data, history, timers, messages that wait for it and its dead letters; false if there is nothing. Messages under way and events that it appended are not its own. The log tells that it was forgotten, and not what. Errors: SG004 no such saga.';
 
 CREATE FUNCTION saga.history(saga text, correlation_id uuid)
 RETURNS TABLE (version int, from_state text, to_state text, event text, message_id uuid,

@@ -279,13 +279,26 @@ SELECT d.name, d.version,
 FROM saga.definition d;
 COMMENT ON VIEW saga.definitions IS 'Every version of every definition; new instances take the current one.';
 
+CREATE FUNCTION saga._time(microseconds jsonb) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT CASE WHEN jsonb_typeof(microseconds) <> 'number' THEN 'infinity'
+		WHEN microseconds::numeric NOT BETWEEN -200000000000000000 AND 9200000000000000000 THEN 'infinity'
+		ELSE '2000-01-01 00:00:00+00'::timestamptz + microseconds::numeric::bigint * '1 microsecond'::interval END
+$$;
+COMMENT ON FUNCTION saga._time(jsonb) IS
+'A time as the engine notes it, in microseconds since 2000; what is none, whoever has written it, is infinity, so that no row breaks a view.';
+
 CREATE VIEW saga.timers AS
-SELECT i.saga, i.correlation_id, t.key AS timer,
-	   '2000-01-01 00:00:00+00'::timestamptz OPERATOR(pg_catalog.+)
-		 ((t.value OPERATOR(pg_catalog.->>) 0)::bigint OPERATOR(pg_catalog.*) '1 microsecond'::interval) AS due_at,
-	   (t.value OPERATOR(pg_catalog.->>) 1)::bigint AS token
+SELECT i.saga, i.correlation_id, t.key AS timer, saga._time(coalesce(t.value OPERATOR(pg_catalog.->) 0, 'null')) AS due_at,
+	   CASE WHEN pg_catalog.jsonb_typeof(t.value OPERATOR(pg_catalog.->) 1) OPERATOR(pg_catalog.=) 'number'
+				AND (t.value OPERATOR(pg_catalog.->) 1)::numeric BETWEEN 0 AND 9000000000000000000
+			THEN (t.value OPERATOR(pg_catalog.->) 1)::numeric::bigint END AS token
 FROM saga.stored_instance i
-CROSS JOIN LATERAL pg_catalog.jsonb_each(i.engine OPERATOR(pg_catalog.->) 'timers') t
+CROSS JOIN LATERAL pg_catalog.jsonb_each(
+	CASE WHEN pg_catalog.jsonb_typeof(i.engine OPERATOR(pg_catalog.->) 'timers') OPERATOR(pg_catalog.=) 'object'
+		 THEN i.engine OPERATOR(pg_catalog.->) 'timers' ELSE '{}' END) t
 WHERE t.key OPERATOR(pg_catalog.<>) 'retain';
 COMMENT ON VIEW saga.timers IS 'Every timer that is set. Setting one again gives it a new token; "compensate" is the engine''s, for what is outstanding.';
 
@@ -308,7 +321,7 @@ COMMENT ON VIEW saga.instances IS 'Every instance, how long it has been in its s
 
 -- Which instance a dead letter of a saga's endpoint was for, as the event's path says.
 CREATE VIEW saga._dead_letters AS
-SELECT f.name AS saga, d.message_id, d.endpoint, d.last_failed_at, d.error,
+SELECT f.name AS saga, d.message_id, d.endpoint, d.last_failed_at, d.error, d.reason,
 	   coalesce(pg_catalog.jsonb_path_query_first(
 			pg_catalog.jsonb_build_object('message', (d.message).body),
 			(f.document OPERATOR(pg_catalog.#>>) ARRAY['events', d.message_type, 'correlate'])::pg_catalog.jsonpath,
@@ -317,26 +330,23 @@ FROM message_bus.dead_letters d
 JOIN saga.definition f ON f.endpoint OPERATOR(pg_catalog.=) d.endpoint
 	AND f.version OPERATOR(pg_catalog.=) (SELECT pg_catalog.max(n.version) FROM saga.definition n
 										  WHERE n.name OPERATOR(pg_catalog.=) f.name
-											AND n.endpoint OPERATOR(pg_catalog.=) f.endpoint)
-WHERE d.reason OPERATOR(pg_catalog.<>) 'discarded';
+											AND n.endpoint OPERATOR(pg_catalog.=) f.endpoint);
 COMMENT ON VIEW saga._dead_letters IS 'Dead letters of the sagas'' endpoints and the correlation id of the instance each was for.';
 
 CREATE VIEW saga.stuck AS
 SELECT i.saga, i.correlation_id, i.current_state, 'compensation' AS reason,
-	   '2000-01-01 00:00:00+00'::timestamptz OPERATOR(pg_catalog.+)
-		 (pg_catalog.min((o.value OPERATOR(pg_catalog.->>) 'since')::bigint)
-		  OPERATOR(pg_catalog.*) '1 microsecond'::interval) AS since,
+	   pg_catalog.min(saga._time(coalesce(o.value OPERATOR(pg_catalog.->) 'since', 'null'))) AS since,
 	   pg_catalog.string_agg(DISTINCT coalesce(o.value OPERATOR(pg_catalog.->>) 'rule',
 											   o.value OPERATOR(pg_catalog.->>) 'step'), ', ') AS error
 FROM saga.stored_instance i
-CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(i.engine OPERATOR(pg_catalog.->) 'outstanding') o
-WHERE (o.value OPERATOR(pg_catalog.->>) 'given_up')::boolean
+CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(
+	CASE WHEN pg_catalog.jsonb_typeof(i.engine OPERATOR(pg_catalog.->) 'outstanding') OPERATOR(pg_catalog.=) 'array'
+		 THEN i.engine OPERATOR(pg_catalog.->) 'outstanding' ELSE '[]' END) o
+WHERE o.value OPERATOR(pg_catalog.->) 'given_up' OPERATOR(pg_catalog.=) 'true'
 GROUP BY i.saga, i.correlation_id, i.current_state
 UNION ALL
 SELECT i.saga, i.correlation_id, i.current_state, 'overdue',
-	   coalesce('2000-01-01 00:00:00+00'::timestamptz OPERATOR(pg_catalog.+)
-				((i.engine OPERATOR(pg_catalog.->>) 'alarm_since')::bigint OPERATOR(pg_catalog.*) '1 microsecond'::interval),
-				i.updated_at),
+	   coalesce(saga._time(i.engine OPERATOR(pg_catalog.->) 'alarm_since'), i.updated_at),
 	   coalesce(i.engine OPERATOR(pg_catalog.->>) 'timer_error', i.engine OPERATOR(pg_catalog.->>) 'alarm')
 FROM saga.stored_instance i
 WHERE i.engine OPERATOR(pg_catalog.?|) ARRAY['alarm', 'timer_failures']
@@ -347,14 +357,15 @@ JOIN saga.definition_state s ON s.name OPERATOR(pg_catalog.=) i.saga
 	AND s.version OPERATOR(pg_catalog.=) i.definition_version AND s.kind OPERATOR(pg_catalog.=) 'normal'
 	AND s.state OPERATOR(pg_catalog.=) i.current_state
 WHERE s.timer IS DISTINCT FROM 'none'
-	AND coalesce((i.engine OPERATOR(pg_catalog.->) 'timers') OPERATOR(pg_catalog.-) 'retain', '{}')
-		OPERATOR(pg_catalog.=) '{}'
+	AND NOT EXISTS (SELECT FROM saga.timers t WHERE t.saga OPERATOR(pg_catalog.=) i.saga
+					AND t.correlation_id OPERATOR(pg_catalog.=) i.correlation_id)
 UNION ALL
 SELECT i.saga, i.correlation_id, i.current_state, 'dead_letter', pg_catalog.min(d.last_failed_at),
 	   (pg_catalog.array_agg(d.error ORDER BY d.last_failed_at DESC))[1]
 FROM saga._dead_letters d
 JOIN saga.stored_instance i ON i.saga OPERATOR(pg_catalog.=) d.saga
 	AND i.correlation_id::text OPERATOR(pg_catalog.=) d.instance
+WHERE d.reason OPERATOR(pg_catalog.<>) 'discarded'
 GROUP BY i.saga, i.correlation_id, i.current_state;
 COMMENT ON VIEW saga.stuck IS
 'Instances that need an operator: compensation (given up; error names what), overdue (an alarm of the definition, or a timer whose transition fails), no_timer (nothing would wake it in its state), dead_letter (a message for them is dead). error is the last one, as far as there is one.';

@@ -215,6 +215,7 @@ GRANT SELECT ON SEQUENCE saga.instance_number_seq, saga.definition_transition_id
 	TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION
 	saga.get(text, uuid),
+	saga._time(jsonb),
 	saga.history(text, uuid),
 	saga.verify(text),
 	saga.diagram(text, text),
@@ -237,5 +238,6 @@ GRANT EXECUTE ON FUNCTION
 	saga.retry(text, uuid),
 	saga.goto(text, uuid, text, text, jsonb),
 	saga.cancel(text, uuid, text),
+	saga.forget(text, uuid),
 	ecommerce.install_order_saga()
 	TO ecommerce_admin;
