@@ -235,3 +235,51 @@ SELECT timers(46);
 UPDATE saga.stored_instance SET engine = engine - 'timers' WHERE correlation_id = id(46);
 SELECT saga, correlation_id = id(46) AS it, current_state, reason, since IS NOT NULL AS dated, error FROM saga.stuck
 WHERE reason = 'no_timer';
+
+-- a step that cannot be undone does not keep the others from it: given up, or refused, the next one follows
+CREATE FUNCTION refusing(more jsonb DEFAULT '{}') RETURNS jsonb LANGUAGE sql AS $function$
+	SELECT jsonb_set(d, '{states,Begun,on,Fail,compensate}', d #> '{states,Begun,on,Fail,compensate}' || more)
+	FROM jsonb_set(jsonb_set(steps('"reverse"'), '{events}', '{"Go": {}, "Fail": {}, "UndoneA": {}, "UndoneB": {}, "UndoneC": {}, "Refused": {}}'),
+		'{start,Go,send,4,compensation,refused_by}', '{"Refused": "$.message.final == true"}') d
+$function$;
+CREATE PROCEDURE answer(n int, message_type text, body jsonb) LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM ecommerce.set_context(id(n));
+	PERFORM message_bus.publish(message_type, body);
+	COMMIT;
+	PERFORM saga.run();
+END
+$$;
+SELECT problems(jsonb_set(refusing(), '{start,Go,send,4,compensation,refused_by}', '{"Refusd": "true"}'));
+SELECT problems(refusing('{"given_up": "carry on"}'));
+SELECT saga.define('steps', refusing());
+SELECT count(*) > 0 AS emptied FROM commands('s');
+CALL say(50, 'Go');
+CALL say(50, 'Fail');
+SELECT commands('s');
+CALL answer(50, 'Refused', '{"final": false}');
+SELECT state('steps', 50), (SELECT count(*) FROM commands('s')) AS sent;
+CALL answer(50, 'Refused', '{"final": true}');
+SELECT state('steps', 50), commands('s');
+SELECT reason, error FROM saga.stuck WHERE correlation_id = id(50);
+CALL say(50, 'UndoneB');
+CALL say(50, 'UndoneA');
+SELECT state('steps', 50), commands('s');
+SELECT event, jsonb_path_query_array(actions, '$[*] ? (@.action != "schedule").action') AS actions FROM saga.history('steps', id(50)) ORDER BY version;
+-- what was refused can still be tried again, and ends it
+SELECT saga.retry('steps', id(50));
+SELECT state('steps', 50), commands('s');
+CALL say(50, 'UndoneC');
+SELECT state('steps', 50), (SELECT count(*) FROM saga.stuck WHERE correlation_id = id(50)) AS stuck;
+-- given up by its time: the next is sent then
+CALL say(51, 'Go');
+CALL say(51, 'Fail');
+SELECT count(*) AS sent FROM commands('s');
+SELECT saga.fire_due(now() + interval '61 min') > 0 AS fired;
+SELECT state('steps', 51) LIKE 'Stuck%' AS stuck, array_agg(DISTINCT c) AS sent FROM commands('s') c;
+-- unless one must not be undone before another
+SELECT saga.define('steps', refusing('{"given_up": "stop"}'));
+CALL say(52, 'Go');
+CALL say(52, 'Fail');
+CALL answer(52, 'Refused', '{"final": true}');
+SELECT state('steps', 52), array_agg(DISTINCT c) AS sent FROM commands('s') c;

@@ -155,7 +155,29 @@ SELECT saga.simulate('join', join_scenario() || '{"faults": {}}', 1000000);
 SELECT saga.simulate('join', join_scenario() || '{"faults": {"drops": 1}}', 1000000);
 SELECT saga.simulate('join', join_scenario() || '{"faults": {}}', 3) -> 'schedules' AS no_more_than_asked_for;
 
+-- refusals of a plain compensation: whoever refuses is left to an operator, the other is undone all the same
+SELECT message_bus.create_endpoint('twice');
+SELECT saga.define('twice', '{"endpoint": "twice-saga", "initial": "A", "events": {"Go": {}, "Fail": {}, "Undone": {}, "Refused": {}},
+	"start": {"Go": {"goto": "A", "schedule": {"timer": "t", "delay": "1 min"}, "send": [
+		{"step": "a", "endpoint": "twice", "type": "Do", "compensation": {"endpoint": "twice", "type": "Undo", "confirmed_by": "Undone", "refused_by": {"Refused": "true"}}},
+		{"step": "b", "endpoint": "twice", "type": "Do", "compensation": {"endpoint": "twice", "type": "Undo", "confirmed_by": "Undone", "refused_by": {"Refused": "true"}}}]}},
+	"states": {"A": {"default": "ignore", "on": {"timer:t": {"goto": "Undoing", "compensate": {"give_up_after": "1 h", "give_up": "Stuck", "then": "Z"}}}},
+		"Undoing": {"default": "ignore"}, "Stuck": {"default": "ignore", "timer": "none"}, "Z": {"kind": "final", "default": "ignore"}}}');
+SELECT r -> 'schedules' AS schedules, r -> 'end_states' ?& '{Stuck,Z}' AS both_ends, r -> 'violation_count' AS violations, r -> 'violations' -> 0 AS first
+FROM saga.simulate('twice', '{"start": {"type": "Go", "body": {}}, "must_end": false, "faults": {"drops": 2, "duplicates": 2},
+	"participants": {"p": {"commands": {"Do": {"none": {"to": "done"}}, "Undo": {
+		"done": [{"to": "undone", "reply": {"type": "Undone", "body": {"key": "$.key"}}}, {"to": "refused", "reply": {"type": "Refused", "body": {"key": "$.key"}}}],
+		"none": {"to": "undone", "reply": {"type": "Undone", "body": {"key": "$.key"}}},
+		"undone": {"reply": {"type": "Undone", "body": {"key": "$.key"}}}, "refused": {"reply": {"type": "Refused", "body": {"key": "$.key"}}}}}}},
+	"invariants": [{"name": "nothing is left done", "at_end": true, "holds": "!exists($.count.p.done)"},
+		{"name": "all undone in the end", "at_end": true, "when": "$.saga.state == \"Z\"", "holds": "!exists($.count.p.refused)"}]}', 2000) r;
+
 -- what is wrong with a scenario
+SELECT refusal(format('SELECT saga.simulate(%L, %L)', 'join', join_scenario() || s))
+FROM unnest('{"{\"invarients\": []}", "{\"faults\": {\"drop\": 1}}", "{\"faults\": {\"drops\": \"one\"}}", "{\"faults\": {\"drops\": -1}}",
+	"{\"orders\": 1.5}", "{\"exhaustive\": \"yes\"}", "{\"requests\": {\"type\": \"Go\", \"bdy\": {}}}",
+	"{\"participants\": {\"a\": {\"command\": {}}}}", "{\"participants\": {\"a\": {\"happens\": {\"none\": {\"too\": \"done\"}}}}}",
+	"{\"invariants\": {\"name\": \"x\", \"holds\": \"$.saga.final\", \"whn\": \"1 == 1\"}}"}'::jsonb[]) s;
 SELECT refusal('SELECT saga.simulate(''nothing'', ''{}'')');
 SELECT refusal('SELECT saga.simulate(''join'', ''{}'')');
 SELECT refusal('SELECT saga.simulate(''join'', ''{"start": {"type": "Go"}, "invariants": [{"name": "x"}]}'')');

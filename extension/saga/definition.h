@@ -62,6 +62,13 @@ typedef struct FactChange
 	Template   *most;			/* events only: written where greater, while the status is "to" */
 } FactChange;
 
+/* An answer to a compensation after which resending it is pointless. */
+typedef struct Refusal
+{
+	int			event;
+	Path	   *guard;
+} Refusal;
+
 /* The undoing of a step: sent by "compensate". */
 typedef struct Compensation
 {
@@ -69,6 +76,7 @@ typedef struct Compensation
 	const char *type;
 	Template   *body;
 	int			confirmed_by;	/* event */
+	List	   *refusals;		/* of Refusal */
 } Compensation;
 
 typedef struct SendAction
@@ -131,6 +139,7 @@ typedef struct CompensateAction
 	Backoff    *resend;
 	Tree	   *resend_source;
 	int64		give_up_after;	/* milliseconds, 0: never */
+	bool		stops;			/* at a step that is given up; else the next one follows */
 	int			give_up;		/* state */
 	int			then;			/* state */
 } CompensateAction;
@@ -186,13 +195,6 @@ typedef struct SagaEvent
 	Path	   *correlate;		/* NULL: the message's correlation id */
 	List	   *facts;			/* of FactChange, alternatives */
 } SagaEvent;
-
-/* An answer to a compensation after which resending it is pointless. */
-typedef struct Refusal
-{
-	int			event;
-	Path	   *guard;
-} Refusal;
 
 /* A compensation that is owed as long as a record is in one of some statuses. */
 typedef struct Owed

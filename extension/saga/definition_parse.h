@@ -46,6 +46,7 @@ extern void parse_owed(Parser *p, const Tree *owed);
 extern FactChange *parse_event_fact(Parser *p, const Tree *tree);
 extern FactChange *parse_own_fact(Parser *p, const Tree *tree);
 extern bool *parse_statuses(Parser *p, const Fact *fact, Tree *list, const char *what);
+extern List *parse_refusals(Parser *p, const Tree *tree);
 extern void finish_facts(Parser *p);
 
 #endif

@@ -25,7 +25,6 @@ static void parse_edges(Parser *p, Fact *fact, const Tree *edges, bool *matrix);
 static void close_lattice(const Fact *fact, bool *matrix, const bool *through);
 static void parse_rule(Parser *p, Owed *owed, const Tree *tree);
 static void check_rule(Parser *p, Owed *owed);
-static void parse_refusals(Parser *p, Owed *owed, const Tree *tree);
 static FactChange *parse_change(Parser *p, const Tree *tree, const char *known);
 static int	add_status(Fact *fact, const char *status);
 
@@ -317,7 +316,7 @@ parse_rule(Parser *p, Owed *rule, const Tree *tree)
 		else
 			rule->after = lappend_int(rule->after, other);
 	}
-	parse_refusals(p, rule, tree_get(tree, "refused_by"));
+	rule->refusals = parse_refusals(p, tree_get(tree, "refused_by"));
 	if (rule->body != NULL && template_mentions(rule->body, "message"))
 		parse_problem(p, "the body of a command that is resent must not depend on $.message");
 	rule->fact = each == NULL ? NOWHERE : definition_find_fact(p->definition, each);
@@ -357,13 +356,15 @@ check_rule(Parser *p, Owed *rule)
 }
 
 /*
- * {"RefundFailed": guard}: answers after which the rule is given up at once.
+ * {"RefundFailed": guard}: answers after which a compensation is given up at once.
  */
-static void
-parse_refusals(Parser *p, Owed *rule, const Tree *tree)
+List *
+parse_refusals(Parser *p, const Tree *tree)
 {
+	List	   *refusals = NIL;
+
 	if (tree == NULL || !parse_is_object(p, tree, "\"refused_by\""))
-		return;
+		return NIL;
 	for (int i = 0; i < tree->count; i++)
 	{
 		Refusal    *refusal = palloc0(sizeof(Refusal));
@@ -374,8 +375,9 @@ parse_refusals(Parser *p, Owed *rule, const Tree *tree)
 			parse_problem(p, "\"refused_by\" names event \"%s\", which is not listed in \"events\"",
 						  event);
 		refusal->guard = parse_path(p, tree, event);
-		rule->refusals = lappend(rule->refusals, refusal);
+		refusals = lappend(refusals, refusal);
 	}
+	return refusals;
 }
 
 int

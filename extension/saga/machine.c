@@ -315,6 +315,8 @@ encode_undo(const Machine *machine)
 
 	tree_put(tree, "parallel", tree_bool(undo->parallel));
 	tree_put(tree, "given_up", tree_bool(undo->given_up));
+	if (undo->stops)
+		tree_put(tree, "stops", tree_bool(true));
 	tree_put_text(tree, "then", definition_state(machine->definition, undo->then)->name);
 	tree_put_text(tree, "give_up", definition_state(machine->definition, undo->give_up)->name);
 	tree_put_text(tree, "from", definition_state(machine->definition, undo->from)->name);
@@ -331,6 +333,7 @@ decode_undo(Machine *machine, const Tree *tree)
 
 	undo->parallel = tree_is_true(tree_get(tree, "parallel"));
 	undo->given_up = tree_is_true(tree_get(tree, "given_up"));
+	undo->stops = tree_is_true(tree_get(tree, "stops"));
 	undo->then = definition_find_state(machine->definition, tree_get_text(tree, "then"));
 	undo->give_up = definition_find_state(machine->definition, tree_get_text(tree, "give_up"));
 	undo->from = definition_find_state(machine->definition, tree_get_text(tree, "from"));

@@ -39,6 +39,7 @@ typedef struct Outstanding
 typedef struct Undo
 {
 	bool		parallel;
+	bool		stops;			/* at a step that is given up */
 	bool		given_up;
 	int			then;			/* states */
 	int			give_up;

@@ -35,6 +35,7 @@ static void send_outstanding(Turn *turn, Outstanding *outstanding);
 static void plan_next(Turn *turn, Outstanding *outstanding);
 static bool give_up(Turn *turn, Outstanding *outstanding);
 static Outstanding *add_undo_step(Turn *turn, const Tree *step);
+static bool is_refused(Turn *turn, List *refusals);
 static SendAction *find_compensated(const Definition *definition, const char *step);
 
 /*
@@ -351,6 +352,7 @@ begin_undo(Turn *turn, CompensateAction *compensate)
 	ListCell   *cell;
 
 	undo->parallel = compensate->order == COMPENSATE_PARALLEL;
+	undo->stops = compensate->stops;
 	undo->then = compensate->then;
 	undo->give_up = compensate->give_up;
 	undo->from = machine->state;
@@ -392,12 +394,14 @@ add_undo_step(Turn *turn, const Tree *step)
 
 /*
  * Sends the next compensation, or all of them, and leaves when all are confirmed.
+ * One that was given up is no longer waited for, unless the definition says so.
  */
 static bool
 pursue_undo(Turn *turn)
 {
 	Machine    *machine = turn->machine;
 	bool		any = false;
+	bool		awaited = false;
 	ListCell   *cell;
 
 	if (machine->undo == NULL)
@@ -408,9 +412,11 @@ pursue_undo(Turn *turn)
 
 		if (outstanding->rule != NOWHERE)
 			continue;
-		if (outstanding->since == 0 && (!any || machine->undo->parallel))
+		if (outstanding->since == 0 && (!awaited || machine->undo->parallel))
 			send_outstanding(turn, outstanding);
 		any = true;
+		if (!outstanding->given_up || machine->undo->stops)
+			awaited = true;
 	}
 	if (any)
 		return false;
@@ -476,7 +482,8 @@ abandon_undo(Turn *turn)
 }
 
 /*
- * Does the event say that a compensation is refused for good?
+ * Does the event say that a compensation is refused for good?  Of a step without a
+ * key in the message, that is the first one that was sent and can be refused so.
  */
 bool
 hear_refusals(Turn *turn)
@@ -485,28 +492,40 @@ hear_refusals(Turn *turn)
 	char	   *key = tree_get_text(turn->input->message, "key");
 	bool		heard = false;
 	ListCell   *cell;
-	ListCell   *refusal_cell;
 
 	foreach(cell, list_copy(machine->outstanding))
 	{
 		Outstanding *outstanding = lfirst(cell);
+		List	   *refusals;
 
-		if (outstanding->rule == NOWHERE || outstanding->given_up || key == NULL ||
-			strcmp(key, outstanding->key) != 0)
+		if (outstanding->given_up || outstanding->since == 0 ||
+			(key == NULL ? outstanding->rule != NOWHERE || heard
+						 : strcmp(key, outstanding->key) != 0))
 			continue;
-		foreach(refusal_cell,
-				definition_owed(machine->definition, outstanding->rule)->refusals)
-		{
-			Refusal    *refusal = lfirst(refusal_cell);
-
-			if (refusal->event != turn->input->event ||
-				(refusal->guard != NULL && !path_holds(refusal->guard, turn_document(turn))))
-				continue;
+		refusals = outstanding->rule != NOWHERE
+					   ? definition_owed(machine->definition, outstanding->rule)->refusals
+					   : find_compensated(machine->definition, outstanding->step)
+							 ->compensation->refusals;
+		if (is_refused(turn, refusals))
 			heard = give_up(turn, outstanding);
-			break;
-		}
 	}
 	return heard;
+}
+
+static bool
+is_refused(Turn *turn, List *refusals)
+{
+	ListCell   *cell;
+
+	foreach(cell, refusals)
+	{
+		Refusal    *refusal = lfirst(cell);
+
+		if (refusal->event == turn->input->event &&
+			(refusal->guard == NULL || path_holds(refusal->guard, turn_document(turn))))
+			return true;
+	}
+	return false;
 }
 
 /*

@@ -248,12 +248,13 @@ parse_send_compensation(Parser *p, SendAction *send, Tree *tree)
 			parse_problem(p, "there is no rule \"%s\" in \"owed\"", rule);
 		return;
 	}
-	parse_keys(p, tree, "\"compensation\"", "endpoint type body confirmed_by");
+	parse_keys(p, tree, "\"compensation\"", "endpoint type body confirmed_by refused_by");
 	compensation = palloc0(sizeof(Compensation));
 	compensation->endpoint = parse_text(p, tree, "endpoint", true);
 	compensation->type = parse_text(p, tree, "type", true);
 	compensation->body = parse_template(p, tree, "body");
 	compensation->confirmed_by = parse_event_name(p, tree, "confirmed_by");
+	compensation->refusals = parse_refusals(p, tree_get(tree, "refused_by"));
 	if (compensation->endpoint != NULL && compensation->type != NULL)
 		send->compensation = compensation;
 }
@@ -360,7 +361,12 @@ parse_compensate(Parser *p, const Tree *tree)
 {
 	CompensateAction *compensate = palloc0(sizeof(CompensateAction));
 
-	parse_keys(p, tree, "\"compensate\"", "order resend give_up_after give_up then");
+	char	   *given_up = parse_text(p, tree, "given_up", false);
+
+	parse_keys(p, tree, "\"compensate\"", "order resend give_up_after given_up give_up then");
+	compensate->stops = given_up != NULL && strcmp(given_up, "stop") == 0;
+	if (given_up != NULL && !compensate->stops && strcmp(given_up, "go_on") != 0)
+		parse_problem(p, "\"given_up\" is \"%s\", not \"go_on\" or \"stop\"", given_up);
 	parse_order(p, compensate, tree_get(tree, "order"));
 	compensate->resend = parse_backoff(p, tree, "resend");
 	compensate->resend_source = tree_get(tree, "resend");

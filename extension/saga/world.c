@@ -33,6 +33,9 @@ static char *key_at(const Tree *object, int index);
 static Tree *listed(Tree *tree);
 static Tree *object_at(const Tree *object, const char *key);
 static char *required(const Tree *object, const char *key);
+static void check_keys(const Tree *object, const char *what, const char *known);
+static int	count_at(const Tree *object, const char *key, int otherwise);
+static bool flag_at(const Tree *object, const char *key, bool otherwise);
 
 /*
  * Parses a scenario; SG005 tells what is wrong with it.
@@ -47,6 +50,11 @@ scenario_parse(const Tree *tree)
 	Tree	   *checks = listed(tree_get(tree, "invariants"));
 	Tree	   *faults = tree_get(tree, "faults");
 
+	check_keys(tree, "the scenario",
+			   "start participants requests invariants faults idempotent orders alike patient"
+			   " exhaustive must_end max_steps description");
+	check_keys(start, "\"start\" of the scenario", "type body");
+	check_keys(faults, "\"faults\" of the scenario", "drops duplicates timeouts");
 	scenario->start_type = required(start, "type");
 	scenario->start_body = tree_get(start, "body") ? tree_get(start, "body") : tree_object();
 	for (int i = 0; i < participants->count; i++)
@@ -58,23 +66,23 @@ scenario_parse(const Tree *tree)
 		Tree	   *request = requests->as.items[i];
 		List	  **list = tree_get(request, "in") ? &scenario->placed : &scenario->requests;
 
+		check_keys(request, "a request", "type body in");
 		(void) required(request, "type");
 		*list = lappend(*list, request);
 	}
 	for (int i = 0; i < checks->count; i++)
 		scenario->checks = lappend(scenario->checks, parse_check(checks->as.items[i]));
-	scenario->exhaustive = tree_is_true(tree_get(tree, "exhaustive"));
-	scenario->idempotent = tree_is_true(tree_get(tree, "idempotent"));
-	scenario->patient = tree_is_true(tree_get(tree, "patient"));
-	scenario->must_end = tree_get(tree, "must_end") == NULL ||
-		tree_is_true(tree_get(tree, "must_end"));
-	scenario->orders = (int) Max(tree_to_int(tree_get(tree, "orders"), 1), 1);
+	scenario->exhaustive = flag_at(tree, "exhaustive", false);
+	scenario->idempotent = flag_at(tree, "idempotent", false);
+	scenario->patient = flag_at(tree, "patient", false);
+	scenario->must_end = flag_at(tree, "must_end", true);
+	scenario->orders = Max(count_at(tree, "orders", 1), 1);
 	if (tree_get(tree, "alike") != NULL)
 		scenario->alike = template_compile(tree_get(tree, "alike"));
-	scenario->drops = (int) tree_to_int(tree_get(faults, "drops"), 0);
-	scenario->duplicates = (int) tree_to_int(tree_get(faults, "duplicates"), 0);
-	scenario->timeouts = (int) tree_to_int(tree_get(faults, "timeouts"), 0);
-	scenario->max_steps = (int) tree_to_int(tree_get(tree, "max_steps"), 500);
+	scenario->drops = count_at(faults, "drops", 0);
+	scenario->duplicates = count_at(faults, "duplicates", 0);
+	scenario->timeouts = count_at(faults, "timeouts", 0);
+	scenario->max_steps = count_at(tree, "max_steps", 500);
 	return scenario;
 }
 
@@ -87,6 +95,7 @@ parse_participant(const char *name, const Tree *tree)
 	Participant *participant = palloc0(sizeof(Participant));
 	Tree	   *commands = object_at(tree, "commands");
 
+	check_keys(tree, "a participant", "commands happens");
 	participant->name = name;
 	for (int i = 0; i < commands->count; i++)
 		parse_choices(participant, key_at(commands, i), commands->as.members[i].value);
@@ -107,9 +116,9 @@ parse_choices(Participant *participant, const char *command, const Tree *by_stat
 		for (int j = 0; j < deeds->count; j++)
 		{
 			Deed	   *deed = parse_deed(deeds->as.items[j]);
-			int64		weight = tree_to_int(tree_get(deeds->as.items[j], "weight"), 1);
+			int			weight = count_at(deeds->as.items[j], "weight", 1);
 
-			for (int64 k = Min(weight, MAX_WEIGHT); k > 0; k--)
+			for (int k = Min(weight, MAX_WEIGHT); k > 0; k--)
 				choice->deeds = lappend(choice->deeds, deed);
 		}
 		if (choice->deeds == NIL)
@@ -129,7 +138,8 @@ parse_deed(const Tree *tree)
 	Tree	   *replies = listed(tree_get(tree, "reply"));
 
 	deed->to = tree_get_text(tree, "to");
-	deed->at_most = (int) tree_to_int(tree_get(tree, "at_most"), 0);
+	check_keys(tree, "a deed", "to set reply weight at_most");
+	deed->at_most = count_at(tree, "at_most", 0);
 	if (tree_get(tree, "set") != NULL)
 		deed->set = template_compile(tree_get(tree, "set"));
 	for (int i = 0; i < replies->count; i++)
@@ -137,6 +147,7 @@ parse_deed(const Tree *tree)
 		Reply	   *reply = palloc0(sizeof(Reply));
 		Tree	   *body = tree_get(replies->as.items[i], "body");
 
+		check_keys(replies->as.items[i], "a reply", "type body");
 		reply->type = required(replies->as.items[i], "type");
 		reply->body = template_compile(body != NULL ? body : tree_object());
 		deed->replies = lappend(deed->replies, reply);
@@ -150,8 +161,9 @@ parse_check(const Tree *tree)
 	Check	   *check = palloc0(sizeof(Check));
 	char	   *when = tree_get_text(tree, "when");
 
+	check_keys(tree, "an invariant", "name when holds at_end");
 	check->name = required(tree, "name");
-	check->at_end = tree_is_true(tree_get(tree, "at_end"));
+	check->at_end = flag_at(tree, "at_end", false);
 	check->when = when == NULL ? NULL : path_compile(when);
 	check->holds = path_compile(required(tree, "holds"));
 	return check;
@@ -470,4 +482,42 @@ required(const Tree *object, const char *key)
 		ereport(ERROR,
 				(errcode(ERRCODE_SG_TEMPLATE), errmsg("the scenario lacks a \"%s\"", key)));
 	return text;
+}
+
+/*
+ * Refuses members that are not in the list, which is separated by spaces.
+ */
+static void
+check_keys(const Tree *object, const char *what, const char *known)
+{
+	for (int i = 0; object != NULL && object->type == TREE_OBJECT && i < object->count; i++)
+		if (strstr(psprintf(" %s ", known), psprintf(" %s ", key_at(object, i))) == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_SG_TEMPLATE),
+					 errmsg("unknown key \"%s\" in %s", key_at(object, i), what)));
+}
+
+static int
+count_at(const Tree *object, const char *key, int otherwise)
+{
+	Tree	   *member = tree_get(object, key);
+	int64		count = member == NULL ? otherwise : tree_to_int(member, -1);
+
+	if (count < 0 || count > PG_INT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_SG_TEMPLATE),
+				 errmsg("\"%s\" of the scenario must be a whole number", key)));
+	return (int) count;
+}
+
+static bool
+flag_at(const Tree *object, const char *key, bool otherwise)
+{
+	Tree	   *member = tree_get(object, key);
+
+	if (member != NULL && member->type != TREE_BOOL)
+		ereport(ERROR,
+				(errcode(ERRCODE_SG_TEMPLATE),
+				 errmsg("\"%s\" of the scenario must be true or false", key)));
+	return member == NULL ? otherwise : member->as.boolean;
 }
