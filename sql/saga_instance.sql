@@ -10,8 +10,12 @@ SELECT message_bus.create_endpoint('flights'), message_bus.create_endpoint('hote
 SELECT saga.define('trip', trip());
 
 SELECT saga.get('trip', id(1)) IS NULL AS absent;
+-- lastval() is the application's own.
+CREATE TEMP SEQUENCE application START 1000;
+SELECT nextval('application');
 SELECT saga, correlation_id, definition_version, current_state, data, version, created_at = updated_at AS new
 FROM saga.create('trip', id(1));
+SELECT lastval();
 SELECT current_state, data, version FROM saga.create('trip', id(2), '{"a": [1, null]}', 'BookingHotel');
 SELECT saga, current_state, data, version FROM saga.get('trip', id(2));
 SELECT saga.update('trip', id(2), 1, 'Stuck', '{"b": 2}'), saga.update('trip', id(2), 2, NULL, NULL);

@@ -39,14 +39,12 @@
 #include "pg/sequence.h"
 
 #define LOCK_SPACE_STREAM_NAME 3
-#define STREAM_IDS_IN_HAND 32
 
 static int64 name_key(const char *name, int length);
 static bool find_row(Writer *streams, const StreamName *name, Snapshot snapshot,
 					 int64 *key, TransactionId *in_progress);
 static bool try_lock(EventTables *tables, const StreamName *name, LockTupleMode mode,
 					 Stream *stream);
-static int64 next_stream_id(void);
 static void read_row(TupleTableSlot *slot, Stream *stream);
 static void set_version(EventTables *tables, Stream *stream, Snapshot snapshot);
 
@@ -256,40 +254,18 @@ void
 stream_lock_or_create(EventTables *tables, const StreamName *name, LockTupleMode mode,
 					  bool likely_new, Stream *stream)
 {
+	static SequenceHand stream_ids = {{"event_store", "stream_id_seq"}};
 	int64		id = 0;
 
 	while (likely_new || !try_lock(tables, name, mode, stream))
 	{
 		likely_new = false;
 		if (id == 0)
-			id = next_stream_id();
+			id = sequence_next(&stream_ids);
 		stream_create(tables, name, id, stream);
 		if (stream->id == id)
 			break;
 	}
-}
-
-/*
- * A number for a new stream.  A backend keeps some in hand: they must be unique,
- * their order says nothing.
- */
-static int64
-next_stream_id(void)
-{
-	static ExtensionRelation stream_ids = {"event_store", "stream_id_seq"};
-	static Oid	taken_from = InvalidOid;
-	static int64 next;
-	static int	left = 0;
-	Oid			sequence = extension_relation_oid(&stream_ids);
-
-	if (left == 0 || taken_from != sequence)
-	{
-		next = sequence_take(sequence, STREAM_IDS_IN_HAND);
-		left = STREAM_IDS_IN_HAND;
-		taken_from = sequence;
-	}
-	left--;
-	return next++;
 }
 
 /*

@@ -29,7 +29,7 @@
 
 #include "pg/sequence.h"
 
-/* Numbers that one WAL record covers beyond those that were asked for. */
+/* Numbers that one WAL record covers beyond those asked for; a backend takes as many in hand. */
 #define LOGGED_AHEAD 32
 
 static void write_state(Relation relation, Buffer buffer, int64 last, bool log, int64 ahead);
@@ -69,6 +69,24 @@ sequence_take(Oid sequence, int count)
 	UnlockReleaseBuffer(buffer);
 	relation_close(relation, NoLock);
 	return first;
+}
+
+/*
+ * A number that nobody else gets, mostly one that the backend has in hand.
+ */
+int64
+sequence_next(SequenceHand *hand)
+{
+	Oid			sequence = extension_relation_oid(&hand->sequence);
+
+	if (hand->left == 0 || hand->taken_from != sequence)
+	{
+		hand->next = sequence_take(sequence, LOGGED_AHEAD);
+		hand->left = LOGGED_AHEAD;
+		hand->taken_from = sequence;
+	}
+	hand->left--;
+	return hand->next++;
 }
 
 /*

@@ -26,6 +26,7 @@
 
 #include "log/restore.h"
 #include "log/wakeup.h"
+#include "pg/sequence.h"
 #include "pg/settings.h"
 #include "pg/spi.h"
 #include "pg/tell.h"
@@ -165,8 +166,8 @@ store_write(Machine *machine)
 {
 	static SpiStatement insert = {
 		"INSERT INTO saga.stored_instance (saga, correlation_id, definition_version, current_state,"
-		" version, created_at, updated_at, state_since, wake_at, data, engine)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING number"
+		" version, created_at, updated_at, state_since, wake_at, data, engine, number)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING number"
 	};
 	static SpiStatement update = {
 		"UPDATE saga.stored_instance SET definition_version = $3, current_state = $4, version = $5,"
@@ -175,8 +176,10 @@ store_write(Machine *machine)
 	};
 	static const Oid types[] = {
 		TEXTOID, UUIDOID, INT4OID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-		TIMESTAMPTZOID, TIMESTAMPTZOID, JSONBOID, JSONBOID
+		TIMESTAMPTZOID, TIMESTAMPTZOID, JSONBOID, JSONBOID, INT8OID
 	};
+	static SequenceHand numbers = {{"saga", "instance_number_seq"}};
+	bool		is_new = machine->number == 0;
 	Datum		values[lengthof(types)];
 
 	plan_wake(machine);
@@ -191,9 +194,10 @@ store_write(Machine *machine)
 	values[8] = TimestampTzGetDatum(machine->wake_at);
 	values[9] = jsonb_of(machine->data);
 	values[10] = jsonb_of(machine_encode(machine));
+	if (is_new)
+		values[11] = Int64GetDatum(sequence_next(&numbers));
 	spi_begin(SPI_AS_OWNER);
-	if (spi_run(machine->number == 0 ? &insert : &update, lengthof(types), types, values,
-				NULL) != 1)
+	if (spi_run(is_new ? &insert : &update, lengthof(types) - !is_new, types, values, NULL) != 1)
 		elog(ERROR, "saga \"%s\" %s vanished", machine->definition->name, machine->id_text);
 	machine->number = spi_int64(0, 0, 0);
 	spi_end();

@@ -104,7 +104,7 @@ COMMENT ON FUNCTION ecommerce.saga_namespace() IS
 'The namespace of step keys: a command''s key is ecommerce.uuid_v5(ecommerce.saga_namespace(), ''saga:correlation id:step:attempt'').';
 
 -- ---------------------------------------------------------------- instances
-CREATE SEQUENCE saga.instance_number_seq AS bigint NO CYCLE CACHE 32;
+CREATE SEQUENCE saga.instance_number_seq AS bigint NO CYCLE CACHE 1;
 COMMENT ON SEQUENCE saga.instance_number_seq IS 'Numbers of instances, unique, in no order that matters.';
 
 -- Nothing that a transition changes is indexed, and pages keep room: updates stay on their page.
