@@ -70,7 +70,7 @@ static void load_handlers(Aggregate *aggregate);
 static int	compare_handlers(const void *a, const void *b);
 static int	compare_texts(const text *a, const text *b);
 static void describe_function(StringInfo description, const char *signature);
-static void relation_changed(Datum arg, Oid relation);
+static void relation_changed(Oid relation);
 static void function_changed(Datum arg, int cacheid, uint32 hash);
 
 /*
@@ -220,7 +220,7 @@ start_cache(void)
 
 	if (!callbacks_registered)
 	{
-		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+		extension_watch_relations(relation_changed);
 		CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
 		callbacks_registered = true;
 	}
@@ -308,7 +308,7 @@ compare_texts(const text *a, const text *b)
 }
 
 static void
-relation_changed(Datum arg, Oid relation)
+relation_changed(Oid relation)
 {
 	for (int i = 0; i < lengthof(table_oids); i++)
 	{

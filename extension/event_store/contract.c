@@ -113,7 +113,7 @@ static void load_versions(Contract *contract);
 static void load_upcasters(Contract *contract);
 static ContractNode *tree_of(const Contract *contract, Version *version);
 static Jsonb *apply_upcaster(Upcaster *upcaster, Jsonb *data);
-static void relation_changed(Datum arg, Oid relation);
+static void relation_changed(Oid relation);
 static void type_changed(Datum arg, int cacheid, uint32 hash);
 
 /*
@@ -355,7 +355,7 @@ start_cache(void)
 
 	if (!callbacks_registered)
 	{
-		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+		extension_watch_relations(relation_changed);
 		CacheRegisterSyscacheCallback(TYPEOID, type_changed, (Datum) 0);
 		callbacks_registered = true;
 	}
@@ -512,7 +512,7 @@ apply_upcaster(Upcaster *upcaster, Jsonb *data)
 }
 
 static void
-relation_changed(Datum arg, Oid relation)
+relation_changed(Oid relation)
 {
 	if (relation == InvalidOid ||
 		relation == registries[0] || relation == registries[1] ||

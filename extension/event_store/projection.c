@@ -13,7 +13,6 @@
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 
 #include "base/errors.h"
@@ -59,7 +58,7 @@ static bool stale = true;
 static void load_cache(void);
 static Projection *read_projection(Datum *values, bool *nulls);
 static char *list_tables(ArrayType *tables);
-static void relation_changed(Datum arg, Oid relation);
+static void relation_changed(Oid relation);
 
 /*
  * How many projections are defined.
@@ -128,7 +127,7 @@ load_cache(void)
 
 	if (!callback_registered)
 	{
-		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+		extension_watch_relations(relation_changed);
 		callback_registered = true;
 	}
 	for (int tries = 1; stale && tries <= LOOKUP_TRIES; tries++)
@@ -201,7 +200,7 @@ list_tables(ArrayType *tables)
 }
 
 static void
-relation_changed(Datum arg, Oid relation)
+relation_changed(Oid relation)
 {
 	if (relation == InvalidOid || relation == table_oid)
 		stale = true;

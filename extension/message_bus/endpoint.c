@@ -77,7 +77,7 @@ static void refuse_missing(const char *name) pg_attribute_noreturn();
 static Endpoint *loaded(Endpoint *endpoint);
 static Endpoint *load_endpoint(ExtensionRelation *index, ScanKey key);
 static void read_row(HeapTuple row, TupleDesc descriptor, Endpoint *endpoint);
-static void forget_on_invalidation(Datum arg, Oid relid);
+static void forget_on_invalidation(Oid relid);
 static void forget_on_abort(XactEvent event, void *arg);
 static void forget_on_subabort(SubXactEvent event, SubTransactionId mine,
 							   SubTransactionId parent, void *arg);
@@ -88,7 +88,7 @@ static void forget_on_subabort(SubXactEvent event, SubTransactionId mine,
 void
 endpoint_cache_init(void)
 {
-	CacheRegisterRelcacheCallback(forget_on_invalidation, (Datum) 0);
+	extension_watch_relations(forget_on_invalidation);
 	RegisterXactCallback(forget_on_abort, NULL);
 	RegisterSubXactCallback(forget_on_subabort, NULL);
 }
@@ -412,7 +412,7 @@ read_row(HeapTuple row, TupleDesc descriptor, Endpoint *endpoint)
 }
 
 static void
-forget_on_invalidation(Datum arg, Oid relid)
+forget_on_invalidation(Oid relid)
 {
 	if (relid == InvalidOid || relid == bus_endpoint_table.oid || relid == bus_route_table.oid)
 		stale = true;

@@ -23,6 +23,8 @@
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
 #include "storage/ipc.h"
@@ -33,6 +35,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "pg/relation.h"
 
@@ -150,13 +153,7 @@ check_table(ExtensionRelation *table, Relation heap)
 	TupleDesc	descriptor = RelationGetDescr(heap);
 
 	if (heap->rd_rel->relrowsecurity)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("table \"%s.%s\" has row level security, which would be ignored",
-						table->schema, table->name),
-				 errdetail("Who may execute a function of the extension sees and writes all that it does."),
-				 errhint("Type ALTER TABLE %s.%s DISABLE ROW LEVEL SECURITY, and put policies on tables of your own.",
-						 table->schema, table->name)));
+		extension_refuse_policies(RelationGetRelid(heap));
 	for (int i = 0; i < table->column_count; i++)
 	{
 		const ExtensionColumn *column = &table->columns[i];
@@ -172,6 +169,52 @@ check_table(ExtensionRelation *table, Relation heap)
 						   format_type_be(column->type), column->not_null ? ", not null" : ""),
 				 errhint("Undo what was done to the table's own columns; columns that were added may stay.")));
 	}
+}
+
+/*
+ * Refuses a table of ours that has row level security.  Statements run as the
+ * tables' owner, for whom there are no policies.
+ */
+void
+extension_refuse_policies(Oid relation)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	bool		has_policies = HeapTupleIsValid(tuple) &&
+		((Form_pg_class) GETSTRUCT(tuple))->relrowsecurity;
+	char	   *name;
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	if (!has_policies ||
+		getExtensionOfObject(RelationRelationId, relation) != get_extension_oid("ecommerce", true))
+		return;
+	name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)),
+									  get_rel_name(relation));
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("table \"%s\" has row level security, which would be ignored", name),
+			 errdetail("Who may execute a function of the extension sees and writes all that it does."),
+			 errhint("Type ALTER TABLE %s DISABLE ROW LEVEL SECURITY, and put policies on tables of your own.",
+					 name)));
+}
+
+/*
+ * Refuses a row type of ours that has not the attributes that it was made with.
+ * Others, at most SPARE_ATTRIBUTES, may follow them.
+ */
+void
+extension_row_check(TupleDesc row, const ExtensionColumn *columns, int count)
+{
+	bool		fits = row->natts <= count + SPARE_ATTRIBUTES;
+
+	/* No attribute of a row type is not null. */
+	for (int i = 0; i < count && fits; i++)
+		fits = column_fits(&(ExtensionColumn) {columns[i].name, columns[i].type}, row, i);
+	if (!fits)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("row type %s has unexpected attributes", format_type_be(row->tdtypeid)),
+				 errhint("Undo what was done to the type's own attributes with ALTER TYPE.")));
 }
 
 static bool

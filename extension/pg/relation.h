@@ -38,6 +38,9 @@ typedef struct ExtensionRelation
 	struct ExtensionRelation *next;
 } ExtensionRelation;
 
+/* Attributes that somebody may have added to a row type of ours; they are null. */
+#define SPARE_ATTRIBUTES 16
+
 #define EXTENSION_TABLE(schema, name, columns) \
 	{ \
 		schema, name, columns, lengthof(columns) \
@@ -46,6 +49,8 @@ typedef struct ExtensionRelation
 extern Oid	extension_relation_oid(ExtensionRelation *relation);
 extern Relation extension_table_open(ExtensionRelation *table, LOCKMODE lockmode);
 extern TupleDesc extension_table_descriptor(ExtensionRelation *table);
+extern void extension_refuse_policies(Oid relation);
+extern void extension_row_check(TupleDesc row, const ExtensionColumn *columns, int count);
 extern void extension_watch_relations(void (*changed) (Oid relation));
 extern char *extension_sql_version(void);
 extern Oid	extension_owner(void);

@@ -15,6 +15,7 @@
 #include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 #include "utils/snapmgr.h"
 
 #include "pg/relation.h"
@@ -53,7 +54,10 @@ struct SpiCursor
 };
 
 static SpiLevel *innermost = NULL;
+static uint64 relation_changes = 1;
 
+static void check_tables(SpiStatement *statement);
+static void count_change(Oid relation);
 static void prepare(SpiStatement *statement, int nargs, const Oid *types);
 
 static void
@@ -152,18 +156,54 @@ spi_execute(const char *sql)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(code));
 }
 
+/*
+ * Plans a statement at its first use, and looks at its tables again whenever
+ * some relation has changed.
+ */
 static void
 prepare(SpiStatement *statement, int nargs, const Oid *types)
 {
 	SPIPlanPtr	plan;
 
-	if (statement->plan != NULL)
+	if (likely(statement->plan != NULL && statement->checked == relation_changes))
 		return;
+	if (statement->plan != NULL)
+	{
+		check_tables(statement);
+		return;
+	}
 	plan = SPI_prepare(statement->sql, nargs, (Oid *) types);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
 	SPI_keepplan(plan);
 	statement->plan = plan;
+	check_tables(statement);
+}
+
+static void
+check_tables(SpiStatement *statement)
+{
+	static bool watching = false;
+	uint64		changes;
+	ListCell   *source;
+	ListCell   *relation;
+
+	if (!watching)
+		extension_watch_relations(count_change);
+	watching = true;
+	changes = relation_changes;
+	foreach(source, SPI_plan_get_plan_sources(statement->plan))
+	{
+		foreach(relation, ((CachedPlanSource *) lfirst(source))->relationOids)
+			extension_refuse_policies(lfirst_oid(relation));
+	}
+	statement->checked = changes;
+}
+
+static void
+count_change(Oid relation)
+{
+	relation_changes++;
 }
 
 /*

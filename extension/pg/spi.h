@@ -24,6 +24,7 @@ typedef struct SpiStatement
 {
 	const char *sql;
 	SPIPlanPtr	plan;
+	uint64		checked;		/* as of which change of some relation */
 } SpiStatement;
 
 /* A query whose rows come in portions; stays inside spi_begin and spi_end of its own. */

@@ -18,7 +18,6 @@
 #include "miscadmin.h"
 #include "nodes/value.h"
 #include "utils/builtins.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 
 #include "base/errors.h"
@@ -46,7 +45,7 @@ static bool current_known = false;
 static bool stale = false;
 static bool callback_registered = false;
 
-static void definition_changed(Datum arg, Oid relid);
+static void definition_changed(Oid relid);
 static Definition *load(const char *name, int version);
 static void load_current(void);
 static void load_homes(void);
@@ -63,7 +62,7 @@ definition_cache_refresh(void)
 
 	if (!callback_registered)
 	{
-		CacheRegisterRelcacheCallback(definition_changed, (Datum) 0);
+		extension_watch_relations(definition_changed);
 		callback_registered = true;
 	}
 	(void) extension_relation_oid(&definition_table);
@@ -243,7 +242,7 @@ is_served(Home *home)
  * Any change of saga.definition, DROP EXTENSION included.
  */
 static void
-definition_changed(Datum arg, Oid relid)
+definition_changed(Oid relid)
 {
 	if (relid == InvalidOid || !definition_table.known || relid == definition_table.oid)
 		stale = true;
