@@ -271,7 +271,37 @@ ALTER TABLE event_store.stored_event DISABLE ROW LEVEL SECURITY;
 ALTER TABLE message_bus.aside ENABLE ROW LEVEL SECURITY;
 SELECT outcome($$SELECT message_bus.send('tool', 'Late', '{}', deliver_at => now() + interval '1 day')$$);
 ALTER TABLE message_bus.aside DISABLE ROW LEVEL SECURITY;
+-- Of tables that only statements touch too, planned before or not.
+SELECT event_store.create_subscription('sub');
+SELECT count(*) > 0 FROM event_store.fetch('sub');
+ALTER TABLE event_store.subscription_partition ENABLE ROW LEVEL SECURITY;
+SELECT outcome($$SELECT count(*) FROM event_store.fetch('sub')$$);
+ALTER TABLE event_store.subscription_partition DISABLE ROW LEVEL SECURITY;
+SELECT count(*) > 0 FROM event_store.fetch('sub');
 CALL whole_trip();
+
+-- ---------------------------------------------------------------- row types
+ALTER TYPE event_store.event ADD ATTRIBUTE more text, ADD ATTRIBUTE most int;
+ALTER TYPE message_bus.delivery ADD ATTRIBUTE more text, ADD ATTRIBUTE most int;
+ALTER TYPE message_bus.message ADD ATTRIBUTE more text;
+CALL whole_trip();
+SELECT count(*), count(r.data), count(r.most) FROM event_store.read_stream('count-1') r;
+SELECT count(*), count(r.data), count(r.more) FROM (SELECT (event_store.read_stream('count-1')).*) r;
+SELECT (event_store.get_event(event_id)).more FROM event_store.stored_event WHERE stream = 'count-1' LIMIT 1;
+SELECT appended('count-1', -1, 'A');
+SELECT count(*) FROM counts;
+ALTER TYPE event_store.event DROP ATTRIBUTE more, DROP ATTRIBUTE most;
+ALTER TYPE message_bus.delivery DROP ATTRIBUTE more, DROP ATTRIBUTE most;
+ALTER TYPE message_bus.message DROP ATTRIBUTE more;
+CALL whole_trip();
+SELECT count(*), count(r.data) FROM event_store.read_stream('count-1') r;
+ALTER TYPE event_store.event RENAME ATTRIBUTE version TO revision;
+SELECT outcome($$SELECT count(*) FROM event_store.read_stream('count-1')$$),
+	outcome($$SELECT event_store.get_event(gen_random_uuid())$$);
+ALTER TYPE event_store.event RENAME ATTRIBUTE revision TO version;
+ALTER TYPE message_bus.delivery RENAME ATTRIBUTE body TO content;
+SELECT outcome($$SELECT * FROM message_bus.receive('tool')$$);
+ALTER TYPE message_bus.delivery RENAME ATTRIBUTE content TO body;
 
 -- ---------------------------------------------------------------- publications
 -- Every table can tell which row was changed or deleted.

@@ -107,6 +107,7 @@ fold_events(Fold *fold, EventScan *scan, const int64 *at_version, const Timestam
 	Rights		before;
 	Event		event;
 
+	event_row_check(row);
 	while (event_scan_next(scan, &event))
 	{
 		EventHandler *last = handler;

@@ -110,6 +110,7 @@ give_events(void *argument)
 	Rights		before;
 
 	error_context_stack = &callback;
+	event_row_check(row);
 	rights_take(projection->owner, &before);
 	callable = callable_borrow(&projection->idle, projection->handler, VOIDOID, home);
 	if (run->source == SOURCE_POSITIONS)

@@ -311,10 +311,11 @@ fetch_external(Jsonb *value)
 }
 
 /*
- * The nine columns of event_store.event, in the newest registered shape.
+ * The nine columns of event_store.event, in the newest registered shape.  Both
+ * arrays have room for spare attributes.
  */
 void
-event_to_values(const Event *event, Datum *values)
+event_to_values(const Event *event, Datum *values, bool *nulls)
 {
 	int32		schema_version = event->schema_version;
 	Jsonb	   *data = (Jsonb *) fetch_external(event->data);
@@ -330,17 +331,19 @@ event_to_values(const Event *event, Datum *values)
 	values[EVENT_DATA] = PointerGetDatum(data);
 	values[EVENT_METADATA] = PointerGetDatum(fetch_external(event->metadata));
 	values[EVENT_OCCURRED_AT] = TimestampTzGetDatum(event->occurred_at);
+	memset(nulls, false, sizeof(bool) * EVENT_PUBLIC_COLUMNS);
+	memset(nulls + EVENT_PUBLIC_COLUMNS, true, sizeof(bool) * SPARE_ATTRIBUTES);
 }
 
 /*
- * An event as a value of event_store.event, palloc'd.
+ * An event as a value of event_store.event, which has been checked; palloc'd.
  */
 Datum
 event_to_datum(const Event *event, TupleDesc descriptor)
 {
-	Datum		values[EVENT_PUBLIC_COLUMNS];
-	bool		nulls[EVENT_PUBLIC_COLUMNS] = {false};
+	Datum		values[EVENT_PUBLIC_COLUMNS + SPARE_ATTRIBUTES];
+	bool		nulls[EVENT_PUBLIC_COLUMNS + SPARE_ATTRIBUTES];
 
-	event_to_values(event, values);
+	event_to_values(event, values, nulls);
 	return heap_copy_tuple_as_datum(heap_form_tuple(descriptor, values, nulls), descriptor);
 }

@@ -185,6 +185,7 @@ read_events(FunctionCallInfo fcinfo, void (*open) (ReadCall *, const NullableDat
 
 	open(&call, fcinfo->args);
 	reader_begin_result(fcinfo, &result);
+	event_row_check(result.descriptor);
 	while (read_call_next(&call, &event))
 		reader_put_event(&result, &event);
 	read_call_close(&call);

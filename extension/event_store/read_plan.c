@@ -197,6 +197,7 @@ plan_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist, Lis
 		castNode(FuncExpr, linitial_node(RangeTblFunction, rte->functions)->funcexpr);
 	TupleDesc	event = get_expr_result_tupdesc((Node *) call, false);
 
+	event_row_check(event);
 	scan->scan.plan.targetlist = tlist;
 	scan->scan.plan.qual = extract_actual_clauses(clauses, false);
 	scan->flags = path->flags;
@@ -207,11 +208,15 @@ plan_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist, Lis
 	for (AttrNumber column = 1; column <= event->natts; column++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(event, column - 1);
-		Var		   *var = makeVar(rel->relid, column, attribute->atttypid, attribute->atttypmod,
-								  attribute->attcollation, 0);
+		Expr	   *value;
 
+		if (attribute->attisdropped)
+			value = (Expr *) makeNullConst(INT4OID, -1, InvalidOid);
+		else
+			value = (Expr *) makeVar(rel->relid, column, attribute->atttypid, attribute->atttypmod,
+									 attribute->attcollation, 0);
 		scan->custom_scan_tlist =
-			lappend(scan->custom_scan_tlist, makeTargetEntry((Expr *) var, column, NULL, false));
+			lappend(scan->custom_scan_tlist, makeTargetEntry(value, column, NULL, false));
 	}
 	/* A plan that is kept must not outlive the function. */
 	record_plan_function_dependency(root, call->funcid);
@@ -316,6 +321,8 @@ next_event(ReadScanState *state, TupleTableSlot *slot)
 {
 	MemoryContext old;
 	Event		event;
+	Datum		values[EVENT_PUBLIC_COLUMNS + SPARE_ATTRIBUTES];
+	bool		nulls[EVENT_PUBLIC_COLUMNS + SPARE_ATTRIBUTES];
 	bool		found;
 
 	old = MemoryContextSwitchTo(state->context);
@@ -323,8 +330,9 @@ next_event(ReadScanState *state, TupleTableSlot *slot)
 	if (found)
 	{
 		MemoryContextSwitchTo(state->css.ss.ps.ps_ExprContext->ecxt_per_tuple_memory);
-		event_to_values(&event, slot->tts_values);
-		memset(slot->tts_isnull, false, EVENT_PUBLIC_COLUMNS);
+		event_to_values(&event, values, nulls);
+		memcpy(slot->tts_values, values, sizeof(Datum) * slot->tts_tupleDescriptor->natts);
+		memcpy(slot->tts_isnull, nulls, sizeof(bool) * slot->tts_tupleDescriptor->natts);
 		ExecStoreVirtualTuple(slot);
 	}
 	MemoryContextSwitchTo(old);

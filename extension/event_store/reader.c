@@ -50,8 +50,8 @@ static bool readable_beyond(int64 after, const EventFilter *filter, int64 mark);
 void
 reader_put_event(ReaderResult *result, const Event *event)
 {
-	Datum		values[EVENT_PUBLIC_COLUMNS];
-	bool		nulls[EVENT_PUBLIC_COLUMNS] = {false};
+	Datum		values[EVENT_PUBLIC_COLUMNS + SPARE_ATTRIBUTES];
+	bool		nulls[EVENT_PUBLIC_COLUMNS + SPARE_ATTRIBUTES];
 	MemoryContext old = MemoryContextSwitchTo(result->row_context);
 
 	if (event->stored != NULL && !HeapTupleHasExternal(event->stored) &&
@@ -67,7 +67,7 @@ reader_put_event(ReaderResult *result, const Event *event)
 	}
 	else
 	{
-		event_to_values(event, values);
+		event_to_values(event, values, nulls);
 		tuplestore_putvalues(result->store, result->descriptor, values, nulls);
 	}
 	MemoryContextSwitchTo(old);
@@ -148,6 +148,7 @@ event_store_read_between(PG_FUNCTION_ARGS)
 	max_count = read_max_count(&fcinfo->args[3]);
 	read_filter(&filter, &fcinfo->args[2], NULL);
 	reader_begin_result(fcinfo, &result);
+	event_row_check(result.descriptor);
 	values[0] = PG_GETARG_DATUM(0);
 	values[1] = PG_GETARG_DATUM(1);
 	values[2] = Int32GetDatum((int32) reader_key(&filter));
@@ -190,6 +191,7 @@ event_store_get_event(PG_FUNCTION_ARGS)
 	argument_not_null(&fcinfo->args[0], "event_id", "append and the reads return it.");
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
+	event_row_check(descriptor);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	scan = event_scan_id(PG_GETARG_UUID_P(0), snapshot);
 	fcinfo->isnull = !event_scan_next(scan, &event);

@@ -362,6 +362,7 @@ event_store_fetch(PG_FUNCTION_ARGS)
 				 errmsg("max_count must be at least 1"),
 				 errhint("100 is a good size of a batch.")));
 	reader_begin_result(fcinfo, &result);
+	event_row_check(result.descriptor);
 	if (restore_goes_on())
 		return (Datum) 0;
 	generation = restore_generation();

@@ -78,6 +78,15 @@ static int64 last_version_from(EventTables *tables, int64 stream_id, int64 at_le
 							   Snapshot snapshot);
 
 /*
+ * Refuses a row type that is not event_store.event as we know it.
+ */
+void
+event_row_check(TupleDesc row)
+{
+	extension_row_check(row, event_columns, EVENT_PUBLIC_COLUMNS);
+}
+
+/*
  * Opens both tables for insertion.
  */
 void

@@ -60,6 +60,7 @@ extern ExtensionRelation index_event_correlation;
 extern ExtensionRelation index_stream_name_key;
 extern ExtensionRelation index_truncated_stream;
 
+extern void event_row_check(TupleDesc row);
 extern void event_tables_open(EventTables *tables, int lockmode);
 extern void event_tables_close(EventTables *tables);
 extern int64 event_last_version(EventTables *tables, int64 stream_id, Snapshot snapshot);

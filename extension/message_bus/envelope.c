@@ -239,13 +239,45 @@ envelope_upcast(Datum *values)
 }
 
 /*
+ * Refuses a row type that is not message_bus.message, or delivery, as we know it.
+ */
+void
+envelope_check_row(TupleDesc row, int columns)
+{
+	static const ExtensionColumn attributes[DELIVERY_COLUMNS] = {
+		[MESSAGE_ID] = {"message_id", UUIDOID},
+		[MESSAGE_TYPE] = {"message_type", TEXTOID},
+		[MESSAGE_SCHEMA_VERSION] = {"schema_version", INT4OID},
+		[MESSAGE_BODY] = {"body", JSONBOID},
+		[MESSAGE_HEADERS] = {"headers", JSONBOID},
+		[MESSAGE_CORRELATION_ID] = {"correlation_id", UUIDOID},
+		[MESSAGE_CONVERSATION_ID] = {"conversation_id", UUIDOID},
+		[MESSAGE_CAUSATION_ID] = {"causation_id", UUIDOID},
+		[MESSAGE_USER_ID] = {"user_id", TEXTOID},
+		[MESSAGE_TENANT_ID] = {"tenant_id", TEXTOID},
+		[MESSAGE_TRACEPARENT] = {"traceparent", TEXTOID},
+		[MESSAGE_SOURCE] = {"source", TEXTOID},
+		[MESSAGE_SENT_AT] = {"sent_at", TIMESTAMPTZOID},
+		[MESSAGE_DELIVER_AT] = {"deliver_at", TIMESTAMPTZOID},
+		[MESSAGE_EXPIRES_AT] = {"expires_at", TIMESTAMPTZOID},
+		[MESSAGE_PARTITION_KEY] = {"partition_key", TEXTOID},
+		[MESSAGE_ATTEMPT] = {"attempt", INT4OID},
+		[DELIVERY_ENDPOINT] = {"endpoint", TEXTOID},
+		[DELIVERY_ID] = {"delivery_id", INT8OID},
+		[DELIVERY_LEASED_UNTIL] = {"leased_until", TIMESTAMPTZOID},
+	};
+
+	extension_row_check(row, attributes, columns);
+}
+
+/*
  * The row as a value of type message_bus.message.
  */
 Datum
 envelope_datum(const RowValues *row, int32 attempt)
 {
-	Datum		values[MESSAGE_COLUMNS];
-	bool		nulls[MESSAGE_COLUMNS];
+	Datum		values[MESSAGE_COLUMNS + SPARE_ATTRIBUTES];
+	bool		nulls[MESSAGE_COLUMNS + SPARE_ATTRIBUTES];
 	Oid			schema = get_namespace_oid("message_bus", false);
 	Oid			type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("message"),
 									   ObjectIdGetDatum(schema));
@@ -253,6 +285,8 @@ envelope_datum(const RowValues *row, int32 attempt)
 	HeapTuple	tuple;
 
 	descriptor = lookup_rowtype_tupdesc(type, -1);
+	envelope_check_row(descriptor, MESSAGE_COLUMNS);
+	memset(nulls, true, sizeof(nulls));
 	envelope_columns(row, attempt, values, nulls);
 	tuple = heap_form_tuple(descriptor, values, nulls);
 	ReleaseTupleDesc(descriptor);

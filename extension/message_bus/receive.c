@@ -270,6 +270,7 @@ return_deliveries(FunctionCallInfo fcinfo, const Receipt *receipt)
 				 errmsg("set-valued function called in context that cannot accept a set")));
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
+	envelope_check_row(descriptor, DELIVERY_COLUMNS);
 	old = MemoryContextSwitchTo(info->econtext->ecxt_per_query_memory);
 	descriptor = CreateTupleDescCopy(descriptor);
 	result = tuplestore_begin_heap((info->allowedModes & SFRM_Materialize_Random) != 0, false,
@@ -280,13 +281,14 @@ return_deliveries(FunctionCallInfo fcinfo, const Receipt *receipt)
 	for (int i = receipt->first; i < held_delivery_count(); i++)
 	{
 		HeldDelivery *delivery = held_delivery_get(i);
-		Datum		values[DELIVERY_COLUMNS];
-		bool		nulls[DELIVERY_COLUMNS];
+		Datum		values[DELIVERY_COLUMNS + SPARE_ATTRIBUTES];
+		bool		nulls[DELIVERY_COLUMNS + SPARE_ATTRIBUTES];
 		RowValues	row;
 
 		if (delivery->outcome != OUTCOME_NONE && delivery->outcome != OUTCOME_LEASED)
 			continue;
 		held_row_values(delivery, &row);
+		memset(nulls + DELIVERY_COLUMNS, true, sizeof(bool) * SPARE_ATTRIBUTES);
 		envelope_columns(&row, delivery->attempt, values, nulls);
 		values[DELIVERY_ENDPOINT] = endpoint;
 		values[DELIVERY_ID] = Int64GetDatum(delivery->delivery_id);
