@@ -20,6 +20,7 @@
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
@@ -35,6 +36,7 @@ static bool callbacks_registered = false;
 
 static WriterShape *build_shape(ExtensionRelation *table, Relation heap);
 static void judge(WriterShape *shape, Relation heap, bool plain_indexes);
+static bool is_for_others(const Trigger *trigger);
 static bool columns_want_executor(ExtensionRelation *table, Relation heap, bool *others);
 static bool prepare_index(WriterShape *shape, int number);
 static void forget_shape(Oid relation);
@@ -109,32 +111,43 @@ build_shape(ExtensionRelation *table, Relation heap)
 static void
 judge(WriterShape *shape, Relation heap, bool plain_indexes)
 {
-	TriggerDesc none = {0};
-	TriggerDesc *triggers = heap->trigdesc != NULL ? heap->trigdesc : &none;
 	bool		others;
 	bool		demanding = columns_want_executor(shape->table, heap, &others);
 	bool		plain = heap->rd_rel->relkind == RELKIND_RELATION &&
 		!heap->rd_rel->relhasrules && !heap->rd_rel->relispartition;
 
-	shape->direct[WRITE_INSERT] = plain && plain_indexes && !demanding &&
-		!(triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
-		  triggers->trig_insert_instead_row || triggers->trig_insert_new_table ||
-		  triggers->trig_insert_before_statement || triggers->trig_insert_after_statement);
+	shape->direct[WRITE_INSERT] = plain && plain_indexes && !demanding;
 	/* What somebody has put into columns of his own stays. */
-	shape->direct[WRITE_UPDATE] = plain && plain_indexes && !others &&
-		!(triggers->trig_update_before_row || triggers->trig_update_after_row ||
-		  triggers->trig_update_instead_row || triggers->trig_update_new_table ||
-		  triggers->trig_update_old_table || triggers->trig_update_before_statement ||
-		  triggers->trig_update_after_statement);
-	shape->direct[WRITE_DELETE] = plain &&
-		!(triggers->trig_delete_before_row || triggers->trig_delete_after_row ||
-		  triggers->trig_delete_instead_row || triggers->trig_delete_old_table ||
-		  triggers->trig_delete_before_statement || triggers->trig_delete_after_statement);
+	shape->direct[WRITE_UPDATE] = plain && plain_indexes && !others;
+	shape->direct[WRITE_DELETE] = plain;
+	for (int i = 0; heap->trigdesc != NULL && i < heap->trigdesc->numtriggers; i++)
+	{
+		const Trigger *trigger = &heap->trigdesc->triggers[i];
+
+		if (trigger->tgenabled == TRIGGER_DISABLED || is_for_others(trigger))
+			continue;
+		shape->direct[WRITE_INSERT] &= !TRIGGER_FOR_INSERT(trigger->tgtype);
+		shape->direct[WRITE_UPDATE] &= !TRIGGER_FOR_UPDATE(trigger->tgtype);
+		shape->direct[WRITE_DELETE] &= !TRIGGER_FOR_DELETE(trigger->tgtype);
+	}
 	if (RelationGetDescr(heap)->constr != NULL && RelationGetDescr(heap)->constr->num_check > 0)
 	{
 		shape->checks = makeNode(ResultRelInfo);
 		InitResultRelInfo(shape->checks, heap, 0, NULL, 0);
 	}
+}
+
+/*
+ * Whether a trigger is the one of ours that watches who else fills a table.
+ */
+static bool
+is_for_others(const Trigger *trigger)
+{
+	char	   *function = get_func_name(trigger->tgfoid);
+	char	   *schema = get_namespace_name(get_func_namespace(trigger->tgfoid));
+
+	return function != NULL && schema != NULL && strcmp(function, "_note_restore") == 0 &&
+		strcmp(schema, "ecommerce") == 0;
 }
 
 /*
