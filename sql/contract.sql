@@ -95,8 +95,9 @@ INSERT INTO specified VALUES
 	('PaymentStatusReported', 'order_id uuid, status text, transaction_id text?, amount numeric?,
 		error_code text?, is_retryable bool?, key uuid'),
 	('PaymentVoided', 'order_id uuid, key uuid'),
-	('PaymentReturned', 'order_id uuid, refund_id text?, amount numeric, reason text, key uuid'),
-	('PaymentRegained', 'order_id uuid, key uuid'),
+	('PaymentReturned', 'order_id uuid, refund_id text?, amount numeric, reason text, moves int?,
+		key uuid'),
+	('PaymentRegained', 'order_id uuid, moves int?, key uuid'),
 	('PaymentRefundFailed', 'order_id uuid, is_retryable bool, error_code text?, key uuid'),
 	-- shipping
 	('ArrangeShipment', 'order_id uuid, items item[], shipping_address address?,

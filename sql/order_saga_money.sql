@@ -89,6 +89,11 @@ SELECT now_in(7);
 CALL answer(7, 'PaymentRegained');
 CALL answer(7, 'PaymentReturned', '{"reason": "dispute"}');
 SELECT now_in(7), ended(7);
+-- Won, and then refunded by somebody all the same: newer counts, older does not.
+CALL answer(7, 'PaymentReturned', '{"moves": 3}');
+SELECT now_in(7);
+CALL answer(7, 'PaymentRegained');
+SELECT now_in(7);
 
 -- Heard of before the payment itself.
 CALL follow(8, 'InventoryReserved');

@@ -48,7 +48,7 @@ FROM saga.simulate('order', late_payments(), 2000, 7) r;
 -- in the end. What is still here is not sent for it, in whatever order that is heard of.
 CREATE FUNCTION returned_payments(happens jsonb, more jsonb DEFAULT '{}') RETURNS jsonb LANGUAGE sql AS $$
 	SELECT jsonb_set(s, '{participants,payment,happens}', (s #> '{participants,payment,happens}') || '{
-		"captured": {"to": "returned", "at_most": 1, "reply": {"type": "PaymentReturned", "body": {"key": "$.key",
+		"captured": {"to": "returned", "at_most": 1, "reply": {"type": "PaymentReturned", "body": {"key": "$.key", "moves": 1,
 			"order_id": "515a9000-0000-4000-8000-000000000001", "amount": 42.00, "reason": "refund"}}}}' || happens)
 		|| jsonb_build_object('faults', '{"duplicates": 3, "timeouts": 3}'::jsonb,
 			'invariants', (SELECT jsonb_agg(i || '{"at_end": true}') FROM jsonb_array_elements(s -> 'invariants') i
@@ -61,7 +61,7 @@ CREATE FUNCTION refunded_elsewhere() RETURNS jsonb LANGUAGE sql AS $$
 $$;
 CREATE FUNCTION disputed() RETURNS jsonb LANGUAGE sql AS $$
 	SELECT returned_payments('{"returned": {"to": "captured", "reply": {"type": "PaymentRegained",
-		"body": {"order_id": "515a9000-0000-4000-8000-000000000001", "key": "$.key"}}}}')
+		"body": {"order_id": "515a9000-0000-4000-8000-000000000001", "key": "$.key", "moves": 2}}}}')
 $$;
 SELECT scenario, r -> 'schedules' AS schedules, (r -> 'end_states' -> 'Completed')::int > 100 AS some_completed,
 	(r -> 'end_states' -> 'Cancelled')::int > 100 AS some_cancelled,

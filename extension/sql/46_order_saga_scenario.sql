@@ -155,7 +155,8 @@ AS $function$ SELECT $scenario$
 					"returned": {
 						"reply": {"type": "PaymentReturned",
 							"body": {"order_id": "$.command.order_id", "key": "$.key",
-								"amount": "$.command.amount", "reason": "refund"}}},
+								"amount": "$.command.amount", "reason": "refund",
+								"moves": 1}}},
 					"voided": {
 						"reply": {"type": "PaymentFailed",
 							"body": {"order_id": "$.command.order_id", "key": "$.key",
@@ -183,7 +184,7 @@ AS $function$ SELECT $scenario$
 					"returned": {
 						"reply": {"type": "PaymentReturned",
 							"body": {"order_id": "$.command.order_id", "key": "$.key",
-								"amount": 42.00, "reason": "refund"}}},
+								"amount": 42.00, "reason": "refund", "moves": 1}}},
 					"declined": {
 						"reply": {"type": "PaymentStatusReported",
 							"body": {"order_id": "$.command.order_id", "key": "$.key",

@@ -340,15 +340,17 @@ CREATE TYPE ecommerce.payment_returned AS (
 	refund_id text,
 	amount ecommerce.required_money,
 	reason ecommerce.required_text,
+	moves int,
 	key ecommerce.required_uuid
 );
-COMMENT ON TYPE ecommerce.payment_returned IS 'Integration event of PaymentService: the money went back though nobody here has asked for it. reason: refund, somebody made one at the payment provider, or dispute, the customer''s bank has taken it; refund_id: the provider''s, null as long as a dispute is open.';
+COMMENT ON TYPE ecommerce.payment_returned IS 'Integration event of PaymentService: the money went back though nobody here has asked for it. reason: refund, somebody made one at the payment provider, or dispute, the customer''s bank has taken it; refund_id: the provider''s, null as long as a dispute is open; moves: rises each time the money moves, so that it is known which of two is newer.';
 
 CREATE TYPE ecommerce.payment_regained AS (
 	order_id ecommerce.required_uuid,
+	moves int,
 	key ecommerce.required_uuid
 );
-COMMENT ON TYPE ecommerce.payment_regained IS 'Integration event of PaymentService: money that had gone back is ours again, a dispute was won or a refund has failed later.';
+COMMENT ON TYPE ecommerce.payment_regained IS 'Integration event of PaymentService: money that had gone back is ours again, a dispute was won or a refund has failed later. moves: as in PaymentReturned.';
 
 -- ---------------------------------------------------------------- shipping
 

@@ -29,6 +29,7 @@ CREATE TABLE ecommerce_payment.payment (
 	lease_until timestamptz,
 	charge_begun_at timestamptz,
 	refund_number int NOT NULL DEFAULT 1,
+	moves int NOT NULL DEFAULT 0,
 	not_at_provider boolean NOT NULL DEFAULT false,
 	is_asked boolean NOT NULL DEFAULT false,
 	is_cancelled boolean NOT NULL DEFAULT false,
@@ -47,7 +48,7 @@ CREATE INDEX payment_transaction ON ecommerce_payment.payment (transaction_id)
 	WHERE transaction_id IS NOT NULL;
 CREATE INDEX payment_owed ON ecommerce_payment.payment (due_at) WHERE operation IS NOT NULL;
 COMMENT ON TABLE ecommerce_payment.payment IS
-'Payments by step key, with the intent towards the provider: operation is what is owed there, committed before any call. fence counts claims; lease_until is when a call without outcome counts as lost. charge_begun_at: a charge may have arrived since then. not_at_provider: the provider said it knows no such charge. is_asked: a QueryPaymentStatus waits for the answer. is_cancelled: whatever was captured is to be refunded. refunded_amount is what the provider has given back, whoever asked for it; refund_id beside status captured is a refund that is not through yet; refund_number counts refunds that have failed for good, each has an idempotency key of its own. disputed: the provider has taken the money back until the dispute is won or lost; a lost one is a refund. Of a card only type, last four digits and the provider''s token.';
+'Payments by step key, with the intent towards the provider: operation is what is owed there, committed before any call. fence counts claims; lease_until is when a call without outcome counts as lost. charge_begun_at: a charge may have arrived since then. not_at_provider: the provider said it knows no such charge. is_asked: a QueryPaymentStatus waits for the answer. is_cancelled: whatever was captured is to be refunded. refunded_amount is what the provider has given back, whoever asked for it; refund_id beside status captured is a refund that is not through yet; refund_number counts refunds that have failed for good, each has an idempotency key of its own. moves counts changes of status, and tells the saga which of two is newer. disputed: the provider has taken the money back until the dispute is won or lost; a lost one is a refund. Of a card only type, last four digits and the provider''s token.';
 
 CREATE TABLE ecommerce_payment.simulator_charge (
 	key uuid PRIMARY KEY,

@@ -42,8 +42,8 @@ BEGIN
 					coalesce(known.cancel_reason, 'refund')));
 		ELSE	-- nobody has asked for it here
 			PERFORM ecommerce_payment.publish('PaymentReturned', known.order_id, known.key,
-				jsonb_build_object('refund_id', known.refund_id, 'amount', known.amount, 'reason',
-					CASE known.dispute_status WHEN 'lost' THEN 'dispute' ELSE 'refund' END));
+				jsonb_build_object('refund_id', known.refund_id, 'amount', known.amount, 'moves',
+					known.moves, 'reason', CASE known.dispute_status WHEN 'lost' THEN 'dispute' ELSE 'refund' END));
 		END IF;
 	WHEN 'disputed' THEN
 		IF known.is_cancelled THEN	-- the provider refunds nothing as long as it lasts
@@ -51,7 +51,8 @@ BEGIN
 				'{"is_retryable": false, "error_code": "charge_disputed"}');
 		ELSE
 			PERFORM ecommerce_payment.publish('PaymentReturned', known.order_id, known.key,
-				jsonb_build_object('amount', known.amount, 'reason', 'dispute'));
+				jsonb_build_object('amount', known.amount, 'moves', known.moves, 'reason',
+					'dispute'));
 		END IF;
 	WHEN 'voided' THEN
 		PERFORM ecommerce_payment.publish('PaymentVoided', known.order_id, known.key);

@@ -111,7 +111,8 @@ AS $tell$
 BEGIN
 	IF outcome ->> 'result' = 'refund_failed' AND before.status = 'refunded'
 		OR before.status = 'disputed' AND after.status = 'captured' AND NOT after.is_cancelled THEN
-		PERFORM ecommerce_payment.publish('PaymentRegained', after.order_id, after.key);
+		PERFORM ecommerce_payment.publish('PaymentRegained', after.order_id, after.key,
+			jsonb_build_object('moves', after.moves));
 	ELSIF outcome ->> 'result' = 'refund_failed' THEN
 		PERFORM ecommerce_payment.publish('PaymentRefundFailed', after.order_id, after.key,
 			jsonb_build_object('is_retryable', after.is_retryable, 'error_code', after.error_code));
@@ -141,14 +142,15 @@ BEGIN
 		tenant_id => known.tenant_id,
 		traceparent => known.traceparent);
 	after.is_asked := known.is_asked AND known.operation IS DISTINCT FROM 'query';
+	after.moves := known.moves + CASE WHEN after.status <> known.status THEN 1 ELSE 0 END;
 	after.dispute_id := coalesce(outcome ->> 'dispute_id', after.dispute_id);
 	after.dispute_status := coalesce(outcome ->> 'dispute_status', after.dispute_status);
 	UPDATE ecommerce_payment.payment p
-	SET (status, transaction_id, refund_id, refunded_amount, refund_number, dispute_id,
-			dispute_status, error_code, error_reason, is_retryable, processed_at, operation,
+	SET (status, transaction_id, refund_id, refunded_amount, refund_number, moves,
+			dispute_id, dispute_status, error_code, error_reason, is_retryable, processed_at, operation,
 			due_at, attempts, lease_until, charge_begun_at, not_at_provider, is_asked, is_cancelled)
 		= (after.status, after.transaction_id, after.refund_id, after.refunded_amount,
-			after.refund_number, after.dispute_id, after.dispute_status, after.error_code,
+			after.refund_number, after.moves, after.dispute_id, after.dispute_status, after.error_code,
 			after.error_reason, after.is_retryable, after.processed_at, after.operation,
 			after.due_at, after.attempts, after.lease_until, after.charge_begun_at,
 			after.not_at_provider, after.is_asked, after.is_cancelled)

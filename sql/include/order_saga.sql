@@ -53,7 +53,8 @@ BEGIN
 		WHEN 'PaymentFailed' THEN '{"reason": "no", "error_code": "card_declined", "is_retryable": false}'
 		WHEN 'PaymentRefunded' THEN '{"refund_id": "re", "amount": 42, "reason": "x"}'
 		WHEN 'PaymentRefundFailed' THEN '{"is_retryable": true, "error_code": "busy"}'
-		WHEN 'PaymentReturned' THEN '{"amount": 42, "reason": "refund", "refund_id": "re_else"}'
+		WHEN 'PaymentReturned' THEN '{"amount": 42, "reason": "refund", "refund_id": "re_else", "moves": 1}'
+		WHEN 'PaymentRegained' THEN '{"moves": 2}'
 		WHEN 'ShipmentArranged' THEN jsonb_build_object('shipment_id', id(3000), 'carrier', 'post',
 			'estimated_delivery', now())
 		WHEN 'ShipmentFailed' THEN '{"reason": "no", "error_code": "no_service", "is_retryable": false}'
