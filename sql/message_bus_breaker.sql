@@ -182,7 +182,7 @@ SELECT body->>'n' AS n, attempt FROM message_bus.receive('h'); ROLLBACK;
 BEGIN; SELECT at('2100-01-01 01:00 UTC'); SELECT in_order('h'); COMMIT;
 SELECT state FROM breaker WHERE endpoint = 'h';
 BEGIN; SELECT at('2100-01-01 01:00 UTC'); SELECT in_order('h'); COMMIT;
--- By hand.
+-- By hand; another breaker of the endpoint is open still.
 SELECT message_bus.reset_breaker('b', 'B'), message_bus.reset_breaker('b', 'C');
 SELECT state, attempts FROM breaker WHERE endpoint = 'b' AND message_type = 'B';
 SELECT in_order('b');
@@ -365,6 +365,28 @@ SELECT state FROM message_bus.breaker b JOIN message_bus.endpoint e USING (endpo
 	WHERE e.name = 'y';
 BEGIN; SELECT at('2100-01-01 00:10 UTC'); SELECT in_order('y'); COMMIT;
 SELECT state('y'), held('y');
+
+-- A call that has no room left for what was held does not forget it.
+SELECT message_bus.create_endpoint('z', 1, '{"kind": "interval", "limit": 5, "interval": "1 s"}',
+	'{"tracking_period": "1 day", "trip_threshold": 15, "active_threshold": 3,
+	"reset_interval": "1 h"}');
+CALL run('z', 'A', 'ffff');
+SELECT message_bus.send('z', 'A', '{"n": 7}') IS NOT NULL;
+BEGIN; SELECT at('2100-01-01 UTC'); SELECT in_order('z'); COMMIT;
+SELECT message_bus.alter_endpoint('z', breaker => 'none');
+BEGIN; SELECT at('2100-01-01 00:10 UTC'); SELECT in_order('z', 1); COMMIT;
+BEGIN; SELECT at('2100-01-01 00:10 UTC'); SELECT in_order('z'); COMMIT;
+SELECT state('z'), held('z');
+-- Under a lease what is held on the way counts as little as what is leased.
+SELECT message_bus.alter_endpoint('x', breaker => 'none');
+SELECT in_order('x') IS NOT NULL, in_order('x') IS NOT NULL;
+SELECT message_bus.alter_endpoint('x', breaker => '{"tracking_period": "1 day",
+	"trip_threshold": 15, "active_threshold": 0, "reset_interval": "1 h"}');
+CALL run('x', 'A', 'f');
+SELECT count(message_bus.send('x', t, '{}')) FROM unnest('{B,A,B}'::text[]) t;
+DO $$ BEGIN PERFORM at('2100-01-01 UTC'); PERFORM * FROM message_bus.receive('x', 5, '1 min'); END $$;
+SELECT message_bus.ack(VARIADIC array_agg(delivery_id)) FROM message_bus.lease;
+SELECT state('x'), held('x');
 
 -- ---------------------------------------------------------------- sagas
 

@@ -29,6 +29,8 @@
 #include "message_bus/breaker.h"
 #include "message_bus/load.h"
 
+#define LANE_BIT(lane) (UINT64CONST(1) << ((lane) % 64))
+
 static void half_open(BusBreaker *breaker);
 static bool wants_probe(const BusBreaker *breaker, TimestampTz now);
 static bool count_closed(BusBreaker *breaker, const BreakerPolicy *policy,
@@ -143,10 +145,11 @@ breaker_admit_any(BusEndpoint *endpoint, TimestampTz now)
 }
 
 /*
- * Whether some message that a breaker held may go now.
+ * Whether some message of a lane that a breaker held may go now: as a probe, or
+ * because its breaker has closed.
  */
 bool
-breaker_releases(const Endpoint *endpoint, TimestampTz now)
+breaker_releases(const Endpoint *endpoint, int32 lane, TimestampTz now)
 {
 	BusEndpoint *shared = endpoint->shared;
 	bool		releases = false;
@@ -157,10 +160,31 @@ breaker_releases(const Endpoint *endpoint, TimestampTz now)
 	for (BusBreaker *breaker = bus_breaker(shared->breakers);
 		 breaker != NULL && !releases; breaker = bus_breaker(breaker->next))
 	{
-		releases = wants_probe(breaker, now);
+		releases = wants_probe(breaker, now) ||
+			(breaker->state == BREAKER_CLOSED &&
+			 (breaker->releasing[lane / 64] & LANE_BIT(lane)) != 0);
 	}
 	LWLockRelease(&shared->lock);
 	return releases;
+}
+
+/*
+ * The lane's holder has seen all that was held there: what is left is for others
+ * than the breakers that are closed.
+ */
+void
+breaker_has_released(BusEndpoint *endpoint, int32 lane)
+{
+	if (pg_atomic_read_u32(&endpoint->tripped) == 0)
+		return;
+	LWLockAcquire(&endpoint->lock, LW_EXCLUSIVE);
+	for (BusBreaker *breaker = bus_breaker(endpoint->breakers);
+		 breaker != NULL; breaker = bus_breaker(breaker->next))
+	{
+		if (breaker->state == BREAKER_CLOSED)
+			breaker->releasing[lane / 64] &= ~LANE_BIT(lane);
+	}
+	LWLockRelease(&endpoint->lock);
 }
 
 /*
@@ -253,6 +277,7 @@ breaker_close(BusBreaker *breaker)
 	bool		was_closed = breaker->state == BREAKER_CLOSED;
 
 	breaker->state = BREAKER_CLOSED;
+	memset(breaker->releasing, 0xFF, sizeof(breaker->releasing));
 	breaker->attempts = breaker->failures = breaker->probe_successes = 0;
 	breaker->window_start = breaker->opened_at = breaker->retry_at = 0;
 	breaker->probe_until = 0;

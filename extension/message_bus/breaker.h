@@ -50,7 +50,8 @@ extern BreakerAdmission breaker_admission(BusEndpoint *endpoint, const char *mes
 extern BreakerAdmission breaker_looks(const Endpoint *endpoint, const char *message_type,
 									  bool first_attempt, TimestampTz now);
 extern bool breaker_admit_any(BusEndpoint *endpoint, TimestampTz now);
-extern bool breaker_releases(const Endpoint *endpoint, TimestampTz now);
+extern bool breaker_releases(const Endpoint *endpoint, int32 lane, TimestampTz now);
+extern void breaker_has_released(BusEndpoint *endpoint, int32 lane);
 extern TimestampTz breaker_next_retry(BusEndpoint *endpoint);
 extern BreakerChange breaker_count(BusBreaker *breaker, const BreakerPolicy *policy,
 								   const BreakerOutcome *outcome);

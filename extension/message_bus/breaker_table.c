@@ -117,6 +117,7 @@ read_breaker(BusEndpoint *endpoint, HeapTuple row, TupleDesc descriptor)
 	breaker->window_start = DatumGetTimestampTz(values[COLUMN_WINDOW_START]);
 	breaker->opened_at = DatumGetTimestampTz(values[COLUMN_OPENED_AT]);
 	breaker->retry_at = DatumGetTimestampTz(values[COLUMN_RETRY_AT]);
+	memset(breaker->releasing, 0xFF, sizeof(breaker->releasing));
 	breaker->dirty = false;
 	if (breaker->state == BREAKER_OPEN)
 		aside_lower_worker(breaker->retry_at);

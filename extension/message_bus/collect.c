@@ -30,7 +30,7 @@
 #include "message_bus/transaction.h"
 
 static void collect_due(Receipt *receipt, HeldLane *lane);
-static bool collect_range(Receipt *receipt, HeldLane *lane, bool held);
+static bool collect_range(Receipt *receipt, HeldLane *lane, bool held, bool *seen);
 static bool is_held_back(Receipt *receipt, TableScan *scan, HeapTuple row);
 static void take_aside(Receipt *receipt, HeldLane *lane, TableScan *scan, HeapTuple row);
 static void collect_ring(Receipt *receipt, HeldLane *lane);
@@ -64,14 +64,19 @@ collect_due(Receipt *receipt, HeldLane *lane)
 	uint32		version = lane_due_version(shared);
 	bool		look_due = shared->next_due <= receipt->now;
 	bool		look_held = (shared->held || receipt->late) &&
-		(!receipt->guarded || breaker_releases(receipt->endpoint, receipt->now));
-	bool		none_due = true;
-	bool		none_held = true;
+		(!receipt->guarded || breaker_releases(receipt->endpoint, number, receipt->now));
+	bool		none_due = false;	/* found out by looking, not by lack of room */
+	bool		none_held = false;
+	bool		seen = false;
 
 	if (look_due)
-		none_due = collect_range(receipt, lane, false);
+		none_due = collect_range(receipt, lane, false, &seen);
 	if (look_held && receipt->given < receipt->max && !receipt->full)
-		none_held = collect_range(receipt, lane, true);
+	{
+		none_held = collect_range(receipt, lane, true, &seen);
+		if (seen)
+			breaker_has_released(endpoint, number);
+	}
 	if (look_due && none_due)
 		lane_due_computed(shared, version, next_due_after(endpoint, number, receipt->now),
 						  shared->held);
@@ -80,10 +85,11 @@ collect_due(Receipt *receipt, HeldLane *lane)
 }
 
 /*
- * Collects from message_bus.aside; true if nothing at all was there.
+ * Collects from message_bus.aside; true if nothing at all was there.  *seen: all that
+ * was there has been looked at.
  */
 static bool
-collect_range(Receipt *receipt, HeldLane *lane, bool held)
+collect_range(Receipt *receipt, HeldLane *lane, bool held, bool *seen)
 {
 	TableScan	scan;
 	ScanKeyData keys[3];
@@ -98,9 +104,13 @@ collect_range(Receipt *receipt, HeldLane *lane, bool held)
 	else
 		key_time(&keys[2], 3, BTLessEqualStrategyNumber, receipt->now);
 	table_scan_begin(&scan, &bus_aside_table, &bus_aside_due_index, 3, keys, NULL);
-	while (receipt->given < receipt->max && !receipt->full &&
-		   (row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
+	*seen = false;
+	while (receipt->given < receipt->max && !receipt->full)
 	{
+		row = table_scan_next(&scan, ForwardScanDirection);
+		*seen = row == NULL;
+		if (*seen)
+			break;
 		nothing = false;
 		if (!held || !is_held_back(receipt, &scan, row))
 			take_aside(receipt, held_lane_get(number), &scan, row);

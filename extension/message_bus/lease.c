@@ -52,6 +52,7 @@ typedef struct Lease
 	bool		handled;		/* by its consumer, as far as is known */
 } Lease;
 
+static bool leased_before(int first, int number);
 static bool find_lease(int64 delivery_id, Lease *lease);
 static Endpoint *open_lease(int64 delivery_id, Lease *lease);
 static void close_lease(const Endpoint *endpoint, const Lease *lease, Outcome outcome);
@@ -118,7 +119,13 @@ lease_deliveries(const Receipt *receipt)
 		};
 
 		if (delivery->outcome != OUTCOME_NONE)
+		{
+			/* The cursor passes it with the leases, which count only themselves. */
+			if (delivery->position != 0 && !delivery->uncounted &&
+				leased_before(receipt->first, i))
+				transaction_note_settled(lane->endpoint);
 			continue;
+		}
 		(void) spi_run_latest(&insert, 11, types, values, NULL);
 		if (delivery->position == 0)
 		{
@@ -130,6 +137,23 @@ lease_deliveries(const Receipt *receipt)
 		lease_note_lane(lane->endpoint, lane->lane)->created_in_ring += delivery->position != 0;
 	}
 	spi_end();
+}
+
+/*
+ * Whether a delivery of the same lane before that one was leased where it is.
+ */
+static bool
+leased_before(int first, int number)
+{
+	for (int i = first; i < number; i++)
+	{
+		HeldDelivery *delivery = held_delivery_get(i);
+
+		if (delivery->lane == held_delivery_get(number)->lane && delivery->position != 0 &&
+			delivery->outcome == OUTCOME_LEASED)
+			return true;
+	}
+	return false;
 }
 
 /*

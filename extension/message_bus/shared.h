@@ -111,6 +111,7 @@ typedef struct BusBreaker
 	int32		probe_holder;	/* process whose transaction has the probe, 0: none */
 	TimestampTz probe_until;	/* a lease has it; 0: none */
 	bool		probe_any;		/* one that has failed before may be the next probe */
+	uint64		releasing[MAX_LANES / 64];	/* lanes with messages held before it closed */
 	bool		dirty;			/* differs from message_bus.breaker */
 	char		message_type[FLEXIBLE_ARRAY_MEMBER];
 } BusBreaker;

@@ -35,6 +35,7 @@
 
 static uint64 count_aside(BusEndpoint *endpoint, int32 lane, TimestampTz now);
 static uint64 count_scan(int key_count, ScanKey keys);
+static bool held_is_released(Endpoint *endpoint, int32 lane, TimestampTz now);
 static bool aside_is_due(Endpoint *endpoint, int32 lane, TimestampTz now);
 static TimestampTz oldest_in_ring(Endpoint *endpoint);
 
@@ -113,7 +114,8 @@ lane_has_work(Endpoint *endpoint, int32 number, TimestampTz now)
 		return lane->leases.first_end <= now;
 	if (lane->next_due <= now && aside_is_due(endpoint, number, now))
 		return true;
-	if (lane->held && breaker_releases(endpoint, now))
+	if (lane->held && breaker_releases(endpoint, number, now) &&
+		held_is_released(endpoint, number, now))
 		return true;
 	if (pg_atomic_read_u64(&lane->tail) <= (uint64) cursor)
 		return false;
@@ -123,6 +125,34 @@ lane_has_work(Endpoint *endpoint, int32 number, TimestampTz now)
 		atomic_raise(&lane->empty_to, (uint64) reader.mark);
 	lane_reader_end(&reader);
 	return found;
+}
+
+/*
+ * Whether a lane has a message that its breaker would let go.
+ */
+static bool
+held_is_released(Endpoint *endpoint, int32 number, TimestampTz now)
+{
+	TableScan	scan;
+	ScanKeyData keys[3];
+	HeapTuple	row;
+	bool		released = false;
+
+	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
+	key_int4(&keys[1], 2, BTEqualStrategyNumber, number);
+	key_time(&keys[2], 3, BTEqualStrategyNumber, DUE_WHEN_RELEASED);
+	table_scan_begin(&scan, &bus_aside_table, &bus_aside_due_index, 3, keys, NULL);
+	while (!released && (row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
+	{
+		bool		isnull;
+		Datum		type = heap_getattr(row, ROW_MESSAGE_TYPE + 1, RelationGetDescr(scan.table),
+										&isnull);
+
+		/* Any attempt: the next receive finds out whether it may be a probe. */
+		released = breaker_looks(endpoint, TextDatumGetCString(type), true, now) != BREAKER_HOLDS;
+	}
+	table_scan_end(&scan);
+	return released;
 }
 
 static bool
