@@ -46,7 +46,7 @@ CALL event_store.wait(0, '178000000 years');
 SELECT saga.define('s', definition());
 SELECT message_bus.alter_endpoint('s', retry => '{"kind": "none"}');
 SELECT count(message_bus.publish('Go', jsonb_build_object('id', uid(n::int), 'at', t)))
-	FROM unnest('{infinity,-infinity,2100-01-01 UTC}'::text[]) WITH ORDINALITY t(t, n);
+	FROM unnest('{infinity,-infinity,2100-01-01T00:00:00Z}'::text[]) WITH ORDINALITY t(t, n);
 SELECT count(message_bus.publish('After', jsonb_build_object('id', uid(10 + n::int), 'after', t)))
 	FROM unnest('{178000000 years,1 day}'::text[]) WITH ORDINALITY t(t, n);
 SELECT saga.run();
