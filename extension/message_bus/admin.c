@@ -34,6 +34,7 @@
 
 static void check_name(const char *name);
 static void check_timeout(const Interval *timeout);
+static bool is_strict(const char *order);
 static Jsonb *breaker_argument(FunctionCallInfo fcinfo, int number);
 static int32 named_endpoint(FunctionCallInfo fcinfo, int number);
 static void refuse_if_in_use(const Endpoint *endpoint);
@@ -65,6 +66,17 @@ check_timeout(const Interval *timeout)
 				 errhint("Pass something like '30 s'.")));
 }
 
+static bool
+is_strict(const char *order)
+{
+	if (strcmp(order, "strict") != 0 && strcmp(order, "relaxed") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown order \"%s\"", order),
+				 errhint("Pass 'strict' or 'relaxed', which is the default.")));
+	return strcmp(order, "strict") == 0;
+}
+
 /*
  * A breaker policy given as jsonb or, by its name or as JSON, as any text.
  */
@@ -91,20 +103,21 @@ breaker_argument(FunctionCallInfo fcinfo, int number)
 
 PG_FUNCTION_INFO_V1(message_bus_create_endpoint);
 /*
- * message_bus.create_endpoint(name, lanes, retry, breaker, timeout)
+ * message_bus.create_endpoint(name, lanes, retry, breaker, timeout, order)
  */
 Datum
 message_bus_create_endpoint(PG_FUNCTION_ARGS)
 {
 	static SpiStatement insert = {
-		"INSERT INTO message_bus.endpoint (name, lanes, retry, retry_delays, breaker, timeout)"
-		" VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO NOTHING RETURNING endpoint_id"};
-	Oid			types[] = {TEXTOID, INT4OID, JSONBOID, INT4ARRAYOID, JSONBOID, INTERVALOID};
+		"INSERT INTO message_bus.endpoint (name, lanes, retry, retry_delays, breaker, timeout,"
+		" strict_order) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (name) DO NOTHING RETURNING endpoint_id"};
+	Oid			types[] = {TEXTOID, INT4OID, JSONBOID, INT4ARRAYOID, JSONBOID, INTERVALOID,
+	BOOLOID};
 	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	int32		lanes = PG_GETARG_INT32(1);
 	RetryPolicy retry;
 	BreakerPolicy breaker;
-	Datum		values[6];
+	Datum		values[7];
 
 	check_name(name);
 	if (lanes < 1 || lanes > MAX_LANES)
@@ -121,8 +134,9 @@ message_bus_create_endpoint(PG_FUNCTION_ARGS)
 		values[i] = PG_GETARG_DATUM(i);
 	values[3] = PointerGetDatum(retry_policy_delays(&retry));
 	values[5] = PG_GETARG_DATUM(4);
+	values[6] = BoolGetDatum(is_strict(text_to_cstring(PG_GETARG_TEXT_PP(5))));
 	spi_begin(SPI_AS_OWNER);
-	if (spi_run(&insert, 6, types, values, NULL) == 0)
+	if (spi_run(&insert, 7, types, values, NULL) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("endpoint \"%s\" already exists", name),

@@ -35,6 +35,7 @@ static bool is_held_back(Receipt *receipt, TableScan *scan, HeapTuple row);
 static void take_aside(Receipt *receipt, HeldLane *lane, TableScan *scan, HeapTuple row);
 static void collect_ring(Receipt *receipt, HeldLane *lane);
 static bool consider(Receipt *receipt, HeldLane *lane, HeldDelivery *delivery);
+static bool is_its_turn(Receipt *receipt, HeldDelivery *delivery, const RowValues *row);
 static bool passes_breaker(Receipt *receipt, HeldDelivery *delivery, const RowValues *row);
 static bool is_dead(Receipt *receipt, HeldDelivery *delivery, const RowValues *row);
 static TimestampTz next_due_after(BusEndpoint *endpoint, int32 lane, TimestampTz now);
@@ -47,9 +48,14 @@ collect_lane(Receipt *receipt, HeldLane *lane)
 {
 	int			number = held_lane_number(lane);
 
+	receipt->lane_waits = false;
+	if (receipt->endpoint->strict)
+		receipt->heads = strict_heads(lane->endpoint, lane->lane);
 	collect_due(receipt, lane);
 	if (receipt->given < receipt->max && !receipt->full)
 		collect_ring(receipt, held_lane_get(number));
+	if (receipt->endpoint->strict)
+		hash_destroy(receipt->heads);
 }
 
 /*
@@ -64,7 +70,8 @@ collect_due(Receipt *receipt, HeldLane *lane)
 	uint32		version = lane_due_version(shared);
 	bool		look_due = shared->next_due <= receipt->now;
 	bool		look_held = (shared->held || receipt->late) &&
-		(!receipt->guarded || breaker_releases(receipt->endpoint, number, receipt->now));
+		(!receipt->guarded || receipt->endpoint->strict ||
+		 breaker_releases(receipt->endpoint, number, receipt->now));
 	bool		none_due = false;	/* found out by looking, not by lack of room */
 	bool		none_held = false;
 	bool		seen = false;
@@ -120,7 +127,8 @@ collect_range(Receipt *receipt, HeldLane *lane, bool held, bool *seen)
 }
 
 /*
- * Whether a message that a breaker held must wait on.
+ * Whether a message that a breaker held, or that waits for others of its key, must
+ * wait on.
  */
 static bool
 is_held_back(Receipt *receipt, TableScan *scan, HeapTuple row)
@@ -130,6 +138,14 @@ is_held_back(Receipt *receipt, TableScan *scan, HeapTuple row)
 	Datum		type = heap_getattr(row, ROW_MESSAGE_TYPE + 1, descriptor, &isnull);
 	Datum		attempt = heap_getattr(row, ASIDE_ATTEMPT + 1, descriptor, &isnull);
 
+	if (receipt->endpoint->strict)
+	{
+		RowValues	values;
+
+		row_read(row, descriptor, &values);
+		if (!strict_is_first_row(receipt->heads, &values))
+			return true;
+	}
 	if (!receipt->guarded)
 		return false;
 	switch (breaker_looks(receipt->endpoint, TextDatumGetCString(type),
@@ -224,7 +240,7 @@ collect_ring(Receipt *receipt, HeldLane *lane)
 			delivery->uncounted = true;
 			held_settle(delivery, OUTCOME_MOVED);
 		}
-		else if (!consider(receipt, lane, delivery) && receipt->full)
+		else if (!consider(receipt, lane, delivery) && (receipt->full || receipt->lane_waits))
 			break;
 		lane->read_upto = position;
 	}
@@ -236,7 +252,7 @@ collect_ring(Receipt *receipt, HeldLane *lane)
 
 /*
  * Decides about the delivery added last: it goes to the caller, or is settled
- * here.  False if it has been taken back because it must be handed out alone.
+ * here.  False if it has been taken back, or waits for others of its key.
  */
 static bool
 consider(Receipt *receipt, HeldLane *lane, HeldDelivery *delivery)
@@ -257,6 +273,8 @@ consider(Receipt *receipt, HeldLane *lane, HeldDelivery *delivery)
 	}
 	if (is_dead(receipt, delivery, &row))
 		return true;
+	if (receipt->endpoint->strict && !is_its_turn(receipt, delivery, &row))
+		return false;
 	if (receipt->guarded && !passes_breaker(receipt, delivery, &row))
 		return true;
 	delivery->guarded = receipt->guarded;
@@ -267,6 +285,31 @@ consider(Receipt *receipt, HeldLane *lane, HeldDelivery *delivery)
 		receipt->full = true;
 	}
 	return true;
+}
+
+/*
+ * Strict order: false if the delivery waits for others of its key.  If they are in
+ * the consumer's hands it has been taken back, and its lane ends before it; else
+ * it is set aside.
+ */
+static bool
+is_its_turn(Receipt *receipt, HeldDelivery *delivery, const RowValues *row)
+{
+	int64		position = DatumGetInt64(row->values[ROW_POSITION]);
+	bool		in_ring = delivery->position != 0;
+
+	delivery->key = strict_key(row);
+	if (strict_in_hand(delivery))
+	{
+		receipt->lane_waits |= in_ring;
+		held_delivery_drop_last();
+		return false;
+	}
+	if (strict_is_first(receipt->heads, delivery->key, position))
+		return true;
+	settle_wait(receipt->endpoint, delivery, row, "blocked");
+	strict_add(receipt->heads, delivery->key, position);
+	return false;
 }
 
 /*
@@ -289,7 +332,9 @@ passes_breaker(Receipt *receipt, HeldDelivery *delivery, const RowValues *row)
 		case BREAKER_HOLDS:
 			break;
 	}
-	settle_hold(receipt->endpoint, delivery, row);
+	settle_wait(receipt->endpoint, delivery, row, "held");
+	if (receipt->endpoint->strict)
+		strict_add(receipt->heads, delivery->key, DatumGetInt64(row->values[ROW_POSITION]));
 	return false;
 }
 

@@ -41,7 +41,8 @@
 enum
 {
 	COLUMN_ID = 1, COLUMN_NAME, COLUMN_LANES, COLUMN_RETRY, COLUMN_DELAYS, COLUMN_BREAKER,
-	COLUMN_TIMEOUT, COLUMN_MAX_DEPTH, COLUMN_PAUSED, COLUMN_CREATED
+	COLUMN_TIMEOUT, COLUMN_MAX_DEPTH, COLUMN_PAUSED, COLUMN_CREATED,
+	COLUMN_STRICT
 };
 
 static ExtensionRelation endpoint_id_index = {"message_bus", "endpoint_pkey"};
@@ -406,6 +407,7 @@ read_row(HeapTuple row, TupleDesc descriptor, Endpoint *endpoint)
 	retry_policy_set_delays(&endpoint->retry, DatumGetArrayTypeP(COLUMN(COLUMN_DELAYS)));
 	breaker_policy_parse(DatumGetJsonbP(COLUMN(COLUMN_BREAKER)), &endpoint->breaker);
 	endpoint->paused = DatumGetBool(COLUMN(COLUMN_PAUSED));
+	endpoint->strict = DatumGetBool(COLUMN(COLUMN_STRICT));
 	endpoint->max_depth = DatumGetInt32(COLUMN(COLUMN_MAX_DEPTH));
 	endpoint->has_max_depth = !isnull;
 #undef COLUMN

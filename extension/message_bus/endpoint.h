@@ -19,6 +19,7 @@ typedef struct Endpoint
 	int32		max_depth;		/* its own, if it has one; see endpoint_max_depth() */
 	bool		has_max_depth;
 	bool		paused;
+	bool		strict;			/* order of a key's messages */
 	RetryPolicy retry;
 	BreakerPolicy breaker;
 	BusEndpoint *shared;

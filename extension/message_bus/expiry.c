@@ -280,6 +280,9 @@ bury_aside(ExpiryRun *run, HeapTuple row, TableScan *scan)
 	/* Look again: a consumer may have had it until now. */
 	if (shared->leases.count > 0 || !table_lock_row(scan, row))
 		return false;
+	/* Others of its key may wait for it. */
+	if (endpoint->strict)
+		transaction_note_due(endpoint->shared, lane, run->now);
 	failure = settle_failure(&values, DatumGetInt32(values.values[ASIDE_ATTEMPT]) - 1, run->now);
 	table_delete(&bus_aside_table, &row->t_self);
 	dead_letter(endpoint, &values, "expired", &failure);

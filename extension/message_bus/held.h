@@ -50,6 +50,7 @@ typedef struct HeldDelivery
 	bool		probe;
 	bool		uncounted;		/* settled earlier, no longer part of the depth */
 	bool		alone;			/* given to nobody together with others */
+	uint64		key;			/* for strict order: see strict.c */
 	Outcome		outcome;
 	SubTransactionId received_in;
 	SubTransactionId settled_in;

@@ -327,7 +327,7 @@ static void
 load_waiting(BusEndpoint *endpoint, Datum id, uint64 *settled)
 {
 	static SpiStatement waiting = {
-		"SELECT w.lane, pg_catalog.min(w.due_at), pg_catalog.bool_or(w.state = 'held')"
+		"SELECT w.lane, pg_catalog.min(w.due_at), pg_catalog.bool_or(w.due_at = 'infinity')"
 		" FROM message_bus.aside w WHERE w.endpoint_id = $1 GROUP BY 1"};
 	static SpiStatement leases = {
 		"SELECT l.lane, pg_catalog.count(*), pg_catalog.count(l.position),"

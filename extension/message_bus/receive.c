@@ -163,7 +163,7 @@ lane_may_have_work(Endpoint *endpoint, int32 number, TimestampTz now)
 	if (lane->leases.count > 0)
 		return lane->leases.first_end <= now;
 	return pg_atomic_read_u64(&lane->tail) > read_upto || lane->next_due <= now ||
-		(lane->held && breaker_releases(endpoint, number, now));
+		(lane->held && (endpoint->strict || breaker_releases(endpoint, number, now)));
 }
 
 /*

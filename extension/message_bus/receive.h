@@ -9,6 +9,7 @@
 
 #include "message_bus/endpoint.h"
 #include "message_bus/held.h"
+#include "message_bus/strict.h"
 
 /* One call of receive. */
 typedef struct Receipt
@@ -24,6 +25,8 @@ typedef struct Receipt
 	bool		full;			/* nothing may be added, though max is not reached */
 	bool		guarded;		/* by the endpoint's circuit breakers */
 	bool		late;			/* messages that have failed before wait to be probes */
+	StrictHeads *heads;			/* for strict order: what of the lane is set aside */
+	bool		lane_waits;		/* the next message of the ring waits for its key */
 } Receipt;
 
 extern bool lane_may_have_work(Endpoint *endpoint, int32 lane, TimestampTz now);

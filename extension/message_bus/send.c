@@ -9,6 +9,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "commands/sequence.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -28,6 +29,7 @@
 #define MAX_NAME 255
 
 static void check(const BusOutgoing *outgoing, int32 *schema_version);
+static void take_place(RowValues *row);
 static void deliver(int32 endpoint_id, const BusOutgoing *outgoing, RowValues *row);
 
 /*
@@ -119,11 +121,25 @@ deliver(int32 endpoint_id, const BusOutgoing *outgoing, RowValues *row)
 	{
 		TimestampTz due = DatumGetTimestampTz(row->values[ROW_DELIVER_AT]);
 
+		if (endpoint->strict)
+			take_place(row);
 		aside_insert(row, "scheduled", due, 1, NULL, 0);
 		transaction_note_due(endpoint->shared, DatumGetInt32(row->values[ROW_LANE]), due);
 	}
 	else
 		outbox_add(endpoint, row, outgoing->beyond_depth);
+}
+
+/*
+ * A scheduled message's place among those of its key, behind what was sent before.
+ */
+static void
+take_place(RowValues *row)
+{
+	if (GetCurrentTransactionNestLevel() == 1)
+		outbox_flush();
+	row->values[ROW_POSITION] =
+		Int64GetDatum(nextval_internal(extension_relation_oid(&bus_position_sequence), false));
 }
 
 /*
@@ -134,7 +150,7 @@ message_bus_cancel_scheduled(const pg_uuid_t *message_id)
 {
 	static SpiStatement cancel = {
 		"DELETE FROM message_bus.aside a WHERE a.message_id = $1 AND a.state = 'scheduled'"
-		" AND a.due_at > $2"};
+		" AND a.due_at > $2 RETURNING a.endpoint_id, a.lane"};
 	Datum		values[] = {UUIDPGetDatum(message_id), TimestampTzGetDatum(clock_now())};
 	uint64		count;
 
@@ -142,6 +158,14 @@ message_bus_cancel_scheduled(const pg_uuid_t *message_id)
 	(void) load_database_state();
 	spi_begin(SPI_AS_OWNER);
 	count = spi_run_latest(&cancel, 2, (Oid[]) {UUIDOID, TIMESTAMPTZOID}, values, NULL);
+	for (uint64 i = 0; i < count; i++)
+	{
+		Endpoint   *endpoint = endpoint_by_id(spi_int32(i, 0, 0));
+
+		/* Others of its key may wait for it. */
+		if (endpoint != NULL && endpoint->strict)
+			transaction_note_due(endpoint->shared, spi_int32(i, 1, 0), clock_now());
+	}
 	spi_end();
 	return count > 0;
 }

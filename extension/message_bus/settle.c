@@ -261,20 +261,22 @@ settle_bury(const Endpoint *endpoint, HeldDelivery *delivery, const RowValues *r
 }
 
 /*
- * Sets a message aside until its type's breaker lets it through.
+ * Sets a message aside until its type's breaker lets it through, or others of its
+ * key are settled.
  */
 void
-settle_hold(const Endpoint *endpoint, HeldDelivery *delivery, const RowValues *row)
+settle_wait(const Endpoint *endpoint, HeldDelivery *delivery, const RowValues *row,
+			const char *state)
 {
 	int32		attempt = delivery->attempt - delivery->deaths;
 
 	if (delivery->position != 0)
-		aside_insert(row, "held", DUE_WHEN_RELEASED, attempt, NULL, 0);
+		aside_insert(row, state, DUE_WHEN_RELEASED, attempt, NULL, 0);
 	else
 	{
 		Failure		before;
 
-		aside_update(&delivery->tid, row, "held", DUE_WHEN_RELEASED, attempt,
+		aside_update(&delivery->tid, row, state, DUE_WHEN_RELEASED, attempt,
 					 settle_failed_before(row, &before));
 	}
 	transaction_note_due(endpoint->shared, held_lane_get(delivery->lane)->lane, DUE_WHEN_RELEASED);

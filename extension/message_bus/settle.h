@@ -16,7 +16,8 @@ extern Failure settle_failure(const RowValues *row, int32 attempts, TimestampTz 
 extern const Failure *settle_failed_before(const RowValues *row, Failure *failure);
 extern void settle_bury(const Endpoint *endpoint, HeldDelivery *delivery, const RowValues *row,
 						const char *reason, const Failure *failure);
-extern void settle_hold(const Endpoint *endpoint, HeldDelivery *delivery, const RowValues *row);
+extern void settle_wait(const Endpoint *endpoint, HeldDelivery *delivery, const RowValues *row,
+						const char *state);
 extern TimestampTz settle_retry_at(const Endpoint *endpoint, int32 attempt, bool retryable,
 								   TimestampTz now);
 extern void settle_remember(const RowValues *row);

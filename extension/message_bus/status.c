@@ -114,7 +114,7 @@ lane_has_work(Endpoint *endpoint, int32 number, TimestampTz now)
 		return lane->leases.first_end <= now;
 	if (lane->next_due <= now && aside_is_due(endpoint, number, now))
 		return true;
-	if (lane->held && breaker_releases(endpoint, number, now) &&
+	if (lane->held && (endpoint->strict || breaker_releases(endpoint, number, now)) &&
 		held_is_released(endpoint, number, now))
 		return true;
 	if (pg_atomic_read_u64(&lane->tail) <= (uint64) cursor)
@@ -128,7 +128,7 @@ lane_has_work(Endpoint *endpoint, int32 number, TimestampTz now)
 }
 
 /*
- * Whether a lane has a message that its breaker would let go.
+ * Whether a lane has a message that its breaker, and those before it, would let go.
  */
 static bool
 held_is_released(Endpoint *endpoint, int32 number, TimestampTz now)
@@ -136,6 +136,7 @@ held_is_released(Endpoint *endpoint, int32 number, TimestampTz now)
 	TableScan	scan;
 	ScanKeyData keys[3];
 	HeapTuple	row;
+	StrictHeads *heads = endpoint->strict ? strict_heads(endpoint->shared, number) : NULL;
 	bool		released = false;
 
 	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
@@ -144,14 +145,17 @@ held_is_released(Endpoint *endpoint, int32 number, TimestampTz now)
 	table_scan_begin(&scan, &bus_aside_table, &bus_aside_due_index, 3, keys, NULL);
 	while (!released && (row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
 	{
-		bool		isnull;
-		Datum		type = heap_getattr(row, ROW_MESSAGE_TYPE + 1, RelationGetDescr(scan.table),
-										&isnull);
+		RowValues	values;
 
+		row_read(row, RelationGetDescr(scan.table), &values);
 		/* Any attempt: the next receive finds out whether it may be a probe. */
-		released = breaker_looks(endpoint, TextDatumGetCString(type), true, now) != BREAKER_HOLDS;
+		released = (heads == NULL || strict_is_first_row(heads, &values)) &&
+			breaker_looks(endpoint, TextDatumGetCString(values.values[ROW_MESSAGE_TYPE]), true,
+						  now) != BREAKER_HOLDS;
 	}
 	table_scan_end(&scan);
+	if (heads != NULL)
+		hash_destroy(heads);
 	return released;
 }
 

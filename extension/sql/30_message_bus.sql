@@ -67,7 +67,8 @@ CREATE TABLE message_bus.endpoint (
 	timeout interval NOT NULL,
 	max_depth int,
 	paused boolean NOT NULL DEFAULT false,
-	created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	strict_order boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE message_bus.endpoint IS
 'An endpoint: where messages of one consumer wait. retry_delays: milliseconds, drawn once from the policy retry. max_depth: NULL takes the setting message_bus.max_depth, -1 is unlimited.';
@@ -159,7 +160,7 @@ COMMENT ON TABLE message_bus.lane IS
 
 CREATE TABLE message_bus.aside (
 	LIKE message_bus.ring_0,
-	state text NOT NULL CHECK (state IN ('scheduled', 'retrying', 'held', 'returned')),
+	state text NOT NULL CHECK (state IN ('scheduled', 'retrying', 'held', 'returned', 'blocked')),
 	due_at timestamptz NOT NULL,
 	attempt int NOT NULL,
 	receipt bigint,
@@ -169,7 +170,7 @@ CREATE TABLE message_bus.aside (
 	last_failed_at timestamptz
 );
 COMMENT ON TABLE message_bus.aside IS
-'Messages that have left their place in the ring and are not settled: scheduled, waiting for a retry, held by a breaker, or returned by a consumer that committed without settling them.
+'Messages that have left their place in the ring and are not settled: scheduled, waiting for a retry, held by a breaker, blocked by others of its key, or returned by a consumer that committed without settling them.
 receipt: the last lease of a message that waits for a retry,
 	by which a late ack is still accepted.';
 CREATE UNIQUE INDEX aside_id_idx ON message_bus.aside (message_id, endpoint_id);
@@ -260,11 +261,11 @@ CREATE FUNCTION message_bus.create_endpoint(
 	retry jsonb DEFAULT
 		'{"kind": "exponential", "limit": 5, "min": "1 s", "max": "30 s", "delta": "3 s"}',
 	breaker anycompatible DEFAULT 'none'::text,
-	timeout interval DEFAULT '30 s')
+	timeout interval DEFAULT '30 s', "order" text DEFAULT 'relaxed')
 RETURNS void LANGUAGE c VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_create_endpoint';
-COMMENT ON FUNCTION message_bus.create_endpoint(text, int, jsonb, anycompatible, interval) IS
+COMMENT ON FUNCTION message_bus.create_endpoint(text, int, jsonb, anycompatible, interval, text) IS
 'Creates an endpoint. lanes (1 to 256): how many consumers can work at once; messages with one partition key share a lane.
 retry: {"kind":"exponential","limit","min","max","delta"},
 	{"kind":"incremental","limit","initial","increment"},
@@ -272,7 +273,8 @@ retry: {"kind":"exponential","limit","min","max","delta"},
 	{"kind":"immediate","limit"} or {"kind":"none"}; times are intervals as text.
 breaker, as text or jsonb: none, default, or {"tracking_period", "trip_threshold" (percent), "active_threshold", "reset_interval"};
 default is {"tracking_period": "60 s", "trip_threshold": 15, "active_threshold": 10, "reset_interval": "5 min"}, for an endpoint whose messages all need one thing that may be away.
-timeout: of one execution, kept by the client library. 42710: the endpoint exists. 22023: a
+timeout: of one execution, kept by the client library.
+"order" (quote the name): relaxed, where a message that is retried or scheduled lets others of its key pass; or strict, where they wait until it is acked, dead or cancelled. 42710: the endpoint exists. 22023: a
 	malformed policy.';
 
 CREATE FUNCTION message_bus.alter_endpoint(name text, retry jsonb DEFAULT NULL,

@@ -213,14 +213,14 @@ LEFT JOIN message_bus._endpoint_status() s ON s.endpoint_id = e.endpoint_id
 LEFT JOIN message_bus._standby_status() u ON u.endpoint_id = e.endpoint_id
 CROSS JOIN LATERAL (
 	SELECT pg_catalog.count(*) FILTER (WHERE a.due_at <= pg_catalog.clock_timestamp()
-		OR a.state = 'held') AS waiting,
+		OR a.state IN ('held', 'blocked')) AS waiting,
 		pg_catalog.count(*) FILTER (WHERE a.state = 'scheduled'
 			AND a.due_at > pg_catalog.clock_timestamp()) AS scheduled,
 		pg_catalog.count(*) FILTER (WHERE a.state = 'retrying'
 			AND a.due_at > pg_catalog.clock_timestamp()) AS retrying,
 		pg_catalog.count(*) FILTER (WHERE a.state = 'held') AS held,
 		pg_catalog.min(a.sent_at) FILTER (WHERE a.due_at <= pg_catalog.clock_timestamp()
-			OR a.state = 'held') AS oldest_sent_at
+			OR a.state IN ('held', 'blocked')) AS oldest_sent_at
 	FROM message_bus.aside a WHERE a.endpoint_id = e.endpoint_id) a
 CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS leased FROM message_bus.lease l
 	WHERE l.endpoint_id = e.endpoint_id) l

@@ -54,7 +54,7 @@ DECLARE
 			(SELECT max(r.position) FROM message_bus._ring r WHERE r.endpoint_id = e.endpoint_id
 				AND r.lane = l.lane) AS newest,
 			(SELECT min(a.due_at) FROM message_bus.aside a WHERE a.endpoint_id = e.endpoint_id
-				AND a.lane = l.lane AND a.state <> 'held') AS due,
+				AND a.lane = l.lane AND a.due_at < 'infinity') AS due,
 			(SELECT count(*) FROM message_bus.lease b WHERE b.endpoint_id = e.endpoint_id
 				AND b.lane = l.lane) AS leases
 		FROM message_bus.endpoint e CROSS JOIN LATERAL generate_series(0, e.lanes - 1) l (lane)

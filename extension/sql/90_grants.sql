@@ -186,7 +186,7 @@ GRANT EXECUTE ON FUNCTION
 	message_bus.extend_lease(bigint[], interval)
 	TO ecommerce_writer, ecommerce_worker;
 GRANT EXECUTE ON FUNCTION
-	message_bus.create_endpoint(text, int, jsonb, anycompatible, interval),
+	message_bus.create_endpoint(text, int, jsonb, anycompatible, interval, text),
 	message_bus.alter_endpoint(text, jsonb, anycompatible, interval, int),
 	message_bus.drop_endpoint(text, boolean),
 	message_bus.pause(text),
