@@ -78,7 +78,7 @@ static const ExtensionColumn endpoint_columns[] = {
 	{"endpoint_id", INT4OID, true}, {"name", TEXTOID, true}, {"lanes", INT4OID, true},
 	{"retry", JSONBOID, true}, {"retry_delays", INT4ARRAYOID, true}, {"breaker", JSONBOID, true},
 	{"timeout", INTERVALOID, true}, {"max_depth", INT4OID}, {"paused", BOOLOID, true},
-	{"created_at", TIMESTAMPTZOID, true}
+	{"created_at", TIMESTAMPTZOID, true}, {"strict_order", BOOLOID, true}
 };
 
 static const ExtensionColumn route_columns[] = {
