@@ -27,6 +27,7 @@
 #include "base/errors.h"
 #include "event_store/aggregate.h"
 #include "event_store/contract.h"
+#include "pg/callbacks.h"
 #include "pg/lookup.h"
 #include "pg/rights.h"
 
@@ -221,7 +222,7 @@ start_cache(void)
 	if (!callbacks_registered)
 	{
 		extension_watch_relations(relation_changed);
-		CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
+		callback_on_catalog(PROCOID, function_changed);
 		callbacks_registered = true;
 	}
 	if (cache_context != NULL)

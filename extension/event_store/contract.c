@@ -34,6 +34,7 @@
 #include "event_store/contract_check.h"
 #include "event_store/contract_tree.h"
 #include "pg/callable.h"
+#include "pg/callbacks.h"
 #include "pg/lookup.h"
 #include "pg/rights.h"
 #include "pg/settings.h"
@@ -356,7 +357,7 @@ start_cache(void)
 	if (!callbacks_registered)
 	{
 		extension_watch_relations(relation_changed);
-		CacheRegisterSyscacheCallback(TYPEOID, type_changed, (Datum) 0);
+		callback_on_catalog(TYPEOID, type_changed);
 		callbacks_registered = true;
 	}
 	if (cache_context != NULL)

@@ -17,6 +17,7 @@
 
 #include "base/errors.h"
 #include "event_store/projection.h"
+#include "pg/callbacks.h"
 #include "pg/lookup.h"
 #include "pg/rights.h"
 

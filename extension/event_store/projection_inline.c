@@ -23,6 +23,7 @@
 #include "event_store/projection.h"
 #include "event_store/projection_deferred.h"
 #include "log/wakeup.h"
+#include "pg/callbacks.h"
 
 /* Appends inside of handlers inside of appends. */
 #define NESTED_MAX 16
@@ -136,8 +137,8 @@ enter(const Projection *projection)
 				 errhint("Leave the event types that its handler appends out of event_types, or make it async.")));
 	if (!callbacks_registered)
 	{
-		RegisterXactCallback(transaction_ended, NULL);
-		RegisterSubXactCallback(savepoint_ended, NULL);
+		callback_on_transaction(transaction_ended);
+		callback_on_savepoint(savepoint_ended);
 		callbacks_registered = true;
 	}
 	entry = MemoryContextAlloc(TopTransactionContext, sizeof(Nesting));

@@ -29,6 +29,7 @@
 #include "log/position.h"
 #include "log/restore.h"
 #include "pg/argument.h"
+#include "pg/callbacks.h"
 #include "pg/spi.h"
 
 #define PARTITIONS_MAX 1024
@@ -123,8 +124,8 @@ remember(const char *name, int partition, int64 fetched, int64 checkpoint)
 
 		if (!callbacks_registered)
 		{
-			RegisterXactCallback(transaction_ended, NULL);
-			RegisterSubXactCallback(savepoint_ended, NULL);
+			callback_on_transaction(transaction_ended);
+			callback_on_savepoint(savepoint_ended);
 			callbacks_registered = true;
 		}
 		entry->subscription = MemoryContextStrdup(TopTransactionContext, name);

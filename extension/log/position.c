@@ -60,6 +60,7 @@
 #include "log/registry.h"
 #include "log/restore.h"
 #include "log/wakeup.h"
+#include "pg/callbacks.h"
 #include "pg/sequence.h"
 
 static LogDefinition definitions[LOG_COUNT];
@@ -114,7 +115,7 @@ position_announce(LogId log, uint32 key, const char *name, int length)
 	restore_refuse_writing();
 	if (!callback_registered)
 	{
-		RegisterXactCallback(transaction_ended, NULL);
+		callback_on_transaction(transaction_ended);
 		callback_registered = true;
 	}
 	if (my_slot == NULL)

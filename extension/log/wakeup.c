@@ -22,6 +22,7 @@
 #include "utils/wait_event.h"
 
 #include "log/wakeup.h"
+#include "pg/callbacks.h"
 #include "pg/clock.h"
 
 /* How often a waiter on a standby looks, in milliseconds. */
@@ -284,7 +285,7 @@ register_callback(void)
 	(void) registry_my_database();
 	if (!callback_registered)
 	{
-		RegisterXactCallback(transaction_ended, NULL);
+		callback_on_transaction(transaction_ended);
 		callback_registered = true;
 	}
 }

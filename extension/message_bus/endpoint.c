@@ -30,6 +30,7 @@
 #include "message_bus/load.h"
 #include "message_bus/relations.h"
 #include "message_bus/table.h"
+#include "pg/callbacks.h"
 #include "pg/settings.h"
 #include "pg/spi.h"
 
@@ -90,8 +91,8 @@ void
 endpoint_cache_init(void)
 {
 	extension_watch_relations(forget_on_invalidation);
-	RegisterXactCallback(forget_on_abort, NULL);
-	RegisterSubXactCallback(forget_on_subabort, NULL);
+	callback_on_transaction(forget_on_abort);
+	callback_on_savepoint(forget_on_subabort);
 }
 
 /*

@@ -27,6 +27,7 @@
 #include "message_bus/lease_note.h"
 #include "message_bus/outbox.h"
 #include "message_bus/transaction.h"
+#include "pg/callbacks.h"
 
 /* Something set aside, to be told to the lane after the commit. */
 typedef struct DueNote
@@ -56,8 +57,8 @@ static void subtransaction_ended(SubXactEvent event, SubTransactionId mine,
 void
 transaction_init(void)
 {
-	RegisterXactCallback(transaction_ended, NULL);
-	RegisterSubXactCallback(subtransaction_ended, NULL);
+	callback_on_transaction(transaction_ended);
+	callback_on_savepoint(subtransaction_ended);
 }
 
 /*

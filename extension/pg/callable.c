@@ -37,6 +37,7 @@
 #include "base/compat.h"
 #include "pg/builtin.h"
 #include "pg/callable.h"
+#include "pg/callbacks.h"
 #include "pg/inline.h"
 #include "pg/rights.h"
 
@@ -258,8 +259,8 @@ prepare(Callable *callable)
 
 	if (!callback_registered)
 	{
-		CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
-		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, function_changed, (Datum) 0);
+		callback_on_catalog(PROCOID, function_changed);
+		callback_on_catalog(AUTHMEMROLEMEM, function_changed);
 		callback_registered = true;
 	}
 	callable_check_rights(function, GetUserId());

@@ -37,6 +37,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "pg/callbacks.h"
 #include "pg/relation.h"
 
 /* Whether a dump is being restored into this database; layer log knows. */
@@ -143,7 +144,7 @@ register_callback(void)
 {
 	if (callback_registered)
 		return;
-	CacheRegisterRelcacheCallback(forget_relation, (Datum) 0);
+	callback_on_relation(forget_relation);
 	callback_registered = true;
 }
 

@@ -13,6 +13,7 @@
 #include "access/xact.h"
 #include "utils/memutils.h"
 
+#include "pg/callbacks.h"
 #include "pg/scoped.h"
 
 struct ScopedLevel
@@ -48,8 +49,8 @@ scoped_set(Scoped *scoped, Datum value)
 
 	if (all_known == NULL)
 	{
-		RegisterXactCallback(transaction_ended, NULL);
-		RegisterSubXactCallback(subtransaction_ended, NULL);
+		callback_on_transaction(transaction_ended);
+		callback_on_savepoint(subtransaction_ended);
 	}
 	if (!scoped->known)
 	{

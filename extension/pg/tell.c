@@ -14,6 +14,7 @@
 #include "lib/stringinfo.h"
 #include "utils/memutils.h"
 
+#include "pg/callbacks.h"
 #include "pg/tell.h"
 
 typedef struct Line
@@ -46,8 +47,8 @@ tell_when_committed(int level, const char *format, ...)
 
 	if (!registered)
 	{
-		RegisterXactCallback(transaction_ended, NULL);
-		RegisterSubXactCallback(savepoint_ended, NULL);
+		callback_on_transaction(transaction_ended);
+		callback_on_savepoint(savepoint_ended);
 		registered = true;
 	}
 	initStringInfo(&text);

@@ -29,6 +29,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "pg/callbacks.h"
 #include "pg/writer_shape.h"
 
 static WriterShape *shapes = NULL;
@@ -82,7 +83,7 @@ build_shape(ExtensionRelation *table, Relation heap)
 	if (!callbacks_registered)
 	{
 		extension_watch_relations(forget_shape);
-		RegisterXactCallback(release_shapes, NULL);
+		callback_on_transaction(release_shapes);
 		callbacks_registered = true;
 	}
 	shape->table = table;

@@ -22,6 +22,7 @@
 
 #include "base/errors.h"
 #include "message_bus/message_bus.h"
+#include "pg/callbacks.h"
 #include "pg/relation.h"
 #include "pg/rights.h"
 #include "pg/spi.h"

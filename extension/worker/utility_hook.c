@@ -24,6 +24,7 @@
 
 #include "log/registry.h"
 #include "log/wakeup.h"
+#include "pg/callbacks.h"
 #include "worker/worker.h"
 
 /* Milliseconds to wait for a worker to leave; the command itself waits longer. */
@@ -53,7 +54,7 @@ watch_utility(PlannedStmt *planned, const char *query, bool read_only_tree,
 
 	if (!callback_registered)
 	{
-		RegisterXactCallback(transaction_ended, NULL);
+		callback_on_transaction(transaction_ended);
 		callback_registered = true;
 	}
 	if (database != NULL)

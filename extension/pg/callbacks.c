@@ -1,0 +1,135 @@
+/*
+ * callbacks.c
+ *		Being told of invalidations and of ends of transactions.
+ *
+ * PostgreSQL has room for ten relcache callbacks in a process, and whoever comes
+ * when all are taken ends with FATAL.  So the library takes one, one per system
+ * cache, one for transactions and one for savepoints, and passes on what it is
+ * told; a server with other extensions has room for all of them.
+ *
+ * Who came last is told first, as PostgreSQL does with ends of transactions.
+ * Nobody ever leaves.  The lists are the process's own; a crash leaves nothing.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "pg/callbacks.h"
+
+typedef struct Listener
+{
+	union
+	{
+		RelcacheCallbackFunction relation;
+		SyscacheCallbackFunction catalog;
+		XactCallback transaction;
+		SubXactCallback savepoint;
+	}			tell;
+	int			cache;			/* of catalog */
+	struct Listener *next;
+} Listener;
+
+static Listener *relations = NULL;
+static Listener *catalogs = NULL;
+static Listener *transactions = NULL;
+static Listener *savepoints = NULL;
+
+static Listener *listen_first(Listener **list);
+static void relation_changed(Datum arg, Oid relation);
+static void catalog_changed(Datum arg, int cache, uint32 hash);
+static void transaction_ended(XactEvent event, void *arg);
+static void savepoint_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
+							void *arg);
+
+/*
+ * From now on the function is told of relations that have changed, InvalidOid
+ * for all.  Once per function.
+ */
+void
+callback_on_relation(RelcacheCallbackFunction function)
+{
+	if (relations == NULL)
+		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	listen_first(&relations)->tell.relation = function;
+}
+
+/*
+ * The same for rows that a system cache looks up.
+ */
+void
+callback_on_catalog(int cache, SyscacheCallbackFunction function)
+{
+	bool		known = false;
+	Listener   *listener;
+
+	for (listener = catalogs; listener != NULL; listener = listener->next)
+		known |= listener->cache == cache;
+	if (!known)
+		CacheRegisterSyscacheCallback(cache, catalog_changed, (Datum) 0);
+	listener = listen_first(&catalogs);
+	listener->tell.catalog = function;
+	listener->cache = cache;
+}
+
+/*
+ * The same for what happens at the end of a transaction.
+ */
+void
+callback_on_transaction(XactCallback function)
+{
+	if (transactions == NULL)
+		RegisterXactCallback(transaction_ended, NULL);
+	listen_first(&transactions)->tell.transaction = function;
+}
+
+/*
+ * The same for subtransactions.
+ */
+void
+callback_on_savepoint(SubXactCallback function)
+{
+	if (savepoints == NULL)
+		RegisterSubXactCallback(savepoint_ended, NULL);
+	listen_first(&savepoints)->tell.savepoint = function;
+}
+
+static Listener *
+listen_first(Listener **list)
+{
+	Listener   *listener = MemoryContextAllocZero(TopMemoryContext, sizeof(Listener));
+
+	listener->next = *list;
+	*list = listener;
+	return listener;
+}
+
+static void
+relation_changed(Datum arg, Oid relation)
+{
+	for (Listener *listener = relations; listener != NULL; listener = listener->next)
+		listener->tell.relation(arg, relation);
+}
+
+static void
+catalog_changed(Datum arg, int cache, uint32 hash)
+{
+	for (Listener *listener = catalogs; listener != NULL; listener = listener->next)
+	{
+		if (listener->cache == cache)
+			listener->tell.catalog(arg, cache, hash);
+	}
+}
+
+static void
+transaction_ended(XactEvent event, void *arg)
+{
+	for (Listener *listener = transactions; listener != NULL; listener = listener->next)
+		listener->tell.transaction(event, arg);
+}
+
+static void
+savepoint_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	for (Listener *listener = savepoints; listener != NULL; listener = listener->next)
+		listener->tell.savepoint(event, mine, parent, arg);
+}

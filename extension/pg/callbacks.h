@@ -1,0 +1,18 @@
+/*
+ * callbacks.h
+ *		Being told of invalidations and of ends of transactions.
+ */
+#ifndef ECOMMERCE_PG_CALLBACKS_H
+#define ECOMMERCE_PG_CALLBACKS_H
+
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "utils/inval.h"
+
+extern void callback_on_relation(RelcacheCallbackFunction function);
+extern void callback_on_catalog(int cache, SyscacheCallbackFunction function);
+extern void callback_on_transaction(XactCallback function);
+extern void callback_on_savepoint(SubXactCallback function);
+
+#endif
