@@ -13,6 +13,7 @@
 #include "log/restore.h"
 #include "message_bus/message_bus.h"
 #include "pg/settings.h"
+#include "worker/units.h"
 #include "worker/worker.h"
 
 PG_MODULE_MAGIC;
@@ -33,6 +34,7 @@ request_shared_memory(void)
 #endif
 	registry_request();
 	message_bus_request_shared_memory();
+	units_request();
 }
 
 static void
@@ -42,6 +44,7 @@ start_shared_memory(void)
 		previous_shmem_startup_hook();
 	registry_attach();
 	message_bus_attach_shared_memory();
+	units_attach();
 }
 
 /*

@@ -142,3 +142,28 @@ SELECT refusal('SELECT saga.diagram(''trip'', ''svg'')');
 SELECT saga.define('odd', replace(trip()::text, 'BookingFlight', 'Booking \"a\" flight; #1')::jsonb);
 SELECT substr(saga.diagram('odd'), 1, 120);
 SELECT substr(saga.diagram('odd', 'dot'), 1, 120);
+
+-- the end of a saga: its endpoint stays with it, and it with its instances
+SELECT saga.define('gone', '{"endpoint": "gone-saga", "initial": "A", "events": {"GoneBegin": {}, "GoneEnd": {}},
+	"start": {"GoneBegin": {"goto": "A"}},
+	"states": {"A": {"default": "ignore", "timer": "none", "on": {"GoneEnd": {"goto": "Z"}}},
+		"Z": {"kind": "final", "default": "ignore"}}}');
+SELECT saga.define('stays', '{"endpoint": "gone-saga", "initial": "Z", "events": {"GoneEnd": {}},
+	"start": {"GoneEnd": {"goto": "Z"}}, "states": {"Z": {"kind": "final", "default": "ignore"}}}');
+\set SHOW_CONTEXT never
+SELECT message_bus.drop_endpoint('gone-saga', force => true);
+SELECT saga.drop('never-there');
+SELECT saga.create('gone', '00000000-0000-0000-0000-000000000001') IS NOT NULL AS created;
+SELECT saga.drop('gone');
+SELECT saga.drop('gone', force => true);
+SELECT count(*) FROM saga.history('gone', '00000000-0000-0000-0000-000000000001');
+SELECT message_type FROM message_bus.route r JOIN message_bus.endpoint e USING (endpoint_id)
+WHERE e.name = 'gone-saga' ORDER BY 1;
+SELECT saga.drop('gone');
+-- gone all the same, as after a repair by hand
+ALTER TABLE message_bus.endpoint DISABLE TRIGGER saga_keeps_endpoint;
+SELECT message_bus.drop_endpoint('gone-saga', force => true);
+ALTER TABLE message_bus.endpoint ENABLE TRIGGER saga_keeps_endpoint;
+SELECT severity, problem FROM saga.verify('stays');
+SELECT saga.drop('stays');
+SELECT count(*) FROM saga.definition_state WHERE name IN ('gone', 'stays');

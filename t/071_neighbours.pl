@@ -39,7 +39,8 @@ chmod 0755, $directory;
 my $everything = q{
 	SELECT event_store.create_aggregate('order', '{}');
 	CREATE FUNCTION apply(jsonb, event_store.event) RETURNS jsonb LANGUAGE sql AS 'SELECT $1';
-	SELECT event_store.create_event_handler('order', 'OrderPlaced', 'apply(jsonb, event_store.event)');
+	SELECT event_store.create_event_handler('order', 'OrderPlaced',
+		'apply(jsonb, event_store.event)');
 	CREATE FUNCTION seen(event_store.event) RETURNS void LANGUAGE sql AS '';
 	SELECT event_store.create_projection('p', 'seen(event_store.event)',
 		mode => 'inline');
@@ -68,7 +69,8 @@ for my $libraries ("$directory/neighbour.so, ecommerce", "ecommerce, $directory/
 	$node->safe_psql('shop', 'CREATE EXTENSION ecommerce');
 	my ($code, $out, $err) = $node->psql('shop', $everything, on_error_stop => 1);
 	is($err, '', 'a session does everything beside a neighbour, '
-		. ($late ? 'which came late' : $libraries =~ /^ecommerce/ ? 'loaded after us' : 'loaded before us'));
+		. ($late ? 'which came late'
+			: $libraries =~ /^ecommerce/ ? 'loaded after us' : 'loaded before us'));
 	ok($node->poll_query_until('shop', q{SELECT count(*) = 1 FROM saga.instance}),
 		'and the workers too');
 	$node->stop;

@@ -12,6 +12,7 @@
 #include "access/tableam.h"
 #include "datatype/timestamp.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "postmaster/autovacuum.h"
 #include "postmaster/bgworker.h"
 #include "replication/walsender.h"
@@ -130,6 +131,25 @@ compat_max_backends(void)
 #define COMPAT_CUSTOMPATH_PROJECTION CUSTOMPATH_SUPPORT_PROJECTION
 #else
 #define COMPAT_CUSTOMPATH_PROJECTION 0
+#endif
+
+/* Before 15, a timeout does not come again. */
+#if PG_VERSION_NUM >= 150000
+#define compat_timeout_every(timeout, first_ms, then_ms) \
+	enable_timeout_every(timeout, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), first_ms), \
+						 then_ms)
+#else
+#define compat_timeout_every(timeout, first_ms, then_ms) enable_timeout_after(timeout, first_ms)
+#endif
+
+/*
+ * Sends what this process has counted; returns in how many milliseconds it has to
+ * be called again, 0 if all is sent.
+ */
+#if PG_VERSION_NUM >= 150000
+#define compat_report_stat() pgstat_report_stat(false)
+#else
+#define compat_report_stat() (pgstat_report_stat(true), 0L)
 #endif
 
 /* From 16 on, input functions can report errors softly. */

@@ -40,6 +40,7 @@
 #define ERRCODE_SG_TEMPLATE				MAKE_SQLSTATE('S', 'G', '0', '0', '5')
 #define ERRCODE_SG_NO_TIMER				MAKE_SQLSTATE('S', 'G', '0', '0', '6')
 #define ERRCODE_SG_INVALID_DEFINITION	MAKE_SQLSTATE('S', 'G', '0', '1', '0')
+#define ERRCODE_SG_IN_USE				MAKE_SQLSTATE('S', 'G', '0', '1', '1')
 
 /* For functions that only report; PostgreSQL has another word for it from 18 on. */
 #ifndef pg_attribute_noreturn

@@ -109,6 +109,16 @@ projection_unknown(const char *name)
 }
 
 /*
+ * Whether this is the table that projections are defined in, as far as this process
+ * has looked.
+ */
+bool
+projection_is_table(Oid relation)
+{
+	return !OidIsValid(table_oid) || relation == table_oid;
+}
+
+/*
  * The context that callables of handlers live in while they are idle.
  */
 MemoryContext

@@ -14,8 +14,8 @@
 #include "event_store/read.h"
 #include "event_store/stream.h"
 #include "pg/callable.h"
-#include "pg/duty.h"
 #include "pg/subtransaction.h"
+#include "pg/unit.h"
 
 /* A definition, from table projection. */
 typedef struct Projection
@@ -53,10 +53,12 @@ typedef struct ProjectionRun
 	int			position_count;
 	const StreamName *stream;
 	int			limit;			/* stop after so many events */
+	bool		whole;			/* not also when the turn's portion of time is over */
 	/* what became of it */
 	int			applied;
 	int64		position;		/* of the event that the handler had last; 0: none */
 	bool		exhausted;		/* there was no further event */
+	int			passed;			/* single positions that are done with, in their order */
 } ProjectionRun;
 
 extern int	projection_count(void);
@@ -74,6 +76,9 @@ extern void projection_truncate(void *projection);
 extern void projection_after_append(const StreamName *name, int64 first_version,
 									int64 last_version);
 
-extern void projection_run_due(DutyWish *wish);
+extern const UnitKind projection_units;
+
+extern bool projection_any(void);
+extern bool projection_is_table(Oid relation);
 
 #endif

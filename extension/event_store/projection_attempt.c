@@ -17,6 +17,7 @@
 #include "utils/typcache.h"
 
 #include "event_store/projection.h"
+#include "pg/limit.h"
 #include "pg/rights.h"
 #include "pg/spi.h"
 
@@ -25,6 +26,7 @@ static ExtensionRelation relation_event = {"event_store", "event"};
 static void give_events(void *argument);
 static void name_failing_event(void *argument);
 static void give_from_scan(ProjectionRun *run, EventScan *scan, Callable *callable, TupleDesc row);
+static bool is_over(const ProjectionRun *run);
 static bool wanted(const ProjectionRun *run, const Event *event);
 
 /*
@@ -37,6 +39,7 @@ projection_attempt(ProjectionRun *run, ErrorData **error)
 	run->applied = 0;
 	run->position = 0;
 	run->exhausted = false;
+	run->passed = 0;
 	return subtransaction_run(give_events, run, error);
 }
 
@@ -117,13 +120,14 @@ give_events(void *argument)
 	{
 		EventFilter any = {.of_consumer = true};
 
-		for (int i = 0; i < run->position_count && run->applied < run->limit; i++)
+		for (int i = 0; i < run->position_count && run->applied < run->limit && !is_over(run); i++)
 		{
 			EventScan  *scan = event_scan_positions(&any, run->positions[i] - 1, run->positions[i],
 													snapshot);
 
 			give_from_scan(run, scan, callable, row);
 			event_scan_end(scan);
+			run->passed = i + 1;
 		}
 	}
 	else
@@ -168,11 +172,12 @@ give_from_scan(ProjectionRun *run, EventScan *scan, Callable *callable, TupleDes
 
 		if (!wanted(run, &event))
 			continue;
-		if (run->applied == run->limit)
+		if (run->applied == run->limit || is_over(run))
 		{
 			run->exhausted = false;
 			break;
 		}
+		limit_next_piece();
 		run->position = event.position;
 		/* Each event sees what the handler did with those before it. */
 		CommandCounterIncrement();
@@ -187,6 +192,15 @@ give_from_scan(ProjectionRun *run, EventScan *scan, Callable *callable, TupleDes
 		CHECK_FOR_INTERRUPTS();
 	}
 	MemoryContextDelete(event_context);
+}
+
+/*
+ * Whether the turn has had its portion of time; an attempt does one event at least.
+ */
+static bool
+is_over(const ProjectionRun *run)
+{
+	return run->applied > 0 && !run->whole && limit_portion_over();
 }
 
 /*

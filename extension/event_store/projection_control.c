@@ -93,7 +93,7 @@ event_store_create_projection(PG_FUNCTION_ARGS)
 	spi_end();
 	/* What an append left behind after an earlier one of that name was dropped. */
 	deferred_remove_all(TextDatumGetCString(values[0]));
-	wakeup_worker_after_commit(WAKE_FOR_TIMER);
+	wakeup_worker_after_commit(WAKE_FOR_UNITS);
 	PG_RETURN_VOID();
 }
 
@@ -251,7 +251,7 @@ event_store_resume_projection(PG_FUNCTION_ARGS)
 	if (projection->is_inline && progress.rebuild_step == REBUILD_NONE)
 		deferred_let_go(projection);
 	progress_write(projection, &progress);
-	wakeup_worker_after_commit(WAKE_FOR_TIMER);
+	wakeup_worker_after_commit(WAKE_FOR_UNITS);
 	PG_RETURN_VOID();
 }
 
@@ -281,7 +281,7 @@ event_store_skip_event(PG_FUNCTION_ARGS)
 		progress.checkpoint = position;
 	progress_forget_error(&progress);
 	progress_write(projection, &progress);
-	wakeup_worker_after_commit(WAKE_FOR_TIMER);
+	wakeup_worker_after_commit(WAKE_FOR_UNITS);
 	PG_RETURN_VOID();
 }
 
@@ -312,7 +312,7 @@ event_store_rebuild_projection(PG_FUNCTION_ARGS)
 		progress.rebuild_until = event_newest_position(NULL);
 	}
 	progress_write(projection, &progress);
-	wakeup_worker_after_commit(WAKE_FOR_TIMER);
+	wakeup_worker_after_commit(WAKE_FOR_UNITS);
 	PG_RETURN_VOID();
 }
 

@@ -182,5 +182,5 @@ defer(const ProjectionRun *run, const ErrorData *error)
 	}
 	event_scan_end(scan);
 	UnregisterSnapshot(snapshot);
-	wakeup_worker_after_commit(WAKE_FOR_TIMER);
+	wakeup_worker_after_commit(WAKE_FOR_UNITS);
 }

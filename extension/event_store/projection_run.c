@@ -38,10 +38,8 @@
 /* Events per transaction of the worker. */
 #define BATCH 500
 
-#define WORKER_LOCK_TIMEOUT "1s"
-
 /* So long, in microseconds, appends may be shut out; and how many events that is, at least. */
-#define SHUT_OUT_US 200000
+#define SHUT_OUT_US 50000
 #define SHUT_OUT_EVENTS 100
 
 /* What is asked again when somebody is in the way, in milliseconds. */
@@ -58,7 +56,8 @@ typedef struct Outlook
 	TimestampTz due;			/* or then */
 } Outlook;
 
-static void restrict_worker(void);
+static List *list_projections(MemoryContext context);
+static void run_unit(UnitTurn *turn);
 static void run_one(Projection *projection, int max, bool by_hand, Outlook *outlook);
 static void commit_before_checkpoint(void);
 static bool has_work(Projection *projection, const ProjectionProgress *progress, int64 mark,
@@ -75,49 +74,62 @@ static bool attempt_up_to_failure(ProjectionRun *run, ProjectionProgress *progre
 								  Outlook *outlook);
 static void due_in(Outlook *outlook, int milliseconds);
 
+const UnitKind projection_units = {"projection", list_projections, run_unit};
+
 /*
- * Duty of the worker: a batch for each projection that has something to do.
+ * Whether there is any projection, from the table.
  */
-void
-projection_run_due(DutyWish *wish)
+bool
+projection_any(void)
 {
-	int			count;
-
-	extension_begin_transaction();
-	count = projection_count();
-	CommitTransactionCommand();
-	for (int i = 0; i < count; i++)
-	{
-		Outlook		outlook = {0, false, WAKEUP_NEVER};
-		Projection *projection;
-
-		extension_begin_transaction();
-		PushActiveSnapshot(GetTransactionSnapshot());
-		restrict_worker();
-		projection = projection_get(i);
-		if (projection != NULL)
-		{
-			if (!projection->is_inline)
-				wish->wakes |= WAKE_FOR_LOG(LOG_EVENT_STORE);
-			run_one(projection, BATCH, false, &outlook);
-		}
-		PopActiveSnapshot();
-		CommitTransactionCommand();
-		wish->due = Min(wish->due, outlook.more ? GetCurrentTimestamp() : outlook.due);
-	}
+	return projection_count() > 0;
 }
 
 /*
- * The worker has other duties: it does not wait for somebody's lock, nor for a
- * flush, because what a crash undoes it does again.
+ * The names of all projections, in the given context.
+ */
+static List *
+list_projections(MemoryContext context)
+{
+	List	   *names = NIL;
+	Projection *projection;
+
+	for (int i = 0; (projection = projection_get(i)) != NULL; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		names = lappend(names, pstrdup(projection->name));
+		MemoryContextSwitchTo(old);
+	}
+	return names;
+}
+
+/*
+ * A turn of the runner: a batch, if the projection has something to do.
  */
 static void
-restrict_worker(void)
+run_unit(UnitTurn *turn)
 {
-	(void) set_config_option("lock_timeout", WORKER_LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_LOCAL, true, 0, false);
+	Outlook		outlook = {0, false, WAKEUP_NEVER};
+	Projection *projection = NULL;
+
+	/* Nobody waits for the flush: what a crash undoes is done again. */
 	(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_LOCAL, true, 0, false);
+	turn->portion = BATCH;
+	turn->wakes = WAKE_FOR_UNITS;
+	for (int i = 0; i < projection_count() && projection == NULL; i++)
+	{
+		if (strcmp(projection_get(i)->name, turn->name) == 0)
+			projection = projection_get(i);
+	}
+	if (projection == NULL)
+		return;
+	if (!projection->is_inline)
+		turn->wakes |= WAKE_FOR_LOG(LOG_EVENT_STORE);
+	run_one(projection, BATCH, false, &outlook);
+	turn->more = outlook.more;
+	turn->due = outlook.due;
 }
 
 PG_FUNCTION_INFO_V1(event_store_run_projections);
@@ -352,8 +364,11 @@ run_deferred(Projection *projection, ProjectionProgress *progress, int max, Outl
 	run.positions = positions;
 	run.position_count = count;
 	run.limit = count;
+	run.whole = complete;
 	done = attempt_up_to_failure(&run, progress, outlook);
-	outlook->more = done && count > affordable;
+	outlook->more = done && (count > affordable || run.passed < count);
+	if (done)
+		count = run.passed;
 	if (!done)
 	{
 		for (count = 0; positions[count] < progress->error_position; count++)

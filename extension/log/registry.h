@@ -50,6 +50,22 @@ typedef struct RegistryLog
 	Oid			sequence;		/* last counts for this sequence */
 } RegistryLog;
 
+/* The processes of a database; what runs in which is told in worker/README.md. */
+typedef enum WorkerKind
+{
+	WORKER_MAIN,				/* notifications, the bus; starts the others */
+	WORKER_RUNNER,				/* users' functions, quick ones */
+	WORKER_SLOW_RUNNER,			/* and those that take their time */
+	WORKER_KINDS
+} WorkerKind;
+
+typedef struct RegistryWorker
+{
+	pg_atomic_uint32 slot;		/* of the process + 1, 0: none */
+	pg_atomic_uint32 wakes;		/* what it wants to be woken for, see wakeup.h */
+	pg_atomic_uint64 due;		/* TimestampTz it sleeps until; see wakeup.h */
+} RegistryWorker;
+
 /* In worker_stop: the worker shall end and be started again, with new settings. */
 #define WORKER_COME_BACK 2
 
@@ -60,11 +76,9 @@ typedef struct RegistryDatabase
 	pg_atomic_uint32 restorers; /* sessions that fill its tables, see restore.c */
 	pg_atomic_uint32 restores;	/* how many have ended */
 	pg_atomic_uint32 waiting;	/* backends in wakeup.c */
-	pg_atomic_uint32 worker;	/* slot of the database's worker + 1, 0: none */
-	pg_atomic_uint32 worker_wakes;	/* what it wants to be woken for, see wakeup.h */
-	pg_atomic_uint64 worker_due;	/* TimestampTz the worker sleeps until; see wakeup.h */
-	pg_atomic_uint32 worker_failed;	/* the worker runs, or ended without meaning to */
-	pg_atomic_uint32 worker_stop;	/* somebody wants the database for himself, or COME_BACK */
+	RegistryWorker workers[WORKER_KINDS];
+	pg_atomic_uint32 worker_failed;	/* the main one runs, or ended without meaning to */
+	pg_atomic_uint32 worker_stop;	/* how many want the database for themselves, or COME_BACK */
 	pg_atomic_uint32 worker_wanted; /* the launcher shall start one */
 } RegistryDatabase;
 

@@ -293,17 +293,21 @@ static void
 wake_everybody(RegistryDatabase *database)
 {
 	Registry   *r = registry();
-	uint32		worker = pg_atomic_read_u32(&database->worker);
 
 	for (int i = 0; i < r->slot_count; i++)
 	{
 		if (pg_atomic_read_u32(&registry_slot(i)->wait_database) == MyDatabaseId)
 			SetLatch(&BackendSlotProc(i)->procLatch);
 	}
-	if (worker != 0)
-		SetLatch(&BackendSlotProc(worker - 1)->procLatch);
-	else
-		wakeup_worker(WAKE_FOR_ANYTHING);
+	for (int kind = 0; kind < WORKER_KINDS; kind++)
+	{
+		uint32		slot = pg_atomic_read_u32(&database->workers[kind].slot);
+
+		if (slot != 0)
+			SetLatch(&BackendSlotProc(slot - 1)->procLatch);
+		else if (kind == WORKER_MAIN)
+			wakeup_worker(WAKE_FOR_ANYTHING);
+	}
 }
 
 static void

@@ -31,10 +31,11 @@
 static bool listening = false;
 static bool exit_callback_registered = false;
 static uint32 wake_worker_at_commit = 0;
-static TimestampTz worker_due_at_commit = WAKEUP_NEVER;
+static TimestampTz runner_due_at_commit = WAKEUP_NEVER;
 static bool callback_registered = false;
 
 static void stop_listening_at_exit(int code, Datum arg);
+static bool runners_sleep_beyond(TimestampTz due);
 static void register_callback(void);
 static void transaction_ended(XactEvent event, void *arg);
 static bool concerns(RegistrySlot *ended, RegistrySlot *waiter);
@@ -196,23 +197,26 @@ wakeup_waiters(LogId log, uint32 key)
 }
 
 /*
- * Wakes this database's worker if it sleeps and wants to be woken for one of
- * the reasons; asks the launcher for a worker if there is none.
+ * Wakes those of this database's processes that sleep and want to be woken for
+ * one of the reasons; asks the launcher for a worker if there is none.
  */
 void
 wakeup_worker(uint32 reasons)
 {
 	RegistryDatabase *database = registry_my_database();
-	uint32		worker = pg_atomic_read_u32(&database->worker);
 
-	if (worker != 0)
+	for (int kind = 0; kind < WORKER_KINDS; kind++)
 	{
-		if ((pg_atomic_read_u32(&database->worker_wakes) & reasons) != 0 &&
-			pg_atomic_exchange_u32(&database->worker_wakes, 0) != 0)
-			SetLatch(&BackendSlotProc(worker - 1)->procLatch);
+		RegistryWorker *worker = &database->workers[kind];
+		uint32		slot = pg_atomic_read_u32(&worker->slot);
+
+		if (slot != 0 && (pg_atomic_read_u32(&worker->wakes) & reasons) != 0 &&
+			pg_atomic_exchange_u32(&worker->wakes, 0) != 0)
+			SetLatch(&BackendSlotProc(slot - 1)->procLatch);
 	}
-	else if (pg_atomic_read_u32(&registry()->launcher) != 0 &&
-			 pg_atomic_exchange_u32(&database->worker_wanted, 1) == 0)
+	if (pg_atomic_read_u32(&database->workers[WORKER_MAIN].slot) == 0 &&
+		pg_atomic_read_u32(&registry()->launcher) != 0 &&
+		pg_atomic_exchange_u32(&database->worker_wanted, 1) == 0)
 		wakeup_launcher();
 }
 
@@ -227,13 +231,22 @@ wakeup_worker_after_commit(uint32 reasons)
 }
 
 /*
- * When this transaction has committed, the worker must not sleep beyond due.
+ * When this transaction has committed, no runner must sleep beyond due.
  */
 void
-wakeup_worker_by(TimestampTz due)
+wakeup_runner_by(TimestampTz due)
 {
 	register_callback();
-	worker_due_at_commit = Min(worker_due_at_commit, due);
+	runner_due_at_commit = Min(runner_due_at_commit, due);
+}
+
+/*
+ * Whether this database has a runner.
+ */
+bool
+wakeup_runner_is_there(void)
+{
+	return pg_atomic_read_u32(&registry_my_database()->workers[WORKER_RUNNER].slot) != 0;
 }
 
 /*
@@ -244,7 +257,7 @@ void
 wakeup_worker_before(TimestampTz due)
 {
 	pg_memory_barrier();
-	if ((TimestampTz) pg_atomic_read_u64(&registry_my_database()->worker_due) > due)
+	if ((TimestampTz) pg_atomic_read_u64(&registry_my_database()->workers[WORKER_MAIN].due) > due)
 		wakeup_worker(WAKE_FOR_TIMER);
 }
 
@@ -299,19 +312,33 @@ transaction_ended(XactEvent event, void *arg)
 		wakeup_unlisten();
 	else
 	{
-		if (worker_due_at_commit != WAKEUP_NEVER)
-		{
-			RegistryDatabase *database = registry_my_database();
-			uint64		due = pg_atomic_read_u64(&database->worker_due);
-
-			if (due == 0 || (TimestampTz) due > worker_due_at_commit)
-				wake_worker_at_commit |= WAKE_FOR_TIMER;
-		}
+		if (runner_due_at_commit != WAKEUP_NEVER && runners_sleep_beyond(runner_due_at_commit))
+			wake_worker_at_commit |= WAKE_FOR_UNITS;
 		if (wake_worker_at_commit != 0)
 			wakeup_worker(wake_worker_at_commit);
 	}
 	wake_worker_at_commit = 0;
-	worker_due_at_commit = WAKEUP_NEVER;
+	runner_due_at_commit = WAKEUP_NEVER;
+}
+
+/*
+ * Whether a runner sleeps beyond due.  One that is not there yet looks when it
+ * starts.
+ */
+static bool
+runners_sleep_beyond(TimestampTz due)
+{
+	RegistryDatabase *database = registry_my_database();
+
+	for (int kind = WORKER_RUNNER; kind < WORKER_KINDS; kind++)
+	{
+		RegistryWorker *worker = &database->workers[kind];
+
+		if (pg_atomic_read_u32(&worker->slot) != 0 &&
+			(TimestampTz) pg_atomic_read_u64(&worker->due) > due)
+			return true;
+	}
+	return false;
 }
 
 static void

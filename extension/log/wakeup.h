@@ -26,13 +26,20 @@ extern void wakeup_unlisten(void);
 extern void wakeup_after_end(RegistrySlot *slot);
 extern void wakeup_waiters(LogId log, uint32 key);
 
-/* Why a worker is woken, as bits: 1 << LogId, and these. */
+/*
+ * Why processes of the database are woken, as bits: 1 << LogId, and these.  UNITS
+ * is what runners serve: definitions, projections, what became due of them;
+ * SAGAS, messages at an endpoint that they serve.
+ */
 #define WAKE_FOR_LOG(log)	(1u << (log))
+#define WAKE_FOR_SAGAS		(1u << 28)
+#define WAKE_FOR_UNITS		(1u << 29)
 #define WAKE_FOR_TIMER		(1u << 30)
 #define WAKE_FOR_ANYTHING	0xffffffffu
 
 extern void wakeup_worker(uint32 reasons);
-extern void wakeup_worker_by(TimestampTz due);
+extern void wakeup_runner_by(TimestampTz due);
+extern bool wakeup_runner_is_there(void);
 extern void wakeup_worker_before(TimestampTz due);
 extern void wakeup_worker_after_commit(uint32 reasons);
 extern void wakeup_launcher(void);

@@ -311,7 +311,7 @@ breaker_announce(BusEndpoint *endpoint, const BreakerNames *names, const Breaker
 		pg_atomic_write_u32(&endpoint->notify, 1);
 		pg_atomic_write_u32(&bus_database_known()->notify_pending, 1);
 		pg_memory_barrier();
-		wakeup_waiters(LOG_MESSAGE_BUS, endpoint_key(endpoint->key.endpoint_id, 0));
+		bus_wake_consumers(endpoint, 0);
 		wakeup_worker(WAKE_FOR_LOG(LOG_MESSAGE_BUS));
 		ereport(LOG,
 				(errmsg("circuit breaker of endpoint \"%s\" for \"%s\" has closed",

@@ -401,5 +401,5 @@ give_probe_back(Note *note, TimestampTz until)
 	}
 	LWLockRelease(&note->endpoint->lock);
 	if (until == 0)
-		wakeup_waiters(LOG_MESSAGE_BUS, endpoint_key(note->endpoint->key.endpoint_id, 0));
+		bus_wake_consumers(note->endpoint, 0);
 }

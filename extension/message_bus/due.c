@@ -188,7 +188,7 @@ endpoint_timers(BusEndpoint *endpoint, TimestampTz now)
 	{
 		pg_atomic_write_u32(&endpoint->notify, 1);
 		pg_atomic_write_u32(&bus_database()->notify_pending, 1);
-		wakeup_waiters(LOG_MESSAGE_BUS, endpoint_key(endpoint->key.endpoint_id, 0));
+		bus_wake_consumers(endpoint, 0);
 	}
 	return next;
 }

@@ -26,6 +26,7 @@
 #include "base/errors.h"
 #include "log/position.h"
 #include "log/restore.h"
+#include "log/wakeup.h"
 #include "message_bus/endpoint.h"
 #include "message_bus/load.h"
 #include "message_bus/relations.h"
@@ -261,6 +262,18 @@ uint32
 endpoint_key(int32 endpoint_id, int32 lane)
 {
 	return (uint32) endpoint_id << 8 | (uint32) lane;
+}
+
+/*
+ * Wakes whoever waits for messages of a lane, the database's runners if they serve
+ * the endpoint.
+ */
+void
+bus_wake_consumers(BusEndpoint *endpoint, int32 lane)
+{
+	wakeup_waiters(LOG_MESSAGE_BUS, endpoint_key(endpoint->key.endpoint_id, lane));
+	if (pg_atomic_read_u32(&endpoint->served) != 0)
+		wakeup_worker(WAKE_FOR_SAGAS);
 }
 
 /*

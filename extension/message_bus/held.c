@@ -426,7 +426,7 @@ let_go(HeldLane *lane, bool committed)
 	pg_atomic_write_u32(&shared->holder, 0);
 	if (pg_atomic_read_u64(&shared->tail) > Max(cursor, pg_atomic_read_u64(&shared->empty_to)) ||
 		shared->next_due <= GetCurrentTimestamp() || shared->held)
-		wakeup_waiters(LOG_MESSAGE_BUS, endpoint_key(lane->endpoint->key.endpoint_id, lane->lane));
+		bus_wake_consumers(lane->endpoint, lane->lane);
 }
 
 /*

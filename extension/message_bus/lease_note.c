@@ -118,8 +118,7 @@ lease_end_transaction(bool committed, TimestampTz at)
 		if (note->leases.count > 0)
 			aside_lower_worker(note->leases.first_end);
 		else
-			wakeup_waiters(LOG_MESSAGE_BUS,
-						   endpoint_key(note->endpoint->key.endpoint_id, note->lane));
+			bus_wake_consumers(note->endpoint, note->lane);
 	}
 	notes = NULL;
 }

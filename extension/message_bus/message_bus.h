@@ -100,6 +100,12 @@ extern void message_bus_send(const BusOutgoing *outgoing, pg_uuid_t *message_id)
  */
 extern int	message_bus_receive(const char *endpoint, int max, BusDelivery **deliveries);
 
+/*
+ * From now until the transaction ends, or the next call, the message is the one
+ * that this process handles: if it dies, it has died of that.
+ */
+extern void message_bus_watch(int64 delivery_id);
+
 /* Sets the context from a message, until the next call or the transaction's end. */
 extern void message_bus_handle(int64 delivery_id);
 
@@ -124,6 +130,18 @@ extern void message_bus_bury(const BusOutgoing *outgoing, int32 schema_version,
 
 /* Undoes a scheduled send that is not due yet; false if there is none. */
 extern bool message_bus_cancel_scheduled(const pg_uuid_t *message_id);
+
+/* Messages sent to the endpoint wake the database's runners; MB001 if there is none. */
+extern void message_bus_serve(const char *endpoint);
+
+/* Keeps the endpoint from being dropped until the transaction ends; MB001. */
+extern void message_bus_keep_endpoint(const char *endpoint);
+
+/* Is the endpoint paused, or does a breaker hold messages of it? */
+extern bool message_bus_holds_back(const char *endpoint);
+
+/* Have listeners not been told yet of something that was sent? */
+extern bool message_bus_notify_pending(void);
 
 /* Is there an endpoint of that name? */
 extern bool message_bus_endpoint_exists(const char *endpoint);

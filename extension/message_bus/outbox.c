@@ -270,7 +270,7 @@ void
 outbox_end_transaction(bool committed, TimestampTz at)
 {
 	int			first = 0;
-	bool		notify = false;
+	uint32		wakes = 0;
 
 	while (first < letter_count)
 	{
@@ -292,7 +292,11 @@ outbox_end_transaction(bool committed, TimestampTz at)
 			rate_add(&endpoint->sent, at, sent);
 			pg_atomic_write_u32(&endpoint->notify, 1);
 			pg_atomic_write_u32(&bus_database_known()->notify_pending, 1);
-			notify = true;
+			/* A runner tells the listeners' worker when it has had its look. */
+			if (pg_atomic_read_u32(&endpoint->served) != 0 && wakeup_runner_is_there())
+				wakes |= WAKE_FOR_SAGAS;
+			else
+				wakes |= WAKE_FOR_LOG(LOG_MESSAGE_BUS);
 		}
 		if (sent > 0)
 			pg_atomic_fetch_sub_u64(&endpoint->reserved, sent);
@@ -303,8 +307,8 @@ outbox_end_transaction(bool committed, TimestampTz at)
 	unwritten_bytes = 0;
 	/* Not before it can see why. */
 	pg_memory_barrier();
-	if (notify)
-		wakeup_worker(WAKE_FOR_LOG(LOG_MESSAGE_BUS));
+	if (wakes != 0)
+		wakeup_worker(wakes);
 }
 
 /*

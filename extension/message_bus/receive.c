@@ -246,6 +246,50 @@ message_bus_ready(const char *name)
 	return false;
 }
 
+/*
+ * For the runner; see message_bus.h.
+ */
+void
+message_bus_serve(const char *endpoint)
+{
+	BusEndpoint *shared = endpoint_by_name(endpoint, false)->shared;
+
+	if (pg_atomic_read_u32(&shared->served) != 0)
+		return;
+	pg_atomic_write_u32(&shared->served, 1);
+	pg_memory_barrier();
+}
+
+void
+message_bus_keep_endpoint(const char *endpoint)
+{
+	if (endpoint_use(endpoint_by_name(endpoint, false)->id) == NULL)
+		(void) endpoint_by_name(endpoint, false);
+}
+
+bool
+message_bus_holds_back(const char *name)
+{
+	Endpoint   *endpoint = endpoint_by_name(name, false);
+
+	if (endpoint->paused)
+		return true;
+	for (int32 i = 0; i < endpoint->lanes; i++)
+	{
+		if (bus_lanes(endpoint->shared)[i].held)
+			return true;
+	}
+	return false;
+}
+
+bool
+message_bus_notify_pending(void)
+{
+	BusDatabase *database = bus_database_known();
+
+	return database != NULL && pg_atomic_read_u32(&database->notify_pending) != 0;
+}
+
 bool
 message_bus_endpoint_exists(const char *endpoint)
 {

@@ -192,6 +192,18 @@ settle_handle(HeldDelivery *delivery)
 }
 
 /*
+ * The same without its context, for who handles many in a transaction.
+ */
+void
+message_bus_watch(int64 delivery_id)
+{
+	HeldDelivery *delivery = held_delivery_find(delivery_id);
+
+	if (delivery != NULL)
+		death_watch(endpoint_of(delivery), held_lane_get(delivery->lane)->lane, delivery);
+}
+
+/*
  * The delivery's endpoint; it cannot have been dropped.
  */
 static Endpoint *

@@ -83,6 +83,7 @@ typedef struct BusEndpoint
 	pg_atomic_uint64 depth;		/* committed, in the ring, not settled */
 	pg_atomic_uint64 reserved;	/* sent by transactions that run */
 	pg_atomic_uint32 notify;	/* listeners have something to hear */
+	pg_atomic_uint32 served;	/* by the database's runners */
 	pg_atomic_uint64 notified_at;
 	BusRate		sent;
 	BusRate		acked;
@@ -194,6 +195,7 @@ extern bool bus_claim(int32 endpoint_id, const pg_uuid_t *message_id, VirtualTra
 extern void bus_unclaim(int32 endpoint_id, const pg_uuid_t *message_id);
 extern BusEndpoint **bus_endpoints(int *count);
 extern void bus_lock_init(LWLock *lock);
+extern void bus_wake_consumers(BusEndpoint *endpoint, int32 lane);
 
 extern bool bus_lock(BusLockClass class, uint32 a, uint32 b, LOCKMODE mode, bool wait);
 extern void bus_lock_wait_for_holders(BusLockClass class, uint32 a, uint32 b, LOCKMODE mode);

@@ -212,7 +212,7 @@ after_end(bool committed)
 		int32		id = note->endpoint->key.endpoint_id;
 
 		if (id != last_woken)
-			wakeup_waiters(LOG_MESSAGE_BUS, endpoint_key(id, 0));
+			bus_wake_consumers(note->endpoint, 0);
 		last_woken = id;
 	}
 	due_notes = NULL;

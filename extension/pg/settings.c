@@ -25,6 +25,7 @@ char	   *setting_ecommerce_source = NULL;
 bool		setting_ecommerce_require_registered_types = false;
 char	   *setting_ecommerce_currency = NULL;
 int			setting_saga_workers = 1;
+int			setting_ecommerce_handler_timeout = 30 * 1000;
 bool		setting_saga_log_transitions = true;
 int			setting_message_bus_max_depth = -1;
 int			setting_message_bus_max_message_size = 16 * 1024 * 1024;
@@ -85,6 +86,9 @@ static const IntSetting int_settings[] = {
 	{"event_store.notify_interval", &setting_event_store_notify_interval,
 		10, 1, 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS,
 	"Least time between two notifications on one channel."},
+	{"ecommerce.handler_timeout", &setting_ecommerce_handler_timeout,
+		30 * 1000, 1, INT_MAX, PGC_SUSET, GUC_UNIT_MS,
+	"How long a projection's handler may take for one event in the background."},
 	{"saga.workers", &setting_saga_workers, 1, 0, 64, PGC_SUSET, 0,
 	"Number of background workers that run this database's sagas; 0 switches them off."},
 	{"message_bus.max_depth", &setting_message_bus_max_depth,

@@ -9,8 +9,8 @@
  * A cancelled query is the user's wish where there is a user: in a client's
  * backend it passes on.  In a worker nobody waits for the transaction: whoever
  * cancels it wants an end of what it stands in, so there it is a failure like
- * any other, and the worker goes on with the rest of its work.  Termination is
- * FATAL and never comes here.
+ * any other, and the worker goes on with the rest of its work, unless it is the
+ * end of a turn's time (limit.h).  Termination is FATAL and never comes here.
  */
 #include "postgres.h"
 
@@ -19,6 +19,7 @@
 #include "utils/resowner.h"
 
 #include "base/compat.h"
+#include "pg/limit.h"
 #include "pg/subtransaction.h"
 
 /*
@@ -51,7 +52,7 @@ subtransaction_run(SubtransactionBody body, void *argument, ErrorData **error)
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
-	if (!done && (*error)->sqlerrcode == ERRCODE_QUERY_CANCELED && !compat_is_background_worker())
+	if (!done && !limit_fails_piece(*error) && (!compat_is_background_worker() || limit_reached))
 		ReThrowError(*error);
 	return done;
 }

@@ -13,6 +13,7 @@
 #include "utils/inval.h"
 
 #include "base/errors.h"
+#include "log/wakeup.h"
 #include "message_bus/message_bus.h"
 #include "pg/relation.h"
 #include "pg/spi.h"
@@ -79,6 +80,7 @@ define(const char *name, Jsonb *document)
 	store_rows(definition);
 	spi_end();
 	CacheInvalidateRelcacheByRelid(extension_relation_oid(&definition_table));
+	wakeup_worker_after_commit(WAKE_FOR_UNITS);
 	return definition->version;
 }
 
@@ -148,6 +150,8 @@ prepare_endpoint(void *argument)
 		definition->endpoint = MemoryContextStrdup(caller, TextDatumGetCString(endpoint));
 	if (!message_bus_endpoint_exists(definition->endpoint))
 		(void) spi_run(&create, 1, (Oid[]) {TEXTOID}, &endpoint, NULL);
+	/* Who is about to drop it has done so, or waits and finds the definition. */
+	message_bus_keep_endpoint(definition->endpoint);
 	foreach(cell, definition->events)
 	{
 		SagaEvent  *event = lfirst(cell);
@@ -324,6 +328,10 @@ saga_verify(PG_FUNCTION_ARGS)
 	definition = definition_parse(stored->name, tree_to_jsonb(stored->document), &problems);
 	definition->endpoint = stored->endpoint;
 	definition_verify(definition, &problems);
+	if (!message_bus_endpoint_exists(stored->endpoint))
+		definition_problem(&problems, "error", NULL, NULL,
+						   "its own endpoint \"%s\" does not exist: nothing reaches it",
+						   stored->endpoint);
 	InitMaterializedSRF(fcinfo, 0);
 	foreach(cell, problems)
 	{

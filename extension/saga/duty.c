@@ -1,25 +1,27 @@
 /*
  * duty.c
- *		The saga loop: by the database's worker, or by hand.
+ *		The saga loop: by the database's runners, or by hand.
  *
- * A turn of the worker takes batches of messages, each in a transaction of its
- * own, until none are left; then timers and expired messages.  Messages come
- * first: an answer that is there already must not lose against a timer that
- * became due while nobody looked.
+ * A unit is an endpoint with the sagas that listen there.  A turn takes a batch of
+ * messages; one that finds none fires timers and expires what has waited too long.
+ * Messages come first: an answer that is there already must not lose against a
+ * timer that became due while nobody looked.  So timers wait too while the
+ * endpoint is paused or a breaker holds messages of it.
  */
 #include "postgres.h"
 
-#include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/value.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "log/restore.h"
 #include "log/wakeup.h"
 #include "pg/clock.h"
+#include "pg/limit.h"
 #include "pg/relation.h"
 #include "pg/settings.h"
 #include "pg/spi.h"
@@ -30,108 +32,134 @@
 #define BATCH_MESSAGES 200
 #define BATCH_TIMERS 100
 
+/* Until messages are looked at again that could not be taken, in milliseconds. */
+#define LOOK_AGAIN 20
+
+static ExtensionRelation definition_table = {"saga", "definition"};
+
 static List *endpoints(MemoryContext context);
-static bool run_timers(TimestampTz *due);
-static TimestampTz next_due(void);
-static void begin(void);
-static void commit(void);
+static List *served_endpoints(MemoryContext context);
+static void run_endpoint(UnitTurn *turn);
+static void adapt_portion(UnitTurn *turn, const InboxRun *run);
+static TimestampTz next_due(const char *endpoint);
+static int	endpoint_timeout(const char *endpoint);
+
+const UnitKind saga_units = {"saga endpoint", served_endpoints, run_endpoint};
 
 /*
- * One turn of the worker.
- */
-void
-saga_run_duty(DutyWish *wish)
-{
-	bool		more = true;
-
-	if (setting_saga_workers == 0)
-		return;
-	while (more)
-	{
-		CHECK_FOR_INTERRUPTS();
-		more = saga_run_messages();
-		more = run_timers(&wish->due) || more;
-	}
-	wish->wakes = WAKE_FOR_LOG(LOG_MESSAGE_BUS) | WAKE_FOR_TIMER;
-}
-
-/*
- * Handles what every endpoint has, in transactions of its own; true if any had
- * something.
+ * Whether there is anything for runners to do.
  */
 bool
-saga_run_messages(void)
+saga_any_definition(void)
 {
-	bool		any = false;
-	List	   *names;
-	ListCell   *cell;
-	MemoryContext context = CurrentMemoryContext;
+	static SpiStatement any = {"SELECT EXISTS (SELECT FROM saga.definition)"};
+	bool		result;
 
-	begin();
-	names = endpoints(context);
-	commit();
-	foreach(cell, names)
-	{
-		int			done;
-
-		do
-		{
-			begin();
-			definition_cache_refresh();
-			done = inbox_run(lfirst(cell), BATCH_MESSAGES);
-			commit();
-			any = any || done > 0;
-			CHECK_FOR_INTERRUPTS();
-		} while (done > 0);
-	}
-	MemoryContextSwitchTo(context);
-	return any;
+	(void) extension_relation_oid(&definition_table);
+	if (setting_saga_workers == 0)
+		return false;
+	spi_begin(SPI_AS_OWNER);
+	(void) spi_run(&any, 0, NULL, NULL, NULL);
+	result = spi_bool(0, 0);
+	spi_end();
+	return result;
 }
 
 /*
- * Fires a batch of timers and expires a batch of messages; true if there may be
- * more at once.
+ * Whether this is the table that saga_any_definition() looks at, as far as this
+ * process has looked.
  */
-static bool
-run_timers(TimestampTz *due)
+bool
+saga_is_definition_table(Oid relation)
+{
+	return !definition_table.known || relation == definition_table.oid;
+}
+
+static List *
+served_endpoints(MemoryContext context)
+{
+	return setting_saga_workers == 0 ? NIL : endpoints(context);
+}
+
+/*
+ * A turn of an endpoint.
+ */
+static void
+run_endpoint(UnitTurn *turn)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	InboxRun	run = {Min(turn->portion, BATCH_MESSAGES)};
 	bool		more;
 
-	begin();
 	definition_cache_refresh();
-	if (definition_all_current() == NIL)
-	{
-		commit();
-		return false;
-	}
-	(void) timers_fire(now, BATCH_TIMERS, false, &more);
-	more = parked_expire(now) > 0 || more;
-	*due = next_due();
-	commit();
-	return more || *due <= GetCurrentTimestamp();
+	turn->wakes = WAKE_FOR_SAGAS | WAKE_FOR_UNITS;
+	message_bus_serve(turn->name);
+	if (limit_is_for_pieces())
+		limit_set(endpoint_timeout(turn->name));
+	inbox_run(turn->name, &run);
+	adapt_portion(turn, &run);
+	turn->more = run.settled > 0;
+	if (run.received > 0 && run.settled == 0)
+		turn->due = TimestampTzPlusMilliseconds(now, LOOK_AGAIN);
+	if (run.received > 0 || turn->only_messages || message_bus_holds_back(turn->name))
+		return;
+	turn->more = timers_fire(turn->name, now, BATCH_TIMERS, false, &more) > 0 || more;
+	turn->more = parked_expire(turn->name, now) > 0 || turn->more;
+	turn->due = next_due(turn->name);
 }
 
 /*
- * When the next timer is due or the next parked message expires, WAKEUP_NEVER if
- * none does.
+ * As many messages at once as fit into the time.
+ */
+static void
+adapt_portion(UnitTurn *turn, const InboxRun *run)
+{
+	if (run->received > run->settled)
+		turn->portion = Max(run->settled, 1);
+	else if (run->received == run->max)
+		turn->portion = Min(turn->portion * 2, BATCH_MESSAGES);
+}
+
+/*
+ * When the next timer of the endpoint's sagas is due or the next message that is
+ * parked there expires, WAKEUP_NEVER if none does.
  */
 static TimestampTz
-next_due(void)
+next_due(const char *endpoint)
 {
-	static SpiStatement next = {
-		"SELECT LEAST((SELECT due_at FROM saga.timer_queue ORDER BY due_at LIMIT 1),"
-		" (SELECT park_until FROM saga.parked_message WHERE park_until < 'infinity'"
-		" ORDER BY park_until LIMIT 1))"
+	static SpiStatement parked = {
+		"SELECT park_until FROM saga.parked_message WHERE endpoint = $1"
+		" AND park_until < 'infinity' ORDER BY park_until LIMIT 1"
 	};
-	TimestampTz due;
+	Datum		value = CStringGetTextDatum(endpoint);
+	TimestampTz due = timers_next(endpoint);
 	bool		isnull;
 
 	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&next, 0, NULL, NULL, NULL);
-	due = DatumGetTimestampTz(spi_value(0, 0, &isnull));
+	if (spi_run(&parked, 1, (Oid[]) {TEXTOID}, &value, NULL) > 0)
+		due = Min(due, DatumGetTimestampTz(spi_value(0, 0, &isnull)));
 	spi_end();
-	return isnull ? WAKEUP_NEVER : due;
+	return due;
+}
+
+/*
+ * How long one execution may take there, in milliseconds.
+ */
+static int
+endpoint_timeout(const char *endpoint)
+{
+	static SpiStatement find = {
+		"SELECT LEAST(EXTRACT(epoch FROM timeout) * 1000, 86400000)::int"
+		" FROM message_bus.endpoint WHERE name = $1"
+	};
+	Datum		value = CStringGetTextDatum(endpoint);
+	int			result = setting_ecommerce_handler_timeout;
+
+	spi_begin(SPI_AS_OWNER);
+	if (spi_run(&find, 1, (Oid[]) {TEXTOID}, &value, NULL) > 0)
+		result = Max(spi_int32(0, 0, result), 1);
+	spi_end();
+	return result;
 }
 
 /*
@@ -154,21 +182,6 @@ endpoints(MemoryContext context)
 	return names;
 }
 
-static void
-begin(void)
-{
-	SetCurrentStatementStartTimestamp();
-	extension_begin_transaction();
-	PushActiveSnapshot(GetTransactionSnapshot());
-}
-
-static void
-commit(void)
-{
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-}
-
 PG_FUNCTION_INFO_V1(saga_run);
 PG_FUNCTION_INFO_V1(saga_fire_due);
 
@@ -188,11 +201,12 @@ saga_run(PG_FUNCTION_ARGS)
 		any = false;
 		foreach(cell, endpoints(CurrentMemoryContext))
 		{
-			int			wanted = Min(max - total, BATCH_MESSAGES);
-			int			done = total >= max ? 0 : inbox_run(lfirst(cell), wanted);
+			InboxRun	run = {Min(max - total, BATCH_MESSAGES)};
 
-			total += done;
-			any = any || done > 0;
+			if (total < max)
+				inbox_run(lfirst(cell), &run);
+			total += run.settled;
+			any = any || run.settled > 0;
 			CHECK_FOR_INTERRUPTS();
 		}
 	}
@@ -212,10 +226,10 @@ saga_fire_due(PG_FUNCTION_ARGS)
 	definition_cache_refresh();
 	while (more)
 	{
-		total += timers_fire(as_of, BATCH_TIMERS, true, &more);
+		total += timers_fire(NULL, as_of, BATCH_TIMERS, true, &more);
 		CHECK_FOR_INTERRUPTS();
 	}
-	while (parked_expire(as_of) > 0)
+	while (parked_expire(NULL, as_of) > 0)
 		CHECK_FOR_INTERRUPTS();
 	PG_RETURN_INT32(total);
 }

@@ -21,6 +21,15 @@ typedef struct Cause
 	const char *from;			/* state, if another definition's */
 } Cause;
 
+/* Messages of an endpoint, taken and handled in one transaction. */
+typedef struct InboxRun
+{
+	int			max;
+	/* what became of it */
+	int			received;
+	int			settled;
+} InboxRun;
+
 /* engine.c */
 extern void engine_apply(Machine *machine, const Effects *effects, const Cause *cause);
 extern Tree *engine_new_context(const Tree *envelope);
@@ -28,7 +37,7 @@ extern Tree *engine_keep_context(const Context *context);
 extern void engine_require_read_committed(const char *function);
 
 /* inbox.c */
-extern int	inbox_run(const char *endpoint, int max_messages);
+extern void inbox_run(const char *endpoint, InboxRun *run);
 extern Tree *inbox_envelope(const BusMessage *message);
 
 /* parked.c */
@@ -36,9 +45,10 @@ extern void park_message(const char *saga, const pg_uuid_t *id, const char *endp
 						 const BusMessage *message, TimestampTz until, bool deferred);
 extern void parked_replay(Machine *machine);
 extern void parked_bury(const Machine *machine, const char *why);
-extern int	parked_expire(TimestampTz as_of);
+extern int	parked_expire(const char *endpoint, TimestampTz as_of);
 
 /* timer.c */
-extern int	timers_fire(TimestampTz as_of, int max, bool by_hand, bool *more);
+extern int	timers_fire(const char *endpoint, TimestampTz as_of, int max, bool by_hand, bool *more);
+extern TimestampTz timers_next(const char *endpoint);
 
 #endif

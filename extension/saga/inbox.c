@@ -12,6 +12,10 @@
  * instances of a batch are locked before the first message is handled, in the
  * order of their ids, so that two batches do not wait for one another in a circle.
  * A deadlock with something else gives the rest of the batch back to the bus.
+ *
+ * In the background nobody's lock is waited for beyond lock_timeout.  A message
+ * that would have to wait - for its instance, for a stream it appends to - is set
+ * aside for a while, which is no attempt; those behind it go on.
  */
 #include "postgres.h"
 
@@ -19,12 +23,24 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "base/errors.h"
 #include "pg/clock.h"
+#include "pg/limit.h"
 #include "pg/subtransaction.h"
 #include "pg/tell.h"
 #include "saga/engine.h"
 #include "saga/step_key.h"
+
+/*
+ * How long a message waits that somebody's lock is in the way of: a part of its
+ * age, within these, in microseconds.
+ */
+#define BUSY_DELAY_MIN (50 * INT64CONST(1000))
+#define BUSY_DELAY_MAX (2 * USECS_PER_SEC)
+
+/* After a lock was in the way, none is waited for, in milliseconds. */
+#define IMPATIENT_TIME 1000
 
 /* A message and the instances it is for: one of each saga that lists its type. */
 typedef struct Letter
@@ -50,7 +66,7 @@ typedef struct Slot
 	Definition *definition;		/* the current one, that knows the event */
 	pg_uuid_t	id;
 	Machine    *machine;		/* NULL: there is none */
-	bool		claimed;
+	bool		busy;			/* somebody else has it */
 } Slot;
 
 typedef struct Batch
@@ -58,20 +74,26 @@ typedef struct Batch
 	const char *endpoint;
 	List	   *letters;
 	List	   *slots;
+	bool		patient;		/* waits for instances */
+	int			handled;		/* so many letters, from the first */
 } Batch;
 
 static void process_batch(void *argument);
-static ErrorData *process_singly(Batch *batch, int *done);
+static ErrorData *process_singly(Batch *batch);
 static ErrorData *settle_failed(const Letter *letter, const ErrorData *error);
 static char *addressees(const Letter *letter);
 static void fail_letter(void *argument);
 static void skip_letter(void *argument);
+static bool is_conflict(const ErrorData *error);
+static bool is_patient(bool found_busy);
+static void postpone(const Letter *letter);
+static bool is_busy(const Letter *letter);
 static void address_letter(Batch *batch, Letter *letter);
 static void correlate(const Definition *definition, const SagaEvent *event, Letter *letter,
 					  pg_uuid_t *id);
 static Slot *find_slot(Batch *batch, Definition *definition, const pg_uuid_t *id);
 static void load_slots(Batch *batch);
-static void load_slot(Slot *slot);
+static void load_slot(Slot *slot, bool patient);
 static bool handle_letter(Batch *batch, Letter *letter);
 static bool handle_slot(Batch *batch, Letter *letter, Slot *slot);
 static bool start_instance(Letter *letter, Slot *slot);
@@ -79,29 +101,30 @@ static const Tree *letter_envelope(Letter *letter);
 static Letter *open_letter(BusDelivery *delivery);
 
 /*
- * Handles up to so many messages of an endpoint in this transaction.  Returns how
- * many it has settled; 0 also if a lane's messages had to be given back.
+ * Handles messages of an endpoint in this transaction: up to run->max, and in the
+ * background as many as fit into the turn.
  */
-int
-inbox_run(const char *endpoint, int max_messages)
+void
+inbox_run(const char *endpoint, InboxRun *run)
 {
 	BusDelivery *deliveries;
-	int			count = message_bus_receive(endpoint, max_messages, &deliveries);
 	Batch		batch = {endpoint};
 	ErrorData  *error;
-	int			done = count;
 
-	if (count == 0)
-		return 0;
-	for (int i = 0; i < count; i++)
+	run->received = message_bus_receive(endpoint, run->max, &deliveries);
+	run->settled = 0;
+	if (run->received == 0)
+		return;
+	for (int i = 0; i < run->received; i++)
 		batch.letters = lappend(batch.letters, open_letter(&deliveries[i]));
+	batch.patient = is_patient(false);
 	if (!subtransaction_run(process_batch, &batch, &error))
-		error = process_singly(&batch, &done);
+		error = process_singly(&batch);
+	run->settled = batch.handled;
 	if (error != NULL)
 		ereport(LOG,
 				(errmsg("messages of endpoint \"%s\" are handled again: %s", endpoint,
 						error->message)));
-	return done;
 }
 
 static void
@@ -113,6 +136,8 @@ process_batch(void *argument)
 	ListCell   *cell;
 
 	batch->slots = NIL;
+	batch->handled = 0;
+	limit_next_piece();
 	foreach(cell, batch->letters)
 		address_letter(batch, lfirst(cell));
 	load_slots(batch);
@@ -120,8 +145,15 @@ process_batch(void *argument)
 	{
 		Letter	   *letter = lfirst(cell);
 
-		if (handle_letter(batch, letter))
+		if (batch->handled > 0 && limit_portion_over())
+			break;
+		limit_next_piece();
+		message_bus_watch(letter->delivery->delivery_id);
+		if (is_busy(letter))
+			postpone(letter);
+		else if (handle_letter(batch, letter))
 			handled[count++] = letter->delivery->delivery_id;
+		batch->handled++;
 	}
 	message_bus_ack(handled, count);
 }
@@ -131,29 +163,83 @@ process_batch(void *argument)
  * which the rest must be left to a later one.
  */
 static ErrorData *
-process_singly(Batch *batch, int *done)
+process_singly(Batch *batch)
 {
 	ListCell   *cell;
 
-	*done = 0;
+	batch->handled = 0;
 	foreach(cell, batch->letters)
 	{
 		Letter	   *letter = lfirst(cell);
 		Batch		single = {batch->endpoint, list_make1(letter)};
 		ErrorData  *error;
 
-		if (!subtransaction_run(process_batch, &single, &error) &&
-			(error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED ||
-			 error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE ||
-			 error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE))
+		if (batch->handled > 0 && limit_portion_over())
+			break;
+		limit_next_piece();
+		single.patient = is_patient(true);
+		(void) subtransaction_run(process_batch, &single, &error);
+		if (error != NULL && error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE &&
+			compat_is_background_worker())
+			postpone(letter);
+		else if (error != NULL && is_conflict(error))
 			return error;
-		if (error != NULL)
-			error = settle_failed(letter, error);
-		if (error != NULL)
+		else if (error != NULL && (error = settle_failed(letter, error)) != NULL)
 			return error;
-		(*done)++;
+		batch->handled++;
 	}
 	return NULL;
+}
+
+static bool
+is_conflict(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED ||
+		error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE ||
+		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+}
+
+/*
+ * Whether to wait for instances.  By hand always; in the background not while
+ * somebody has kept us waiting lately, which found_busy tells.
+ */
+static bool
+is_patient(bool found_busy)
+{
+	static TimestampTz impatient_until = 0;
+	TimestampTz now;
+
+	if (!compat_is_background_worker())
+		return true;
+	now = GetCurrentTimestamp();
+	if (found_busy)
+		impatient_until = TimestampTzPlusMilliseconds(now, IMPATIENT_TIME);
+	return now >= impatient_until;
+}
+
+/*
+ * Sets a message aside that would have to wait for somebody's lock.
+ */
+static void
+postpone(const Letter *letter)
+{
+	TimestampTz now = clock_now();
+	int64		age = now - letter->delivery->message.sent_at;
+
+	message_bus_snooze(letter->delivery->delivery_id,
+					   now + Min(Max(age / 4, BUSY_DELAY_MIN), BUSY_DELAY_MAX),
+					   "somebody else has its instance or a stream");
+}
+
+static bool
+is_busy(const Letter *letter)
+{
+	ListCell   *cell;
+
+	foreach(cell, letter->slots)
+		if (((Slot *) lfirst(cell))->busy)
+			return true;
+	return false;
 }
 
 /*
@@ -315,7 +401,7 @@ load_slots(Batch *batch)
 
 	list_sort(batch->slots, compare_slots);
 	foreach(cell, batch->slots)
-		load_slot(lfirst(cell));
+		load_slot(lfirst(cell), batch->patient);
 }
 
 /*
@@ -323,15 +409,25 @@ load_slots(Batch *batch)
  * unless we create it.
  */
 static void
-load_slot(Slot *slot)
+load_slot(Slot *slot, bool patient)
 {
 	const char *saga = slot->definition->name;
 
-	slot->machine = store_load(saga, &slot->id, true);
+	slot->machine = store_load_waiting(saga, &slot->id, patient);
 	if (slot->machine != NULL)
 		return;
-	store_claim(saga, &slot->id);
-	slot->machine = store_load(saga, &slot->id, true);
+	if (!store_claim(saga, &slot->id, patient))
+	{
+		slot->busy = true;
+		return;
+	}
+	if (patient)
+		slot->machine = store_load(saga, &slot->id, true);
+	else if (store_load(saga, &slot->id, false) != NULL)
+	{
+		slot->machine = store_load_waiting(saga, &slot->id, false);
+		slot->busy = slot->machine == NULL;
+	}
 }
 
 /*

@@ -74,7 +74,7 @@ create(const char *saga, const pg_uuid_t *id, Tree *data, const char *state)
 	definition_cache_refresh();
 	definition = definition_require(saga);
 	check_data(data);
-	store_claim(saga, id);
+	(void) store_claim(saga, id, true);
 	if (store_load(saga, id, false) != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_SG_INSTANCE_EXISTS),
@@ -203,7 +203,7 @@ forget(const char *saga, const pg_uuid_t *id)
 
 	definition_cache_refresh();
 	(void) definition_require(saga);
-	store_claim(saga, id);
+	(void) store_claim(saga, id, true);
 	(void) store_load(saga, id, true);
 	spi_begin(SPI_AS_OWNER);
 	(void) spi_run(&statement, 2, (Oid[]) {TEXTOID, UUIDOID},

@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -20,6 +21,9 @@
 #include "pg/tell.h"
 #include "saga/engine.h"
 #include "saga/step_key.h"
+
+/* When what could not be buried is tried again, in microseconds. */
+#define BURY_AGAIN (INT64CONST(3600) * USECS_PER_SEC)
 
 typedef struct ParkedMessage
 {
@@ -55,6 +59,7 @@ static void replay_one(void *argument);
 static void settle_replayed(Replay *replay, const ErrorData *error);
 static BusOutgoing as_it_was(const ParkedMessage *message, Context *context);
 static void send_back(const ParkedMessage *message);
+static void bury_later(const ParkedMessage *message, const ErrorData *error);
 static void remove_parked(int64 id);
 static void mark_deferred(int64 id);
 
@@ -90,7 +95,7 @@ park_message(const char *saga, const pg_uuid_t *id, const char *endpoint,
 	(void) spi_run(&insert, lengthof(types), types, values, NULL);
 	spi_end();
 	if (until != DT_NOEND)
-		wakeup_worker_by(until);
+		wakeup_runner_by(until);
 	tell_when_committed(LOG, "message %s %s waits for saga \"%s\" %s %s", message->message_type,
 						uuid_text(&message->message_id), saga, uuid_text(id),
 						deferred ? "to change its state" : "to be created");
@@ -272,16 +277,21 @@ send_back(const ParkedMessage *message)
 }
 
 /*
- * Messages whose instance did not come in time, or that have expired, become dead
- * letters.  Returns how many.
+ * Messages parked at an endpoint (NULL: at all) whose instance did not come in time,
+ * or that have expired, become dead letters.  Returns how many.
  */
 int
-parked_expire(TimestampTz as_of)
+parked_expire(const char *endpoint, TimestampTz as_of)
 {
 	static SpiStatement find = {
 		"SELECT id, message_id, message_type, endpoint, deferred, envelope, body"
-		" FROM saga.parked_message WHERE park_until <= $1 ORDER BY park_until LIMIT 100"
-		" FOR UPDATE SKIP LOCKED"
+		" FROM saga.parked_message WHERE park_until <= $1"
+		" ORDER BY park_until LIMIT 100 FOR UPDATE SKIP LOCKED"
+	};
+	static SpiStatement find_at = {
+		"SELECT id, message_id, message_type, endpoint, deferred, envelope, body"
+		" FROM saga.parked_message WHERE endpoint = $2 AND park_until <= $1"
+		" ORDER BY park_until LIMIT 100 FOR UPDATE SKIP LOCKED"
 	};
 	MemoryContext caller = CurrentMemoryContext;
 	List	   *expired = NIL;
@@ -289,8 +299,10 @@ parked_expire(TimestampTz as_of)
 	uint64		count;
 
 	spi_begin(SPI_AS_OWNER);
-	count = spi_run(&find, 1, (Oid[]) {TIMESTAMPTZOID},
-					(Datum[]) {TimestampTzGetDatum(as_of)}, NULL);
+	count = spi_run(endpoint == NULL ? &find : &find_at, endpoint == NULL ? 1 : 2,
+					(Oid[]) {TIMESTAMPTZOID, TEXTOID},
+					(Datum[]) {TimestampTzGetDatum(as_of),
+						endpoint == NULL ? (Datum) 0 : CStringGetTextDatum(endpoint)}, NULL);
 	for (uint64 i = 0; i < count; i++)
 	{
 		ParkedMessage *message = read_parked(i, caller);
@@ -302,11 +314,14 @@ parked_expire(TimestampTz as_of)
 	spi_end();
 	foreach(cell, expired)
 	{
+		ErrorData  *error;
 		Burial		burial = {lfirst(cell), "it expired before its saga took it"};
 
 		if (!has_expired(burial.message, as_of))
 			burial.why = "its saga was not created in time";
-		bury_parked(&burial);
+		if (!subtransaction_run(bury_parked, &burial, &error))
+			bury_later(burial.message, error);
+		CHECK_FOR_INTERRUPTS();
 	}
 	return list_length(expired);
 }
@@ -351,6 +366,26 @@ static bool
 has_expired(const ParkedMessage *message, TimestampTz as_of)
 {
 	return message->expires_at != BUS_NO_TIME && message->expires_at <= as_of;
+}
+
+/*
+ * What cannot become a dead letter stays, and is tried again in a while.
+ */
+static void
+bury_later(const ParkedMessage *message, const ErrorData *error)
+{
+	static SpiStatement wait = {
+		"UPDATE saga.parked_message SET park_until = $2 WHERE id = $1"
+	};
+
+	ereport(WARNING,
+			(errmsg("message %s %s has waited too long and cannot become a dead letter: %s",
+					message->type, uuid_text(&message->message_id), error->message)));
+	spi_begin(SPI_AS_OWNER);
+	(void) spi_run(&wait, 2, (Oid[]) {INT8OID, TIMESTAMPTZOID},
+				   (Datum[]) {Int64GetDatum(message->id),
+					   TimestampTzGetDatum(GetCurrentTimestamp() + BURY_AGAIN)}, NULL);
+	spi_end();
 }
 
 static void

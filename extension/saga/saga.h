@@ -5,9 +5,11 @@
 #ifndef ECOMMERCE_SAGA_SAGA_H
 #define ECOMMERCE_SAGA_SAGA_H
 
-#include "pg/duty.h"
+#include "pg/unit.h"
 
-extern void saga_run_duty(DutyWish *wish);
-extern bool saga_run_messages(void);
+extern const UnitKind saga_units;
+
+extern bool saga_any_definition(void);
+extern bool saga_is_definition_table(Oid relation);
 
 #endif

@@ -97,10 +97,11 @@ store_load_waiting(const char *saga, const pg_uuid_t *id, bool wait)
 
 /*
  * Keeps everybody else from creating the instance or parking messages for it,
- * until the transaction ends.  Look for it again afterwards.
+ * until the transaction ends.  Look for it again afterwards.  Without waiting,
+ * false if somebody else has the claim.
  */
-void
-store_claim(const char *saga, const pg_uuid_t *id)
+bool
+store_claim(const char *saga, const pg_uuid_t *id, bool wait)
 {
 	LOCKTAG		tag;
 	uint64		hash = hash_bytes_extended((const unsigned char *) saga, (int) strlen(saga), 0);
@@ -108,7 +109,7 @@ store_claim(const char *saga, const pg_uuid_t *id)
 	restore_refuse_writing();
 	hash = hash_bytes_extended(id->data, UUID_LEN, hash);
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, CLAIM_LOCK);
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 static Machine *
@@ -224,7 +225,7 @@ plan_wake(Machine *machine)
 					   CStringGetTextDatum(machine->definition->name),
 					   UUIDPGetDatum(&machine->id)}, NULL);
 	spi_end();
-	wakeup_worker_by(next->due);
+	wakeup_runner_by(next->due);
 }
 
 /*

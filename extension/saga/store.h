@@ -24,7 +24,7 @@ extern Machine *store_load(const char *saga, const pg_uuid_t *id, bool lock);
 extern Machine *store_load_waiting(const char *saga, const pg_uuid_t *id, bool wait);
 extern bool store_has_message(const char *saga, const pg_uuid_t *id,
 							  const pg_uuid_t *message_id);
-extern void store_claim(const char *saga, const pg_uuid_t *id);
+extern bool store_claim(const char *saga, const pg_uuid_t *id, bool wait);
 extern void store_write(Machine *machine);
 extern void store_history(Machine *machine, const HistoryEntry *entry);
 extern void store_remove(Machine *machine, bool keep_history);

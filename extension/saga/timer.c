@@ -14,15 +14,18 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "log/wakeup.h"
 #include "pg/clock.h"
+#include "pg/limit.h"
 #include "pg/spi.h"
 #include "pg/subtransaction.h"
 #include "pg/tell.h"
 #include "saga/engine.h"
+#include "saga/step_key.h"
 
 /*
  * In microseconds.  A timer whose transition fails is tried again after this,
@@ -34,12 +37,32 @@
 /* How soon an instance that somebody else holds is looked at again. */
 #define BUSY_DELAY INT64CONST(10000)
 
+/* And one that waited for another lock. */
+#define LOCKED_DELAY INT64CONST(200000)
+
+/* The sagas whose entries are looked at, and from where on. */
+typedef struct Search
+{
+	const char *endpoint;		/* NULL: all */
+	TimestampTz from;			/* past what this transaction has dropped already */
+	TimestampTz as_of;
+} Search;
+
 typedef struct QueueEntry
 {
 	TimestampTz due_at;
 	pg_uuid_t	id;
 	char	   *saga;
 } QueueEntry;
+
+/* One entry's instance, in a subtransaction. */
+typedef struct EntryRun
+{
+	const QueueEntry *entry;
+	TimestampTz as_of;
+	bool		by_hand;
+	int			fired;
+} EntryRun;
 
 typedef struct Firing
 {
@@ -48,33 +71,38 @@ typedef struct Firing
 	TimestampTz now;
 } Firing;
 
-static bool take_entry(TimestampTz from, TimestampTz as_of, QueueEntry *entry);
+static const char *next_saga(const Search *search, TimestampTz *due);
+static bool take_entry(const Search *search, QueueEntry *entry);
 static void drop_entry(const QueueEntry *entry);
-static int	fire_instance(const QueueEntry *entry, TimestampTz as_of, bool by_hand);
+static int	fire_entry(const QueueEntry *entry, TimestampTz as_of, bool by_hand);
+static void fire_instance(void *argument);
 static void fire_one(void *argument);
 static void fire_failed(Machine *machine, int timer, TimestampTz now, const ErrorData *error);
 static void postpone_entry(const QueueEntry *entry, TimestampTz until);
 
 /*
- * Fires up to max timers that are due, in the order they are due.  By hand the
- * time is the timer's due time while it fires, whatever the clock says; the worker
- * goes by the clock, lest it catch up in an instant with what it slept through.
- * Returns how many; *more says whether to come again.
+ * Fires up to max timers of an endpoint's sagas (NULL: of all) that are due, in the
+ * order they are due, and in the background as many as fit into the turn.  By hand
+ * the time is the timer's due time while it fires, whatever the clock says; the
+ * worker goes by the clock, lest it catch up in an instant with what it slept
+ * through.  Returns how many; *more says whether to come again.
  */
 int
-timers_fire(TimestampTz as_of, int max, bool by_hand, bool *more)
+timers_fire(const char *endpoint, TimestampTz as_of, int max, bool by_hand, bool *more)
 {
-	TimestampTz from = DT_NOBEGIN;
+	Search		search = {endpoint, DT_NOBEGIN, as_of};
 	QueueEntry	entry;
 	int			fired = 0;
 	int			looked = 0;
 
 	*more = false;
-	while (take_entry(from, as_of, &entry))
+	while (take_entry(&search, &entry))
 	{
-		fired += fire_instance(&entry, as_of, by_hand);
-		from = entry.due_at;
-		if (fired >= max || ++looked >= 2 * max)
+		limit_next_piece();
+		fired += fire_entry(&entry, as_of, by_hand);
+		search.from = entry.due_at;
+		CHECK_FOR_INTERRUPTS();
+		if (fired >= max || ++looked >= 2 * max || limit_portion_over())
 		{
 			*more = true;
 			break;
@@ -84,29 +112,83 @@ timers_fire(TimestampTz as_of, int max, bool by_hand, bool *more)
 }
 
 /*
- * The first entry that is due; from is where to begin, past what this transaction
- * has dropped already.
+ * When the next entry of an endpoint's sagas is due, WAKEUP_NEVER if there is none.
+ */
+TimestampTz
+timers_next(const char *endpoint)
+{
+	Search		search = {endpoint, DT_NOBEGIN, DT_NOEND};
+	TimestampTz due;
+
+	return next_saga(&search, &due) == NULL ? WAKEUP_NEVER : due;
+}
+
+/*
+ * The saga whose entry is due first, NULL if none has one.
+ */
+static const char *
+next_saga(const Search *search, TimestampTz *due)
+{
+	static SpiStatement first = {
+		"SELECT due_at FROM saga.timer_queue WHERE saga = $1 AND due_at >= $2 AND due_at <= $3"
+		" ORDER BY due_at LIMIT 1"
+	};
+	const char *found = NULL;
+	ListCell   *cell;
+
+	foreach(cell, definition_all_current())
+	{
+		const Definition *definition = lfirst(cell);
+		bool		isnull;
+
+		if (search->endpoint != NULL && strcmp(definition->endpoint, search->endpoint) != 0)
+			continue;
+		spi_begin(SPI_AS_OWNER);
+		if (spi_run(&first, 3, (Oid[]) {TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+					(Datum[]) {CStringGetTextDatum(definition->name),
+						TimestampTzGetDatum(search->from), TimestampTzGetDatum(search->as_of)},
+					NULL) > 0)
+		{
+			TimestampTz own = DatumGetTimestampTz(spi_value(0, 0, &isnull));
+
+			if (found == NULL || own < *due)
+			{
+				found = definition->name;
+				*due = own;
+			}
+		}
+		spi_end();
+	}
+	return found;
+}
+
+/*
+ * The first entry that is due, locked.  One that somebody else has is skipped.
  */
 static bool
-take_entry(TimestampTz from, TimestampTz as_of, QueueEntry *entry)
+take_entry(const Search *search, QueueEntry *entry)
 {
 	static SpiStatement find = {
-		"SELECT due_at, correlation_id, saga FROM saga.timer_queue"
-		" WHERE due_at >= $1 AND due_at <= $2 ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED"
+		"SELECT due_at, correlation_id FROM saga.timer_queue"
+		" WHERE saga = $1 AND due_at >= $2 AND due_at <= $3 ORDER BY due_at LIMIT 1"
+		" FOR UPDATE SKIP LOCKED"
 	};
+	const char *saga = next_saga(search, &entry->due_at);
 	MemoryContext caller = CurrentMemoryContext;
 	bool		found;
 	bool		isnull;
 
+	if (saga == NULL)
+		return false;
 	spi_begin(SPI_AS_OWNER);
-	found = spi_run(&find, 2, (Oid[]) {TIMESTAMPTZOID, TIMESTAMPTZOID},
-					(Datum[]) {TimestampTzGetDatum(from), TimestampTzGetDatum(as_of)},
-					NULL) > 0;
+	found = spi_run(&find, 3, (Oid[]) {TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID},
+					(Datum[]) {CStringGetTextDatum(saga), TimestampTzGetDatum(search->from),
+						TimestampTzGetDatum(search->as_of)}, NULL) > 0;
 	if (found)
 	{
 		entry->due_at = DatumGetTimestampTz(spi_value(0, 0, &isnull));
 		entry->id = *DatumGetUUIDP(spi_value(0, 1, &isnull));
-		entry->saga = spi_text(0, 2, caller);
+		entry->saga = MemoryContextStrdup(caller, saga);
 	}
 	spi_end();
 	return found;
@@ -127,13 +209,36 @@ drop_entry(const QueueEntry *entry)
 }
 
 /*
- * Fires what is due of the entry's instance, at most one timer: the next one gets
- * an entry of its own, so that instances take turns in the order of time.
+ * Fires what is due of the entry's instance.  If that cannot even be read it is
+ * looked at again later, and the log tells; the others' timers go on.
  */
 static int
-fire_instance(const QueueEntry *entry, TimestampTz as_of, bool by_hand)
+fire_entry(const QueueEntry *entry, TimestampTz as_of, bool by_hand)
 {
-	Machine    *machine = store_load_waiting(entry->saga, &entry->id, by_hand);
+	EntryRun	run = {entry, as_of, by_hand};
+	ErrorData  *error;
+
+	if (subtransaction_run(fire_instance, &run, &error))
+		return run.fired;
+	if (by_hand)
+		ReThrowError(error);
+	ereport(WARNING,
+			(errmsg("timers of saga \"%s\" %s cannot be fired: %s", entry->saga,
+					uuid_text(&entry->id), error->message)));
+	postpone_entry(entry, GetCurrentTimestamp() + FAILURE_DELAY);
+	return 0;
+}
+
+/*
+ * Fires at most one timer of the instance: the next one gets an entry of its own,
+ * so that instances take turns in the order of time.
+ */
+static void
+fire_instance(void *argument)
+{
+	EntryRun   *run = argument;
+	const QueueEntry *entry = run->entry;
+	Machine    *machine = store_load_waiting(entry->saga, &entry->id, run->by_hand);
 	ArmedTimer *next;
 	Firing		firing;
 	ErrorData  *error;
@@ -144,7 +249,7 @@ fire_instance(const QueueEntry *entry, TimestampTz as_of, bool by_hand)
 			postpone_entry(entry, GetCurrentTimestamp() + BUSY_DELAY);
 		else
 			drop_entry(entry);
-		return 0;
+		return;
 	}
 	drop_entry(entry);
 	machine->wake_at = DT_NOEND;
@@ -152,7 +257,7 @@ fire_instance(const QueueEntry *entry, TimestampTz as_of, bool by_hand)
 	if (next == NULL || next->due > entry->due_at)
 	{
 		store_write(machine);
-		return 0;
+		return;
 	}
 	if (next->timer == TIMER_RETAIN && machine->outstanding == NIL)
 	{
@@ -165,12 +270,18 @@ fire_instance(const QueueEntry *entry, TimestampTz as_of, bool by_hand)
 		store_log(machine, &over);
 		parked_bury(machine, "its saga has finished");
 		store_remove(machine, false);
-		return 0;
+		return;
 	}
-	firing = (Firing) {machine_copy(machine), next->timer, by_hand ? next->due : as_of};
-	if (!subtransaction_run(fire_one, &firing, &error))
+	firing = (Firing) {machine_copy(machine), next->timer, run->by_hand ? next->due : run->as_of};
+	(void) subtransaction_run(fire_one, &firing, &error);
+	if (error != NULL && error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && !run->by_hand)
+	{
+		postpone_entry(entry, GetCurrentTimestamp() + LOCKED_DELAY);
+		return;
+	}
+	if (error != NULL)
 		fire_failed(machine, next->timer, firing.now, error);
-	return 1;
+	run->fired = 1;
 }
 
 static void
@@ -227,5 +338,5 @@ postpone_entry(const QueueEntry *entry, TimestampTz until)
 				   (Datum[]) {TimestampTzGetDatum(Max(until, entry->due_at + 1)),
 					   UUIDPGetDatum(&entry->id), CStringGetTextDatum(entry->saga)}, NULL);
 	spi_end();
-	wakeup_worker_by(until);
+	wakeup_runner_by(until);
 }

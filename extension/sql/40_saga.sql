@@ -66,6 +66,38 @@ COMMENT ON FUNCTION saga.define(text, jsonb) IS
 'Stores a definition and returns its version, one above the last. Creates its endpoint and subscribes that to the events listed. Running instances keep their version.
 Errors: SG010 the definition has problems; DETAIL is a JSON array of {severity, state, event, problem}, and nothing is stored.';
 
+CREATE FUNCTION saga.drop(name text, force boolean DEFAULT false) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'saga_drop';
+COMMENT ON FUNCTION saga.drop(text, boolean) IS
+'Removes a saga: all versions of its definition, its instances, their timers and what waits for them, and its subscriptions unless another saga of the endpoint needs them. Histories and the endpoint stay. Errors: SG004 no such saga, SG011 instances have not ended or messages wait for one, unless force.';
+
+-- Whoever drops an endpoint that a saga listens on would stop that saga without a word.
+CREATE FUNCTION saga._keep_endpoint() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	used_by text;
+BEGIN
+	SELECT d.name INTO used_by FROM saga.definition d
+	WHERE d.endpoint = OLD.name
+	AND (d.version = (SELECT max(l.version) FROM saga.definition l WHERE l.name = d.name)
+		OR EXISTS (SELECT FROM saga.stored_instance i
+			WHERE i.saga = d.name AND i.definition_version = d.version))
+	ORDER BY d.name LIMIT 1;
+	IF FOUND THEN
+		RAISE EXCEPTION USING ERRCODE = 'MB004',
+			MESSAGE = format('endpoint "%s" belongs to saga "%s"', OLD.name, used_by),
+			HINT = format('Type SELECT saga.drop(%L) first.', used_by);
+	END IF;
+	RETURN OLD;
+END
+$$;
+COMMENT ON FUNCTION saga._keep_endpoint() IS 'Refuses to drop an endpoint that a saga listens on.';
+CREATE TRIGGER saga_keeps_endpoint BEFORE DELETE ON message_bus.endpoint
+FOR EACH ROW EXECUTE FUNCTION saga._keep_endpoint();
+
 CREATE FUNCTION saga.verify(name text,
 	OUT severity text, OUT state text, OUT event text, OUT problem text)
 RETURNS SETOF record
@@ -157,7 +189,7 @@ CREATE TABLE saga.timer_queue (
 	due_at timestamptz NOT NULL,
 	correlation_id uuid NOT NULL,
 	saga text COLLATE "C" NOT NULL,
-	PRIMARY KEY (due_at, correlation_id, saga)
+	PRIMARY KEY (saga, due_at, correlation_id)
 );
 COMMENT ON TABLE saga.timer_queue IS
 'When the worker has to look at which instance: no later than its earliest timer. Timers that were taken back leave their entry until it is due.';
@@ -179,7 +211,7 @@ COMMENT ON TABLE saga.parked_message IS
 'Messages that wait: parked for an instance that does not exist yet, deferred until an instance changes its state.';
 COMMENT ON SEQUENCE saga.parked_message_id_seq IS 'Order in which messages were put aside.';
 CREATE INDEX parked_message_instance_idx ON saga.parked_message (correlation_id, saga);
-CREATE INDEX parked_message_until_idx ON saga.parked_message (park_until);
+CREATE INDEX parked_message_until_idx ON saga.parked_message (endpoint, park_until);
 
 CREATE VIEW saga.instance AS
 SELECT i.saga, i.correlation_id, i.definition_version, i.current_state, i.data, i.version,

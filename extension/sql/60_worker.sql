@@ -15,6 +15,20 @@ COMMENT ON FUNCTION ecommerce.start_worker() IS
 'Starts this database''s background worker where the library is not preloaded; it runs until the server stops. Returns its pid, also if it runs already.
 Errors: 55000 no slot of max_worker_processes is free, or CREATE EXTENSION has not committed.';
 
+CREATE FUNCTION ecommerce._units(OUT kind text, OUT name text, OUT slow boolean, OUT failures int,
+	OUT last_error text, OUT retry_at timestamptz, OUT since timestamptz)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL RESTRICTED
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ecommerce_units';
+COMMENT ON FUNCTION ecommerce._units() IS 'The rows of the view ecommerce.units.';
+
+CREATE VIEW ecommerce.units AS
+SELECT u.kind, u.name, u.slow, u.failures, u.last_error, u.retry_at, u.since
+FROM ecommerce._units() u;
+COMMENT ON VIEW ecommerce.units IS
+'What of this database''s background work is not well: a saga''s endpoint, or a projection. slow: it has been found to take long and belongs to the slow runner, until it has been quick for a while. failures: so many turns in a row have failed as a whole, the last with last_error, and it is put aside until retry_at. All others go on. Empty when all is well, and after a restart.';
+
 -- CREATE EXTENSION shows nothing less than a warning.
 DO $hint$
 BEGIN

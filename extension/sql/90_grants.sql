@@ -36,11 +36,12 @@ GRANT USAGE ON SCHEMA ecommerce, event_store, message_bus, saga TO ecommerce_rea
 
 -- ---------------------------------------------------------------- shared
 GRANT EXECUTE ON FUNCTION ecommerce.set_context(uuid, uuid, text, text, jsonb, text),
-	ecommerce.context(), ecommerce.preloaded()
+	ecommerce.context(), ecommerce.preloaded(), ecommerce._units()
 	TO ecommerce_reader, ecommerce_worker;
 GRANT EXECUTE ON FUNCTION ecommerce.start_worker(), ecommerce.restore_done(int) TO ecommerce_admin;
 GRANT SELECT ON ecommerce.restores TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION ecommerce._restoring_sessions() TO ecommerce_reader;
+GRANT SELECT ON ecommerce.units TO ecommerce_reader;
 
 -- ---------------------------------------------------------------- event store
 GRANT SELECT ON event_store.stored_event, event_store.stream, event_store.retention,
@@ -231,6 +232,7 @@ GRANT EXECUTE ON FUNCTION
 	TO ecommerce_writer;
 GRANT EXECUTE ON FUNCTION
 	saga.define(text, jsonb),
+	saga.drop(text, boolean),
 	saga.simulate(text, jsonb, int, bigint),
 	saga.run(int),
 	saga.fire_due(timestamptz),

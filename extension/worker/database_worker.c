@@ -1,46 +1,42 @@
 /*
  * database_worker.c
- *		The background worker of one database: a loop over duties.
+ *		The main background process of one database: a loop over duties.
  *
- * Connects as role ecommerce_worker, never as a superuser.  Ends when the
- * extension is not there; idles, with one message in the log, when its SQL part
- * has another version than the library.
+ * It runs no user's function and waits for no lock for long, so notifications and
+ * the bus's timers are never behind either; what users wrote runs in the runners
+ * that it starts (runner.c).  A duty that fails is put aside for a while, and the
+ * others go on.
  *
- * Lock protocol: says what it wants to be woken for, then runs its duties once
- * more before it sleeps, so that nothing is missed in between; and says nothing
- * while it is busy, so that no commit pays for a signal.  A crash leaves nothing
- * behind.
+ * Ends when the extension is not there; idles, with one message in the log, when
+ * its SQL part has another version than the library.
+ *
+ * Lock protocol: see process.c.  A crash leaves nothing behind.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "base/compat.h"
 #include "fmgr.h"
-#include "libpq/pqsignal.h"
-#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "tcop/tcopprot.h"
 #include "utils/acl.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
 #include "event_store/notify.h"
-#include "event_store/projection.h"
 #include "log/registry.h"
 #include "log/restore.h"
 #include "log/wakeup.h"
 #include "message_bus/due.h"
-#include "pg/clock.h"
 #include "pg/duty.h"
+#include "pg/protect.h"
 #include "pg/relation.h"
-#include "pg/rights.h"
-#include "saga/saga.h"
-#include "worker/saga_helper.h"
 #include "worker/worker.h"
+
+/* Nobody's lock keeps the duties for longer. */
+#define LOCK_TIMEOUT "100ms"
 
 /* How often start_worker looks whether the worker is there, in milliseconds. */
 #define START_POLL 5
@@ -51,76 +47,33 @@ PGDLLEXPORT void ecommerce_worker_main(Datum arg);
 static const Duty duties[] = {
 	{"notify event listeners", event_notify_run},
 	{"message bus", message_bus_duty},
-	{"run sagas", saga_run_duty},
-	{"start saga workers", saga_helper_duty},
-	{"run projections", projection_run_due},
+	{"start runners", supervise_duty},
 };
 
 typedef enum ExtensionState
 {
+	EXTENSION_UNKNOWN,
 	EXTENSION_ABSENT,
 	EXTENSION_OTHER_VERSION,
 	EXTENSION_READY
 } ExtensionState;
 
+/* One run of a duty. */
+typedef struct DutyRun
+{
+	const Duty *duty;
+	DutyWish	wish;
+} DutyRun;
+
+static Trouble troubles[lengthof(duties) + 1];
+
 static ExtensionState extension_state(void);
-static void sleep_until(TimestampTz due);
+static void read_extension_state(void *argument);
+static void run_duties(DutyWish *wish);
+static void run_duty(void *argument);
 static void start_another(void);
-static void leave_registry(int code, Datum arg);
+static void say_other_version(void);
 static pid_t wait_for_worker(BackgroundWorkerHandle *handle);
-
-/*
- * Describes the worker of a database, for RegisterDynamicBackgroundWorker().
- */
-void
-worker_describe(BackgroundWorker *worker, Oid database, Oid role)
-{
-	memset(worker, 0, sizeof(*worker));
-	worker->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker->bgw_restart_time = BGW_NEVER_RESTART;
-	worker->bgw_main_arg = ObjectIdGetDatum(database);
-	memcpy(worker->bgw_extra, &role, sizeof(role));
-	strlcpy(worker->bgw_library_name, "ecommerce", sizeof(worker->bgw_library_name));
-	strlcpy(worker->bgw_function_name, "ecommerce_worker_main", sizeof(worker->bgw_function_name));
-	snprintf(worker->bgw_name, sizeof(worker->bgw_name), "ecommerce worker for database %u",
-			 database);
-	strlcpy(worker->bgw_type, "ecommerce worker", sizeof(worker->bgw_type));
-}
-
-/*
- * What a worker process begins with.  Before it is connected it cannot look a
- * role up, so whoever described the worker passed the role's identifier along.
- */
-void
-worker_connect(Oid database)
-{
-	Oid			role;
-
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGTERM, die);
-	BackgroundWorkerUnblockSignals();
-	memcpy(&role, MyBgworkerEntry->bgw_extra, sizeof(role));
-	BackgroundWorkerInitializeConnectionByOid(database, role, 0);
-	rights_pin_session();
-	SetConfigOption("application_name", "ecommerce worker", PGC_USERSET, PGC_S_OVERRIDE);
-}
-
-/*
- * What a turn of a worker's loop begins with.
- */
-void
-worker_begin_turn(MemoryContext loop_context)
-{
-	CHECK_FOR_INTERRUPTS();
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-	}
-	MemoryContextSwitchTo(loop_context);
-	MemoryContextReset(loop_context);
-}
 
 /*
  * Main loop of a database's worker.
@@ -130,21 +83,19 @@ ecommerce_worker_main(Datum arg)
 {
 	RegistryDatabase *shared;
 	MemoryContext loop_context;
-	uint32		none = 0;
-	uint32		wakes = 0;
+	uint32		announced = 0;
+	uint32		generation;
 	bool		said_other_version = false;
 	bool		has_run = false;
-	uint32		generation;
 
-	worker_connect(DatumGetObjectId(arg));
+	worker_connect(DatumGetObjectId(arg), "ecommerce worker", LOCK_TIMEOUT);
 
 	/* Databases without the extension take up no room in the registry. */
 	if (extension_state() == EXTENSION_ABSENT)
 		return;
 	shared = registry_my_database();
-	if (!pg_atomic_compare_exchange_u32(&shared->worker, &none, MyBackendSlot() + 1))
+	if (!worker_enter(WORKER_MAIN))
 		return;					/* there is one already */
-	before_shmem_exit(leave_registry, (Datum) 0);
 	pg_atomic_write_u32(&shared->worker_failed, 1);
 	generation = restore_generation();
 	loop_context =
@@ -154,24 +105,21 @@ ecommerce_worker_main(Datum arg)
 		DutyWish	wish = {WAKEUP_NEVER, WAKE_FOR_TIMER};
 		ExtensionState state;
 
-		ResetLatch(MyLatch);
 		worker_begin_turn(loop_context);
-		/* Due times that come up while the duties run must wake us. */
-		pg_atomic_write_u64(&shared->worker_due, (uint64) WAKEUP_NEVER);
-		pg_memory_barrier();
-
-		if (pg_atomic_read_u32(&shared->worker_stop) == WORKER_COME_BACK)
+		if (worker_shall_leave())
 		{
+			uint32		come_back = WORKER_COME_BACK;
+
 			/* Ending without saying so makes the launcher start another. */
-			pg_atomic_write_u32(&shared->worker_stop, 0);
-			return;
-		}
-		if (pg_atomic_read_u32(&shared->worker_stop) != 0)
+			if (pg_atomic_compare_exchange_u32(&shared->worker_stop, &come_back, 0))
+				return;
 			break;
-		if (restore_goes_on())
+		}
+		if (!worker_may_work())
 		{
 			/* Whoever ends it sets the latch. */
-			sleep_until(WAKEUP_NEVER);
+			wish.wakes = 0;
+			worker_sleep(WORKER_MAIN, &wish, &announced);
 			continue;
 		}
 		if (has_run && restore_generation() != generation)
@@ -186,32 +134,57 @@ ecommerce_worker_main(Datum arg)
 		if (state == EXTENSION_ABSENT)
 			break;
 		if (state == EXTENSION_OTHER_VERSION && !said_other_version)
-			ereport(LOG,
-					(errmsg("ecommerce worker idles: the extension's SQL part does not have the library's version, %s",
-							ECOMMERCE_VERSION),
-					 errhint("Type ALTER EXTENSION ecommerce UPDATE in this database, or install the library that fits.")));
+			say_other_version();
 		said_other_version = state == EXTENSION_OTHER_VERSION;
+		if (state == EXTENSION_UNKNOWN)
+			wish.due = troubles[lengthof(duties)].retry_at;
 		has_run |= state == EXTENSION_READY;
-		for (int i = 0; i < lengthof(duties) && state == EXTENSION_READY; i++)
+		if (state == EXTENSION_READY)
 		{
-			DutyWish	own = {WAKEUP_NEVER, 0};
-
 			MemoryContextSwitchTo(loop_context);
-			duties[i].run(&own);
-			wish.due = Min(wish.due, own.due);
-			wish.wakes |= own.wakes;
+			run_duties(&wish);
 		}
-		if ((wish.wakes & ~wakes) != 0)
-		{
-			wakes = wish.wakes;
-			pg_atomic_exchange_u32(&shared->worker_wakes, wakes);
-			continue;
-		}
-		pg_atomic_exchange_u32(&shared->worker_wakes, wish.wakes);
-		sleep_until(wish.due);
-		wakes = pg_atomic_read_u32(&shared->worker_wakes);
+		worker_sleep(WORKER_MAIN, &wish, &announced);
 	}
 	pg_atomic_write_u32(&shared->worker_failed, 0);
+}
+
+/*
+ * Runs every duty that is not put aside.
+ */
+static void
+run_duties(DutyWish *wish)
+{
+	for (int i = 0; i < lengthof(duties); i++)
+	{
+		DutyRun		run = {&duties[i], {WAKEUP_NEVER, 0}};
+		ErrorData  *error;
+
+		if (troubles[i].retry_at > GetCurrentTimestamp())
+		{
+			wish->due = Min(wish->due, troubles[i].retry_at);
+			continue;
+		}
+		worker_report(duties[i].name, NULL);
+		error = protect_run(run_duty, &run);
+		if (error == NULL)
+		{
+			protect_forget(&troubles[i]);
+			wish->due = Min(wish->due, run.wish.due);
+			wish->wakes |= run.wish.wakes;
+			continue;
+		}
+		protect_note(&troubles[i], error, "duty", duties[i].name);
+		wish->due = Min(wish->due, troubles[i].retry_at);
+	}
+}
+
+static void
+run_duty(void *argument)
+{
+	DutyRun    *run = argument;
+
+	run->duty->run(&run->wish);
 }
 
 /*
@@ -223,53 +196,52 @@ start_another(void)
 	BackgroundWorker worker;
 
 	worker_describe(&worker, MyDatabaseId, GetUserId());
-	leave_registry(0, (Datum) 0);
+	worker_leave();
 	(void) RegisterDynamicBackgroundWorker(&worker, NULL);
 }
 
-/*
- * Sleeps until woken or due, having told others when that is.
- */
 static void
-sleep_until(TimestampTz due)
+say_other_version(void)
 {
-	RegistryDatabase *shared = registry_my_database();
-	long		timeout = -1;
-
-	pg_atomic_write_u64(&shared->worker_due, (uint64) due);
-	pg_memory_barrier();
-	if (due != WAKEUP_NEVER)
-		timeout = clock_timeout(due);
-	(void) WaitLatch(MyLatch,
-					 WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout >= 0 ? WL_TIMEOUT : 0),
-					 timeout, PG_WAIT_EXTENSION);
+	ereport(LOG,
+			(errmsg("ecommerce worker idles: the extension's SQL part does not have the library's version, %s",
+					ECOMMERCE_VERSION),
+			 errhint("Type ALTER EXTENSION ecommerce UPDATE in this database, or install the library that fits.")));
 }
 
 static ExtensionState
 extension_state(void)
 {
-	ExtensionState state;
+	Trouble    *trouble = &troubles[lengthof(duties)];
+	ExtensionState state = EXTENSION_UNKNOWN;
+	ErrorData  *error = protect_run(read_extension_state, &state);
+
+	if (error == NULL)
+		protect_forget(trouble);
+	else
+	{
+		protect_note(trouble, error, "looking for the extension", NULL);
+		state = EXTENSION_UNKNOWN;
+	}
+	return state;
+}
+
+static void
+read_extension_state(void *argument)
+{
+	ExtensionState *state = argument;
 	char	   *version;
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	version = extension_sql_version();
 	if (version == NULL)
-		state = EXTENSION_ABSENT;
+		*state = EXTENSION_ABSENT;
 	else
-		state = strcmp(version, ECOMMERCE_VERSION) == 0 ? EXTENSION_READY : EXTENSION_OTHER_VERSION;
+		*state = strcmp(version, ECOMMERCE_VERSION) == 0 ? EXTENSION_READY
+			: EXTENSION_OTHER_VERSION;
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	return state;
-}
-
-static void
-leave_registry(int code, Datum arg)
-{
-	RegistryDatabase *shared = registry_my_database();
-
-	pg_atomic_write_u32(&shared->worker_wakes, 0);
-	pg_atomic_write_u32(&shared->worker, 0);
 }
 
 PG_FUNCTION_INFO_V1(ecommerce_preloaded);
@@ -280,6 +252,15 @@ Datum
 ecommerce_preloaded(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(registry()->preloaded);
+}
+
+/*
+ * The slot of this database's worker + 1, 0 if there is none.
+ */
+static uint32
+running_worker(void)
+{
+	return pg_atomic_read_u32(&registry_my_database()->workers[WORKER_MAIN].slot);
 }
 
 /*
@@ -294,7 +275,7 @@ wait_for_worker(BackgroundWorkerHandle *handle)
 	{
 		pid_t		pid;
 		BgwHandleStatus status = GetBackgroundWorkerPid(handle, &pid);
-		uint32		running = pg_atomic_read_u32(&registry_my_database()->worker);
+		uint32		running = running_worker();
 
 		if (running != 0)
 			return BackendSlotProc(running - 1)->pid;
@@ -314,7 +295,7 @@ PG_FUNCTION_INFO_V1(ecommerce_start_worker);
 Datum
 ecommerce_start_worker(PG_FUNCTION_ARGS)
 {
-	uint32		running = pg_atomic_read_u32(&registry_my_database()->worker);
+	uint32		running = running_worker();
 	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
 	pid_t		pid;

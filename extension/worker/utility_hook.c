@@ -39,6 +39,7 @@ static bool callback_registered = false;
 static bool is_our_extension(Node *statement);
 static const char *database_to_empty(Node *statement);
 static void empty_database(const char *name);
+static bool wake_processes(RegistryDatabase *database);
 static void restart_worker(Oid oid);
 static void transaction_ended(XactEvent event, void *arg);
 
@@ -149,13 +150,8 @@ empty_database(const char *name)
 		return;
 	emptied_database = oid;
 	pg_atomic_write_u32(&database->worker_stop, 1);
-	while (GetCurrentTimestamp() < deadline)
+	while (GetCurrentTimestamp() < deadline && wake_processes(database))
 	{
-		uint32		worker = pg_atomic_read_u32(&database->worker);
-
-		if (worker == 0)
-			break;
-		SetLatch(&BackendSlotProc(worker - 1)->procLatch);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 10, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
@@ -163,17 +159,34 @@ empty_database(const char *name)
 	}
 }
 
+/*
+ * Wakes the processes of a database; false if there are none.
+ */
+static bool
+wake_processes(RegistryDatabase *database)
+{
+	bool		any = false;
+
+	for (int kind = 0; kind < WORKER_KINDS; kind++)
+	{
+		uint32		slot = pg_atomic_read_u32(&database->workers[kind].slot);
+
+		if (slot != 0)
+			SetLatch(&BackendSlotProc(slot - 1)->procLatch);
+		any |= slot != 0;
+	}
+	return any;
+}
+
 static void
 restart_worker(Oid oid)
 {
 	RegistryDatabase *database = registry_database(oid, false);
 	uint32		none = 0;
-	uint32		worker;
 
-	if (database == NULL || (worker = pg_atomic_read_u32(&database->worker)) == 0)
-		return;
-	if (pg_atomic_compare_exchange_u32(&database->worker_stop, &none, WORKER_COME_BACK))
-		SetLatch(&BackendSlotProc(worker - 1)->procLatch);
+	if (database != NULL && pg_atomic_read_u32(&database->workers[WORKER_MAIN].slot) != 0 &&
+		pg_atomic_compare_exchange_u32(&database->worker_stop, &none, WORKER_COME_BACK))
+		(void) wake_processes(database);
 }
 
 static void
