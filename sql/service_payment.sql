@@ -254,6 +254,14 @@ SELECT event('d7', 'charge.dispute.funds_reinstated', '{"id": "dp_47", "charge":
 SELECT provider_says('{"result": "refunded", "refund_id": "re_47"}'), books(47);
 SELECT said();
 
+-- Refused for a dispute that was won meanwhile, as a webhook has told; and one of which nothing
+-- but the refusal is known.
+SELECT captured(48), refund(48), event('d8', 'charge.dispute.closed', '{"id": "dp_48", "charge": "ch_48", "status": "won"}');
+SELECT provider_says('{"result": "disputed"}'), books(48), provider_says('{"result": "refunded", "refund_id": "re_48"}'), books(48);
+SELECT captured(49), refund(49), provider_says('{"result": "disputed"}'), refund(49),
+	provider_says('{"result": "refunded", "refund_id": "re_49"}'), books(49);
+SELECT said();
+
 -- ---------------------------------------------------------------- a provider that is away
 
 -- Nothing was sent: it is tried until it is, and that is no decline. A query is told so.

@@ -93,8 +93,13 @@ BEGIN
 		payment.error_code := outcome ->> 'error_code';
 		payment.is_retryable := coalesce((outcome ->> 'is_retryable')::boolean, false);
 	WHEN 'disputed' THEN
-		payment.status := 'disputed';
-		payment.dispute_status := 'open';
+		IF payment.dispute_status = 'won' AND outcome ->> 'dispute_id' IS NULL THEN
+			-- an answer from before it was won: a webhook was faster
+			payment := ecommerce_payment.try_again(payment, asked, interval '5 minutes');
+		ELSE
+			payment.status := 'disputed';
+			payment.dispute_status := 'open';
+		END IF;
 	ELSE
 		payment := ecommerce_payment.conclude_charge(payment, outcome, asked);
 	END CASE;

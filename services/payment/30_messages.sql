@@ -112,7 +112,9 @@ BEGIN
 	known.is_cancelled := true;
 	known.cancel_reason := coalesce(known.cancel_reason, command ->> 'reason');
 	CASE
-	WHEN known.status = 'captured' THEN
+	WHEN known.status = 'captured'
+		-- known from a refusal alone, which may be over
+		OR known.status = 'disputed' AND known.dispute_id IS NULL THEN
 		known.operation := 'refund';
 	WHEN known.status = 'declined' OR known.status = 'unknown' AND known.not_at_provider
 		AND known.operation IS NULL
