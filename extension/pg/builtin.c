@@ -7,19 +7,25 @@
  * that is more volatile than the caller can bear, needs none of it.  In doubt
  * the answer is no: kinds of expressions that are not listed, and types that
  * are not PostgreSQL's, whose domains, casts and operators may be anybody's.
+ * What this library does in C counts as PostgreSQL's own.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/transam.h"
+#include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/primnodes.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 #include "pg/builtin.h"
 
 static bool is_foreign(Node *node, void *volatility);
 static bool calls_foreign(Oid function, void *volatility);
+static bool is_ours(Oid function);
 
 /*
  * Whether evaluating an expression, planned or not, runs built-in functions
@@ -89,9 +95,32 @@ calls_foreign(Oid function, void *volatility)
 	char		allowed = *(char *) volatility;
 	char		actual;
 
-	if (function >= FirstNormalObjectId)
+	if (function >= FirstNormalObjectId && !is_ours(function))
 		return true;
 	actual = func_volatile(function);
 	return actual == PROVOLATILE_VOLATILE ? allowed != PROVOLATILE_VOLATILE
 		: actual == PROVOLATILE_STABLE && allowed == PROVOLATILE_IMMUTABLE;
+}
+
+/*
+ * Whether a function is one of this library's; only a superuser can make another
+ * one of it.
+ */
+static bool
+is_ours(Oid function)
+{
+	HeapTuple	row = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	bool		ours = false;
+	Datum		library;
+	bool		isnull;
+
+	if (!HeapTupleIsValid(row))
+		return false;
+	if (((Form_pg_proc) GETSTRUCT(row))->prolang == ClanguageId)
+	{
+		library = SysCacheGetAttr(PROCOID, row, Anum_pg_proc_probin, &isnull);
+		ours = !isnull && strcmp(TextDatumGetCString(library), "$libdir/ecommerce") == 0;
+	}
+	ReleaseSysCache(row);
+	return ours;
 }
