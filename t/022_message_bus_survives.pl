@@ -62,6 +62,9 @@ $node->safe_psql('shop', $_) for (
 	q{BEGIN; SELECT message_bus.handle(delivery_id) FROM message_bus.receive('deadly')},
 	q{CALL message_bus.wait('deadly', '10 min')},
 	q{SELECT count(*) FROM message_bus.receive('deadly')},
+	# What is undone forgets no death.
+	q{BEGIN; SAVEPOINT s; SELECT message_bus.ack(delivery_id) FROM message_bus.receive('deadly');
+		ROLLBACK TO s; COMMIT},
 	q{SELECT send('broken', 51), send('broken', 52, 'Other')},
 	q{SELECT message_bus.ack(delivery_id) FROM message_bus.receive('broken', 20)});
 

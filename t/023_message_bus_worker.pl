@@ -287,6 +287,28 @@ ok( $node->poll_query_until('postgres', q{
 			(SELECT count(*) FROM r) r, (SELECT count(*) FROM s) s WHERE name = 'q'}),
 	'an endpoint shows its rates');
 
+# A turn that fails on the way loses no due time.
+sql(q{SELECT message_bus.create_endpoint('expiring')});
+my $locker = session();
+$locker->query_safe(q{BEGIN; LOCK TABLE message_bus.aside IN ACCESS EXCLUSIVE MODE});
+sql(q{SELECT message_bus.send('expiring', 'T', '{}', expires_at => clock_timestamp() + '2 s')});
+my ($failed, $output, $complaint) =
+  $node->psql('postgres', q{SET statement_timeout = '100 ms'; SELECT message_bus.maintain()});
+like($complaint, qr/statement timeout/, 'maintain() fails');
+($failed, $output, $complaint) = $node->psql('postgres', q{
+	SET lock_timeout = '100 ms';
+	DO $$ BEGIN
+		PERFORM message_bus.maintain();
+	EXCEPTION WHEN lock_not_available THEN
+		RAISE NOTICE 'caught';
+	END $$});
+like($complaint, qr/caught/, 'and fails in a block that catches it');
+$locker->query_safe('COMMIT');
+$locker->quit;
+ok($node->poll_query_until('postgres',
+		q{SELECT dead = 1 FROM message_bus.endpoints WHERE name = 'expiring'}),
+	'what was due is done all the same');
+
 # Who has nothing to do costs nothing: the worker sleeps, and is not woken by itself.
 sql(q{SELECT message_bus.ack(delivery_id) FROM message_bus.receive('q', 1000)});
 set_window('1h');
@@ -311,5 +333,23 @@ SKIP:
 	}
 	cmp_ok($woken, '<', 2, 'a worker with nothing to do sleeps');
 }
+# So many leases that their lanes are more than the server has locks for end all the same.
+$node->append_conf('postgresql.conf', "max_locks_per_transaction = 10\nmax_connections = 20\n");
+$node->restart;
+sql(qq{SELECT message_bus.create_endpoint('wide-$_', 256, '{"kind": "none"}')}) for 1 .. 6;
+for my $wide (1 .. 6)
+{
+	sql(qq{SELECT count(message_bus.send('wide-$wide', 'T', '{}', partition_key => n::text))
+		FROM generate_series(1, 1000) n});
+	for (1 .. 5)
+	{
+		sql(qq{SELECT count(*) FROM message_bus.receive('wide-$wide', 300, '1 s')});
+	}
+}
+ok($node->poll_query_until('postgres',
+		q{SELECT bool_and(in_flight = 0) FROM message_bus.endpoints WHERE name ~ '^wide'}),
+	'leases on more lanes than there are locks end');
+unlike(slurp_file($node->logfile), qr/out of shared memory/, 'without running out of them');
+
 $node->stop;
 done_testing();

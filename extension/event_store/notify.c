@@ -28,6 +28,7 @@
 #include "event_store/stream.h"
 #include "log/position.h"
 #include "log/wakeup.h"
+#include "pg/notification.h"
 #include "pg/relation.h"
 #include "pg/settings.h"
 
@@ -63,6 +64,11 @@ event_notify_run(DutyWish *wish)
 	TimestampTz allowed =
 		TimestampTzPlusMilliseconds(last_time, setting_event_store_notify_interval);
 
+	if (!notification_has_room(now))
+	{
+		wish->due = now + NOTIFICATION_PAUSE;
+		return;
+	}
 	if (now >= allowed && send_news())
 	{
 		last_time = now;

@@ -156,18 +156,18 @@ load_subscription(const char *name, Subscription *subscription)
 	};
 	MemoryContext context = CurrentMemoryContext;
 	EventFilter *filter = &subscription->filter;
-	Datum		types;
+	Datum		types, key = CStringGetTextDatum(name);
 	bool		isnull;
 
 	memset(subscription, 0, sizeof(*subscription));
 	subscription->name = pstrdup(name);
 	spi_begin(SPI_AS_OWNER);
-	if (spi_run(&find, 1, (Oid[]) {TEXTOID}, (Datum[]) {CStringGetTextDatum(name)}, NULL) == 0)
+	if (spi_run_latest(&find, 1, (Oid[]) {TEXTOID}, &key, NULL) == 0)
 		unknown_subscription(name);
 	filter->category = spi_text(0, 0, context);
 	filter->stream = spi_text(0, 1, context);
 	types = spi_copy(0, 2, context, &isnull);
-	filter->partitions = spi_int32(0, 3, 1);
+	filter->partitions = Max(1, Min(spi_int32(0, 3, 1), PARTITIONS_MAX));
 	filter->of_consumer = true;
 	spi_end();
 	filter->category_length = filter->category ? (int) strlen(filter->category) : 0;
@@ -190,16 +190,18 @@ static bool
 lock_partition(Subscription *subscription, int partition, int64 before, Lease **lease)
 {
 	static SpiStatement lock = {
-		"SELECT checkpoint FROM event_store.subscription_partition"
-		" WHERE name = $1 AND partition = $2 AND checkpoint < $3 FOR UPDATE SKIP LOCKED"
+		"SELECT p.checkpoint FROM event_store.subscription_partition p"
+		" JOIN event_store.subscription s ON s.name = p.name AND s.partitions = $4"
+		" WHERE p.name = $1 AND p.partition = $2 AND p.checkpoint < $3 FOR UPDATE OF p SKIP LOCKED"
 	};
 	bool		locked;
 	int64		checkpoint = 0;
 
 	spi_begin(SPI_AS_OWNER);
-	locked = spi_run_latest(&lock, 3, (Oid[]) {TEXTOID, INT4OID, INT8OID},
+	locked = spi_run_latest(&lock, 4, (Oid[]) {TEXTOID, INT4OID, INT8OID, INT4OID},
 							(Datum[]) {CStringGetTextDatum(subscription->name),
-									   Int32GetDatum(partition), Int64GetDatum(before)},
+									   Int32GetDatum(partition), Int64GetDatum(before),
+									   Int32GetDatum(subscription->filter.partitions)},
 							NULL) == 1;
 	if (locked)
 		checkpoint = spi_int64(0, 0, 0);
@@ -217,7 +219,8 @@ static Lease *
 take_lease(Subscription *subscription, int64 mark)
 {
 	static SpiStatement list = {
-		"SELECT partition, checkpoint FROM event_store.subscription_partition WHERE name = $1"
+		"SELECT partition, checkpoint FROM event_store.subscription_partition"
+		" WHERE name = $1 AND partition >= 0 AND partition < $2"
 	};
 	int			partitions = subscription->filter.partitions;
 	int64	   *checkpoints = palloc0(sizeof(int64) * partitions);
@@ -236,8 +239,9 @@ take_lease(Subscription *subscription, int64 mark)
 		return lease;
 	}
 	spi_begin(SPI_AS_OWNER);
-	for (uint64 i = 0, count = spi_run_latest(&list, 1, (Oid[]) {TEXTOID},
-											  (Datum[]) {CStringGetTextDatum(subscription->name)},
+	for (uint64 i = 0, count = spi_run_latest(&list, 2, (Oid[]) {TEXTOID, INT4OID},
+											  (Datum[]) {CStringGetTextDatum(subscription->name),
+														 Int32GetDatum(partitions)},
 											  NULL);
 		 i < count; i++)
 		checkpoints[spi_int32(i, 0, 0)] = spi_int64(i, 1, 0);

@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "utils/memutils.h"
@@ -48,14 +49,16 @@ typedef struct Settled
 {
 	int32		endpoint_id;
 	pg_uuid_t	message_id;
-	struct Settled *next;
+	SubTransactionId settled_in;
+	struct Settled *next;		/* older */
 } Settled;
 
 static Settled *settled = NULL;
-static bool wrote = false;
+static SubTransactionId wrote_in = InvalidSubTransactionId; /* the outermost that did */
 static bool exit_callback_registered = false;
 
 static void died(int code, Datum arg);
+static void write_again(void);
 static BusDeath *find(BusDatabase *database, int32 endpoint_id, const pg_uuid_t *message_id);
 
 /*
@@ -183,6 +186,7 @@ death_forget(int32 endpoint_id, const pg_uuid_t *message_id)
 	entry = MemoryContextAlloc(transaction_memory(), sizeof(Settled));
 	entry->endpoint_id = endpoint_id;
 	entry->message_id = *message_id;
+	entry->settled_in = GetCurrentSubTransactionId();
 	entry->next = settled;
 	settled = entry;
 }
@@ -212,7 +216,8 @@ death_write_dirty(void)
 		if (death.endpoint_id == 0 || !death.dirty)
 			continue;
 		transaction_begin();
-		wrote = true;
+		if (wrote_in == InvalidSubTransactionId)
+			wrote_in = GetCurrentSubTransactionId();
 		values[0] = Int32GetDatum(death.endpoint_id);
 		values[1] = UUIDPGetDatum(&death.message_id);
 		values[2] = Int32GetDatum(death.deaths);
@@ -231,7 +236,10 @@ death_end_transaction(bool committed)
 	BusDatabase *database;
 
 	watched.active = false;
-	if (settled == NULL && !wrote)
+	if (!committed)
+		write_again();
+	wrote_in = InvalidSubTransactionId;
+	if (settled == NULL)
 		return;
 	database = bus_database_known();
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
@@ -245,9 +253,40 @@ death_end_transaction(bool committed)
 			pg_atomic_fetch_sub_u32(&database->death_count, 1);
 		}
 	}
-	for (int i = 0; i < DEATH_RECORDS && wrote && !committed; i++)
-		database->deaths[i].dirty = true;
 	LWLockRelease(&database->lock);
 	settled = NULL;
-	wrote = false;
+}
+
+/*
+ * The same for a savepoint: what it settled is not, and what it wrote is to be
+ * written again.
+ */
+void
+death_end_subtransaction(bool committed, SubTransactionId mine, SubTransactionId parent)
+{
+	for (Settled *entry = settled; entry != NULL && entry->settled_in == mine; entry = entry->next)
+	{
+		if (committed)
+			entry->settled_in = parent;
+		else
+			settled = entry->next;
+	}
+	if (wrote_in == mine && committed)
+		wrote_in = parent;
+	else if (wrote_in == mine)
+		write_again();
+}
+
+static void
+write_again(void)
+{
+	BusDatabase *database = bus_database_known();
+
+	if (wrote_in == InvalidSubTransactionId)
+		return;
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < DEATH_RECORDS; i++)
+		database->deaths[i].dirty = true;
+	LWLockRelease(&database->lock);
+	wrote_in = InvalidSubTransactionId;
 }

@@ -21,5 +21,7 @@ extern int32 death_limit(const Endpoint *endpoint);
 extern void death_forget(int32 endpoint_id, const pg_uuid_t *message_id);
 extern void death_write_dirty(void);
 extern void death_end_transaction(bool committed);
+extern void death_end_subtransaction(bool committed, SubTransactionId mine,
+									 SubTransactionId parent);
 
 #endif

@@ -8,7 +8,8 @@
  *
  * The earliest due time of all endpoints is kept in shared memory, lowered by
  * whoever sets something aside.  The worker takes it away before it looks, and
- * puts back what it finds, so nothing can be missed in between.
+ * puts back what it finds, so nothing can be missed in between; if it fails on
+ * the way, what it has taken goes back when its transaction ends.
  *
  * A crash leaves nothing behind.
  */
@@ -39,11 +40,15 @@
 #include "message_bus/message_bus.h"
 #include "message_bus/rotate.h"
 #include "message_bus/status.h"
+#include "message_bus/transaction.h"
+#include "pg/notification.h"
 #include "pg/relation.h"
 #include "pg/settings.h"
 
 /* Least time between two notifications on one channel, in microseconds. */
 #define NOTIFY_INTERVAL (10 * 1000)
+/* Lanes that are swept in one transaction. */
+#define SWEEP_LANES 64
 /* Least time between two looks at the ring, in microseconds. */
 #define ROTATE_INTERVAL USECS_PER_SEC
 
@@ -53,10 +58,32 @@ static TimestampTz next_rotation = 0;
 /* The setting that next_rotation was computed with. */
 static int	window = 0;
 
+/* An endpoint whose listeners are being told. */
+typedef struct Untold
+{
+	BusEndpoint *endpoint;
+	struct Untold *next;
+} Untold;
+
+/* What this transaction has taken away from shared memory. */
+typedef struct Taken
+{
+	bool		something;
+	SubTransactionId in;		/* the outermost that did */
+	TimestampTz due;
+	Untold	   *untold;
+} Taken;
+
+static const Taken nothing_taken = {false, InvalidSubTransactionId, NEVER_DUE, NULL};
+static Taken taken = {false, InvalidSubTransactionId, NEVER_DUE, NULL};
+
 static void load_all(void);
+static void take_due(BusDatabase *database);
+static void take_notification(BusEndpoint *endpoint);
+static void put_back(void);
 static TimestampTz run_timers(TimestampTz now);
-static TimestampTz endpoint_timers(BusEndpoint *endpoint, TimestampTz now);
-static void sweep_leases(BusEndpoint *endpoint, TimestampTz now);
+static TimestampTz endpoint_timers(BusEndpoint *endpoint, TimestampTz now, int *lanes_left);
+static void sweep_leases(BusEndpoint *endpoint, TimestampTz now, int *lanes_left);
 static TimestampTz send_notifications(TimestampTz now);
 static void notify_listeners(BusEndpoint *shared, TimestampTz now);
 static TimestampTz run_housekeeping(TimestampTz now);
@@ -88,7 +115,9 @@ message_bus_duty(DutyWish *wish)
 		(void) message_bus_run_due(&next);
 		commit_transaction();
 	}
-	if (pg_atomic_read_u32(&database->notify_pending) != 0)
+	if (pg_atomic_read_u32(&database->notify_pending) != 0 && !notification_has_room(now))
+		wish->due = now + NOTIFICATION_PAUSE;
+	else if (pg_atomic_read_u32(&database->notify_pending) != 0)
 	{
 		begin_transaction();
 		wish->due = send_notifications(now);
@@ -127,25 +156,99 @@ message_bus_run_due(TimestampTz *next_due)
 	TimestampTz now = GetCurrentTimestamp();
 	BusDatabase *database = load_database_state();
 
-	pg_atomic_write_u64(&database->next_due, (uint64) NEVER_DUE);
-	pg_memory_barrier();
+	take_due(database);
 	*next_due = run_timers(now);
 	if (*next_due != NEVER_DUE)
 		atomic_lower(&database->next_due, (uint64) Max(*next_due, 0));
 	return *next_due <= now;
 }
 
+/*
+ * Takes the earliest due time away, until this transaction fails.
+ */
+static void
+take_due(BusDatabase *database)
+{
+	transaction_begin();
+	if (!taken.something)
+		taken.in = GetCurrentSubTransactionId();
+	taken.something = true;
+	taken.due = Min(taken.due, (TimestampTz) pg_atomic_exchange_u64(&database->next_due,
+																	(uint64) NEVER_DUE));
+	pg_memory_barrier();
+}
+
+/*
+ * Takes an endpoint's notification away, until this transaction fails.
+ */
+static void
+take_notification(BusEndpoint *endpoint)
+{
+	Untold	   *untold;
+
+	transaction_begin();
+	untold = MemoryContextAlloc(transaction_memory(), sizeof(Untold));
+	untold->endpoint = endpoint;
+	untold->next = taken.untold;
+	if (!taken.something)
+		taken.in = GetCurrentSubTransactionId();
+	taken.something = true;
+	taken.untold = untold;
+	pg_atomic_write_u32(&endpoint->notify, 0);
+	pg_memory_barrier();
+}
+
+/*
+ * What was taken is there again, because nothing has come of it.
+ */
+static void
+put_back(void)
+{
+	for (Untold *untold = taken.untold; untold != NULL; untold = untold->next)
+	{
+		pg_atomic_write_u32(&untold->endpoint->notify, 1);
+		pg_atomic_write_u32(&bus_database_known()->notify_pending, 1);
+	}
+	if (taken.due != NEVER_DUE)
+		aside_lower_worker(taken.due);
+	taken = nothing_taken;
+}
+
+void
+due_end_transaction(bool committed)
+{
+	if (taken.something && !committed)
+		put_back();
+	taken = nothing_taken;
+}
+
+void
+due_end_subtransaction(bool committed, SubTransactionId mine, SubTransactionId parent)
+{
+	if (!taken.something || taken.in != mine)
+		return;
+	if (committed)
+		taken.in = parent;
+	else
+		put_back();
+}
+
+/*
+ * Lanes are locked until the transaction ends, and the server has only so many
+ * locks: what is too much for one turn is left for the next, at once.
+ */
 static TimestampTz
 run_timers(TimestampTz now)
 {
 	int			count;
 	BusEndpoint **endpoints;
 	TimestampTz next = expiry_run(now);
+	int			lanes_left = SWEEP_LANES;
 
 	death_write_dirty();
 	endpoints = bus_endpoints(&count);
 	for (int i = 0; i < count; i++)
-		next = Min(next, endpoint_timers(endpoints[i], now));
+		next = Min(next, endpoint_timers(endpoints[i], now, &lanes_left));
 	pfree(endpoints);
 	return next;
 }
@@ -155,7 +258,7 @@ run_timers(TimestampTz now)
  * thing is.
  */
 static TimestampTz
-endpoint_timers(BusEndpoint *endpoint, TimestampTz now)
+endpoint_timers(BusEndpoint *endpoint, TimestampTz now, int *lanes_left)
 {
 	BusLane    *lanes = bus_lanes(endpoint);
 	TimestampTz next = NEVER_DUE;
@@ -181,8 +284,8 @@ endpoint_timers(BusEndpoint *endpoint, TimestampTz now)
 		next = Min(next, retry);
 	if (expired)
 	{
-		sweep_leases(endpoint, now);
-		next = Min(next, now + NOTIFY_INTERVAL);
+		sweep_leases(endpoint, now, lanes_left);
+		next = Min(next, *lanes_left == 0 ? now : now + NOTIFY_INTERVAL);
 	}
 	if (due)
 	{
@@ -197,13 +300,13 @@ endpoint_timers(BusEndpoint *endpoint, TimestampTz now)
  * Counts expired leases as failed attempts, on lanes that are free.
  */
 static void
-sweep_leases(BusEndpoint *shared, TimestampTz now)
+sweep_leases(BusEndpoint *shared, TimestampTz now, int *lanes_left)
 {
 	Endpoint   *endpoint = endpoint_by_id(shared->key.endpoint_id);
 
 	if (endpoint == NULL)
 		return;
-	for (int32 i = 0; i < endpoint->lanes; i++)
+	for (int32 i = 0; i<endpoint->lanes && * lanes_left> 0; i++)
 	{
 		BusLane    *lane = &bus_lanes(shared)[i];
 		HeldLane   *held;
@@ -211,8 +314,10 @@ sweep_leases(BusEndpoint *shared, TimestampTz now)
 		if (lane->leases.count == 0 || lane->leases.first_end > now)
 			continue;
 		held = held_lane_acquire(shared, i);
-		if (held != NULL)
-			(void) lease_sweep(endpoint, held, now);
+		if (held == NULL)
+			continue;
+		(void) lease_sweep(endpoint, held, now);
+		(*lanes_left)--;
 	}
 }
 
@@ -259,8 +364,7 @@ notify_listeners(BusEndpoint *shared, TimestampTz now)
 	char		payload[32];
 
 	pg_atomic_write_u64(&shared->notified_at, (uint64) now);
-	pg_atomic_write_u32(&shared->notify, 0);
-	pg_memory_barrier();
+	take_notification(shared);
 	endpoint = endpoint_by_id(shared->key.endpoint_id);
 	if (endpoint == NULL)
 		return;

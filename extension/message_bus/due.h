@@ -8,5 +8,8 @@
 #include "pg/duty.h"
 
 extern void message_bus_duty(DutyWish *wish);
+extern void due_end_transaction(bool committed);
+extern void due_end_subtransaction(bool committed, SubTransactionId mine,
+								   SubTransactionId parent);
 
 #endif

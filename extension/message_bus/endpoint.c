@@ -338,11 +338,11 @@ start_cache(void)
 
 	if (likely(!stale))
 		return;
-	if (cache_context == NULL)
-		cache_context = AllocSetContextCreate(CacheMemoryContext, "message bus endpoints",
-											  ALLOCSET_DEFAULT_SIZES);
-	else
-		MemoryContextReset(cache_context);
+	/* Whoever has got an endpoint in this transaction may keep it until its end. */
+	if (cache_context != NULL)
+		MemoryContextSetParent(cache_context, TopTransactionContext);
+	cache_context = AllocSetContextCreate(CacheMemoryContext, "message bus endpoints",
+										  ALLOCSET_DEFAULT_SIZES);
 	control.hcxt = cache_context;
 	control.keysize = NAME_SIZE;
 	control.entrysize = sizeof(NameEntry);
@@ -379,6 +379,7 @@ load_endpoint(ExtensionRelation *index, ScanKey key)
 	TableScan	scan;
 	HeapTuple	row;
 	bool		found;
+	MemoryContext context;
 
 	table_scan_begin(&scan, &bus_endpoint_table, index, 1, key, NULL);
 	row = table_scan_next(&scan, ForwardScanDirection);
@@ -395,7 +396,11 @@ load_endpoint(ExtensionRelation *index, ScanKey key)
 	table_scan_end(&scan);
 	if (endpoint == NULL)
 		return NULL;
+	context = cache_context;
 	endpoint->shared = load_endpoint_state(endpoint->id, endpoint->lanes);
+	/* Not into a cache that was begun meanwhile: this lives as long as its own. */
+	if (cache_context != context)
+		return endpoint;
 	name_entry = hash_search(by_name, endpoint->name, HASH_ENTER, &found);
 	name_entry->endpoint = endpoint;
 	id_entry = hash_search(by_id, &endpoint->id, HASH_ENTER, &found);

@@ -10,7 +10,7 @@
 #include "message_bus/policy.h"
 #include "message_bus/shared.h"
 
-/* Valid until the next look-up of any endpoint. */
+/* Valid until the transaction ends. */
 typedef struct Endpoint
 {
 	int32		id;

@@ -54,6 +54,7 @@ typedef struct ExpiryRun
 	TimestampTz next;			/* when the next message expires */
 	TimestampTz low;			/* of those left over, the earliest */
 	int			buried;
+	int			locked;			/* lanes, at most */
 } ExpiryRun;
 
 static void expire_segment(ExpiryRun *run, int segment, TimestampTz low);
@@ -126,7 +127,7 @@ TimestampTz
 expiry_run(TimestampTz now)
 {
 	BusDatabase *database = load_database_state();
-	ExpiryRun	run = {now, NEVER_DUE, NEVER_DUE, 0};
+	ExpiryRun	run = {now, NEVER_DUE, NEVER_DUE, 0, 0};
 	TimestampTz low;
 	uint32		version;
 
@@ -191,12 +192,12 @@ bury_in_ring(ExpiryRun *run, HeapTuple row)
 	row_read(row, ring_descriptor(), &values);
 	lane = DatumGetInt32(values.values[ROW_LANE]);
 	endpoint = endpoint_by_id(DatumGetInt32(values.values[ROW_ENDPOINT_ID]));
-	if (endpoint == NULL || lane < 0)
+	if (endpoint == NULL || lane < 0 || lane >= endpoint->shared->lane_count)
 		return true;
-	shared = &bus_lanes(endpoint->shared)[lane];
+	shared = bus_lane(endpoint->shared, lane);
 	if (position <= (int64) pg_atomic_read_u64(&shared->cursor))
 		return true;
-	if (shared->leases.count > 0 ||
+	if (shared->leases.count > 0 || ++run->locked > BATCH ||
 		!bus_lock(BUS_LOCK_LANE, endpoint->id, lane, ExclusiveLock, false))
 		return false;
 	if (shared->leases.count > 0)
@@ -271,10 +272,10 @@ bury_aside(ExpiryRun *run, HeapTuple row, TableScan *scan)
 	row_read(row, scan->descriptor, &values);
 	lane = DatumGetInt32(values.values[ROW_LANE]);
 	endpoint = endpoint_by_id(DatumGetInt32(values.values[ROW_ENDPOINT_ID]));
-	if (endpoint == NULL)
+	if (endpoint == NULL || lane < 0 || lane >= endpoint->shared->lane_count)
 		return true;
-	shared = &bus_lanes(endpoint->shared)[lane];
-	if (shared->leases.count > 0 ||
+	shared = bus_lane(endpoint->shared, lane);
+	if (shared->leases.count > 0 || ++run->locked > BATCH ||
 		!bus_lock(BUS_LOCK_LANE, endpoint->id, lane, ExclusiveLock, false))
 		return false;
 	/* Look again: a consumer may have had it until now. */

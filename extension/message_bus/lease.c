@@ -24,6 +24,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+#include "base/debug_point.h"
 #include "base/errors.h"
 #include "message_bus/breaker_note.h"
 #include "message_bus/dead_letter.h"
@@ -181,6 +182,7 @@ lease_sweep(const Endpoint *endpoint, HeldLane *lane, TimestampTz now)
 	swept = palloc(sizeof(Lease) * Max(count, 1));
 	for (uint64 i = 0; i < count; i++)
 		read_lease(i, &swept[i]);
+	DEBUG_POINT("lease_sweep");
 	for (uint64 i = 0; i < count; i++)
 	{
 		if (swept[i].handled)
@@ -353,13 +355,18 @@ read_lease(uint64 number, Lease *lease)
 static Endpoint *
 open_lease(int64 delivery_id, Lease *lease)
 {
+	Endpoint   *endpoint;
+
 	if (!find_lease(delivery_id, lease))
 		return NULL;
 	transaction_begin();
 	(void) bus_lock(BUS_LOCK_LANE, lease->endpoint_id, lease->lane, ExclusiveLock, true);
 	if (!find_lease(delivery_id, lease))
 		return NULL;
-	return endpoint_by_id(lease->endpoint_id);
+	endpoint = endpoint_by_id(lease->endpoint_id);
+	if (endpoint != NULL)
+		(void) bus_lane(endpoint->shared, lease->lane);
+	return endpoint;
 }
 
 /*

@@ -39,6 +39,7 @@ lease_note_lane(BusEndpoint *endpoint, int32 lane)
 		if (note->endpoint == endpoint && note->lane == lane)
 			return note;
 	}
+	(void) bus_lane(endpoint, lane);
 	transaction_begin();
 	note = MemoryContextAllocZero(transaction_memory(), sizeof(LeaseNote));
 	note->endpoint = endpoint;

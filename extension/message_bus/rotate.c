@@ -47,6 +47,7 @@
 #include "message_bus/ring.h"
 #include "message_bus/rotate.h"
 #include "message_bus/table.h"
+#include "message_bus/transaction.h"
 #include "pg/settings.h"
 #include "pg/spi.h"
 
@@ -69,6 +70,7 @@ static TimestampTz consider_evacuation(BusDatabase *database, int number, int64 
 static TimestampTz finish_evacuation(BusDatabase *database, int number, TimestampTz now);
 static void evacuate(BusDatabase *database, int number);
 static bool tables_need(int number);
+static void segment_truncated(int number);
 static bool truncate_segment(BusDatabase *database, int number, TimestampTz now);
 static void set_state(BusDatabase *database, int number, BusSegmentState state, TimestampTz now);
 static BlockNumber blocks_of(int number);
@@ -405,8 +407,19 @@ truncate_segment(BusDatabase *database, int number, TimestampTz now)
 	spi_begin(SPI_AS_OWNER);
 	spi_execute(command);
 	spi_end();
+	transaction_at_commit(segment_truncated, number);
+	return true;
+}
+
+/*
+ * Now that it is; the lock on it is still held.
+ */
+static void
+segment_truncated(int number)
+{
+	BusDatabase *database = bus_database_known();
+
 	pg_atomic_fetch_add_u32(&database->segments[number].generation, 1);
 	pg_atomic_write_u32(&database->segments[number].expiring, 0);
-	set_state(database, number, SEGMENT_FREE, now);
-	return true;
+	set_state(database, number, SEGMENT_FREE, GetCurrentTimestamp());
 }

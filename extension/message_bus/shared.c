@@ -244,6 +244,21 @@ bus_lanes(BusEndpoint *endpoint)
 	return (BusLane *) dsa_get_address(area, endpoint->lanes);
 }
 
+/*
+ * A lane whose number comes from a table, where somebody may have written what
+ * he liked.
+ */
+BusLane *
+bus_lane(BusEndpoint *endpoint, int32 lane)
+{
+	if (unlikely(lane < 0 || lane >= endpoint->lane_count))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("endpoint %d has no lane %d", endpoint->key.endpoint_id, lane),
+				 errhint("Type SELECT * FROM message_bus.verify().")));
+	return &bus_lanes(endpoint)[lane];
+}
+
 BusBreaker *
 bus_breaker(dsa_pointer pointer)
 {

@@ -189,6 +189,7 @@ extern BusDatabase *bus_database_known(void);
 extern BusEndpoint *bus_endpoint_shared(int32 endpoint_id, int32 lane_count);
 extern BusEndpoint *bus_endpoint_find(int32 endpoint_id);
 extern BusLane *bus_lanes(BusEndpoint *endpoint);
+extern BusLane *bus_lane(BusEndpoint *endpoint, int32 lane);
 extern BusBreaker *bus_breaker(dsa_pointer pointer);
 extern dsa_pointer bus_breaker_create(const char *message_type);
 extern bool bus_claim(int32 endpoint_id, const pg_uuid_t *message_id, VirtualTransactionId *owner);

@@ -22,6 +22,7 @@
 #include "message_bus/aside.h"
 #include "message_bus/breaker_note.h"
 #include "message_bus/death.h"
+#include "message_bus/due.h"
 #include "message_bus/endpoint.h"
 #include "message_bus/held.h"
 #include "message_bus/lease_note.h"
@@ -38,12 +39,24 @@ typedef struct DueNote
 	struct DueNote *next;
 } DueNote;
 
+/* What is done to shared memory when this transaction has committed. */
+typedef struct Effect
+{
+	void		(*run) (int argument);
+	int			argument;
+	SubTransactionId noted_in;
+	struct Effect *next;
+} Effect;
+
 static MemoryContext memory = NULL;
+static Effect *effects = NULL;
 static DueNote *due_notes = NULL;
 static TimestampTz next_expiry = NEVER_DUE;
 static bool active = false;
 static uint32 generation = 0;	/* of what the tables hold, when it became active */
 
+static void effects_end_subtransaction(bool committed, SubTransactionId mine,
+									   SubTransactionId parent);
 static void transaction_ended(XactEvent event, void *arg);
 static void before_commit(void);
 static void refuse_prepare(void);
@@ -104,9 +117,13 @@ transaction_memory(void)
 void
 transaction_note_due(BusEndpoint *endpoint, int32 lane, TimestampTz due)
 {
-	DueNote    *note = MemoryContextAlloc(transaction_memory(), sizeof(DueNote));
+	DueNote    *note;
 
+	/* Now, so that nothing need be mapped when the transaction has committed. */
+	if (lane >= 0)
+		(void) bus_lane(endpoint, lane);
 	transaction_begin();
+	note = MemoryContextAlloc(transaction_memory(), sizeof(DueNote));
 	note->endpoint = endpoint;
 	note->lane = lane;
 	note->due = due;
@@ -133,6 +150,38 @@ transaction_note_expiry(TimestampTz expires_at)
 {
 	transaction_begin();
 	next_expiry = Min(next_expiry, expires_at);
+}
+
+/*
+ * What is to be done to shared memory once this transaction has committed, unless
+ * the savepoint is rolled back.  It must not be able to fail.
+ */
+void
+transaction_at_commit(void (*run) (int argument), int argument)
+{
+	Effect	   *effect;
+
+	transaction_begin();
+	effect = MemoryContextAlloc(transaction_memory(), sizeof(Effect));
+	effect->run = run;
+	effect->argument = argument;
+	effect->noted_in = GetCurrentSubTransactionId();
+	effect->next = effects;
+	effects = effect;
+}
+
+static void
+effects_end_subtransaction(bool committed, SubTransactionId mine, SubTransactionId parent)
+{
+	/* The newest come first. */
+	for (Effect *effect = effects; effect != NULL && effect->noted_in == mine;
+		 effect = effect->next)
+	{
+		if (committed)
+			effect->noted_in = parent;
+		else
+			effects = effect->next;
+	}
 }
 
 static void
@@ -207,6 +256,10 @@ after_end(bool committed)
 	lease_end_transaction(committed, at);
 	death_end_transaction(committed);
 	breaker_end_transaction(committed);
+	due_end_transaction(committed);
+	for (Effect *effect = effects; effect != NULL && committed; effect = effect->next)
+		effect->run(effect->argument);
+	effects = NULL;
 	for (DueNote *note = due_notes; note != NULL && committed; note = note->next)
 	{
 		int32		id = note->endpoint->key.endpoint_id;
@@ -227,6 +280,9 @@ subtransaction_ended(SubXactEvent event, SubTransactionId mine,
 
 	if (!active || (!committed && event != SUBXACT_EVENT_ABORT_SUB))
 		return;
+	due_end_subtransaction(committed, mine, parent);
+	effects_end_subtransaction(committed, mine, parent);
+	death_end_subtransaction(committed, mine, parent);
 	outbox_end_subtransaction(committed, mine, parent);
 	held_end_subtransaction(committed, mine, parent);
 	breaker_end_subtransaction(committed, mine, parent);
