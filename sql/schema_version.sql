@@ -75,3 +75,62 @@ BEGIN;
 SELECT body, schema_version FROM message_bus.receive('work') ORDER BY delivery_id;
 ROLLBACK;
 SELECT body, schema_version, leased_until IS NOT NULL AS leased FROM message_bus.receive('work', 10, '1 h') ORDER BY delivery_id;
+
+-- ------------------------------------------------------------ sagas
+-- What a definition sends is of the versions that were current at define(), or of those it names.
+CREATE TYPE asked AS (id required, what required, key text);
+CREATE TYPE asked_2 AS (id required, whats text[], key text);
+CREATE FUNCTION to_list(data jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS
+$$ SELECT data - 'what' || jsonb_build_object('whats', jsonb_build_array(data ->> 'what')) $$;
+SELECT event_store.register_event_type(t, 'asked') FROM unnest('{Ask,Do,Undo,Done,Noted}'::text[]) t;
+SELECT message_bus.create_endpoint('there', 1);
+CREATE FUNCTION sent(max int DEFAULT 50) RETURNS TABLE (message_type text, schema_version int, body jsonb)
+LANGUAGE plpgsql AS $$
+DECLARE
+	d message_bus.delivery;
+BEGIN
+	FOR d IN SELECT * FROM message_bus.receive('there', max) LOOP
+		PERFORM message_bus.ack(d.delivery_id);
+		RETURN QUERY SELECT d.message_type, d.schema_version, d.body - 'key';
+	END LOOP;
+END
+$$;
+CREATE FUNCTION asking(version int) RETURNS jsonb LANGUAGE sql AS $$
+	SELECT format($json${"endpoint": "asking", "initial": "Asked",
+		"events": {"Ask": {"correlate": "$.message.id"}, "Undone": {"correlate": "$.message.id"}},
+		"start": {"Ask": {"goto": "Asked",
+			"send": [{"step": "do", "endpoint": "there", "type": "Do", "body": {"id": "$.message.id", "%1$s": "$.message.%1$s"},
+				"compensation": {"endpoint": "there", "type": "Undo", "body": {"id": "$.data.id", "%1$s": "$.data.asked"}, "confirmed_by": "Undone"}}],
+			"set": {"id": "$.message.id", "asked": "$.message.%1$s"},
+			"append": [{"stream": "asked-${$.message.id}", "type": "Noted", "data": {"id": "$.message.id", "%1$s": "$.message.%1$s"}}]}},
+		"states": {"Asked": {"kind": "normal", "timer": "none", "default": "ignore", "on": {"Ask": {"goto": "Undoing",
+				"send": [{"step": "named", "endpoint": "there", "type": "Done", "schema_version": 1, "body": {"id": "$.message.id", "what": "named"}, "compensation": "none"}],
+				"compensate": {"give_up": "Stuck", "then": "Gone"}}}},
+			"Undoing": {"kind": "normal", "timer": "none", "default": "ignore"}, "Stuck": {"kind": "normal", "timer": "none", "default": "ignore"},
+			"Gone": {"kind": "final", "default": "ignore"}}}$json$, CASE version WHEN 1 THEN 'what' ELSE 'whats' END)::jsonb $$;
+SELECT saga.define('asking', asking(1));
+SELECT type_versions FROM saga.definition ORDER BY version;
+SELECT message_bus.send('asking', 'Ask', '{"id": "00000000-0000-4000-8000-000000000001", "what": "first"}') IS NOT NULL AS sent;
+SELECT saga.run();
+SELECT * FROM sent();
+-- a message waits, version 2 becomes current everywhere, instances of the old definition go on
+SELECT message_bus.send('asking', 'Ask', '{"id": "00000000-0000-4000-8000-000000000002", "what": "second"}') IS NOT NULL AS sent;
+SELECT event_store.register_event_type(t, 'asked_2', 2), event_store.register_upcaster(t, 1, 'to_list(jsonb)')
+FROM unnest('{Ask,Do,Undo,Done,Noted}'::text[]) t;
+SELECT saga.run();
+-- the consumer gets what he knows now, the store has what the saga wrote
+SELECT * FROM sent();
+SELECT stream, schema_version, data FROM stored WHERE stream LIKE 'asked-%';
+SELECT message_bus.send('asking', 'Ask', '{"id": "00000000-0000-4000-8000-000000000001", "what": "again"}', schema_version => 1) IS NOT NULL AS sent;
+SELECT saga.run();
+SELECT message_type, schema_version, body FROM sent() ORDER BY 1;
+-- a new definition is written for the new shape, old messages come to it in that
+SELECT message_bus.send('asking', 'Ask', '{"id": "00000000-0000-4000-8000-000000000003", "what": "third"}', schema_version => 1) IS NOT NULL AS sent;
+SELECT saga.define('asking', asking(2));
+SELECT type_versions FROM saga.definition ORDER BY version;
+SELECT saga.run();
+SELECT * FROM sent();
+SELECT correlation_id, definition_version, current_state FROM saga.instances ORDER BY 1;
+SELECT message_type, error FROM message_bus.dead_letters;
+SELECT refusal(format('SELECT saga.define(%L, %L)', 'wrong', jsonb_set(asking(1), '{start,Ask,append,0,schema_version}', v)))
+FROM unnest('{0,1.5,"\"1\"",-1,1e20}'::jsonb[]) v;

@@ -234,6 +234,8 @@ contract_upcasts(const char *type, int length, int32 schema_version)
 bool
 contract_has_upcaster(const char *type, int length)
 {
+	if (likely(cache != NULL && !stale && !any_upcaster))
+		return false;
 	return find_contract(type, length)->upcaster_count > 0;
 }
 

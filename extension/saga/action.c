@@ -153,7 +153,8 @@ apply_send(Turn *turn, SendAction *send)
 
 	if (send->fact != NULL)
 		send_fact(turn, send, key, attempt);
-	send_command(turn, send->endpoint, send->type, evaluate_body(turn, send->body, key), key);
+	send_command(turn, send->endpoint, send->type, evaluate_body(turn, send->body, key), key)
+		->schema_version = send->schema_version;
 	if (send->timer != NOWHERE)
 	{
 		Tree	   *resend = tree_object();
@@ -232,10 +233,10 @@ evaluate_body(Turn *turn, const Template *body, const char *key)
 }
 
 /*
- * Adds a command to what is sent.  The id of the n-th message with a key follows
+ * Adds a command to what is sent, and returns it.  The id of the n-th message with a key follows
  * from key and n, so that the same command is never delivered twice.
  */
-void
+OutMessage *
 send_command(Turn *turn, const char *endpoint, const char *type, Tree *body, const char *key)
 {
 	Machine    *machine = turn->machine;
@@ -258,6 +259,7 @@ send_command(Turn *turn, const char *endpoint, const char *type, Tree *body, con
 	tree_put_text(details, "endpoint", endpoint);
 	tree_put_text(details, "key", key);
 	turn_note(turn, "send", tree_put_text(details, "message_id", uuid_text(&message->message_id)));
+	return message;
 }
 
 /*
@@ -283,7 +285,8 @@ resend_command(Turn *turn, int timer)
 		return false;
 	}
 	key = tree_get_text(resend, "key");
-	send_command(turn, send->endpoint, send->type, evaluate_body(turn, send->body, key), key);
+	send_command(turn, send->endpoint, send->type, evaluate_body(turn, send->body, key), key)
+		->schema_version = send->schema_version;
 	machine->resends = tree_with(machine->resends, name,
 								 tree_with(resend, "left", tree_int(left - 1)));
 	set_timer(turn, timer, turn->input->now + send->resend->first * 1000);
@@ -320,6 +323,7 @@ apply_publish(Turn *turn, PublishAction *publish)
 					 machine->version + 1, ++turn->published),
 			&message->message_id);
 	message->type = publish->type;
+	message->schema_version = publish->schema_version;
 	message->body = publish->body == NULL ? tree_object()
 										  : template_evaluate(publish->body, turn_document(turn));
 	message->partition_key =
@@ -340,6 +344,7 @@ apply_append(Turn *turn, AppendAction *append)
 
 	event->stream = template_text(append->stream, document);
 	event->type = append->type;
+	event->schema_version = append->schema_version;
 	event->data = template_evaluate(append->data, document);
 	event->expected_version =
 		append->expected_version == NULL

@@ -183,16 +183,17 @@ store_document(const Definition *definition, Jsonb *document)
 		"LOCK TABLE saga.definition IN SHARE ROW EXCLUSIVE MODE"
 	};
 	static SpiStatement insert = {
-		"INSERT INTO saga.definition (name, version, document, endpoint, defined_by)"
-		" SELECT $1, coalesce(max(d.version), 0) + 1, $2, $3, $4 FROM saga.definition d"
+		"INSERT INTO saga.definition (name, version, document, endpoint, defined_by, type_versions)"
+		" SELECT $1, coalesce(max(d.version), 0) + 1, $2, $3, $4, $5 FROM saga.definition d"
 		" WHERE d.name = $1 RETURNING version"
 	};
 
 	(void) spi_run(&lock, 0, NULL, NULL, NULL);
-	(void) spi_run(&insert, 4, (Oid[]) {TEXTOID, JSONBOID, TEXTOID, TEXTOID},
+	(void) spi_run(&insert, 5, (Oid[]) {TEXTOID, JSONBOID, TEXTOID, TEXTOID, JSONBOID},
 				   (Datum[]) {CStringGetTextDatum(definition->name), JsonbPGetDatum(document),
 					   CStringGetTextDatum(definition->endpoint),
-					   CStringGetTextDatum(GetUserNameFromId(definition->definer, false))},
+					   CStringGetTextDatum(GetUserNameFromId(definition->definer, false)),
+					   JsonbPGetDatum(tree_to_jsonb(definition_current_versions(definition)))},
 				   NULL);
 	return spi_int32(0, 0, 0);
 }

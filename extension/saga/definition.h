@@ -74,6 +74,7 @@ typedef struct Compensation
 {
 	const char *endpoint;
 	const char *type;
+	int32		schema_version; /* of the type; here and below 0: see definition_version() */
 	Template   *body;
 	int			confirmed_by;	/* event */
 	List	   *refusals;		/* of Refusal */
@@ -88,6 +89,7 @@ typedef struct SendAction
 	Template   *key;			/* an existing key instead of a new one */
 	const char *endpoint;
 	const char *type;
+	int32		schema_version;
 	Template   *body;
 	FactChange *fact;
 	int			timer;			/* resends, NOWHERE: none */
@@ -100,6 +102,7 @@ typedef struct PublishAction
 {
 	Path	   *condition;
 	const char *type;
+	int32		schema_version;
 	Template   *body;
 	Template   *key;			/* partition key */
 } PublishAction;
@@ -109,6 +112,7 @@ typedef struct AppendAction
 	Path	   *condition;
 	Template   *stream;
 	const char *type;
+	int32		schema_version;
 	Template   *data;
 	Template   *expected_version;	/* NULL: any */
 	bool		skip_existing;	/* do nothing if the stream has events */
@@ -207,6 +211,7 @@ typedef struct Owed
 	int			to;				/* status once the command is sent */
 	const char *endpoint;
 	const char *type;
+	int32		schema_version;
 	Template   *body;
 	Backoff    *resend;
 	int64		give_up_after;	/* milliseconds, 0: never */
@@ -221,6 +226,7 @@ typedef struct Definition
 	int			version;
 	Oid			definer;
 	Tree	   *document;
+	Tree	   *versions;		/* of the types it names, those that were current at define() */
 	const char *endpoint;
 	int			initial;
 	bool		uses_envelope;	/* $.envelope is read somewhere */
@@ -276,6 +282,12 @@ extern int	definition_find_fact(const Definition *definition, const char *name);
 extern int	definition_find_owed(const Definition *definition, const char *name);
 extern const char *definition_event_name(const Definition *definition, int event);
 extern int	fact_find_status(const Fact *fact, const char *status);
+
+/* version.c */
+extern Tree *definition_current_versions(const Definition *definition);
+extern int32 definition_version(const Definition *definition, const char *type);
+extern Tree *definition_message_body(const Definition *definition, const char *type,
+									 int32 schema_version, Tree *body);
 
 /* definition_verify.c */
 extern void definition_verify(const Definition *definition, List **problems);

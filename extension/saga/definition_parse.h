@@ -25,6 +25,7 @@ extern bool parse_is_object(Parser *p, const Tree *tree, const char *what);
 extern void parse_keys(Parser *p, const Tree *object, const char *what, const char *known);
 extern char *parse_text(Parser *p, const Tree *object, const char *key, bool required);
 extern bool parse_flag(Parser *p, const Tree *object, const char *key);
+extern int32 parse_schema_version(Parser *p, const Tree *object);
 extern int64 parse_interval(Parser *p, const Tree *object, const char *key, int64 otherwise);
 extern Path *parse_path(Parser *p, const Tree *object, const char *key);
 extern Template *parse_template(Parser *p, const Tree *object, const char *key);

@@ -256,7 +256,7 @@ static Definition *
 load(const char *name, int version)
 {
 	static SpiStatement find = {
-		"SELECT document, endpoint, defined_by FROM saga.definition"
+		"SELECT document, endpoint, defined_by, type_versions FROM saga.definition"
 		" WHERE name = $1 AND version = $2"
 	};
 	MemoryContext context;
@@ -278,6 +278,8 @@ load(const char *name, int version)
 		definition->version = version;
 		definition->endpoint = spi_text(0, 1, context);
 		definition->definer = rights_role(spi_value(0, 2, &isnull));
+		definition->versions =
+			tree_from_jsonb(DatumGetJsonbPCopy(spi_copy(0, 3, context, &isnull)));
 		MemoryContextSwitchTo(CacheMemoryContext);
 		cache = lappend(cache, definition);
 		MemoryContextSetParent(context, CacheMemoryContext);

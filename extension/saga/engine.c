@@ -25,7 +25,7 @@ static const char *const kept_context[] = {
 
 static void take_context(const Machine *machine, const Cause *cause);
 static void send_message(const Machine *machine, const OutMessage *message);
-static void append_event(const OutEvent *event);
+static void append_event(const Machine *machine, const OutEvent *event);
 static bool stream_has_events(const char *stream);
 
 /*
@@ -61,7 +61,7 @@ engine_apply(Machine *machine, const Effects *effects, const Cause *cause)
 		return;
 	take_context(machine, cause);
 	foreach(cell, effects->events)
-		append_event(lfirst(cell));
+		append_event(machine, lfirst(cell));
 	foreach(cell, effects->messages)
 		send_message(machine, lfirst(cell));
 	context_put_back(outer);
@@ -142,6 +142,8 @@ send_message(const Machine *machine, const OutMessage *message)
 		tree_put_text(headers, "step_key", message->step_key);
 	outgoing.endpoint = message->endpoint;
 	outgoing.message_type = message->type;
+	outgoing.schema_version = message->schema_version > 0 ? message->schema_version
+		: definition_version(machine->definition, message->type);
 	outgoing.body = tree_to_jsonb(message->body);
 	outgoing.message_id = &message->message_id;
 	outgoing.partition_key = message->partition_key;
@@ -152,7 +154,7 @@ send_message(const Machine *machine, const OutMessage *message)
 }
 
 static void
-append_event(const OutEvent *event)
+append_event(const Machine *machine, const OutEvent *event)
 {
 	NewEvent	new_event = {0};
 	NewEvents	events = {&new_event, 1, true};
@@ -166,6 +168,8 @@ append_event(const OutEvent *event)
 		expected = 0;
 	}
 	new_event.event_type = cstring_to_text(event->type);
+	new_event.schema_version = event->schema_version > 0 ? event->schema_version
+		: definition_version(machine->definition, event->type);
 	new_event.data = tree_to_jsonb(event->data);
 	new_events_check(&events);
 	event_append(event->stream, (int) strlen(event->stream), expected, &events, &result);

@@ -296,7 +296,8 @@ parse_rule(Parser *p, Owed *rule, const Tree *tree)
 	Tree	   *after = as_list(tree_get(tree, "after"));
 
 	parse_keys(p, tree, "a rule",
-			   "each in when after to endpoint type body resend give_up_after then_every refused_by"
+			   "each in when after to endpoint type schema_version body resend give_up_after then_every"
+			   " refused_by"
 			   " description");
 	rule->guard = parse_path(p, tree, "when");
 	rule->endpoint = parse_text(p, tree, "endpoint", true);
@@ -305,6 +306,7 @@ parse_rule(Parser *p, Owed *rule, const Tree *tree)
 	rule->resend = parse_backoff(p, tree, "resend");
 	rule->give_up_after = parse_interval(p, tree, "give_up_after", 0);
 	rule->then_every = parse_interval(p, tree, "then_every", 0);
+	rule->schema_version = parse_schema_version(p, tree);
 	for (int i = 0; i < after->count; i++)
 	{
 		int			other = definition_find_owed(p->definition,

@@ -97,6 +97,7 @@ static void load_slot(Slot *slot, bool patient);
 static bool handle_letter(Batch *batch, Letter *letter);
 static bool handle_slot(Batch *batch, Letter *letter, Slot *slot);
 static bool start_instance(Letter *letter, Slot *slot);
+static Tree *letter_body(Letter *letter, const Definition *definition);
 static const Tree *letter_envelope(Letter *letter);
 static Letter *open_letter(BusDelivery *delivery);
 
@@ -357,7 +358,7 @@ correlate(const Definition *definition, const SagaEvent *event, Letter *letter, 
 		*id = letter->delivery->message.correlation_id;
 		return;
 	}
-	tree_put(document.root, "message", letter->body);
+	tree_put(document.root, "message", letter_body(letter, definition));
 	if (path_mentions(event->correlate, "envelope"))
 		tree_put(document.root, "envelope", unconstify(Tree *, letter_envelope(letter)));
 	value = path_value(event->correlate, &document);
@@ -479,7 +480,7 @@ handle_slot(Batch *batch, Letter *letter, Slot *slot)
 	}
 	input.event = definition_find_event(machine->definition, message->message_type);
 	input.name = message->message_type;
-	input.message = letter->body;
+	input.message = letter_body(letter, machine->definition);
 	if (machine->definition->uses_envelope)
 		input.envelope = unconstify(Tree *, letter_envelope(letter));
 	input.now = clock_now();
@@ -511,7 +512,7 @@ start_instance(Letter *letter, Slot *slot)
 	if (input.event == NOWHERE || definition->start[input.event] == NULL)
 		return false;
 	input.name = message->message_type;
-	input.message = letter->body;
+	input.message = letter_body(letter, definition);
 	input.envelope = unconstify(Tree *, letter_envelope(letter));
 	cause.envelope = input.envelope;
 	input.now = clock_now();
@@ -523,6 +524,15 @@ start_instance(Letter *letter, Slot *slot)
 	engine_apply(machine, &effects, &cause);
 	parked_replay(machine);
 	return true;
+}
+
+static Tree *
+letter_body(Letter *letter, const Definition *definition)
+{
+	const BusMessage *message = &letter->delivery->message;
+
+	return definition_message_body(definition, message->message_type, message->schema_version,
+								   letter->body);
 }
 
 static const Tree *

@@ -223,7 +223,8 @@ send_outstanding(Turn *turn, Outstanding *outstanding)
 			change_record(turn, fact, rule->to, record, NULL);
 		turn->record = fact_find(machine->data, fact, outstanding->key);
 		send_command(turn, rule->endpoint, rule->type,
-					 evaluate_body(turn, rule->body, outstanding->key), outstanding->key);
+					 evaluate_body(turn, rule->body, outstanding->key), outstanding->key)
+			->schema_version = rule->schema_version;
 		turn->record = outer;
 	}
 	else
@@ -234,7 +235,8 @@ send_outstanding(Turn *turn, Outstanding *outstanding)
 		if (outstanding->body == NULL)
 			outstanding->body = evaluate_body(turn, compensation->body, outstanding->key);
 		send_command(turn, compensation->endpoint, compensation->type, outstanding->body,
-					 outstanding->key);
+					 outstanding->key)
+			->schema_version = compensation->schema_version;
 	}
 	plan_next(turn, outstanding);
 }

@@ -57,6 +57,7 @@ static List *read_waiting(const Machine *machine);
 static ParkedMessage *read_parked(uint64 row, MemoryContext context);
 static void replay_one(void *argument);
 static void settle_replayed(Replay *replay, const ErrorData *error);
+static int32 schema_version_of(const ParkedMessage *message);
 static BusOutgoing as_it_was(const ParkedMessage *message, Context *context);
 static void send_back(const ParkedMessage *message);
 static void bury_later(const ParkedMessage *message, const ErrorData *error);
@@ -202,7 +203,8 @@ replay_one(void *argument)
 
 	input.event = definition_find_event(replay->machine->definition, message->type);
 	input.name = message->type;
-	input.message = message->body;
+	input.message = definition_message_body(replay->machine->definition, message->type,
+											schema_version_of(message), message->body);
 	input.envelope = message->envelope;
 	input.now = clock_now();
 	react(replay->machine, &input, &replay->effects);
@@ -229,6 +231,12 @@ settle_replayed(Replay *replay, const ErrorData *error)
 	remove_parked(message->id);
 }
 
+static int32
+schema_version_of(const ParkedMessage *message)
+{
+	return (int32) tree_to_int(tree_get(message->envelope, "schema_version"), 1);
+}
+
 /*
  * The message as it was, to be sent or buried.
  */
@@ -248,6 +256,7 @@ as_it_was(const ParkedMessage *message, Context *context)
 	context->traceparent = tree_get_text(envelope, "traceparent");
 	outgoing.endpoint = message->endpoint;
 	outgoing.message_type = message->type;
+	outgoing.schema_version = schema_version_of(message);
 	outgoing.body = tree_to_jsonb(message->body);
 	outgoing.message_id = &message->message_id;
 	outgoing.partition_key = tree_get_text(envelope, "partition_key");

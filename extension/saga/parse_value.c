@@ -127,6 +127,23 @@ parse_flag(Parser *p, const Tree *object, const char *key)
 }
 
 /*
+ * "schema_version": which version of its type a body is of; 0 if it is not said.
+ */
+int32
+parse_schema_version(Parser *p, const Tree *object)
+{
+	Tree	   *value = tree_get(object, "schema_version");
+	int64		version = tree_to_int(value, 0);
+
+	if (value == NULL)
+		return 0;
+	if (value->type != TREE_NUMBER || version < 1 || version > PG_INT32_MAX ||
+		!tree_equal(value, tree_int(version)))
+		parse_problem(p, "\"schema_version\" must be a whole number of 1 or more");
+	return (int32) version;
+}
+
+/*
  * A member that is an interval, in milliseconds.
  */
 int64

@@ -26,6 +26,7 @@ typedef struct OutMessage
 {
 	const char *endpoint;		/* NULL: published */
 	const char *type;
+	int32		schema_version; /* 0: the one that the definition goes by */
 	Tree	   *body;
 	pg_uuid_t	message_id;
 	const char *step_key;		/* NULL: published */
@@ -36,6 +37,7 @@ typedef struct OutEvent
 {
 	const char *stream;
 	const char *type;
+	int32		schema_version; /* as above */
 	Tree	   *data;
 	int64		expected_version;	/* -1: any */
 	bool		skip_existing;

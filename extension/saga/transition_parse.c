@@ -198,8 +198,9 @@ parse_send(Parser *p, const Tree *given)
 	if (tree == NULL)
 		return NULL;
 	parse_keys(p, tree, "\"send\"",
-			   "if step attempt key endpoint type body fact resend compensation");
+			   "if step attempt key endpoint type schema_version body fact resend compensation");
 	send->condition = parse_path(p, tree, "if");
+	send->schema_version = parse_schema_version(p, tree);
 	send->endpoint = parse_text(p, tree, "endpoint", true);
 	send->type = parse_text(p, tree, "type", true);
 	/* That it lacks one is said; nobody who looks for further problems needs to ask. */
@@ -248,10 +249,12 @@ parse_send_compensation(Parser *p, SendAction *send, Tree *tree)
 			parse_problem(p, "there is no rule \"%s\" in \"owed\"", rule);
 		return;
 	}
-	parse_keys(p, tree, "\"compensation\"", "endpoint type body confirmed_by refused_by");
+	parse_keys(p, tree, "\"compensation\"",
+			   "endpoint type schema_version body confirmed_by refused_by");
 	compensation = palloc0(sizeof(Compensation));
 	compensation->endpoint = parse_text(p, tree, "endpoint", true);
 	compensation->type = parse_text(p, tree, "type", true);
+	compensation->schema_version = parse_schema_version(p, tree);
 	compensation->body = parse_template(p, tree, "body");
 	compensation->confirmed_by = parse_event_name(p, tree, "confirmed_by");
 	compensation->refusals = parse_refusals(p, tree_get(tree, "refused_by"));
@@ -292,9 +295,10 @@ parse_publish(Parser *p, const Tree *tree)
 {
 	PublishAction *publish = palloc0(sizeof(PublishAction));
 
-	parse_keys(p, tree, "\"publish\"", "if type body key");
+	parse_keys(p, tree, "\"publish\"", "if type schema_version body key");
 	publish->condition = parse_path(p, tree, "if");
 	publish->type = parse_text(p, tree, "type", true);
+	publish->schema_version = parse_schema_version(p, tree);
 	publish->body = parse_template(p, tree, "body");
 	publish->key = parse_template(p, tree, "key");
 	return publish;
@@ -305,10 +309,12 @@ parse_append(Parser *p, const Tree *tree)
 {
 	AppendAction *append = palloc0(sizeof(AppendAction));
 
-	parse_keys(p, tree, "\"append\"", "if stream type data expected_version skip_existing");
+	parse_keys(p, tree, "\"append\"",
+			   "if stream type schema_version data expected_version skip_existing");
 	append->condition = parse_path(p, tree, "if");
 	append->stream = required_template(p, tree, "stream");
 	append->type = parse_text(p, tree, "type", true);
+	append->schema_version = parse_schema_version(p, tree);
 	append->data = required_template(p, tree, "data");
 	append->expected_version = parse_template(p, tree, "expected_version");
 	append->skip_existing = parse_flag(p, tree, "skip_existing");

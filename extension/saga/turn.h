@@ -41,8 +41,8 @@ extern bool turn_take(Turn *turn, List *transitions);
 
 /* action.c */
 extern void apply_transition(Turn *turn, Transition *transition);
-extern void send_command(Turn *turn, const char *endpoint, const char *type, Tree *body,
-						 const char *key);
+extern OutMessage *send_command(Turn *turn, const char *endpoint, const char *type, Tree *body,
+								const char *key);
 extern bool resend_command(Turn *turn, int timer);
 extern void set_timer(Turn *turn, int timer, TimestampTz due);
 extern void change_record(Turn *turn, const Fact *fact, int to, Tree *record, Tree *set);

@@ -8,10 +8,13 @@ CREATE TABLE saga.definition (
 	document jsonb NOT NULL,
 	endpoint text COLLATE "C" NOT NULL,
 	defined_by text COLLATE "C" NOT NULL,
+	type_versions jsonb NOT NULL DEFAULT '{}',
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	PRIMARY KEY (name, version)
 );
 COMMENT ON TABLE saga.definition IS 'Every version of every definition, as given to saga.define(). The newest is the current one.';
+COMMENT ON COLUMN saga.definition.type_versions IS
+'Versions of the registered types it names that were current when it was defined: what it sends and gets goes by them.';
 COMMENT ON COLUMN saga.definition.defined_by IS 'Role with whose rights "call" functions run.';
 
 CREATE TABLE saga.definition_state (
@@ -63,7 +66,7 @@ LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'saga_define';
 COMMENT ON FUNCTION saga.define(text, jsonb) IS
-'Stores a definition and returns its version, one above the last. Creates its endpoint and subscribes that to the events listed. Running instances keep their version.
+'Stores a definition and returns its version, one above the last. Creates its endpoint and subscribes that to the events listed. Running instances keep their version. Bodies go by the versions of their types that are current now, whatever becomes current later; an action with a schema_version goes by that.
 Errors: SG010 the definition has problems; DETAIL is a JSON array of {severity, state, event, problem}, and nothing is stored.';
 
 CREATE FUNCTION saga.drop(name text, force boolean DEFAULT false) RETURNS void
