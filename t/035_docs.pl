@@ -1,4 +1,5 @@
-# The statements in docs/domain-models.md run as they stand, and say what is written below them.
+# The statements in docs/domain-models.md run as they stand, and say what is written below them;
+# the README's tour can be pasted as a whole.
 use strict;
 use warnings FATAL => 'all';
 
@@ -46,6 +47,16 @@ my ($statement, $message) =
 $node->safe_psql('postgres', 'SELECT event_store.unregister_event_type(\'BookBought\', 2)');
 my ($code, $out, $err) = $node->psql('postgres', $statement);
 like($err, qr/ERROR:  \Q$message\E$/m, 'the error');
+
+my ($tour) = slurp_file("$FindBin::RealBin/../README.md") =~ /^## A tour in SQL\n(.*?)^## /ms;
+my $pasted = join '', $tour =~ /^    (.*\n)/mg;
+$node->safe_psql('postgres', 'CREATE DATABASE tour');
+$node->safe_psql('tour', 'CREATE EXTENSION ecommerce');
+run [ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('tour') ],
+  '<', \$pasted, '>', \$out, '2>', \$err;
+is($err, '', 'the tour in the README can be pasted');
+is($node->safe_psql('tour', q{SELECT max(checkpoint) > 0 FROM event_store.subscriptions}), 't',
+	'and what it shows has happened');
 
 $node->stop;
 done_testing();

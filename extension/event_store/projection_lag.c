@@ -43,6 +43,7 @@ count_range(Projection *projection, int64 upto, ProjectionLag *lag)
 	EventScan  *scan = event_scan_positions(&projection->filter, lag->checkpoint, upto, snapshot);
 	Event		event;
 
+	event_scan_limit(scan, LAG_LOOKS);
 	while (event_scan_next(scan, &event))
 	{
 		if (lag->events++ == 0)

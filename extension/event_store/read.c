@@ -38,6 +38,7 @@ struct EventScan
 	EventFilter filter;
 	Visibility *visibility;
 	int64		position;		/* of the last row looked at */
+	int64		looks_left;
 };
 
 static EventScan *begin_scan(ExtensionRelation *index, int nkeys, ScanKey keys,
@@ -132,6 +133,7 @@ begin_scan(ExtensionRelation *index, int nkeys, ScanKey keys, ScanDirection dire
 	scan->slot = table_slot_create(scan->heap, NULL);
 	scan->visibility = visibility_open(snapshot);
 	scan->direction = direction;
+	scan->looks_left = PG_INT64_MAX;
 	scan->scan = compat_index_beginscan(scan->heap, scan->index, snapshot, nkeys);
 	index_rescan(scan->scan, keys, nkeys, NULL, 0);
 	return scan;
@@ -144,7 +146,8 @@ begin_scan(ExtensionRelation *index, int nkeys, ScanKey keys, ScanDirection dire
 bool
 event_scan_next(EventScan *scan, Event *event)
 {
-	while (index_getnext_slot(scan->scan, scan->direction, scan->slot))
+	while (scan->looks_left-- > 0 &&
+		   index_getnext_slot(scan->scan, scan->direction, scan->slot))
 	{
 		event_from_slot(scan->slot, event);
 		scan->position = event->position;
@@ -165,6 +168,15 @@ void
 event_scan_for_consumer(EventScan *scan)
 {
 	visibility_ignore_retention(scan->visibility);
+}
+
+/*
+ * Lets a scan end after so many events, admitted or not.
+ */
+void
+event_scan_limit(EventScan *scan, int64 looks)
+{
+	scan->looks_left = looks;
 }
 
 /*

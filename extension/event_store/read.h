@@ -49,6 +49,9 @@ typedef struct EventFilter
 
 typedef struct EventScan EventScan;
 
+/* How many events views look at to tell how far behind somebody is. */
+#define LAG_LOOKS 100000
+
 extern EventScan *event_scan_positions(const EventFilter *filter, int64 after, int64 mark,
 									   Snapshot snapshot);
 extern EventScan *event_scan_stream(const char *stream, int length, int64 from_version,
@@ -57,6 +60,7 @@ extern EventScan *event_scan_correlation(const pg_uuid_t *correlation_id, Snapsh
 extern EventScan *event_scan_id(const pg_uuid_t *event_id, Snapshot snapshot);
 extern bool event_scan_next(EventScan *scan, Event *event);
 extern void event_scan_for_consumer(EventScan *scan);
+extern void event_scan_limit(EventScan *scan, int64 looks);
 extern void event_scan_restart(EventScan *scan);
 extern int64 event_scan_position(EventScan *scan);
 extern void event_scan_end(EventScan *scan);

@@ -25,6 +25,7 @@
 #include "base/errors.h"
 #include "event_store/reader.h"
 #include "event_store/stream.h"
+#include "event_store/subscription.h"
 #include "event_store/table.h"
 #include "log/position.h"
 #include "log/restore.h"
@@ -51,12 +52,6 @@ typedef struct Lease
 	struct Lease *before;		/* older entries, of this and of other subscriptions */
 } Lease;
 
-typedef struct Subscription
-{
-	char	   *name;
-	EventFilter filter;
-} Subscription;
-
 static Lease *leases = NULL;	/* in TopTransactionContext */
 static bool callbacks_registered = false;
 
@@ -65,7 +60,6 @@ static void savepoint_ended(SubXactEvent event, SubTransactionId level,
 							SubTransactionId parent, void *arg);
 static Lease *find_lease(const char *name);
 static Lease *remember(const char *name, int partition, int64 fetched, int64 checkpoint);
-static void load_subscription(const char *name, Subscription *subscription);
 static Lease *take_lease(Subscription *subscription, int64 mark);
 static bool lock_partition(Subscription *subscription, int partition, int64 before, Lease **lease);
 static int64 lowest_free(const int64 *checkpoints, const bool *held, int partitions);
@@ -148,8 +142,11 @@ unknown_subscription(const char *name)
 			 errhint("Type SELECT event_store.create_subscription(%s).", quote_literal_cstr(name))));
 }
 
-static void
-load_subscription(const char *name, Subscription *subscription)
+/*
+ * Reads a subscription; SB001 if there is none of that name.
+ */
+void
+subscription_load(const char *name, Subscription *subscription)
 {
 	static SpiStatement find = {
 		"SELECT category, stream, event_types, partitions FROM event_store.subscription WHERE name = $1"
@@ -371,7 +368,7 @@ event_store_fetch(PG_FUNCTION_ARGS)
 	if (restore_goes_on())
 		return (Datum) 0;
 	generation = restore_generation();
-	load_subscription(name, &subscription);
+	subscription_load(name, &subscription);
 	mark = position_mark(LOG_EVENT_STORE, reader_key(&subscription.filter));
 	lease = find_lease(name);
 	if (lease == NULL)
@@ -425,7 +422,7 @@ event_store_advance(PG_FUNCTION_ARGS)
 	{
 		Subscription subscription;
 
-		load_subscription(name, &subscription);
+		subscription_load(name, &subscription);
 		ereport(ERROR,
 				(errcode(ERRCODE_SB_NOT_FETCHED),
 				 errmsg("nothing of subscription \"%s\" was fetched in this transaction", name),
@@ -558,43 +555,4 @@ event_store_reset_subscription(PG_FUNCTION_ARGS)
 	if (find_lease(name) != NULL)
 		(void) remember(name, find_lease(name)->partition, PG_GETARG_INT64(1), PG_GETARG_INT64(1));
 	PG_RETURN_VOID();
-}
-
-PG_FUNCTION_INFO_V1(event_store_subscription_lag);
-/*
- * event_store.subscription_lag(name, partition, checkpoint)
- */
-Datum
-event_store_subscription_lag(PG_FUNCTION_ARGS)
-{
-	Subscription subscription;
-	TupleDesc	descriptor;
-	Datum		values[3] = {0};
-	bool		nulls[3] = {false, false, true};
-	int64		count = 0;
-	Snapshot	snapshot;
-	EventScan  *scan;
-	Event		event;
-	int64		mark;
-
-	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	load_subscription(name_argument(fcinfo, 0), &subscription);
-	subscription.filter.partition = PG_GETARG_INT32(1);
-	mark = position_mark(LOG_EVENT_STORE, reader_key(&subscription.filter));
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	scan = event_scan_positions(&subscription.filter, PG_GETARG_INT64(2), mark, snapshot);
-	while (event_scan_next(scan, &event))
-	{
-		if (count++ == 0)
-		{
-			values[2] = TimestampTzGetDatum(event.occurred_at);
-			nulls[2] = false;
-		}
-	}
-	event_scan_end(scan);
-	UnregisterSnapshot(snapshot);
-	values[0] = Int64GetDatum(mark);
-	values[1] = Int64GetDatum(count);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
 }

@@ -278,13 +278,13 @@ AS 'MODULE_PATHNAME', 'event_store_reset_subscription';
 COMMENT ON FUNCTION event_store.reset_subscription(text, bigint) IS
 'Sets every partition''s checkpoint, back (0: everything again) or ahead. Waits for consumers that hold one. Errors: SB001, 22023 beyond the newest position.';
 
-CREATE FUNCTION event_store.subscription_lag(name text, partition int, checkpoint bigint,
-	OUT head bigint, OUT lag_events bigint, OUT oldest timestamptz)
-RETURNS record LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+CREATE FUNCTION event_store._subscription_lag(name text, OUT partition int,
+	OUT checkpoint bigint, OUT head bigint, OUT lag_events bigint, OUT oldest timestamptz)
+RETURNS SETOF record LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_subscription_lag';
-COMMENT ON FUNCTION event_store.subscription_lag(text, int, bigint) IS
-'What a partition has still to read beyond a checkpoint: the high-water mark, the number of events (it counts them), and when the oldest occurred.';
+COMMENT ON FUNCTION event_store._subscription_lag(text) IS
+'What the partitions of a subscription have still to read: the high-water mark, the number of events and when the oldest occurred. Looks at 100 000 events at most.';
 
 -- ---------------------------------------------------------------- deletion and retention
 

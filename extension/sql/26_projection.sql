@@ -137,4 +137,4 @@ LEFT JOIN LATERAL (
 	WHERE w.name OPERATOR(pg_catalog.=) p.name AND w.last_error IS NOT NULL
 	ORDER BY w.position LIMIT 1) d ON true;
 COMMENT ON VIEW event_store.projections IS
-'One row per projection: state running, paused, retrying, failed or rebuilding; checkpoint, head (high-water mark), how many events and how long it is behind (age of the oldest event it has not handled), and the event it fails at with the error.';
+'One row per projection: state running, paused, retrying, failed or rebuilding; checkpoint, head (high-water mark), how many events and how long it is behind (age of the oldest event it has not handled; it looks at 100 000 at most), and the event it fails at with the error.';

@@ -21,19 +21,22 @@ WHERE v.version OPERATOR(pg_catalog.>) 0 OR s.tombstoned;
 COMMENT ON VIEW event_store.streams IS 'Every stream that has had an event or is tombstoned, with its category and version. deleted: no event can be read; tombstoned: none can be appended either.';
 
 CREATE VIEW event_store.subscriptions AS
-SELECT s.name, s.category, s.event_types, p.partition, p.checkpoint, l.head, l.lag_events,
+SELECT s.name, s.category, s.event_types, l.partition, l.checkpoint, l.head, l.lag_events,
 	   greatest(coalesce(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) l.oldest,
 			'0'::interval), '0'::interval) AS lag,
-	   k.pid AS holder_pid, a.xact_start AS active_since, s.stream
+	   k.pid AS holder_pid, a.xact_start AS active_since, s.stream,
+	   greatest(l.head OPERATOR(pg_catalog.-) l.checkpoint, 0) AS lag_positions
 FROM event_store.subscription s
+CROSS JOIN LATERAL event_store._subscription_lag(s.name) l
 JOIN event_store.subscription_partition p ON p.name OPERATOR(pg_catalog.=) s.name
-CROSS JOIN LATERAL event_store.subscription_lag(s.name, p.partition, p.checkpoint) l
+	AND p.partition OPERATOR(pg_catalog.=) l.partition
 LEFT JOIN pg_catalog.pg_locks k ON k.locktype OPERATOR(pg_catalog.=) 'transactionid'
 	AND k.mode OPERATOR(pg_catalog.=) 'ExclusiveLock' AND k.granted
 	AND k.transactionid::pg_catalog.text OPERATOR(pg_catalog.=) p.xmax::pg_catalog.text
 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) k.pid;
 COMMENT ON VIEW event_store.subscriptions IS
-'One row per partition: its checkpoint, the head (high-water mark), how many events and how long it is behind (age of the oldest unread event), and who works on it.';
+'One row per partition: its checkpoint, the head (high-water mark), how many events and how long it is behind (age of the oldest unread event), and who works on it.
+It looks at 100 000 unread events of a subscription at most: when there are more, lag_events is what it has found, and lag_positions tells.';
 
 -- Nothing else refuses rows without their parents: see the head of 40_saga.sql.
 CREATE FUNCTION event_store._orphans() RETURNS TABLE (object text, problem text)

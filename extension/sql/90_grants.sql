@@ -62,7 +62,7 @@ GRANT EXECUTE ON FUNCTION
 	event_store.position_holders(),
 	event_store.position_counter(),
 	event_store.published_mark(),
-	event_store.subscription_lag(text, int, bigint),
+	event_store._subscription_lag(text),
 	-- a consumer's own bookkeeping, no event is written
 	event_store.fetch(text, int),
 	event_store.advance(text, bigint)
