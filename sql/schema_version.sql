@@ -134,3 +134,36 @@ SELECT correlation_id, definition_version, current_state FROM saga.instances ORD
 SELECT message_type, error FROM message_bus.dead_letters;
 SELECT refusal(format('SELECT saga.define(%L, %L)', 'wrong', jsonb_set(asking(1), '{start,Ask,append,0,schema_version}', v)))
 FROM unnest('{0,1.5,"\"1\"",-1,1e20}'::jsonb[]) v;
+
+-- ------------------------------------------------------------ upcasters that fail
+SELECT event_store.register_event_type('Shaky', 'renamed_1');
+SELECT count(event_store.append('shaky-' || n, 0, 'Shaky', jsonb_build_object('name', n || ' x'))) FROM generate_series(1, 3) n;
+CREATE FUNCTION shake(data jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+	IF data ->> 'name' = '2 x' THEN RAISE EXCEPTION 'two is too much'; END IF;
+	RETURN jsonb_build_object('first', data ->> 'name', 'last', CASE WHEN data ->> 'name' <> '3 x' THEN 'x' END);
+END $$;
+SELECT event_store.register_event_type('Shaky', 'renamed_2', 2);
+SELECT severity, object, problem FROM event_store.verify() WHERE object = 'type Shaky';
+SELECT event_store.register_upcaster('Shaky', 1, 'shake(jsonb)');
+CREATE FUNCTION context_of(statement text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+	context text;
+BEGIN
+	EXECUTE statement;
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
+	RETURN NEXT SQLERRM;
+	RETURN QUERY SELECT regexp_replace(line, 'position \d+', 'position #') FROM regexp_split_to_table(context, '\n') line
+		WHERE line ~ 'upcast';
+END $$;
+SELECT * FROM context_of($$SELECT count(data) FROM event_store.read_all(0, NULL, 'shaky')$$);
+SELECT * FROM context_of($$SELECT event_store.get_event(event_id) FROM event_store.stored_event WHERE stream = 'shaky-2'$$);
+SELECT stream, schema_version, data FROM event_store.read_stored(0, NULL, 'shaky');
+SELECT severity, object, problem FROM event_store.verify() WHERE object = 'type Shaky';
+CREATE OR REPLACE FUNCTION shake(data jsonb) RETURNS jsonb LANGUAGE sql AS
+$$ SELECT jsonb_build_object('first', data ->> 'name', 'last', CASE WHEN data ->> 'name' <> '3 x' THEN 'x' END) $$;
+SELECT severity, object, problem FROM event_store.verify() WHERE object = 'type Shaky';
+CREATE OR REPLACE FUNCTION shake(data jsonb) RETURNS jsonb LANGUAGE sql AS
+$$ SELECT jsonb_build_object('first', data ->> 'name', 'last', 'x') $$;
+SELECT severity, object, problem FROM event_store.verify() WHERE object = 'type Shaky';

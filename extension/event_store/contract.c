@@ -492,9 +492,18 @@ tree_of(const Contract *contract, Version *version)
 	return version->tree;
 }
 
+static void
+name_upcaster(void *argument)
+{
+	const Upcaster *upcaster = argument;
+
+	errcontext("upcaster %s", upcaster->signature);
+}
+
 static Jsonb *
 apply_upcaster(Upcaster *upcaster, Jsonb *data)
 {
+	ErrorContextCallback callback = {error_context_stack, name_upcaster, upcaster};
 	MemoryContext home = cache_context;
 	Callable   *callable = callable_borrow(&upcaster->idle, upcaster->signature, JSONBOID, home);
 	Datum		argument = JsonbPGetDatum(data);
@@ -502,6 +511,7 @@ apply_upcaster(Upcaster *upcaster, Jsonb *data)
 	bool		isnull;
 	Rights		before;
 
+	error_context_stack = &callback;
 	rights_take(upcaster->owner, &before);
 	result = callable_call(callable, &argument, &isnull);
 	rights_give_back(&before);
@@ -510,6 +520,7 @@ apply_upcaster(Upcaster *upcaster, Jsonb *data)
 				(errcode(ERRCODE_ST_INVALID_EVENT),
 				 errmsg("upcaster %s did not return a JSON object", upcaster->signature),
 				 errhint("It must return the data of version %d.", upcaster->from + 1)));
+	error_context_stack = callback.previous;
 	callable_return(&upcaster->idle, callable, home);
 	return DatumGetJsonbP(result);
 }

@@ -323,28 +323,71 @@ fetch_external(Jsonb *value)
 }
 
 /*
- * The nine columns of event_store.event, in the newest registered shape.  Both
- * arrays have room for spare attributes.
+ * Says of which event an upcaster is not capable.
+ */
+static void
+name_upcast_event(void *argument)
+{
+	const Event *event = argument;
+
+	errcontext("upcasting version " INT64_FORMAT " of stream \"%s\", position " INT64_FORMAT
+			   ", from version %d of \"%s\"",
+			   event->version, text_to_cstring(event->stream), event->position,
+			   event->schema_version, text_to_cstring(event->event_type));
+}
+
+/*
+ * An event's data in the current version of its type; *schema_version is that.
+ */
+static Jsonb *
+upcast_data(const Event *event, Jsonb *data, int32 *schema_version)
+{
+	const char *type = VARDATA_ANY(event->event_type);
+	int			length = VARSIZE_ANY_EXHDR(event->event_type);
+	ErrorContextCallback callback = {
+		error_context_stack, name_upcast_event, unconstify(Event *, event)
+	};
+
+	if (!contract_upcasts(type, length, *schema_version))
+		return data;
+	error_context_stack = &callback;
+	data = contract_upcast(type, length, schema_version, data);
+	error_context_stack = callback.previous;
+	return data;
+}
+
+/*
+ * The nine columns of event_store.event, data as it is stored.  Both arrays have
+ * room for spare attributes.
  */
 void
-event_to_values(const Event *event, Datum *values, bool *nulls)
+event_to_stored_values(const Event *event, Datum *values, bool *nulls)
 {
-	int32		schema_version = event->schema_version;
-	Jsonb	   *data = (Jsonb *) fetch_external(event->data);
-
-	data = contract_upcast(VARDATA_ANY(event->event_type), VARSIZE_ANY_EXHDR(event->event_type),
-						   &schema_version, data);
 	values[EVENT_POSITION] = Int64GetDatum(event->position);
 	values[EVENT_STREAM] = PointerGetDatum(event->stream);
 	values[EVENT_VERSION] = Int64GetDatum(event->version);
 	values[EVENT_EVENT_ID] = UUIDPGetDatum(event->event_id);
 	values[EVENT_EVENT_TYPE] = PointerGetDatum(event->event_type);
-	values[EVENT_SCHEMA_VERSION] = Int32GetDatum(schema_version);
-	values[EVENT_DATA] = PointerGetDatum(data);
+	values[EVENT_SCHEMA_VERSION] = Int32GetDatum(event->schema_version);
+	values[EVENT_DATA] = PointerGetDatum(fetch_external(event->data));
 	values[EVENT_METADATA] = PointerGetDatum(fetch_external(event->metadata));
 	values[EVENT_OCCURRED_AT] = TimestampTzGetDatum(event->occurred_at);
 	memset(nulls, false, sizeof(bool) * EVENT_PUBLIC_COLUMNS);
 	memset(nulls + EVENT_PUBLIC_COLUMNS, true, sizeof(bool) * SPARE_ATTRIBUTES);
+}
+
+/*
+ * The same with data in the current shape.
+ */
+void
+event_to_values(const Event *event, Datum *values, bool *nulls)
+{
+	int32		schema_version = event->schema_version;
+
+	event_to_stored_values(event, values, nulls);
+	values[EVENT_DATA] = JsonbPGetDatum(
+		upcast_data(event, (Jsonb *) DatumGetPointer(values[EVENT_DATA]), &schema_version));
+	values[EVENT_SCHEMA_VERSION] = Int32GetDatum(schema_version);
 }
 
 /*

@@ -70,6 +70,7 @@ extern void event_filter_types(EventFilter *filter, ArrayType *types);
 extern void event_filter_refuse_none(const EventFilter *filter);
 extern bool event_filter_admits(const EventFilter *filter, const Event *event);
 extern Datum event_to_datum(const Event *event, TupleDesc descriptor);
+extern void event_to_stored_values(const Event *event, Datum *values, bool *nulls);
 extern void event_to_values(const Event *event, Datum *values, bool *nulls);
 
 #endif

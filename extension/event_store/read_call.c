@@ -177,7 +177,8 @@ read_filter(EventFilter *filter, const NullableDatum *category, const NullableDa
  * Gives all events of a call as the result of the function.
  */
 static Datum
-read_events(FunctionCallInfo fcinfo, void (*open) (ReadCall *, const NullableDatum *))
+read_events(FunctionCallInfo fcinfo, void (*open) (ReadCall *, const NullableDatum *),
+			bool as_stored)
 {
 	ReadCall	call;
 	ReaderResult result;
@@ -186,6 +187,7 @@ read_events(FunctionCallInfo fcinfo, void (*open) (ReadCall *, const NullableDat
 	open(&call, fcinfo->args);
 	reader_begin_result(fcinfo, &result);
 	event_row_check(result.descriptor);
+	result.as_stored = as_stored;
 	while (read_call_next(&call, &event))
 		reader_put_event(&result, &event);
 	read_call_close(&call);
@@ -199,7 +201,7 @@ PG_FUNCTION_INFO_V1(event_store_read_stream);
 Datum
 event_store_read_stream(PG_FUNCTION_ARGS)
 {
-	return read_events(fcinfo, open_stream);
+	return read_events(fcinfo, open_stream, false);
 }
 
 PG_FUNCTION_INFO_V1(event_store_read_all);
@@ -209,7 +211,17 @@ PG_FUNCTION_INFO_V1(event_store_read_all);
 Datum
 event_store_read_all(PG_FUNCTION_ARGS)
 {
-	return read_events(fcinfo, open_all);
+	return read_events(fcinfo, open_all, false);
+}
+
+PG_FUNCTION_INFO_V1(event_store_read_stored);
+/*
+ * event_store.read_stored(after_position, max_count, category, event_types)
+ */
+Datum
+event_store_read_stored(PG_FUNCTION_ARGS)
+{
+	return read_events(fcinfo, open_all, true);
 }
 
 PG_FUNCTION_INFO_V1(event_store_read_correlation);
@@ -219,5 +231,5 @@ PG_FUNCTION_INFO_V1(event_store_read_correlation);
 Datum
 event_store_read_correlation(PG_FUNCTION_ARGS)
 {
-	return read_events(fcinfo, open_correlation);
+	return read_events(fcinfo, open_correlation, false);
 }

@@ -55,8 +55,8 @@ reader_put_event(ReaderResult *result, const Event *event)
 	MemoryContext old = MemoryContextSwitchTo(result->row_context);
 
 	if (event->stored != NULL && !HeapTupleHasExternal(event->stored) &&
-		!contract_has_upcaster(VARDATA_ANY(event->event_type),
-							   VARSIZE_ANY_EXHDR(event->event_type)))
+		(result->as_stored || !contract_has_upcaster(VARDATA_ANY(event->event_type),
+													 VARSIZE_ANY_EXHDR(event->event_type))))
 	{
 		MinimalTuple row = compat_minimal_tuple(event->stored);
 
@@ -67,7 +67,10 @@ reader_put_event(ReaderResult *result, const Event *event)
 	}
 	else
 	{
-		event_to_values(event, values, nulls);
+		if (result->as_stored)
+			event_to_stored_values(event, values, nulls);
+		else
+			event_to_values(event, values, nulls);
 		tuplestore_putvalues(result->store, result->descriptor, values, nulls);
 	}
 	MemoryContextSwitchTo(old);
@@ -98,6 +101,7 @@ reader_begin_result(FunctionCallInfo fcinfo, ReaderResult *result)
 	info->setResult = result->store;
 	info->setDesc = result->descriptor;
 	MemoryContextSwitchTo(old);
+	result->as_stored = false;
 	result->row_context = AllocSetContextCreate(CurrentMemoryContext, "event",
 												ALLOCSET_DEFAULT_SIZES);
 }

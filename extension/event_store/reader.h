@@ -19,6 +19,7 @@ typedef struct ReaderResult
 	TupleDesc	descriptor;
 	TupleTableSlot *slot;
 	MemoryContext row_context;	/* reset after each row */
+	bool		as_stored;		/* events are given without upcasting */
 } ReaderResult;
 
 extern void reader_begin_result(FunctionCallInfo fcinfo, ReaderResult *result);

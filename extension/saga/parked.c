@@ -365,9 +365,7 @@ bury_parked(void *argument)
 	Context		context;
 	BusOutgoing outgoing = as_it_was(burial->message, &context);
 
-	message_bus_bury(&outgoing,
-					 (int32) tree_to_int(tree_get(burial->message->envelope, "schema_version"), 1),
-					 "expired", NULL, burial->why);
+	message_bus_bury(&outgoing, outgoing.schema_version, "expired", NULL, burial->why);
 	remove_parked(burial->message->id);
 }
 

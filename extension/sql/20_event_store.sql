@@ -151,6 +151,14 @@ COMMENT ON FUNCTION event_store.read_all(bigint, bigint, text, text[]) IS
 Ask again from the last position you got: no event is ever missed or seen twice. Works on a standby.
 In FROM, as read_stream and read_correlation, it gives events as they are found: LIMIT ends the read.';
 
+CREATE FUNCTION event_store.read_stored(after_position bigint DEFAULT 0,
+	max_count bigint DEFAULT 1000, category text DEFAULT NULL, event_types text[] DEFAULT NULL)
+RETURNS SETOF event_store.event LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_read_stored';
+COMMENT ON FUNCTION event_store.read_stored(bigint, bigint, text, text[]) IS
+'As read_all, but with data and schema_version as they were appended: no upcaster runs, so none can fail.';
+
 CREATE FUNCTION event_store.read_between(from_time timestamptz, to_time timestamptz,
 	category text DEFAULT NULL, max_count bigint DEFAULT NULL)
 RETURNS SETOF event_store.event LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000

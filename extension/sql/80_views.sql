@@ -66,6 +66,60 @@ AS $orphans$
 $orphans$;
 COMMENT ON FUNCTION event_store._orphans() IS 'Rows of the event store without what they belong to.';
 
+-- Events of versions that are not current: is there a way to the current one, and does
+-- what comes out fit?
+CREATE FUNCTION event_store._verify_upcasting()
+RETURNS TABLE (severity text, object text, problem text)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $verify_upcasting$
+DECLARE
+	old record;
+	event event_store.event;
+BEGIN
+	FOR old IN
+		WITH current AS (
+			SELECT t.event_type, coalesce(max(t.schema_version) FILTER (WHERE t.may_be_current),
+				min(t.schema_version)) AS version
+			FROM event_store.event_type t GROUP BY 1)
+		SELECT e.event_type, e.schema_version, c.version AS current,
+			(SELECT min(n) FROM generate_series(e.schema_version, c.version - 1) n
+			 WHERE NOT EXISTS (SELECT FROM event_store.upcaster u
+				WHERE u.event_type = e.event_type AND u.from_version = n)) AS missing
+		FROM (SELECT DISTINCT s.event_type, s.schema_version FROM event_store.stored_event s) e
+		JOIN current c ON c.event_type = e.event_type AND c.version > e.schema_version
+		ORDER BY 1, 2
+	LOOP
+		IF old.missing IS NOT NULL THEN
+			severity := 'warning';
+			object := format('type %s', old.event_type);
+			problem := format('events of version %s are not read as version %s: there is no '
+							  'upcaster from version %s',
+							  old.schema_version, old.current, old.missing);
+			RETURN NEXT;
+			CONTINUE;
+		END IF;
+		BEGIN
+			FOR event IN SELECT g.* FROM event_store.stored_event s
+				CROSS JOIN LATERAL event_store.get_event(s.event_id) g
+				WHERE s.event_type = old.event_type AND s.schema_version = old.schema_version
+					AND g.event_id IS NOT NULL
+			LOOP
+				PERFORM event_store.check_data(event.event_type, event.data, event.schema_version);
+			END LOOP;
+		EXCEPTION WHEN OTHERS THEN
+			severity := 'error';
+			object := format('type %s', old.event_type);
+			problem := format('an event of version %s cannot be read as version %s: %s',
+				old.schema_version, old.current, SQLERRM);
+			RETURN NEXT;
+		END;
+	END LOOP;
+END
+$verify_upcasting$;
+COMMENT ON FUNCTION event_store._verify_upcasting() IS
+'What verify() finds in upcasters: missing ones, and the first event of a version that one fails at or brings into a shape that breaks its contract.';
+
 CREATE FUNCTION event_store.verify(repair boolean DEFAULT false)
 RETURNS TABLE (severity text, object text, problem text)
 LANGUAGE plpgsql VOLATILE
@@ -114,6 +168,8 @@ BEGIN
 	SELECT 'error'::text, o.object, o.problem FROM event_store._orphans() o
 	UNION ALL SELECT 'warning', r.object, r.problem FROM ecommerce._restore_problems() r;
 
+	RETURN QUERY SELECT u.severity, u.object, u.problem FROM event_store._verify_upcasting() u;
+
 	IF newest_id > (SELECT q.last_value FROM event_store.stream_id_seq q) THEN
 		severity := CASE WHEN repair THEN 'repaired' ELSE 'error' END;
 		object := 'sequence event_store.stream_id_seq';
@@ -147,8 +203,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION event_store.verify(boolean) IS
-'Checks the whole store; no row means all is well. severity is error, repaired or warning (a restore goes on).
-Finds gaps in versions, positions out of order, events without their stream, rows without what they belong to, and counters behind the data or behind what readers have passed (after a restore or a failover); repair => true mends the counters.';
+'Checks the whole store; no row means all is well. severity is error, repaired or warning (a restore goes on; an upcaster is missing).
+Finds gaps in versions, positions out of order, events without their stream, rows without what they belong to, upcasters that are missing, fail or bring events into a shape that breaks their contract, and counters behind the data or behind what readers have passed (after a restore or a failover); repair => true mends the counters.';
 
 -- ---------------------------------------------------------------- message bus
 CREATE VIEW message_bus._ring AS

@@ -63,6 +63,7 @@ GRANT EXECUTE ON FUNCTION
 	event_store.position_counter(),
 	event_store.published_mark(),
 	event_store._subscription_lag(text),
+	event_store.read_stored(bigint, bigint, text, text[]),
 	-- a consumer's own bookkeeping, no event is written
 	event_store.fetch(text, int),
 	event_store.advance(text, bigint)
@@ -83,7 +84,8 @@ GRANT EXECUTE ON FUNCTION
 	event_store.scavenge(),
 	event_store.drop_subscription(text),
 	event_store.reset_subscription(text, bigint),
-	event_store.verify(boolean)
+	event_store.verify(boolean),
+	event_store._verify_upcasting()
 	TO ecommerce_admin;
 GRANT EXECUTE ON PROCEDURE event_store.scavenge(bigint, bigint) TO ecommerce_admin;
 -- ---------------------------------------------------------------- domain models
