@@ -61,6 +61,8 @@ event_store_create_projection(PG_FUNCTION_ARGS)
 	char		nulls[] = "        ";
 	Oid			owner;
 
+	PreventCommandIfReadOnly("event_store.create_projection");
+	PreventCommandDuringRecovery("event_store.create_projection");
 	owner = check_definition(fcinfo);
 	values[0] = PG_GETARG_DATUM(0);
 	values[1] = CStringGetTextDatum(callable_signature(PG_GETARG_OID(1)));
