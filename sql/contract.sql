@@ -325,7 +325,7 @@ FROM (VALUES
 	('{"size": "small", "counts": [1, "2"], "box": {"length": 1.5, "tags": ["a", null]},
 		"extra": [[1]], "plain": {"a": []},
 		"weight": 1e10, "day": "2024-01-01", "label": "12345", "small": 1,
-			"big": 9223372036854775807, "flag": "yes",
+			"big": 9223372036854775807, "flag": true,
 		"odd \"name\"": "x", "during": "[2024-01-01,2024-01-02)"}'),
 	('{"size": "huge"}'),
 	('{"counts": []}'),
@@ -507,3 +507,16 @@ SELECT k FROM event_store.asyncapi() d, jsonb_object_keys(d -> 'components' -> '
 	WHERE k LIKE 'shop%';
 SELECT jsonb_pretty(d #> '{components, schemas, public.Odd_u20_Type_u2e_1, properties}')
 FROM event_store.asyncapi() d;
+
+-- What asyncapi() says is what is checked: how scalars are written.
+CREATE TYPE written AS (n int, big bigint, amount numeric(6, 2), ratio float8, ok boolean, at timestamptz,
+	on_day date, local timestamp, id uuid, word text, code varchar(3));
+SELECT event_store.register_event_type('Written', 'written');
+SELECT key, value, outcome FROM (VALUES ('n', '5'::jsonb), ('n', '"5"'), ('n', '2147483648'), ('n', 'true'), ('big', '"1"'),
+	('amount', '"1.5"'), ('amount', '1.5'), ('ratio', '"NaN"'), ('ratio', '1e3'), ('ok', '"yes"'), ('ok', '1'), ('ok', 'false'),
+	('at', '"2024-05-31T12:00:00"'), ('at', '"2024-05-31 12:00:00+02:00"'), ('at', '"2024-05-31T12:00:00.123456Z"'), ('at', '"2024-05-31"'),
+	('at', '"2024-05-31T12:00:00+02"'), ('at', '"2024-02-30T12:00:00Z"'), ('at', '"now"'), ('at', '1717156800'), ('on_day', '"2024-05-31"'),
+	('on_day', '"2024-05-31T12:00:00Z"'), ('local', '"2024-05-31T12:00:00"'), ('local', '"2024-05-31T12:00:00Z"'),
+	('id', '"a0000000000040008000000000000001"'), ('id', '"a0000000-0000-4000-8000-000000000001"'), ('word', '5'), ('word', 'true'), ('code', '12'),
+	('code', '"12"')) AS v (key, value), LATERAL (SELECT message FROM attempt(
+		format('SELECT event_store.check_data(%L, %L)', 'Written', jsonb_build_object(key, value)))) a (outcome);

@@ -7,8 +7,8 @@
  *	- an object or array where a scalar belongs, and a scalar where an object or
  *	  array belongs (populate would take '{1,2}' or '(a,b)' apart);
  *	- arrays in arrays, which no composite type can tell from plain ones;
- *	- a date or time that does not begin with an ISO date: "tomorrow" means
- *	  something else to every reader.
+ *	- scalars that are not written as event_store.asyncapi() says: a number
+ *	  in a string, "yes" for true, a time without its zone, "tomorrow".
  *
  * Walks the binary jsonb directly.  Holds no lock and keeps no state but what
  * input functions and domain checks cache in the tree.  The caller has taken the
@@ -65,7 +65,6 @@ static Datum convert(Check *check, ContractNode *node, const JsonSlice *value, c
 static void rename_conversion_error(void *arg);
 static void check_domain(Check *check, ContractNode *node, Datum value, bool isnull,
 						 const Path *path);
-static bool begins_with_iso_date(const JsonSlice *value);
 static void unknown_key(Check *check, ContractNode *node, const JsonSlice *key, const Path *path)
 			pg_attribute_noreturn();
 static void violation(Check *check, const Path *path, const char *problem, const char *hint)
@@ -224,9 +223,11 @@ check_scalar(Check *check, ContractNode *node, const JsonSlice *value, const Pat
 		violation(check, path, psprintf("must be %s", kind_name(node)), NULL);
 	if (node->checks == NULL && contract_fits(node, value))
 		return;
-	if (node->kind == CONTRACT_MOMENT && !begins_with_iso_date(value))
+	if (!contract_is_written_so(node, value))
 		violation(check, path, psprintf("must be %s", kind_name(node)),
-				  "Write it in ISO 8601, for example 2024-05-31T12:00:00Z.");
+				  node->kind == CONTRACT_MOMENT
+				  ? "Write it in ISO 8601, a time with its zone, for example 2024-05-31T12:00:00Z."
+				  : NULL);
 	datum = convert(check, node, value, path);
 	if (node->checks != NULL)
 		check_domain(check, node, datum, false, path);
@@ -310,25 +311,6 @@ check_domain(Check *check, ContractNode *node, Datum value, bool isnull, const P
 	}
 	if (node->foreign)
 		AtEOXact_GUC(false, guc_level);
-}
-
-/*
- * Year of at least four digits, month, day.
- */
-static bool
-begins_with_iso_date(const JsonSlice *value)
-{
-	int			digits = 0;
-
-	if (!JBE_ISSTRING(value->entry))
-		return false;
-	while (digits < value->length && isdigit((unsigned char) value->data[digits]))
-		digits++;
-	return digits >= 4 && value->length >= digits + 6 && value->data[digits] == '-' &&
-		isdigit((unsigned char) value->data[digits + 1]) &&
-		isdigit((unsigned char) value->data[digits + 2]) && value->data[digits + 3] == '-' &&
-		isdigit((unsigned char) value->data[digits + 4]) &&
-		isdigit((unsigned char) value->data[digits + 5]);
 }
 
 static void

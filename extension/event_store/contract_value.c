@@ -24,9 +24,37 @@
 static bool integer_fits(const ContractNode *node, Numeric number);
 static int	compare_to_int64(Datum number, int64 integer);
 static bool is_canonical_uuid(const JsonSlice *value);
+static bool is_iso_moment(Oid type, const JsonSlice *value);
+static int	matching(const char *form, const char *text, int length);
 static Datum scalar_datum(ContractNode *node, const JsonSlice *value);
 static Datum array_datum(ContractNode *node, const JsonSlice *value);
 static Datum composite_datum(ContractNode *node, const JsonSlice *value);
+
+/*
+ * Whether a scalar is written as event_store.asyncapi() says that values of the
+ * node's type are: a number, a string of some form, true or false.  What it
+ * does not say is left to the input function.
+ */
+bool
+contract_is_written_so(const ContractNode *node, const JsonSlice *value)
+{
+	switch (node->kind)
+	{
+		case CONTRACT_NUMERIC:
+		case CONTRACT_INTEGER:
+			return JBE_ISNUMERIC(value->entry);
+		case CONTRACT_BOOLEAN:
+			return JBE_ISBOOL(value->entry);
+		case CONTRACT_UUID:
+			return JBE_ISSTRING(value->entry) && is_canonical_uuid(value);
+		case CONTRACT_MOMENT:
+			return JBE_ISSTRING(value->entry) && is_iso_moment(node->base, value);
+		default:
+			if (node->base == NUMERICOID || node->base == FLOAT4OID || node->base == FLOAT8OID)
+				return JBE_ISNUMERIC(value->entry);
+			return JBE_ISSTRING(value->entry);
+	}
+}
 
 /*
  * Whether a scalar surely converts to the node's type.  False means no more
@@ -38,7 +66,7 @@ contract_fits(const ContractNode *node, const JsonSlice *value)
 	switch (node->kind)
 	{
 		case CONTRACT_TEXT:
-			return true;
+			return JBE_ISSTRING(value->entry);
 		case CONTRACT_NUMERIC:
 			return JBE_ISNUMERIC(value->entry);
 		case CONTRACT_INTEGER:
@@ -130,6 +158,55 @@ is_canonical_uuid(const JsonSlice *value)
 			return false;
 	}
 	return true;
+}
+
+/*
+ * Whether a text has the form that RFC 3339 gives to values of a type: a date, or
+ * a date with a time, which has a zone where the type has one.  A time without
+ * zone means something else to every reader.
+ */
+static bool
+is_iso_moment(Oid type, const JsonSlice *value)
+{
+	const char *text = value->data;
+	int			left = value->length;
+	int			length = matching("0000-00-00", text, left);
+
+	if (type == DATEOID || length == 0)
+		return length > 0 && length == left;
+	text += length;
+	left -= length;
+	length = Max(matching("T00:00:00", text, left), matching(" 00:00:00", text, left));
+	if (length == 0)
+		return false;
+	text += length;
+	left -= length;
+	for (length = 0; left > 0 && (length == 0 ? *text == '.' : isdigit((unsigned char) *text));
+		 length++, text++, left--)
+		;
+	if (length == 1)
+		return false;
+	if (type == TIMESTAMPOID)
+		return left == 0;
+	return (left == 1 && *text == 'Z') ||
+		(left == 6 && Max(matching("+00:00", text, left), matching("-00:00", text, left)) == left);
+}
+
+/*
+ * The length of a form, in which 0 is any digit, if a text begins so; else 0.
+ */
+static int
+matching(const char *form, const char *text, int length)
+{
+	int			i;
+
+	for (i = 0; form[i] != '\0'; i++)
+	{
+		if (i >= length ||
+			!(form[i] == '0' ? isdigit((unsigned char) text[i]) : text[i] == form[i]))
+			return 0;
+	}
+	return i;
 }
 
 static Datum

@@ -52,7 +52,7 @@ RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_register_event_type';
 COMMENT ON FUNCTION event_store.register_event_type(text, regtype, int, boolean) IS
-'From now on the data of every event and message of this type and version must fit a composite type: no key missing whose column is of a NOT NULL domain, no other key, every value convertible.
+'From now on the data of every event and message of this type and version must fit a composite type: no key missing whose column is of a NOT NULL domain, no other key, every value convertible and written as asyncapi() says: numbers as numbers, times with their zone.
 What does not fit is ST004 with the path of the offender. Repeating a registration changes nothing; another type for the same version is 42710.
 current: whether who names no version means this one from now on, if it is the newest, and whether reads upcast to it. With false both go on as before until set_current_version(): readers first, then writers, one after the other.';
 
@@ -140,7 +140,8 @@ AS $scalar_schema$
 	SELECT CASE type
 		WHEN 'smallint'::regtype
 			THEN '{"type": "integer", "minimum": -32768, "maximum": 32767}'::jsonb
-		WHEN 'integer'::regtype THEN '{"type": "integer", "format": "int32"}'
+		WHEN 'integer'::regtype THEN '{"type": "integer", "format": "int32",
+			"minimum": -2147483648, "maximum": 2147483647}'
 		WHEN 'bigint'::regtype THEN '{"type": "integer", "format": "int64"}'
 		WHEN 'numeric'::regtype THEN '{"type": "number"}'
 		WHEN 'real'::regtype THEN '{"type": "number", "format": "float"}'
@@ -150,6 +151,8 @@ AS $scalar_schema$
 		WHEN 'uuid'::regtype THEN '{"type": "string", "format": "uuid"}'
 		WHEN 'timestamptz'::regtype THEN '{"type": "string", "format": "date-time"}'
 		WHEN 'date'::regtype THEN '{"type": "string", "format": "date"}'
+		WHEN 'timestamp'::regtype THEN jsonb_build_object('type', 'string',
+			'pattern', '^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?$')
 		WHEN 'json'::regtype THEN '{}'
 		WHEN 'jsonb'::regtype THEN '{}'
 		WHEN 'varchar'::regtype THEN '{"type": "string"}'::jsonb ||
