@@ -254,14 +254,14 @@ void
 stream_lock_or_create(EventTables *tables, const StreamName *name, LockTupleMode mode,
 					  bool likely_new, Stream *stream)
 {
-	static SequenceHand stream_ids = {{"event_store", "stream_id_seq"}};
+	static ExtensionRelation stream_ids = {"event_store", "stream_id_seq"};
 	int64		id = 0;
 
 	while (likely_new || !try_lock(tables, name, mode, stream))
 	{
 		likely_new = false;
 		if (id == 0)
-			id = sequence_next(&stream_ids);
+			id = sequence_take(extension_relation_oid(&stream_ids));
 		stream_create(tables, name, id, stream);
 		if (stream->id == id)
 			break;

@@ -137,7 +137,7 @@ position_take(LogId log)
 	int64		position;
 
 	Assert(my_slot != NULL && pg_atomic_read_u64(&my_slot->lowest[log]) != 0);
-	position = sequence_take(shared->sequence, 1);
+	position = sequence_take(shared->sequence);
 	DEBUG_POINT("position_taken");
 	if (unlikely((uint64) position < pg_atomic_read_u64(&my_slot->lowest[log])) &&
 		!DEBUG_BREAK("no_announce"))

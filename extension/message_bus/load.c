@@ -421,7 +421,7 @@ start_epoch(BusDatabase *database)
 	(void) bus_lock(BUS_LOCK_LOAD, 0, 1, ExclusiveLock, true);
 	if (pg_atomic_read_u64(&database->next_receipt) == before)
 	{
-		epoch = sequence_take(sequence, 1);
+		epoch = sequence_take(sequence);
 		relation = relation_open(sequence, AccessShareLock);
 		buffer = ReadBuffer(relation, 0);
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);

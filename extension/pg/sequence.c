@@ -29,64 +29,46 @@
 
 #include "pg/sequence.h"
 
-/* Numbers that one WAL record covers beyond those asked for; a backend takes as many in hand. */
+/* Numbers that one WAL record covers beyond the one asked for. */
 #define LOGGED_AHEAD 32
 
 static void write_state(Relation relation, Buffer buffer, int64 last, bool log, int64 ahead);
 
 /*
- * The first of count numbers that nobody else gets.
+ * A number that nobody else gets.  None are kept in hand: setval() counts at once,
+ * for whoever repairs a sequence that stands behind its rows.
  */
 int64
-sequence_take(Oid sequence, int count)
+sequence_take(Oid sequence)
 {
 	Relation	relation = relation_open(sequence, RowExclusiveLock);
 	Buffer		buffer = ReadBuffer(relation, 0);
 	Page		page = BufferGetPage(buffer);
 	HeapTupleHeader tuple;
 	Form_pg_sequence_data data;
-	int64		first;
-	int64		last;
+	int64		number;
+	int64		covered;
 	bool		log;
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	tuple = (HeapTupleHeader) PageGetItem(page, PageGetItemId(page, FirstOffsetNumber));
 	data = (Form_pg_sequence_data) ((char *) tuple + tuple->t_hoff);
-	if (pg_add_s64_overflow(data->last_value, data->is_called, &first) ||
-		pg_add_s64_overflow(first, count - 1 + LOGGED_AHEAD, &last))
+	if (pg_add_s64_overflow(data->last_value, data->is_called, &number) ||
+		pg_add_s64_overflow(number, LOGGED_AHEAD, &covered))
 		ereport(ERROR,
 				(errcode(ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED),
 				 errmsg("sequence \"%s\" has no number left", RelationGetRelationName(relation)),
 				 errhint("Type SELECT * FROM event_store.verify(repair => true).")));
-	last -= LOGGED_AHEAD;
 	/* Anew after a checkpoint too, before which redo does not begin. */
-	log = !data->is_called || data->log_cnt < count || PageGetLSN(page) <= GetRedoRecPtr();
+	log = !data->is_called || data->log_cnt < 1 || PageGetLSN(page) <= GetRedoRecPtr();
 	/* With a transaction id, the commit waits for the record. */
 	if (log && RelationNeedsWAL(relation))
 		(void) GetTopTransactionId();
-	write_state(relation, buffer, last, log && RelationNeedsWAL(relation),
-				log ? LOGGED_AHEAD : data->log_cnt - count);
+	write_state(relation, buffer, number, log && RelationNeedsWAL(relation),
+				log ? LOGGED_AHEAD : data->log_cnt - 1);
 	UnlockReleaseBuffer(buffer);
 	relation_close(relation, NoLock);
-	return first;
-}
-
-/*
- * A number that nobody else gets, mostly one that the backend has in hand.
- */
-int64
-sequence_next(SequenceHand *hand)
-{
-	Oid			sequence = extension_relation_oid(&hand->sequence);
-
-	if (hand->left == 0 || hand->taken_from != sequence)
-	{
-		hand->next = sequence_take(sequence, LOGGED_AHEAD);
-		hand->left = LOGGED_AHEAD;
-		hand->taken_from = sequence;
-	}
-	hand->left--;
-	return hand->next++;
+	return number;
 }
 
 /*

@@ -179,7 +179,7 @@ store_write(Machine *machine)
 		TEXTOID, UUIDOID, INT4OID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
 		TIMESTAMPTZOID, TIMESTAMPTZOID, JSONBOID, JSONBOID, INT8OID
 	};
-	static SequenceHand numbers = {{"saga", "instance_number_seq"}};
+	static ExtensionRelation numbers = {"saga", "instance_number_seq"};
 	bool		is_new = machine->number == 0;
 	Datum		values[lengthof(types)];
 
@@ -196,7 +196,7 @@ store_write(Machine *machine)
 	values[9] = jsonb_of(machine->data);
 	values[10] = jsonb_of(machine_encode(machine));
 	if (is_new)
-		values[11] = Int64GetDatum(sequence_next(&numbers));
+		values[11] = Int64GetDatum(sequence_take(extension_relation_oid(&numbers)));
 	spi_begin(SPI_AS_OWNER);
 	if (spi_run(is_new ? &insert : &update, lengthof(types) - !is_new, types, values, NULL) != 1)
 		elog(ERROR, "saga \"%s\" %s vanished", machine->definition->name, machine->id_text);

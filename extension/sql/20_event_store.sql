@@ -7,7 +7,6 @@ CREATE SEQUENCE event_store.published_mark_seq AS bigint NO CYCLE CACHE 1;
 COMMENT ON SEQUENCE event_store.published_mark_seq IS
 'The high-water mark as the primary''s worker last published it; what a standby goes by.';
 
--- Sessions keep some in hand: only their being unique matters.
 CREATE SEQUENCE event_store.stream_id_seq AS bigint NO CYCLE CACHE 1;
 COMMENT ON SEQUENCE event_store.stream_id_seq IS 'Numbers of streams, unique, in no order that matters.';
 
