@@ -323,6 +323,8 @@ endpoint_lock_to_drop(const char *name)
 					 errmsg("endpoint \"%s\" is in use without a break", name),
 					 errhint("Stop those who send to it and receive from it, and drop it again.")));
 		bus_lock_wait_for_holders(BUS_LOCK_ENDPOINT, id, 0, ExclusiveLock);
+		/* Who has just ended has his locks a little longer than his transaction. */
+		pg_usleep(Min(round, 10) * 1000L);
 	}
 	AcceptInvalidationMessages();
 	endpoint = endpoint_by_id(id);
