@@ -73,7 +73,8 @@ DECLARE
 	got text := 'nothing';
 BEGIN
 	WHILE got = 'nothing' LOOP
-		PERFORM pg_sleep(0.01);
+		PERFORM pg_sleep(0.01), message_bus.maintain();
+		COMMIT;
 		got := in_order('strict');
 		COMMIT;
 	END LOOP;
