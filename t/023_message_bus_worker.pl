@@ -289,9 +289,9 @@ ok( $node->poll_query_until('postgres', q{
 
 # A turn that fails on the way loses no due time.
 sql(q{SELECT message_bus.create_endpoint('expiring')});
+sql(q{SELECT message_bus.send('expiring', 'T', '{}', expires_at => clock_timestamp() + '4 s')});
 my $locker = session();
 $locker->query_safe(q{BEGIN; LOCK TABLE message_bus.aside IN ACCESS EXCLUSIVE MODE});
-sql(q{SELECT message_bus.send('expiring', 'T', '{}', expires_at => clock_timestamp() + '2 s')});
 my ($failed, $output, $complaint) =
   $node->psql('postgres', q{SET statement_timeout = '100 ms'; SELECT message_bus.maintain()});
 like($complaint, qr/statement timeout/, 'maintain() fails');
