@@ -56,7 +56,10 @@ SELECT problems(jsonb_set(trip(), '{start,TripRequested,whatever}', '1'));
 SELECT problems(jsonb_set(trip(), '{states,Booked,kind}', '"finale"'));
 SELECT problems(jsonb_set(trip(), '{states,Booked,default}', '"drop"'));
 SELECT problems(jsonb_set(trip(), '{initial}', '"Nowhere"'));
-SELECT problems(trip() - 'initial');
+SELECT problems(trip() - 'initial', 'without-initial');
+SELECT definition -> 'initial' IS NULL AS none FROM saga.definitions WHERE name = 'without-initial';
+SELECT current_state FROM saga.create('without-initial', id(9));
+SELECT problems((trip() - 'initial') #- '{start,TripRequested,goto}');
 SELECT problems(trip() - 'start');
 SELECT problems(trip() - 'states');
 SELECT problems(trip() - 'events');
@@ -88,11 +91,34 @@ SELECT problems(jsonb_set(jsonb_set(trip(), '{start,TripRequested,send,0,resend}
 	'{"timer": "flight", "every": "1 s", "limit": 2}'),
 	'{start,TripRequested,send,0,body,n}', '"$.message.nights"'));
 
+-- paths that lead to nothing
+SELECT problems(jsonb_set(trip(), '{start,TripRequested,set,room}', '"$.messag.room"'));
+SELECT problems(jsonb_set(trip(), '{start,TripRequested,send,0,body,room}', '"room ${$.dat.room} of ${$.message.rooms}"'));
+SELECT problems(jsonb_set(trip(), '{states,BookingFlight,on,FlightBooked,0,guard}', '"$.mesage.seats > 0 && \"$.x\" == \"$.y\""'));
+SELECT problems(jsonb_set(trip(), '{events,FlightBooked,correlate}', '"$.mesage.trip_id"'));
+SELECT problems(jsonb_set(trip(), '{states,BookingFlight,on,FlightBooked,0,send,0,body,room}', '"$.data.romo"'));
+SELECT problems(jsonb_set(trip(), '{states,BookingFlight,on,FlightBooked,0,guard}', '"exists($.data.set) && $.data.nihgts > 0"'));
+SELECT problems(jsonb_set(trip(), '{states,BookingFlight,on,FlightBooked,0,send,0,body,room}', '{"$path": "$.data.room", "default": "any, not $.dat.x"}') || '{"given": ["other"]}', 'fine');
+SELECT problems(jsonb_set(trip(), '{states,BookingFlight,on,FlightBooked,0,send,0,body,room}', '"$.data.room"') || '{"given": ["room"]}', 'fine');
+-- numbers that are none
+SELECT problems(jsonb_set(trip(), '{states,BookingHotel,on,HotelBooked,append,0,expected_version}', '"latest"'));
+SELECT problems(jsonb_set(trip(), '{states,BookingHotel,on,HotelBooked,append,0,expected_version}', '-1'));
+SELECT problems(jsonb_set(trip(), '{start,TripRequested,send,0,attempt}', '"second"'));
+SELECT problems(jsonb_set(trip(), '{start,TripRequested,schedule,0}', '{"timer": "flight", "backoff": {"kind": "immediate"}, "attempt": 0}'));
+-- bodies that no contract fits
+CREATE DOMAIN needed AS text NOT NULL;
+CREATE TYPE trip_booked AS (trip_id needed, price numeric);
+SELECT event_store.register_event_type('TripBooked', 'trip_booked'), event_store.register_event_type('BookHotel', 'trip_booked');
+SELECT problems(trip() #- '{states,BookingFlight,on,FlightBooked,0,send,0,body,nights}' #- '{states,BookingFlight,on,FlightBooked,0,send,0,body,key}');
+SELECT problems(jsonb_set(trip(), '{states,BookingHotel,on,HotelBooked,append,0,data}', '{"trp_id": "$.data.trip_id"}'));
+SELECT problems(jsonb_set(trip(), '{states,BookingHotel,on,HotelBooked,append,0,data}', '{"trip_id": "x", "price": "dear"}'));
+SELECT event_store.unregister_event_type('TripBooked'), event_store.unregister_event_type('BookHotel');
+
 -- facts and what is owed
 CREATE FUNCTION with_facts(path text[] DEFAULT '{}', value jsonb DEFAULT NULL) RETURNS jsonb
 LANGUAGE sql AS $function$
 	SELECT CASE WHEN value IS NULL THEN d ELSE jsonb_set(d, path, value) END FROM (SELECT trip() || $$
-	{"facts": {"f": {"keep": "latest", "lattice": {"none": ["asked"], "asked": ["got", "giving"],
+	{"given": ["off"], "facts": {"f": {"keep": "latest", "lattice": {"none": ["asked"], "asked": ["got", "giving"],
 		"got": ["giving"], "giving": ["given"]}}},
 	 "owed": {"give": {"each": "f", "in": ["asked", "got", "giving"], "when": "$.data.off == true",
 		"to": "giving", "endpoint": "flights", "type": "Give"}}}$$ AS d) t
@@ -120,8 +146,8 @@ SELECT problems(with_facts('{states,BookingFlight,on,FlightBooked,0,guard}', '"<
 SELECT problems(with_facts('{start,TripRequested,send}', '{"command": "book"}'));
 
 -- all problems at once; nothing is stored
-SELECT refusal(format('SELECT saga.define(%L, %L)', 'bad', trip() - 'initial' - 'start'));
-SELECT refusal(format('SELECT saga.define(%L, %L)', 'bad', trip() - 'initial'));
+SELECT refusal(format('SELECT saga.define(%L, %L)', 'bad', trip() - 'start'));
+SELECT refusal(format('SELECT saga.define(%L, %L)', 'bad', trip() #- '{states,Stuck,timer}'));
 SELECT refusal(format('SELECT saga.define(%L, %L)', 'a:b', trip()));
 SELECT count(*) FROM saga.definitions WHERE name IN ('bad', 'broken');
 SELECT refusal('SELECT saga.verify(''nothing'')');

@@ -135,3 +135,19 @@ CALL try_guards('{"n": 3, "s": "x", "l": [1, 2]}', '$.message.n > 2', '$.message
 	'$.message.l', '$.message.z', '$.message.l[*] ? (@ > 1)', '$.message.l[*] ? (@ > 2)', '$.message.n',
 	'strict $.message.z');
 SELECT template, r FROM result ORDER BY n;
+-- days and months are those of UTC, whatever zone the session has: here clocks are put forward that night
+SET TimeZone = 'America/New_York';
+CALL evaluate('{"at": "2026-03-07T12:00:00Z"}', '{"$time": "$.message.at", "plus": "1 day"}', '{"$time": "$.message.at", "plus": "1 month"}');
+SELECT template, r FROM result ORDER BY n;
+SELECT saga.define('later', '{"endpoint": "later", "initial": "A", "events": {"Later": {}}, "start": {"Later": {"schedule": [{"timer": "t", "delay": "1 day"}, {"timer": "u", "at": {"$time": "now", "plus": "1 day"}}]}},
+	"states": {"A": {"default": "ignore", "on": {"timer:t": {"goto": "Z"}, "timer:u": {"goto": "Z"}}}, "Z": {"kind": "final", "default": "ignore"}}}');
+CREATE FUNCTION test_clock(timestamptz) RETURNS void LANGUAGE c AS 'ecommerce', 'ecommerce_test_clock';
+SELECT message_bus.publish('Later', '{}') IS NOT NULL AS sent;
+BEGIN;
+SELECT test_clock('2036-03-08T12:00:00Z');
+SELECT saga.run();
+SELECT timer, due_at - '2036-03-08T12:00:00Z' AS after FROM saga.timers WHERE saga = 'later' ORDER BY 1;
+COMMIT;
+RESET TimeZone;
+DROP FUNCTION test_clock(timestamptz);
+

@@ -28,6 +28,8 @@ static void apply_publish(Turn *turn, PublishAction *publish);
 static void apply_append(Turn *turn, AppendAction *append);
 static void apply_schedule(Turn *turn, ScheduleAction *schedule);
 static void apply_unschedule(Turn *turn, Transition *transition);
+static int64 whole_number(const Template *template, Document *document, const char *what,
+						  int64 least);
 static bool applies(Turn *turn, const Path *condition);
 
 /*
@@ -149,7 +151,7 @@ apply_send(Turn *turn, SendAction *send)
 	char	   *key = send_key(turn, send);
 	int64		attempt = send->attempt == NULL
 						? 1
-						: tree_to_int(template_evaluate(send->attempt, turn_document(turn)), 1);
+						: whole_number(send->attempt, turn_document(turn), "attempt", 1);
 
 	if (send->fact != NULL)
 		send_fact(turn, send, key, attempt);
@@ -349,7 +351,7 @@ apply_append(Turn *turn, AppendAction *append)
 	event->expected_version =
 		append->expected_version == NULL
 			? -1
-			: tree_to_int(template_evaluate(append->expected_version, document), -1);
+			: whole_number(append->expected_version, document, "expected_version", 0);
 	event->skip_existing = append->skip_existing;
 	turn->effects->events = lappend(turn->effects->events, event);
 
@@ -381,9 +383,9 @@ apply_schedule(Turn *turn, ScheduleAction *schedule)
 	{
 		int64		attempt = schedule->attempt == NULL
 							? 1
-							: tree_to_int(template_evaluate(schedule->attempt, document), 1);
+							: whole_number(schedule->attempt, document, "attempt", 1);
 
-		attempt = Min(Max(attempt, 1), FIELD_MAX_COUNT);
+		attempt = Min(attempt, FIELD_MAX_COUNT);
 		due += delay_of(schedule->backoff, (int) attempt - 1, machine_seed(machine, name)) * 1000;
 	}
 	machine->resends = tree_without(machine->resends, name);
@@ -427,6 +429,23 @@ set_timer(Turn *turn, int timer, TimestampTz due)
 
 	machine_arm(turn->machine, timer, due);
 	turn_note(turn, "schedule", tree_put(details, "due_at", time_to_tree(due)));
+}
+
+/*
+ * The number that a template yields; SG005 if it is none, or too small.
+ */
+static int64
+whole_number(const Template *template, Document *document, const char *what, int64 least)
+{
+	Tree	   *value = template_evaluate(template, document);
+	int64		number = tree_to_int(value, least - 1);
+
+	if (number < least)
+		ereport(ERROR,
+				(errcode(ERRCODE_SG_TEMPLATE),
+				 errmsg("\"%s\" must be a whole number from " INT64_FORMAT ", and is %s", what,
+						least, tree_to_text(value))));
+	return number;
 }
 
 static bool

@@ -82,6 +82,8 @@ typedef struct Compensation
 
 typedef struct SendAction
 {
+	const char *in_state;		/* where it stands, for problems */
+	const char *on_event;
 	const Tree *source;
 	Path	   *condition;
 	const char *step;
@@ -304,6 +306,9 @@ extern List *definition_endpoints(void);
 extern bool definition_has_moved(const char *name);
 extern Definition *definition_require(const char *name);
 extern void definition_cache_refresh(void);
+
+/* definition_check.c */
+extern void definition_check(const Definition *definition, List **problems);
 
 /* define.c */
 extern void definition_prepare_endpoint(Definition *definition);

@@ -36,6 +36,7 @@ static void parse_states(Parser *p, const Tree *states, List *parsed, bool commo
 static void parse_state(Parser *p, State *state, const Tree *tree, bool common);
 static void parse_on(Parser *p, State *state, const Tree *on);
 static void parse_start(Parser *p, const Tree *start);
+static void find_initial(Parser *p);
 static void parse_cancel(Parser *p, const Tree *cancel);
 static Transition *default_cancel(const Definition *definition);
 static Decision parse_decision(Parser *p, const Tree *tree, const char *what);
@@ -97,7 +98,7 @@ parse_document(Parser *p, const Tree *document)
 
 	parse_keys(p, document, "the definition",
 			   "description endpoint initial park_for retain_for conditions commands events facts"
-			   " owed common start states cancel");
+			   " owed common start states cancel given");
 	definition->endpoint = parse_text(p, document, "endpoint", false);
 	definition->park_for = parse_interval(p, document, "park_for", DEFAULT_PARK_FOR);
 	definition->retain_for = parse_interval(p, document, "retain_for", DEFAULT_RETAIN_FOR);
@@ -115,10 +116,6 @@ parse_document(Parser *p, const Tree *document)
 		parse_owed_names(p, owed);
 
 	definition->initial = parse_state_name(p, document, "initial");
-	if (tree_get(document, "initial") == NULL)
-		parse_problem(p, "\"initial\" is missing");
-	if (definition->initial == NOWHERE)
-		definition->broken_path = true;
 	if (events != NULL && events->type == TREE_OBJECT)
 		parse_event_facts(p, events);
 	if (commons != NULL && commons->type == TREE_OBJECT)
@@ -128,6 +125,10 @@ parse_document(Parser *p, const Tree *document)
 	if (parse_is_object(p, start, "\"start\""))
 		parse_start(p, start);
 	else
+		definition->broken_path = true;
+	if (tree_get(document, "initial") == NULL)
+		find_initial(p);
+	if (definition->initial == NOWHERE)
 		definition->broken_path = true;
 	if (tree_get(document, "cancel") != NULL)
 		parse_cancel(p, tree_get(document, "cancel"));
@@ -332,6 +333,32 @@ parse_start(Parser *p, const Tree *start)
 		else
 			definition->start[event] = reaction;
 		p->event = NULL;
+	}
+}
+
+/*
+ * Without "initial" the first start transition says where instances begin, and the
+ * others have to say it too.
+ */
+static void
+find_initial(Parser *p)
+{
+	Definition *definition = p->definition;
+	ListCell   *cell;
+
+	foreach(cell, definition->transitions)
+	{
+		const Transition *transition = lfirst(cell);
+
+		if (!transition->starts)
+			continue;
+		if (definition->initial == NOWHERE)
+			definition->initial = transition->target;
+		if (transition->target == NOWHERE && tree_get(transition->source, "goto") == NULL)
+		{
+			parse_problem(p, "\"initial\" is missing, and a start transition has no \"goto\"");
+			return;
+		}
 	}
 }
 

@@ -91,6 +91,7 @@ definition_verify(const Definition *definition, List **problems)
 		check_endpoint(&graph, psprintf("owed.%s", rule->name), NULL, rule->type, rule->endpoint);
 	}
 	check_steps(&graph);
+	definition_check(definition, problems);
 }
 
 /*

@@ -21,6 +21,7 @@ static ScheduleAction *parse_schedule(Parser *p, const Tree *tree);
 static void parse_unschedule(Parser *p, Transition *transition, Tree *tree);
 static CompensateAction *parse_compensate(Parser *p, const Tree *tree);
 static void parse_order(Parser *p, CompensateAction *compensate, const Tree *order);
+static void check_whole_number(Parser *p, const Tree *object, const char *key, int64 least);
 static Template *required_template(Parser *p, const Tree *object, const char *key);
 
 typedef void *(*ParseOne) (Parser *p, const Tree *tree);
@@ -210,6 +211,7 @@ parse_send(Parser *p, const Tree *given)
 	if (send->step == NULL)
 		send->step = send->type;
 	send->attempt = parse_template(p, tree, "attempt");
+	check_whole_number(p, tree, "attempt", 1);
 	send->key = parse_template(p, tree, "key");
 	send->body = parse_template(p, tree, "body");
 	if (fact != NULL && parse_is_object(p, fact, "\"fact\""))
@@ -221,6 +223,8 @@ parse_send(Parser *p, const Tree *given)
 		parse_resend(p, send, tree_get(tree, "resend"));
 	parse_send_compensation(p, send, tree_get(tree, "compensation"));
 	send->source = tree;
+	send->in_state = p->state;
+	send->on_event = p->event;
 	p->definition->sends = lappend(p->definition->sends, send);
 	return send;
 }
@@ -317,8 +321,26 @@ parse_append(Parser *p, const Tree *tree)
 	append->schema_version = parse_schema_version(p, tree);
 	append->data = required_template(p, tree, "data");
 	append->expected_version = parse_template(p, tree, "expected_version");
+	check_whole_number(p, tree, "expected_version", 0);
 	append->skip_existing = parse_flag(p, tree, "skip_existing");
 	return append;
+}
+
+/*
+ * What is to be a number must be a whole one, from the least on, or a template that
+ * may yield one.
+ */
+static void
+check_whole_number(Parser *p, const Tree *object, const char *key, int64 least)
+{
+	const Tree *value = tree_get(object, key);
+
+	if (value == NULL || value->type == TREE_OBJECT ||
+		(value->type == TREE_STRING && value->count > 0 && value->as.string[0] == '$'))
+		return;
+	if (tree_to_int(value, least - 1) < least)
+		parse_problem(p, "\"%s\" must be a whole number from " INT64_FORMAT " or a path, and is %s",
+					  key, least, tree_to_text(value));
 }
 
 static ScheduleAction *
@@ -335,6 +357,7 @@ parse_schedule(Parser *p, const Tree *tree)
 	schedule->at = parse_template(p, tree, "at");
 	schedule->backoff = parse_backoff(p, tree, "backoff");
 	schedule->attempt = parse_template(p, tree, "attempt");
+	check_whole_number(p, tree, "attempt", 1);
 	if ((delay != NULL) + (tree_get(tree, "at") != NULL) + (tree_get(tree, "backoff") != NULL) != 1)
 		parse_problem(p, "\"schedule\" needs one of \"delay\", \"at\" and \"backoff\"");
 	if (delay != NULL && delay->type != TREE_OBJECT &&
