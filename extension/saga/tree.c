@@ -127,7 +127,8 @@ tree_put(Tree *object, const char *key, Tree *value)
 		object->as.members[at].value = value;
 		return object;
 	}
-	make_room(object);
+	if (object->count == object->room)
+		make_room(object);
 	memmove(object->as.members + at + 1, object->as.members + at,
 			(object->count - at) * sizeof(TreeMember));
 	object->as.members[at] = (TreeMember) {key, length, value};
@@ -431,15 +432,22 @@ find_member(const Tree *object, const char *key, int length, bool *found)
 {
 	int			low = 0;
 	int			high = object->count;
-	int			order = 1;
+	int			order;
 
 	if (high <= FEW_MEMBERS)
 	{
-		while (low < high &&
-			   (order = compare_keys(object->as.members[low].key, object->as.members[low].length,
-									 key, length)) < 0)
-			low++;
-		*found = low < high && order == 0;
+		const TreeMember *member = object->as.members;
+
+		*found = false;
+		for (; low < high && member->length <= length; low++, member++)
+		{
+			if (member->length < length)
+				continue;
+			order = memcmp(member->key, key, length);
+			*found = order == 0;
+			if (order >= 0)
+				break;
+		}
 		return low;
 	}
 	while (low < high)
@@ -491,8 +499,6 @@ make_room(Tree *object)
 {
 	int			room = object->room == 0 ? 8 : object->room * 2;
 
-	if (object->count < object->room)
-		return;
 	object->as.members = object->room == 0
 							 ? palloc(room * sizeof(TreeMember))
 							 : repalloc(object->as.members, room * sizeof(TreeMember));
@@ -505,6 +511,7 @@ make_room(Tree *object)
 static void
 add_last(Tree *object, const TreeMember *member, Tree *value)
 {
-	make_room(object);
+	if (object->count == object->room)
+		make_room(object);
 	object->as.members[object->count++] = (TreeMember) {member->key, member->length, value};
 }
