@@ -37,7 +37,8 @@ my $real = $node->safe_psql('postgres', q{SELECT saga.diagram('trip')});
 is(join("\n", grep { index($real, $_) < 0 } split /\n/, $diagram), '', 'the diagram');
 # What stands there as JSON is a part of a definition that is accepted.
 my ($part) = $text =~ /^```json\n(.*?)^```/ms;
-my $definition = qq(\{$part, "endpoint": "paying", "initial": "A", "given": ["cancelled"], "start": {"Begun": {}},
+my $definition = qq(\{$part, "endpoint": "paying", "initial": "A", "start": {"Begun": {}},
+	"given": ["cancelled"],
 	"states": {"A": {"kind": "final", "default": "ignore"}}\});
 $node->safe_psql('postgres', q{SELECT message_bus.create_endpoint('payment')});
 is( $node->safe_psql('postgres', qq{SELECT saga.define('paying',
