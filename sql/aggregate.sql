@@ -114,7 +114,7 @@ SELECT event_store.append('account-7', 0, 'Noted', '{"fail": 1}');
 SELECT * FROM attempt($$SELECT event_store.load('account-7')$$);
 SELECT state, version FROM event_store.load('account-4');
 -- The handler's function is looked up when it is used.
-DROP FUNCTION noted(jsonb, event_store.event);
+DROP FUNCTION noted(jsonb, event_store.event) CASCADE;
 SELECT * FROM attempt($$SELECT event_store.load('account-4')$$);
 CREATE FUNCTION noted(state jsonb, event event_store.event) RETURNS jsonb LANGUAGE sql
 	AS $$ SELECT '{"again": true}'::jsonb $$;
@@ -186,7 +186,7 @@ SELECT state FROM event_store.load('meter-1');
 SELECT event_store.create_aggregate('meter', '{"n": 0}', 4, replace => true);
 SELECT state AS usable_again FROM event_store.load('meter-1');
 -- One taken with a handler that came back is of no use either once it has changed again.
-DROP FUNCTION counted(jsonb, event_store.event);
+DROP FUNCTION counted(jsonb, event_store.event) CASCADE;
 SELECT * FROM attempt($$SELECT event_store.save('meter-3', 0, array_fill(new_event('Counted'),
 	'{4}'))$$);
 CREATE FUNCTION counted(state jsonb, event event_store.event) RETURNS jsonb LANGUAGE sql

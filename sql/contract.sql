@@ -367,7 +367,7 @@ ALTER TYPE shipment RENAME TO consignment;
 SELECT event_store.check_data('Shipment', '{}');
 ALTER TYPE consignment DROP ATTRIBUTE size;
 SELECT * FROM attempt($$SELECT event_store.check_data('Shipment', '{"size": "small"}')$$);
-DROP TYPE consignment;
+DROP TYPE consignment CASCADE;
 SELECT * FROM attempt($$SELECT event_store.check_data('Shipment', '{}')$$);
 SELECT event_store.unregister_event_type('Shipment');
 SELECT event_store.check_data('Shipment', '{"size": 3}');
@@ -436,7 +436,7 @@ SELECT version, data FROM event_store.read_stream('parcel-1', 1, 1);
 CREATE OR REPLACE FUNCTION parcel_2_to_3(data jsonb) RETURNS jsonb LANGUAGE sql
 AS 'SELECT NULL::jsonb';
 SELECT * FROM attempt($$SELECT * FROM event_store.read_stream('parcel-1', 1, 1)$$);
-DROP FUNCTION parcel_2_to_3(jsonb);
+DROP FUNCTION parcel_2_to_3(jsonb) CASCADE;
 SELECT * FROM attempt($$SELECT * FROM event_store.read_stream('parcel-1', 1, 1)$$);
 CREATE FUNCTION parcel_2_to_3(data jsonb) RETURNS jsonb LANGUAGE sql
 	AS $$ SELECT data || '{"label": ""}' $$;

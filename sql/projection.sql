@@ -252,7 +252,7 @@ SELECT count(*) FROM event_store.projection_deferred;
 
 -- A handler whose function is gone.
 SELECT event_store.create_projection('f', 'fail(event_store.event)', 'f');
-DROP FUNCTION fail(event_store.event);
+DROP FUNCTION fail(event_store.event) CASCADE;
 SELECT add(1, 'f-1') > 0;
 CALL settle('f');
 SELECT state, last_error FROM brief;

@@ -261,7 +261,7 @@ SELECT a.version FROM event_store.append('bank-1', 0, 'A', '{}') a;
 SELECT state FROM event_store.load('bank-1');
 TRUNCATE trap.loot;
 SET ROLE regress_rights_thief;
-DROP FUNCTION trap.honest(jsonb, event_store.event), trap.honest(jsonb);
+DROP FUNCTION trap.honest(jsonb, event_store.event), trap.honest(jsonb) CASCADE;
 CREATE FUNCTION trap.honest(state jsonb, event event_store.event) RETURNS jsonb LANGUAGE sql
 AS $$ SELECT jsonb_build_object('loot', trap.loot()) $$;
 CREATE FUNCTION trap.honest(document jsonb) RETURNS jsonb LANGUAGE sql
@@ -281,6 +281,89 @@ SELECT count(*) AS looted FROM trap.loot;
 DROP FUNCTION trap.honest(jsonb, event_store.event);
 CREATE FUNCTION trap.honest(state jsonb, event event_store.event) RETURNS int LANGUAGE sql AS 'SELECT 1';
 SELECT * FROM attempt($$SELECT event_store.load('bank-1')$$);
+
+-- ------------------------------------------------ what becomes of functions and roles
+CREATE ROLE regress_rights_alice IN ROLE ecommerce_admin;
+CREATE SCHEMA alice AUTHORIZATION regress_rights_alice;
+SET ROLE regress_rights_alice;
+CREATE FUNCTION alice.who(state jsonb, event event_store.event) RETURNS jsonb LANGUAGE sql
+AS $$ SELECT jsonb_build_object('who', current_user) $$;
+CREATE FUNCTION alice.raise(data jsonb) RETURNS jsonb LANGUAGE sql
+AS $$ SELECT data || jsonb_build_object('raised', current_user) $$;
+CREATE FUNCTION alice.project(event event_store.event) RETURNS void LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION alice.call(document jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT '{}'::jsonb $$;
+CREATE TYPE alice.note AS (words text);
+SELECT event_store.create_aggregate('note');
+SELECT event_store.create_event_handler('note', 'Noted', 'alice.who(jsonb, event_store.event)');
+SELECT event_store.register_upcaster('Noted', 1, 'alice.raise(jsonb)');
+SELECT event_store.register_event_type('Noted', 'alice.note', 2);
+SELECT event_store.create_projection('notes', 'alice.project(event_store.event)', 'note');
+SELECT saga.define('notes', '{"endpoint": "notes", "initial": "Z", "events": {"Note": {}},
+	"start": {"Note": {"call": "alice.call(jsonb)"}},
+	"states": {"Z": {"kind": "final", "default": "ignore"}}}');
+RESET ROLE;
+-- Not hers, but she answers for it.
+CREATE FUNCTION other(state jsonb, event event_store.event) RETURNS jsonb LANGUAGE sql
+AS $$ SELECT jsonb_build_object('other', current_user) $$;
+SET ROLE regress_rights_alice;
+SELECT event_store.create_event_handler('note', 'Other', 'public.other(jsonb, event_store.event)');
+RESET ROLE;
+SELECT a.version FROM event_store.append_json('note-1', 0, '[{"event_type": "Noted", "data": {}, "schema_version": 2}]') a;
+SELECT a.version FROM event_store.append_json('note-2', 0, '[{"event_type": "Other", "data": {}}]') a;
+-- A drop is refused, and says what would be lost.
+\set VERBOSITY terse
+DROP ROLE regress_rights_alice;
+DROP FUNCTION alice.who(jsonb, event_store.event);
+DROP FUNCTION alice.raise(jsonb);
+DROP FUNCTION alice.project(event_store.event);
+DROP FUNCTION alice.call(jsonb);
+DROP TYPE alice.note;
+\set VERBOSITY default
+DROP FUNCTION other(jsonb, event_store.event);
+-- Renames change nothing, whoever takes the name.
+ALTER ROLE regress_rights_alice RENAME TO regress_rights_alison;
+CREATE ROLE regress_rights_alice SUPERUSER;
+ALTER FUNCTION alice.who(jsonb, event_store.event) RENAME TO is_it;
+ALTER SCHEMA alice RENAME TO alison;
+CREATE SCHEMA alice AUTHORIZATION regress_rights_thief;
+CREATE FUNCTION alice.who(state jsonb, event event_store.event) RETURNS jsonb LANGUAGE sql
+AS $$ SELECT '{"who": "nobody"}'::jsonb $$;
+SELECT n.state AS note, o.state AS other FROM event_store.load('note-1') n, event_store.load('note-2') o;
+DROP SCHEMA alice CASCADE;
+-- Handed over.
+REASSIGN OWNED BY regress_rights_alison TO regress_rights_dev;
+SELECT n.state AS note, o.state AS other FROM event_store.load('note-1') n, event_store.load('note-2') o;
+-- As pg_restore --no-owner leaves it: a superuser has not registered it.
+ALTER FUNCTION ecommerce."event handler Noted of note" OWNER TO postgres;
+ALTER FUNCTION alison.is_it(jsonb, event_store.event) OWNER TO postgres;
+SELECT * FROM attempt($$SELECT event_store.load('note-1')$$);
+-- Without what stands for them, as pg_restore --data-only leaves them, names count.
+DROP FUNCTION ecommerce."event handler Other of note";
+SELECT * FROM attempt($$SELECT event_store.load('note-2')$$);
+DROP ROLE regress_rights_alice;
+SELECT * FROM attempt($$SELECT event_store.load('note-2')$$);
+ALTER ROLE regress_rights_alison RENAME TO regress_rights_alice;
+SELECT state AS other FROM event_store.load('note-2');
+-- Gone with the rest of what its role had, or cascaded to.
+DROP FUNCTION alison.is_it(jsonb, event_store.event) CASCADE;
+SELECT * FROM attempt($$SELECT event_store.load('note-1')$$);
+DROP TYPE alison.note CASCADE;
+SELECT * FROM attempt($$SELECT event_store.check_data('Noted', '{}')$$);
+-- What is unregistered stands for nothing any more.
+SELECT event_store.drop_projection('notes');
+SELECT event_store.unregister_event_type('Noted');
+SELECT event_store.drop_aggregate('note');
+SELECT proname FROM pg_proc WHERE pronamespace = 'ecommerce'::regnamespace AND proname ~ '[ ]note'
+ORDER BY proname;
+-- A long name is cut, and still one of its own.
+SELECT event_store.create_aggregate('note');
+SELECT event_store.create_event_handler('note', repeat('x', 100) || i, 'other(jsonb, event_store.event)')
+FROM generate_series(1, 2) i;
+SELECT count(*), max(length(proname)) FROM pg_proc
+WHERE pronamespace = 'ecommerce'::regnamespace AND proname ~ '^event handler x';
+SELECT event_store.drop_aggregate('note');
+DROP FUNCTION other(jsonb, event_store.event);
+DROP SCHEMA alison CASCADE;
 
 -- ------------------------------------------------ what a savepoint undoes
 BEGIN;
@@ -321,5 +404,5 @@ SET event_store.allow_drop = on;
 DROP EXTENSION ecommerce CASCADE;
 DROP SCHEMA trap CASCADE;
 DROP SCHEMA code CASCADE;
-DROP OWNED BY regress_rights_dev, regress_rights_writer, regress_rights_thief;
-DROP ROLE regress_rights_dev, regress_rights_writer, regress_rights_thief;
+DROP OWNED BY regress_rights_dev, regress_rights_writer, regress_rights_thief, regress_rights_alice;
+DROP ROLE regress_rights_dev, regress_rights_writer, regress_rights_thief, regress_rights_alice;

@@ -227,7 +227,7 @@ SELECT error_code, error FROM message_bus.dead_letters WHERE endpoint = 'call';
 SELECT saga.define('call', call_saga('regress_call.bad(jsonb)'));
 CALL tell('Count', '{"items": [5]}');
 SELECT error_code, error FROM message_bus.dead_letters WHERE endpoint = 'call' ORDER BY last_failed_at DESC LIMIT 1;
-DROP FUNCTION regress_call.bad(jsonb);
+DROP FUNCTION regress_call.bad(jsonb) CASCADE;
 CALL tell('Count', '{"items": [6]}');
 SELECT error_code, error FROM message_bus.dead_letters WHERE endpoint = 'call' ORDER BY last_failed_at DESC LIMIT 1;
 

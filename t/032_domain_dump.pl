@@ -1,5 +1,6 @@
 # Dump and restore keep contracts, upcasters, aggregates, snapshots, projections and their
-# checkpoints. While the restore is connected no projection runs: its tables are not there yet.
+# checkpoints, and with whose rights code runs. While the restore is connected no projection
+# runs: its tables are not there yet.
 use strict;
 use warnings FATAL => 'all';
 
@@ -46,6 +47,16 @@ $node->safe_psql(
 	SELECT event_store.create_projection('inline', 'tally_inline(event_store.event)', 'meter',
 		mode => 'inline', tables => '{tally_inline}');
 	SELECT event_store.rebuild_projection('inline');
+
+	CREATE ROLE dev IN ROLE ecommerce_admin;
+	CREATE SCHEMA dev AUTHORIZATION dev;
+	SET ROLE dev;
+	CREATE FUNCTION dev.who(state jsonb, event event_store.event) RETURNS jsonb LANGUAGE sql
+	AS $$ SELECT jsonb_build_object('who', current_user) $$;
+	SELECT event_store.create_aggregate('owned');
+	SELECT event_store.create_event_handler('owned', 'A', 'dev.who(jsonb, event_store.event)');
+	SELECT event_store.append('owned-1', 0, 'A', '{}');
+	ALTER FUNCTION dev.who(jsonb, event_store.event) RENAME TO who_is_it;
 });
 ok( $node->poll_query_until('shop', "SELECT bool_and(state = 'running' AND lag_events = 0)
 		FROM event_store.projections"),
@@ -106,15 +117,33 @@ my ($code, $out, $err) = $node->psql('copy',
 	q{SELECT event_store.append('letter-1', 1, 'Written', '{"words": 1}')});
 like($err, qr/words of "Written" version 2 is not a known key/, 'contracts are');
 is($node->safe_psql('copy', 'SELECT * FROM event_store.verify()'), '', 'the store is sound');
+my $who = q{SELECT state FROM event_store.load('owned-1')};
+is($node->safe_psql('copy', $who), '{"who": "dev"}',
+	'code runs with the rights it had, under its new name');
 
 # Dumped and restored again, nothing has changed.
 $node->safe_psql('postgres', 'CREATE DATABASE again');
 $node->command_ok([ 'pg_dump', '-Fc', '-f', "$file.2", '-d', $node->connstr('copy') ],
 	'pg_dump again');
-$node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('again'), "$file.2" ],
+$node->command_ok([
+		'pg_restore', '--exit-on-error', '-j', '2', '-d', $node->connstr('again'), "$file.2"
+	],
 	'pg_restore again');
 is($node->safe_psql('again', $contents), $node->safe_psql('copy', $contents),
 	'every table is as it was');
+is($node->safe_psql('again', $who), '{"who": "dev"}', 'and so are rights, restored in parallel');
+
+# Everything belongs to the superuser now, but he has not registered it.
+$node->safe_psql('postgres', 'CREATE DATABASE orphan');
+$node->command_ok(
+	[ 'pg_restore', '--exit-on-error', '--no-owner', '-d', $node->connstr('orphan'), "$file.2" ],
+	'pg_restore --no-owner');
+($code, $out, $err) = $node->psql('orphan', $who);
+like($err, qr/was registered by role "dev", and belongs to superuser/,
+	'nothing that others wrote runs as a superuser');
+is($node->safe_psql('orphan', q{SELECT state FROM event_store.load('meter-1')}),
+	$node->safe_psql('copy', q{SELECT state FROM event_store.load('meter-1')}),
+	'what he has registered himself does');
 
 $node->stop;
 done_testing();

@@ -70,7 +70,7 @@ static Aggregate *load_aggregate(const char *category, int length);
 static void load_handlers(Aggregate *aggregate);
 static int	compare_handlers(const void *a, const void *b);
 static int	compare_texts(const text *a, const text *b);
-static void describe_function(StringInfo description, const char *signature);
+static void describe_function(StringInfo description, Registration *registration);
 static void relation_changed(Oid relation);
 static void function_changed(Datum arg, int cacheid, uint32 hash);
 
@@ -141,6 +141,16 @@ aggregate_handler(Aggregate *aggregate, const text *event_type)
 }
 
 /*
+ * Under which name a handler is registered.
+ */
+char *
+aggregate_handler_registration(const text *category, const text *event_type)
+{
+	return registration_name("event handler %s of %s", text_to_cstring(event_type),
+							 text_to_cstring(category));
+}
+
+/*
  * The context that callables of handlers live in while they are idle.
  */
 MemoryContext
@@ -172,7 +182,7 @@ aggregate_fingerprint(Aggregate *aggregate)
 		EventHandler *handler = &aggregate->handlers[i];
 
 		appendStringInfo(&description, "%s: ", text_to_cstring(handler->event_type));
-		describe_function(&description, handler->signature);
+		describe_function(&description, &handler->registration);
 		contract_describe_upcasting(VARDATA_ANY(handler->event_type),
 									VARSIZE_ANY_EXHDR(handler->event_type), &description,
 									describe_function);
@@ -192,12 +202,12 @@ aggregate_fingerprint(Aggregate *aggregate)
  * definition that repairs it gives another fingerprint.
  */
 static void
-describe_function(StringInfo description, const char *signature)
+describe_function(StringInfo description, Registration *registration)
 {
-	Oid			function = callable_find(signature);
+	Oid			function = registration_function(registration);
 	MemoryContext old;
 
-	appendStringInfo(description, "%s\n", signature);
+	appendStringInfo(description, "%s\n", registration->signature);
 	if (!OidIsValid(function))
 	{
 		function_missing = true;
@@ -282,8 +292,9 @@ load_handlers(Aggregate *aggregate)
 			aggregate->handlers = repalloc(aggregate->handlers, sizeof(EventHandler) * (room *= 2));
 		handler = &aggregate->handlers[aggregate->handler_count++];
 		handler->event_type = DatumGetTextPCopy(values[1]);
-		handler->signature = TextDatumGetCString(values[2]);
-		handler->owner = rights_role(values[3]);
+		registration_init(&handler->registration,
+						  aggregate_handler_registration(aggregate->category, handler->event_type),
+						  TextDatumGetCString(values[2]), values[3]);
 		handler->idle = NULL;
 	}
 	lookup_end(&lookup);

@@ -17,8 +17,7 @@
 typedef struct EventHandler
 {
 	text	   *event_type;
-	char	   *signature;
-	Oid			owner;			/* role whose rights it runs with */
+	Registration registration;
 	Callable   *idle;
 } EventHandler;
 
@@ -47,6 +46,7 @@ typedef struct Fold
 
 extern Aggregate *aggregate_find(const char *category, int length);
 extern EventHandler *aggregate_handler(Aggregate *aggregate, const text *event_type);
+extern char *aggregate_handler_registration(const text *category, const text *event_type);
 extern const char *aggregate_fingerprint(Aggregate *aggregate);
 extern MemoryContext aggregate_cache_context(void);
 

@@ -103,14 +103,15 @@ fold_events(Fold *fold, EventScan *scan, const int64 *at_version, const Timestam
 	TupleDesc	row = lookup_rowtype_tupdesc(type, -1);
 	MemoryContext event_context = AllocSetContextCreate(CurrentMemoryContext, "event to fold",
 														ALLOCSET_DEFAULT_SIZES);
-	EventHandler *handler = NULL;
+	bool		taken = false;
 	Rights		before;
 	Event		event;
 
 	event_row_check(row);
 	while (event_scan_next(scan, &event))
 	{
-		EventHandler *last = handler;
+		EventHandler *handler;
+		Oid			role;
 
 		if (at_version != NULL && event.version > *at_version)
 			break;
@@ -118,14 +119,19 @@ fold_events(Fold *fold, EventScan *scan, const int64 *at_version, const Timestam
 			break;
 		handler = aggregate_handler(fold->aggregate, event.event_type);
 		/* As a rule all belong to one role. */
-		if (last != NULL && last->owner != handler->owner)
+		role = registration_owner(&handler->registration);
+		if (taken && role != GetUserId())
+		{
 			rights_give_back(&before);
-		if (last == NULL || last->owner != handler->owner)
-			rights_take(handler->owner, &before);
+			taken = false;
+		}
+		if (!taken)
+			rights_take(role, &before);
+		taken = true;
 		fold_event(fold, handler, &event, row, event_context);
 		CHECK_FOR_INTERRUPTS();
 	}
-	if (handler != NULL)
+	if (taken)
 		rights_give_back(&before);
 	MemoryContextDelete(event_context);
 	ReleaseTupleDesc(row);
@@ -136,7 +142,7 @@ fold_event(Fold *fold, EventHandler *handler, const Event *event, TupleDesc row,
 		   MemoryContext event_context)
 {
 	MemoryContext home = aggregate_cache_context();
-	Callable   *callable = callable_borrow(&handler->idle, handler->signature, JSONBOID, home);
+	Callable   *callable = callable_borrow(&handler->idle, &handler->registration, JSONBOID, home);
 	MemoryContext old = MemoryContextSwitchTo(event_context);
 	Datum		arguments[2] = {fold->state, event_to_datum(event, row)};
 	bool		isnull;
@@ -149,7 +155,8 @@ fold_event(Fold *fold, EventHandler *handler, const Event *event, TupleDesc row,
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("handler %s returned null for version " INT64_FORMAT " of stream \"%s\"",
-						handler->signature, event->version, text_to_cstring(event->stream)),
+						handler->registration.signature, event->version,
+						text_to_cstring(event->stream)),
 				 errhint("A handler returns the new state, which is never null.")));
 	/* The result may be the old state itself, or stand inside the event. */
 	state = datumCopy(state, false, -1);

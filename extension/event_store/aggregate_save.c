@@ -184,10 +184,12 @@ event_store_create_event_handler(PG_FUNCTION_ARGS)
 		PointerGetDatum(category_argument(fcinfo)),
 		PointerGetDatum(text_argument(fcinfo, 1, "event_type"))
 	};
+	Oid			owner;
 
 	argument_not_null(&fcinfo->args[2], "handler",
 					  "Name a function: handler(state jsonb, event event_store.event) RETURNS jsonb.");
-	values[3] = rights_role_name(callable_expect(PG_GETARG_OID(2), 2, arguments, JSONBOID));
+	owner = callable_expect(PG_GETARG_OID(2), 2, arguments, JSONBOID);
+	values[3] = rights_role_name(owner);
 	values[2] = CStringGetTextDatum(callable_signature(PG_GETARG_OID(2)));
 	expect_aggregate(values[0]);
 	if (!define(&definition, types, values, NULL, replaces(fcinfo, 3)))
@@ -196,6 +198,9 @@ event_store_create_event_handler(PG_FUNCTION_ARGS)
 				 errmsg("event type \"%s\" of category \"%s\" has another handler already",
 						TextDatumGetCString(values[1]), TextDatumGetCString(values[0])),
 				 errhint("Pass replace => true to put this one in its place.")));
+	registration_store(aggregate_handler_registration(DatumGetTextPP(values[0]),
+													  DatumGetTextPP(values[1])),
+					   PG_GETARG_OID(2), owner);
 	PG_RETURN_VOID();
 }
 
@@ -223,6 +228,8 @@ event_store_drop_event_handler(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_ST_NO_HANDLER),
 				 errmsg("no handler registered for event type \"%s\" of category \"%s\"",
 						TextDatumGetCString(values[1]), TextDatumGetCString(values[0]))));
+	registration_remove(aggregate_handler_registration(DatumGetTextPP(values[0]),
+													   DatumGetTextPP(values[1])));
 	PG_RETURN_VOID();
 }
 
@@ -237,17 +244,25 @@ event_store_drop_aggregate(PG_FUNCTION_ARGS)
 		"DELETE FROM event_store.snapshot WHERE pg_catalog.split_part(stream, '-', 1) = $1"
 	};
 	static SpiStatement remove_handlers = {
-		"DELETE FROM event_store.event_handler WHERE category = $1"
+		"DELETE FROM event_store.event_handler WHERE category = $1 RETURNING event_type"
 	};
 	static SpiStatement remove = {"DELETE FROM event_store.aggregate WHERE category = $1"};
 	Datum		category = PointerGetDatum(category_argument(fcinfo));
+	uint64		removed;
+	bool		isnull;
 
 	expect_aggregate(category);
 	spi_begin(SPI_AS_OWNER);
 	(void) spi_run(&remove_snapshots, 1, (Oid[]) {TEXTOID}, &category, NULL);
 	(void) spi_run(&remove, 1, (Oid[]) {TEXTOID}, &category, NULL);
 	/* Last, so that it sees those of who was first. */
-	(void) spi_run_latest(&remove_handlers, 1, (Oid[]) {TEXTOID}, &category, NULL);
+	removed = spi_run_latest(&remove_handlers, 1, (Oid[]) {TEXTOID}, &category, NULL);
+	for (uint64 i = 0; i < removed; i++)
+	{
+		text	   *event_type = DatumGetTextPP(spi_value(i, 0, &isnull));
+
+		registration_remove(aggregate_handler_registration(DatumGetTextPP(category), event_type));
+	}
 	spi_end();
 	PG_RETURN_VOID();
 }

@@ -55,7 +55,7 @@ typedef struct Version
 {
 	int32		number;
 	Oid			payload;
-	Oid			owner;			/* role whose rights its checks run with */
+	Registration registration;	/* role whose rights its checks run with */
 	bool		may_be_current;
 	ContractNode *tree;			/* compiled at first use */
 } Version;
@@ -63,8 +63,7 @@ typedef struct Version
 typedef struct Upcaster
 {
 	int32		from;
-	char	   *signature;
-	Oid			owner;			/* role whose rights it runs with */
+	Registration registration;
 	Callable   *idle;
 } Upcaster;
 
@@ -160,7 +159,7 @@ contract_check(const char *type, int length, int32 *schema_version, Jsonb *data,
 	subject.schema_version = version->number;
 	tree = tree_of(contract, version);
 	if (tree->foreign)
-		rights_take(version->owner, &before);
+		rights_take(registration_owner(&version->registration), &before);
 	contract_check_document(tree, data, &subject);
 	if (tree->foreign)
 		rights_give_back(&before);
@@ -245,7 +244,7 @@ contract_has_upcaster(const char *type, int length)
  */
 void
 contract_describe_upcasting(const char *type, int length, StringInfo description,
-							void (*describe_function) (StringInfo, const char *))
+							void (*describe_function) (StringInfo, Registration *))
 {
 	Contract   *contract = find_contract(type, length);
 
@@ -253,8 +252,26 @@ contract_describe_upcasting(const char *type, int length, StringInfo description
 	for (int i = 0; i < contract->upcaster_count; i++)
 	{
 		appendStringInfo(description, "from version %d: ", contract->upcasters[i].from);
-		describe_function(description, contract->upcasters[i].signature);
+		describe_function(description, &contract->upcasters[i].registration);
 	}
+}
+
+/*
+ * Under which name a version of a type is registered.
+ */
+char *
+contract_type_registration(const char *type, int length, int32 version)
+{
+	return registration_name("event type %.*s %d", length, type, version);
+}
+
+/*
+ * Under which name an upcaster is.
+ */
+char *
+contract_upcaster_registration(const char *type, int length, int32 from)
+{
+	return registration_name("upcaster %.*s %d", length, type, from);
 }
 
 /*
@@ -408,6 +425,7 @@ load_versions(Contract *contract)
 	Datum		values[EVENT_TYPE_COLUMNS];
 	bool		nulls[EVENT_TYPE_COLUMNS];
 	List	   *versions = NIL;
+	MemoryContext old;
 	ListCell   *cell;
 
 	lookup_begin(&lookup, &relation_event_type, &index_event_type,
@@ -418,8 +436,13 @@ load_versions(Contract *contract)
 
 		version->number = DatumGetInt32(values[1]);
 		version->payload = DatumGetObjectId(values[2]);
-		version->owner = rights_role(values[3]);
 		version->may_be_current = DatumGetBool(values[4]);
+		old = MemoryContextSwitchTo(cache_context);
+		registration_init(&version->registration,
+						  contract_type_registration(contract->name.text, contract->name.length,
+													 version->number),
+						  NULL, values[3]);
+		MemoryContextSwitchTo(old);
 		versions = lappend(versions, version);
 	}
 	lookup_end(&lookup);
@@ -445,6 +468,7 @@ load_upcasters(Contract *contract)
 	Datum		values[UPCASTER_COLUMNS];
 	bool		nulls[UPCASTER_COLUMNS];
 	List	   *upcasters = NIL;
+	MemoryContext old;
 	ListCell   *cell;
 
 	lookup_begin(&lookup, &relation_upcaster, &index_upcaster,
@@ -454,8 +478,12 @@ load_upcasters(Contract *contract)
 		Upcaster   *upcaster = palloc0(sizeof(Upcaster));
 
 		upcaster->from = DatumGetInt32(values[1]);
-		upcaster->signature = MemoryContextStrdup(cache_context, TextDatumGetCString(values[2]));
-		upcaster->owner = rights_role(values[3]);
+		old = MemoryContextSwitchTo(cache_context);
+		registration_init(&upcaster->registration,
+						  contract_upcaster_registration(contract->name.text,
+														 contract->name.length, upcaster->from),
+						  TextDatumGetCString(values[2]), values[3]);
+		MemoryContextSwitchTo(old);
 		upcasters = lappend(upcasters, upcaster);
 	}
 	lookup_end(&lookup);
@@ -484,7 +512,7 @@ tree_of(const Contract *contract, Version *version)
 				 errmsg("the type that version %d of \"%.*s\" is registered with does not exist",
 						version->number, contract->name.length, contract->name.text),
 				 errhint("Call event_store.unregister_event_type() and register it anew.")));
-	rights_take(version->owner, &before);
+	rights_take(registration_owner(&version->registration), &before);
 	old = MemoryContextSwitchTo(cache_context);
 	version->tree = contract_compile(version->payload, &dependencies);
 	MemoryContextSwitchTo(old);
@@ -497,7 +525,7 @@ name_upcaster(void *argument)
 {
 	const Upcaster *upcaster = argument;
 
-	errcontext("upcaster %s", upcaster->signature);
+	errcontext("upcaster %s", upcaster->registration.signature);
 }
 
 static Jsonb *
@@ -505,20 +533,22 @@ apply_upcaster(Upcaster *upcaster, Jsonb *data)
 {
 	ErrorContextCallback callback = {error_context_stack, name_upcaster, upcaster};
 	MemoryContext home = cache_context;
-	Callable   *callable = callable_borrow(&upcaster->idle, upcaster->signature, JSONBOID, home);
+	Registration *registration = &upcaster->registration;
+	Callable   *callable = callable_borrow(&upcaster->idle, registration, JSONBOID, home);
 	Datum		argument = JsonbPGetDatum(data);
 	Datum		result;
 	bool		isnull;
 	Rights		before;
 
 	error_context_stack = &callback;
-	rights_take(upcaster->owner, &before);
+	rights_take(registration_owner(registration), &before);
 	result = callable_call(callable, &argument, &isnull);
 	rights_give_back(&before);
 	if (isnull || !JB_ROOT_IS_OBJECT(DatumGetJsonbP(result)))
 		ereport(ERROR,
 				(errcode(ERRCODE_ST_INVALID_EVENT),
-				 errmsg("upcaster %s did not return a JSON object", upcaster->signature),
+				 errmsg("upcaster %s did not return a JSON object",
+						registration->signature),
 				 errhint("It must return the data of version %d.", upcaster->from + 1)));
 	error_context_stack = callback.previous;
 	callable_return(&upcaster->idle, callable, home);

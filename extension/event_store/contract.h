@@ -11,6 +11,8 @@
 #include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 
+#include "pg/registration.h"
+
 /* Asks contract_check() for the version that is current. */
 #define CONTRACT_CURRENT 0
 
@@ -22,7 +24,9 @@ extern Jsonb *contract_upcast_to(const char *type, int length, int32 *schema_ver
 								 int32 upto);
 extern bool contract_upcasts(const char *type, int length, int32 schema_version);
 extern bool contract_has_upcaster(const char *type, int length);
+extern char *contract_type_registration(const char *type, int length, int32 version);
+extern char *contract_upcaster_registration(const char *type, int length, int32 from);
 extern void contract_describe_upcasting(const char *type, int length, StringInfo description,
-										void (*describe_function) (StringInfo, const char *));
+										void (*describe_function) (StringInfo, Registration *));
 
 #endif

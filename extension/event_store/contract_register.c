@@ -23,6 +23,7 @@
 #include "pg/rights.h"
 #include "pg/spi.h"
 
+static char *type_registration(Datum name, int32 version);
 static Oid	type_owner(Oid type);
 static text *checked_name(FunctionCallInfo fcinfo, int argument);
 static int32 checked_version(FunctionCallInfo fcinfo, int argument, const char *what);
@@ -52,7 +53,9 @@ event_store_register_event_type(PG_FUNCTION_ARGS)
 		PG_GETARG_DATUM(3)
 	};
 	Oid			payload = DatumGetObjectId(values[2]);
+	Oid			owner;
 	bool		isnull;
+	bool		is_new;
 
 	argument_not_null(&fcinfo->args[3], "current",
 					  "Pass false to register a version before it is meant by default.");
@@ -61,10 +64,11 @@ event_store_register_event_type(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("payload type must be a composite type"),
 				 errhint("Type CREATE TYPE ... AS (...) first; a column is required when its type is a NOT NULL domain.")));
-	values[3] = rights_role_name(rights_answerable(type_owner(payload),
-												   format_type_be_qualified(payload)));
+	owner = rights_answerable(type_owner(payload), format_type_be_qualified(payload));
+	values[3] = rights_role_name(owner);
 	spi_begin(SPI_AS_OWNER);
-	if (spi_run(&insert, 5, types, values, NULL) == 0)
+	is_new = spi_run(&insert, 5, types, values, NULL) == 1;
+	if (!is_new)
 	{
 		if (spi_run_latest(&find, 2, types, values, NULL) != 1)
 			elog(ERROR, "event type was registered and unregistered at the same time");
@@ -77,7 +81,21 @@ event_store_register_event_type(PG_FUNCTION_ARGS)
 					 errhint("Register the next schema_version, or call event_store.unregister_event_type() first.")));
 	}
 	spi_end();
+	if (is_new)
+		registration_store_type(type_registration(values[0], DatumGetInt32(values[1])), payload,
+								owner);
 	PG_RETURN_VOID();
+}
+
+/*
+ * Under which name a version of a type is registered.
+ */
+static char *
+type_registration(Datum name, int32 version)
+{
+	text	   *type = DatumGetTextPP(name);
+
+	return contract_type_registration(VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type), version);
 }
 
 PG_FUNCTION_INFO_V1(event_store_set_current_version);
@@ -123,7 +141,7 @@ event_store_unregister_event_type(PG_FUNCTION_ARGS)
 {
 	static SpiStatement remove = {
 		"DELETE FROM event_store.event_type"
-		" WHERE event_type = $1 AND ($2 IS NULL OR schema_version = $2)"
+		" WHERE event_type = $1 AND ($2 IS NULL OR schema_version = $2) RETURNING schema_version"
 	};
 	static const Oid types[] = {TEXTOID, INT4OID};
 	Datum		values[2] = {PointerGetDatum(checked_name(fcinfo, 0)), PG_GETARG_DATUM(1)};
@@ -131,6 +149,8 @@ event_store_unregister_event_type(PG_FUNCTION_ARGS)
 
 	spi_begin(SPI_AS_OWNER);
 	removed = spi_run(&remove, 2, types, values, PG_ARGISNULL(1) ? " n" : NULL);
+	for (uint64 i = 0; i < removed; i++)
+		registration_remove(type_registration(values[0], spi_int32(i, 0, 0)));
 	spi_end();
 	PG_RETURN_INT32((int32) removed);
 }
@@ -153,14 +173,20 @@ event_store_register_upcaster(PG_FUNCTION_ARGS)
 		PointerGetDatum(checked_name(fcinfo, 0)),
 		Int32GetDatum(checked_version(fcinfo, 1, "from_version"))
 	};
+	Oid			owner;
 
 	argument_not_null(&fcinfo->args[2], "fn",
 					  "Name a function: upcast(data jsonb) RETURNS jsonb.");
-	values[3] = rights_role_name(callable_expect(PG_GETARG_OID(2), 1, arguments, JSONBOID));
+	owner = callable_expect(PG_GETARG_OID(2), 1, arguments, JSONBOID);
+	values[3] = rights_role_name(owner);
 	values[2] = CStringGetTextDatum(callable_signature(PG_GETARG_OID(2)));
 	spi_begin(SPI_AS_OWNER);
 	(void) spi_run(&insert, 4, types, values, NULL);
 	spi_end();
+	registration_store(contract_upcaster_registration(VARDATA_ANY(DatumGetTextPP(values[0])),
+													  VARSIZE_ANY_EXHDR(DatumGetTextPP(values[0])),
+													  DatumGetInt32(values[1])),
+					   PG_GETARG_OID(2), owner);
 	PG_RETURN_VOID();
 }
 

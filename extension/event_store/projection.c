@@ -119,6 +119,15 @@ projection_is_table(Oid relation)
 }
 
 /*
+ * Under which name a projection's handler is registered.
+ */
+char *
+projection_registration(const char *name)
+{
+	return registration_name("projection %s", name);
+}
+
+/*
  * The context that callables of handlers live in while they are idle.
  */
 MemoryContext
@@ -173,8 +182,8 @@ read_projection(Datum *values, bool *nulls)
 	Projection *projection = palloc0(sizeof(Projection));
 
 	projection->name = TextDatumGetCString(values[PROJECTION_NAME]);
-	projection->handler = TextDatumGetCString(values[PROJECTION_HANDLER]);
-	projection->owner = rights_role(values[PROJECTION_OWNER]);
+	registration_init(&projection->registration, projection_registration(projection->name),
+					  TextDatumGetCString(values[PROJECTION_HANDLER]), values[PROJECTION_OWNER]);
 	projection->is_inline = strcmp(TextDatumGetCString(values[PROJECTION_MODE]), "inline") == 0;
 	projection->refuses = projection->is_inline &&
 		strcmp(TextDatumGetCString(values[PROJECTION_ON_ERROR]), "refuse") == 0;

@@ -21,8 +21,7 @@
 typedef struct Projection
 {
 	char	   *name;
-	char	   *handler;		/* signature */
-	Oid			owner;			/* role whose rights the handler runs with */
+	Registration registration;	/* of the handler */
 	bool		is_inline;
 	bool		refuses;		/* an append fails with the handler, inside of it */
 	EventFilter filter;
@@ -66,6 +65,7 @@ extern Projection *projection_get(int number);
 extern Projection *projection_find(const char *name);
 extern void projection_unknown(const char *name) pg_attribute_noreturn();
 extern MemoryContext projection_cache_context(void);
+extern char *projection_registration(const char *name);
 
 extern bool projection_attempt(ProjectionRun *run, ErrorData **error);
 extern void projection_give(ProjectionRun *run);

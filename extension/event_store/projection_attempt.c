@@ -92,7 +92,7 @@ projection_truncate(void *argument)
 
 	if (projection->tables == NULL)
 		return;
-	rights_take(projection->owner, &before);
+	rights_take(registration_owner(&projection->registration), &before);
 	spi_begin(SPI_AS_CALLER);
 	spi_execute(psprintf("TRUNCATE %s", projection->tables));
 	spi_end();
@@ -114,8 +114,8 @@ give_events(void *argument)
 
 	error_context_stack = &callback;
 	event_row_check(row);
-	rights_take(projection->owner, &before);
-	callable = callable_borrow(&projection->idle, projection->handler, VOIDOID, home);
+	rights_take(registration_owner(&projection->registration), &before);
+	callable = callable_borrow(&projection->idle, &projection->registration, VOIDOID, home);
 	if (run->source == SOURCE_POSITIONS)
 	{
 		EventFilter any = {.of_consumer = true};

@@ -82,6 +82,8 @@ event_store_create_projection(PG_FUNCTION_ARGS)
 	if (spi_run_latest(&same, 8, types, values, nulls) > 0)
 	{
 		spi_end();
+		registration_store(projection_registration(TextDatumGetCString(values[0])),
+						   PG_GETARG_OID(1), owner);
 		PG_RETURN_VOID();
 	}
 	if (spi_run(&insert, 8, types, values, nulls) == 0)
@@ -93,6 +95,8 @@ event_store_create_projection(PG_FUNCTION_ARGS)
 	refuse_shared_tables(values[0]);
 	(void) spi_run(&start, 1, types, values, NULL);
 	spi_end();
+	registration_store(projection_registration(TextDatumGetCString(values[0])), PG_GETARG_OID(1),
+					   owner);
 	/* What an append left behind after an earlier one of that name was dropped. */
 	deferred_remove_all(TextDatumGetCString(values[0]));
 	wakeup_worker_after_commit(WAKE_FOR_UNITS);
@@ -218,6 +222,7 @@ event_store_drop_projection(PG_FUNCTION_ARGS)
 	(void) spi_run(&remove_progress, 1, (Oid[]) {TEXTOID}, &name, NULL);
 	(void) spi_run(&remove, 1, (Oid[]) {TEXTOID}, &name, NULL);
 	spi_end();
+	registration_remove(projection_registration(projection->name));
 	PG_RETURN_VOID();
 }
 

@@ -27,7 +27,6 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
@@ -45,7 +44,7 @@ struct Callable
 {
 	MemoryContext context;		/* what the callable lives in */
 	MemoryContext planned;		/* what belongs to the current plan */
-	char	   *signature;
+	Registration *registration;
 	Oid			result;			/* type that the caller takes */
 	Oid			user;			/* for whom it was planned */
 	uint64		generation;		/* of all functions when it was planned */
@@ -56,13 +55,9 @@ struct Callable
 	ParamListInfo parameters;
 };
 
-/* Rises with every change of a function or a membership. */
-static uint64 generation = 1;
-
 static void prepare(Callable *callable);
 static void expect_result(const Callable *callable, Oid function);
 static Node *call_expression(Oid function, ParamListInfo parameters);
-static void function_changed(Datum arg, int cacheid, uint32 hash);
 static void release_plan(void *arg);
 
 /*
@@ -70,7 +65,7 @@ static void release_plan(void *arg);
  * memory context unless it is returned; home is the slot's context.
  */
 Callable *
-callable_borrow(Callable **slot, const char *signature, Oid result, MemoryContext home)
+callable_borrow(Callable **slot, Registration *registration, Oid result, MemoryContext home)
 {
 	Callable   *callable = *slot;
 
@@ -81,7 +76,7 @@ callable_borrow(Callable **slot, const char *signature, Oid result, MemoryContex
 
 		callable = MemoryContextAllocZero(context, sizeof(Callable));
 		callable->context = context;
-		callable->signature = MemoryContextStrdup(context, signature);
+		callable->registration = registration;
 		callable->result = result;
 	}
 	MemoryContextSetParent(callable->context, CurrentMemoryContext);
@@ -114,7 +109,7 @@ callable_call(Callable *callable, const Datum *arguments, bool *isnull)
 	int			guc_level;
 
 	if (callable->plan == NULL || !callable->plan->is_valid ||
-		callable->generation != generation || callable->user != GetUserId())
+		callable->generation != registration_generation() || callable->user != GetUserId())
 		prepare(callable);
 	for (int i = 0; i < callable->parameters->numParams; i++)
 		callable->parameters->params[i].value = arguments[i];
@@ -149,22 +144,6 @@ callable_find(const char *signature)
 	fcinfo->args[0].isnull = false;
 	function = to_regprocedure(fcinfo);
 	return fcinfo->isnull ? InvalidOid : DatumGetObjectId(function);
-}
-
-/*
- * The same; an error if it is gone.
- */
-Oid
-callable_resolve(const char *signature)
-{
-	Oid			function = callable_find(signature);
-
-	if (!OidIsValid(function))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("function %s does not exist", signature),
-				 errhint("Create it again, or register another one.")));
-	return function;
 }
 
 /*
@@ -249,26 +228,25 @@ callable_check_rights(Oid function, Oid role)
 static void
 prepare(Callable *callable)
 {
-	static bool callback_registered = false;
 	MemoryContext old;
 	MemoryContextCallback *on_free;
-	Oid			function = callable_resolve(callable->signature);
+	uint64		as_of = registration_generation();
+	Oid			function = registration_function(callable->registration);
 	Node	   *expression;
 	Oid		   *types;
 	int			nargs;
 
-	if (!callback_registered)
-	{
-		callback_on_catalog(PROCOID, function_changed);
-		callback_on_catalog(AUTHMEMROLEMEM, function_changed);
-		callback_registered = true;
-	}
+	if (!OidIsValid(function))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function %s does not exist", callable->registration->signature),
+				 errhint("Create it again, or register another one.")));
 	callable_check_rights(function, GetUserId());
 	expect_result(callable, function);
 	callable->plan = NULL;
 	if (callable->planned != NULL)
 		MemoryContextDelete(callable->planned);
-	callable->generation = generation;
+	callable->generation = as_of;
 	callable->planned = AllocSetContextCreate(callable->context, "callable plan",
 											  ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(callable->planned);
@@ -306,7 +284,7 @@ expect_result(const Callable *callable, Oid function)
 		get_func_prokind(function) != PROKIND_FUNCTION)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_FUNCTION_DEFINITION),
-				 errmsg("function %s does not return %s any more", callable->signature,
+				 errmsg("function %s does not return %s any more", callable->registration->signature,
 						format_type_be(callable->result)),
 				 errhint("Create it as it was when it was registered.")));
 }
@@ -334,12 +312,6 @@ call_expression(Oid function, ParamListInfo parameters)
 	}
 	return (Node *) makeFuncExpr(function, get_func_rettype(function), arguments, InvalidOid,
 								 InvalidOid, COERCE_EXPLICIT_CALL);
-}
-
-static void
-function_changed(Datum arg, int cacheid, uint32 hash)
-{
-	generation++;
 }
 
 static void

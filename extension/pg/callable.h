@@ -4,7 +4,7 @@
  *
  * A callable is borrowed from its slot for the length of a call, so that a
  * function may end up in itself, and an error drops it:
- *		Callable *callable = callable_borrow(&slot, signature, JSONBOID, context);
+ *		Callable *callable = callable_borrow(&slot, registration, JSONBOID, context);
  *		result = callable_call(callable, arguments, &isnull);
  *		callable_return(&slot, callable, context);
  */
@@ -13,16 +13,17 @@
 
 #include "postgres.h"
 
+#include "pg/registration.h"
+
 typedef struct Callable Callable;
 
-extern Callable *callable_borrow(Callable **slot, const char *signature, Oid result,
+extern Callable *callable_borrow(Callable **slot, Registration *registration, Oid result,
 								 MemoryContext home);
 extern Datum callable_call(Callable *callable, const Datum *arguments, bool *isnull);
 extern void callable_return(Callable **slot, Callable *callable, MemoryContext home);
 
 extern char *callable_signature(Oid function);
 extern Oid	callable_find(const char *signature);
-extern Oid	callable_resolve(const char *signature);
 extern void callable_check_rights(Oid function, Oid role);
 extern Oid	callable_expect(Oid function, int nargs, const Oid *arguments, Oid result);
 

@@ -58,6 +58,23 @@ inline_function_body(Oid function)
 	return expression;
 }
 
+/*
+ * The one query that an SQL function consists of; NULL if it is something else.
+ */
+Query *
+inline_only_query(Oid function)
+{
+	HeapTuple	row = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Query	   *query = NULL;
+
+	if (!HeapTupleIsValid(row))
+		return NULL;
+	if (((Form_pg_proc) GETSTRUCT(row))->prolang == SQLlanguageId)
+		query = parse_body(row);
+	ReleaseSysCache(row);
+	return query;
+}
+
 static bool
 may_be_inlined(HeapTuple row)
 {

@@ -10,5 +10,6 @@
 #include "nodes/nodes.h"
 
 extern Node *inline_function_body(Oid function);
+extern Query *inline_only_query(Oid function);
 
 #endif

@@ -207,12 +207,3 @@ rights_role_name(Oid role)
 {
 	return CStringGetTextDatum(GetUserNameFromId(role, false));
 }
-
-/*
- * The role of a stored name, InvalidOid if it does not exist.
- */
-Oid
-rights_role(Datum name)
-{
-	return get_role_oid(TextDatumGetCString(name), true);
-}

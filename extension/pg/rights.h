@@ -31,6 +31,5 @@ extern void rights_pin_session(void);
 extern bool rights_reach(Oid owner, Oid role);
 extern Oid	rights_answerable(Oid owner, const char *what);
 extern Datum rights_role_name(Oid role);
-extern Oid	rights_role(Datum name);
 
 #endif

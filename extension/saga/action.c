@@ -82,8 +82,7 @@ apply_data(Turn *turn, Transition *transition)
 
 	if (transition->call != NULL)
 		machine->data = tree_merge(machine->data,
-								   call_function(machine->definition, transition->call,
-												 turn_document(turn)));
+								   call_function(transition->call, turn_document(turn)));
 	if (transition->set != NULL)
 		machine->data = tree_merge(machine->data,
 								   template_patch(transition->set, turn_document(turn)));

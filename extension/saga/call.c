@@ -19,26 +19,30 @@
 #include "pg/rights.h"
 #include "saga/call.h"
 
-static Oid	resolve(const char *signature);
+static void expect(Oid function, const char *signature);
 
 /*
  * Calls fn(document jsonb) RETURNS jsonb; the result, an object, goes into data.
  */
 Tree *
-call_function(const Definition *definition, const char *signature, Document *document)
+call_function(Registration *registration, Document *document)
 {
 	LOCAL_FCINFO(call, 1);
-	FmgrInfo	function;
+	Oid			owner = registration_owner(registration);
+	Oid			function;
+	FmgrInfo	info;
 	Rights		before;
 	Datum		result;
 	Tree	   *tree = NULL;
 
 	if (document->jsonb == NULL)
 		document->jsonb = tree_to_jsonb(document->root);
-	rights_take(definition->definer, &before);
-	fmgr_info(resolve(signature), &function);
-	callable_check_rights(function.fn_oid, definition->definer);
-	InitFunctionCallInfoData(*call, &function, 1, InvalidOid, NULL, NULL);
+	rights_take(owner, &before);
+	function = registration_function(registration);
+	expect(function, registration->signature);
+	callable_check_rights(function, owner);
+	fmgr_info(function, &info);
+	InitFunctionCallInfoData(*call, &info, 1, InvalidOid, NULL, NULL);
 	call->args[0].value = JsonbPGetDatum(document->jsonb);
 	call->args[0].isnull = false;
 	result = FunctionCallInvoke(call);
@@ -48,7 +52,7 @@ call_function(const Definition *definition, const char *signature, Document *doc
 	if (tree == NULL || tree->type != TREE_OBJECT)
 		ereport(ERROR,
 				(errcode(ERRCODE_SG_TEMPLATE),
-				 errmsg("function %s did not return an object", signature),
+				 errmsg("function %s did not return an object", registration->signature),
 				 errhint("It returns what goes into the saga's data, '{}' for nothing.")));
 	return tree;
 }
@@ -60,16 +64,30 @@ call_function(const Definition *definition, const char *signature, Document *doc
 void
 call_check(const char *signature)
 {
-	callable_check_rights(resolve(signature), GetUserId());
+	Oid			function = callable_find(signature);
+
+	expect(function, signature);
+	callable_check_rights(function, GetUserId());
 }
 
 /*
- * The function with a signature, as it is now: it may have been made anew.
+ * Registers a function that a stored definition calls; the current user answers
+ * for it.
  */
-static Oid
-resolve(const char *signature)
+void
+call_register(const Definition *definition, const char *signature)
 {
-	Oid			function = callable_find(signature);
+	registration_store(definition_call_name(definition, signature), callable_find(signature),
+					   GetUserId());
+}
+
+/*
+ * Fails unless a function is of the kind that can be called: it may have been
+ * made anew.
+ */
+static void
+expect(Oid function, const char *signature)
+{
 	Oid		   *types;
 	int			count;
 
@@ -88,5 +106,4 @@ resolve(const char *signature)
 		ereport(ERROR,
 				(errcode(ERRCODE_SG_TEMPLATE),
 				 errmsg("function %s does not take one jsonb", signature)));
-	return function;
 }

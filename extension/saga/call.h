@@ -7,8 +7,8 @@
 
 #include "saga/definition.h"
 
-extern Tree *call_function(const Definition *definition, const char *signature,
-						   Document *document);
+extern Tree *call_function(Registration *registration, Document *document);
 extern void call_check(const char *signature);
+extern void call_register(const Definition *definition, const char *signature);
 
 #endif

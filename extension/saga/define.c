@@ -18,6 +18,7 @@
 #include "pg/relation.h"
 #include "pg/spi.h"
 #include "pg/subtransaction.h"
+#include "saga/call.h"
 #include "saga/definition.h"
 
 static ExtensionRelation definition_table = {"saga", "definition"};
@@ -56,6 +57,7 @@ define(const char *name, Jsonb *document)
 	List	   *problems = NIL;
 	Definition *definition;
 	ErrorData  *error;
+	ListCell   *cell;
 
 	if (name[0] == '\0' || strlen(name) > 255 || strchr(name, ':') != NULL)
 		ereport(ERROR,
@@ -64,7 +66,7 @@ define(const char *name, Jsonb *document)
 				 errhint("It has 1 to 255 bytes and no colon.")));
 	definition_cache_refresh();
 	definition = definition_parse(name, document, &problems);
-	definition->definer = GetUserId();
+	definition->definer = GetUserNameFromId(GetUserId(), false);
 	definition_verify(definition, &problems);
 	refuse(name, problems);
 	if (!subtransaction_run(prepare_endpoint, definition, &error))
@@ -79,6 +81,8 @@ define(const char *name, Jsonb *document)
 	definition->version = store_document(definition, document);
 	store_rows(definition);
 	spi_end();
+	foreach(cell, definition->calls)
+		call_register(definition, ((Registration *) lfirst(cell))->signature);
 	CacheInvalidateRelcacheByRelid(extension_relation_oid(&definition_table));
 	wakeup_worker_after_commit(WAKE_FOR_UNITS);
 	return definition->version;
@@ -192,7 +196,7 @@ store_document(const Definition *definition, Jsonb *document)
 	(void) spi_run(&insert, 5, (Oid[]) {TEXTOID, JSONBOID, TEXTOID, TEXTOID, JSONBOID},
 				   (Datum[]) {CStringGetTextDatum(definition->name), JsonbPGetDatum(document),
 					   CStringGetTextDatum(definition->endpoint),
-					   CStringGetTextDatum(GetUserNameFromId(definition->definer, false)),
+					   CStringGetTextDatum(definition->definer),
 					   JsonbPGetDatum(tree_to_jsonb(definition_current_versions(definition)))},
 				   NULL);
 	return spi_int32(0, 0, 0);

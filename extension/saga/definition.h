@@ -14,6 +14,7 @@
 
 #include "nodes/pg_list.h"
 
+#include "pg/registration.h"
 #include "saga/delay.h"
 #include "saga/path.h"
 #include "saga/template.h"
@@ -158,7 +159,7 @@ typedef struct Transition
 	Path	   *guard;
 	int			each;			/* a fact: once for every record in one of the statuses */
 	bool	   *in;				/* [status] */
-	const char *call;			/* signature of a function */
+	Registration *call;			/* of a function */
 	Template   *set;
 	List	   *facts;
 	bool		unschedule_all;
@@ -226,7 +227,7 @@ typedef struct Definition
 	MemoryContext context;
 	const char *name;
 	int			version;
-	Oid			definer;
+	const char *definer;		/* name of the role, as stored */
 	Tree	   *document;
 	Tree	   *versions;		/* of the types it names, those that were current at define() */
 	const char *endpoint;
@@ -242,6 +243,7 @@ typedef struct Definition
 	List	   *owed;
 	List	   *transitions;	/* all of them, wherever they stand */
 	List	   *sends;			/* all SendActions, wherever they stand */
+	List	   *calls;			/* all Registrations likewise; complete once there is a version */
 	bool		broken_path;	/* something leads to nowhere: how states are reached is unknown */
 	Reaction  **start;			/* [event] */
 	Transition *cancel;			/* what saga.cancel() does ... */
@@ -305,6 +307,7 @@ extern Definition *definition_at(Definition *current, const char *endpoint);
 extern List *definition_endpoints(void);
 extern bool definition_has_moved(const char *name);
 extern Definition *definition_require(const char *name);
+extern char *definition_call_name(const Definition *definition, const char *signature);
 extern void definition_cache_refresh(void);
 
 /* definition_check.c */

@@ -24,7 +24,6 @@
 #include "message_bus/message_bus.h"
 #include "pg/callbacks.h"
 #include "pg/relation.h"
-#include "pg/rights.h"
 #include "pg/spi.h"
 #include "saga/definition.h"
 
@@ -240,6 +239,15 @@ is_served(Home *home)
 }
 
 /*
+ * Under which name a function that a definition calls is registered.
+ */
+char *
+definition_call_name(const Definition *definition, const char *signature)
+{
+	return registration_name("saga %s %d: %s", definition->name, definition->version, signature);
+}
+
+/*
  * Any change of saga.definition, DROP EXTENSION included.
  */
 static void
@@ -264,6 +272,7 @@ load(const char *name, int version)
 	Definition *definition = NULL;
 	List	   *problems = NIL;
 	bool		isnull;
+	ListCell   *cell;
 
 	spi_begin(SPI_AS_OWNER);
 	if (spi_run(&find, 2, (Oid[]) {TEXTOID, INT4OID},
@@ -277,9 +286,16 @@ load(const char *name, int version)
 		definition->context = context;
 		definition->version = version;
 		definition->endpoint = spi_text(0, 1, context);
-		definition->definer = rights_role(spi_value(0, 2, &isnull));
+		definition->definer = spi_text(0, 2, context);
 		definition->versions =
 			tree_from_jsonb(DatumGetJsonbPCopy(spi_copy(0, 3, context, &isnull)));
+		foreach(cell, definition->calls)
+		{
+			Registration *call = lfirst(cell);
+
+			registration_init(call, definition_call_name(definition, call->signature),
+							  call->signature, spi_value(0, 2, &isnull));
+		}
 		MemoryContextSwitchTo(CacheMemoryContext);
 		cache = lappend(cache, definition);
 		MemoryContextSetParent(context, CacheMemoryContext);

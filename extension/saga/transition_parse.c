@@ -10,7 +10,7 @@
 
 #define DAY_MILLISECONDS INT64CONST(86400000)
 
-static char *parse_call(Parser *p, const Tree *tree);
+static Registration *parse_call(Parser *p, const Tree *tree);
 static Template *parse_set(Parser *p, const Tree *tree);
 static SendAction *parse_send(Parser *p, const Tree *tree);
 static void parse_send_compensation(Parser *p, SendAction *send, Tree *tree);
@@ -108,15 +108,21 @@ check_call(void *signature)
 	call_check(signature);
 }
 
-static char *
+static Registration *
 parse_call(Parser *p, const Tree *tree)
 {
 	char	   *signature = parse_text(p, tree, "call", false);
+	Registration *call;
 	ErrorData  *error;
 
 	if (signature != NULL && !subtransaction_run(check_call, signature, &error))
 		parse_problem(p, "%s", error->message);
-	return signature;
+	if (signature == NULL)
+		return NULL;
+	call = palloc0(sizeof(Registration));
+	call->signature = signature;
+	p->definition->calls = lappend(p->definition->calls, call);
+	return call;
 }
 
 /*
