@@ -218,8 +218,18 @@ RESET search_path;
 RESET SESSION AUTHORIZATION;
 SELECT stream, version, tombstoned FROM event_store.streams ORDER BY stream;
 
+-- Who monitors sees every view that he may see work, and nothing that is stored.
+CREATE ROLE regress_security_monitor IN ROLE ecommerce_monitor;
+SELECT c.oid::regclass AS seen, as_role('regress_security_monitor', format('SELECT * FROM %s', c.oid::regclass))
+FROM pg_class c WHERE c.relnamespace IN ('ecommerce'::regnamespace, 'event_store'::regnamespace,
+	'message_bus'::regnamespace, 'saga'::regnamespace) AND c.relkind IN ('r', 'v')
+AND has_table_privilege('regress_security_monitor', c.oid, 'SELECT') ORDER BY c.oid::regclass::text COLLATE "C";
+SELECT statement, as_role('regress_security_monitor', statement) FROM call
+WHERE as_role('regress_security_monitor', statement) <> 'denied' ORDER BY n;
+
 SET client_min_messages = warning;
 DROP SCHEMA trap CASCADE;
+DROP ROLE regress_security_monitor;
 DROP OWNED BY regress_security_admin, regress_security_guest;
 DROP ROLE regress_security_nobody, regress_security_guest, regress_security_reader,
 	regress_security_writer, regress_security_admin;

@@ -37,7 +37,25 @@ ok( $node->poll_query_until(
 		WHERE backend_type = 'ecommerce launcher'}),
 	'the launcher runs');
 $node->safe_psql('postgres', 'CREATE DATABASE shop');
-$node->safe_psql('shop', 'CREATE EXTENSION ecommerce');
+
+# Roles that somebody has made beforehand do not become more than they are, unseen.
+for my $role ('ecommerce_admin SUPERUSER', 'ecommerce_reader LOGIN', 'ecommerce_monitor CREATEROLE',
+	'ecommerce_worker LOGIN PASSWORD \'x\'', 'ecommerce_worker NOLOGIN')
+{
+	my ($name) = split / /, $role;
+	$node->safe_psql('shop', "CREATE ROLE $role");
+	my ($code, $out, $err) = $node->psql('shop', 'CREATE EXTENSION ecommerce');
+	like($err, qr/role "$name" exists already, and is not as .*HINT: .*DROP ROLE $name/s,
+		"role $role is not taken over");
+	$node->safe_psql('shop', "DROP ROLE $name");
+}
+$node->safe_psql('shop',
+	'CREATE ROLE ecommerce_writer; CREATE ROLE "mal lory" IN ROLE ecommerce_writer');
+my ($code, $out, $err) = $node->psql('shop', 'CREATE EXTENSION ecommerce');
+is($code, 0, 'one that is as it should be is');
+like($err, qr/WARNING: .*"ecommerce_writer" exists already, and has members: "mal lory".*REVOKE/s,
+	'with a warning of its members');
+$node->safe_psql('shop', 'DROP ROLE "mal lory"');
 has_worker('shop', '1', 'CREATE EXTENSION brings a worker');
 is( $node->safe_psql('postgres', q{
 		SELECT a.usename, r.rolsuper FROM pg_stat_activity a JOIN pg_roles r

@@ -1,22 +1,45 @@
 -- Roles and schemas. Read by CREATE EXTENSION, never by psql.
 \echo Type "CREATE EXTENSION ecommerce" to load this file. \quit
 
--- Roles belong to the whole cluster, so another database may have made them.
+-- Roles belong to the whole cluster, so another database may have made them; or
+-- somebody who wants what they are going to be granted.
 DO $roles$
 DECLARE
 	wanted text;
+	existing pg_catalog.pg_authid;
+	members text;
 BEGIN
-	FOREACH wanted IN ARRAY ARRAY['ecommerce_admin', 'ecommerce_writer', 'ecommerce_reader'] LOOP
-		IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted) THEN
-			EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', wanted);
+	FOREACH wanted IN ARRAY ARRAY['ecommerce_admin', 'ecommerce_writer', 'ecommerce_reader',
+		'ecommerce_monitor', 'ecommerce_worker'] LOOP
+		SELECT * INTO existing FROM pg_catalog.pg_authid WHERE rolname = wanted;
+		IF NOT FOUND THEN
+			-- The background worker logs in from inside the server; no password lets nobody else in.
+			EXECUTE pg_catalog.format('CREATE ROLE %I %s', wanted,
+				CASE WHEN wanted = 'ecommerce_worker' THEN 'LOGIN' ELSE 'NOLOGIN' END);
+			CONTINUE;
+		END IF;
+		IF existing.rolsuper OR existing.rolcreaterole OR existing.rolcreatedb OR existing.rolreplication
+			OR existing.rolbypassrls OR existing.rolpassword IS NOT NULL
+			OR existing.rolcanlogin <> (wanted = 'ecommerce_worker') THEN
+			RAISE EXCEPTION 'role "%" exists already, and is not as the extension would make it', wanted
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				HINT = pg_catalog.format('Find out who made it. Then type DROP ROLE %1$I, or ALTER ROLE %1$I %2$s NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS PASSWORD NULL.',
+					wanted, CASE WHEN wanted = 'ecommerce_worker' THEN 'LOGIN' ELSE 'NOLOGIN' END);
+		END IF;
+		-- Whom another database's administrator has let in is in here too.
+		SELECT pg_catalog.string_agg(pg_catalog.quote_ident(r.rolname), ', ' ORDER BY r.rolname)
+		INTO members
+		FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles r ON r.oid = m.member
+		WHERE m.roleid = existing.oid AND r.rolname !~ '^(ecommerce_|pg_monitor$)';
+		IF members IS NOT NULL THEN
+			RAISE WARNING 'role "%" exists already, and has members: %', wanted, members
+			USING HINT = pg_catalog.format('They have its rights in this database too. If that is not meant, type REVOKE %I FROM %s.',
+				wanted, members);
 		END IF;
 	END LOOP;
-	-- The background worker logs in from inside the server; no password lets nobody else in.
-	IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'ecommerce_worker') THEN
-		CREATE ROLE ecommerce_worker LOGIN;
-	END IF;
 	GRANT ecommerce_reader TO ecommerce_writer;
 	GRANT ecommerce_writer TO ecommerce_admin;
+	GRANT ecommerce_monitor TO pg_monitor;
 END
 $roles$;
 

@@ -245,3 +245,28 @@ GRANT EXECUTE ON FUNCTION
 	saga.forget(text, uuid),
 	ecommerce.install_order_saga()
 	TO ecommerce_admin;
+
+-- ---------------------------------------------------------------- monitoring
+-- How much and how far behind, in all schemas; nothing that an event, a message or an
+-- instance holds.
+GRANT USAGE ON SCHEMA ecommerce, event_store, message_bus, saga TO ecommerce_monitor;
+GRANT SELECT ON
+	ecommerce.restores,
+	event_store.appenders, event_store.subscriptions, event_store.projections,
+	message_bus.endpoints, message_bus.circuit_breakers, message_bus.ring, message_bus._unsettled,
+	saga.timers, saga.parked, saga.stuck
+	TO ecommerce_monitor;
+-- What these views call, they call with the rights of who asks.
+GRANT EXECUTE ON FUNCTION
+	ecommerce.preloaded(),
+	ecommerce._restoring_sessions(),
+	event_store.position_holders(),
+	event_store.subscription_lag(text, int, bigint),
+	event_store._projection_lag(text),
+	event_store.high_water_mark(text),
+	message_bus._endpoint_status(),
+	message_bus._standby_status(),
+	message_bus._breaker_status(),
+	message_bus._ring_status(),
+	saga._time(jsonb)
+	TO ecommerce_monitor;
