@@ -261,7 +261,7 @@ GRANT EXECUTE ON FUNCTION
 	ecommerce.preloaded(),
 	ecommerce._restoring_sessions(),
 	event_store.position_holders(),
-	event_store.subscription_lag(text, int, bigint),
+	event_store._subscription_lag(text),
 	event_store._projection_lag(text),
 	event_store.high_water_mark(text),
 	message_bus._endpoint_status(),
