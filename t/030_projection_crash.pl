@@ -41,7 +41,7 @@ $node->safe_psql(
 	SELECT event_store.create_projection('inline', 'note_inline(event_store.event)', 'a',
 		mode => 'inline', tables => '{got_inline}');
 	SELECT event_store.create_projection('deferred', 'note_deferred(event_store.event)', 'a',
-		mode => 'inline', tables => '{got_deferred}');
+		mode => 'inline', tables => '{got_deferred}', on_error => 'defer');
 });
 my $script = $node->basedir . '/append.sql';
 append_to_file(
@@ -67,11 +67,11 @@ sub append_for
 	return $pgbench;
 }
 
-# The worker's process, or that of the next one.
+# The process that runs projections, or the next one.
 sub worker_pid
 {
 	my ($last) = @_;
-	my $query = "SELECT max(pid) FROM pg_stat_activity WHERE backend_type = 'ecommerce worker'
+	my $query = "SELECT max(pid) FROM pg_stat_activity WHERE backend_type = 'ecommerce runner'
 		AND datname = 'postgres' AND pid <> " . ($last // 0);
 	$node->poll_query_until('postgres', "SELECT ($query) IS NOT NULL") or die 'no worker';
 	my $pid = $node->safe_psql('postgres', $query);

@@ -19,6 +19,7 @@
 #include "utils/numeric.h"
 #include "utils/typcache.h"
 
+#include "base/order.h"
 #include "event_store/contract_value.h"
 
 static bool integer_fits(const ContractNode *node, Numeric number);
@@ -176,7 +177,7 @@ is_iso_moment(Oid type, const JsonSlice *value)
 		return length > 0 && length == left;
 	text += length;
 	left -= length;
-	length = Max(matching("T00:00:00", text, left), matching(" 00:00:00", text, left));
+	length = greater(matching("T00:00:00", text, left), matching(" 00:00:00", text, left));
 	if (length == 0)
 		return false;
 	text += length;
@@ -189,7 +190,8 @@ is_iso_moment(Oid type, const JsonSlice *value)
 	if (type == TIMESTAMPOID)
 		return left == 0;
 	return (left == 1 && *text == 'Z') ||
-		(left == 6 && Max(matching("+00:00", text, left), matching("-00:00", text, left)) == left);
+		(left == 6 && (matching("+00:00", text, left) == left ||
+					   matching("-00:00", text, left) == left));
 }
 
 /*

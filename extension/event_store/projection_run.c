@@ -25,6 +25,7 @@
 #include "base/compat.h"
 #include "base/debug_point.h"
 #include "base/errors.h"
+#include "base/order.h"
 #include "event_store/projection.h"
 #include "event_store/projection_deferred.h"
 #include "event_store/projection_progress.h"
@@ -432,6 +433,6 @@ attempt_up_to_failure(ProjectionRun *run, ProjectionProgress *progress, Outlook 
 static void
 due_in(Outlook *outlook, int milliseconds)
 {
-	outlook->due = Min(outlook->due, TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+	outlook->due = lesser(outlook->due, TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 																 milliseconds));
 }

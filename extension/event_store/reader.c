@@ -21,6 +21,7 @@
 
 #include "base/compat.h"
 #include "base/errors.h"
+#include "base/order.h"
 #include "event_store/contract.h"
 #include "event_store/reader.h"
 #include "event_store/read.h"
@@ -314,7 +315,8 @@ event_store_wait(PG_FUNCTION_ARGS)
 		TimestampTz until = deadline;
 
 		if (!position_mark_nowait(LOG_EVENT_STORE, key, &mark))
-			until = Min(deadline, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), BEHIND_POLL));
+			until = lesser(deadline,
+						   TimestampTzPlusMilliseconds(GetCurrentTimestamp(), BEHIND_POLL));
 		if (mark > after && readable_beyond(after, &filter, mark))
 			break;
 		/* until may have passed while we looked, without the deadline. */

@@ -23,6 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "base/errors.h"
+#include "base/order.h"
 #include "event_store/reader.h"
 #include "event_store/stream.h"
 #include "event_store/subscription.h"
@@ -164,7 +165,7 @@ subscription_load(const char *name, Subscription *subscription)
 	filter->category = spi_text(0, 0, context);
 	filter->stream = spi_text(0, 1, context);
 	types = spi_copy(0, 2, context, &isnull);
-	filter->partitions = Max(1, Min(spi_int32(0, 3, 1), PARTITIONS_MAX));
+	filter->partitions = (int) greater(1, lesser(spi_int32(0, 3, 1), PARTITIONS_MAX));
 	filter->of_consumer = true;
 	spi_end();
 	filter->category_length = filter->category ? (int) strlen(filter->category) : 0;

@@ -15,6 +15,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/order.h"
 #include "event_store/table.h"
 #include "pg/lookup.h"
 
@@ -179,5 +180,5 @@ event_newest_position(Snapshot snapshot)
 int64
 event_passable(int64 mark, Snapshot snapshot)
 {
-	return Min(mark, event_newest_position(snapshot));
+	return lesser(mark, event_newest_position(snapshot));
 }

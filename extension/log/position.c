@@ -55,6 +55,7 @@
 
 #include "base/debug_point.h"
 #include "base/errors.h"
+#include "base/order.h"
 #include "log/announcement.h"
 #include "log/position.h"
 #include "log/registry.h"
@@ -199,7 +200,7 @@ take_mark(LogId log, uint32 key, bool wait, int64 *mark)
 		*mark = definitions[log].newest(GetLatestSnapshot());
 	/* A restore sets the counter when it likes, perhaps before the rows. */
 	if (unlikely(restore_goes_on()) && definitions[log].newest != NULL)
-		*mark = Min(*mark, definitions[log].newest(NULL));
+		*mark = lesser(*mark, definitions[log].newest(NULL));
 	pg_memory_barrier();
 	commit_lsn = pg_atomic_read_u64(&shared->lsn);
 	if (!definitions[log].local && !make_durable(Max(lsn, commit_lsn), wait))
@@ -304,7 +305,7 @@ position_published(LogId log)
 
 	if (RecoveryInProgress())
 		return published;
-	return Max(published, (int64) pg_atomic_read_u64(&current_log(log)->last));
+	return greater(published, (int64) pg_atomic_read_u64(&current_log(log)->last));
 }
 
 /*
@@ -451,7 +452,7 @@ mark_on_standby(LogId log)
 	if (snapshot->takenDuringRecovery && snapshot->xcnt == 0 &&
 		snapshot->subxcnt == 0 && !snapshot->suboverflowed &&
 		snapshot->xmax == XidFromFullTransactionId(ReadNextFullTransactionId()))
-		mark = Max(mark, definition->newest(snapshot));
+		mark = greater(mark, definition->newest(snapshot));
 	UnregisterSnapshot(snapshot);
 	return mark;
 }

@@ -25,6 +25,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/order.h"
 #include "log/restore.h"
 #include "log/wakeup.h"
 #include "message_bus/aside.h"
@@ -125,7 +126,7 @@ message_bus_duty(DutyWish *wish)
 	}
 	if (now >= next_rotation || window != setting_message_bus_dedupe_window)
 		next_rotation = run_housekeeping(now);
-	wish->due = Min(wish->due, (TimestampTz) pg_atomic_read_u64(&database->next_due));
+	wish->due = lesser(wish->due, (TimestampTz) pg_atomic_read_u64(&database->next_due));
 	wish->due = Min(wish->due, next_rotation);
 	wish->wakes = WAKE_FOR_LOG(LOG_MESSAGE_BUS);
 	if (next_rotation == NEVER_DUE)
@@ -169,12 +170,15 @@ message_bus_run_due(TimestampTz *next_due)
 static void
 take_due(BusDatabase *database)
 {
+	TimestampTz due;
+
 	transaction_begin();
 	if (!taken.something)
 		taken.in = GetCurrentSubTransactionId();
 	taken.something = true;
-	taken.due = Min(taken.due, (TimestampTz) pg_atomic_exchange_u64(&database->next_due,
-																	(uint64) NEVER_DUE));
+	/* Not within Min(), which would do it twice. */
+	due = (TimestampTz) pg_atomic_exchange_u64(&database->next_due, (uint64) NEVER_DUE);
+	taken.due = Min(taken.due, due);
 	pg_memory_barrier();
 }
 
@@ -248,7 +252,7 @@ run_timers(TimestampTz now)
 	death_write_dirty();
 	endpoints = bus_endpoints(&count);
 	for (int i = 0; i < count; i++)
-		next = Min(next, endpoint_timers(endpoints[i], now, &lanes_left));
+		next = lesser(next, endpoint_timers(endpoints[i], now, &lanes_left));
 	pfree(endpoints);
 	return next;
 }

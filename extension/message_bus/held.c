@@ -22,6 +22,7 @@
 #include "utils/memutils.h"
 
 #include "base/debug_point.h"
+#include "base/order.h"
 #include "log/wakeup.h"
 #include "message_bus/breaker_note.h"
 #include "message_bus/cursor.h"
@@ -424,7 +425,8 @@ let_go(HeldLane *lane, bool committed)
 
 	pg_atomic_write_u32(&shared->in_flight, 0);
 	pg_atomic_write_u32(&shared->holder, 0);
-	if (pg_atomic_read_u64(&shared->tail) > Max(cursor, pg_atomic_read_u64(&shared->empty_to)) ||
+	if (pg_atomic_read_u64(&shared->tail) >
+			greater(cursor, pg_atomic_read_u64(&shared->empty_to)) ||
 		shared->next_due <= GetCurrentTimestamp() || shared->held)
 		bus_wake_consumers(lane->endpoint, lane->lane);
 }
@@ -470,7 +472,7 @@ held_end_subtransaction(bool committed, SubTransactionId mine, SubTransactionId 
 
 		if (lane->released)
 			continue;
-		lane->read_upto = Max((int64) pg_atomic_read_u64(&shared_lane(lane)->cursor),
+		lane->read_upto = greater((int64) pg_atomic_read_u64(&shared_lane(lane)->cursor),
 							  lane->swept_upto);
 		for (int d = 0; d < delivery_count; d++)
 		{

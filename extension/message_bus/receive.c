@@ -20,6 +20,7 @@
 
 #include "base/debug_point.h"
 #include "base/errors.h"
+#include "base/order.h"
 #include "log/restore.h"
 #include "message_bus/breaker_note.h"
 #include "message_bus/death.h"
@@ -157,7 +158,7 @@ bool
 lane_may_have_work(Endpoint *endpoint, int32 number, TimestampTz now)
 {
 	BusLane    *lane = &bus_lanes(endpoint->shared)[number];
-	uint64		read_upto = Max(pg_atomic_read_u64(&lane->cursor),
+	uint64		read_upto = greater(pg_atomic_read_u64(&lane->cursor),
 								pg_atomic_read_u64(&lane->empty_to));
 
 	if (lane->leases.count > 0)

@@ -39,6 +39,7 @@
 #include "utils/timestamp.h"
 
 #include "base/debug_point.h"
+#include "base/order.h"
 #include "log/position.h"
 #include "log/restore.h"
 #include "message_bus/endpoint.h"
@@ -89,7 +90,7 @@ rotate_run(TimestampTz now)
 	if (!bus_lock(BUS_LOCK_LOAD, 0, 2, ExclusiveLock, false))
 		return now + LATER;
 	for (int i = 0; i < RING_SEGMENTS; i++)
-		next = Min(next, turn(database, i, now));
+		next = lesser(next, turn(database, i, now));
 	return next;
 }
 

@@ -18,6 +18,7 @@
 #include "utils/builtins.h"
 
 #include "base/errors.h"
+#include "base/order.h"
 #include "message_bus/dead_letter.h"
 #include "message_bus/death.h"
 #include "message_bus/envelope.h"
@@ -393,7 +394,7 @@ message_bus_snooze_sql(PG_FUNCTION_ARGS)
 	argument_not_null(&fcinfo->args[0], "delivery_id", "message_bus.receive() gives it.");
 	argument_not_null(&fcinfo->args[1], "delay", "For example '10 s'.");
 	message_bus_snooze(PG_GETARG_INT64(0),
-					   Max(clock_after(now, PG_GETARG_INTERVAL_P(1), "delay"), now),
+					   greater(clock_after(now, PG_GETARG_INTERVAL_P(1), "delay"), now),
 					   PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)));
 	PG_RETURN_VOID();
 }

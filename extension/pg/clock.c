@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
+#include "base/order.h"
 #include "pg/clock.h"
 #include "pg/scoped.h"
 
@@ -119,7 +120,7 @@ refuse_infinite(const char *what)
 long
 clock_timeout(TimestampTz until)
 {
-	return Min(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until), INT_MAX);
+	return lesser(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until), INT_MAX);
 }
 
 PG_FUNCTION_INFO_V1(ecommerce_test_clock);

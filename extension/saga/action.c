@@ -13,6 +13,7 @@
 #include "utils/timestamp.h"
 
 #include "base/errors.h"
+#include "base/order.h"
 #include "pg/context.h"
 #include "saga/call.h"
 #include "saga/step_key.h"
@@ -367,7 +368,7 @@ apply_schedule(Turn *turn, ScheduleAction *schedule)
 	const char *name = definition_timer(machine->definition, schedule->timer);
 
 	if (schedule->at != NULL)
-		due = Max(due, time_from_tree(template_evaluate(schedule->at, document)));
+		due = greater(due, time_from_tree(template_evaluate(schedule->at, document)));
 	else if (schedule->delay != NULL)
 	{
 		Datum		interval = DirectFunctionCall3(interval_in,
@@ -376,7 +377,7 @@ apply_schedule(Turn *turn, ScheduleAction *schedule)
 												   ObjectIdGetDatum(InvalidOid),
 												   Int32GetDatum(-1));
 
-		due = Max(due, time_plus(due, DatumGetIntervalP(interval), name));
+		due = greater(due, time_plus(due, DatumGetIntervalP(interval), name));
 	}
 	else
 	{

@@ -18,6 +18,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/order.h"
 #include "log/restore.h"
 #include "log/wakeup.h"
 #include "pg/clock.h"
@@ -137,7 +138,7 @@ next_due(const char *endpoint)
 
 	spi_begin(SPI_AS_OWNER);
 	if (spi_run(&parked, 1, (Oid[]) {TEXTOID}, &value, NULL) > 0)
-		due = Min(due, DatumGetTimestampTz(spi_value(0, 0, &isnull)));
+		due = lesser(due, DatumGetTimestampTz(spi_value(0, 0, &isnull)));
 	spi_end();
 	return due;
 }
@@ -157,7 +158,7 @@ endpoint_timeout(const char *endpoint)
 
 	spi_begin(SPI_AS_OWNER);
 	if (spi_run(&find, 1, (Oid[]) {TEXTOID}, &value, NULL) > 0)
-		result = Max(spi_int32(0, 0, result), 1);
+		result = greater(spi_int32(0, 0, result), 1);
 	spi_end();
 	return result;
 }

@@ -13,6 +13,7 @@
 #include "datatype/timestamp.h"
 
 #include "base/errors.h"
+#include "base/order.h"
 #include "pg/clock.h"
 #include "saga/wake.h"
 
@@ -58,7 +59,7 @@ wake_set_timers(Machine *machine, const Tree *timers, TimestampTz now, Tree *act
 					 errmsg("saga \"%s\" version %d has no timer \"%s\"",
 							machine->definition->name, machine->definition->version, name)));
 		if (when->type == TREE_STRING && interval_parse(tree_to_text(when), &delay))
-			set_noted(machine, timer, now + Max(clock_microseconds(&delay, name), 0), actions);
+			set_noted(machine, timer, now + greater(clock_microseconds(&delay, name), 0), actions);
 		else
 			set_noted(machine, timer, time_from_tree(when), actions);
 	}
@@ -179,7 +180,7 @@ delay_in_advance(const Machine *machine, const ScheduleAction *schedule, int64 *
 	if (schedule->delay == NULL || !template_is_fixed(schedule->delay) ||
 		!interval_parse(template_text(schedule->delay, &document), &delay))
 		return false;
-	*microseconds = Max(clock_microseconds(&delay, name), 0);
+	*microseconds = greater(clock_microseconds(&delay, name), 0);
 	return true;
 }
 

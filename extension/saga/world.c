@@ -12,6 +12,7 @@
 #include "common/hashfn.h"
 
 #include "base/errors.h"
+#include "base/order.h"
 #include "saga/world.h"
 
 #define NO_STATUS "none"
@@ -76,7 +77,7 @@ scenario_parse(const Tree *tree)
 	scenario->idempotent = flag_at(tree, "idempotent", false);
 	scenario->patient = flag_at(tree, "patient", false);
 	scenario->must_end = flag_at(tree, "must_end", true);
-	scenario->orders = Max(count_at(tree, "orders", 1), 1);
+	scenario->orders = (int) greater(count_at(tree, "orders", 1), 1);
 	if (tree_get(tree, "alike") != NULL)
 		scenario->alike = template_compile(tree_get(tree, "alike"));
 	scenario->drops = count_at(faults, "drops", 0);

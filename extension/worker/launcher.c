@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "base/order.h"
 #include "log/registry.h"
 #include "log/wakeup.h"
 #include "pg/clock.h"
@@ -107,7 +108,7 @@ ecommerce_launcher_main(Datum arg)
 		take_requests();
 		due = start_wanted();
 		if (due != WAKEUP_NEVER)
-			timeout = Max(1, clock_timeout(due));
+			timeout = greater(1, clock_timeout(due));
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout >= 0 ? WL_TIMEOUT : 0),
 						 timeout, PG_WAIT_EXTENSION);

@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "base/order.h"
 #include "log/restore.h"
 #include "log/wakeup.h"
 #include "pg/clock.h"
@@ -207,7 +208,7 @@ worker_sleep(WorkerKind kind, DutyWish *wish, uint32 *announced)
 	if (look_again)
 		return;
 	if (unsent > 0)
-		wish->due = Min(wish->due, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), unsent));
+		wish->due = lesser(wish->due, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), unsent));
 	pg_atomic_write_u64(&shared->due, (uint64) wish->due);
 	pg_memory_barrier();
 	if (wish->due != WAKEUP_NEVER)

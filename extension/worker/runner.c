@@ -27,6 +27,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/order.h"
 #include "event_store/projection.h"
 #include "log/restore.h"
 #include "log/wakeup.h"
@@ -243,7 +244,7 @@ serve(Turn *turn, DutyWish *wish)
 	else
 	{
 		after_turn(turn, started);
-		wish->due = Min(wish->due, turn->turn.more ? GetCurrentTimestamp() : turn->turn.due);
+		wish->due = lesser(wish->due, turn->turn.more ? GetCurrentTimestamp() : turn->turn.due);
 		wish->wakes |= turn->turn.wakes;
 	}
 }
