@@ -236,14 +236,15 @@ is(scalar @processes, 2, 'launcher and worker are there');
 push @processes, $pid;
 $node->poll_query_until('postgres',
 	'SELECT event_store.published_mark() = event_store.high_water_mark()');
-# What the tests before have left to do is over when nothing happens for a while.
+# What the tests before have left to do is over when nothing happens for a while: the
+# last statistics are sent up to 10 s later.
 my ($before, $quiet) = ('', 0);
 poll {
 	my $now = switches(@processes);
 
 	$quiet = $now eq $before ? $quiet + 1 : 0;
 	$before = $now;
-	$quiet == 20
+	$quiet == 130
 };
 $node->safe_psql('postgres', 'SELECT pg_sleep(10)');
 is(switches(@processes), $before, 'in 10 idle seconds none wakes up, nor does who waits');
