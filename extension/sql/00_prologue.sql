@@ -8,6 +8,7 @@ DECLARE
 	wanted text;
 	existing pg_catalog.pg_authid;
 	members text;
+	made_by_us CONSTANT text := 'Made by extension ecommerce, for all databases of this cluster.';
 BEGIN
 	FOREACH wanted IN ARRAY ARRAY['ecommerce_admin', 'ecommerce_writer', 'ecommerce_reader',
 		'ecommerce_monitor', 'ecommerce_worker'] LOOP
@@ -16,6 +17,7 @@ BEGIN
 			-- The background worker logs in from inside the server; no password lets nobody else in.
 			EXECUTE pg_catalog.format('CREATE ROLE %I %s', wanted,
 				CASE WHEN wanted = 'ecommerce_worker' THEN 'LOGIN' ELSE 'NOLOGIN' END);
+			EXECUTE pg_catalog.format('COMMENT ON ROLE %I IS %L', wanted, made_by_us);
 			CONTINUE;
 		END IF;
 		IF existing.rolsuper OR existing.rolcreaterole OR existing.rolcreatedb OR existing.rolreplication
@@ -26,7 +28,8 @@ BEGIN
 				HINT = pg_catalog.format('Find out who made it. Then type DROP ROLE %1$I, or ALTER ROLE %1$I %2$s NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS PASSWORD NULL.',
 					wanted, CASE WHEN wanted = 'ecommerce_worker' THEN 'LOGIN' ELSE 'NOLOGIN' END);
 		END IF;
-		-- Whom another database's administrator has let in is in here too.
+		-- Members of a role that somebody else made may not know what they are going to be.
+		CONTINUE WHEN pg_catalog.shobj_description(existing.oid, 'pg_authid') = made_by_us;
 		SELECT pg_catalog.string_agg(pg_catalog.quote_ident(r.rolname), ', ' ORDER BY r.rolname)
 		INTO members
 		FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles r ON r.oid = m.member
