@@ -102,7 +102,6 @@ ok($bus->drained, 'everything sent is consumed in the end');
 $bus->stop_consumers;
 is($bus->complaints, '', 'no message is lost, doubled or reordered');
 is($sagas->complaints, '', 'each made its six transitions, each command was sent once');
-append_to_file("$directory/rest", "SELECT day.consume();\n\\sleep 5 ms\n");
 ok( $node->poll_query_until('postgres', q{SELECT day.consume() IS NOT NULL
 		AND (SELECT count(*) FROM day.seen) = (SELECT count(*) FROM day.appended)}),
 	'every event is consumed');
