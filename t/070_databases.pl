@@ -161,4 +161,38 @@ unlike($log, qr/PANIC|TRAP|terminated by signal|ecommerce worker.*exited with ex
 	'the log is quiet');
 is($node->safe_psql('store', 'SELECT * FROM event_store.verify()'), '', 'verify finds nothing');
 
+# A database that lets the worker in no more: told once where people look, and it comes
+# back when it may. In a database that only some may enter, CREATE EXTENSION lets it in.
+$node->safe_psql('postgres',
+	'CREATE DATABASE closed; REVOKE CONNECT ON DATABASE closed FROM PUBLIC');
+$node->safe_psql('closed', 'CREATE EXTENSION ecommerce');
+has_worker('closed', '1', 'a worker where PUBLIC may not connect');
+for my $way (
+	[ 'REVOKE CONNECT ON DATABASE closed FROM PUBLIC, ecommerce_worker',
+		'GRANT CONNECT ON DATABASE closed TO PUBLIC' ],
+	[ 'ALTER ROLE ecommerce_worker NOLOGIN', 'ALTER ROLE ecommerce_worker LOGIN' ],
+	[ 'ALTER DATABASE closed ALLOW_CONNECTIONS false',
+		'ALTER DATABASE closed ALLOW_CONNECTIONS true' ])
+{
+	my ($shut, $open) = @$way;
+	my $from = -s $node->logfile;
+	my $inside = $node->background_psql('closed');
+	my $told = qr/ecommerce worker cannot connect to database "closed"/;
+
+	$node->safe_psql('postgres', $shut);
+	$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid, 180000) FROM pg_stat_activity
+		WHERE backend_type = 'ecommerce worker' AND datname = 'closed'});
+	ok($node->wait_for_log($told, $from), "$shut: told");
+	my $hint = $inside->query_safe(q{SELECT substring(last_error FROM 'type (.*)')
+		FROM ecommerce.units WHERE kind = 'worker'});
+	# Whoever commits asks for a worker, and is not answered each time.
+	$inside->query_safe(q{SELECT event_store.append('closed-1', -1, 'A', '{}')}) for 1 .. 3;
+	$inside->quit;
+	is(scalar(() = slurp_file($node->logfile, $from) =~ /$told/g), 1, 'once');
+	$node->safe_psql('postgres', $hint || $open);
+	has_worker('closed', '1', "$hint: it is back");
+	is($node->safe_psql('closed', 'SELECT count(*) FROM ecommerce.units'), '0', 'and all is well');
+	$node->safe_psql('postgres', $open);
+}
+
 done_testing();

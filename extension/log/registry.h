@@ -80,6 +80,7 @@ typedef struct RegistryDatabase
 	pg_atomic_uint32 worker_failed;	/* the main one runs, or ended without meaning to */
 	pg_atomic_uint32 worker_stop;	/* how many want the database for themselves, or COME_BACK */
 	pg_atomic_uint32 worker_wanted; /* the launcher shall start one */
+	pg_atomic_uint32 connections;	/* how often a main one has connected */
 } RegistryDatabase;
 
 typedef struct Registry

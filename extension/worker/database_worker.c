@@ -89,6 +89,9 @@ ecommerce_worker_main(Datum arg)
 	bool		has_run = false;
 
 	worker_connect(DatumGetObjectId(arg), "ecommerce worker", LOCK_TIMEOUT);
+	shared = registry_database(MyDatabaseId, false);
+	if (shared != NULL)
+		pg_atomic_fetch_add_u32(&shared->connections, 1);
 
 	/* Databases without the extension take up no room in the registry. */
 	if (extension_state() == EXTENSION_ABSENT)
@@ -312,6 +315,6 @@ ecommerce_start_worker(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("could not start a background worker"),
-				 errhint("Raise max_worker_processes, commit CREATE EXTENSION first, or add ecommerce to shared_preload_libraries. The server's log may tell more.")));
+				 errhint("Raise max_worker_processes, commit CREATE EXTENSION first, or add ecommerce to shared_preload_libraries. The server's log and the view ecommerce.units may tell more.")));
 	PG_RETURN_INT32(pid);
 }

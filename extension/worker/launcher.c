@@ -4,7 +4,9 @@
  *
  * Connected to no database, so that any can be dropped; it reads shared
  * catalogues with plain scans and runs no SQL.  A worker that finds no
- * extension ends at once and is not started again until a backend asks.
+ * extension ends at once and is not started again until a backend asks.  One that
+ * may not connect to a database in use is told in the log once, and tried again
+ * every now and then, and at once when rights on a database or its role change.
  */
 #include "postgres.h"
 
@@ -21,6 +23,7 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -36,11 +39,20 @@
 /* Milliseconds before a worker that ended is started again, if it is wanted. */
 #define RESTART_DELAY 1000
 
+/* And before one is that was not allowed to connect. */
+#define REFUSED_DELAY (60 * 1000)
+
+/* As often no slot may be free before that is told: some end at once. */
+#define TELL_MISSES 10
+
 typedef struct Managed
 {
 	Oid			database;
 	BackgroundWorkerHandle *handle; /* NULL: not running */
 	bool		wanted;
+	bool		refused;		/* the last one could not connect, which was told */
+	int			misses;			/* so often no slot was free, in a row */
+	uint32		connections;	/* the database's, before the last one was started */
 	TimestampTz not_before;
 } Managed;
 
@@ -55,7 +67,10 @@ static Oid	find_worker_role(void);
 static Managed *find_managed(Oid database);
 static void take_requests(void);
 static TimestampTz start_wanted(void);
+static void start(Managed *entry, RegistryDatabase *database);
 static void note_ended(void);
+static void note_refused(Managed *entry);
+static char *database_name(Oid oid);
 static void leave_registry(int code, Datum arg);
 
 /*
@@ -144,7 +159,13 @@ scan_databases(void)
 
 		present = lappend_oid(present, database->oid);
 		if (OidIsValid(worker_role) && database->datallowconn && !database->datistemplate)
-			find_managed(database->oid)->wanted = true;
+		{
+			Managed    *entry = find_managed(database->oid);
+
+			entry->wanted = true;
+			if (entry->refused)
+				entry->not_before = 0;
+		}
 		MemoryContextSwitchTo(old);
 	}
 	table_endscan(scan);
@@ -272,48 +293,127 @@ note_ended(void)
 		entry->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RESTART_DELAY);
 		database = registry_database(entry->database, false);
 		/* It takes its mark along when it ends of its own accord. */
-		if (database != NULL && pg_atomic_exchange_u32(&database->worker_failed, 0) != 0)
+		if (database == NULL)
+			continue;
+		if (pg_atomic_exchange_u32(&database->worker_failed, 0) != 0)
 			entry->wanted = true;
+		if (pg_atomic_read_u32(&database->connections) == entry->connections)
+			note_refused(entry);
+		else
+			entry->refused = false;
 	}
 }
 
 /*
- * Starts the workers that are wanted.  Returns when to try again.
+ * A worker of a database where the extension is used has ended before it was
+ * connected.  PostgreSQL's own line, before ours, says what forbade it.
+ */
+static void
+note_refused(Managed *entry)
+{
+	char	   *name = database_name(entry->database);
+
+	if (name == NULL)
+		return;
+	entry->wanted = true;
+	entry->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), REFUSED_DELAY);
+	if (!entry->refused)
+		ereport(LOG,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("ecommerce worker cannot connect to database \"%s\"", name),
+				 errdetail("Timers, notifications, sagas and projections of this database wait for it."),
+				 errhint("Type GRANT CONNECT ON DATABASE %s TO %s, or see ecommerce.units there for what else is wanting.",
+						 quote_identifier(name), WORKER_ROLE)));
+	entry->refused = true;
+	pfree(name);
+}
+
+/*
+ * NULL if there is no such database.
+ */
+static char *
+database_name(Oid oid)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	char	   *name = NULL;
+	Relation	catalog;
+	TableScanDesc scan;
+	HeapTuple	row;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	catalog = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(catalog, 0, NULL);
+	while (name == NULL && HeapTupleIsValid(row = heap_getnext(scan, ForwardScanDirection)))
+	{
+		Form_pg_database database = (Form_pg_database) GETSTRUCT(row);
+
+		if (database->oid == oid)
+			name = MemoryContextStrdup(caller, NameStr(database->datname));
+	}
+	table_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(caller);
+	return name;
+}
+
+/*
+ * Starts the workers that are wanted, first those of databases where the extension
+ * is used: there may be many others, and few slots.  Returns when to try again.
  */
 static TimestampTz
 start_wanted(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz due = WAKEUP_NEVER;
 	ListCell   *cell;
 
-	foreach(cell, managed)
+	for (int pass = 0; pass < 2; pass++)
 	{
-		Managed    *entry = (Managed *) lfirst(cell);
-		RegistryDatabase *database = registry_database(entry->database, false);
-		BackgroundWorker worker;
+		foreach(cell, managed)
+		{
+			Managed    *entry = (Managed *) lfirst(cell);
+			RegistryDatabase *database = registry_database(entry->database, false);
 
-		if (!entry->wanted || entry->handle != NULL)
-			continue;
-		if (database != NULL && pg_atomic_read_u32(&database->worker_stop) != 0)
-			continue;
-		if (now < entry->not_before)
-		{
-			due = Min(due, entry->not_before);
-			continue;
-		}
-		worker_describe(&worker, entry->database, worker_role);
-		worker.bgw_notify_pid = MyProcPid;
-		if (RegisterDynamicBackgroundWorker(&worker, &entry->handle))
-			entry->wanted = false;
-		else
-		{
-			entry->handle = NULL;
-			entry->not_before = TimestampTzPlusMilliseconds(now, RESTART_DELAY);
-			due = Min(due, entry->not_before);
+			if (!entry->wanted || entry->handle != NULL || (database == NULL) != (pass == 1))
+				continue;
+			if (database != NULL && pg_atomic_read_u32(&database->worker_stop) != 0)
+				continue;
+			if (GetCurrentTimestamp() >= entry->not_before)
+				start(entry, database);
+			if (entry->wanted)
+				due = Min(due, entry->not_before);
 		}
 	}
 	return due;
+}
+
+/*
+ * It stays wanted where no slot is free.
+ */
+static void
+start(Managed *entry, RegistryDatabase *database)
+{
+	BackgroundWorker worker;
+
+	worker_describe(&worker, entry->database, worker_role);
+	worker.bgw_notify_pid = MyProcPid;
+	entry->connections = database == NULL ? 0 : pg_atomic_read_u32(&database->connections);
+	if (RegisterDynamicBackgroundWorker(&worker, &entry->handle))
+	{
+		entry->wanted = false;
+		entry->misses = 0;
+		return;
+	}
+	entry->handle = NULL;
+	entry->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RESTART_DELAY);
+	if (database != NULL && ++entry->misses == TELL_MISSES)
+		ereport(LOG,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no slot of max_worker_processes is free for the ecommerce worker of database %u",
+						entry->database),
+				 errdetail("Timers, notifications, sagas and projections of this database wait for it."),
+				 errhint("Raise max_worker_processes and restart the server.")));
 }
 
 static void

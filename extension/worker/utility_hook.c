@@ -4,7 +4,8 @@
  *
  * A worker is connected to its database, and would make DROP DATABASE and the
  * like wait for seconds and fail.  So it is asked to leave first, and comes back
- * at the end of the transaction, if the database is still there.  After CREATE
+ * at the end of the transaction, if the database is still there.  After what can let a
+ * worker into a database that refused it the launcher looks again.  After CREATE
  * or ALTER EXTENSION the worker is woken, or wanted; after ALTER DATABASE ... SET
  * it starts again, since settings of a database are read at the start.
  */
@@ -37,6 +38,7 @@ static bool rescan_wanted = false;
 static bool callback_registered = false;
 
 static bool is_our_extension(Node *statement);
+static bool changes_databases(Node *statement);
 static const char *database_to_empty(Node *statement);
 static void empty_database(const char *name);
 static bool wake_processes(RegistryDatabase *database);
@@ -62,7 +64,7 @@ watch_utility(PlannedStmt *planned, const char *query, bool read_only_tree,
 		empty_database(database);
 	if (IsA(statement, AlterDatabaseSetStmt))
 		changed_database = get_database_oid(((AlterDatabaseSetStmt *) statement)->dbname, true);
-	if (IsA(statement, CreatedbStmt) || IsA(statement, DropdbStmt))
+	if (changes_databases(statement))
 		rescan_wanted = true;
 	if (previous_hook)
 		previous_hook(planned, query, read_only_tree, context, params, environment,
@@ -95,6 +97,30 @@ is_our_extension(Node *statement)
 	if (IsA(statement, AlterExtensionStmt))
 		return strcmp(((AlterExtensionStmt *) statement)->extname, "ecommerce") == 0;
 	return false;
+}
+
+/*
+ * Whether after a statement other databases may have workers than before it.
+ */
+static bool
+changes_databases(Node *statement)
+{
+	RoleSpec   *role;
+
+	switch (nodeTag(statement))
+	{
+		case T_CreatedbStmt:
+		case T_DropdbStmt:
+		case T_AlterDatabaseStmt:
+			return true;
+		case T_GrantStmt:
+			return ((GrantStmt *) statement)->objtype == OBJECT_DATABASE;
+		case T_AlterRoleStmt:
+			role = ((AlterRoleStmt *) statement)->role;
+			return role->roletype == ROLESPEC_CSTRING && strcmp(role->rolename, WORKER_ROLE) == 0;
+		default:
+			return false;
+	}
 }
 
 /*
