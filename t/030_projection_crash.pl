@@ -82,16 +82,19 @@ sub worker_pid
 # Kills the worker when it has handled events and written its checkpoint, but not committed.
 sub kill_before_commit
 {
-	my $pid = worker_pid();
+	my $waiting = "SELECT max(pid) FROM pg_stat_activity
+		WHERE backend_type LIKE 'ecommerce %runner' AND wait_event = 'advisory'";
 	my $holder = $node->background_psql('postgres', on_error_stop => 0);
 	$holder->query_safe(q{SELECT pg_advisory_lock(hashtext('projection_before_commit'))});
 	$node->safe_psql('postgres',
 		q{SELECT event_store.append('a-1', -1, 'Added', '{}') FROM generate_series(1, 10)});
-	ok( $node->poll_query_until('postgres', "SELECT wait_event = 'advisory'
-			FROM pg_stat_activity WHERE pid = $pid"),
+	# A turn that waits too long is undone, and the slow runner goes on with it.
+	ok( $node->poll_query_until('postgres', "SELECT ($waiting) IS NOT NULL"),
 		'the worker has stopped');
 	# What was committed without waiting for the disk would be lost too.
 	$node->safe_psql('postgres', 'CHECKPOINT');
+	my $pid = '';
+	$pid = $node->safe_psql('postgres', $waiting) while $pid eq '';
 	kill 'KILL', $pid;
 	# Until the server has noticed, and is back.
 	select(undef, undef, undef, 0.01) while kill 0, $pid;
@@ -208,8 +211,8 @@ ok( $node->poll_query_until('postgres',
 		"SELECT state = 'running' AND lag_events = 0 FROM event_store.projections
 		WHERE name = 'async'"),
 	'broken by checkpoint_apart: async comes to rest');
-is( $node->safe_psql('postgres', 'SELECT count(*) - count(DISTINCT at) FROM got_async'), '10',
-	'with ten events that it got twice');
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) - count(DISTINCT at) FROM got_async'),
+	'>=', 10, 'with ten events that it got more than once');
 
 $node->stop;
 done_testing();
