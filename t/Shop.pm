@@ -22,7 +22,8 @@ my $json = JSON::PP->new->canonical->allow_nonref;
 # SHOP_BIN in the environment names another build of the daemons, such as one with
 # sanitizers.
 # Options: name, env => {variable => value of the daemons}, bin => directory of the daemons,
-# conf => lines of postgresql.conf.
+# conf => lines of postgresql.conf. $self->{server} may be set to where the daemons shall
+# connect instead.
 sub new
 {
 	my ($class, %options) = @_;
@@ -60,7 +61,7 @@ sub start
 		{
 			%ENV = (%ENV, %{ $self->{env} });
 			delete @ENV{qw(PGUSER PGSERVICE)};
-			my $dsn = $self->{node}->connstr('shop') . " user=ecommerce_$name";
+			my $dsn = ($self->{server} // $self->{node}->connstr('shop')) . " user=ecommerce_$name";
 			exec($self->program($name), "--database=$dsn", "--port=$self->{port}{$name}",
 				'--log-file=' . $self->log_file($name)) or die "cannot run ${name}d: $!";
 		}

@@ -117,6 +117,7 @@ main(int argc, char **argv)
 {
 	static const char *const parameters[] = {"30000", "30000", "bussend"};
 	static const PgStep setup = {&api_session, parameters};
+	static const PgStep transaction = {&api_transaction, parameters};
 	const OptionGroup groups[] = {{"Producer", options}};
 
 	switch (config_load("bussend", ECOMMERCE_VERSION, groups, 1, argc, argv))
@@ -141,7 +142,8 @@ main(int argc, char **argv)
 	program.base = event_base_new();
 	program.session = session_open(&(SessionOptions) {
 		.base = program.base, .conninfo = settings.conninfo, .application = "bussend",
-		.setup = &setup, .nsetup = 1, .ready = on_ready
+		.setup = &setup, .nsetup = 1, .transaction = &transaction, .ntransaction = 1,
+		.ready = on_ready
 	});
 	event_base_dispatch(program.base);
 	session_close(program.session);

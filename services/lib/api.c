@@ -13,19 +13,24 @@
 
 #include "lib/text.h"
 
-const PgStatement api_session = {
-	"SELECT pg_catalog.set_config('statement_timeout', $1, false), "
-	"pg_catalog.set_config('idle_in_transaction_session_timeout', $2, false), "
-	"pg_catalog.set_config('ecommerce.source', $3, false), "
-	"pg_catalog.set_config('search_path', '', false), "
-	"pg_catalog.set_config('timezone', 'UTC', false), "
-	"pg_catalog.set_config('jit', 'off', false)", 3
-};
-const PgStatement api_endpoint_timeout = {
-	"SELECT pg_catalog.set_config('statement_timeout', least(pg_catalog.ceil("
-	"EXTRACT(epoch FROM e.timeout) * 1000)::bigint, $2::bigint)::text, false) "
-	"FROM message_bus.endpoint e WHERE e.name = $1", 2
-};
+/* The settings of a session of our own, or of one transaction in a shared one. */
+#define SETTINGS(local) \
+	"SELECT pg_catalog.set_config('statement_timeout', $1, " local "), " \
+	"pg_catalog.set_config('idle_in_transaction_session_timeout', $2, " local "), " \
+	"pg_catalog.set_config('ecommerce.source', $3, " local "), " \
+	"pg_catalog.set_config('search_path', '', " local "), " \
+	"pg_catalog.set_config('timezone', 'UTC', " local "), " \
+	"pg_catalog.set_config('jit', 'off', " local ")"
+#define ENDPOINT_TIMEOUT(local) \
+	"SELECT pg_catalog.set_config('statement_timeout', least(pg_catalog.ceil(" \
+	"EXTRACT(epoch FROM e.timeout) * 1000)::bigint, $2::bigint)::text, " local ") " \
+	"FROM message_bus.endpoint e WHERE e.name = $1"
+
+const PgStatement api_backend = {"SELECT pg_catalog.pg_backend_pid()", 0};
+const PgStatement api_session = {SETTINGS("false"), 3};
+const PgStatement api_transaction = {SETTINGS("true"), 3};
+const PgStatement api_session_timeout = {ENDPOINT_TIMEOUT("false"), 2};
+const PgStatement api_transaction_timeout = {ENDPOINT_TIMEOUT("true"), 2};
 const PgStatement api_begin = {"BEGIN", 0};
 const PgStatement api_commit = {"COMMIT", 0};
 const PgStatement api_rollback = {"ROLLBACK", 0};

@@ -10,8 +10,13 @@
 
 #include "lib/pg.h"
 
-extern const PgStatement api_session;		/* statement timeout, idle timeout, source */
-extern const PgStatement api_endpoint_timeout;	/* endpoint, greatest timeout in ms */
+extern const PgStatement api_backend;	/* its process id */
+/* statement timeout, idle timeout, source: for the session, for the transaction */
+extern const PgStatement api_session;
+extern const PgStatement api_transaction;
+/* endpoint, greatest timeout in ms: the same */
+extern const PgStatement api_session_timeout;
+extern const PgStatement api_transaction_timeout;
 extern const PgStatement api_begin;
 extern const PgStatement api_commit;
 extern const PgStatement api_rollback;

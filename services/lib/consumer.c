@@ -88,6 +88,7 @@ struct Consumer
 	const char *setup_parameters[3];
 	const char *limit_parameters[2];
 	PgStep		setup[3];
+	PgStep		transaction[2];
 	Message    *messages;
 	int			nmessages;
 	PgStep	   *steps;
@@ -156,10 +157,14 @@ consumer_open(const ConsumerOptions *options)
 	consumer->setup[0] = (PgStep) {&api_session, consumer->setup_parameters};
 	consumer->limit_parameters[0] = options->endpoint;
 	consumer->limit_parameters[1] = consumer->timeout_text;
-	consumer->setup[1] = (PgStep) {&api_endpoint_timeout, consumer->limit_parameters};
+	consumer->setup[1] = (PgStep) {&api_session_timeout, consumer->limit_parameters};
 	consumer->setup[2] = (PgStep) {consumer->listen, NULL};
 	session.setup = consumer->setup;
-	session.nsetup = 3;
+	session.nsetup = lengthof(consumer->setup);
+	consumer->transaction[0] = (PgStep) {&api_transaction, consumer->setup_parameters};
+	consumer->transaction[1] = (PgStep) {&api_transaction_timeout, consumer->limit_parameters};
+	session.transaction = consumer->transaction;
+	session.ntransaction = lengthof(consumer->transaction);
 	consumer->session = session_open(&session);
 	return consumer;
 }
@@ -209,10 +214,12 @@ static void
 on_ready(void *argument)
 {
 	Consumer   *consumer = argument;
+	const char *message = "Consuming endpoint {Endpoint}";
 
 	consumer->state = CONSUMER_IDLE;
-	log_write(LEVEL_INFORMATION, NULL, "Consuming endpoint {Endpoint}", "Endpoint",
-			  consumer->options.endpoint, NULL);
+	if (session_shared(consumer->session))
+		message = "Consuming endpoint {Endpoint} by polling: no notifications through a pooler";
+	log_write(LEVEL_INFORMATION, NULL, message, "Endpoint", consumer->options.endpoint, NULL);
 	receive(consumer);
 }
 

@@ -1,10 +1,10 @@
 /*
  * pg.c
- *		One connection to PostgreSQL on the event loop; the only file that calls
- *		libpq.
+ *		One connection to PostgreSQL on the event loop; with pg_results.c the only
+ *		file that calls libpq.
  *
- * Statements are prepared on first use and known by the address of their
- * PgStatement.  A batch that gets no answer by its deadline costs the
+ * In a backend of our own statements are prepared on first use and known by the
+ * address of their PgStatement.  A batch that gets no answer by its deadline costs the
  * connection: PQcancel would block, and a server that is alive ends the
  * statement by its own statement_timeout.  A crash at any point leaves the
  * server to roll the open transaction back.
@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/time.h>
 
+#include "lib/pg_results.h"
 #include "lib/text.h"
 
 #define CONNECT_TIMEOUT_SECONDS 10
@@ -34,19 +35,9 @@ typedef struct Prepared
 /* What the server will answer, in order: a Parse of our own, or a step. */
 typedef struct Expected
 {
-	int			step;
+	int			step;			/* -1: of those ahead of the batch */
 	int			prepared;		/* >= 0: answer to the preparation of this one */
 } Expected;
-
-struct PgResults
-{
-	PGresult  **results;		/* one per step, NULL where none came */
-	int			nsteps;
-	int			failed_step;	/* -1 if none */
-	PGresult   *error;			/* what the failed step answered; owned apart */
-	bool		lost;
-	char		reason[256];
-};
 
 struct PgConnection
 {
@@ -58,6 +49,9 @@ struct PgConnection
 	struct event *write_event;
 	struct event *deadline;
 	bool		connected;
+	bool		kept;			/* the backend is ours: it has our statements */
+	const PgStep *before;		/* ahead of each transaction */
+	int			nbefore;
 	bool		busy;
 	bool		closing;		/* pg_close was called from a callback */
 	int			depth;			/* callbacks under way */
@@ -86,9 +80,7 @@ static void take_result(PgConnection *connection, PGresult *result);
 static void finish_batch(PgConnection *connection);
 static void take_notifications(PgConnection *connection);
 static void lose(PgConnection *connection, const char *reason);
-static void clear_results(PgResults *results);
 static void release(PgConnection *connection);
-static const char *error_field(const PgResults *results, int field);
 
 /*
  * Begins to connect; events->connected or events->lost follows, never before
@@ -127,6 +119,31 @@ pg_connect(struct event_base *base, const char *conninfo, const char *applicatio
 	return connection;
 }
 
+/* The backend serves nobody else: statements are prepared there from now on. */
+void
+pg_keep(PgConnection *connection)
+{
+	connection->kept = true;
+}
+
+/*
+ * The backend serves others too: these steps go ahead of each transaction, and
+ * what they set must end with it.  They must outlive the connection.
+ */
+void
+pg_share(PgConnection *connection, const PgStep *before, int nbefore)
+{
+	connection->before = before;
+	connection->nbefore = nbefore;
+}
+
+/* The process id of the backend, as whoever answered the connection gave it. */
+int
+pg_backend(const PgConnection *connection)
+{
+	return PQbackendPID(connection->pg);
+}
+
 /* Whether a batch may be given to the connection. */
 bool
 pg_idle(const PgConnection *connection)
@@ -156,6 +173,9 @@ pg_run(PgConnection *connection, const PgStep *steps, int nsteps, long deadline_
 	connection->current.results = memory_zero((size_t) nsteps, sizeof(PGresult *));
 	connection->current.failed_step = -1;
 	evtimer_add(connection->deadline, &limit);
+	if (PQtransactionStatus(connection->pg) == PQTRANS_IDLE)
+		for (int i = 0; i < connection->nbefore && sent; i++)
+			sent = send_step(connection, &connection->before[i], -1);
 	for (int i = 0; i < nsteps && sent; i++)
 		sent = send_step(connection, &steps[i], i);
 	if (!sent || !PQpipelineSync(connection->pg))
@@ -179,75 +199,6 @@ pg_close(PgConnection *connection)
 	connection->closing = true;
 	if (connection->depth == 0)
 		release(connection);
-}
-
-bool
-pg_succeeded(const PgResults *results)
-{
-	return !results->lost && results->failed_step < 0;
-}
-
-/* Whether the connection broke first: what the batch did is then unknown. */
-bool
-pg_lost(const PgResults *results)
-{
-	return results->lost;
-}
-
-/* The step that failed, -1 if none did. */
-int
-pg_failed_step(const PgResults *results)
-{
-	return results->failed_step;
-}
-
-const char *
-pg_sqlstate(const PgResults *results)
-{
-	const char *sqlstate = error_field(results, PG_DIAG_SQLSTATE);
-
-	if (results->lost)
-		return "08006";
-	return sqlstate ? sqlstate : "XX000";
-}
-
-const char *
-pg_message(const PgResults *results)
-{
-	const char *message = error_field(results, PG_DIAG_MESSAGE_PRIMARY);
-
-	if (results->lost)
-		return results->reason;
-	return message ? message : "unknown error";
-}
-
-const char *
-pg_detail(const PgResults *results)
-{
-	return error_field(results, PG_DIAG_MESSAGE_DETAIL);
-}
-
-const char *
-pg_hint(const PgResults *results)
-{
-	return error_field(results, PG_DIAG_MESSAGE_HINT);
-}
-
-int
-pg_rows(const PgResults *results, int step)
-{
-	return results->results[step] ? PQntuples(results->results[step]) : 0;
-}
-
-/* The value as text, or NULL for null. */
-const char *
-pg_value(const PgResults *results, int step, int row, int column)
-{
-	const PGresult *result = results->results[step];
-
-	if (result == NULL || PQgetisnull(result, row, column))
-		return NULL;
-	return PQgetvalue(result, row, column);
 }
 
 /* Drives PQconnectPoll; the socket may be another one after each step. */
@@ -361,9 +312,18 @@ overdue(evutil_socket_t socket, short what, void *argument)
 static bool
 send_step(PgConnection *connection, const PgStep *step, int index)
 {
-	int			slot = prepare_slot(connection, step->statement);
+	int			slot;
 	char		name[16];
 
+	if (!connection->kept)
+	{
+		if (!PQsendQueryParams(connection->pg, step->statement->sql, step->statement->nparameters,
+							   NULL, step->parameters, NULL, NULL, 0))
+			return false;
+		expect(connection, index, -1);
+		return true;
+	}
+	slot = prepare_slot(connection, step->statement);
 	snprintf(name, sizeof(name), "s%d", slot);
 	if (!connection->prepared[slot].known)
 	{
@@ -475,7 +435,7 @@ take_result(PgConnection *connection, PGresult *result)
 	{
 		if (current->failed_step < 0)
 		{
-			current->failed_step = expected->step;
+			current->failed_step = expected->step < 0 ? 0 : expected->step;
 			current->error = result;
 			return;
 		}
@@ -484,7 +444,7 @@ take_result(PgConnection *connection, PGresult *result)
 		;						/* follows an error that is known already */
 	else if (expected->prepared >= 0)
 		connection->prepared[expected->prepared].known = true;
-	else if (current->results[expected->step] == NULL)
+	else if (expected->step >= 0 && current->results[expected->step] == NULL)
 	{
 		current->results[expected->step] = result;
 		return;
@@ -506,7 +466,7 @@ finish_batch(PgConnection *connection)
 	connection->depth++;
 	done(connection->done_argument, &results);
 	connection->depth--;
-	clear_results(&results);
+	pg_results_clear(&results);
 }
 
 static void
@@ -550,15 +510,6 @@ lose(PgConnection *connection, const char *reason)
 }
 
 static void
-clear_results(PgResults *results)
-{
-	for (int i = 0; i < results->nsteps; i++)
-		PQclear(results->results[i]);
-	PQclear(results->error);
-	free(results->results);
-}
-
-static void
 release(PgConnection *connection)
 {
 	struct event *events[] = {connection->socket_event, connection->write_event,
@@ -568,15 +519,9 @@ release(PgConnection *connection)
 		if (events[i])
 			event_free(events[i]);
 	if (connection->busy)
-		clear_results(&connection->current);
+		pg_results_clear(&connection->current);
 	PQfinish(connection->pg);
 	free(connection->prepared);
 	free(connection->expected);
 	free(connection);
-}
-
-static const char *
-error_field(const PgResults *results, int field)
-{
-	return results->error ? PQresultErrorField(results->error, field) : NULL;
 }

@@ -6,6 +6,10 @@
  * to the server in one piece (pipeline mode) and the results come back
  * together.  Without BEGIN of its own a batch is one transaction.  A statement
  * that fails skips the rest of its batch.
+ *
+ * A connection pooler may give each transaction another backend, which serves
+ * others before and after.  Until pg_keep says that the backend is ours, nothing
+ * is left in it.
  */
 #ifndef SERVICES_LIB_PG_H
 #define SERVICES_LIB_PG_H
@@ -44,6 +48,9 @@ PgConnection *pg_connect(struct event_base *base, const char *conninfo, const ch
 						 const PgEvents *events, void *argument);
 bool		pg_run(PgConnection *connection, const PgStep *steps, int nsteps, long deadline_ms,
 				   PgDone done, void *argument);
+void		pg_keep(PgConnection *connection);
+void		pg_share(PgConnection *connection, const PgStep *before, int nbefore);
+int			pg_backend(const PgConnection *connection);
 bool		pg_idle(const PgConnection *connection);
 void		pg_close(PgConnection *connection);
 

@@ -55,6 +55,7 @@ static struct
 	char		timeout[24];
 	const char *parameters[3];
 	PgStep		step;
+	PgStep		transaction;
 	char	   *conninfo;
 	struct event *signals[3];
 	struct event *drain;
@@ -192,13 +193,14 @@ start_parts(Runtime *runtime)
 {
 	const Service *service = runtime->service;
 	SessionOptions session = {.base = runtime->base, .application = service->program,
-		.setup = &life.step, .nsetup = 1};
+		.setup = &life.step, .nsetup = 1, .transaction = &life.transaction, .ntransaction = 1};
 
 	life.conninfo = complete_conninfo(service);
 	snprintf(life.timeout, sizeof(life.timeout), "%ld", settings.request_timeout);
 	life.parameters[0] = life.parameters[1] = life.timeout;
 	life.parameters[2] = service->source;
 	life.step = (PgStep) {&api_session, life.parameters};
+	life.transaction = (PgStep) {&api_transaction, life.parameters};
 	session.conninfo = life.conninfo;
 
 	if (!outcall_start(runtime->base))

@@ -2,7 +2,7 @@
  * session.c
  *		A connection to PostgreSQL that comes back.
  *
- * States: waiting (timer runs) > connecting > setting up > ready > waiting ...
+ * States: waiting (timer runs) > connecting > asking > setting up > ready > waiting ...
  * The back-off starts again at its least delay only after a session was ready,
  * so that a server which refuses the setup is not hammered.
  */
@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/api.h"
 #include "lib/context.h"
 #include "lib/log.h"
 #include "lib/resilience.h"
@@ -26,12 +27,14 @@ struct Session
 	SessionOptions options;
 	PgConnection *connection;	/* NULL while waiting */
 	bool		ready;
+	bool		shared;			/* behind a connection pooler */
 	int			attempt;
 	struct event *timer;
 };
 
 static void connect_now(evutil_socket_t socket, short what, void *argument);
 static void on_connected(void *argument);
+static void on_asked(void *argument, const PgResults *results);
 static void on_setup(void *argument, const PgResults *results);
 static void on_lost(void *argument, const char *reason);
 static void on_notified(void *argument, const char *channel, const char *payload);
@@ -55,6 +58,13 @@ bool
 session_ready(const Session *session)
 {
 	return session->ready && pg_idle(session->connection);
+}
+
+/* Whether the backend serves others too, so that no notification can come. */
+bool
+session_shared(const Session *session)
+{
+	return session->shared;
 }
 
 /* As pg_run; false while the session is not ready. */
@@ -100,10 +110,33 @@ connect_now(evutil_socket_t socket, short what, void *argument)
 static void
 on_connected(void *argument)
 {
+	static const PgStep ask = {&api_backend, NULL};
 	Session    *session = argument;
 
-	pg_run(session->connection, session->options.setup, session->options.nsetup,
-		   SETUP_DEADLINE_MS, on_setup, session);
+	pg_run(session->connection, &ask, 1, SETUP_DEADLINE_MS, on_asked, session);
+}
+
+/* A pooler answers connections itself, with a process id that is none. */
+static void
+on_asked(void *argument, const PgResults *results)
+{
+	Session    *session = argument;
+	const SessionOptions *options = &session->options;
+
+	if (pg_succeeded(results))
+	{
+		session->shared = atoi(pg_value(results, 0, 0, 0)) != pg_backend(session->connection);
+		if (session->shared)
+			pg_share(session->connection, options->transaction, options->ntransaction);
+		else
+		{
+			pg_keep(session->connection);
+			pg_run(session->connection, options->setup, options->nsetup, SETUP_DEADLINE_MS,
+				   on_setup, session);
+			return;
+		}
+	}
+	on_setup(argument, results);
 }
 
 static void

@@ -20,9 +20,11 @@
 
 #include <cmocka.h>
 
+#include "lib/api.h"
 #include "lib/text.h"
 
 #define MAX_QUEUE 1024
+#define BACKEND 4711
 
 struct pg_result
 {
@@ -48,6 +50,7 @@ struct pg_conn
 	PGresult   *answers[2 * MAX_QUEUE]; /* NULL ends one statement's */
 	int			nanswers;
 	int			taken;
+	bool		in_transaction;
 	bool		sync_follows;
 	PGnotify   *notify;
 };
@@ -58,6 +61,7 @@ static struct
 	int			at;
 	int			connections;
 	int			to_refuse;
+	bool		pooled;
 	PGconn	   *last;
 } fake;
 
@@ -74,6 +78,7 @@ fake_script(const FakeStep *steps)
 	fake.at = 0;
 	fake.connections = 0;
 	fake.to_refuse = 0;
+	fake.pooled = false;
 }
 
 bool
@@ -99,6 +104,13 @@ void
 fake_refuse_connections(int n)
 {
 	fake.to_refuse = n;
+}
+
+/* Connections lead to a pooler, which has no process id of a backend to give. */
+void
+fake_pool(void)
+{
+	fake.pooled = true;
 }
 
 void
@@ -160,6 +172,19 @@ PQerrorMessage(const PGconn *conn)
 }
 
 int
+PQbackendPID(const PGconn *conn)
+{
+	(void) conn;
+	return fake.pooled ? 0 : BACKEND;
+}
+
+PGTransactionStatusType
+PQtransactionStatus(const PGconn *conn)
+{
+	return conn->in_transaction ? PQTRANS_INTRANS : PQTRANS_IDLE;
+}
+
+int
 PQsetnonblocking(PGconn *conn, int on)
 {
 	(void) conn;
@@ -189,16 +214,25 @@ int
 PQsendQueryPrepared(PGconn *conn, const char *name, int nparams, const char *const *values,
 					const int *lengths, const int *formats, int format)
 {
+	assert_false(fake.pooled);
+	assert_non_null(conn->statements[atoi(name + 1)]);
+	return PQsendQueryParams(conn, conn->statements[atoi(name + 1)], nparams, NULL, values,
+							 lengths, formats, format);
+}
+
+int
+PQsendQueryParams(PGconn *conn, const char *sql, int nparams, const Oid *types,
+				  const char *const *values, const int *lengths, const int *formats, int format)
+{
 	Text		joined = {0};
 
+	(void) types;
 	(void) lengths;
 	(void) formats;
 	(void) format;
-	assert_non_null(conn->statements[atoi(name + 1)]);
 	for (int i = 0; i < nparams; i++)
 		text_format(&joined, "%s%s", i ? "|" : "", values[i] ? values[i] : "null");
-	conn->sent[conn->nsent++] = (Sent) {false, strdup(conn->statements[atoi(name + 1)]),
-	text_take(&joined)};
+	conn->sent[conn->nsent++] = (Sent) {false, strdup(sql), text_take(&joined)};
 	return 1;
 }
 
@@ -286,7 +320,8 @@ PQntuples(const PGresult *result)
 int
 PQgetisnull(const PGresult *result, int row, int column)
 {
-	return result->step->values[row * result->step->columns + column] == NULL;
+	return result->step->values == NULL ||
+		result->step->values[row * result->step->columns + column] == NULL;
 }
 
 char *
@@ -354,8 +389,16 @@ make_result(ExecStatusType status, const FakeStep *step)
 static bool
 answer_statement(PGconn *conn, const Sent *sent, bool *failed)
 {
+	static const char *const pid[] = {"4711", FAKE_STOP};
+	static const FakeStep backend = {NULL, NULL, FAKE_ROWS, 1, pid, NULL, NULL};
 	const FakeStep *step = &fake.steps[fake.at];
 
+	if (strcmp(sent->sql, api_backend.sql) == 0)
+	{
+		answer(conn, make_result(PGRES_TUPLES_OK, &backend));
+		answer(conn, NULL);
+		return true;
+	}
 	if (*failed || sent->is_prepare)
 	{
 		answer(conn, make_result(*failed ? PGRES_PIPELINE_ABORTED : PGRES_COMMAND_OK, NULL));
@@ -375,6 +418,10 @@ answer_statement(PGconn *conn, const Sent *sent, bool *failed)
 		return false;
 	}
 	*failed = step->kind == FAKE_ERROR;
+	if (!*failed && strcmp(sent->sql, api_begin.sql) == 0)
+		conn->in_transaction = true;
+	else if (strcmp(sent->sql, api_commit.sql) == 0 || strcmp(sent->sql, api_rollback.sql) == 0)
+		conn->in_transaction = false;
 	answer(conn, make_result(*failed ? PGRES_FATAL_ERROR : PGRES_TUPLES_OK, step));
 	answer(conn, NULL);
 	return true;

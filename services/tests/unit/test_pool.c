@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "lib/api.h"
 #include "lib/context.h"
 #include "lib/log.h"
 #include "lib/pool.h"
@@ -21,6 +22,8 @@
 static const PgStatement setup_statement = {"SELECT setup", 0};
 static const PgStatement work_statement = {"SELECT work($1)", 1};
 static const PgStep setup_step = {&setup_statement, NULL};
+static const PgStatement settings_statement = {"SELECT settings", 0};
+static const PgStep settings_step = {&settings_statement, NULL};
 
 static struct event_base *base;
 static Pool *pool;
@@ -56,7 +59,8 @@ open_pool(const FakeStep *steps, int size, int max_waiting)
 	base = event_base_new();
 	fake_script(steps);
 	pool = pool_open(&(SessionOptions) {
-		.base = base, .conninfo = "", .application = "test", .setup = &setup_step, .nsetup = 1
+		.base = base, .conninfo = "", .application = "test", .setup = &setup_step, .nsetup = 1,
+		.transaction = &settings_step, .ntransaction = 1
 	}, size, max_waiting);
 }
 
@@ -86,6 +90,7 @@ static const PgStep work_step = {&work_statement, parameter};
 static const char *const answer[] = {"42", FAKE_STOP};
 
 #define SETUP FAKE_OK("SELECT setup", "")
+#define SETTINGS FAKE_OK("SELECT settings", "")
 #define WORK \
 	{ \
 		"SELECT work", "x", FAKE_ROWS, 1, answer, NULL, NULL \
@@ -170,6 +175,31 @@ test_failing_setup_is_tried_again(void **state)
 	close_pool();
 }
 
+/* The settings go ahead of each transaction, not into one that is open, and nothing else does. */
+static void
+test_pooler_gets_settings_with_each_transaction(void **state)
+{
+	const PgStep begin[] = {{&api_begin, NULL}, work_step};
+	const PgStep end[] = {work_step, {&api_commit, NULL}};
+	const FakeStep steps[] = {
+		SETTINGS, WORK, SETTINGS, FAKE_OK("BEGIN", ""), WORK, WORK, FAKE_OK("COMMIT", ""),
+		{"SELECT settings", "", FAKE_ERROR, 0, NULL, "57P01", "going down"}, SETTINGS, WORK,
+		{.kind = FAKE_END}
+	};
+
+	(void) state;
+	open_pool(steps, 1, 10);
+	fake_pool();
+	assert_true(pool_run(pool, &work_step, 1, 5000, on_done, NULL));
+	assert_true(pool_run(pool, begin, 2, 5000, on_done, NULL));
+	assert_true(pool_run(pool, end, 2, 5000, on_done, NULL));
+	assert_true(pool_run(pool, &work_step, 1, 5000, on_done, NULL));
+	assert_true(pool_run(pool, &work_step, 1, 5000, on_done, NULL));
+	turn_until(&done, 5);
+	assert_int_equal(succeeded, 4);
+	close_pool();
+}
+
 int
 main(void)
 {
@@ -179,6 +209,7 @@ main(void)
 		cmocka_unit_test(test_deadline_passes_in_the_queue),
 		cmocka_unit_test(test_silent_server_costs_the_connection),
 		cmocka_unit_test(test_failing_setup_is_tried_again),
+		cmocka_unit_test(test_pooler_gets_settings_with_each_transaction),
 	};
 
 	log_open("test", "Fatal", NULL);
