@@ -120,8 +120,9 @@ static void type_changed(Datum arg, int cacheid, uint32 hash);
  * Checks an event's or a message's data, an object, against its registered
  * type.  schema_version may be CONTRACT_CURRENT; it becomes the version to store.
  * number is the event's place in its call, -1 if it is alone.  Raises ST004.
+ * Returns the data to store, which may be written in another way.
  */
-void
+Jsonb *
 contract_check(const char *type, int length, int32 *schema_version, Jsonb *data, int number)
 {
 	Contract   *contract = find_contract(type, length);
@@ -139,7 +140,7 @@ contract_check(const char *type, int length, int32 *schema_version, Jsonb *data,
 					 errhint("Register it with event_store.register_event_type(), or switch ecommerce.require_registered_types off.")));
 		if (*schema_version == CONTRACT_CURRENT)
 			*schema_version = 1;
-		return;
+		return data;
 	}
 	Assert(contract->versions != NULL);
 	if (*schema_version == CONTRACT_CURRENT)
@@ -160,9 +161,10 @@ contract_check(const char *type, int length, int32 *schema_version, Jsonb *data,
 	tree = tree_of(contract, version);
 	if (tree->foreign)
 		rights_take(registration_owner(&version->registration), &before);
-	contract_check_document(tree, data, &subject);
+	data = contract_check_document(tree, data, &subject);
 	if (tree->foreign)
 		rights_give_back(&before);
+	return data;
 }
 
 /*

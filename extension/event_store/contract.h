@@ -16,7 +16,7 @@
 /* Asks contract_check() for the version that is current. */
 #define CONTRACT_CURRENT 0
 
-extern void contract_check(const char *type, int length, int32 *schema_version,
+extern Jsonb *contract_check(const char *type, int length, int32 *schema_version,
 						   Jsonb *data, int number);
 extern int32 contract_current_version(const char *type, int length);
 extern Jsonb *contract_upcast(const char *type, int length, int32 *schema_version, Jsonb *data);

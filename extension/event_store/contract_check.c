@@ -8,7 +8,8 @@
  *	  array belongs (populate would take '{1,2}' or '(a,b)' apart);
  *	- arrays in arrays, which no composite type can tell from plain ones;
  *	- scalars that are not written as event_store.asyncapi() says: a number
- *	  in a string, "yes" for true, a time without its zone, "tomorrow".
+ *	  in a string, "yes" for true, a time without its zone, "tomorrow";
+ * and that whole numbers may be written as 5.0, which are then stored as 5.
  *
  * Walks the binary jsonb directly.  Holds no lock and keeps no state but what
  * input functions and domain checks cache in the tree.  The caller has taken the
@@ -22,9 +23,11 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
+#include "utils/numeric.h"
 
 #include "base/errors.h"
 #include "event_store/contract_check.h"
@@ -47,10 +50,12 @@ typedef struct Check
 {
 	const ContractSubject *subject;
 	ExprContext *expressions;	/* for domain checks, made for the first one */
+	List	   *fractions;		/* whole numbers written as "5.0", where they stand */
 	ContractNode *node;			/* what is being converted, for the callback */
 	const Path *path;
 } Check;
 
+static Jsonb *without_fractions(Jsonb *data, List *fractions);
 static void check_value(Check *check, ContractNode *node, const JsonSlice *value, const Path *path);
 static void check_absent(Check *check, ContractNode *node, const Path *path, const char *problem);
 static void check_object(Check *check, ContractNode *node, JsonbContainer *container,
@@ -77,16 +82,49 @@ static char *shortened(const char *text, int length, int limit);
 
 /*
  * Raises ST004 with the path of the first offender unless the document, an
- * object, fits the contract.
+ * object, fits the contract.  Returns what is to be stored: data itself, or a copy
+ * in which whole numbers are written as such.
  */
-void
+Jsonb *
 contract_check_document(ContractNode *root, Jsonb *data, const ContractSubject *subject)
 {
-	Check		check = {subject, NULL, NULL, NULL};
+	Check		check = {subject, NULL, NIL, NULL, NULL};
 
 	check_object(&check, root, &data->root, NULL);
 	if (check.expressions != NULL)
 		FreeExprContext(check.expressions, true);
+	return check.fractions == NIL ? data : without_fractions(data, check.fractions);
+}
+
+/*
+ * JSON knows one number 5, however it is written; the input functions of SQL's
+ * integers, which readers use, take only one way to write it.  The numbers to be
+ * changed come in the order in which they stand.
+ */
+static Jsonb *
+without_fractions(Jsonb *data, List *fractions)
+{
+	ListCell   *next = list_head(fractions);
+	JsonbParseState *state = NULL;
+	JsonbValue *root = NULL;
+	JsonbIterator *iterator = JsonbIteratorInit(&data->root);
+	JsonbValue	value;
+	JsonbIteratorToken token;
+
+	while ((token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
+	{
+		if (next != NULL && (token == WJB_VALUE || token == WJB_ELEM) &&
+			value.type == jbvNumeric && (void *) value.val.numeric == lfirst(next))
+		{
+			value.val.numeric =
+				DatumGetNumeric(DirectFunctionCall2(numeric_trunc,
+													NumericGetDatum(value.val.numeric),
+													Int32GetDatum(0)));
+			next = lnext(fractions, next);
+		}
+		root = pushJsonbValue(&state, token, token < WJB_BEGIN_ARRAY ? &value : NULL);
+	}
+	return JsonbValueToJsonb(root);
 }
 
 static void
@@ -221,6 +259,9 @@ check_scalar(Check *check, ContractNode *node, const JsonSlice *value, const Pat
 
 	if (JBE_ISCONTAINER(value->entry))
 		violation(check, path, psprintf("must be %s", kind_name(node)), NULL);
+	if (node->kind == CONTRACT_INTEGER && JBE_ISNUMERIC(value->entry) &&
+		contract_is_fraction((Numeric) value->data))
+		check->fractions = lappend(check->fractions, value->data);
 	if (node->checks == NULL && contract_fits(node, value))
 		return;
 	if (!contract_is_written_so(node, value))

@@ -20,7 +20,7 @@ typedef struct ContractSubject
 	int			number;			/* of the event in its call, from 0; -1: it is alone */
 } ContractSubject;
 
-extern void contract_check_document(ContractNode *root, Jsonb *data,
-									const ContractSubject *subject);
+extern Jsonb *contract_check_document(ContractNode *root, Jsonb *data,
+									  const ContractSubject *subject);
 
 #endif

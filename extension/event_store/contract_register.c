@@ -207,7 +207,8 @@ event_store_check_data(PG_FUNCTION_ARGS)
 				 errhint("Pass {} when there is nothing to tell.")));
 	if (!PG_ARGISNULL(2))
 		version = checked_version(fcinfo, 2, "schema_version");
-	contract_check(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), &version, PG_GETARG_JSONB_P(1), -1);
+	(void) contract_check(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), &version,
+						  PG_GETARG_JSONB_P(1), -1);
 	PG_RETURN_INT32(version);
 }
 

@@ -115,14 +115,24 @@ contract_datum(ContractNode *node, const JsonSlice *value, bool *isnull)
 	}
 }
 
+/*
+ * Whether a number is written with more digits than the point needs, as 5.0 is.
+ */
+bool
+contract_is_fraction(Numeric number)
+{
+	return !numeric_is_nan(number) &&
+		DatumGetInt32(DirectFunctionCall1(numeric_scale, NumericGetDatum(number))) != 0 &&
+		DatumGetInt32(DirectFunctionCall1(numeric_min_scale, NumericGetDatum(number))) == 0;
+}
+
 static bool
 integer_fits(const ContractNode *node, Numeric number)
 {
 	Datum		datum = NumericGetDatum(number);
 	bool		failed = false;
 
-	/* "1.0" is refused by the integer's input function, so it is here. */
-	if (numeric_is_nan(number) || DatumGetInt32(DirectFunctionCall1(numeric_scale, datum)) != 0)
+	if (numeric_is_nan(number) || DatumGetInt32(DirectFunctionCall1(numeric_min_scale, datum)) != 0)
 		return false;
 	if (node->base != INT8OID)
 	{
@@ -214,6 +224,16 @@ matching(const char *form, const char *text, int length)
 static Datum
 scalar_datum(ContractNode *node, const JsonSlice *value)
 {
+	if (node->kind == CONTRACT_INTEGER && JBE_ISNUMERIC(value->entry) &&
+		contract_is_fraction((Numeric) value->data))
+	{
+		Datum		whole = DirectFunctionCall2(numeric_trunc, PointerGetDatum(value->data),
+												Int32GetDatum(0));
+
+		return InputFunctionCall(&node->input,
+								 DatumGetCString(DirectFunctionCall1(numeric_out, whole)),
+								 node->io_param, node->typmod);
+	}
 	if (node->kind == CONTRACT_NUMERIC && JBE_ISNUMERIC(value->entry))
 		return PointerGetDatum(value->data);
 	if (node->kind == CONTRACT_TEXT && JBE_ISSTRING(value->entry))

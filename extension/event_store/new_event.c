@@ -289,8 +289,9 @@ check_event(NewEvent *event, int number)
 		invalid(number, "data", "is not a JSON object",
 				"Pass an object, {} if there is nothing to say.");
 	/* The contract first: it says where in the document something is wrong. */
-	contract_check(VARDATA_ANY(event->event_type), VARSIZE_ANY_EXHDR(event->event_type),
-				   &event->schema_version, event->data, number);
+	event->data = contract_check(VARDATA_ANY(event->event_type),
+								 VARSIZE_ANY_EXHDR(event->event_type),
+								 &event->schema_version, event->data, number);
 	fault = document_fault(event->data, setting_event_store_max_event_size);
 	if (unlikely(fault != DOCUMENT_FINE))
 		document_refuse(fault, event->data, &data_limit, path(number, "data"));

@@ -92,7 +92,7 @@ extern void message_bus_attach_shared_memory(void);
  * Sends or publishes; *message_id is the message's id, which is returned too
  * when the message was a duplicate or had no subscriber and nothing was stored.
  */
-extern void message_bus_send(const BusOutgoing *outgoing, pg_uuid_t *message_id);
+extern void message_bus_send(const BusOutgoing *given, pg_uuid_t *message_id);
 
 /*
  * Takes up to max messages of one or more free lanes for this transaction.

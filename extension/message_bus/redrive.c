@@ -61,8 +61,9 @@ redrive_row(uint64 number, Jsonb *body, TimestampTz now)
 		int32		version = DatumGetInt32(row.values[ROW_SCHEMA_VERSION]);
 
 		envelope_check(body, NULL);
-		contract_check(VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type), &version, body, -1);
-		row.values[ROW_BODY] = JsonbPGetDatum(body);
+		row.values[ROW_BODY] =
+			JsonbPGetDatum(contract_check(VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type), &version,
+										  body, -1));
 	}
 	/* It would be dead again at once. */
 	if (!row.nulls[ROW_EXPIRES_AT] && DatumGetTimestampTz(row.values[ROW_EXPIRES_AT]) <= now)

@@ -28,7 +28,7 @@
 
 #define MAX_NAME 255
 
-static void check(const BusOutgoing *outgoing, int32 *schema_version);
+static void check(BusOutgoing *outgoing, int32 *schema_version);
 static void take_place(RowValues *row);
 static void deliver(int32 endpoint_id, const BusOutgoing *outgoing, RowValues *row);
 
@@ -36,8 +36,10 @@ static void deliver(int32 endpoint_id, const BusOutgoing *outgoing, RowValues *r
  * Sends or publishes a message; see message_bus.h.
  */
 void
-message_bus_send(const BusOutgoing *outgoing, pg_uuid_t *message_id)
+message_bus_send(const BusOutgoing *given, pg_uuid_t *message_id)
 {
+	BusOutgoing copy = *given;
+	BusOutgoing *outgoing = &copy;
 	RowValues	row;
 	int32		schema_version = outgoing->schema_version;
 	const int32 *ids;
@@ -77,10 +79,11 @@ message_bus_send(const BusOutgoing *outgoing, pg_uuid_t *message_id)
 }
 
 /*
- * Refuses what is no message, or breaks the contract of its type.
+ * Refuses what is no message, or breaks the contract of its type, which may also
+ * have the body written in another way.
  */
 static void
-check(const BusOutgoing *outgoing, int32 *schema_version)
+check(BusOutgoing *outgoing, int32 *schema_version)
 {
 	if (outgoing->message_type[0] == '\0' || strlen(outgoing->message_type) > MAX_NAME)
 		ereport(ERROR,
@@ -98,8 +101,8 @@ check(const BusOutgoing *outgoing, int32 *schema_version)
 		*schema_version = 1;
 		return;
 	}
-	contract_check(outgoing->message_type, (int) strlen(outgoing->message_type),
-				   schema_version, outgoing->body, -1);
+	outgoing->body = contract_check(outgoing->message_type, (int) strlen(outgoing->message_type),
+									schema_version, outgoing->body, -1);
 	envelope_check(outgoing->body, outgoing->headers);
 }
 

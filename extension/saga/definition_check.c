@@ -342,6 +342,6 @@ check_contract(void *argument)
 {
 	Body	   *body = argument;
 
-	contract_check(body->type, (int) strlen(body->type), &body->version,
-				   tree_to_jsonb(body->tree), -1);
+	(void) contract_check(body->type, (int) strlen(body->type), &body->version,
+						  tree_to_jsonb(body->tree), -1);
 }
