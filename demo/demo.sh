@@ -22,6 +22,7 @@ say "$(query -c "SELECT split_part(version(), ' on ', 1) || ', ecommerce ' || ex
 	FROM pg_extension WHERE extname = 'ecommerce'")"
 real_orders
 one_order
+the_keys
 orders_that_go_wrong
 if [[ $ORDER ]]; then
 	tour_of_the_orders

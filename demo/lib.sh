@@ -27,14 +27,15 @@ ask_aloud() {
 		-v VERBOSITY=verbose -c "$1" 2>&1 | sed '/^LOCATION:/d; /^$/d; s/^/  /' || true
 }
 
-# Sends the requests of a wave (demo/sql/30_requests.sql), 8 at a time, and keeps what is
-# answered in demo.answer. That an order is refused is an answer; one that does not come,
-# or that says the shop is not well, ends the demo.
+# Sends the requests of a wave (demo/sql/30_requests.sql) with the key of that scope, 8 at
+# a time, and keeps what is answered in demo.answer. That an order is refused is an answer;
+# one that does not come, or that says the shop is not well, ends the demo.
 wave() {
-	local name=$1 directory=$WORK/$1 unwell
+	local name=$1 scope=$2 directory=$WORK/$1 unwell
 	rm -rf "$directory"
 	mkdir -p "$directory"
-	query -c "SELECT demo.curl_config('$name', '$GATEWAY_URL', '$directory')" >"$directory.curl"
+	query -c "SELECT demo.curl_config('$name', '$GATEWAY_URL', '$directory',
+		'$RUN/keys/$scope')" >"$directory.curl"
 	[[ -s $directory.curl ]] || return 0
 	: >"$directory.answers"
 	curl -q --no-progress-meter --parallel --parallel-max 8 --config "$directory.curl" \

@@ -35,8 +35,8 @@ read_file() {
 }
 
 fill_stock() {
-	wave products
-	wave deliveries
+	wave products operator
+	wave deliveries warehouse
 	say "$(query -c "SELECT format('%s products, %s pieces', count(*), sum(delta))
 		FROM demo.stock")"
 	[[ -z $(query -c "SELECT FROM demo.answer WHERE status >= 300") ]] ||
@@ -46,18 +46,18 @@ fill_stock() {
 
 post_orders() {
 	local began=$EPOCHREALTIME
-	wave orders
+	wave orders operator
 	query -c 'CALL demo.take_orders()'
 	POSTING=$(awk -v a="$began" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
-	wave cancellations
+	wave cancellations operator
 	query -c 'CALL demo.take_cancellations()'
 	until_none 'orders under way' "SELECT demo.orders_under_way('{Confirmed, Cancelled}')"
 }
 
 send_parcels() {
-	wave parcels
-	wave dispatches
-	wave arrivals
+	wave parcels warehouse
+	wave dispatches warehouse
+	wave arrivals warehouse
 	until_none 'orders under way' "SELECT demo.orders_under_way('{Completed, Cancelled}')"
 	until_none 'mails under way' 'SELECT sum(events - service) FROM demo.mail_book'
 }

@@ -23,14 +23,35 @@ one_order() {
 		query -c "COPY demo.log_line FROM STDIN (FORMAT csv, DELIMITER E'\x01', QUOTE E'\x02')"
 	table "SELECT to_char(at, 'HH24:MI:SS.MS') AS at, who, what FROM demo.timeline('$ORDER')"
 	say "From grep $correlation $RUN/*.log, saga.history and the order's events;" \
-		"the same in short: curl $GATEWAY_URL/orders/$ORDER"
+		"the same in short: curl -H @$RUN/keys/operator $GATEWAY_URL/orders/$ORDER"
+}
+
+# What a key opens, and that of another scope or another customer does not.
+the_keys() {
+	step "Keys: who may do what"
+	CUSTOMER_KEY=$WORK/customer
+	key_opens "$CUSTOMER_KEY" || key_create "$CUSTOMER_KEY" 'customer of the demo' customer \
+		"$(query -c "SELECT demo.uuid_of('customer', 'demo')")"
+	table "SELECT name, scope, customer_id, is_valid FROM ecommerce_access.api_keys ORDER BY 1"
+	say 'Made with ecommerce_access.create_key(); only their SHA-256 is kept.'
+	try_door 'nobody' '' /orders
+	try_door 'an operator' "$RUN/keys/operator" "/orders/$ORDER"
+	try_door 'the warehouse' "$RUN/keys/warehouse" "/orders/$ORDER"
+	try_door 'another customer' "$CUSTOMER_KEY" "/orders/$ORDER"
+}
+
+# Shows how somebody with the key in that file fares at an address.
+try_door() {
+	local who=$1 key=$2 path=$3
+	printf '  %-17s GET %s  %s\n' "$who" "$path" "$(local_curl --output /dev/null \
+		--write-out '%{http_code}' ${key:+-H "@$key"} "$GATEWAY_URL$path")"
 }
 
 # Places an order that goes its own way, and leaves its id in PLACED.
 # place WHAT QUANTITY COUNTRY TOKEN
 place() {
 	PLACED=$(query -c "SELECT demo.tale_body($2, '$3', '$4')" |
-		local_curl --fail --json @- "$GATEWAY_URL/orders" |
+		local_curl --fail -H "@$CUSTOMER_KEY" --json @- "$GATEWAY_URL/orders" |
 		sed -n 's/.*"order_id": *"\([^"]*\)".*/\1/p')
 	[[ $PLACED ]] || die "the shop did not take the order '$1'"
 	query -c "INSERT INTO demo.tale (what, order_id) VALUES ('$1', '$PLACED')"
@@ -38,8 +59,9 @@ place() {
 
 # Asks the shop to cancel the order of PLACED.
 change_mind() {
-	local_curl --fail --output /dev/null --json '{"reason": "changed my mind"}' \
-		"$GATEWAY_URL/orders/$PLACED/cancel" || die "the shop did not hear the cancellation"
+	local_curl --fail -H "@$CUSTOMER_KEY" --output /dev/null \
+		--json '{"reason": "changed my mind"}' "$GATEWAY_URL/orders/$PLACED/cancel" ||
+		die "the shop did not hear the cancellation"
 }
 
 orders_that_go_wrong() {

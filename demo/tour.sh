@@ -76,7 +76,9 @@ your_turn() {
 	cat <<-TEXT
 	  Connect:  $BIN/psql -h $PGHOST -p ${PGPORT:-5432} -U ${PGUSER:-$USER} $PGDATABASE
 	            \df event_store.*    TABLE saga.stuck;    TABLE message_bus.dead_letters;
-	  Order:    curl --json @order.json $GATEWAY_URL/orders    see $GATEWAY_URL/openapi/order.json
+	  Order:    curl -H @$RUN/keys/operator --json @order.json $GATEWAY_URL/orders
+	            see $GATEWAY_URL/openapi/order.json
+	  Keys:     SELECT * FROM ecommerce_access.create_key('me', 'operator');
 	  Health:   curl $GATEWAY_URL/health/ready
 	            curl http://127.0.0.1:${PORTS[order]}/metrics    and of the others on their ports
 	  Logs:     $RUN/*.log

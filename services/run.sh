@@ -12,11 +12,14 @@ umask 022
 
 RUN=$(realpath -ms "${ECOMMERCE_RUN:-/tmp/ecommerce}")
 PG_DIR=$RUN/pg
-SERVICES=(order inventory payment shipping notification)
+SERVICES=(order inventory payment shipping notification access)
 declare -A PORTS=(
 	[order]=${ORDERD_PORT:-5001} [inventory]=${INVENTORYD_PORT:-5002}
 	[payment]=${PAYMENTD_PORT:-5003}
-	[shipping]=${SHIPPINGD_PORT:-5004} [notification]=${NOTIFICATIOND_PORT:-5005})
+	[shipping]=${SHIPPINGD_PORT:-5004} [notification]=${NOTIFICATIOND_PORT:-5005}
+	[access]=${ACCESSD_PORT:-5006})
+# of the daemons, in seconds; the gateway waits a little longer
+REQUEST_TIMEOUT=30
 GATEWAY_PORT=${ECOMMERCE_GATEWAY_PORT:-5000}
 GATEWAY_ADDRESS=${ECOMMERCE_GATEWAY_ADDRESS:-127.0.0.1}
 # what listens on all addresses is asked on this machine's own
@@ -69,6 +72,25 @@ query() {
 		as_owner "$BIN/psql" -XqAt -v ON_ERROR_STOP=1 "$@"
 }
 
+# Makes an API key and writes it to a file, as the header that curl takes from there
+# (curl -H @FILE): on a command line everybody could read it.
+# key_create FILE NAME SCOPE [CUSTOMER_ID]
+key_create() {
+	local file=$1 name=$2 scope=$3 customer=${4:-}
+	(umask 077 && query -v name="$name" -v scope="$scope" -v customer="$customer" >"$file" <<-'SQL')
+		SELECT 'Authorization: Bearer ' || api_key
+		FROM ecommerce_access.create_key(:'name', :'scope', nullif(:'customer', '')::uuid);
+	SQL
+}
+
+# Whether the file has a key that opens something here.
+key_opens() {
+	local hash
+	[[ -s $1 ]] || return 1
+	hash=$(sed 's/^Authorization: Bearer //' "$1" | tr -d '\n' | sha256sum)
+	[[ $(query -c "SELECT scope FROM ecommerce_access.authenticate('\\x${hash%% *}')") ]]
+}
+
 # Asks this machine: without the caller's settings for the world outside.
 local_curl() {
 	curl -q --silent --show-error --noproxy '*' "$@"
@@ -111,6 +133,25 @@ stop() {
 		wait_for 30 stopped "$name" || tell "$name" KILL
 	fi
 	rm -f "$RUN/$name.pid"
+}
+
+# Workers of the gateway whose master was killed keep its port; they have its log open.
+stray_workers() {
+	find /proc/[0-9]*/fd -lname "$RUN/nginx.error.log*" 2>/dev/null | cut -d/ -f3 | sort -u
+}
+
+stop_gateway() {
+	local pid
+	stop nginx QUIT
+	for pid in $(stray_workers); do
+		[[ $(cat "/proc/$pid/comm" 2>/dev/null) != nginx ]] || kill -QUIT "$pid" 2>/dev/null || true
+	done
+	wait_for 30 no_stray_workers || die "workers of a gateway that was killed do not end:" \
+		"$(stray_workers | paste -s -d ' ')"
+}
+
+no_stray_workers() {
+	[[ -z $(stray_workers) ]]
 }
 
 server_runs() {

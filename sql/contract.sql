@@ -84,7 +84,7 @@ INSERT INTO specified VALUES
 	('ReservationCommitFailed', 'order_id uuid, reason text?, key uuid'),
 	('ReservationExpired', 'order_id uuid, key uuid'),
 	-- payment
-	('ProcessPayment', 'order_id uuid, amount numeric, currency text?,
+	('ProcessPayment', 'order_id uuid, customer_id uuid?, amount numeric, currency text?,
 		payment_method payment_method?, not_after timestamptz?, key uuid'),
 	('QueryPaymentStatus', 'order_id uuid, key uuid'),
 	('RefundPayment', 'order_id uuid, amount numeric, reason text?, key uuid'),
@@ -100,7 +100,7 @@ INSERT INTO specified VALUES
 	('PaymentRegained', 'order_id uuid, moves int?, key uuid'),
 	('PaymentRefundFailed', 'order_id uuid, is_retryable bool, error_code text?, key uuid'),
 	-- shipping
-	('ArrangeShipment', 'order_id uuid, items item[], shipping_address address?,
+	('ArrangeShipment', 'order_id uuid, customer_id uuid?, items item[], shipping_address address?,
 		not_after timestamptz?, key uuid'),
 	('CancelShipment', 'order_id uuid, key uuid'),
 	('ShipmentArranged', 'order_id uuid, shipment_id uuid, carrier text?,

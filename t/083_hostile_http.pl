@@ -68,7 +68,9 @@ sub answer
 sub request
 {
 	my ($method, $path, $content, $headers) = @_;
+	my %credentials = $shop->credentials('order');
 	return "$method $path HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n" . ($headers // '')
+	  . join('', map { "$_: $credentials{$_}\r\n" } sort keys %credentials)
 	  . (defined $content ? 'Content-Length: ' . length($content) . "\r\n\r\n$content" : "\r\n");
 }
 
@@ -209,8 +211,7 @@ subtest 'requests that contradict themselves' => sub {
 	  [ 'a bad chunk', "POST /orders HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
 		qr/^(?:0|400|413)$/ ],
 	  [ 'a header without colon', "GET /orders HTTP/1.1\r\nbroken\r\n\r\n", qr/^(?:0|400)$/ ];
-	is(raw('order', "POST /orders HTTP/1.1\r\nHost: shop\r\n${json_type}Connection: close\r\n"
-		. "Transfer-Encoding: chunked\r\n\r\n"
+	is(raw('order', request('POST', '/orders', undef, "${json_type}Transfer-Encoding: chunked\r\n")
 		. sprintf("%x\r\n%s\r\n0\r\n\r\n", length $body, $body))->{status}, 202, 'chunks are read');
 };
 

@@ -52,6 +52,7 @@ sub pretend
 # Opening.
 my ($status, $said) = $shop->up;
 is($status, 0, 'up') or die $said;
+$client->{key} = $shop->key('operator');
 like($said, qr/the shop is open at/, 'says where the shop is');
 is_deeply([ $shop->running ], \@all, 'all run');
 my $first = pids();
@@ -67,7 +68,7 @@ is(slurp_file("$shop->{run}/pg/data/postmaster.pid"), $server, 'nor the server')
 # One is missing, and every kind of pid file that tells nothing.
 kill 'KILL', $first->{paymentd};
 kill 'TERM', @$first{qw(orderd inventoryd shippingd)};
-$client->until('four have ended', sub { $shop->running == 2 });
+$client->until('four have ended', sub { $shop->running == 3 });
 my $zombie = zombie('orderd');
 pretend('orderd', $zombie);
 pretend('inventoryd', $$);
@@ -76,7 +77,7 @@ is(($shop->up)[0], 0, 'up when some have ended');
 waitpid $zombie, 0;
 is_deeply([ $shop->running ], \@all, 'all run again');
 my $second = pids();
-is($second->{$_}, $first->{$_}, "$_ was left alone") for qw(nginx notificationd);
+is($second->{$_}, $first->{$_}, "$_ was left alone") for qw(nginx notificationd accessd);
 isnt($second->{orderd}, $zombie, 'a zombie does not run');
 isnt($second->{inventoryd}, $$, 'another program is not inventoryd');
 
@@ -171,9 +172,10 @@ for my $database (qw(empty missing))
 	$client->{port}{$_} = $ENV{ECOMMERCE_GATEWAY_PORT} for qw(order inventory);
 	($status, $said) = $theirs->up;
 	is($status, 0, "up with the database \"$database\" of another server") or diag($said);
+	$client->{key} = $theirs->key('operator');
 	ok(!-e "$theirs->{run}/pg", 'starts no server of its own');
 	is($node->safe_psql($database, "SELECT count(*) FROM pg_extension
-		WHERE extname LIKE 'ecommerce%'"), 6, 'creates what it needs');
+		WHERE extname LIKE 'ecommerce%'"), 7, 'creates what it needs');
 	$client->reaches($client->order($client->product(5), 1), 'Confirmed');
 	is($theirs->down, 0, 'down');
 	is_deeply([ $theirs->running ], [], 'stops the programs');

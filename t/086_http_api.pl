@@ -108,7 +108,7 @@ subtest 'orders' => sub {
 	# while the first is still running, held up by a lock on what it writes
 	my $lock = $shop->{node}->background_psql('shop');
 	$lock->query_safe(q{BEGIN; SELECT pg_advisory_xact_lock(
-		hashtextextended('ecommerce_order.idempotency busy', 0))});
+		hashtextextended('ecommerce_order.idempotency / busy', 0))});
 	try(409, 'order', 'POST', '/orders', $body, 'Idempotency-Key' => 'busy');
 	$lock->query_safe('ROLLBACK');
 	$lock->quit;

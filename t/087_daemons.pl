@@ -15,7 +15,7 @@ use Shop;
 use Socket qw(SOCK_DGRAM);
 use Test::More;
 
-my @services = qw(order inventory payment shipping notification);
+my @services = qw(order inventory payment shipping notification access);
 my $directory = PostgreSQL::Test::Utils::tempdir_short;
 my $manager = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => "$directory/notify")
   // die "no socket: $!\n";
@@ -89,8 +89,8 @@ my $orderd = fork // die "cannot fork: $!\n";
 if ($orderd == 0)
 {
 	delete @ENV{ grep { /^PG/ } keys %ENV };
-	@ENV{qw(PGSERVICEFILE PGSERVICE NOTIFY_SOCKET)} = ("$directory/pg_service.conf", 'shop',
-		"$directory/notify");
+	@ENV{qw(PGSERVICEFILE PGSERVICE NOTIFY_SOCKET ECOMMERCE_GATEWAY_SECRET)} =
+	  ("$directory/pg_service.conf", 'shop', "$directory/notify", $shop->{secret});
 	exec($shop->program('order'), "--port=$shop->{port}{order}",
 		"--config=$directory/orderd.conf") or die "cannot run orderd: $!\n";
 }
@@ -115,16 +115,18 @@ subtest 'the service manager, SIGHUP' => sub {
 	is($shop->call('order', 'GET', '/health/live')->{status}, 200, 'and goes on as it was');
 };
 
-$shop->start(qw(inventory payment shipping notification));
+$shop->start(qw(inventory payment shipping notification access));
 my $product = $shop->product(100);
 
 subtest 'SIGTERM finishes what is in hand' => sub {
 	my $lock = $shop->{node}->background_psql('shop');
 	$lock->query_safe('BEGIN; LOCK ecommerce_order.idempotency IN EXCLUSIVE MODE');
 	my $body = $shop->encode($shop->order_body($product, 1));
+	my %credentials = $shop->credentials('order');
 	my $socket = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$shop->{port}{order}")
 	  // die "cannot connect: $!\n";
 	print $socket "POST /orders HTTP/1.1\r\nHost: x\r\nIdempotency-Key: last\r\n"
+	  . join('', map { "$_: $credentials{$_}\r\n" } sort keys %credentials)
 	  . "Connection: close\r\nContent-Length: " . length($body) . "\r\n\r\n$body";
 	$socket->flush;
 	$shop->until('the request waits', sub { $shop->sql(q{SELECT count(*) FROM pg_stat_activity

@@ -9,7 +9,7 @@ use FindBin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 
-our @programs = qw(nginx orderd inventoryd paymentd shippingd notificationd);
+our @programs = qw(nginx orderd inventoryd paymentd shippingd notificationd accessd);
 my @open;
 
 # The programs are those beside psql in PATH. Options: variables for the environment.
@@ -25,7 +25,7 @@ sub new
 	$ENV{ECOMMERCE_RUN} = $self->{run};
 	$ENV{$_} = PostgreSQL::Test::Cluster::get_free_port()
 	  for qw(ECOMMERCE_PORT ECOMMERCE_GATEWAY_PORT ORDERD_PORT INVENTORYD_PORT PAYMENTD_PORT
-	  SHIPPINGD_PORT NOTIFICATIOND_PORT);
+	  SHIPPINGD_PORT NOTIFICATIOND_PORT ACCESSD_PORT);
 	%ENV = (%ENV, %env);
 	push @open, $self;
 	return $self;
@@ -45,6 +45,13 @@ sub down
 	my ($self) = @_;
 	local $ENV{ECOMMERCE_RUN} = $self->{run};
 	return system("$self->{tree}/services/down") >> 8;
+}
+
+# The API key of that scope that services/up has made.
+sub key
+{
+	my ($self, $scope) = @_;
+	return slurp_file("$self->{run}/keys/$scope") =~ /^Authorization: Bearer (\S+)$/ ? $1 : undef;
 }
 
 sub pid

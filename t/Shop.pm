@@ -16,7 +16,7 @@ use Time::HiRes qw(sleep time);
 
 use constant PATIENCE => $ENV{PG_TEST_TIMEOUT_DEFAULT} // 180;
 
-my @services = qw(order inventory payment shipping notification);
+my @services = qw(order inventory payment shipping notification access);
 my $json = JSON::PP->new->canonical->allow_nonref;
 
 # SHOP_BIN in the environment names another build of the daemons, such as one with
@@ -28,6 +28,7 @@ sub new
 {
 	my ($class, %options) = @_;
 	my $self = bless { env => {}, bin => $ENV{SHOP_BIN} // '', %options }, $class;
+	$self->{env}{ECOMMERCE_GATEWAY_SECRET} //= $self->{secret} = 'test' . uuid();
 	my $node = PostgreSQL::Test::Cluster->new($self->{name} // 'shop');
 
 	$self->{node} = $node;
@@ -84,6 +85,23 @@ sub log_file
 	return $self->{node}->basedir . "/${name}d.log";
 }
 
+# An API key of that scope, for that customer.
+sub key
+{
+	my ($self, $scope, $customer) = @_;
+	return $self->sql("SELECT api_key FROM ecommerce_access.create_key('test', '$scope', "
+		. ($customer ? "'$customer'" : 'NULL') . ')');
+}
+
+# What a request carries unless it says otherwise (undef: not at all): with the gateway an
+# operator's key, with a daemon what the gateway makes of one.
+sub credentials
+{
+	my ($self, $service) = @_;
+	return (Authorization => "Bearer $self->{key}") if $service eq 'gateway' || !$self->{secret};
+	return ('X-Gateway-Secret' => $self->{secret}, 'X-Scope' => 'operator');
+}
+
 # Starts nginx before the daemons; GATEWAY_* variables may be given. Its port is that of
 # the service "gateway".
 sub start_gateway
@@ -94,10 +112,11 @@ sub start_gateway
 
 	mkdir "$run/gateway";
 	local %ENV = (%ENV, GATEWAY_RUN => $run, GATEWAY_LISTEN => "127.0.0.1:$port",
-		GATEWAY_WORKERS => 1,
+		GATEWAY_WORKERS => 1, GATEWAY_SECRET => $self->{secret},
 		GATEWAY_ACCESS_LOG => "$run/access.log", GATEWAY_ERROR_LOG => "$run/error.log",
 		(map { ('GATEWAY_' . uc($_) . 'D' => "127.0.0.1:$self->{port}{$_}") } @services), %env);
 	$self->{gateway_run} = $run;
+	$self->{key} //= $self->key('operator');
 	$self->{gateway_conf} = "$run/nginx.conf";
 	system("'$render' >'$run/nginx.conf'") == 0
 		or die "cannot render the gateway's configuration\n";
@@ -154,8 +173,9 @@ sub DESTROY
 sub call
 {
 	my ($self, $service, $method, $path, $body, %headers) = @_;
-	my $options = { headers => {%headers} };
+	my $options = { headers => { $self->credentials($service), %headers } };
 
+	delete @{ $options->{headers} }{ grep { !defined $headers{$_} } keys %headers };
 	if (defined $body)
 	{
 		$options->{content} = ref $body ? $json->encode($body) : $body;

@@ -1,4 +1,4 @@
-"""The whole shop: gateway, five daemons, saga and server on this machine."""
+"""The whole shop: gateway, daemons, saga and server on this machine."""
 import os
 import subprocess
 
@@ -8,9 +8,10 @@ from driver.registry import Bound, Case, Column, Measurement
 
 ONE = "one order at a time"
 RATE = "{} orders/s"
-DAEMONS = ("orderd", "inventoryd", "paymentd", "shippingd", "notificationd")
+DAEMONS = ("orderd", "inventoryd", "paymentd", "shippingd", "notificationd", "accessd")
 PORTS = {"ECOMMERCE_GATEWAY_PORT": "5400", "ORDERD_PORT": "5401", "INVENTORYD_PORT": "5402",
-         "PAYMENTD_PORT": "5403", "SHIPPINGD_PORT": "5404", "NOTIFICATIOND_PORT": "5405"}
+         "PAYMENTD_PORT": "5403", "SHIPPINGD_PORT": "5404", "NOTIFICATIOND_PORT": "5405",
+         "ACCESSD_PORT": "5406"}
 
 
 def environment(bench):

@@ -89,7 +89,7 @@ CREATE FUNCTION demo.quoted(value text) RETURNS text
 	SELECT '"' || replace(replace(value, '\', '\\'), '"', '\"') || '"'
 $$;
 
-CREATE FUNCTION demo.curl_config(wave text, gateway text, directory text) RETURNS SETOF text
+CREATE FUNCTION demo.curl_config(wave text, gateway text, directory text, key text) RETURNS SETOF text
 	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN QUERY EXECUTE format($query$
@@ -101,11 +101,12 @@ BEGIN
 			'write-out = ' || demo.quoted('%%{stdout}' || name
 										  || '\t%%{http_code}\t%%{time_total}\n'),
 			'header = "Content-Type: application/json"',
+			'header = ' || demo.quoted('@' || $3),
 			(SELECT string_agg('header = ' || demo.quoted(h), E'\n') FROM unnest(headers) AS h),
 			'data-raw = ' || demo.quoted(body::text))
 		FROM demo.%I $query$, wave)
-	USING gateway, directory;
+	USING gateway, directory, key;
 END
 $$;
-COMMENT ON FUNCTION demo.curl_config(text, text, text) IS
-'What curl is to do: a request each, answers into files of the directory, and a line of name, status and seconds to standard output.';
+COMMENT ON FUNCTION demo.curl_config(text, text, text, text) IS
+'What curl is to do: a request each, with the key in that file, answers into files of the directory, and a line of name, status and seconds to standard output.';

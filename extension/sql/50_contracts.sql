@@ -260,13 +260,14 @@ COMMENT ON TYPE ecommerce.reservation_expired IS 'Integration event of Inventory
 
 CREATE TYPE ecommerce.process_payment AS (
 	order_id ecommerce.required_uuid,
+	customer_id uuid,
 	amount ecommerce.required_money,
 	currency ecommerce.currency_code,
 	payment_method ecommerce.payment_method,
 	not_after timestamptz,
 	key ecommerce.required_uuid
 );
-COMMENT ON TYPE ecommerce.process_payment IS 'Command to payment: charge the customer once for this key. currency: ISO 4217, null for ecommerce.currency; not_after: too late to do it after this time.';
+COMMENT ON TYPE ecommerce.process_payment IS 'Command to payment: charge the customer once for this key. customer_id: who may see the payment, null for none but the shop; currency: ISO 4217, null for ecommerce.currency; not_after: too late to do it after this time.';
 
 CREATE TYPE ecommerce.query_payment_status AS (
 	order_id ecommerce.required_uuid,
@@ -356,12 +357,13 @@ COMMENT ON TYPE ecommerce.payment_regained IS 'Integration event of PaymentServi
 
 CREATE TYPE ecommerce.arrange_shipment AS (
 	order_id ecommerce.required_uuid,
+	customer_id uuid,
 	items ecommerce.required_items,
 	shipping_address ecommerce.address,
 	not_after timestamptz,
 	key ecommerce.required_uuid
 );
-COMMENT ON TYPE ecommerce.arrange_shipment IS 'Command to shipping: have the goods picked up. not_after: too late to do it after this time.';
+COMMENT ON TYPE ecommerce.arrange_shipment IS 'Command to shipping: have the goods picked up. customer_id: who may see the shipment, null for none but the shop; not_after: too late to do it after this time.';
 
 CREATE TYPE ecommerce.cancel_shipment AS (
 	order_id ecommerce.required_uuid,

@@ -14,10 +14,13 @@ static const MessageHandler handlers[] = {
 };
 
 static const HttpRoute routes[] = {
-	{"GET", "/products", "ecommerce_inventory.list_products", "query:after query:limit"},
-	{"GET", "/products/:id", "ecommerce_inventory.get_product", "path:id header:If-None-Match"},
-	{"PUT", "/products/:id", "ecommerce_inventory.put_product", "path:id body"},
-	{"POST", "/products/:id/stock", "ecommerce_inventory.adjust_stock", "path:id body"},
+	{"GET", "/products", "ecommerce_inventory.list_products", "query:after query:limit",
+	ACCESS_CUSTOMER | ACCESS_WAREHOUSE | ACCESS_OPERATOR},
+	{"GET", "/products/:id", "ecommerce_inventory.get_product", "path:id header:If-None-Match",
+	ACCESS_CUSTOMER | ACCESS_WAREHOUSE | ACCESS_OPERATOR},
+	{"PUT", "/products/:id", "ecommerce_inventory.put_product", "path:id body", ACCESS_OPERATOR},
+	{"POST", "/products/:id/stock", "ecommerce_inventory.adjust_stock", "path:id body",
+	ACCESS_WAREHOUSE | ACCESS_OPERATOR},
 	{NULL}
 };
 

@@ -65,6 +65,10 @@ const PgStatement api_publish = {
 	"deliver_at => $4::timestamptz)", 4
 };
 const PgStatement api_redrive = {"SELECT message_bus.redrive($1::uuid, $2::jsonb)", 2};
+const PgStatement api_authenticate = {
+	"SELECT user_id, scope, customer_id, tenant_id "
+	"FROM ecommerce_access.authenticate($1::bytea)", 1
+};
 const PgStatement api_bus_state = {
 	"SELECT paused, depth, dead FROM message_bus.endpoints WHERE name = $1::text", 1
 };

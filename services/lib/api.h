@@ -33,6 +33,7 @@ extern const PgStatement api_skip;			/* delivery id, reason */
 extern const PgStatement api_send;			/* endpoint, type, body, partition key, deliver at */
 extern const PgStatement api_publish;		/* type, body, partition key, deliver at */
 extern const PgStatement api_redrive;		/* message id, body or null */
+extern const PgStatement api_authenticate;	/* SHA-256 of an API key */
 extern const PgStatement api_bus_state;		/* endpoint; a row with paused, depth, dead */
 
 enum ReceiveColumn
@@ -45,6 +46,11 @@ enum ClaimColumn
 {
 	CLAIM_WORK_ID, CLAIM_FENCE, CLAIM_OPERATION, CLAIM_REQUEST, CLAIM_CORRELATION_ID,
 	CLAIM_TRACEPARENT
+};
+
+enum AuthenticateColumn
+{
+	AUTHENTICATE_USER_ID, AUTHENTICATE_SCOPE, AUTHENTICATE_CUSTOMER_ID, AUTHENTICATE_TENANT_ID
 };
 
 enum ReplyColumn

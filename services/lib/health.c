@@ -31,14 +31,14 @@ static void answer_metrics(HttpCall *call);
 static void answer_openapi(HttpCall *call);
 
 const HttpRoute health_routes[] = {
-	{"GET", "/health/live", NULL, NULL, answer_live, NULL},
-	{"GET", "/health/ready", NULL, NULL, answer_ready, NULL},
-	{"GET", "/metrics", NULL, NULL, answer_metrics, NULL},
-	{"GET", "/openapi.json", NULL, NULL, answer_openapi, NULL},
-	{NULL, NULL, NULL, NULL, NULL, NULL}
+	{"GET", "/health/live", NULL, NULL, ACCESS_PUBLIC, answer_live, NULL},
+	{"GET", "/health/ready", NULL, NULL, ACCESS_PUBLIC, answer_ready, NULL},
+	{"GET", "/metrics", NULL, NULL, ACCESS_PUBLIC, answer_metrics, NULL},
+	{"GET", "/openapi.json", NULL, NULL, ACCESS_PUBLIC, answer_openapi, NULL},
+	{NULL}
 };
 
-/* bus_endpoint is the one whose state counts for this daemon. */
+/* bus_endpoint is the one whose state counts for this daemon, NULL: none. */
 void
 health_start(Runtime *runtime, const char *bus_endpoint)
 {
@@ -71,7 +71,8 @@ on_bus_state(void *argument, const PgResults *results)
 	bool		well = true;
 
 	good &= add_check(&checks, "database", results && !pg_lost(results) ? "ok" : "unreachable");
-	good &= add_check(&checks, "bus", bus_state(results));
+	if (health.parameters[0])
+		good &= add_check(&checks, "bus", bus_state(results));
 	/* work for somebody outside who is away is taken all the same, and waits */
 	for (const HealthCheck *check = runtime->service->checks; check && check->name; check++)
 		well &= add_check(&checks, check->name, check->state());

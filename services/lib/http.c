@@ -38,10 +38,11 @@ struct HttpServer
 };
 
 static void on_request(struct evhttp_request *request, void *argument);
-static void take_identity(HttpCall *call);
 static void on_client_gone(struct evhttp_connection *connection, void *argument);
 static void on_reply_sent(struct evhttp_request *request, void *argument);
 static void on_reply_lost(struct evhttp_connection *connection, void *argument);
+static bool check_routes(const HttpRoute *routes);
+static bool admit(HttpCall *call);
 static const HttpRoute *find_route(const HttpRoute *routes, const char *method, const char *path,
 								   Text *allowed);
 static const char *method_name(enum evhttp_cmd_type type);
@@ -61,8 +62,11 @@ static void end_call(HttpCall *call, int status);
 HttpServer *
 http_start(const HttpOptions *options)
 {
-	HttpServer *server = memory_zero(1, sizeof(*server));
+	HttpServer *server;
 
+	if (!check_routes(options->routes))
+		return NULL;
+	server = memory_zero(1, sizeof(*server));
 	server->options = *options;
 	server->http = evhttp_new(options->base);
 	evhttp_set_max_headers_size(server->http, 16 * 1024);
@@ -197,7 +201,7 @@ on_request(struct evhttp_request *request, void *argument)
 	/* the gateway has begun the trace, and tells nobody of a span of its own */
 	if (evhttp_find_header(headers, "X-Trace-Begins"))
 		call->context.parent_span_id[0] = '\0';
-	take_identity(call);
+	identity_take(&call->identity, &call->context, headers, server->options.gateway_secret);
 	server->pending++;
 	evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_client_gone, call);
 	if (path == NULL || path[0] == '\0')
@@ -218,7 +222,7 @@ on_request(struct evhttp_request *request, void *argument)
 	}
 	else if (call->route == NULL)
 		http_problem(call, 404, "there is no such resource", NULL);
-	else if (!take_body(call))
+	else if (!admit(call) || !take_body(call))
 		;						/* has replied */
 	else if (call->route->handler)
 		call->route->handler(call);
@@ -229,15 +233,44 @@ on_request(struct evhttp_request *request, void *argument)
 	text_free(&allowed);
 }
 
-/* Who the client says it acts for; copied, since the request may go away. */
-static void
-take_identity(HttpCall *call)
+/*
+ * Whether each route says whom it lets in, and tells its function the customer
+ * where customers see only what is theirs.
+ */
+static bool
+check_routes(const HttpRoute *routes)
 {
-	const char *user = http_header(call, "X-User-Id");
-	const char *tenant = http_header(call, "X-Tenant-Id");
+	for (const HttpRoute *route = routes; route->method; route++)
+	{
+		const char *arguments = route->arguments ? route->arguments : "";
 
-	copy_string(call->context.user_id, sizeof(call->context.user_id), user ? user : "");
-	copy_string(call->context.tenant_id, sizeof(call->context.tenant_id), tenant ? tenant : "");
+		if (route->access != 0 &&
+			!(route->access & ACCESS_OWN) == (strstr(arguments, "caller") == NULL))
+			continue;
+		log_write(LEVEL_FATAL, NULL, "The route {Method} {Pattern} does not say who may use it",
+				  "Method", route->method, "Pattern", route->pattern, NULL);
+		return false;
+	}
+	return true;
+}
+
+/* Refuses whom the route does not let in. */
+static bool
+admit(HttpCall *call)
+{
+	static const char challenge[] = "Bearer realm=\"ecommerce\"";
+	static const char insufficient[] = "Bearer realm=\"ecommerce\", error=\"insufficient_scope\"";
+	int			known = call->identity.access & ~(ACCESS_PUBLIC | ACCESS_GATEWAY);
+
+	if (call->route->access & call->identity.access)
+		return true;
+	evhttp_add_header(evhttp_request_get_output_headers(call->request), "WWW-Authenticate",
+					  known ? insufficient : challenge);
+	if (known)
+		http_problem(call, 403, "the scope of your key does not allow this", NULL);
+	else
+		http_problem(call, 401, "this takes an API key: Authorization: Bearer KEY", NULL);
+	return false;
 }
 
 static void
@@ -414,6 +447,8 @@ find_argument(HttpCall *call, const char *path, const struct evkeyvalq *query,
 	{
 		if (strncmp(source, "verified", length) == 0)
 			return memory_string(call->verified);
+		if (strncmp(source, "caller", length) == 0)
+			return call->identity.customer_id[0] ? memory_string(call->identity.customer_id) : NULL;
 		return call->body_length > 0 ? memory_string(call->body) : NULL;
 	}
 	snprintf(name, sizeof(name), "%.*s", (int) (length - (size_t) (colon + 1 - source)), colon + 1);

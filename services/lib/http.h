@@ -9,6 +9,7 @@
 #include <event2/http.h>
 
 #include "lib/context.h"
+#include "lib/identity.h"
 #include "lib/pool.h"
 #include "lib/text.h"
 
@@ -19,10 +20,12 @@ typedef struct HttpCall HttpCall;
 /*
  * A route's function is fn(...) RETURNS (status int, body jsonb, etag text,
  * location text); its arguments come from "body", "path:name", "query:name",
- * "header:Name" and "verified" in that order, all as text, null if absent.
- * "?body" may be empty.  With a handler instead, C answers.  verify runs first
- * and may refuse (having replied); what it puts into call->verified is passed as
- * argument "verified".  The table ends with a NULL method.
+ * "header:Name", "caller" (the customer whose key it is, null for anybody else)
+ * and "verified" in that order, all as text, null if absent.  "?body" may be
+ * empty.  With a handler instead, C answers.  verify runs first and may refuse
+ * (having replied); what it puts into call->verified is passed as argument
+ * "verified".  access says who is let in, see identity.h: this table is the one
+ * place where that stands.  The table ends with a NULL method.
  */
 typedef struct HttpRoute
 {
@@ -30,6 +33,7 @@ typedef struct HttpRoute
 	const char *pattern;		/* "/orders/:id/cancel" */
 	const char *function;
 	const char *arguments;		/* separated by spaces */
+	int			access;			/* enum Access, or-ed */
 	void		(*handler) (HttpCall *call);
 	bool		(*verify) (HttpCall *call);
 } HttpRoute;
@@ -44,6 +48,7 @@ typedef struct HttpOptions
 	const HttpRoute *builtin;	/* health, metrics, openapi */
 	size_t		max_body;
 	long		timeout_ms;
+	const char *gateway_secret;
 } HttpOptions;
 
 typedef struct HttpServer HttpServer;
@@ -54,6 +59,7 @@ struct HttpCall
 	struct evhttp_request *request; /* NULL once the client has gone */
 	const HttpRoute *route;
 	Context		context;
+	Identity	identity;
 	uint64_t	started_ns;
 	uint64_t	sent_ns;		/* to the database */
 	char	   *body;

@@ -48,6 +48,7 @@ static struct
 	char	   *otlp_traces_endpoint;
 	char	   *otlp_logs_endpoint;
 	char	   *otlp_headers;
+	char	   *gateway_secret;
 } settings;
 
 static struct
@@ -71,6 +72,8 @@ static Option http_options[] = {
 	false, false, "longest time for one request"},
 	{"max-body", OPTION_INTEGER, &settings.max_body, "1048576", 1024, 67108864, NULL, false, false,
 	"largest request body in bytes"},
+	{"gateway-secret", OPTION_STRING, &settings.gateway_secret, "", 0, 0, NULL, false, true,
+	"what the gateway proves itself with; empty: nobody is believed to be anybody"},
 	{NULL}
 };
 
@@ -226,10 +229,11 @@ start_parts(Runtime *runtime)
 			.committed = on_messages, .rolled_back = on_messages_lost, .argument = runtime
 		});
 	runtime->duties = duty_start(runtime->base, runtime->pool, service->duties);
-	health_start(runtime, service->endpoint ? service->endpoint : "order");
+	health_start(runtime, service->endpoint ? service->endpoint : service->bus);
 	runtime->http = http_start(&(HttpOptions) {
 		runtime->base, settings.address, (int) settings.port, runtime->pool, service->routes,
-		health_routes, (size_t) settings.max_body, settings.request_timeout
+		health_routes, (size_t) settings.max_body, settings.request_timeout,
+		settings.gateway_secret
 	});
 	return runtime->http != NULL;
 }

@@ -28,6 +28,7 @@ typedef struct Service
 	const char *role;			/* database user unless the connection string names one */
 	const char *port;
 	const char *endpoint;		/* of the bus; NULL: consumes nothing */
+	const char *bus;			/* endpoint without which it is not ready, when it consumes none */
 	const MessageHandler *handlers;
 	const HttpRoute *routes;
 	const Duty *duties;

@@ -32,6 +32,8 @@ CREATE TABLE ecommerce_notification.notification (
 	created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 70);
 CREATE INDEX notification_order ON ecommerce_notification.notification (order_id, created_at);
+CREATE INDEX notification_customer
+	ON ecommerce_notification.notification (customer_id, notification_id);
 CREATE INDEX notification_owed ON ecommerce_notification.notification (due_at)
 	WHERE status = 'pending';
 COMMENT ON TABLE ecommerce_notification.notification IS

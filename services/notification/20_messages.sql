@@ -199,7 +199,7 @@ COMMENT ON FUNCTION ecommerce_notification.forget_customer(uuid) IS
 'Forgets the customer''s e-mail address in what was sent already; the number of notifications that had it. The order saga''s data has it too, as long as it keeps the order.';
 
 CREATE FUNCTION ecommerce_notification.list_notifications(order_id text DEFAULT NULL,
-	after text DEFAULT NULL, page text DEFAULT NULL)
+	after text DEFAULT NULL, page text DEFAULT NULL, caller uuid DEFAULT NULL)
 RETURNS ecommerce_notification.reply LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $list_notifications$
@@ -214,9 +214,10 @@ BEGIN
 		FROM (SELECT * FROM ecommerce_notification.notification n
 			WHERE (list_notifications.order_id IS NULL
 					OR n.order_id = list_notifications.order_id::uuid)
+				AND (caller IS NULL OR n.customer_id = caller)
 				AND (after IS NULL OR n.notification_id > after::uuid)
 			ORDER BY n.notification_id LIMIT ecommerce_notification.page_size(page)) AS n);
 END
 $list_notifications$;
-COMMENT ON FUNCTION ecommerce_notification.list_notifications(text, text, text) IS
-'GET /notifications: by notification id, after takes the cursor that next gave.';
+COMMENT ON FUNCTION ecommerce_notification.list_notifications(text, text, text, uuid) IS
+'GET /notifications, of the customer caller only unless that is NULL: by notification id, after takes the cursor that next gave.';

@@ -47,7 +47,7 @@ static const MessageHandler handlers[] = {
 
 static const HttpRoute routes[] = {
 	{"GET", "/notifications", "ecommerce_notification.list_notifications",
-	"query:order_id query:after query:limit"},
+	"query:order_id query:after query:limit caller", ACCESS_OWN | ACCESS_OPERATOR},
 	{NULL}
 };
 

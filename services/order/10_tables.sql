@@ -19,14 +19,16 @@ COMMENT ON TABLE ecommerce_order.order_summary IS
 'One row per order for lists: a projection of the category order, rebuilt by event_store.rebuild_projection(''order_summary''). Ids are UUIDv7, so their order is that of time.';
 
 CREATE TABLE ecommerce_order.idempotency (
-	key text PRIMARY KEY CHECK (length(key) BETWEEN 1 AND 255),
+	owner text NOT NULL,
+	key text NOT NULL CHECK (length(key) BETWEEN 1 AND 255),
 	request_hash bytea NOT NULL,
 	reply ecommerce_order.reply NOT NULL,
-	created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+	created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+	PRIMARY KEY (owner, key)
 );
 CREATE INDEX idempotency_age ON ecommerce_order.idempotency (created_at);
 COMMENT ON TABLE ecommerce_order.idempotency IS
-'First answers by Idempotency-Key, kept 24 hours; request_hash is the SHA-256 of the request.';
+'First answers by Idempotency-Key, kept 24 hours; request_hash is the SHA-256 of the request. owner is the tenant and whose API key it was: nobody meets the keys of others.';
 
 CREATE FUNCTION ecommerce_order.apply(event event_store.event)
 RETURNS void LANGUAGE plpgsql VOLATILE

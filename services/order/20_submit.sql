@@ -203,16 +203,22 @@ $create_order$;
 COMMENT ON FUNCTION ecommerce_order.create_order(jsonb) IS
 'Appends OrderCreated and publishes OrderSubmitted in this transaction: 202 with {order_id, version, status}, or HT422 that names every bad field.';
 
-CREATE FUNCTION ecommerce_order.submit_order(body jsonb, idempotency_key text DEFAULT NULL)
+CREATE FUNCTION ecommerce_order.submit_order(body jsonb, idempotency_key text DEFAULT NULL,
+	caller uuid DEFAULT NULL)
 RETURNS ecommerce_order.reply LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $submit_order$
 DECLARE
 	hash CONSTANT bytea := sha256(convert_to(body::text, 'UTF8'));
+	-- no tenant has a "/" in it
+	whose CONSTANT text := concat((ecommerce.context()).tenant_id, '/',
+		(ecommerce.context()).user_id);
 	known ecommerce_order.idempotency;
 	answer ecommerce_order.reply;
 BEGIN
-	IF idempotency_key IS NULL THEN
+	IF caller <> ecommerce_order.as_uuid(body ->> 'customer_id') THEN
+		PERFORM ecommerce_order.refuse(403, 'the customer_id is another customer''s');
+	ELSIF idempotency_key IS NULL THEN
 		RETURN ecommerce_order.create_order(body);
 	ELSIF length(idempotency_key) NOT BETWEEN 1 AND 255 THEN
 		PERFORM ecommerce_order.refuse_fields(
@@ -220,12 +226,13 @@ BEGIN
 			'must have 1 to 255 characters'));
 	END IF;
 	-- held until commit: a repeat that comes in the meantime is told so
-	IF NOT pg_try_advisory_xact_lock(hashtextextended('ecommerce_order.idempotency '
-		|| idempotency_key, 0)) THEN
+	IF NOT pg_try_advisory_xact_lock(hashtextextended(
+		concat_ws(' ', 'ecommerce_order.idempotency', whose, idempotency_key), 0)) THEN
 		PERFORM ecommerce_order.refuse(409, 'a request with this Idempotency-Key is still running');
 	END IF;
 	SELECT * INTO known FROM ecommerce_order.idempotency i
-	WHERE i.key = idempotency_key AND i.created_at > clock_timestamp() - interval '24 hours';
+	WHERE i.owner = whose AND i.key = idempotency_key
+		AND i.created_at > clock_timestamp() - interval '24 hours';
 	IF FOUND AND known.request_hash <> hash THEN
 		PERFORM ecommerce_order.refuse(422, 'this Idempotency-Key was used with another body',
 			ecommerce_order.bad_field('Idempotency-Key',
@@ -234,16 +241,16 @@ BEGIN
 		RETURN known.reply;
 	END IF;
 	answer := ecommerce_order.create_order(body);
-	INSERT INTO ecommerce_order.idempotency AS i (key, request_hash, reply)
-		VALUES (idempotency_key, hash, answer)
-	ON CONFLICT (key) DO UPDATE
+	INSERT INTO ecommerce_order.idempotency AS i (owner, key, request_hash, reply)
+		VALUES (whose, idempotency_key, hash, answer)
+	ON CONFLICT (owner, key) DO UPDATE
 	SET request_hash = excluded.request_hash, reply = excluded.reply,
 		created_at = excluded.created_at;
 	RETURN answer;
 END
 $submit_order$;
-COMMENT ON FUNCTION ecommerce_order.submit_order(jsonb, text) IS
-'POST /orders. With an Idempotency-Key a repeat within 24 hours returns the first answer; with another body HT422, while the first is still running HT409.';
+COMMENT ON FUNCTION ecommerce_order.submit_order(jsonb, text, uuid) IS
+'POST /orders; HT403 when the customer caller orders for another one. With an Idempotency-Key a repeat within 24 hours returns the first answer; with another body HT422, while the first is still running HT409.';
 
 CREATE FUNCTION ecommerce_order.forget_keys()
 RETURNS int LANGUAGE sql VOLATILE
@@ -251,7 +258,7 @@ SET search_path = pg_catalog, pg_temp
 AS $forget_keys$
 	WITH gone AS (
 		DELETE FROM ecommerce_order.idempotency i
-		WHERE i.key IN (SELECT o.key FROM ecommerce_order.idempotency o
+		WHERE (i.owner, i.key) IN (SELECT o.owner, o.key FROM ecommerce_order.idempotency o
 			WHERE o.created_at <= clock_timestamp() - interval '24 hours'
 			ORDER BY o.created_at LIMIT 1000 FOR UPDATE SKIP LOCKED)
 		RETURNING 1)

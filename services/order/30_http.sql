@@ -15,6 +15,21 @@ $check_match$;
 COMMENT ON FUNCTION ecommerce_order.check_match(text, bigint) IS
 'HT412 unless the header If-Match is absent, * or has that version among its tags.';
 
+CREATE FUNCTION ecommerce_order.check_caller(id uuid, caller uuid)
+RETURNS void LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $check_caller$
+BEGIN
+	IF id IS NULL OR caller IS NOT NULL AND NOT EXISTS (
+		SELECT FROM ecommerce_order.order_summary s
+		WHERE s.order_id = id AND s.customer_id = caller) THEN
+		PERFORM ecommerce_order.refuse(404, 'there is no such order');
+	END IF;
+END
+$check_caller$;
+COMMENT ON FUNCTION ecommerce_order.check_caller(uuid, uuid) IS
+'HT404 unless the order is the customer caller''s; a NULL caller may see any. An id that is NULL is no order''s.';
+
 CREATE FUNCTION ecommerce_order.cancellation(data jsonb)
 RETURNS jsonb LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
@@ -31,7 +46,8 @@ $cancellation$;
 COMMENT ON FUNCTION ecommerce_order.cancellation(jsonb) IS
 'What became of the newest wish to cancel an order, from the saga''s data: {status: requested, accepted or rejected; by, reason}, NULL if there was none.';
 
-CREATE FUNCTION ecommerce_order.get_order(order_id text, if_none_match text DEFAULT NULL)
+CREATE FUNCTION ecommerce_order.get_order(order_id text, if_none_match text DEFAULT NULL,
+	caller uuid DEFAULT NULL)
 RETURNS ecommerce_order.reply LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $get_order$
@@ -41,7 +57,8 @@ DECLARE
 	running saga.instance;
 	tag text;
 BEGIN
-	SELECT * INTO loaded FROM event_store.load('order-' || coalesce(id::text, 'none'));
+	PERFORM ecommerce_order.check_caller(id, caller);
+	SELECT * INTO loaded FROM event_store.load('order-' || id);
 	IF loaded.version = 0 THEN
 		PERFORM ecommerce_order.refuse(404, 'there is no such order');
 	END IF;
@@ -68,18 +85,19 @@ BEGIN
 		'created_at', loaded.created_at), tag);
 END
 $get_order$;
-COMMENT ON FUNCTION ecommerce_order.get_order(text, text) IS
-'GET /orders/{id}: the order, the saga''s state, the facts known to it and its timeline. 304 when the version is the known one; HT404.';
+COMMENT ON FUNCTION ecommerce_order.get_order(text, text, uuid) IS
+'GET /orders/{id} for the customer caller, for anybody if that is NULL: the order, the saga''s state, the facts known to it and its timeline. 304 when the version is the known one; HT404.';
 
 CREATE FUNCTION ecommerce_order.get_order_events(order_id text, after text DEFAULT NULL,
-	page text DEFAULT NULL)
+	page text DEFAULT NULL, caller uuid DEFAULT NULL)
 RETURNS ecommerce_order.reply LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $get_order_events$
 DECLARE
 	stream CONSTANT text := 'order-' || ecommerce_order.as_uuid(order_id);
 BEGIN
-	IF stream IS NULL OR event_store.stream_version(stream) = 0 THEN
+	PERFORM ecommerce_order.check_caller(ecommerce_order.as_uuid(order_id), caller);
+	IF event_store.stream_version(stream) = 0 THEN
 		PERFORM ecommerce_order.refuse(404, 'there is no such order');
 	END IF;
 	PERFORM ecommerce_order.refuse_fields(ecommerce_order.query_errors('{}', page)
@@ -95,11 +113,11 @@ BEGIN
 		ecommerce_order.page_size(page)) AS e);
 END
 $get_order_events$;
-COMMENT ON FUNCTION ecommerce_order.get_order_events(text, text, text) IS
+COMMENT ON FUNCTION ecommerce_order.get_order_events(text, text, text, uuid) IS
 'GET /orders/{id}/events: the order''s own events in order, without the token of the payment; the cursor is a version.';
 
 CREATE FUNCTION ecommerce_order.list_orders(customer_id text DEFAULT NULL, status text DEFAULT NULL,
-											after text DEFAULT NULL, page text DEFAULT NULL)
+	after text DEFAULT NULL, page text DEFAULT NULL, caller uuid DEFAULT NULL)
 RETURNS ecommerce_order.reply LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $list_orders$
@@ -124,16 +142,18 @@ BEGIN
 	INTO items
 	FROM (SELECT * FROM ecommerce_order.order_summary o
 		WHERE (of_customer IS NULL OR o.customer_id = of_customer)
+			AND (caller IS NULL OR o.customer_id = caller)
 			AND (list_orders.status IS NULL OR o.status = list_orders.status)
 			AND (behind IS NULL OR o.order_id > behind)
 		ORDER BY o.order_id LIMIT size) AS s;
 	RETURN ecommerce_order.collection(items, size, 'order_id');
 END
 $list_orders$;
-COMMENT ON FUNCTION ecommerce_order.list_orders(text, text, text, text) IS
-'GET /orders: oldest first, by customer and status; after takes the cursor that next gave.';
+COMMENT ON FUNCTION ecommerce_order.list_orders(text, text, text, text, uuid) IS
+'GET /orders, of the customer caller only unless that is NULL: oldest first, by customer and status; after takes the cursor that next gave.';
 
-CREATE FUNCTION ecommerce_order.cancel_order(order_id text, body jsonb, if_match text DEFAULT NULL)
+CREATE FUNCTION ecommerce_order.cancel_order(order_id text, body jsonb, if_match text DEFAULT NULL,
+	caller uuid DEFAULT NULL)
 RETURNS ecommerce_order.reply LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $cancel_order$
@@ -143,7 +163,8 @@ DECLARE
 	status text;
 	shipment text;
 BEGIN
-	SELECT * INTO loaded FROM event_store.load('order-' || coalesce(id::text, 'none'));
+	PERFORM ecommerce_order.check_caller(id, caller);
+	SELECT * INTO loaded FROM event_store.load('order-' || id);
 	IF loaded.version = 0 THEN
 		PERFORM ecommerce_order.refuse(404, 'there is no such order');
 	END IF;
@@ -168,5 +189,5 @@ BEGIN
 		format('"%s"', loaded.version));
 END
 $cancel_order$;
-COMMENT ON FUNCTION ecommerce_order.cancel_order(text, jsonb, text) IS
+COMMENT ON FUNCTION ecommerce_order.cancel_order(text, jsonb, text, uuid) IS
 'POST /orders/{id}/cancel {reason}: asks the saga to cancel, 202; 200 when it is cancelled already, HT409 when completed or when the goods have left as far as is known here, HT412 when If-Match names another version.';

@@ -8,13 +8,16 @@
 extern const char openapi_document[];
 
 static const HttpRoute routes[] = {
-	{"POST", "/orders", "ecommerce_order.submit_order", "body header:Idempotency-Key"},
+	{"POST", "/orders", "ecommerce_order.submit_order", "body header:Idempotency-Key caller",
+	ACCESS_OWN | ACCESS_OPERATOR},
 	{"GET", "/orders", "ecommerce_order.list_orders",
-	"query:customer_id query:status query:after query:limit"},
-	{"GET", "/orders/:id", "ecommerce_order.get_order", "path:id header:If-None-Match"},
+	"query:customer_id query:status query:after query:limit caller", ACCESS_OWN | ACCESS_OPERATOR},
+	{"GET", "/orders/:id", "ecommerce_order.get_order", "path:id header:If-None-Match caller",
+	ACCESS_OWN | ACCESS_OPERATOR},
 	{"GET", "/orders/:id/events", "ecommerce_order.get_order_events",
-	"path:id query:after query:limit"},
-	{"POST", "/orders/:id/cancel", "ecommerce_order.cancel_order", "path:id body header:If-Match"},
+	"path:id query:after query:limit caller", ACCESS_OWN | ACCESS_OPERATOR},
+	{"POST", "/orders/:id/cancel", "ecommerce_order.cancel_order",
+	"path:id body header:If-Match caller", ACCESS_OWN | ACCESS_OPERATOR},
 	{NULL}
 };
 
@@ -28,6 +31,7 @@ main(int argc, char **argv)
 {
 	static const Service service = {
 		.program = "orderd", .source = "OrderService", .role = "ecommerce_order", .port = "5001",
+		.bus = "order",
 		.routes = routes, .duties = duties, .openapi = openapi_document
 	};
 

@@ -5,6 +5,7 @@ CREATE TABLE ecommerce_payment.payment (
 	payment_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
 	key uuid NOT NULL UNIQUE,
 	order_id uuid NOT NULL,
+	customer_id uuid,
 	status text NOT NULL CHECK (status IN ('pending', 'captured', 'declined', 'unknown', 'refunded',
 		'voided', 'disputed')),
 	amount numeric NOT NULL CHECK (amount >= 0),
@@ -44,6 +45,8 @@ CREATE TABLE ecommerce_payment.payment (
 		OR transaction_id IS NOT NULL)
 ) WITH (fillfactor = 50);
 CREATE INDEX payment_order ON ecommerce_payment.payment (order_id, created_at);
+CREATE INDEX payment_customer ON ecommerce_payment.payment (customer_id, payment_id)
+	WHERE customer_id IS NOT NULL;
 CREATE INDEX payment_transaction ON ecommerce_payment.payment (transaction_id)
 	WHERE transaction_id IS NOT NULL;
 CREATE INDEX payment_owed ON ecommerce_payment.payment (due_at) WHERE operation IS NOT NULL;

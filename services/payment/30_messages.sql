@@ -21,11 +21,12 @@ BEGIN
 	SELECT * INTO known FROM ecommerce_payment.payment p WHERE p.key = step FOR UPDATE;
 	IF NOT FOUND THEN
 		context := ecommerce.context();
-		INSERT INTO ecommerce_payment.payment AS p (key, order_id, status, amount, currency,
-			card_type, last4_digits, token,
+		INSERT INTO ecommerce_payment.payment AS p (key, order_id, customer_id, status, amount,
+			currency, card_type, last4_digits, token,
 			operation, error_code, error_reason, is_retryable, correlation_id, user_id, tenant_id,
 				traceparent)
-		VALUES (step, (command ->> 'order_id')::uuid, CASE WHEN no IS NULL THEN 'pending'
+		VALUES (step, (command ->> 'order_id')::uuid, (command ->> 'customer_id')::uuid,
+			CASE WHEN no IS NULL THEN 'pending'
 			ELSE 'declined' END, (command ->> 'amount')::numeric, paid_in, method ->> 'type',
 			method ->> 'last4_digits', method ->> 'token', CASE WHEN no IS NULL THEN 'charge' END,
 			no, no, CASE WHEN no IS NOT NULL THEN false END,
@@ -59,7 +60,7 @@ BEGIN
 END
 $process_payment$;
 COMMENT ON FUNCTION ecommerce_payment.process_payment(jsonb) IS
-'Handles ProcessPayment{order_id, key, amount, currency, payment_method, not_after}: records the intent; the outcome follows as PaymentProcessed or PaymentFailed (error_code of the provider, cancelled, expired, invalid_amount). A known key is never charged twice.';
+'Handles ProcessPayment{order_id, customer_id, key, amount, currency, payment_method, not_after}: records the intent; the outcome follows as PaymentProcessed or PaymentFailed (error_code of the provider, cancelled, expired, invalid_amount). A known key is never charged twice.';
 
 CREATE FUNCTION ecommerce_payment.query_payment_status(command jsonb)
 RETURNS void LANGUAGE plpgsql VOLATILE

@@ -131,7 +131,7 @@ COMMENT ON FUNCTION ecommerce_payment.simulate(text, jsonb) IS
 'The simulated provider: outcome by token. tok_ok, tok_slow or any other: captured; tok_declined: card_declined; tok_retry_once: issuer_unavailable for the first charge of an order; tok_retry_always; tok_unknown: no answer, found captured a second later; tok_lost: never arrives; tok_refund_fails: captured, refunds fail. The same key gives the same answer.';
 
 CREATE FUNCTION ecommerce_payment.list_payments(order_id text DEFAULT NULL, after text DEFAULT NULL,
-	page text DEFAULT NULL)
+	page text DEFAULT NULL, caller uuid DEFAULT NULL)
 RETURNS ecommerce_payment.reply LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $list_payments$
@@ -148,9 +148,10 @@ BEGIN
 			ORDER BY p.payment_id), ecommerce_payment.page_size(page), 'payment_id')
 		FROM (SELECT * FROM ecommerce_payment.payment p
 			WHERE (list_payments.order_id IS NULL OR p.order_id = list_payments.order_id::uuid)
+				AND (caller IS NULL OR p.customer_id = caller)
 				AND (after IS NULL OR p.payment_id > after::uuid)
 			ORDER BY p.payment_id LIMIT ecommerce_payment.page_size(page)) AS p);
 END
 $list_payments$;
-COMMENT ON FUNCTION ecommerce_payment.list_payments(text, text, text) IS
-'GET /payments: by payment id, after takes the cursor that next gave.';
+COMMENT ON FUNCTION ecommerce_payment.list_payments(text, text, text, uuid) IS
+'GET /payments, of the customer caller only unless that is NULL: by payment id, after takes the cursor that next gave.';

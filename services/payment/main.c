@@ -54,8 +54,9 @@ static const MessageHandler handlers[] = {
 
 static const HttpRoute routes[] = {
 	{"GET", "/payments", "ecommerce_payment.list_payments",
-	"query:order_id query:after query:limit"},
-	{"POST", "/payments/webhook", "ecommerce_payment.take_webhook", "body", NULL, verify_webhook},
+	"query:order_id query:after query:limit caller", ACCESS_OWN | ACCESS_OPERATOR},
+	{"POST", "/payments/webhook", "ecommerce_payment.take_webhook", "body", ACCESS_PUBLIC,
+	.verify = verify_webhook},
 	{NULL}
 };
 

@@ -4,6 +4,7 @@ CREATE TABLE ecommerce_shipping.shipment (
 	shipment_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
 	key uuid NOT NULL UNIQUE,
 	order_id uuid NOT NULL,
+	customer_id uuid,
 	status text NOT NULL CHECK (status IN ('requested', 'arranged', 'dispatched', 'delivered',
 		'cancelled', 'failed')),
 	items jsonb NOT NULL,
@@ -30,6 +31,8 @@ CREATE TABLE ecommerce_shipping.shipment (
 	created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 50);
 CREATE INDEX shipment_order ON ecommerce_shipping.shipment (order_id, created_at);
+CREATE INDEX shipment_customer ON ecommerce_shipping.shipment (customer_id, shipment_id)
+	WHERE customer_id IS NOT NULL;
 CREATE INDEX shipment_owed ON ecommerce_shipping.shipment (due_at) WHERE operation IS NOT NULL;
 COMMENT ON TABLE ecommerce_shipping.shipment IS
 'Shipments by step key. operation is what is owed to the carrier, committed before any call; the key makes repeated calls harmless there. A key that was cancelled before it was heard of stands here as cancelled without items.';

@@ -50,11 +50,10 @@ BEGIN
 	SELECT * INTO known FROM ecommerce_shipping.shipment s WHERE s.key = step FOR UPDATE;
 	IF NOT FOUND THEN
 		context := ecommerce.context();
-		INSERT INTO ecommerce_shipping.shipment AS s (key, order_id, status, items, address,
-			operation, error_code,
-			error_reason, is_retryable, correlation_id, user_id, tenant_id, traceparent)
-		VALUES (step, (command ->> 'order_id')::uuid, CASE WHEN late THEN 'failed'
-			ELSE 'requested' END,
+		INSERT INTO ecommerce_shipping.shipment AS s (key, order_id, customer_id, status, items,
+			address, operation, error_code, error_reason, is_retryable, correlation_id, user_id, tenant_id, traceparent)
+		VALUES (step, (command ->> 'order_id')::uuid, (command ->> 'customer_id')::uuid,
+			CASE WHEN late THEN 'failed' ELSE 'requested' END,
 			command -> 'items', command -> 'shipping_address', CASE WHEN NOT late
 				THEN 'arrange' END,
 			CASE WHEN late THEN 'expired' END, CASE WHEN late THEN 'expired' END, CASE WHEN late
@@ -73,7 +72,7 @@ BEGIN
 END
 $arrange_shipment$;
 COMMENT ON FUNCTION ecommerce_shipping.arrange_shipment(jsonb) IS
-'Handles ArrangeShipment{order_id, key, items, shipping_address, not_after}: records the intent; ShipmentArranged or ShipmentFailed (error_code of the carrier, cancelled, expired) follows.';
+'Handles ArrangeShipment{order_id, customer_id, key, items, shipping_address, not_after}: records the intent; ShipmentArranged or ShipmentFailed (error_code of the carrier, cancelled, expired) follows.';
 
 CREATE FUNCTION ecommerce_shipping.cancel_shipment(command jsonb)
 RETURNS void LANGUAGE plpgsql VOLATILE

@@ -12,7 +12,7 @@ COMMENT ON FUNCTION ecommerce_shipping.shipment_body(ecommerce_shipping.shipment
 '{shipment_id, order_id, key, status, carrier, tracking_number}';
 
 CREATE FUNCTION ecommerce_shipping.list_shipments(order_id text DEFAULT NULL,
-	after text DEFAULT NULL, page text DEFAULT NULL)
+	after text DEFAULT NULL, page text DEFAULT NULL, caller uuid DEFAULT NULL)
 RETURNS ecommerce_shipping.reply LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $list_shipments$
@@ -25,12 +25,13 @@ BEGIN
 		FROM (SELECT * FROM ecommerce_shipping.shipment s
 			WHERE s.status <> 'requested'
 				AND (list_shipments.order_id IS NULL OR s.order_id = list_shipments.order_id::uuid)
+				AND (caller IS NULL OR s.customer_id = caller)
 				AND (after IS NULL OR s.shipment_id > after::uuid)
 			ORDER BY s.shipment_id LIMIT ecommerce_shipping.page_size(page)) AS s);
 END
 $list_shipments$;
-COMMENT ON FUNCTION ecommerce_shipping.list_shipments(text, text, text) IS
-'GET /shipments: by shipment id, after takes the cursor that next gave; what the carrier has not answered yet is left out.';
+COMMENT ON FUNCTION ecommerce_shipping.list_shipments(text, text, text, uuid) IS
+'GET /shipments, of the customer caller only unless that is NULL: by shipment id, after takes the cursor that next gave; what the carrier has not answered yet is left out.';
 
 CREATE FUNCTION ecommerce_shipping.advance(shipment_id text, target text)
 RETURNS ecommerce_shipping.reply LANGUAGE plpgsql VOLATILE

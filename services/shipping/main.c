@@ -31,9 +31,12 @@ static const MessageHandler handlers[] = {
 
 static const HttpRoute routes[] = {
 	{"GET", "/shipments", "ecommerce_shipping.list_shipments",
-	"query:order_id query:after query:limit"},
-	{"POST", "/shipments/:id/dispatch", "ecommerce_shipping.dispatch_shipment", "path:id"},
-	{"POST", "/shipments/:id/deliver", "ecommerce_shipping.deliver_shipment", "path:id"},
+	"query:order_id query:after query:limit caller",
+	ACCESS_OWN | ACCESS_WAREHOUSE | ACCESS_OPERATOR},
+	{"POST", "/shipments/:id/dispatch", "ecommerce_shipping.dispatch_shipment", "path:id",
+	ACCESS_WAREHOUSE | ACCESS_OPERATOR},
+	{"POST", "/shipments/:id/deliver", "ecommerce_shipping.deliver_shipment", "path:id",
+	ACCESS_WAREHOUSE | ACCESS_OPERATOR},
 	{NULL}
 };
 

@@ -26,6 +26,8 @@ $ENV{PGPORT} //= 54320;
 $ENV{PGUSER} //= 'postgres';
 $ENV{PGDATABASE} //= 'ecommerce';
 
+my ($authorization) = slurp("$run/keys/operator") =~ /^(Authorization: Bearer \S+)$/
+  or die "no key in $run/keys/operator: services/up makes one\n";
 my $json = JSON::PP->new;
 my $connection;
 my @products = map { sprintf '10ad0000-0000-4000-8000-%012d', $_ } 1 .. 50;
@@ -48,8 +50,9 @@ sub request
 	my $content = $json->encode($body);
 	$connection //= IO::Socket::INET->new(PeerAddr => $option{address})
 	  // die "cannot connect: $!\n";
-	my $request = "$method $path HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\n"
-	  . 'Content-Length: ' . length($content) . "\r\n\r\n$content";
+	my $request = "$method $path HTTP/1.1\r\nHost: shop\r\n$authorization\r\n"
+	  . "Content-Type: application/json\r\nContent-Length: " . length($content)
+	  . "\r\n\r\n$content";
 	syswrite($connection, $request) == length $request or die "cannot send: $!\n";
 	my $reply = '';
 	while (1)
@@ -128,7 +131,7 @@ sub processes
 {
 	my %used;
 	my $ticks = POSIX::sysconf(POSIX::_SC_CLK_TCK());
-	for my $name (qw(orderd inventoryd paymentd shippingd notificationd nginx))
+	for my $name (qw(orderd inventoryd paymentd shippingd notificationd accessd nginx))
 	{
 		my $pid = slurp("$run/$name.pid") or next;
 		$pid += 0;

@@ -1,0 +1,19 @@
+-- Rights, stricter than those of the other services: the table is nobody's. The daemon's
+-- role may ask whose a key is, administrators may make and revoke keys, readers may list
+-- them without their hashes. The functions run as their owner, since they alone may look.
+DO $rights$
+DECLARE
+	routine regprocedure;
+BEGIN
+	FOR routine IN
+		SELECT p.oid::regprocedure FROM pg_catalog.pg_proc p
+		WHERE p.pronamespace = 'ecommerce_access'::regnamespace
+	LOOP
+		EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', routine);
+		EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO ecommerce_admin', routine);
+	END LOOP;
+END
+$rights$;
+GRANT EXECUTE ON FUNCTION ecommerce_access.authenticate(bytea) TO ecommerce_access;
+GRANT SELECT ON ecommerce_access.api_keys TO ecommerce_reader;
+SELECT pg_catalog.pg_extension_config_dump('ecommerce_access.api_key', '');
