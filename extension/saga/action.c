@@ -15,10 +15,13 @@
 #include "base/errors.h"
 #include "base/order.h"
 #include "pg/context.h"
+#include "saga/action.h"
 #include "saga/call.h"
+#include "saga/outstanding.h"
 #include "saga/step_key.h"
-#include "saga/turn.h"
 
+static bool apply_each(Turn *turn, Transition *transition);
+static void apply(Turn *turn, Transition *transition);
 static void apply_data(Turn *turn, Transition *transition);
 static void apply_fact(Turn *turn, FactChange *change);
 static void apply_send(Turn *turn, SendAction *send);
@@ -34,10 +37,64 @@ static int64 whole_number(const Template *template, Document *document, const ch
 static bool applies(Turn *turn, const Path *condition);
 
 /*
+ * Takes the first of some transitions whose guard holds.
+ */
+bool
+transition_take(Turn *turn, List *transitions)
+{
+	ListCell   *cell;
+
+	foreach(cell, transitions)
+	{
+		Transition *transition = lfirst(cell);
+
+		if (transition->each != NOWHERE)
+		{
+			if (apply_each(turn, transition))
+				return true;
+		}
+		else if (transition->guard == NULL ||
+				 path_holds(transition->guard, turn_document(turn)))
+		{
+			apply(turn, transition);
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * Applies a transition to every record it concerns; false if there is none.
+ */
+static bool
+apply_each(Turn *turn, Transition *transition)
+{
+	const Fact *fact = definition_fact(turn->machine->definition, transition->each);
+	int			outer_fact = turn->fact;
+	Tree	   *outer_record = turn->record;
+	bool		applied = false;
+	ListCell   *cell;
+
+	foreach(cell, fact_records(turn->machine->data, fact))
+	{
+		turn->fact = transition->each;
+		turn->record = lfirst(cell);
+		if (!transition->in[fact_status(fact, turn->record)] ||
+			(transition->guard != NULL && !path_holds(transition->guard, turn_document(turn))))
+			continue;
+		apply(turn, transition);
+		applied = true;
+	}
+	turn->fact = outer_fact;
+	turn->record = outer_record;
+	return applied;
+}
+
+/*
  * Applies a transition whose guard holds.
  */
-void
-apply_transition(Turn *turn, Transition *transition)
+static void
+apply(Turn *turn, Transition *transition)
 {
 	Machine    *machine = turn->machine;
 	ListCell   *cell;
@@ -70,7 +127,7 @@ apply_transition(Turn *turn, Transition *transition)
 	if (transition->target != NOWHERE && transition->target != machine->state)
 		turn_enter(turn, transition->target);
 	if (transition->compensate != NULL)
-		begin_undo(turn, transition->compensate);
+		undo_begin(turn, transition->compensate);
 }
 
 /*
@@ -111,34 +168,7 @@ apply_fact(Turn *turn, FactChange *change)
 				(errcode(ERRCODE_SG_TEMPLATE),
 				 errmsg("fact \"%s\" has no record %s", fact->name, key != NULL ? key : "yet")));
 	set = change->set == NULL ? NULL : template_patch(change->set, turn_document(turn));
-	change_record(turn, fact, change->to, record, set);
-}
-
-/*
- * Moves a record along the lattice and writes attributes into it.
- */
-void
-change_record(Turn *turn, const Fact *fact, int to, Tree *record, Tree *set)
-{
-	Growth		growth = fact_do(turn->machine->data, fact, to, record, set);
-	char	   *key = tree_get_text(record, "key");
-
-	if (growth.conflict)
-	{
-		turn_conflict(turn, fact, key, fact->statuses[growth.from], fact->statuses[to]);
-		return;
-	}
-	turn->machine->data = growth.data;
-	if (turn->record != NULL && tree_is_text(tree_get(turn->record, "key"), key))
-		turn->record = fact_find(growth.data, fact, key);
-	if (growth.from != growth.to)
-	{
-		Tree	   *details = tree_put_text(tree_object(), "of", fact->name);
-
-		tree_put_text(details, "key", key);
-		tree_put_text(details, "from", fact->statuses[growth.from]);
-		turn_note(turn, "fact", tree_put_text(details, "to", fact->statuses[growth.to]));
-	}
+	turn_change_record(turn, fact, change->to, record, set);
 }
 
 /*
@@ -155,7 +185,7 @@ apply_send(Turn *turn, SendAction *send)
 
 	if (send->fact != NULL)
 		send_fact(turn, send, key, attempt);
-	send_command(turn, send->endpoint, send->type, evaluate_body(turn, send->body, key), key)
+	turn_send(turn, send->endpoint, send->type, turn_body(turn, send->body, key), key)
 		->schema_version = send->schema_version;
 	if (send->timer != NOWHERE)
 	{
@@ -166,7 +196,7 @@ apply_send(Turn *turn, SendAction *send)
 		tree_put(resend, "left", tree_int(send->resend->limit));
 		machine->resends = tree_with(machine->resends,
 									 definition_timer(machine->definition, send->timer), resend);
-		set_timer(turn, send->timer, turn->input->now + send->resend->first * 1000);
+		turn_set_timer(turn, send->timer, turn->input->now + send->resend->first * 1000);
 	}
 	if (send->compensation != NULL)
 	{
@@ -214,54 +244,7 @@ send_fact(Turn *turn, SendAction *send, const char *key, int64 attempt)
 		tree_put(record, "attempt", tree_int(attempt));
 	}
 	set = send->fact->set == NULL ? NULL : template_patch(send->fact->set, turn_document(turn));
-	change_record(turn, fact, send->fact->to, record, set);
-}
-
-/*
- * A command's body, with its step key in it.
- */
-Tree *
-evaluate_body(Turn *turn, const Template *body, const char *key)
-{
-	const char *outer = turn->key;
-	Tree	   *result;
-
-	turn->key = key;
-	result = body == NULL ? tree_object() : template_evaluate(body, turn_document(turn));
-	turn->key = outer;
-	if (result->type == TREE_OBJECT && tree_get(result, "key") == NULL)
-		result = tree_with(result, "key", tree_text(key));
-	return result;
-}
-
-/*
- * Adds a command to what is sent, and returns it.  The id of the n-th message with a key follows
- * from key and n, so that the same command is never delivered twice.
- */
-OutMessage *
-send_command(Turn *turn, const char *endpoint, const char *type, Tree *body, const char *key)
-{
-	Machine    *machine = turn->machine;
-	OutMessage *message = palloc0(sizeof(OutMessage));
-	int64		sends = tree_to_int(tree_get(machine->sends, key), 0) + 1;
-	pg_uuid_t	space;
-	Tree	   *details;
-
-	(void) uuid_parse(key, (int) strlen(key), &space);
-	uuid_v5(&space, psprintf(INT64_FORMAT, sends), &message->message_id);
-	machine->sends = tree_with(machine->sends, key, tree_int(sends));
-	message->endpoint = endpoint;
-	message->type = type;
-	message->body = body;
-	message->step_key = key;
-	message->partition_key = machine->id_text;
-	turn->effects->messages = lappend(turn->effects->messages, message);
-
-	details = tree_put_text(tree_object(), "type", type);
-	tree_put_text(details, "endpoint", endpoint);
-	tree_put_text(details, "key", key);
-	turn_note(turn, "send", tree_put_text(details, "message_id", uuid_text(&message->message_id)));
-	return message;
+	turn_change_record(turn, fact, send->fact->to, record, set);
 }
 
 /*
@@ -287,11 +270,11 @@ resend_command(Turn *turn, int timer)
 		return false;
 	}
 	key = tree_get_text(resend, "key");
-	send_command(turn, send->endpoint, send->type, evaluate_body(turn, send->body, key), key)
+	turn_send(turn, send->endpoint, send->type, turn_body(turn, send->body, key), key)
 		->schema_version = send->schema_version;
 	machine->resends = tree_with(machine->resends, name,
 								 tree_with(resend, "left", tree_int(left - 1)));
-	set_timer(turn, timer, turn->input->now + send->resend->first * 1000);
+	turn_set_timer(turn, timer, turn->input->now + send->resend->first * 1000);
 	return true;
 }
 
@@ -389,7 +372,7 @@ apply_schedule(Turn *turn, ScheduleAction *schedule)
 		due += delay_of(schedule->backoff, (int) attempt - 1, machine_seed(machine, name)) * 1000;
 	}
 	machine->resends = tree_without(machine->resends, name);
-	set_timer(turn, schedule->timer, due);
+	turn_set_timer(turn, schedule->timer, due);
 }
 
 static void
@@ -416,19 +399,6 @@ apply_unschedule(Turn *turn, Transition *transition)
 		machine->resends = tree_without(machine->resends, name);
 		turn_note(turn, "unschedule", tree_put_text(tree_object(), "timer", name));
 	}
-}
-
-/*
- * Sets a timer, and notes it.
- */
-void
-set_timer(Turn *turn, int timer, TimestampTz due)
-{
-	Tree	   *details = tree_put_text(tree_object(), "timer",
-										definition_timer(turn->machine->definition, timer));
-
-	machine_arm(turn->machine, timer, due);
-	turn_note(turn, "schedule", tree_put(details, "due_at", time_to_tree(due)));
 }
 
 /*

@@ -277,14 +277,20 @@ typedef struct Problem
 	const char *problem;
 } Problem;
 
-/* definition_parse.c */
-extern Definition *definition_parse(const char *name, Jsonb *document, List **problems);
+/* definition.c */
 extern int	definition_find_event(const Definition *definition, const char *name);
 extern int	definition_find_state(const Definition *definition, const char *name);
 extern int	definition_find_timer(const Definition *definition, const char *name);
 extern int	definition_find_fact(const Definition *definition, const char *name);
 extern int	definition_find_owed(const Definition *definition, const char *name);
 extern const char *definition_event_name(const Definition *definition, int event);
+extern char *definition_call_name(const Definition *definition, const char *signature);
+extern void definition_problem(List **problems, const char *severity, const char *state,
+							   const char *event, const char *format, ...)
+	pg_attribute_printf(5, 6);
+
+/* definition_parse.c */
+extern Definition *definition_parse(const char *name, Jsonb *document, List **problems);
 extern int	fact_find_status(const Fact *fact, const char *status);
 
 /* version.c */
@@ -295,9 +301,6 @@ extern Tree *definition_message_body(const Definition *definition, const char *t
 
 /* definition_verify.c */
 extern void definition_verify(const Definition *definition, List **problems);
-extern void definition_problem(List **problems, const char *severity, const char *state,
-							   const char *event, const char *format, ...)
-	pg_attribute_printf(5, 6);
 
 /* definition_store.c */
 extern Definition *definition_current(const char *name);
@@ -307,7 +310,6 @@ extern Definition *definition_at(Definition *current, const char *endpoint);
 extern List *definition_endpoints(void);
 extern bool definition_has_moved(const char *name);
 extern Definition *definition_require(const char *name);
-extern char *definition_call_name(const Definition *definition, const char *signature);
 extern void definition_cache_refresh(void);
 
 /* definition_check.c */

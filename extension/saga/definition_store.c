@@ -239,15 +239,6 @@ is_served(Home *home)
 }
 
 /*
- * Under which name a function that a definition calls is registered.
- */
-char *
-definition_call_name(const Definition *definition, const char *signature)
-{
-	return registration_name("saga %s %d: %s", definition->name, definition->version, signature);
-}
-
-/*
  * Any change of saga.definition, DROP EXTENSION included.
  */
 static void

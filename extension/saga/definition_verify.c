@@ -95,27 +95,6 @@ definition_verify(const Definition *definition, List **problems)
 }
 
 /*
- * Adds a problem; state and event may be NULL.
- */
-void
-definition_problem(List **problems, const char *severity, const char *state,
-				   const char *event, const char *format, ...)
-{
-	Problem    *problem = palloc0(sizeof(Problem));
-	va_list		arguments;
-	char		text[1200];
-
-	va_start(arguments, format);
-	vsnprintf(text, sizeof(text), format, arguments);
-	va_end(arguments);
-	problem->severity = severity;
-	problem->state = state;
-	problem->event = event == NULL ? NULL : pstrdup(event);
-	problem->problem = pstrdup(text);
-	*problems = lappend(*problems, problem);
-}
-
-/*
  * The transitions that stand in a state or common part itself.
  */
 static void

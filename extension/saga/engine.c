@@ -16,14 +16,9 @@
 #include "pg/spi.h"
 #include "pg/tell.h"
 #include "saga/engine.h"
+#include "saga/envelope.h"
 #include "saga/step_key.h"
 
-/* What an instance keeps of the context of the message that created it. */
-static const char *const kept_context[] = {
-	"correlation_id", "conversation_id", "tenant_id", "traceparent"
-};
-
-static void take_context(const Machine *machine, const Cause *cause);
 static void send_message(const Machine *machine, const OutMessage *message);
 static void append_event(const Machine *machine, const OutEvent *event);
 static bool stream_has_events(const char *stream);
@@ -59,74 +54,12 @@ engine_apply(Machine *machine, const Effects *effects, const Cause *cause)
 	store_history(machine, &entry);
 	if (effects->messages == NIL && effects->events == NIL)
 		return;
-	take_context(machine, cause);
+	envelope_take_context(machine, cause->envelope, cause->message_id);
 	foreach(cell, effects->events)
 		append_event(machine, lfirst(cell));
 	foreach(cell, effects->messages)
 		send_message(machine, lfirst(cell));
 	context_put_back(outer);
-}
-
-/*
- * The context that an instance keeps, from the envelope that creates it.
- */
-Tree *
-engine_new_context(const Tree *envelope)
-{
-	Tree	   *context = tree_object();
-
-	for (int i = 0; i < lengthof(kept_context); i++)
-	{
-		Tree	   *value = tree_get(envelope, kept_context[i]);
-
-		if (value != NULL && value->type == TREE_STRING)
-			tree_put(context, kept_context[i], value);
-	}
-	return context;
-}
-
-/*
- * The same, from the context of a session that creates it.
- */
-Tree *
-engine_keep_context(const Context *context)
-{
-	Tree	   *kept = tree_object();
-
-	if (context == NULL)
-		return kept;
-	if (context->correlation_id != NULL)
-		tree_put_text(kept, "correlation_id", uuid_text(context->correlation_id));
-	if (context->conversation_id != NULL)
-		tree_put_text(kept, "conversation_id", uuid_text(context->conversation_id));
-	if (context->tenant_id != NULL)
-		tree_put_text(kept, "tenant_id", context->tenant_id);
-	if (context->traceparent != NULL)
-		tree_put_text(kept, "traceparent", context->traceparent);
-	return kept;
-}
-
-/*
- * All that the instance sends is stamped with the context it was created in; the
- * cause is the message at hand.  What has no trace of its own, as a timer, goes on
- * with the one that the instance began in.
- */
-static void
-take_context(const Machine *machine, const Cause *cause)
-{
-	Context		context = {0};
-
-	context.correlation_id = uuid_from_tree(tree_get(machine->context, "correlation_id"));
-	if (context.correlation_id == NULL)
-		context.correlation_id = unconstify(pg_uuid_t *, &machine->id);
-	context.conversation_id = uuid_from_tree(tree_get(machine->context, "conversation_id"));
-	context.causation_id = unconstify(pg_uuid_t *, cause->message_id);
-	context.tenant_id = tree_get_text(machine->context, "tenant_id");
-	context.user_id = tree_get_text(cause->envelope, "user_id");
-	context.traceparent = tree_get_text(cause->envelope, "traceparent");
-	if (context.traceparent == NULL)
-		context.traceparent = tree_get_text(machine->context, "traceparent");
-	context_set(&context);
 }
 
 static void

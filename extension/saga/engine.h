@@ -32,13 +32,10 @@ typedef struct InboxRun
 
 /* engine.c */
 extern void engine_apply(Machine *machine, const Effects *effects, const Cause *cause);
-extern Tree *engine_new_context(const Tree *envelope);
-extern Tree *engine_keep_context(const Context *context);
 extern void engine_require_read_committed(const char *function);
 
 /* inbox.c */
 extern void inbox_run(const char *endpoint, InboxRun *run);
-extern Tree *inbox_envelope(const BusMessage *message);
 
 /* parked.c */
 extern void park_message(const char *saga, const pg_uuid_t *id, const char *endpoint,

@@ -30,6 +30,7 @@
 #include "pg/subtransaction.h"
 #include "pg/tell.h"
 #include "saga/engine.h"
+#include "saga/envelope.h"
 #include "saga/step_key.h"
 
 /*
@@ -517,7 +518,7 @@ start_instance(Letter *letter, Slot *slot)
 	cause.envelope = input.envelope;
 	input.now = clock_now();
 	machine = machine_new(definition, &slot->id, input.now);
-	machine->context = engine_new_context(input.envelope);
+	machine->context = envelope_kept(input.envelope);
 	if (!react_start(machine, &input, &effects))
 		return false;
 	slot->machine = machine;
@@ -543,7 +544,7 @@ letter_envelope(Letter *letter)
 	if (letter->envelope == NULL)
 	{
 		letter->reading = true;
-		letter->envelope = inbox_envelope(&letter->delivery->message);
+		letter->envelope = envelope_of_message(&letter->delivery->message);
 		letter->reading = outer;
 	}
 	return letter->envelope;
@@ -556,31 +557,4 @@ open_letter(BusDelivery *delivery)
 
 	letter->delivery = delivery;
 	return letter;
-}
-
-/*
- * A message's envelope as JSON, without the body.
- */
-Tree *
-inbox_envelope(const BusMessage *message)
-{
-	Tree	   *envelope = tree_object();
-
-	tree_put_text(envelope, "message_id", uuid_text(&message->message_id));
-	tree_put_text(envelope, "message_type", message->message_type);
-	tree_put(envelope, "schema_version", tree_int(message->schema_version));
-	tree_put(envelope, "headers", tree_from_jsonb(message->headers));
-	tree_put_text(envelope, "correlation_id", uuid_text(&message->correlation_id));
-	tree_put_text(envelope, "conversation_id", uuid_text(&message->conversation_id));
-	tree_put_text(envelope, "causation_id",
-				  message->has_causation ? uuid_text(&message->causation_id) : NULL);
-	tree_put_text(envelope, "user_id", message->user_id);
-	tree_put_text(envelope, "tenant_id", message->tenant_id);
-	tree_put_text(envelope, "traceparent", message->traceparent);
-	tree_put_text(envelope, "source", message->source);
-	tree_put(envelope, "sent_at", time_to_tree(message->sent_at));
-	tree_put(envelope, "expires_at",
-			 message->expires_at == BUS_NO_TIME ? tree_null() : time_to_tree(message->expires_at));
-	tree_put_text(envelope, "partition_key", message->partition_key);
-	return tree_put(envelope, "attempt", tree_int(message->attempt));
 }

@@ -19,6 +19,7 @@
 #include "pg/spi.h"
 #include "pg/tell.h"
 #include "saga/engine.h"
+#include "saga/envelope.h"
 #include "saga/repository.h"
 #include "saga/step_key.h"
 #include "saga/wake.h"
@@ -84,7 +85,7 @@ create(const char *saga, const pg_uuid_t *id, Tree *data, const char *state)
 		machine->state = repository_state(definition, state);
 	machine->data = data;
 	machine->version = 1;
-	machine->context = engine_keep_context(context_get());
+	machine->context = envelope_kept_from_session(context_get());
 	if (definition_state(definition, machine->state)->final)
 		machine_arm(machine, TIMER_RETAIN, machine->created_at + definition->retain_for * 1000);
 	effects.outcome = OUTCOME_EFFECTIVE;

@@ -20,6 +20,7 @@
 #include "pg/subtransaction.h"
 #include "pg/tell.h"
 #include "saga/engine.h"
+#include "saga/envelope.h"
 #include "saga/step_key.h"
 
 /* When what could not be buried is tried again, in microseconds. */
@@ -85,7 +86,7 @@ park_message(const char *saga, const pg_uuid_t *id, const char *endpoint,
 		CStringGetTextDatum(saga), UUIDPGetDatum(id), UUIDPGetDatum(&message->message_id),
 		CStringGetTextDatum(message->message_type), CStringGetTextDatum(endpoint),
 		BoolGetDatum(deferred), TimestampTzGetDatum(clock_now()), 0,
-		JsonbPGetDatum(tree_to_jsonb(inbox_envelope(message))), JsonbPGetDatum(message->body)
+		JsonbPGetDatum(tree_to_jsonb(envelope_of_message(message))), JsonbPGetDatum(message->body)
 	};
 
 	if (message->expires_at != BUS_NO_TIME)

@@ -9,12 +9,11 @@
  */
 #include "postgres.h"
 
-#include "utils/builtins.h"
-#include "utils/timestamp.h"
-
 #include "base/errors.h"
-#include "saga/step_key.h"
-#include "saga/turn.h"
+#include "saga/action.h"
+#include "saga/outstanding.h"
+#include "saga/owed.h"
+#include "saga/react.h"
 
 /* Rules that still apply after this many rounds never stop. */
 #define MAX_ROUNDS 100
@@ -26,14 +25,10 @@ typedef enum Heard
 	HEARD_SOMETHING
 } Heard;
 
-static void begin_turn(Turn *turn, Machine *machine, const Input *input, Effects *effects);
 static Heard hear_facts(Turn *turn);
 static Decision react_to_event(Turn *turn);
 static void settle(Turn *turn);
 static bool apply_always(Turn *turn);
-static bool apply_each(Turn *turn, Transition *transition);
-static void finish_turn(Turn *turn, Decision decision);
-static Tree *changed_members(const Tree *before, const Tree *after);
 
 /*
  * Creates an instance by a start event; false if no start transition's guard
@@ -46,16 +41,16 @@ react_start(Machine *machine, const Input *input, Effects *effects)
 	Reaction   *reaction = input->event == NOWHERE ? NULL : start[input->event];
 	Turn		turn;
 
-	begin_turn(&turn, machine, input, effects);
+	turn_begin(&turn, machine, input, effects);
 	effects->from = NOWHERE;
-	if (reaction == NULL || !turn_take(&turn, reaction->transitions))
+	if (reaction == NULL || !transition_take(&turn, reaction->transitions))
 		return false;
 	/* It may begin at its end. */
 	if (definition_state(machine->definition, machine->state)->final)
 		turn_enter(&turn, machine->state);
 	turn.effective = true;
 	settle(&turn);
-	finish_turn(&turn, DECIDE_IGNORE);
+	turn_finish(&turn, DECIDE_IGNORE);
 	effects->moved = true;
 	return true;
 }
@@ -70,17 +65,17 @@ react(Machine *machine, const Input *input, Effects *effects)
 	Heard		heard;
 	Decision	decision = DECIDE_IGNORE;
 
-	begin_turn(&turn, machine, input, effects);
+	turn_begin(&turn, machine, input, effects);
 	heard = input->event == NOWHERE ? HEARD_NO_FACT : hear_facts(&turn);
 	if (heard == HEARD_SOMETHING)
 		turn.effective = true;
-	if (confirm_undo(&turn) || hear_refusals(&turn))
+	if (undo_confirm(&turn) || owed_hear_refusals(&turn))
 		turn.effective = true;
 	if (heard != HEARD_NOTHING_NEW)
 		decision = react_to_event(&turn);
 	if (turn.effective)
 		settle(&turn);
-	finish_turn(&turn, decision);
+	turn_finish(&turn, decision);
 }
 
 /*
@@ -94,18 +89,18 @@ react_timer(Machine *machine, int timer, TimestampTz now, Effects *effects)
 
 	input.name = definition_event_name(machine->definition, input.event);
 	input.now = now;
-	begin_turn(&turn, machine, &input, effects);
+	turn_begin(&turn, machine, &input, effects);
 	machine_disarm(machine, timer);
 	effects->store = true;
 	if (timer == TIMER_COMPENSATE)
-		turn.effective = pursue_due(&turn);
+		turn.effective = owed_pursue_due(&turn);
 	else if (resend_command(&turn, timer))
 		turn.effective = true;
 	else
 		(void) react_to_event(&turn);
 	if (turn.effective)
 		settle(&turn);
-	finish_turn(&turn, DECIDE_IGNORE);
+	turn_finish(&turn, DECIDE_IGNORE);
 	effects->store = true;
 }
 
@@ -118,12 +113,12 @@ react_goto(Machine *machine, int state, const Input *input, Effects *effects)
 {
 	Turn		turn;
 
-	begin_turn(&turn, machine, input, effects);
-	abandon_undo(&turn);
+	turn_begin(&turn, machine, input, effects);
+	undo_abandon(&turn);
 	turn_enter(&turn, state);
 	turn.effective = true;
 	settle(&turn);
-	finish_turn(&turn, DECIDE_IGNORE);
+	turn_finish(&turn, DECIDE_IGNORE);
 }
 
 /*
@@ -134,11 +129,11 @@ react_retry(Machine *machine, const Input *input, Effects *effects)
 {
 	Turn		turn;
 
-	begin_turn(&turn, machine, input, effects);
-	retry_outstanding(&turn);
+	turn_begin(&turn, machine, input, effects);
+	outstanding_retry(&turn);
 	turn.effective = true;
 	settle(&turn);
-	finish_turn(&turn, DECIDE_IGNORE);
+	turn_finish(&turn, DECIDE_IGNORE);
 }
 
 /*
@@ -149,12 +144,12 @@ react_cancel(Machine *machine, const Input *input, Effects *effects)
 {
 	Turn		turn;
 
-	begin_turn(&turn, machine, input, effects);
-	if (!turn_take(&turn, list_make1(machine->definition->cancel)))
+	turn_begin(&turn, machine, input, effects);
+	if (!transition_take(&turn, list_make1(machine->definition->cancel)))
 		return false;
 	turn.effective = true;
 	settle(&turn);
-	finish_turn(&turn, DECIDE_IGNORE);
+	turn_finish(&turn, DECIDE_IGNORE);
 	return true;
 }
 
@@ -166,73 +161,10 @@ react_migrated(Machine *machine, const Input *input, Effects *effects)
 {
 	Turn		turn;
 
-	begin_turn(&turn, machine, input, effects);
+	turn_begin(&turn, machine, input, effects);
 	turn.effective = true;
 	settle(&turn);
-	finish_turn(&turn, DECIDE_IGNORE);
-}
-
-static void
-begin_turn(Turn *turn, Machine *machine, const Input *input, Effects *effects)
-{
-	memset(turn, 0, sizeof(Turn));
-	memset(effects, 0, sizeof(Effects));
-	turn->machine = machine;
-	turn->input = input;
-	turn->effects = effects;
-	turn->data_before = machine->data;
-	turn->fact = NOWHERE;
-	effects->from = machine->state;
-	effects->actions = tree_array();
-}
-
-/*
- * The document that guards and templates see now.
- */
-Document *
-turn_document(Turn *turn)
-{
-	Machine    *machine = turn->machine;
-	Tree	   *root;
-	Tree	   *saga;
-
-	if (turn->document.root != NULL && turn->seen_data == machine->data &&
-		turn->seen_record == turn->record && turn->seen_key == turn->key &&
-		turn->seen_state == machine->state && turn->seen_owed == turn->owed_count)
-		return &turn->document;
-	saga = tree_object();
-	tree_put_text(saga, "name", machine->definition->name);
-	tree_put_text(saga, "correlation_id", machine->id_text);
-	tree_put_text(saga, "reference", step_key_reference(&machine->id));
-	tree_put_text(
-		saga, "state",
-		machine->version == 0 ? NULL : definition_state(machine->definition, machine->state)->name);
-	tree_put(saga, "version", tree_int(machine->version));
-	tree_put(saga, "definition_version", tree_int(machine->definition->version));
-
-	root = tree_object();
-	tree_put(root, "saga", saga);
-	tree_put(root, "data", machine->data);
-	if (turn->input->message != NULL)
-		tree_put(root, "message", turn->input->message);
-	if (turn->input->envelope != NULL)
-		tree_put(root, "envelope", turn->input->envelope);
-	tree_put(root, "now", time_to_tree(turn->input->now));
-	tree_put(root, "owed", tree_int(turn->owed_count));
-	if (turn->record != NULL)
-		tree_put(root, "record", turn->record);
-	if (turn->key != NULL)
-		tree_put_text(root, "key", turn->key);
-	if (turn->input->reason != NULL)
-		tree_put_text(root, "reason", turn->input->reason);
-
-	turn->document = (Document) {root, NULL};
-	turn->seen_data = machine->data;
-	turn->seen_record = turn->record;
-	turn->seen_key = turn->key;
-	turn->seen_state = machine->state;
-	turn->seen_owed = turn->owed_count;
-	return &turn->document;
+	turn_finish(&turn, DECIDE_IGNORE);
 }
 
 /*
@@ -289,7 +221,7 @@ react_to_event(Turn *turn)
 		turn->input->event == NOWHERE ? NULL : state->reactions[turn->input->event];
 	Decision	decision = state->otherwise;
 
-	if (reaction != NULL && turn_take(turn, reaction->transitions))
+	if (reaction != NULL && transition_take(turn, reaction->transitions))
 	{
 		turn->effective = true;
 		return DECIDE_IGNORE;
@@ -300,33 +232,6 @@ react_to_event(Turn *turn)
 }
 
 /*
- * Takes the first of some transitions whose guard holds.
- */
-bool
-turn_take(Turn *turn, List *transitions)
-{
-	ListCell   *cell;
-
-	foreach(cell, transitions)
-	{
-		Transition *transition = lfirst(cell);
-
-		if (transition->each != NOWHERE)
-		{
-			if (apply_each(turn, transition))
-				return true;
-		}
-		else if (transition->guard == NULL ||
-				 path_holds(transition->guard, turn_document(turn)))
-		{
-			apply_transition(turn, transition);
-			return true;
-		}
-	}
-	return false;
-}
-
-/*
  * Applies rules and asks for what is owed until neither changes anything.
  */
 static void
@@ -334,12 +239,12 @@ settle(Turn *turn)
 {
 	for (int round = 0; round < MAX_ROUNDS; round++)
 	{
-		count_owed(turn);
+		owed_count(turn);
 		if (apply_always(turn))
 			continue;
-		if (pursue_owed(turn))
+		if (owed_pursue(turn))
 			continue;
-		arm_outstanding(turn);
+		outstanding_arm(turn);
 		return;
 	}
 	ereport(ERROR,
@@ -355,141 +260,5 @@ apply_always(Turn *turn)
 {
 	State	   *state = definition_state(turn->machine->definition, turn->machine->state);
 
-	return turn_take(turn, state->always);
-}
-
-/*
- * Applies a transition to every record it concerns; false if there is none.
- */
-static bool
-apply_each(Turn *turn, Transition *transition)
-{
-	const Fact *fact = definition_fact(turn->machine->definition, transition->each);
-	int			outer_fact = turn->fact;
-	Tree	   *outer_record = turn->record;
-	bool		applied = false;
-	ListCell   *cell;
-
-	foreach(cell, fact_records(turn->machine->data, fact))
-	{
-		turn->fact = transition->each;
-		turn->record = lfirst(cell);
-		if (!transition->in[fact_status(fact, turn->record)] ||
-			(transition->guard != NULL && !path_holds(transition->guard, turn_document(turn))))
-			continue;
-		apply_transition(turn, transition);
-		applied = true;
-	}
-	turn->fact = outer_fact;
-	turn->record = outer_record;
-	return applied;
-}
-
-/*
- * Enters a state.  A final one takes all timers back and begins the retention.
- */
-void
-turn_enter(Turn *turn, int state)
-{
-	Machine    *machine = turn->machine;
-	ListCell   *cell;
-
-	if (definition_state(machine->definition, state)->final)
-	{
-		foreach(cell, machine->timers)
-			if (((ArmedTimer *) lfirst(cell))->timer != TIMER_COMPENSATE)
-				machine->timers = foreach_delete_current(machine->timers, cell);
-		machine->resends = tree_object();
-		machine_arm(machine, TIMER_RETAIN,
-					turn->input->now + machine->definition->retain_for * 1000);
-	}
-	else
-		machine_disarm(machine, TIMER_RETAIN);
-	machine->state = state;
-}
-
-/*
- * Notes an action for the history.
- */
-void
-turn_note(Turn *turn, const char *action, Tree *details)
-{
-	Tree	   *entry = tree_put_text(tree_object(), "action", action);
-
-	for (int i = 0; details != NULL && i < details->count; i++)
-		tree_put(entry, pnstrdup(details->as.members[i].key, details->as.members[i].length),
-				 details->as.members[i].value);
-	tree_append(turn->effects->actions, entry);
-}
-
-void
-turn_conflict(Turn *turn, const Fact *fact, const char *key, const char *from, const char *to)
-{
-	turn->effects->conflicts =
-		lappend(turn->effects->conflicts, psprintf("\"%s\" %s is \"%s\" and cannot become \"%s\"",
-												   fact->name, key, from, to));
-}
-
-static void
-finish_turn(Turn *turn, Decision decision)
-{
-	Machine    *machine = turn->machine;
-	Effects    *effects = turn->effects;
-
-	if (!turn->effective)
-	{
-		effects->outcome = decision == DECIDE_DEFER	  ? OUTCOME_DEFERRED
-						   : decision == DECIDE_FAULT ? OUTCOME_FAULTED
-													  : OUTCOME_NOTHING;
-		return;
-	}
-	if (machine->data != turn->data_before)
-	{
-		Tree	   *changes = changed_members(turn->data_before, machine->data);
-
-		if (changes != NULL)
-			turn_note(turn, "data", changes);
-	}
-	effects->outcome = OUTCOME_EFFECTIVE;
-	effects->store = true;
-	effects->moved = machine->state != effects->from;
-	machine->version++;
-	machine->updated_at = turn->input->now;
-	if (effects->moved)
-		machine->state_since = turn->input->now;
-	machine->timer_failures = 0;
-	if (!turn->alarmed)
-		machine->alarm = NULL;
-}
-
-/*
- * What became of the members of data: {"set": {...}, "unset": [...]}, so that
- * the history replays to the instance; NULL if nothing did.
- */
-static Tree *
-changed_members(const Tree *before, const Tree *after)
-{
-	Tree	   *set = tree_object();
-	Tree	   *unset = tree_array();
-	Tree	   *result = tree_object();
-
-	for (int i = 0; i < after->count; i++)
-	{
-		TreeMember *member = &after->as.members[i];
-
-		if (!tree_equal(member->value, tree_get_n(before, member->key, member->length)))
-			tree_put(set, pnstrdup(member->key, member->length), member->value);
-	}
-	for (int i = 0; i < before->count; i++)
-	{
-		TreeMember *member = &before->as.members[i];
-
-		if (tree_get_n(after, member->key, member->length) == NULL)
-			tree_append(unset, tree_string(member->key, member->length));
-	}
-	if (set->count > 0)
-		tree_put(result, "set", set);
-	if (unset->count > 0)
-		tree_put(result, "unset", unset);
-	return result->count > 0 ? result : NULL;
+	return transition_take(turn, state->always);
 }

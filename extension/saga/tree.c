@@ -232,17 +232,6 @@ tree_to_int(const Tree *tree, int64 otherwise)
 	return errno != 0 || *end != '\0' ? otherwise : value;
 }
 
-/*
- * The text of a member; NULL if it is absent or null.
- */
-char *
-tree_get_text(const Tree *object, const char *key)
-{
-	Tree	   *value = tree_get(object, key);
-
-	return value == NULL || value->type == TREE_NULL ? NULL : tree_to_text(value);
-}
-
 bool
 tree_equal(const Tree *a, const Tree *b)
 {

@@ -1,6 +1,6 @@
 /*
  * tree_jsonb.c
- *		From jsonb to trees, and back.
+ *		From jsonb to trees, and back; values as text.
  *
  * Bodies of messages come from anybody.  What is nested deeper than
  * TREE_MAX_DEPTH is neither read nor written, so that whatever was written can be
@@ -86,6 +86,17 @@ tree_to_text(const Tree *tree)
 			jsonb = tree_to_jsonb(tree);
 			return JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb));
 	}
+}
+
+/*
+ * The text of a member; NULL if it is absent or null.
+ */
+char *
+tree_get_text(const Tree *object, const char *key)
+{
+	Tree	   *value = tree_get(object, key);
+
+	return value == NULL || value->type == TREE_NULL ? NULL : tree_to_text(value);
 }
 
 static Tree *
