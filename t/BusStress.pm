@@ -5,7 +5,8 @@
 # what it handles; after any number of crashes the two must agree. Keys belong to
 # one client each, whose messages are numbered, so their order can be checked.
 # Endpoint "plain" is consumed in batches, "careful" one by one with savepoints and
-# failures that are retried at once, "twice" is sent every message id twice.
+# failures that are retried at once, "twice" is sent every message id twice, "away" is
+# read by nobody until the end.
 package BusStress;
 
 use strict;
@@ -52,6 +53,23 @@ SELECT stress.send_id('twice', :client_id, :n, :id);
 SELECT stress.send_id('twice', :client_id, :n, :id);
 COMMIT;
 SELECT stress.send_id('twice', :client_id, :n, :id);
+EOT
+);
+
+# For an endpoint that nobody reads meanwhile; see send_to_away().
+my %away_producers = (
+	away => [ 12, <<'EOT' ],
+\set n :n + 20
+SELECT stress.send('away', :client_id, :n, 20);
+EOT
+);
+
+my %away_consumers = (
+	away => [ 1, <<'EOT' ],
+SELECT stress.consume('away', 500) AS got \gset
+\if :got = 0
+\sleep 5 ms
+\endif
 EOT
 );
 
@@ -201,11 +219,13 @@ sub start_producers
 	my ($self, %options) = @_;
 
 	local $ENV{PGOPTIONS} = "-c synchronous_commit=$options{synchronous_commit}";
+	my %scripts = (%producers, $self->{away} ? %away_producers : ());
+
 	for (1 .. 2)
 	{
 		# Numbers go on from where the last round was, for each client.
 		$self->{first} += 10_000_000;
-		$self->_pgbench('producer', \%producers, '-c', 4, '-T', $options{seconds},
+		$self->_pgbench('producer', \%scripts, '-c', 4, '-T', $options{seconds},
 			'-D', "n=$self->{first}");
 	}
 	return;
@@ -219,6 +239,24 @@ sub start_consumers
 	{
 		$self->_pgbench('consumer', \%consumers, '-c', 4, '-T', 600);
 	}
+	return;
+}
+
+# From now on producers send to endpoint "away" too, half of what they send.
+sub send_to_away
+{
+	my ($self) = @_;
+
+	$self->_sql(q{SELECT message_bus.create_endpoint('away', 6)});
+	$self->{away} = 1;
+	return;
+}
+
+sub start_away_consumers
+{
+	my ($self) = @_;
+
+	$self->_pgbench('consumer', \%away_consumers, '-c', 3, '-T', 600);
 	return;
 }
 
@@ -357,7 +395,8 @@ sub complaints
 		UNION ALL
 		SELECT 'out of order: ' || count(*) FROM (
 			SELECT n < lag(n) OVER (PARTITION BY endpoint, key ORDER BY ord) AS wrong
-			FROM stress.handled WHERE endpoint = 'plain') o WHERE wrong HAVING count(*) > 0});
+			FROM stress.handled WHERE endpoint IN ('plain', 'away')) o
+		WHERE wrong HAVING count(*) > 0});
 
 	return $wrong;
 }

@@ -89,6 +89,7 @@ static TimestampTz send_notifications(TimestampTz now);
 static void notify_listeners(BusEndpoint *shared, TimestampTz now);
 static TimestampTz run_housekeeping(TimestampTz now);
 static void begin_transaction(void);
+static void commit_lazily(void);
 static void commit_transaction(void);
 
 /*
@@ -336,9 +337,7 @@ send_notifications(TimestampTz now)
 	BusEndpoint **endpoints;
 	TimestampTz next = NEVER_DUE;
 
-	/* A hint; nobody must wait for a disk because of it. */
-	(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_LOCAL, true, 0, false);
+	commit_lazily();
 	pg_atomic_write_u32(&bus_database()->notify_pending, 0);
 	pg_memory_barrier();
 	endpoints = bus_endpoints(&count);
@@ -394,6 +393,7 @@ run_housekeeping(TimestampTz now)
 	more = cursor_fold();
 	commit_transaction();
 	begin_transaction();
+	commit_lazily();
 	next = rotate_run(now);
 	commit_transaction();
 	return more ? Min(next, now + ROTATE_INTERVAL) : next;
@@ -404,6 +404,17 @@ begin_transaction(void)
 {
 	extension_begin_transaction();
 	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+/*
+ * Nobody need wait for a disk because of this transaction: what it does is a hint,
+ * or is done again after a crash.
+ */
+static void
+commit_lazily(void)
+{
+	(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
 }
 
 static void

@@ -161,12 +161,12 @@ endpoint_by_id(int32 id)
 }
 
 /*
- * The ids of all endpoints, palloc'd.
+ * The ids of all endpoints in their order, palloc'd.
  */
 int32 *
 endpoint_all(int *count)
 {
-	static SpiStatement all = {"SELECT e.endpoint_id FROM message_bus.endpoint e"};
+	static SpiStatement all = {"SELECT e.endpoint_id FROM message_bus.endpoint e ORDER BY 1"};
 	MemoryContext caller = CurrentMemoryContext;
 	int32	   *ids;
 

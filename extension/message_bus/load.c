@@ -136,6 +136,8 @@ load_segments_again(BusDatabase *database)
 	int			current = (int) pg_atomic_read_u32(&database->current);
 	TimestampTz now = GetCurrentTimestamp();
 
+	/* One that goes on cannot commit. */
+	memset(&database->evacuation, 0, sizeof(database->evacuation));
 	for (int i = 0; i < RING_SEGMENTS; i++)
 	{
 		BusSegment *segment = &database->segments[i];
@@ -148,7 +150,7 @@ load_segments_again(BusDatabase *database)
 		pg_atomic_fetch_add_u32(&segment->generation, 1);
 		pg_atomic_write_u64(&segment->since, (uint64) now);
 		pg_atomic_write_u32(&segment->expiring, !empty);
-		pg_atomic_write_u64(&segment->evacuate_since, 0);
+		pg_atomic_write_u64(&segment->sampled_at, 0);
 		if (i != current)
 			pg_atomic_write_u32(&segment->state, empty ? SEGMENT_FREE : SEGMENT_CLOSING);
 	}

@@ -15,7 +15,10 @@
  * for as long as his handlers run.
  *
  * While a segment is being evacuated, messages are there twice, with the same
- * position; readers skip the second.
+ * position; readers skip the second.  A lane that has passed all of a segment says
+ * so with the generation that the segment had before the reader's snapshot:
+ * evacuation, which brings old positions into the store, gives it another one when
+ * its copies are visible, and so whoever has not seen them has said nothing.
  *
  * A crash leaves what was committed; nothing here is kept elsewhere.
  */
@@ -62,13 +65,14 @@ view_open(RingView *view, BusLane *lane, int64 *mark, uint32 key)
 		for (int i = 0; i < RING_SEGMENTS; i++)
 		{
 			BusSegment *segment = &view->database->segments[i];
+			uint32		generation = pg_atomic_read_u32(&segment->generation);
 
 			if (pg_atomic_read_u32(&segment->state) == SEGMENT_FREE)
 				continue;
-			if (lane != NULL && pg_atomic_read_u32(&lane->clean[i]) ==
-				pg_atomic_read_u32(&segment->generation))
+			if (lane != NULL && pg_atomic_read_u32(&lane->clean[i]) == generation)
 				continue;
 			heaps[view->count] = extension_table_open(&bus_ring[i], AccessShareLock);
+			view->generations[view->count] = generation;
 			view->segments[view->count++] = i;
 		}
 		if (mark != NULL)
@@ -121,16 +125,15 @@ lane_reader_begin(LaneReader *reader, BusEndpoint *endpoint, int32 lane, int64 a
 	{
 		int			number = reader->view.segments[i];
 		BusSegment *segment = &reader->view.database->segments[number];
-		uint32		generation = pg_atomic_read_u32(&segment->generation);
 		TableScan  *scan = &reader->view.scans[i];
 
 		table_scan_attach(scan, scan->table, &bus_ring_lane_index[number], 4, keys,
 						  reader->view.snapshot);
 		advance(reader, i);
 		if (reader->heads[i] == NULL && after == cursor &&
-			pg_atomic_read_u32(&segment->state) >= SEGMENT_SEALED &&
+			pg_atomic_read_u32(&segment->state) >= SEGMENT_STORE &&
 			reader->mark >= (int64) pg_atomic_read_u64(&segment->sealed_at))
-			pg_atomic_write_u32(&shared->clean[number], generation);
+			pg_atomic_write_u32(&shared->clean[number], reader->view.generations[i]);
 	}
 }
 
@@ -263,6 +266,19 @@ ring_insert(HeapTuple *rows, int count)
 		expiring = !heap_attisnull(rows[i], ROW_EXPIRES_AT + 1, ring_descriptor());
 	if (expiring)
 		pg_atomic_write_u32(&bus_database()->segments[segment].expiring, 1);
+	writer_close(writer);
+}
+
+/*
+ * Inserts rows into a segment that nobody else writes, and that stays what it is
+ * until the transaction ends: copies, whose positions are theirs already.
+ */
+void
+ring_insert_into(int segment, HeapTuple *rows, int count)
+{
+	Writer	   *writer = writer_open(&bus_ring[segment], RowExclusiveLock);
+
+	writer_insert_tuples(writer, rows, count);
 	writer_close(writer);
 }
 

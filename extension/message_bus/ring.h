@@ -21,6 +21,7 @@ typedef struct RingView
 	Snapshot	snapshot;
 	int			count;
 	int			segments[RING_SEGMENTS];
+	uint32		generations[RING_SEGMENTS]; /* of their contents, before the snapshot */
 	TableScan	scans[RING_SEGMENTS];
 } RingView;
 
@@ -43,6 +44,7 @@ extern void lane_reader_end(LaneReader *reader);
 
 extern void ring_insert(HeapTuple *rows, int count);
 extern bool ring_has_message(int32 endpoint_id, pg_uuid_t *message_id);
+extern void ring_insert_into(int segment, HeapTuple *rows, int count);
 extern uint64 ring_count(BusEndpoint *endpoint, int32 lane, int64 upto);
 extern TupleDesc ring_descriptor(void);
 extern int64 row_position(HeapTuple row);

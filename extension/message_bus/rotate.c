@@ -6,15 +6,17 @@
  *		closing --(the last that wrote has ended)--> sealed
  *		sealed --(every lane has passed it)--> drained
  *		drained --(message_bus.dedupe_window later)--> truncated, free
- *		sealed --(little is left, for long)--> evacuated --> truncated, free
+ *		sealed --(what is left has been copied to the store)--> evacuated
+ *		evacuated --(everybody sees the copies)--> truncated, free
+ *		free --(the first evacuation)--> store
+ *		store --(half of it has been passed)--> sealed
  *
  * The next segment becomes current only when no drained one is left, so that
- * beyond what is not consumed there are never more than two.
+ * beyond what is not consumed there are never more than two.  One segment stays
+ * free for the store.
  *
- * Evacuation is for endpoints nobody reads: the few messages that keep a
- * segment from being drained are copied to the current one, with their
- * positions.  The old ones are truncated only when no snapshot can be left that
- * sees them and not the copies.
+ * Evacuation is for endpoints that are behind: see evacuate.c.  The old messages
+ * are truncated only when no snapshot can be left that sees them and not the copies.
  *
  * Lock protocol: one process turns the ring, under BUS_LOCK_LOAD.  It takes
  * locks on segments only if it can have them at once and never waits behind a
@@ -25,17 +27,13 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/transam.h"
 #include "access/xact.h"
-#include "catalog/pg_type.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/procarray.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/debug_point.h"
@@ -43,6 +41,7 @@
 #include "log/position.h"
 #include "log/restore.h"
 #include "message_bus/endpoint.h"
+#include "message_bus/evacuate.h"
 #include "message_bus/load.h"
 #include "message_bus/relations.h"
 #include "message_bus/ring.h"
@@ -54,28 +53,21 @@
 
 /* A smaller segment is not worth truncating. */
 #define MIN_BLOCKS 128
-/* Messages per block that evacuation copies at most, and in all. */
-#define EVACUATE_PER_BLOCK 4
-#define EVACUATE_MAX 20000
-
 #define SOON (100 * 1000)
 #define LATER USECS_PER_SEC
+#define MAX_PATIENCE (30 * USECS_PER_SEC)
 
 static TimestampTz turn(BusDatabase *database, int number, TimestampTz now);
+static TimestampTz turn_left(BusDatabase *database, int number, TimestampTz now);
 static TimestampTz turn_current(BusDatabase *database, int number, TimestampTz now);
 static bool seal(BusDatabase *database, int number, TimestampTz now);
-static int64 count_left(BusDatabase *database, int number, int64 limit, bool remember);
-static int64 count_left_in_lane(Endpoint *endpoint, int32 lane, int number, int64 limit);
-static TimestampTz consider_evacuation(BusDatabase *database, int number, int64 left,
-									   TimestampTz now);
-static TimestampTz finish_evacuation(BusDatabase *database, int number, TimestampTz now);
-static void evacuate(BusDatabase *database, int number);
+static bool something_left(BusDatabase *database, int number);
+static bool is_left_in_lane(Endpoint *endpoint, int32 lane, int number);
+static TimestampTz turn_evacuated(BusDatabase *database, int number, TimestampTz now);
 static bool tables_need(int number);
 static void segment_truncated(int number);
 static bool truncate_segment(BusDatabase *database, int number, TimestampTz now);
-static void set_state(BusDatabase *database, int number, BusSegmentState state, TimestampTz now);
 static BlockNumber blocks_of(int number);
-static int	find_state(BusDatabase *database, BusSegmentState state);
 
 /*
  * Does what is to be done now, in a transaction of its own.  Returns when to
@@ -89,6 +81,7 @@ rotate_run(TimestampTz now)
 
 	if (!bus_lock(BUS_LOCK_LOAD, 0, 2, ExclusiveLock, false))
 		return now + LATER;
+	evacuation_check(database);
 	for (int i = 0; i < RING_SEGMENTS; i++)
 		next = lesser(next, turn(database, i, now));
 	return next;
@@ -100,7 +93,6 @@ turn(BusDatabase *database, int number, TimestampTz now)
 	BusSegment *segment = &database->segments[number];
 	TimestampTz window_end = (TimestampTz) pg_atomic_read_u64(&segment->since) +
 		setting_message_bus_dedupe_window * INT64CONST(1000);
-	int64		left;
 
 	switch ((BusSegmentState) pg_atomic_read_u32(&segment->state))
 	{
@@ -110,18 +102,22 @@ turn(BusDatabase *database, int number, TimestampTz now)
 			return turn_current(database, number, now);
 		case SEGMENT_CLOSING:
 			return seal(database, number, now) ? now + 1 : now + SOON;
+		case SEGMENT_STORE:
+			/* What is being copied into it cannot be seen yet. */
+			if (database->evacuation.since != 0)
+				return now + rotate_patience();
+			/* FALLTHROUGH */
 		case SEGMENT_SEALED:
-			left = count_left(database, number, EVACUATE_MAX + 1, false);
-			if (left > 0)
-				return consider_evacuation(database, number, left, now);
-			set_state(database, number, SEGMENT_DRAINED, now);
+			if (something_left(database, number))
+				return turn_left(database, number, now);
+			rotate_set_state(database, number, SEGMENT_DRAINED, now);
 			return now + setting_message_bus_dedupe_window * INT64CONST(1000);
 		case SEGMENT_DRAINED:
 			if (now < window_end)
 				return window_end;
 			return truncate_segment(database, number, now) ? NEVER_DUE : now + SOON;
 		case SEGMENT_EVACUATED:
-			return finish_evacuation(database, number, now);
+			return turn_evacuated(database, number, now);
 	}
 	return NEVER_DUE;
 }
@@ -135,20 +131,21 @@ turn_current(BusDatabase *database, int number, TimestampTz now)
 	BusSegment *segment = &database->segments[number];
 	TimestampTz allowed = (TimestampTz) pg_atomic_read_u64(&segment->since) +
 		setting_message_bus_dedupe_window * INT64CONST(1000);
-	int			next = find_state(database, SEGMENT_FREE);
+	int			next = rotate_find_state(database, SEGMENT_FREE);
 
 	if (blocks_of(number) < MIN_BLOCKS)
 		return NEVER_DUE;
 	if (now < allowed)
 		return allowed;
-	if (next < 0 || find_state(database, SEGMENT_DRAINED) >= 0 ||
-		find_state(database, SEGMENT_CLOSING) >= 0)
+	if (rotate_count_state(database, SEGMENT_FREE) < 2 ||
+		rotate_find_state(database, SEGMENT_DRAINED) >= 0 ||
+		rotate_find_state(database, SEGMENT_CLOSING) >= 0)
 		return now + LATER;
 	/* Readers must know of it before anything can be in it. */
-	set_state(database, next, SEGMENT_CURRENT, now);
+	rotate_set_state(database, next, SEGMENT_CURRENT, now);
 	pg_atomic_write_u32(&database->current, (uint32) next);
 	pg_memory_barrier();
-	set_state(database, number, SEGMENT_CLOSING, now);
+	rotate_set_state(database, number, SEGMENT_CLOSING, now);
 	return now + 1;
 }
 
@@ -164,13 +161,45 @@ seal(BusDatabase *database, int number, TimestampTz now)
 		return false;
 	pg_atomic_write_u64(&database->segments[number].sealed_at,
 						(uint64) position_counter(LOG_MESSAGE_BUS));
-	set_state(database, number, SEGMENT_SEALED, now);
+	pg_atomic_write_u64(&database->segments[number].sampled_at, 0);
+	rotate_set_state(database, number, SEGMENT_SEALED, now);
 	UnlockRelationOid(relation, ShareLock);
 	return true;
 }
 
-static void
-set_state(BusDatabase *database, int number, BusSegmentState state, TimestampTz now)
+/*
+ * What is left in a segment that nobody writes but evacuation: the store is kept
+ * until half of it has been passed, then it is emptied as others are.
+ */
+static TimestampTz
+turn_left(BusDatabase *database, int number, TimestampTz now)
+{
+	if (pg_atomic_read_u32(&database->segments[number].state) == SEGMENT_SEALED)
+		return evacuate_run(database, number, now);
+	if (blocks_of(number) >= MIN_BLOCKS &&
+		evacuation_unread(database, number, now) < UNREAD_ALL / 2)
+	{
+		rotate_set_state(database, number, SEGMENT_SEALED, now);
+		return now + 1;
+	}
+	return now + rotate_patience();
+}
+
+/*
+ * How long a segment that stays as it is need not be looked at: nobody says when
+ * lanes have passed it.
+ */
+int64
+rotate_patience(void)
+{
+	return Min(Max(setting_message_bus_dedupe_window * INT64CONST(500), LATER), MAX_PATIENCE);
+}
+
+/*
+ * Gives a segment another role, for all to see at once.
+ */
+void
+rotate_set_state(BusDatabase *database, int number, BusSegmentState state, TimestampTz now)
 {
 	BusSegment *segment = &database->segments[number];
 
@@ -181,8 +210,11 @@ set_state(BusDatabase *database, int number, BusSegmentState state, TimestampTz 
 	pg_memory_barrier();
 }
 
-static int
-find_state(BusDatabase *database, BusSegmentState state)
+/*
+ * The first segment in a state, -1 if there is none.
+ */
+int
+rotate_find_state(BusDatabase *database, BusSegmentState state)
 {
 	for (int i = 0; i < RING_SEGMENTS; i++)
 	{
@@ -190,6 +222,16 @@ find_state(BusDatabase *database, BusSegmentState state)
 			return i;
 	}
 	return -1;
+}
+
+int
+rotate_count_state(BusDatabase *database, BusSegmentState state)
+{
+	int			count = 0;
+
+	for (int i = 0; i < RING_SEGMENTS; i++)
+		count += pg_atomic_read_u32(&database->segments[i].state) == state;
+	return count;
 }
 
 /*
@@ -214,153 +256,75 @@ blocks_of(int number)
 }
 
 /*
- * Messages in a sealed segment that lanes have not passed, at most limit;
- * optionally notes where each lane stands.
+ * Whether a segment has messages that lanes have not passed.
  */
-static int64
-count_left(BusDatabase *database, int number, int64 limit, bool remember)
+static bool
+something_left(BusDatabase *database, int number)
 {
 	int			count;
 	int32	   *ids = endpoint_all(&count);
-	int64		left = 0;
+	uint32		generation = pg_atomic_read_u32(&database->segments[number].generation);
+	bool		left = false;
 
-	for (int i = 0; i < count && left < limit; i++)
+	for (int i = 0; i < count && !left; i++)
 	{
 		Endpoint   *endpoint = endpoint_by_id(ids[i]);
 
-		for (int32 lane = 0; endpoint != NULL && lane < endpoint->lanes && left < limit; lane++)
+		for (int32 lane = 0; endpoint != NULL && lane < endpoint->lanes && !left; lane++)
 		{
 			BusLane    *shared = &bus_lanes(endpoint->shared)[lane];
 
-			if (remember)
-				pg_atomic_write_u64(&shared->evacuate_from, pg_atomic_read_u64(&shared->cursor));
-			if (pg_atomic_read_u32(&shared->clean[number]) !=
-				pg_atomic_read_u32(&database->segments[number].generation))
-				left += count_left_in_lane(endpoint, lane, number, limit - left);
+			if (pg_atomic_read_u32(&shared->clean[number]) == generation)
+				continue;
+			left = is_left_in_lane(endpoint, lane, number);
+			if (!left)
+				pg_atomic_write_u32(&shared->clean[number], generation);
 		}
 	}
 	pfree(ids);
 	return left;
 }
 
-static int64
-count_left_in_lane(Endpoint *endpoint, int32 lane, int number, int64 limit)
+static bool
+is_left_in_lane(Endpoint *endpoint, int32 lane, int number)
 {
 	BusLane    *shared = &bus_lanes(endpoint->shared)[lane];
-	BusSegment *segment = &bus_database()->segments[number];
-	TableScan	scan;
 	ScanKeyData keys[3];
-	int64		left = 0;
 
 	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
 	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
 	key_int8(&keys[2], 3, BTGreaterStrategyNumber, (int64) pg_atomic_read_u64(&shared->cursor));
-	table_scan_begin(&scan, &bus_ring[number], &bus_ring_lane_index[number], 3, keys, NULL);
-	while (left < limit && table_scan_next(&scan, ForwardScanDirection) != NULL)
-		left++;
-	table_scan_end(&scan);
-	if (left == 0)
-		pg_atomic_write_u32(&shared->clean[number], pg_atomic_read_u32(&segment->generation));
-	return left;
+	return table_has_row(&bus_ring[number], &bus_ring_lane_index[number], 3, keys);
 }
 
 /*
- * If little is left in a segment and stays so for as long as messages must be
- * known, copies it away.
+ * Truncates an evacuated segment, when everybody sees the copies, or needs none.
  */
 static TimestampTz
-consider_evacuation(BusDatabase *database, int number, int64 left, TimestampTz now)
+turn_evacuated(BusDatabase *database, int number, TimestampTz now)
 {
-	BusSegment *segment = &database->segments[number];
-	uint64		since = pg_atomic_read_u64(&segment->evacuate_since);
-	int64		window = setting_message_bus_dedupe_window * INT64CONST(1000);
+	TransactionId horizon = pg_atomic_read_u32(&database->segments[number].evacuated_by);
+	Relation	relation;
+	TransactionId oldest;
 
-	if (left > EVACUATE_MAX || left > (int64) blocks_of(number) * EVACUATE_PER_BLOCK)
+	if (!something_left(database, number))
+	{
+		rotate_set_state(database, number, SEGMENT_DRAINED, now);
+		return now + setting_message_bus_dedupe_window * INT64CONST(1000);
+	}
+	relation = relation_open(extension_relation_oid(&bus_ring[number]), AccessShareLock);
+	oldest = GetOldestNonRemovableTransactionId(relation);
+	relation_close(relation, AccessShareLock);
+	if (!TransactionIdPrecedesOrEquals(horizon, oldest) && !DEBUG_BREAK("evacuate_for_some"))
 		return now + LATER;
-	if (since == 0)
-	{
-		/* Cursors are kept for one segment at a time. */
-		for (int i = 0; i < RING_SEGMENTS; i++)
-		{
-			if (pg_atomic_read_u64(&database->segments[i].evacuate_since) != 0)
-				return now + LATER;
-		}
-		(void) count_left(database, number, PG_INT64_MAX, true);
-		pg_atomic_write_u64(&segment->evacuate_since, (uint64) now);
-		return now + window;
-	}
-	if (now < (TimestampTz) since + window)
-		return (TimestampTz) since + window;
-	evacuate(database, number);
-	set_state(database, number, SEGMENT_EVACUATED, now);
-	pg_atomic_write_u64(&segment->evacuate_since, 0);
-	return now + LATER;
-}
-
-/*
- * Copies what lanes had not passed a while ago; what they have passed since
- * must stay known a while longer.
- */
-static void
-evacuate(BusDatabase *database, int number)
-{
-	int			count;
-	int32	   *ids = endpoint_all(&count);
-
-	for (int i = 0; i < count; i++)
-	{
-		Endpoint   *endpoint = endpoint_by_id(ids[i]);
-
-		for (int32 lane = 0; endpoint != NULL && lane < endpoint->lanes; lane++)
-		{
-			BusLane    *shared = &bus_lanes(endpoint->shared)[lane];
-			TableScan	scan;
-			ScanKeyData keys[3];
-			HeapTuple	row;
-
-			key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
-			key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
-			key_int8(&keys[2], 3, BTGreaterStrategyNumber,
-					 (int64) pg_atomic_read_u64(&shared->evacuate_from));
-			table_scan_begin(&scan, &bus_ring[number], &bus_ring_lane_index[number], 3, keys, NULL);
-			while ((row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
-			{
-				HeapTuple	copy = table_copy_row(row, ring_descriptor());
-
-				ring_insert(&copy, 1);
-				heap_freetuple(copy);
-			}
-			table_scan_end(&scan);
-		}
-	}
-	pfree(ids);
-	pg_atomic_write_u64(&database->segments[number].evacuated_by, GetCurrentTransactionId());
-	DEBUG_POINT("ring_evacuated");
-}
-
-/*
- * Truncates an evacuated segment, when everybody sees the copies.
- */
-static TimestampTz
-finish_evacuation(BusDatabase *database, int number, TimestampTz now)
-{
-	TransactionId copier =
-		(TransactionId) pg_atomic_read_u64(&database->segments[number].evacuated_by);
-
-	if (!TransactionIdPrecedes(copier, GetOldestNonRemovableTransactionId(NULL)))
-		return now + LATER;
-	if (!TransactionIdDidCommit(copier))
-	{
-		set_state(database, number, SEGMENT_SEALED, now);
-		return now + 1;
-	}
 	return truncate_segment(database, number, now) ? NEVER_DUE : now + SOON;
 }
 
 /*
  * Whether the tables say that a segment has a message that is nowhere else and
  * that its lane has not passed.  What shared memory says is what we believe; but
- * what is truncated is gone, so the tables are asked too.
+ * what is truncated is gone, so the tables are asked too.  Of an evacuated segment they
+ * have been, in turns (evacuate.c).
  */
 static bool
 tables_need(int number)
@@ -395,13 +359,14 @@ tables_need(int number)
 static bool
 truncate_segment(BusDatabase *database, int number, TimestampTz now)
 {
+	BusSegmentState state = pg_atomic_read_u32(&database->segments[number].state);
 	char		command[64];
 
 	if (!ConditionalLockRelationOid(extension_relation_oid(&bus_ring[number]), AccessExclusiveLock))
 		return false;
-	if (restore_goes_on() || tables_need(number))
+	if (restore_goes_on() || (state == SEGMENT_DRAINED && tables_need(number)))
 	{
-		set_state(database, number, SEGMENT_SEALED, now);
+		rotate_set_state(database, number, SEGMENT_SEALED, now);
 		return false;
 	}
 	snprintf(command, sizeof(command), "TRUNCATE message_bus.%s", bus_ring[number].name);
@@ -422,5 +387,6 @@ segment_truncated(int number)
 
 	pg_atomic_fetch_add_u32(&database->segments[number].generation, 1);
 	pg_atomic_write_u32(&database->segments[number].expiring, 0);
-	set_state(database, number, SEGMENT_FREE, GetCurrentTimestamp());
+	pg_atomic_write_u64(&database->segments[number].sampled_at, 0);
+	rotate_set_state(database, number, SEGMENT_FREE, GetCurrentTimestamp());
 }

@@ -122,21 +122,44 @@ typedef enum BusSegmentState
 	SEGMENT_FREE,
 	SEGMENT_CURRENT,
 	SEGMENT_CLOSING,			/* no longer written, but by those who began before */
+	SEGMENT_STORE,				/* written by evacuation alone */
 	SEGMENT_SEALED,				/* nobody writes */
 	SEGMENT_DRAINED,			/* every lane has passed it */
-	SEGMENT_EVACUATED			/* what was left has been copied to another */
+	SEGMENT_EVACUATED			/* what was left has been copied to the store */
 } BusSegmentState;
 
 typedef struct BusSegment
 {
 	pg_atomic_uint32 state;
-	pg_atomic_uint32 generation;	/* of its contents, rises with every reuse */
+	pg_atomic_uint32 generation;	/* of its contents, rises with every reuse and evacuation */
 	pg_atomic_uint64 since;		/* in this state */
 	pg_atomic_uint64 sealed_at; /* no position above it is in here */
 	pg_atomic_uint32 expiring;	/* may have messages that expire */
-	pg_atomic_uint64 evacuate_since;	/* decided then; 0: not */
-	pg_atomic_uint64 evacuated_by;	/* the transaction that copied what was left */
+	pg_atomic_uint64 sampled_at;	/* unread was estimated then; 0: not yet */
+	pg_atomic_uint32 unread;	/* per mille of its messages that lanes have not passed */
+	pg_atomic_uint32 evacuated_by;	/* who began with this xid or later sees the copies */
 } BusSegment;
+
+/* A walk through the lanes of a segment, in their order, from where it has got to. */
+typedef struct BusWalk
+{
+	int32		endpoint_id;
+	int32		lane;
+	int64		position;
+} BusWalk;
+
+/*
+ * The evacuation that goes on, if any.  Written by whoever turns the ring, and
+ * what transactions have done, at their commit.
+ */
+typedef struct BusEvacuation
+{
+	TimestampTz since;			/* decided then; 0: none goes on */
+	int32		segment;
+	bool		checking;		/* all is copied; the walk looks whether it is */
+	uint64		copied;			/* in this walk */
+	BusWalk		walk;
+} BusEvacuation;
 
 /* A consumer died while it handled this message. */
 typedef struct BusDeath
@@ -162,6 +185,7 @@ typedef struct BusDatabase
 	pg_atomic_uint64 ring_version;	/* rises when segments change their roles */
 	pg_atomic_uint32 current;	/* the segment that is written */
 	BusSegment	segments[RING_SEGMENTS];
+	BusEvacuation evacuation;
 	pg_atomic_uint32 current_ack;
 	pg_atomic_uint32 notify_pending;	/* some endpoint has notify set */
 	pg_atomic_uint64 next_due;	/* earliest of all that the worker must not miss */

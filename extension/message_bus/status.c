@@ -24,6 +24,7 @@
 #include "message_bus/breaker.h"
 #include "message_bus/breaker_table.h"
 #include "message_bus/endpoint.h"
+#include "message_bus/evacuate.h"
 #include "message_bus/load.h"
 #include "message_bus/message_bus.h"
 #include "message_bus/receive.h"
@@ -431,7 +432,7 @@ message_bus_ring_status(PG_FUNCTION_ARGS)
 {
 	static const char *const states[] = {
 		[SEGMENT_FREE] = "free", [SEGMENT_CURRENT] = "current", [SEGMENT_CLOSING] = "closing",
-		[SEGMENT_SEALED] = "sealed", [SEGMENT_DRAINED] = "drained",
+		[SEGMENT_STORE] = "store", [SEGMENT_SEALED] = "sealed", [SEGMENT_DRAINED] = "drained",
 		[SEGMENT_EVACUATED] = "evacuated"
 	};
 	TupleDesc	descriptor;
@@ -444,12 +445,14 @@ message_bus_ring_status(PG_FUNCTION_ARGS)
 	for (int i = 0; i < RING_SEGMENTS; i++)
 	{
 		BusSegment *segment = &database->segments[i];
-		Datum		values[3];
-		bool		nulls[3] = {false, false, false};
+		Datum		values[4];
+		bool		nulls[4] = {0};
 
 		values[0] = Int32GetDatum(i);
 		values[1] = CStringGetTextDatum(states[pg_atomic_read_u32(&segment->state)]);
 		values[2] = TimestampTzGetDatum((TimestampTz) pg_atomic_read_u64(&segment->since));
+		nulls[3] = pg_atomic_read_u64(&segment->sampled_at) == 0;
+		values[3] = Float8GetDatum(pg_atomic_read_u32(&segment->unread) / (double) UNREAD_ALL);
 		tuplestore_putvalues(result, descriptor, values, nulls);
 	}
 	return (Datum) 0;

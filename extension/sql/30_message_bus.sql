@@ -484,7 +484,8 @@ AS 'MODULE_PATHNAME', 'message_bus_lane_status';
 COMMENT ON FUNCTION message_bus._lane_status() IS
 	'What shared memory knows of lanes; no rows on a standby.';
 
-CREATE FUNCTION message_bus._ring_status(OUT segment int, OUT state text, OUT since timestamptz)
+CREATE FUNCTION message_bus._ring_status(OUT segment int, OUT state text, OUT since timestamptz,
+	OUT unread float8)
 RETURNS SETOF record LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_ring_status';

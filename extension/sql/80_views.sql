@@ -321,13 +321,13 @@ COMMENT ON VIEW message_bus.dead_letters IS
 CREATE VIEW message_bus.ring AS
 SELECT g.segment, s.state, s.since, coalesce(r.messages, 0) AS messages,
 	pg_catalog.pg_total_relation_size(pg_catalog.format('message_bus.ring_%s', g.segment)::regclass) AS bytes,
-	r.oldest_sent_at
+	r.oldest_sent_at, s.unread
 FROM pg_catalog.generate_series(0, 7) g (segment)
 LEFT JOIN message_bus._ring_status() s ON s.segment = g.segment
 LEFT JOIN (SELECT o.segment, pg_catalog.count(*) AS messages, pg_catalog.min(o.sent_at) AS oldest_sent_at
 		   FROM message_bus._ring o GROUP BY 1) r ON r.segment = g.segment;
 COMMENT ON VIEW message_bus.ring IS
-'The segments of the ring. state: free; current (written); closing (not any more, but by transactions that began before); sealed; drained (every message is settled, its id stays known for dedupe_window); evacuated (what was left has been copied to the current one). messages, settled ones too, bytes with indexes, when the oldest was sent. state is null on a standby.';
+'The segments of the ring. state: free; current (written); closing (not any more, but by transactions that began before); store (what endpoints that are behind have left in others is copied there); sealed; drained (every message is settled, its id stays known for dedupe_window); evacuated (what was left has been copied to the store; truncated when no snapshot is left that does not see that). messages, settled ones too, bytes with indexes, when the oldest was sent; unread: which part of it is not settled, by a sample that is some seconds old, null for segments that need none. state is null on a standby.';
 
 -- ---------------------------------------------------------------- saga engine
 CREATE VIEW saga.definitions AS

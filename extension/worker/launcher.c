@@ -100,6 +100,8 @@ ecommerce_launcher_main(Datum arg)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
+	/* A reload since the fork has been ignored. */
+	ConfigReloadPending = true;
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 
 	before_shmem_exit(leave_registry, (Datum) 0);

@@ -86,6 +86,8 @@ worker_connect(Oid database, const char *name, const char *lock_timeout)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
+	/* A reload since the fork has been ignored. */
+	ConfigReloadPending = true;
 	memcpy(&role, MyBgworkerEntry->bgw_extra, sizeof(role));
 	BackgroundWorkerInitializeConnectionByOid(database, role, 0);
 	rights_pin_session();
