@@ -84,6 +84,10 @@ check-discard:     ## the heart of it on that server, while no cache keeps anyth
 HEART = smoke context event_store_append event_store_read message_bus_send message_bus_receive \
 	saga_instance
 
+check-dba:    ## a DBA's day under load: DBA_SECONDS (1200), DBA_SEED
+	@DBA_SECONDS=$${DBA_SECONDS:-1200} TAP_TIMEOUT=$$(($${DBA_SECONDS:-1200} + 1200)) \
+		TESTS=110_dba_day ci/check tap
+
 check-pg17:   ## build and test on PostgreSQL 17, in a Debian trixie of its own (root)
 	@ci/other_pg trixie
 
@@ -102,4 +106,4 @@ help:         ## list the targets
 .PHONY: docs all install uninstall clean deps private-pg demo up down bench check check-style \
 	check-regress check-isolation check-tap check-services check-tidy accept format \
 	coverage check-assert check-discard check-valgrind check-pg17 check-pg18 check-compile-all \
-	check-fresh help
+	check-fresh check-dba help

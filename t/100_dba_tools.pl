@@ -141,17 +141,12 @@ for my $tool ('VACUUM FULL message_bus.aside', 'CLUSTER message_bus.aside USING 
 
 # ---------------------------------------------------------------- pg_repack under load
 
-SKIP:
-{
-	my $available = sql(q{SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_repack'});
+sql('CREATE EXTENSION pg_repack');
+sql('CREATE TABLE sent (n int); CREATE TABLE acked (n int); CREATE SEQUENCE numbers');
+my $producer = $node->basedir . '/producer.sql';
+my $consumer = $node->basedir . '/consumer.sql';
 
-	skip 'pg_repack is not installed', 11 if !$available;
-	sql('CREATE EXTENSION pg_repack');
-	sql('CREATE TABLE sent (n int); CREATE TABLE acked (n int); CREATE SEQUENCE numbers');
-	my $producer = $node->basedir . '/producer.sql';
-	my $consumer = $node->basedir . '/consumer.sql';
-
-	append_to_file($producer, <<'EOT');
+append_to_file($producer, <<'EOT');
 \set stream random(1, 20)
 SELECT nextval('numbers') AS n \gset
 BEGIN;
@@ -162,7 +157,7 @@ SELECT event_store.append('new-' || :n, 0, 'A', '{}') WHERE :n % 5 = 0;
 SELECT event_store.append('load-' || :stream, -1, 'A', '{}');
 COMMIT;
 EOT
-	append_to_file($consumer, <<'EOT');
+append_to_file($consumer, <<'EOT');
 WITH got AS MATERIALIZED (SELECT * FROM message_bus.receive('tool', 20)),
 	settled AS (SELECT (body->>'n')::int AS n, attempt,
 		CASE WHEN (body->>'n')::int % 3 = 0 AND attempt < 3
@@ -170,32 +165,31 @@ WITH got AS MATERIALIZED (SELECT * FROM message_bus.receive('tool', 20)),
 			ELSE (SELECT NULL::void FROM (SELECT message_bus.ack(delivery_id)) a) END FROM got)
 INSERT INTO acked SELECT n FROM settled WHERE n % 3 <> 0 OR attempt >= 3;
 EOT
-	my @load = map { IPC::Run::start(['pgbench', '-n', '-c', $_->[1], '-t', $_->[2], '-f', $_->[0],
-			$node->connstr('postgres')], '<', \undef, '>', \my $out, '2>', \$_->[3],
-			IPC::Run::timeout($timeout)) }
-		my @scripts = ([$producer, 3, 1200, ''], [$consumer, 2, 400, '']);
+my @load = map { IPC::Run::start(['pgbench', '-n', '-c', $_->[1], '-t', $_->[2], '-f', $_->[0],
+		$node->connstr('postgres')], '<', \undef, '>', \my $out, '2>', \$_->[3],
+		IPC::Run::timeout($timeout)) }
+	my @scripts = ([$producer, 3, 1200, ''], [$consumer, 2, 400, '']);
 
-	for my $table (('event_store.stream', 'message_bus.aside', 'event_store.stored_event') x 2)
-	{
-		command_ok(['pg_repack', '--no-order', '--no-kill-backend', '-T', 600,
-			'-h', $node->host, '-p', $node->port, '-d', 'postgres', '-t', $table],
-			"pg_repack of $table");
-		$_->pump_nb for grep { $_->pumpable } @load;
-	}
-	$_->finish for @load;
-	is(join('', map { $_->[3] =~ /ERROR/ ? $_->[3] : '' } @scripts), '', 'no client failed');
-	for (1 .. 100)
-	{
-		last if sql(q{WITH got AS MATERIALIZED (SELECT * FROM message_bus.receive('tool', 1000))
-			INSERT INTO acked SELECT (body->>'n')::int FROM got
-			WHERE message_bus.ack(delivery_id) = 1 RETURNING 1}) eq ''
-			&& sql('SELECT count(*) FROM message_bus.aside') eq '0';
-	}
-	is(sql('SELECT n FROM sent EXCEPT SELECT n FROM acked'), '', 'no message is lost');
-	is(sql('SELECT n FROM acked GROUP BY n HAVING count(*) > 1'), '', 'no message came twice');
-	is(sql('SELECT problem FROM event_store.verify()'), '', 'no event is out of place');
-	is(sql('SELECT broken()'), '', 'indexes have what the tables have');
+for my $table (('event_store.stream', 'message_bus.aside', 'event_store.stored_event') x 2)
+{
+	command_ok(['pg_repack', '--no-order', '--no-kill-backend', '-T', 600,
+		'-h', $node->host, '-p', $node->port, '-d', 'postgres', '-t', $table],
+		"pg_repack of $table");
+	$_->pump_nb for grep { $_->pumpable } @load;
 }
+$_->finish for @load;
+is(join('', map { $_->[3] =~ /ERROR/ ? $_->[3] : '' } @scripts), '', 'no client failed');
+for (1 .. 100)
+{
+	last if sql(q{WITH got AS MATERIALIZED (SELECT * FROM message_bus.receive('tool', 1000))
+		INSERT INTO acked SELECT (body->>'n')::int FROM got
+		WHERE message_bus.ack(delivery_id) = 1 RETURNING 1}) eq ''
+		&& sql('SELECT count(*) FROM message_bus.aside') eq '0';
+}
+is(sql('SELECT n FROM sent EXCEPT SELECT n FROM acked'), '', 'no message is lost');
+is(sql('SELECT n FROM acked GROUP BY n HAVING count(*) > 1'), '', 'no message came twice');
+is(sql('SELECT problem FROM event_store.verify()'), '', 'no event is out of place');
+is(sql('SELECT broken()'), '', 'indexes have what the tables have');
 
 # ---------------------------------------------------------------- a subscriber
 

@@ -1,11 +1,13 @@
 # While events are appended and consumed, messages sent and handled, sagas run and
 # projections follow, a DBA and his tools do all that they do: no crash, nothing lost,
-# doubled or reordered, nothing damaged. DBA_SECONDS: how long a day is.
+# doubled or reordered, nothing damaged, and a subscriber follows. DBA_SECONDS: how long a
+# day is; DBA_SEED: which one.
 use strict;
 use warnings;
 
 use BusStress;
 use DbaDay;
+use Follower;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use SagaStress;
@@ -14,11 +16,11 @@ use Test::More;
 my $seconds = $ENV{DBA_SECONDS} // 20;
 my $seed = $ENV{DBA_SEED} // int rand 1_000_000;
 my $node = PostgreSQL::Test::Cluster->new('main');
-$node->init;
+$node->init(allows_streaming => 'logical');
 $node->append_conf('postgresql.conf', <<'EOT');
 shared_preload_libraries = 'ecommerce'
-wal_level = logical
-message_bus.dedupe_window = 2s
+message_bus.dedupe_window = 15s
+max_connections = 100
 saga.log_transitions = off
 log_statement = none
 max_worker_processes = 16
@@ -58,12 +60,13 @@ SELECT event_store.create_subscription('day', category => 'day', partitions => 4
 SELECT event_store.create_projection('day', 'day.project(event_store.event)',
 	category => 'day', mode => 'async', tables => '{day.projected}');
 EOT
+my $follower = Follower->new($node);
 my $directory = PostgreSQL::Test::Utils::tempdir();
 append_to_file("$directory/append", "\\set s random(1, 30)\nSELECT day.append('day-' || :s);\n");
 append_to_file("$directory/consume", "SELECT day.consume();\n");
 
 # Clients of a few seconds, again and again: what fails ends one of them.
-my $dba = DbaDay->new($node);
+my $dba = DbaDay->new($node, 'follower');
 $dba->start($seconds, $seed);
 $dba->start($seconds, $seed + 1);
 my $end = time + $seconds;
@@ -121,6 +124,9 @@ ok( $node->poll_query_until('postgres', q{
 	'the projection has each event once')
   or diag($node->safe_psql('postgres', 'SELECT * FROM event_store.projections'));
 is($node->safe_psql('postgres', 'SELECT * FROM event_store.verify()'), '', 'the store is sound');
+is($follower->complaints(qw(event_store.stored_event event_store.stream day.appended day.seen)),
+	'', 'the subscriber has all of it');
+$follower->leave;
 is($dba->damage, '', 'no index and no table is damaged');
 note($dba->log);
 $node->stop;

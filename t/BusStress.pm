@@ -47,7 +47,7 @@ COMMIT;
 EOT
 	twice => [ 2, <<'EOT' ],
 \set n :n + 20
-\set id random(1, 100000000)
+\set id random(1, 9000000000000000)
 BEGIN;
 SELECT stress.send_id('twice', :client_id, :n, :id);
 SELECT stress.send_id('twice', :client_id, :n, :id);
@@ -130,7 +130,7 @@ $$;
 -- The id is free to be anybody's: the first to commit it sends it.
 CREATE TABLE stress.ids (message_id uuid PRIMARY KEY);
 CREATE FUNCTION stress.send_id(endpoint text, client int, n bigint,
-	id int) RETURNS void LANGUAGE sql AS $$
+	id bigint) RETURNS void LANGUAGE sql AS $$
 	INSERT INTO stress.ids VALUES (lpad(id::text, 32, '0')::uuid) ON CONFLICT DO NOTHING;
 	SELECT message_bus.send(endpoint, 'Counted', jsonb_build_object('key', client || '-' || n % 3,
 		'n', n),

@@ -1,8 +1,8 @@
 # What a DBA and his tools do to a database in a day, as one list of statements, and
 # a process that does them one after the other at random.
 #
-# Each entry: what it is called, and a function of a random table of ours that returns
-# SQL. {index}, {column} and {key} stand for one of the table's.
+# Each entry: what it is called, and SQL, where {table} stands for a random one of ours,
+# {index} and {column} for one of the table's and {dba} for a new name; or a function.
 package DbaDay;
 
 use strict;
@@ -11,6 +11,19 @@ use warnings;
 use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+
+# A role of somebody who has registered a handler of his own.
+my $registers = <<'EOT';
+CREATE ROLE {dba} IN ROLE ecommerce_admin;
+SET ROLE {dba};
+CREATE FUNCTION dba.{dba}(state jsonb, event event_store.event) RETURNS jsonb
+	LANGUAGE sql AS 'SELECT state';
+SELECT event_store.create_aggregate('{dba}');
+SELECT event_store.create_event_handler('{dba}', 'A', 'dba.{dba}(jsonb, event_store.event)');
+SELECT version FROM event_store.append('{dba}-1', 0, 'A', '{}');
+SELECT version FROM event_store.load('{dba}-1');
+RESET ROLE;
+EOT
 
 my @actions = (
 	[ 'reindex table' => 'REINDEX TABLE CONCURRENTLY {table}' ],
@@ -41,13 +54,19 @@ my @actions = (
 		  . 'SELECT pg_sleep(2); SELECT count(*) FROM {table}; COMMIT' ],
 	[ 'publish' => 'CREATE PUBLICATION dba FOR ALL TABLES' ],
 	[ 'publish no more' => 'DROP PUBLICATION IF EXISTS dba' ],
-	[ 'role' => 'CREATE ROLE {dba} IN ROLE ecommerce_writer; REASSIGN OWNED BY {dba} TO postgres; '
+	[ 'repack' => \&_repack ],
+	[ 'role' => 'CREATE ROLE {dba} IN ROLE ecommerce_writer; GRANT SELECT ON {table} TO {dba}; '
+		  . 'REASSIGN OWNED BY {dba} TO postgres; DROP OWNED BY {dba}; DROP ROLE {dba}' ],
+	[ 'role that answers for code' => $registers . 'REASSIGN OWNED BY {dba} TO postgres; '
 		  . 'DROP OWNED BY {dba}; DROP ROLE {dba}' ],
+	[ 'role that goes with its code' => $registers . 'DROP OWNED BY {dba} CASCADE; DROP ROLE {dba}' ],
 	[ 'update extension' => 'ALTER EXTENSION ecommerce UPDATE' ],
-	[ 'settings' => q{ALTER DATABASE postgres SET timezone = 'Asia/Kathmandu'} ],
-	[ 'more settings' => q{ALTER DATABASE postgres SET search_path = dba, public} ],
-	[ 'settings of old' => 'ALTER DATABASE postgres RESET ALL' ],
-	[ 'timeout' => q{ALTER DATABASE postgres SET statement_timeout = '300 ms'} ],
+	(map { [ 'setting' => "ALTER DATABASE postgres SET $_" ] }
+		q{timezone = 'Asia/Kathmandu'}, q{search_path = dba, public}, q{datestyle = 'German'},
+		q{statement_timeout = '300 ms'}, q{lock_timeout = '20 ms'}, q{work_mem = '64 kB'},
+		q{enable_seqscan = off}, q{row_security = off}, q{synchronous_commit = off},
+		q{default_transaction_isolation = 'repeatable read'}, q{bytea_output = 'escape'}),
+	([ 'settings of old' => 'ALTER DATABASE postgres RESET ALL' ]) x 4,
 	[ 'terminate' => q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 		WHERE application_name IN ('load', 'consumer', 'producer') ORDER BY random() LIMIT 1} ],
 	[ 'terminate a worker' => q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -66,17 +85,19 @@ my %cleaners = (
 		attname) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
 		WHERE attname ~ '^dba_' AND NOT attisdropped AND c.relkind = 'r'},
 	drop_triggers => q{SELECT format('DROP TRIGGER IF EXISTS %I ON %s', tgname, tgrelid::regclass)
-		FROM pg_trigger WHERE tgname ~ '^dba_'},
+		FROM pg_trigger WHERE tgname ~ '^dba_|^repack_trigger'},
 );
 
+# follower: a database that subscribes to this one.
 sub new
 {
-	my ($class, $node) = @_;
-	my $self = bless { node => $node, log => PostgreSQL::Test::Utils::tempdir() . '/dba',
+	my ($class, $node, $follower) = @_;
+	my $self = bless { node => $node, follower => $follower, log => PostgreSQL::Test::Utils::tempdir() . '/dba',
 		pids => [] }, $class;
 
 	$node->safe_psql('postgres', <<'EOT');
 CREATE EXTENSION amcheck;
+CREATE EXTENSION pg_repack;
 CREATE SCHEMA dba;
 CREATE TABLE dba.noted (what text, at timestamptz DEFAULT now());
 CREATE FUNCTION dba.note() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -86,6 +107,7 @@ BEGIN
 END
 $$;
 GRANT USAGE ON SCHEMA dba TO PUBLIC;
+GRANT CREATE ON SCHEMA dba TO ecommerce_admin;
 GRANT INSERT ON dba.noted TO PUBLIC;
 EOT
 	$self->{tables} = [ split /\n/, $node->safe_psql('postgres', q{
@@ -126,6 +148,19 @@ sub _statement
 	return $missing ? undef : $template;
 }
 
+# One table, with Debian's program; one without a unique key it refuses.
+sub _repack
+{
+	my ($self) = @_;
+	my $node = $self->{node};
+	my $table = $self->{tables}[ int rand @{ $self->{tables} } ];
+	my ($out, $err) = ('', '');
+
+	IPC::Run::run([ 'pg_repack', '--no-order', '--no-kill-backend', '-T', 5, '-h', $node->host,
+			'-p', $node->port, '-d', 'postgres', '-t', $table ], \undef, \$out, \$err);
+	return ($table, $err);
+}
+
 # Starts a process that does one thing after the other for some seconds.
 sub start
 {
@@ -142,9 +177,17 @@ sub start
 	for (my $n = 1; time < $end; $n++)
 	{
 		my ($what, $template) = @{ $actions[ int rand @actions ] };
+		if (ref $template)
+		{
+			my ($done, $err) = $template->($self);
+			append_to_file("$self->{log}.$seed", "$what: $done\n" . $err =~ s/^/    /gmr);
+			next;
+		}
 		my $sql = eval { $self->_statement($template, "dba_${seed}_$n") } or next;
 		my ($out, $err) = ('', '');
 
+		# A subscriber needs a new column before its publisher.
+		$self->{node}->psql($self->{follower}, $sql) if $self->{follower} && $what =~ /^add column/;
 		# Statement by statement: some cannot run in a transaction.
 		IPC::Run::run([ 'psql', '-XqAt', '-d',
 				$self->{node}->connstr('postgres') . ' application_name=dba' ],
@@ -162,8 +205,9 @@ sub finish
 	my $node = $self->{node};
 
 	waitpid $_, 0 for @{ $self->{pids} };
-	$node->safe_psql('postgres',
-		'ALTER DATABASE postgres RESET ALL; DROP PUBLICATION IF EXISTS dba');
+	$node->safe_psql('postgres', $_)
+	  for 'ALTER DATABASE postgres RESET ALL', 'DROP PUBLICATION IF EXISTS dba',
+	  'DROP EXTENSION pg_repack CASCADE';
 	for my $cleaner (sort keys %cleaners)
 	{
 		for my $sql (split /\n/, $node->safe_psql('postgres', $cleaners{$cleaner}))
