@@ -131,8 +131,9 @@ SELECT saga.define('plain', '{"endpoint": "plain", "initial": "A", "events": {"G
 SELECT current_state FROM saga.create('plain', id(20));
 SELECT refusal(format('SELECT saga.cancel(%L, %L)', 'plain', id(20)));
 SELECT saga.define('plain', '{"endpoint": "plain", "initial": "A", "events": {"Go": {}, "Stop": {}}, "start": {"Go": {"goto": "A"}},
-	"cancel": {"as": "Stop", "body": {"why": "$.reason"}},
-	"states": {"A": {"default": "ignore", "timer": "none", "on": {"Stop": {"set": {"why": "$.message.why"}, "goto": "Z"}}},
+	"cancel": {"as": "Stop", "body": {"why": "$.reason", "at": {"$time": "now", "plus": "1 h"}}},
+	"states": {"A": {"default": "ignore", "timer": "none", "on": {"Stop": {"set": {"why": "$.message.why",
+		"late": {"$path": "$.message.at > $.now"}}, "goto": "Z"}}},
 		"Z": {"kind": "final", "default": "ignore"}}}');
 SELECT current_state FROM saga.create('plain', id(21));
 SELECT saga.cancel('plain', id(21), 'because'), data, current_state FROM saga.get('plain', id(21));

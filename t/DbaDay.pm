@@ -59,7 +59,8 @@ my @actions = (
 		  . 'REASSIGN OWNED BY {dba} TO postgres; DROP OWNED BY {dba}; DROP ROLE {dba}' ],
 	[ 'role that answers for code' => $registers . 'REASSIGN OWNED BY {dba} TO postgres; '
 		  . 'DROP OWNED BY {dba}; DROP ROLE {dba}' ],
-	[ 'role that goes with its code' => $registers . 'DROP OWNED BY {dba} CASCADE; DROP ROLE {dba}' ],
+	[ 'role that goes with its code' => $registers
+		  . 'DROP OWNED BY {dba} CASCADE; DROP ROLE {dba}' ],
 	[ 'update extension' => 'ALTER EXTENSION ecommerce UPDATE' ],
 	(map { [ 'setting' => "ALTER DATABASE postgres SET $_" ] }
 		q{timezone = 'Asia/Kathmandu'}, q{search_path = dba, public}, q{datestyle = 'German'},
@@ -92,7 +93,8 @@ my %cleaners = (
 sub new
 {
 	my ($class, $node, $follower) = @_;
-	my $self = bless { node => $node, follower => $follower, log => PostgreSQL::Test::Utils::tempdir() . '/dba',
+	my $self = bless { node => $node, follower => $follower,
+		log => PostgreSQL::Test::Utils::tempdir() . '/dba',
 		pids => [] }, $class;
 
 	$node->safe_psql('postgres', <<'EOT');

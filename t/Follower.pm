@@ -24,8 +24,9 @@ sub new
 		FROM pg_class c WHERE $of_ours
 		UNION ALL
 		SELECT format('CREATE TABLE %s (%s)%s;', c.oid::regclass,
-			string_agg(format('%I %s', a.attname, CASE WHEN t.typnamespace = 'pg_catalog'::regnamespace
-				THEN format_type(t.oid, a.atttypmod) ELSE 'text' END), ', ' ORDER BY a.attnum),
+			string_agg(format('%I %s', a.attname, CASE t.typnamespace
+				WHEN 'pg_catalog'::regnamespace THEN format_type(t.oid, a.atttypmod)
+				ELSE 'text' END), ', ' ORDER BY a.attnum),
 			(SELECT format('; ALTER TABLE %s ADD PRIMARY KEY (%s)', c.oid::regclass,
 				string_agg(quote_ident(k.attname), ', ' ORDER BY k.attnum))
 			 FROM pg_index i JOIN pg_attribute k ON k.attrelid = i.indexrelid
@@ -40,7 +41,8 @@ sub new
 	$node->safe_psql('postgres', q{CREATE PUBLICATION followed
 		FOR TABLES IN SCHEMA event_store, message_bus, saga, day});
 	# A slot that belongs to a subscription of the same server is made beforehand.
-	$node->safe_psql('postgres', q{SELECT pg_create_logical_replication_slot('follower', 'pgoutput')});
+	$node->safe_psql('postgres',
+		q{SELECT pg_create_logical_replication_slot('follower', 'pgoutput')});
 	$node->safe_psql('follower', "CREATE SUBSCRIPTION follower CONNECTION '"
 		. $node->connstr('postgres') =~ s/'//gr . " application_name=follower' PUBLICATION followed"
 		. q{ WITH (create_slot = false, slot_name = 'follower')});
@@ -54,8 +56,8 @@ sub complaints
 {
 	my ($self, @tables) = @_;
 	my $node = $self->{node};
-	my %columns = map { $_ => $node->safe_psql('postgres', qq{SELECT string_agg(quote_ident(attname),
-		', ' ORDER BY attnum) FROM pg_attribute
+	my %columns = map { $_ => $node->safe_psql('postgres', qq{
+		SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
 		WHERE attrelid = '$_'::regclass AND attnum > 0 AND NOT attisdropped}) } @tables;
 	my $content = sub {
 		my ($database) = @_;
@@ -79,8 +81,8 @@ sub leave
 	my ($self) = @_;
 
 	$self->{node}->safe_psql('follower', $_)
-	  for 'ALTER SUBSCRIPTION follower DISABLE', 'ALTER SUBSCRIPTION follower SET (slot_name = NONE)',
-	  'DROP SUBSCRIPTION follower';
+	  for 'ALTER SUBSCRIPTION follower DISABLE',
+	  'ALTER SUBSCRIPTION follower SET (slot_name = NONE)', 'DROP SUBSCRIPTION follower';
 	return;
 }
 

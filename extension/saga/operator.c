@@ -159,6 +159,7 @@ cancel_as_event(Machine *machine, const Input *input, Effects *effects)
 	tree_put(document.root, "saga", saga);
 	tree_put(document.root, "data", machine->data);
 	tree_put_text(document.root, "reason", input->reason ? input->reason : "");
+	tree_put(document.root, "now", time_to_tree(input->now));
 	as_event.event = definition->cancel_event;
 	as_event.message = template_evaluate(definition->cancel_body, &document);
 	react(machine, &as_event, effects);

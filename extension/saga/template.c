@@ -514,7 +514,8 @@ evaluate_time(const Template *template, Document *document)
 	if (base == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_SG_TEMPLATE),
-				 errmsg("template \"%s\" matches nothing", template->path->source)));
+				 errmsg("template \"%s\" matches nothing",
+						template->path == NULL ? "now" : template->path->source)));
 	time = time_from_tree(base);
 	if (template->plus != NULL)
 		time = time_plus(time, template->plus, "plus");

@@ -371,6 +371,7 @@ world_document(World *world, const Machine *machine)
 	tree_put(saga, "final", tree_bool(state->final));
 	tree_put(document, "saga", saga);
 	tree_put(document, "data", machine->data);
+	tree_put(document, "now", time_to_tree(world->now));
 	tree_put(document, "participants", world->records);
 	foreach(cell, world->scenario->participants)
 	{
