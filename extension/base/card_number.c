@@ -12,6 +12,8 @@
 
 #include "fmgr.h"
 
+#include "base/compat.h"
+
 #define SHORTEST 12
 #define LONGEST 19
 #define GROUP 4

@@ -17,6 +17,9 @@
 #include "postmaster/bgworker.h"
 #include "replication/walsender.h"
 #include "storage/proc.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 #if PG_VERSION_NUM >= 180000
 #include "commands/explain_format.h"
 #endif

@@ -7,6 +7,8 @@
 
 #include "postgres.h"
 
+#include "base/errors.h"
+
 extern void argument_refuse_null(const char *name, const char *hint) pg_attribute_noreturn();
 
 /*

@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
+#include "base/errors.h"
 #include "base/order.h"
 #include "pg/clock.h"
 #include "pg/scoped.h"
@@ -95,7 +96,8 @@ clock_microseconds(const Interval *interval, const char *what)
 	int64		days = (int64) interval->month * DAYS_PER_MONTH + interval->day;
 
 	(void) clock_finite_interval(interval, what);
-	if (Abs(days) > CLOCK_LONGEST_DAYS || Abs(interval->time / USECS_PER_DAY) > CLOCK_LONGEST_DAYS)
+	if (llabs(days) > CLOCK_LONGEST_DAYS ||
+		llabs(interval->time / USECS_PER_DAY) > CLOCK_LONGEST_DAYS)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATETIME_FIELD_OVERFLOW),
 				 errmsg("%s is longer than %d years", what, CLOCK_LONGEST_DAYS / 365),

@@ -10,6 +10,8 @@
 
 #include "utils/jsonb.h"
 
+#include "base/errors.h"
+
 /* Objects and arrays in each other: far from the end of the stack for who follows them. */
 #define DOCUMENT_MAX_DEPTH 1000
 

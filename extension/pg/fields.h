@@ -10,6 +10,8 @@
 #include "datatype/timestamp.h"
 #include "utils/jsonb.h"
 
+#include "base/errors.h"
+
 typedef enum FieldType
 {
 	FIELD_NAME,

@@ -164,7 +164,7 @@ parse_interval(Parser *p, const Tree *object, const char *key, int64 otherwise)
 	}
 	days = (int64) interval.month * DAYS_PER_MONTH + interval.day +
 		interval.time / USECS_PER_DAY;
-	if (Abs(days) > CLOCK_LONGEST_DAYS / 2)
+	if (llabs(days) > CLOCK_LONGEST_DAYS / 2)
 	{
 		parse_problem(p, "\"%s\" is longer than %d years", key, CLOCK_LONGEST_DAYS / 2 / 365);
 		return otherwise;
