@@ -1,7 +1,7 @@
 -- While a dump is being restored into this database; see extension/log/restore.c.
 
 CREATE FUNCTION ecommerce._note_restore() RETURNS trigger
-LANGUAGE c SET search_path = pg_catalog, pg_temp
+LANGUAGE c
 AS 'MODULE_PATHNAME', 'ecommerce_note_restore';
 COMMENT ON FUNCTION ecommerce._note_restore() IS
 'Trigger on every table that is dumped: notes a session that fills it with COPY or INSERT, as a restore does.';
