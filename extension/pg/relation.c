@@ -47,6 +47,9 @@ bool		(*extension_is_restored) (void) = NULL;
 #define MAX_WATCHERS 16
 
 static ExtensionRelation *known_relations = NULL;
+/* The extension's owner, InvalidOid if it is to be looked up. */
+static Oid	known_owner = InvalidOid;
+static uint64 changes = 0;
 static bool callback_registered = false;
 static void (*watchers[MAX_WATCHERS]) (Oid relation);
 static int	watcher_count = 0;
@@ -244,18 +247,27 @@ extension_sql_version(void)
 }
 
 /*
- * The role that owns the extension, in whose name its tables are kept.
+ * The role that owns the extension, in whose name its tables are kept.  Nobody is
+ * told of a change of pg_extension alone; but whatever makes, drops or hands over
+ * the extension does so with its tables.
  */
 Oid
 extension_owner(void)
 {
 	Oid			owner;
+	uint64		as_of;
 
+	if (likely(OidIsValid(known_owner)))
+		return known_owner;
+	register_callback();
+	as_of = changes;
 	if (!read_extension_row(&owner, NULL))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("extension \"ecommerce\" is not installed in this database"),
 				 errhint("Type CREATE EXTENSION ecommerce.")));
+	if (as_of == changes)
+		known_owner = owner;
 	return owner;
 }
 
@@ -333,6 +345,8 @@ forget_relation(Datum arg, Oid relid)
 {
 	ExtensionRelation **link = &known_relations;
 
+	known_owner = InvalidOid;
+	changes++;
 	for (int i = 0; i < watcher_count; i++)
 		watchers[i](relid);
 	while (*link != NULL)
