@@ -400,7 +400,42 @@ ROLLBACK TO a;
 SELECT (ecommerce.context()).causation_id IS NOT NULL AS has_cause;
 ROLLBACK;
 
+-- Two handlers of one load: what the first has set does not decide what the second means.
+CREATE FUNCTION public.unpin(state jsonb, event event_store.event) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+	seen text := concat_ws('|', current_setting('search_path'), current_setting('timezone'),
+		current_setting('datestyle'), current_setting('code.left', true), to_jsonb(timestamptz '2024-07-01 00:00+00'));
+BEGIN
+	PERFORM set_config(name, value, event.version % 2 = 0)
+	FROM (VALUES ('code.left', 'something'), ('search_path', 'trap, pg_catalog'),
+		('timezone', 'Asia/Tokyo'), ('datestyle', 'German')) AS s(name, value);
+	RETURN jsonb_set(state, ARRAY['seen', seen], to_jsonb(coalesce((state -> 'seen' ->> seen)::int, 0) + 1));
+END $$;
+SELECT event_store.create_aggregate('unpinned', '{"seen": {}}');
+SELECT event_store.create_event_handler('unpinned', 'Unpinned', 'public.unpin(jsonb, event_store.event)');
+SELECT count(event_store.append('unpinned-1', v, 'Unpinned', '{}')) FROM generate_series(0, 4) v;
+SELECT state -> 'seen' FROM event_store.load('unpinned-1');
+SELECT current_setting('timezone'), current_setting('code.left', true) AS left_behind;
+DROP FUNCTION public.unpin(jsonb, event_store.event) CASCADE;
+
 SET event_store.allow_drop = on;
+DROP EXTENSION ecommerce CASCADE;
+
+-- The extension changes hands: what it does as its owner, it does as the new one from then on.
+CREATE ROLE regress_rights_old SUPERUSER;
+SET ROLE regress_rights_old;
+CREATE EXTENSION ecommerce;
+SELECT message_bus.create_endpoint('before');
+RESET ROLE;
+SELECT message_bus.create_endpoint('as before');
+REASSIGN OWNED BY regress_rights_old TO CURRENT_USER;
+DROP ROLE regress_rights_old;
+SELECT message_bus.create_endpoint('after');
+BEGIN;
+DROP EXTENSION ecommerce;
+ROLLBACK;
+SELECT message_bus.create_endpoint('after all');
+SELECT name FROM message_bus.endpoint ORDER BY name;
 DROP EXTENSION ecommerce CASCADE;
 DROP SCHEMA trap CASCADE;
 DROP SCHEMA code CASCADE;

@@ -125,7 +125,9 @@ fold_events(Fold *fold, EventScan *scan, const int64 *at_version, const Timestam
 			rights_give_back(&before);
 			taken = false;
 		}
-		if (!taken)
+		if (taken)
+			rights_renew(&before);
+		else
 			rights_take(role, &before);
 		taken = true;
 		fold_event(fold, handler, &event, row, event_context);

@@ -25,7 +25,8 @@ static ExtensionRelation relation_event = {"event_store", "event"};
 
 static void give_events(void *argument);
 static void name_failing_event(void *argument);
-static void give_from_scan(ProjectionRun *run, EventScan *scan, Callable *callable, TupleDesc row);
+static void give_from_scan(ProjectionRun *run, EventScan *scan, Callable *callable, TupleDesc row,
+						   Rights *before);
 static bool is_over(const ProjectionRun *run);
 static bool wanted(const ProjectionRun *run, const Event *event);
 
@@ -125,7 +126,7 @@ give_events(void *argument)
 			EventScan  *scan = event_scan_positions(&any, run->positions[i] - 1, run->positions[i],
 													snapshot);
 
-			give_from_scan(run, scan, callable, row);
+			give_from_scan(run, scan, callable, row, &before);
 			event_scan_end(scan);
 			run->passed = i + 1;
 		}
@@ -134,7 +135,7 @@ give_events(void *argument)
 	{
 		EventScan  *scan = projection_scan(run, snapshot);
 
-		give_from_scan(run, scan, callable, row);
+		give_from_scan(run, scan, callable, row, &before);
 		event_scan_end(scan);
 	}
 	callable_return(&projection->idle, callable, home);
@@ -157,7 +158,8 @@ name_failing_event(void *argument)
 }
 
 static void
-give_from_scan(ProjectionRun *run, EventScan *scan, Callable *callable, TupleDesc row)
+give_from_scan(ProjectionRun *run, EventScan *scan, Callable *callable, TupleDesc row,
+			   Rights *before)
 {
 	MemoryContext event_context = AllocSetContextCreate(CurrentMemoryContext, "event to project",
 														ALLOCSET_DEFAULT_SIZES);
@@ -179,6 +181,7 @@ give_from_scan(ProjectionRun *run, EventScan *scan, Callable *callable, TupleDes
 		}
 		limit_next_piece();
 		run->position = event.position;
+		rights_renew(before);
 		/* Each event sees what the handler did with those before it. */
 		CommandCounterIncrement();
 		PushActiveSnapshot(GetTransactionSnapshot());

@@ -12,8 +12,8 @@
  * that answers for the function first (rights.h).  Who can change the function,
  * its owner, must have these rights too, or else he would gain them.
  *
- * What a call sets is undone when it returns, so that neither the next one nor
- * the caller sees it.
+ * What a call sets is undone by who has taken the rights: rights_renew() before
+ * the next one, rights_give_back() after the last.
  */
 #include "postgres.h"
 
@@ -26,7 +26,6 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
@@ -34,7 +33,6 @@
 #include "utils/syscache.h"
 
 #include "base/compat.h"
-#include "pg/builtin.h"
 #include "pg/callable.h"
 #include "pg/callbacks.h"
 #include "pg/inline.h"
@@ -48,7 +46,6 @@ struct Callable
 	Oid			result;			/* type that the caller takes */
 	Oid			user;			/* for whom it was planned */
 	uint64		generation;		/* of all functions when it was planned */
-	bool		leaves_nothing;	/* it is an expression that cannot set anything */
 	CachedExpression *plan;
 	ExprState  *state;
 	ExprContext *expressions;
@@ -105,20 +102,12 @@ callable_return(Callable **slot, Callable *callable, MemoryContext home)
 Datum
 callable_call(Callable *callable, const Datum *arguments, bool *isnull)
 {
-	Datum		result;
-	int			guc_level;
-
 	if (callable->plan == NULL || !callable->plan->is_valid ||
 		callable->generation != registration_generation() || callable->user != GetUserId())
 		prepare(callable);
 	for (int i = 0; i < callable->parameters->numParams; i++)
 		callable->parameters->params[i].value = arguments[i];
-	if (callable->leaves_nothing)
-		return ExecEvalExpr(callable->state, callable->expressions, isnull);
-	guc_level = NewGUCNestLevel();
-	result = ExecEvalExpr(callable->state, callable->expressions, isnull);
-	AtEOXact_GUC(false, guc_level);
-	return result;
+	return ExecEvalExpr(callable->state, callable->expressions, isnull);
 }
 
 /*
@@ -269,7 +258,6 @@ prepare(Callable *callable)
 	callable->expressions = CreateStandaloneExprContext();
 	callable->expressions->ecxt_param_list_info = callable->parameters;
 	callable->state = ExecInitExprWithParams((Expr *) callable->plan->expr, callable->parameters);
-	callable->leaves_nothing = builtin_expression(callable->plan->expr, PROVOLATILE_STABLE);
 	callable->user = GetUserId();
 	MemoryContextSwitchTo(old);
 }

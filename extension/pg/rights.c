@@ -120,6 +120,8 @@ static const Pin pins[] = {
 	{"row_security", "on", row_security_holds},
 };
 
+static void pin(Rights *before);
+
 /*
  * Takes on the rights of a role.  An error if it does not exist (any more).
  */
@@ -134,6 +136,14 @@ rights_take(Oid role, Rights *before)
 				 errhint("Register the function again, as the role that shall answer for it.")));
 	GetUserIdAndSecContext(&before->user, &before->security);
 	before->context = context_get();
+	pin(before);
+	SetUserIdAndSecContext(role, before->security | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+}
+
+static void
+pin(Rights *before)
+{
 	before->guc_level = NewGUCNestLevel();
 	for (int i = 0; i < lengthof(pins); i++)
 	{
@@ -141,8 +151,24 @@ rights_take(Oid role, Rights *before)
 			(void) set_config_option(pins[i].name, pins[i].value, PGC_USERSET, PGC_S_SESSION,
 									 GUC_ACTION_SAVE, true, 0, false);
 	}
-	SetUserIdAndSecContext(role, before->security | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
+}
+
+/*
+ * Before a further call under the same rights: if the last one has unpinned
+ * something, undoes all that it has set.  Always to undo all would cost more than
+ * most calls do: before 16, PostgreSQL looks at every setting there is for that.
+ */
+void
+rights_renew(Rights *before)
+{
+	for (int i = 0; i < lengthof(pins); i++)
+	{
+		if (likely(pins[i].holds()))
+			continue;
+		AtEOXact_GUC(false, before->guc_level);
+		pin(before);
+		return;
+	}
 }
 
 /*

@@ -4,7 +4,9 @@
  *
  * Usage:
  *		rights_take(role, &before);
- *		... any number of calls ...
+ *		... a call ...
+ *		rights_renew(&before);		before each further one
+ *		... a call ...
  *		rights_give_back(&before);
  *
  * An error in between needs no care: the abort of the (sub)transaction undoes
@@ -26,6 +28,7 @@ typedef struct Rights
 } Rights;
 
 extern void rights_take(Oid role, Rights *before);
+extern void rights_renew(Rights *before);
 extern void rights_give_back(const Rights *before);
 extern void rights_pin_session(void);
 extern bool rights_reach(Oid owner, Oid role);
