@@ -22,6 +22,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "base/compat.h"
 #include "base/debug_point.h"
 #include "base/errors.h"
 #include "log/position.h"
@@ -284,11 +285,22 @@ Endpoint *
 endpoint_use(int32 endpoint_id)
 {
 	/* Who fills its shared memory after a restore waits for those who have the lock. */
-	(void) endpoint_by_id(endpoint_id);
+	Endpoint   *endpoint = endpoint_by_id(endpoint_id);
+
+	/* The lock ends with the savepoint, if that is rolled back. */
+	if (endpoint != NULL && endpoint->used_in == compat_local_transaction() &&
+		endpoint->used_under == GetCurrentSubTransactionId())
+		return endpoint;
 	(void) bus_lock(BUS_LOCK_ENDPOINT, endpoint_id, 0, ShareLock, true);
 	/* What was committed by whoever had the lock before. */
 	AcceptInvalidationMessages();
-	return endpoint_by_id(endpoint_id);
+	endpoint = endpoint_by_id(endpoint_id);
+	if (endpoint != NULL)
+	{
+		endpoint->used_in = compat_local_transaction();
+		endpoint->used_under = GetCurrentSubTransactionId();
+	}
+	return endpoint;
 }
 
 /*

@@ -23,6 +23,8 @@ typedef struct Endpoint
 	RetryPolicy retry;
 	BreakerPolicy breaker;
 	BusEndpoint *shared;
+	LocalTransactionId used_in; /* in which endpoint_use() has locked it last, */
+	SubTransactionId used_under;	/* and under which savepoint */
 } Endpoint;
 
 extern void endpoint_cache_init(void);

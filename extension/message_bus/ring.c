@@ -259,11 +259,13 @@ ring_insert(HeapTuple *rows, int count)
 {
 	int			segment;
 	Writer	   *writer = open_current(&segment);
+	TupleDesc	descriptor;
 	bool		expiring = false;
 
 	writer_insert_tuples(writer, rows, count);
+	descriptor = ring_descriptor();
 	for (int i = 0; i < count && !expiring; i++)
-		expiring = !heap_attisnull(rows[i], ROW_EXPIRES_AT + 1, ring_descriptor());
+		expiring = !heap_attisnull(rows[i], ROW_EXPIRES_AT + 1, descriptor);
 	if (expiring)
 		pg_atomic_write_u32(&bus_database()->segments[segment].expiring, 1);
 	writer_close(writer);

@@ -16,7 +16,6 @@
 #include "utils/numeric.h"
 
 #include "pg/document.h"
-#include "pg/json_walk.h"
 
 /*
  * How numeric.c stores numbers of less than 256 digits before the decimal point
@@ -43,23 +42,24 @@ static DocumentFault
 container_fault(JsonbContainer *container, int depth)
 {
 	int			count = JsonContainerSize(container);
-	JsonWalk	walk;
+	int			first = JsonContainerIsObject(container) ? count : 0;
+	const char *values = (const char *) &container->children[first + count];
+	uint32		offset = getJsonbOffset(container, first);
 
 	if (depth > DOCUMENT_MAX_DEPTH)
 		return DOCUMENT_TOO_DEEP;
-	json_walk(&walk, container, JsonContainerIsObject(container) ? count : 0);
-	for (int i = 0; i < count; i++)
+	for (int i = first; i < first + count; i++)
 	{
+		JEntry		entry = container->children[i];
 		DocumentFault fault = DOCUMENT_FINE;
-		JsonSlice	member;
 
-		json_walk_next(&walk, &member);
-		if (JBE_ISCONTAINER(member.entry))
-			fault = container_fault((JsonbContainer *) member.data, depth + 1);
-		else if (JBE_ISNUMERIC(member.entry) && number_is_too_long((Numeric) member.data))
+		if (JBE_ISCONTAINER(entry))
+			fault = container_fault((JsonbContainer *) (values + INTALIGN(offset)), depth + 1);
+		else if (JBE_ISNUMERIC(entry) && number_is_too_long((Numeric) (values + INTALIGN(offset))))
 			fault = DOCUMENT_NUMBER;
 		if (fault != DOCUMENT_FINE)
 			return fault;
+		JBE_ADVANCE_OFFSET(offset, entry);
 	}
 	return DOCUMENT_FINE;
 }

@@ -315,6 +315,8 @@ enter_into_indexes(Writer *writer, TupleTableSlot *row, Oid may_conflict,
 	bool		unique = true;
 
 	shape->evaluating = true;
+	/* At once: each index would take the row apart a bit further. */
+	slot_getsomeattrs(row, shape->last_indexed);
 	for (int i = 0; i < shape->index_count; i++)
 	{
 		IndexInfo  *info = shape->infos[i];

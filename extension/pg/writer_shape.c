@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/sysattr.h"
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/pg_class.h"
@@ -25,6 +26,7 @@
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "optimizer/optimizer.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -40,6 +42,7 @@ static void judge(WriterShape *shape, Relation heap, bool plain_indexes);
 static bool is_for_others(const Trigger *trigger);
 static bool columns_want_executor(ExtensionRelation *table, Relation heap, bool *others);
 static bool prepare_index(WriterShape *shape, int number);
+static int last_column(IndexInfo *info);
 static void forget_shape(Oid relation);
 static void release_shapes(XactEvent event, void *arg);
 
@@ -190,6 +193,7 @@ prepare_index(WriterShape *shape, int number)
 	bool		plain = index->rd_index->indimmediate && !index->rd_index->indisexclusion;
 	Oid			user;
 	int			security;
+	int			last;
 
 	GetUserIdAndSecContext(&user, &security);
 	SetUserIdAndSecContext(index->rd_rel->relowner, security | SECURITY_LOCAL_USERID_CHANGE);
@@ -199,8 +203,29 @@ prepare_index(WriterShape *shape, int number)
 		info->ii_ExpressionsState = ExecPrepareExprList(info->ii_Expressions, shape->estate);
 	SetUserIdAndSecContext(user, security);
 	shape->infos[number] = info;
+	last = last_column(info);
+	shape->last_indexed = Max(shape->last_indexed, last);
 	index_close(index, AccessShareLock);
 	return plain;
+}
+
+/*
+ * The last column that an index takes, or decides or computes with.
+ */
+static int
+last_column(IndexInfo *info)
+{
+	Bitmapset  *columns = NULL;
+	int			member = -1;
+	int			last = 0;
+
+	for (int i = 0; i < info->ii_NumIndexAttrs; i++)
+		last = Max(last, info->ii_IndexAttrNumbers[i]);
+	pull_varattnos((Node *) info->ii_Predicate, 1, &columns);
+	pull_varattnos((Node *) info->ii_Expressions, 1, &columns);
+	while ((member = bms_next_member(columns, member)) >= 0)
+		last = Max(last, member + FirstLowInvalidHeapAttributeNumber);
+	return last;
 }
 
 /*

@@ -33,6 +33,7 @@ typedef struct WriterShape
 	int			index_count;
 	Oid		   *indexes;
 	IndexInfo **infos;
+	int			last_indexed;	/* the last column that an index looks at */
 	EState	   *estate;
 	ResultRelInfo *checks;		/* CHECK constraints; NULL without */
 	MemoryContext context;
