@@ -278,8 +278,8 @@ after_turn(Turn *turn, TimestampTz started)
 
 	if (turn->by == WORKER_SLOW_RUNNER && TimestampDifferenceExceeds(started, now, LIMIT))
 		units_note_slow(turn->kind->name, turn->turn.name);
-	else
-		units_note_quick(turn->kind->name, turn->turn.name, turn->turn.more);
+	else if (units_note_quick(turn->kind->name, turn->turn.name, turn->turn.more))
+		wakeup_worker(WAKE_FOR_UNITS);
 }
 
 static void

@@ -155,26 +155,30 @@ units_note_slow(const char *kind, const char *name)
 }
 
 /*
- * A unit's turn has gone well and was quick; worked tells that it had work.
+ * A unit's turn has gone well and was quick; worked tells that it had work.  True
+ * if it is no longer slow from now on: then somebody else serves it.
  */
-void
+bool
 units_note_quick(const char *kind, const char *name, bool worked)
 {
 	Place	   *place;
+	bool		recovered = false;
 
 	if (likely(pg_atomic_read_u32(&units->taken) == 0))
-		return;
+		return false;
 	LWLockAcquire(&units->lock, LW_EXCLUSIVE);
 	place = find(kind, name, false);
 	if (place != NULL)
 	{
 		place->failures = 0;
 		place->retry_at = 0;
-		if (place->slow && worked && ++place->quick_turns >= place->quick_wanted)
+		recovered = place->slow && worked && ++place->quick_turns >= place->quick_wanted;
+		if (recovered)
 			place->slow = false;
 		leave_if_well(place);
 	}
 	LWLockRelease(&units->lock);
+	return recovered;
 }
 
 /*

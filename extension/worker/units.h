@@ -20,7 +20,7 @@ extern void units_attach(void);
 extern void units_look(const char *kind, const char *name, UnitState *state);
 extern bool units_any_slow(void);
 extern void units_note_slow(const char *kind, const char *name);
-extern void units_note_quick(const char *kind, const char *name, bool worked);
+extern bool units_note_quick(const char *kind, const char *name, bool worked);
 extern TimestampTz units_note_failure(const char *kind, const char *name, const ErrorData *error,
 									  bool *tell);
 
