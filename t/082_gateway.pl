@@ -56,13 +56,36 @@ is($shop->call('gateway', 'POST', '/orders', {})->{status}, 422, 'the errors of 
 
 problem($shop->call('gateway', 'GET', '/orders?after=' . 'x' x 10_000), 414, 'an address too long');
 
-# A request that is not HTTP as it should be.
-my $socket = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$shop->{port}{gateway}")
-  or die "cannot connect: $!\n";
-print $socket "GET /orders HTTP/1.1\r\nConnection: close\r\n\r\n";
-my $reply = join '', <$socket>;
-like($reply, qr{^HTTP/1.1 400 .*^Content-Type: application/problem\+json\r\n.*"status":400}ms,
-	'a request without a host: a problem document');
+# Sends bytes as they are, and returns all that comes.
+sub raw
+{
+	my ($bytes) = @_;
+	my $socket = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$shop->{port}{gateway}")
+	  or die "cannot connect: $!\n";
+	print $socket $bytes;
+	return join '', <$socket>;
+}
+
+# Requests that are not HTTP as they should be.
+for my $case ([ 400, 'without a host', "GET /orders HTTP/1.1\r\n" ],
+	[ 400, 'with two', "GET /orders HTTP/1.1\r\nHost: a\r\nHost: b\r\n" ],
+	[ 400, 'that is none', "hello\r\n" ],
+	[ 400, 'in small letters', "get / HTTP/1.1\r\nHost: a\r\n" ],
+	[ 400, 'that leaves the tree', "GET /../x HTTP/1.1\r\nHost: a\r\n" ],
+	[ 400, 'with NUL', "GET /\0 HTTP/1.1\r\nHost: a\r\n" ],
+	[ 400, 'of no length', "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n" ],
+	[ 405, 'to trace', "TRACE / HTTP/1.1\r\nHost: a\r\n" ],
+	[ 431, 'with a long header', "GET / HTTP/1.1\r\nHost: a\r\nX: " . 'x' x 9_000 . "\r\n" ],
+	[ 431, 'with long headers', "GET / HTTP/1.1\r\nHost: a\r\n"
+		. ('X: ' . 'x' x 4_000 . "\r\n") x 12 ],
+	[ 501, 'in an unknown coding', "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n" ],
+	[ 505, 'of an unknown version', "GET / HTTP/3.0\r\nHost: a\r\n" ])
+{
+	my ($status, $what, $head) = @$case;
+	like(raw("${head}Connection: close\r\n\r\n"),
+		qr{^HTTP/1.1 $status .*^Content-Type: application/problem\+json\r\n.*"status":$status,}ms,
+		"a request $what: a problem document");
+}
 is($shop->call('gateway', 'GET', '/problem/400')->{status}, 404, 'of which there is no address');
 
 # The trace: the client's goes on through the service into what is stored; else one begins.
@@ -90,6 +113,34 @@ is($log->{Status}, 202, 'and the status');
 like($log->{'@t'}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d$/,
 	'and the time to the millisecond');
 
+# Whatever a client sends, the log is JSON in UTF-8, and says who sent it.
+my @odd = ("/orders/\xff", '/orders/%ff', '/orders/%22%0a', '/orders?q=%ff', "/\xff");
+raw("GET $_ HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Correlation-Id: \"\xff\r\n"
+	. "traceparent: \xff\r\n\r\n") for @odd;
+$shop->until('the lines of odd paths', sub {
+	2 == (() = slurp_file("$shop->{gateway_run}/access.log") =~ m{"GET \(not ASCII\)"}g) });
+my @lines = split /\n/, slurp_file("$shop->{gateway_run}/access.log");
+my $reader = JSON::PP->new->utf8;
+is(scalar(grep { !eval { $reader->decode($_)->{ClientAddress} eq '127.0.0.1' } } @lines), 0,
+	'each line of the log is JSON and has the address');
+like("@lines", qr{"GET /orders/\Q$_\E"}, "a path is logged as it came: $_") for '%ff', '%22%0a';
+
+# HEAD is GET without the body.
+my ($get, $head) = map { $shop->call('gateway', $_, "/orders/$order") } qw(GET HEAD);
+is($head->{status}, 200, 'HEAD');
+is_deeply([ @{ $head->{headers} }{qw(etag content-type content-length)} ],
+	[ @{ $get->{headers} }{qw(etag content-type content-length)} ], 'has the headers of GET');
+is($head->{body} // '', '', 'and no body');
+is($shop->call('gateway', 'HEAD', '/orders/x')->{status}, 404, 'whatever comes of it');
+is($shop->call('gateway', 'GET', "/orders/$order")->{status}, 200, 'the connection is in step');
+
+# Idle connections to daemons: nginx gives them up first, or it would meet closing ones.
+my $config = `@{[ $shop->program('order') ]} --print-config`;
+my ($patience) = $config =~ /^request-timeout = (\d+)s /m;
+my @idle = slurp_file($shop->{gateway_conf}) =~ /^\s*keepalive_timeout (\d+)ms;/mg;
+is(scalar @idle, 6, 'upstreams say how long they keep idle connections');
+is(scalar(grep { $_ >= 1000 * $patience } @idle), 0, "all shorter than daemons do, $patience s");
+
 kill 'STOP', $shop->{pid}{notification};
 problem($shop->call('gateway', 'GET', '/notifications'), 504, 'a service that does not answer');
 $shop->kill_daemon('notification', 'KILL');
@@ -97,7 +148,15 @@ problem($shop->call('gateway', 'GET', '/notifications'), 502, 'a service that is
 is($shop->call('gateway', 'GET', '/orders')->{status}, 200, 'harms no other');
 
 like(slurp_file($shop->{gateway_conf}), qr/$_/, "unless told otherwise: $_")
-  for 'rate=1000r/s', 'burst=2000 ', 'client_max_body_size 1m';
+  for 'rate=1000r/s', 'burst=2000 ', 'client_max_body_size 1m', 'limit_conn open_per_address 256;';
+# And so it does: TIME-WAIT (06) is with the end that has closed first.
+$shop->stop_gateway;
+$shop->start_gateway("$FindBin::RealBin/../services/gateway/render", GATEWAY_REQUEST_TIMEOUT => 1);
+$shop->call('gateway', 'GET', '/orders');
+my $orderd = sprintf '%04X', $shop->{port}{order};
+ok($shop->until('the idle connection is given up', sub {
+	slurp_file('/proc/net/tcp') =~ /^ *\d+: \w+:\w+ \w+:$orderd 06 /m }), 'nginx closes first');
+
 # One request a second and one more: soon there is one too many, however slow we are.
 $shop->stop_gateway;
 $shop->start_gateway("$FindBin::RealBin/../services/gateway/render", GATEWAY_RATE => 1,

@@ -106,6 +106,11 @@ subtest 'bodies' => sub {
 		'deep arrays' => '{"a": ' . '[' x 100_000 . ']' x 100_000 . '}',
 		'deep objects' => '{"a": ' x 50_000 . '1' . '}' x 50_000);
 	refused(post_order($bad{$_}), 400, $_) for sort keys %bad;
+	my %words = ('escaped NUL' => qr/text may not contain the character U\+0000/,
+		'beyond a double' => qr/the number is too large/, 'invalid UTF-8' => qr/not UTF-8/,
+		'null' => qr/^the body must be a JSON object$/, 'nothing' => qr/ends too early/);
+	like($shop->decode(post_order($bad{$_})->{body})->{detail}, $words{$_}, "$_, in plain words")
+	  for sort keys %words;
 };
 
 
@@ -162,6 +167,10 @@ subtest 'content types' => sub {
 	  for 'text/plain', 'application/x-www-form-urlencoded', 'application/jsonp', 'json', '';
 	is(post_order($body, "Content-Type: $_\r\n")->{status}, 202, $_)
 	  for 'application/json', 'Application/JSON; charset=utf-8', 'application/json ;a=b';
+	refused(post_order($body, "${json_type}Content-Encoding: $_\r\n"), 415, "coded as $_")
+	  for qw(gzip deflate br x);
+	is(post_order($body, "${json_type}Content-Encoding: identity\r\n")->{status}, 202,
+		'as it is');
 };
 
 subtest 'methods and paths' => sub {
@@ -187,8 +196,12 @@ subtest 'queries and headers' => sub {
 		'limit=1;drop', 'after=x', 'after=%27', 'customer_id=1', 'status=Lost', 'status=%ff',
 		'after=%00');
 	refused(raw('order', request('GET', "/orders?$_")), 422, $_) for @bad;
-	is(raw('order', request('GET', "/orders?$_"))->{status}, 200, "$_: ignored")
-	  for '', 'nothing=1', 'limit=1&limit=2';
+	is(raw('order', request('GET', '/orders?'))->{status}, 200, 'nothing');
+	refused(raw('order', request(@$_)), 422, "@$_[0, 1]: read by nobody")
+	  for [ 'GET', '/orders?nothing=1' ], [ 'GET', '/orders?costumer_id=x' ],
+	  [ 'GET', '/orders?limit=1&limit=2' ], [ 'GET', '/orders?Limit=1' ],
+	  [ 'GET', "/orders/$product?limit=1" ], [ 'GET', '/orders?%6c%69mitx=1' ],
+	  [ 'POST', '/orders?currency=EUR', $body, $json_type ];
 	refused(raw('order', request('GET', "/orders?$_")), 400, $_) for '&&&', '=', 'limit=1&x';
 	refused(post_order($body, "${json_type}Idempotency-Key: " . 'k' x 256 . "\r\n"), 422,
 		'a long Idempotency-Key');

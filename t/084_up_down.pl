@@ -142,6 +142,26 @@ is($client->show($order)->{status}, 'Confirmed', 'what was there is there');
 is($client->stock($product), '3/0/3', 'the stock, too');
 is($shop->down, 0, 'down');
 
+# The gateway's master is killed: its workers keep the port, and are ended all the same, by
+# up and by down.
+sub strays
+{
+	return grep { (readlink($_) // '') =~ m{^\Q$shop->{run}\E/nginx\.error\.log} }
+	  glob '/proc/[0-9]*/fd/2';
+}
+is(($shop->up)[0], 0, 'up');
+for my $way ('up', 'down')
+{
+	my $master = $shop->pid('nginx');
+	kill 'KILL', $master;
+	$client->until('the master is gone', sub { $shop->running == @all - 1 });
+	ok(strays() > 0, 'workers are left');
+	is($way eq 'up' ? ($shop->up)[0] : $shop->down, 0, "$way after that");
+	is($client->call('order', 'GET', '/health/ready')->{status}, 200, 'the shop is open')
+	  if $way eq 'up';
+}
+is(scalar strays(), 0, 'nothing of the gateway runs');
+
 # A program that ends between the look and the signal: no process has that pid.
 pretend('orderd', slurp_file('/proc/sys/kernel/pid_max') + 0);
 is(system('bash', '-euc', <<'EOF', $shop->{tree}), 0, 'a program that has just ended is stopped');

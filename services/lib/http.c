@@ -1,7 +1,7 @@
 /*
  * http.c
- *		HTTP server on libevent: finds the route, gathers its arguments, lets one
- *		SQL function answer, and replies.
+ *		HTTP server on libevent: finds the route, lets one SQL function answer,
+ *		and replies.
  *
  * A request that changes something runs in one transaction with its context,
  * so everything it appends and publishes carries the correlation id.  A client
@@ -9,7 +9,6 @@
  */
 #include "lib/http.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,8 @@
 #include <event2/keyvalq_struct.h>
 
 #include "lib/api.h"
+#include "lib/arguments.h"
+#include "lib/body.h"
 #include "lib/log.h"
 #include "lib/metrics.h"
 #include "lib/problem.h"
@@ -37,6 +38,7 @@ struct HttpServer
 	int			sending;		/* replies that the network has not taken yet */
 };
 
+static void add_length(struct evkeyvalq *headers, size_t length);
 static void on_request(struct evhttp_request *request, void *argument);
 static void on_client_gone(struct evhttp_connection *connection, void *argument);
 static void on_reply_sent(struct evhttp_request *request, void *argument);
@@ -47,12 +49,6 @@ static const HttpRoute *find_route(const HttpRoute *routes, const char *method, 
 								   Text *allowed);
 static const char *method_name(enum evhttp_cmd_type type);
 static bool take_body(HttpCall *call);
-static bool is_json(const char *type);
-static bool check_json(HttpCall *call);
-static bool gather_arguments(HttpCall *call, const char *path);
-static char *find_argument(HttpCall *call, const char *path, const struct evkeyvalq *query,
-						   const char *source, size_t length);
-static int	count_arguments(const char *arguments);
 static void run_function(HttpCall *call);
 static void on_answered(void *argument, const PgResults *results);
 static void refuse(HttpCall *call, const PgResults *results);
@@ -83,7 +79,7 @@ http_start(const HttpOptions *options)
 		if (options->routes[i].function)
 			server->statements[i] =
 				api_http_function(options->routes[i].function,
-								  count_arguments(options->routes[i].arguments));
+								  arguments_count(options->routes[i].arguments));
 	server->socket = evhttp_bind_socket_with_handle(server->http, options->address,
 													(ev_uint16_t) options->port);
 	if (server->socket == NULL)
@@ -143,7 +139,10 @@ http_reply(HttpCall *call, int status, const char *type, const char *body, size_
 		evhttp_add_header(headers, "Cache-Control", "no-store");
 		if (status == 503)
 			evhttp_add_header(headers, "Retry-After", "1");
-		evbuffer_add(buffer, body, length);
+		if (evhttp_request_get_command(request) == EVHTTP_REQ_HEAD)
+			add_length(headers, length);
+		else
+			evbuffer_add(buffer, body, length);
 		call->server->sending++;
 		evhttp_request_set_on_complete_cb(request, on_reply_sent, call->server);
 		evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_reply_lost,
@@ -152,6 +151,16 @@ http_reply(HttpCall *call, int status, const char *type, const char *body, size_
 		evbuffer_free(buffer);
 	}
 	end_call(call, status);
+}
+
+/* What the body would be long, of an answer without. */
+static void
+add_length(struct evkeyvalq *headers, size_t length)
+{
+	char		text[24];
+
+	snprintf(text, sizeof(text), "%zu", length);
+	evhttp_add_header(headers, "Content-Length", text);
 }
 
 void
@@ -228,7 +237,7 @@ on_request(struct evhttp_request *request, void *argument)
 		call->route->handler(call);
 	else if (call->route->verify && !call->route->verify(call))
 		;
-	else if (gather_arguments(call, path))
+	else if (arguments_gather(call, path))
 		run_function(call);
 	text_free(&allowed);
 }
@@ -310,7 +319,8 @@ find_route(const HttpRoute *routes, const char *method, const char *path, Text *
 			continue;
 		if (strcmp(route->method, method) == 0)
 			return route;
-		text_format(allowed, "%s%s", allowed->length ? ", " : "", route->method);
+		text_format(allowed, "%s%s%s", allowed->length ? ", " : "", route->method,
+					strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
 	}
 	return NULL;
 }
@@ -321,6 +331,7 @@ method_name(enum evhttp_cmd_type type)
 	switch (type)
 	{
 		case EVHTTP_REQ_GET:
+		case EVHTTP_REQ_HEAD:	/* the same without the body */
 			return "GET";
 		case EVHTTP_REQ_POST:
 			return "POST";
@@ -337,8 +348,9 @@ take_body(HttpCall *call)
 {
 	struct evbuffer *buffer = evhttp_request_get_input_buffer(call->request);
 	const char *arguments = call->route->arguments ? call->route->arguments : "";
-	const char *type = http_header(call, "Content-Type");
 	const char *body = strstr(arguments, "body");
+	Text		detail = {0};
+	int			status;
 
 	call->body_length = evbuffer_get_length(buffer);
 	if (call->body_length > call->server->options.max_body)
@@ -352,111 +364,12 @@ take_body(HttpCall *call)
 		return true;
 	if (call->body_length == 0 && body > arguments && body[-1] == '?')
 		return true;
-	if (type && !is_json(type))
-	{
-		http_problem(call, 415, "the body must be application/json", NULL);
-		return false;
-	}
-	return check_json(call);
-}
-
-/* Whether the media type is application/json, with or without parameters. */
-static bool
-is_json(const char *type)
-{
-	static const char json[] = "application/json";
-
-	if (strncasecmp(type, json, sizeof(json) - 1) != 0)
-		return false;
-	type += sizeof(json) - 1;
-	type += strspn(type, " \t");
-	return *type == '\0' || *type == ';';
-}
-
-/* An integer beyond 64 bits is left to the SQL function, which can name its field. */
-static bool
-check_json(HttpCall *call)
-{
-	json_error_t error;
-	json_t	   *json = json_loadb(call->body, call->body_length,
-								  JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &error);
-	Text		detail = {0};
-
-	if (json_is_object(json))
-	{
-		json_decref(json);
-		return true;
-	}
-	if (json)
-		text_add(&detail, "the body must be a JSON object");
-	else
-		text_format(&detail, "malformed JSON in line %d, column %d: %s", error.line, error.column,
-					error.text);
-	json_decref(json);
-	http_problem(call, 400, detail.data, NULL);
+	status = body_refusal(http_header(call, "Content-Type"), http_header(call, "Content-Encoding"),
+						  call->body, call->body_length, &detail);
+	if (status != 0)
+		http_problem(call, status, detail.data, NULL);
 	text_free(&detail);
-	return false;
-}
-
-static int
-count_arguments(const char *arguments)
-{
-	int			n = 0;
-
-	for (const char *at = arguments ? arguments : ""; *at; at += strcspn(at, " "))
-	{
-		at += strspn(at, " ");
-		n += *at ? 1 : 0;
-	}
-	return n;
-}
-
-static bool
-gather_arguments(HttpCall *call, const char *path)
-{
-	const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(call->request);
-	const char *query_text = evhttp_uri_get_query(uri);
-	struct evkeyvalq query;
-	const char *at = call->route->arguments ? call->route->arguments : "";
-
-	if (evhttp_parse_query_str(query_text ? query_text : "", &query) != 0)
-	{
-		http_problem(call, 400, "malformed query", NULL);
-		return false;
-	}
-	while (*(at += strspn(at, " ")))
-	{
-		size_t		length = strcspn(at, " ");
-
-		call->arguments[call->narguments++] = find_argument(call, path, &query, at, length);
-		at += length;
-	}
-	evhttp_clear_headers(&query);
-	return true;
-}
-
-/* The value that "body", "path:x", "query:x" and so on stand for, or NULL. */
-static char *
-find_argument(HttpCall *call, const char *path, const struct evkeyvalq *query,
-			  const char *source, size_t length)
-{
-	const char *colon = memchr(source, ':', length);
-	char		name[64];
-
-	if (colon == NULL)
-	{
-		if (strncmp(source, "verified", length) == 0)
-			return memory_string(call->verified);
-		if (strncmp(source, "caller", length) == 0)
-			return call->identity.customer_id[0] ? memory_string(call->identity.customer_id) : NULL;
-		return call->body_length > 0 ? memory_string(call->body) : NULL;
-	}
-	snprintf(name, sizeof(name), "%.*s", (int) (length - (size_t) (colon + 1 - source)), colon + 1);
-	if (strncmp(source, "path", 4) == 0)
-		return route_argument(call->route->pattern, path, name, strlen(name));
-	if (strncmp(source, "query", 5) == 0)
-		return memory_string(evhttp_find_header(query, name));
-	return memory_string(http_header(call, name));
+	return status == 0;
 }
 
 /* Sends the context and the function as one transaction. */

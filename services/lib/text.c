@@ -177,6 +177,15 @@ utf8_length(const char *string)
 	return length;
 }
 
+bool
+utf8_valid(const char *string)
+{
+	for (size_t length; *string; string += length)
+		if ((length = utf8_length(string)) == 0)
+			return false;
+	return true;
+}
+
 /* Puts a question mark for each byte that is no UTF-8. */
 void
 utf8_repair(char *string)

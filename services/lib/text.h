@@ -41,6 +41,7 @@ char	   *text_take(Text *text);
 void		copy_string(char *target, size_t size, const char *source);
 
 size_t		utf8_length(const char *string);
+bool		utf8_valid(const char *string);
 void		utf8_repair(char *string);
 
 #endif
