@@ -5,9 +5,9 @@ EXTENSION = ecommerce
 MODULE_big = ecommerce
 OUR_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" ecommerce.control)
 
-SRCS = $(sort $(wildcard extension/*.c extension/*/*.c))
+SRCS = $(sort $(wildcard extension/*.c extension/*/*.c extension/*/*/*.c))
 OBJS = $(SRCS:.c=.o)
-OUR_HEADERS = $(wildcard extension/*.h extension/*/*.h)
+OUR_HEADERS = $(wildcard extension/*.h extension/*/*.h extension/*/*/*.h)
 PG_CPPFLAGS = -I$(CURDIR)/extension -DECOMMERCE_VERSION='"$(OUR_VERSION)"'
 
 # The install script is written in parts, one per module, in their order.

@@ -1,0 +1,124 @@
+/*
+ * step_key.c
+ *		Names of commands that are the same whenever they are worked out.
+ *
+ * UUID version 5 (RFC 9562): the SHA-1 of a namespace and a name.
+ */
+#include "postgres.h"
+
+#include "base/compat.h"
+#include "common/cryptohash.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
+#include "pg/context.h"
+#include "saga/value/step_key.h"
+
+#define SHA1_LENGTH 20
+
+/* uuid_v5 of the DNS namespace and "saga.ecommerce". */
+static const pg_uuid_t saga_space = {{
+	0x7f, 0xb3, 0x54, 0xa3, 0x54, 0xcb, 0x50, 0xcf,
+	0xa6, 0xa2, 0xf4, 0x77, 0xd5, 0x53, 0xe5, 0x48
+}};
+
+/* Without the letters and digits that people mistake for one another. */
+static const char reference_digits[] = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
+
+void
+uuid_v5(const pg_uuid_t *space, const char *name, pg_uuid_t *uuid)
+{
+	pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA1);
+	uint8		digest[SHA1_LENGTH];
+
+	if (hash == NULL || pg_cryptohash_init(hash) < 0 ||
+		pg_cryptohash_update(hash, space->data, UUID_LEN) < 0 ||
+		pg_cryptohash_update(hash, (const uint8 *) name, strlen(name)) < 0 ||
+		compat_cryptohash_final(hash, digest, sizeof(digest)) < 0)
+		elog(ERROR, "could not compute SHA-1");
+	pg_cryptohash_free(hash);
+	memcpy(uuid->data, digest, UUID_LEN);
+	uuid->data[6] = (uuid->data[6] & 0x0f) | 0x50;
+	uuid->data[8] = (uuid->data[8] & 0x3f) | 0x80;
+}
+
+/*
+ * The namespace of step keys, ecommerce.saga_namespace() in SQL.
+ */
+const pg_uuid_t *
+step_key_namespace(void)
+{
+	return &saga_space;
+}
+
+/*
+ * The key of one attempt at a step, as text.
+ */
+char *
+step_key(const char *saga, const char *correlation_id, const char *step, const char *attempt)
+{
+	pg_uuid_t	key;
+
+	uuid_v5(&saga_space, psprintf("%s:%s:%s:%s", saga, correlation_id, step, attempt), &key);
+	return uuid_text(&key);
+}
+
+/*
+ * A short name of an instance for people: twelve letters and digits.
+ */
+char *
+step_key_reference(const pg_uuid_t *id)
+{
+	char	   *reference = palloc(13);
+	uint64		bits = 0;
+
+	/* The last 60 bits: random in versions 4, 5 and 7. */
+	for (int i = 8; i < UUID_LEN; i++)
+		bits = bits << 8 | id->data[i];
+	for (int i = 0; i < 12; i++)
+		reference[i] = reference_digits[(bits >> (5 * i)) & 31];
+	reference[12] = '\0';
+	return reference;
+}
+
+char *
+uuid_text(const pg_uuid_t *uuid)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
+}
+
+/*
+ * A string that is a UUID, else NULL.
+ */
+pg_uuid_t *
+uuid_from_tree(const Tree *tree)
+{
+	pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
+
+	if (tree == NULL || tree->type != TREE_STRING ||
+		!uuid_parse(tree->as.string, tree->count, uuid))
+		return NULL;
+	return uuid;
+}
+
+PG_FUNCTION_INFO_V1(ecommerce_uuid_v5);
+PG_FUNCTION_INFO_V1(ecommerce_saga_namespace);
+
+Datum
+ecommerce_uuid_v5(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
+
+	uuid_v5(PG_GETARG_UUID_P(0), text_to_cstring(PG_GETARG_TEXT_PP(1)), uuid);
+	PG_RETURN_UUID_P(uuid);
+}
+
+Datum
+ecommerce_saga_namespace(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
+
+	*uuid = saga_space;
+	PG_RETURN_UUID_P(uuid);
+}
