@@ -16,6 +16,8 @@
 
 #include "lib/config.h"
 #include "lib/context.h"
+#include "lib/http.h"
+#include "lib/identity.h"
 #include "lib/metrics.h"
 #include "lib/problem.h"
 #include "lib/resilience.h"
@@ -388,6 +390,69 @@ test_text_is_utf8(void **state)
 	assert_string_equal(broken, "a?\xc3\xbc?");
 }
 
+/* A route that says nobody, and one that does not tell its function which customer. */
+static void
+test_routes_say_who_may_use_them(void **state)
+{
+	static const HttpRoute bad[][2] = {
+		{{"GET", "/x", "s.f", "query:a"}, {NULL}},
+		{{"GET", "/x", "s.f", "query:a", ACCESS_OWN | ACCESS_OPERATOR}, {NULL}},
+		{{"GET", "/x", "s.f", "query:a caller", ACCESS_OPERATOR}, {NULL}}
+	};
+
+	(void) state;
+	for (size_t i = 0; i < lengthof(bad); i++)
+		assert_null(http_start(&(HttpOptions) {.routes = bad[i]}));
+}
+
+/* What a request says about itself counts only beside the secret, and only if it is known. */
+static void
+test_identity_fails_closed(void **state)
+{
+	static const struct
+	{
+		const char *secret;
+		const char *scope;
+		const char *customer;
+		int			access;
+	}			cases[] = {
+		{"s", "operator", NULL, ACCESS_PUBLIC | ACCESS_GATEWAY | ACCESS_OPERATOR},
+		{"s", "warehouse", NULL, ACCESS_PUBLIC | ACCESS_GATEWAY | ACCESS_WAREHOUSE},
+		{"s", "customer", "7f3c0000-0000-4000-8000-000000000001",
+		 ACCESS_PUBLIC | ACCESS_GATEWAY | ACCESS_OWN | ACCESS_CUSTOMER},
+		{"s", "customer", "7f3c0000", ACCESS_PUBLIC | ACCESS_GATEWAY},
+		{"s", "customer", NULL, ACCESS_PUBLIC | ACCESS_GATEWAY},
+		{"s", "Operator", NULL, ACCESS_PUBLIC | ACCESS_GATEWAY},
+		{"s", NULL, NULL, ACCESS_PUBLIC | ACCESS_GATEWAY},
+		{"S", "operator", NULL, ACCESS_PUBLIC},
+		{"ss", "operator", NULL, ACCESS_PUBLIC},
+		{"", "operator", NULL, ACCESS_PUBLIC},
+		{NULL, "operator", NULL, ACCESS_PUBLIC}};
+
+	(void) state;
+	for (size_t i = 0; i < lengthof(cases); i++)
+	{
+		struct evkeyvalq headers = {NULL, &headers.tqh_first};
+		Identity	identity;
+		Context		context = {0};
+
+		evhttp_add_header(&headers, "X-User-Id", "u");
+		if (cases[i].secret)
+			evhttp_add_header(&headers, "X-Gateway-Secret", cases[i].secret);
+		if (cases[i].scope)
+			evhttp_add_header(&headers, "X-Scope", cases[i].scope);
+		if (cases[i].customer)
+			evhttp_add_header(&headers, "X-Customer-Id", cases[i].customer);
+		identity_take(&identity, &context, &headers, "s");
+		assert_int_equal(identity.access, cases[i].access);
+		assert_string_equal(context.user_id, identity.access & ACCESS_GATEWAY ? "u" : "");
+		/* a secret that is not set is nobody's */
+		identity_take(&identity, &context, &headers, "");
+		assert_int_equal(identity.access, ACCESS_PUBLIC);
+		evhttp_clear_headers(&headers);
+	}
+}
+
 int
 main(void)
 {
@@ -408,6 +473,8 @@ main(void)
 		cmocka_unit_test(test_metrics_exposition),
 		cmocka_unit_test(test_mail_cannot_be_injected),
 		cmocka_unit_test(test_webhook_signatures),
+		cmocka_unit_test(test_routes_say_who_may_use_them),
+		cmocka_unit_test(test_identity_fails_closed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
