@@ -51,8 +51,8 @@ INSERT INTO specified VALUES
 	-- value objects
 	('order_item', 'product_id uuid, product_name text, sku text, quantity int, unit_price numeric,
 		total_price numeric'),
-	('address', 'street text, city text, state text, postal_code text, country text'),
-	('payment_method', 'type text, last4_digits text, token text?'),
+	('address', 'street text, city text, state text?, postal_code text?, country text'),
+	('payment_method', 'type text, last4_digits text?, token text?'),
 	('reserved_item', 'product_id uuid, sku text, quantity int, reservation_id uuid'),
 	('out_of_stock_item', 'product_id uuid, sku text, requested_quantity int,
 		available_quantity int'),

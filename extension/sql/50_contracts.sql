@@ -33,9 +33,9 @@ COMMENT ON DOMAIN ecommerce.required_currency_code IS 'A currency of ISO 4217, s
 CREATE DOMAIN ecommerce.payment_type AS text NOT NULL
 	CONSTRAINT short_alphabet CHECK (ecommerce.is_payment_type(VALUE));
 COMMENT ON DOMAIN ecommerce.payment_type IS 'The kind of a payment, such as card or sepa_debit: 1 to 50 letters, "_" and "-", up to two digits at the end; must be present.';
-CREATE DOMAIN ecommerce.required_last4_digits AS text NOT NULL
+CREATE DOMAIN ecommerce.last4_digits AS text
 	CONSTRAINT no_card_number CHECK (NOT ecommerce.holds_card_number(VALUE));
-COMMENT ON DOMAIN ecommerce.required_last4_digits IS 'The last four digits of a card, never the whole number; must be present.';
+COMMENT ON DOMAIN ecommerce.last4_digits IS 'The last four digits of a card, never the whole number; null where there is no card.';
 CREATE DOMAIN ecommerce.payment_token AS text
 	CONSTRAINT no_card_number CHECK (NOT ecommerce.holds_card_number(VALUE));
 COMMENT ON DOMAIN ecommerce.payment_token IS 'The payment provider''s name for a card, never the number of the card.';
@@ -82,15 +82,15 @@ COMMENT ON TYPE ecommerce.out_of_stock_item IS 'A product of which there is less
 CREATE TYPE ecommerce.address AS (
 	street ecommerce.required_text,
 	city ecommerce.required_text,
-	state ecommerce.required_text,
-	postal_code ecommerce.required_text,
+	state text,
+	postal_code text,
 	country ecommerce.required_text
 );
-COMMENT ON TYPE ecommerce.address IS 'Where an order is sent. country: ISO 3166-1 alpha-2, as the customer gave it.';
+COMMENT ON TYPE ecommerce.address IS 'Where an order is sent. state, postal_code: null where a country has none; country: ISO 3166-1 alpha-2, as the customer gave it.';
 
 CREATE TYPE ecommerce.payment_method AS (
 	type ecommerce.payment_type,
-	last4_digits ecommerce.required_last4_digits,
+	last4_digits ecommerce.last4_digits,
 	token ecommerce.payment_token
 );
 COMMENT ON TYPE ecommerce.payment_method IS 'How an order is paid. token: the payment provider''s name for the card; the card itself is never stored.';
