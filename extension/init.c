@@ -11,6 +11,7 @@
 #include "event_store/event_store.h"
 #include "log/registry.h"
 #include "log/restore.h"
+#include "log/table_log.h"
 #include "message_bus/message_bus.h"
 #include "pg/settings.h"
 #include "worker/units.h"
@@ -57,6 +58,7 @@ _PG_init(void)
 {
 	settings_define();
 	restore_init();
+	table_log_init();
 	event_store_init();
 	message_bus_init();
 	if (!process_shared_preload_libraries_in_progress)

@@ -28,10 +28,11 @@
 typedef enum LogId
 {
 	LOG_EVENT_STORE,
-	LOG_MESSAGE_BUS
+	LOG_MESSAGE_BUS,
+	LOG_TABLES					/* users' own tables, see table_log.c */
 } LogId;
 
-#define LOG_COUNT 2
+#define LOG_COUNT 3
 
 /* A key under which every transaction counts. */
 #define POSITION_ANY_KEY 0

@@ -38,6 +38,8 @@ GRANT USAGE ON SCHEMA ecommerce, event_store, message_bus, saga TO ecommerce_rea
 GRANT EXECUTE ON FUNCTION ecommerce.set_context(uuid, uuid, text, text, jsonb, text),
 	ecommerce.context(), ecommerce.preloaded(), ecommerce._units()
 	TO ecommerce_reader, ecommerce_worker;
+GRANT EXECUTE ON FUNCTION ecommerce.position_mark(text) TO ecommerce_reader;
+GRANT EXECUTE ON FUNCTION ecommerce.next_position(text) TO ecommerce_writer;
 GRANT EXECUTE ON FUNCTION ecommerce.start_worker(), ecommerce.restore_done(int) TO ecommerce_admin;
 GRANT SELECT ON ecommerce.restores TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION ecommerce._restoring_sessions() TO ecommerce_reader;
@@ -147,10 +149,11 @@ GRANT EXECUTE ON FUNCTION
 	ecommerce.install_order_aggregate()
 	TO ecommerce_admin;
 
-GRANT SELECT ON SEQUENCE event_store.position_seq, event_store.stream_id_seq,
+GRANT SELECT ON SEQUENCE ecommerce.position_seq, event_store.position_seq, event_store.stream_id_seq,
 	event_store.published_mark_seq
 	TO ecommerce_reader;
-GRANT UPDATE ON SEQUENCE event_store.position_seq, event_store.stream_id_seq TO ecommerce_admin;
+GRANT UPDATE ON SEQUENCE ecommerce.position_seq, event_store.position_seq,
+	event_store.stream_id_seq TO ecommerce_admin;
 -- The worker publishes the mark for standbys.
 GRANT UPDATE ON SEQUENCE event_store.published_mark_seq TO ecommerce_worker;
 

@@ -2,6 +2,9 @@
 -- Every table that is named here gets the trigger that notes a restore, see the end.
 -- One call per statement: each changes the same row of the catalogue.
 
+-- ---------------------------------------------------------------- shared
+SELECT pg_catalog.pg_extension_config_dump('ecommerce.position_seq', '');
+
 -- ---------------------------------------------------------------- event store
 SELECT pg_catalog.pg_extension_config_dump('event_store.stored_event', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.stream', '');
