@@ -48,11 +48,49 @@ SELECT outcome($$SELECT ecommerce_inventory.adjust_stock(id(1)::text,
 SELECT outcome($$SELECT ecommerce_inventory.adjust_stock(id(1)::text, '{"delta": 1.5}')$$);
 SELECT outcome($$SELECT ecommerce_inventory.adjust_stock(id(9)::text,
 	'{"delta": 1, "reason": "x"}')$$);
-SELECT status, etag FROM ecommerce_inventory.get_product(id(1)::text);
-SELECT status FROM ecommerce_inventory.get_product(id(1)::text, '"2-10-0"');
-SELECT body FROM ecommerce_inventory.list_products(NULL, '1');
-SELECT body FROM ecommerce_inventory.list_products(id(1)::text);
+SELECT body - 'next' - 'cursor' AS items, body ->> 'next' AS next FROM ecommerce_inventory.list_products(NULL, '1') \gset page_
+SELECT :'page_items';
+SELECT body - 'cursor' FROM ecommerce_inventory.list_products(:'page_next');
 SELECT outcome($$SELECT ecommerce_inventory.list_products('x')$$);
+
+-- Prices, and what is not kept in stock.
+SELECT body -> 'price' FROM ecommerce_inventory.put_product(id(2)::text,
+	'{"sku": "B", "name": "Pear", "price": {"amount": 1.50}}');
+SELECT body -> 'price', body -> 'version' FROM ecommerce_inventory.put_product(id(2)::text,
+	'{"sku": "B", "name": "Pear"}');
+SELECT data FROM event_store.read_stream('product-' || id(2)) WHERE version = 2;
+SELECT body -> 'price' FROM ecommerce_inventory.put_product(id(2)::text,
+	'{"sku": "B", "name": "Pear", "price": null}');
+SELECT price, ecommerce_inventory.price_errors(price, kind) FROM (VALUES
+	('{"amount": 1, "currency": "EUR"}'::jsonb, NULL), ('{"amount": 19.99}', 'goods'), ('{"amount": 1.5, "currency": "JPY"}', 'goods'),
+	('{"amount": 1.234}', 'goods'), ('{"amount": -1}', 'goods'), ('{"amount": "1"}', 'goods'), ('{"amount": 12345678}', 'goods'),
+	('{"amount": 1, "currency": "XYZ"}', 'goods'), ('{"amount": 1, "currency": 5}', 'goods'), ('{}', 'goods'), ('5', 'goods'),
+	('{"percent": 19}', 'charge'), ('{"percent": 7.125}', 'charge'), ('{"percent": 19}', 'goods'), ('{"percent": 101}', 'charge'),
+	('{"percent": 5, "amount": 1}', 'charge'), ('{"percent": "5"}', 'charge')) AS p (price, kind);
+SELECT body -> 'kind', body -> 'price' FROM ecommerce_inventory.put_product(id(3)::text,
+	'{"sku": "TAX", "name": "Tax", "kind": "charge", "price": {"percent": 19}}');
+SELECT outcome($$SELECT ecommerce_inventory.put_product(id(3)::text, '{"sku": "TAX", "name": "Tax", "kind": "extra"}')$$);
+SELECT outcome($$SELECT ecommerce_inventory.put_product(id(1)::text, '{"sku": "A", "name": "Apple", "kind": "extra"}')$$);
+SELECT outcome($$SELECT ecommerce_inventory.put_product(id(1)::text, '{"sku": "A", "name": "Apple", "kind": 5}')$$);
+SELECT outcome($$SELECT ecommerce_inventory.adjust_stock(id(3)::text, '{"delta": 1, "reason": "x"}')$$);
+-- A hold is of goods only; of what else there is in an order nothing is held.
+SELECT ecommerce_inventory.reserve_inventory(command(30, 1) || jsonb_build_object('items',
+	command(30, 1) -> 'items' || jsonb_build_array(jsonb_build_object('product_id', id(3), 'sku', 'TAX', 'quantity', 1))));
+SELECT ecommerce_inventory.release_inventory(command(30, 0));
+SELECT said();
+
+-- The tag is that of what is shown; who has seen something else changes nothing.
+SELECT etag AS tag FROM ecommerce_inventory.get_product(id(1)::text) \gset
+SELECT status FROM unnest(ARRAY[:'tag', 'W/' || :'tag', '"x", ' || :'tag', '*', '"x"']) seen,
+	ecommerce_inventory.get_product(id(1)::text, seen);
+SELECT outcome(format($$SELECT status FROM ecommerce_inventory.put_product(%L, '{"sku": "A", "name": "Apple"}', %L, %L)$$, product, match, none))
+FROM (VALUES (id(1), '"1-x"', NULL), (id(1), 'W/' || :'tag', NULL), (id(1), NULL, '*'), (id(1), NULL, :'tag'), (id(8), '*', NULL),
+	(id(1), '"x", ' || :'tag', '"x"'), (id(1), '*', NULL)) AS p (product, match, none);
+SELECT outcome(format($$SELECT status FROM ecommerce_inventory.adjust_stock(%L, '{"delta": 1, "reason": "found"}', %L)$$, id(1), :'tag'))
+FROM generate_series(1, 2);
+-- A delivery is booked once, however often it is told.
+SELECT (r.reply).status, (r.reply).body -> 'on_hand' FROM generate_series(1, 2), LATERAL (SELECT ecommerce_inventory.once('delivery 1',
+	'ecommerce_inventory.adjust_stock', jsonb_build_array(id(1), '{"delta": -1, "reason": "lost"}', NULL), 1) AS reply) r;
 SELECT outcome($$SELECT ecommerce_inventory.list_products(NULL, '0')$$);
 
 -- ---------------------------------------------------------------- holds

@@ -183,7 +183,7 @@ subtest 'cancelled when dispatched' => sub {
 };
 
 subtest 'free of charge' => sub {
-	my $order = $shop->order($product, 1, unit_price => 0);
+	my $order = $shop->order($shop->product(1, price => 0), 1, unit_price => 0);
 	$shop->reaches($order, 'Confirmed');
 	is($shop->payments($order), '', 'no payment');
 };

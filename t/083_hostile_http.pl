@@ -25,6 +25,7 @@ my $shop = Shop->new(name => 'hostile', env => { ECOMMERCE_REQUEST_TIMEOUT => '5
 	PAYMENTD_WEBHOOK_SECRET => 'whsec_test' });
 $shop->start;
 my $product = $shop->product(1_000_000);
+my $renamed = $shop->product(1);
 my $body = $shop->encode($shop->order_body($product, 1));
 my $json_type = "Content-Type: application/json\r\n";
 
@@ -283,7 +284,7 @@ my @valid = (
 	[ 'order', 'POST', '/orders', $body ],
 	[ 'order', 'POST', "/orders/$product/cancel", '{"reason": "changed my mind"}' ],
 	[ 'order', 'GET', '/orders?status=Created&limit=5' ], [ 'order', 'GET', "/orders/$product" ],
-	[ 'inventory', 'PUT', "/products/$product", '{"sku": "sku-1", "name": "Thing"}' ],
+	[ 'inventory', 'PUT', "/products/$renamed", '{"sku": "sku-1", "name": "Thing"}' ],
 	[ 'inventory', 'POST', "/products/$product/stock", '{"delta": 1, "reason": "found"}' ],
 	[ 'inventory', 'GET', '/products?limit=5' ], [ 'inventory', 'GET', "/products/$product" ],
 	[ 'payment', 'GET', "/payments?order_id=$product" ],

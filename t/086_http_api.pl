@@ -52,34 +52,60 @@ sub pages
 }
 
 my $unknown = Shop::uuid();
+my $nothing = Shop::uuid();
 my $customer = Shop::uuid();
 my $id = Shop::uuid();
 
 subtest 'products' => sub {
-	my $new = try(201, 'inventory', 'PUT', "/products/$id", { sku => 'A', name => 'Apple' });
+	my $price = { amount => 19.99, currency => 'USD' };
+	my $new = try(201, 'inventory', 'PUT', "/products/$id", { sku => 'A', name => 'Apple',
+		price => { amount => 19.99 } });
 	is($new->{headers}{location}, "/products/$id", 'where it is');
-	is_deeply($new->{body}, { product_id => $id, sku => 'A', name => 'Apple', on_hand => 0,
-		reserved => 0, available => 0, version => 1 }, 'without stock');
-	try(200, 'inventory', 'PUT', "/products/$id", { sku => 'A', name => 'Apple' });
-	try(200, 'inventory', 'POST', "/products/$id/stock", { delta => 100, reason => 'delivery' });
+	is_deeply($new->{body}, { product_id => $id, sku => 'A', name => 'Apple', kind => 'goods',
+		price => $price, on_hand => 0, reserved => 0, available => 0, version => 1 },
+		'without stock');
+	is_deeply(try(200, 'inventory', 'PUT', "/products/$id", { sku => 'A', name => 'Apple' })
+		->{body}{price}, $price, 'the price stays when left out');
+	is(fields(try(422, 'inventory', 'PUT', "/products/$id", { sku => 'A', name => 'Apple',
+		kind => 'thing', price => { amount => 1.234, currency => 'usd' } })),
+		'kind price.amount price.currency', 'all are named');
+	is(try(200, 'inventory', 'POST', "/products/$id/stock", { delta => 100, reason => 'delivery' },
+		'Idempotency-Key' => 'delivery')->{body}{on_hand}, 100, 'booked once') for 1 .. 2;
+	is(fields(try(422, 'inventory', 'POST', "/products/$id/stock", { delta => 1, reason => 'x' },
+		'Idempotency-Key' => 'delivery')), 'Idempotency-Key', 'another body');
+	is(try(201, 'inventory', 'PUT', "/products/$_->[0]", { sku => 'K', name => 'Kiwi' },
+		'Idempotency-Key' => 'kiwi')->{body}{product_id}, $_->[0], $_->[1])
+	  for map { [ $unknown, $_ ] } 'made', 'and a repeat is told so again';
+	try(412, 'inventory', 'PUT', "/products/$unknown", { sku => 'K', name => 'Kiwi' },
+		'If-None-Match' => '*');
+	try(412, 'inventory', 'PUT', '/products/' . Shop::uuid(), { sku => 'N', name => 'None' },
+		'If-Match' => '*');
+	my $seen = try(200, 'inventory', 'GET', "/products/$id")->{headers}{etag};
+	try($_, 'inventory', 'PUT', "/products/$id", { sku => 'A', name => 'Apple',
+		price => { amount => 2.5 } }, 'If-Match' => $seen) for 200, 412;
+	try(412, 'inventory', 'POST', "/products/$id/stock", { delta => 1, reason => 'x' },
+		'If-Match' => $seen);
 	my $tag = try(200, 'inventory', 'GET', "/products/$id")->{headers}{etag};
 	try(304, 'inventory', 'GET', "/products/$id", undef, 'If-None-Match' => $_)
 	  for $tag, "W/$tag", "\"x\", $tag", '*';
 	try(200, 'inventory', 'GET', "/products/$id", undef, 'If-None-Match' => '"x"');
 	try(409, 'inventory', 'PUT', "/products/$unknown", { sku => 'A', name => 'Another' });
+	try(200, 'inventory', 'PUT', "/products/$unknown", { sku => 'tax', name => 'Tax',
+		kind => 'extra' });
+	try(409, 'inventory', 'POST', "/products/$unknown/stock", { delta => 1, reason => 'x' });
 	is(fields(try(422, 'inventory', 'PUT', '/products/x', { sku => '' })), 'name product_id sku',
 		'all are named');
 	is(fields(try(422, 'inventory', 'POST', "/products/$id/stock", { delta => 0.5 })),
 		'delta reason', 'all are named');
 	try(409, 'inventory', 'POST', "/products/$id/stock", { delta => -101, reason => 'x' });
-	try(404, 'inventory', 'POST', "/products/$unknown/stock", { delta => 1, reason => 'x' });
-	try(404, 'inventory', 'GET', "/products/$_") for $unknown, 'x';
+	try(404, 'inventory', 'POST', "/products/$nothing/stock", { delta => 1, reason => 'x' });
+	try(404, 'inventory', 'GET', "/products/$_") for $nothing, 'x';
 	try(400, 'inventory', 'PUT', "/products/$id", '{');
 	try(415, 'inventory', 'PUT', "/products/$id", 'x', 'Content-Type' => 'text/plain');
 	try(201, 'inventory', 'PUT', '/products/' . Shop::uuid(), { sku => "B$_", name => 'x' })
 	  for 1 .. 4;
 	my %seen = map { $_->{product_id} => 1 } pages('inventory', '/products?');
-	is(scalar keys %seen, 5, 'the pages show each product once');
+	is(scalar keys %seen, 6, 'the pages show each product once');
 	is(fields(try(422, 'inventory', 'GET', '/products?after=x&limit=0')), 'after limit',
 		'all are named');
 };
@@ -87,6 +113,7 @@ subtest 'products' => sub {
 my @orders;
 subtest 'orders' => sub {
 	my $body = $shop->order_body($id, 2, customer_id => $customer);
+	$body->{items}[0]{sku} = 'A';
 	my $first = try(202, 'order', 'POST', '/orders', $body, 'Idempotency-Key' => 'api');
 	my $again = try(202, 'order', 'POST', '/orders', $body, 'Idempotency-Key' => 'api');
 	is_deeply([ $again->{body}, @{ $again->{headers} }{qw(etag location)} ],
@@ -97,7 +124,22 @@ subtest 'orders' => sub {
 		'Idempotency-Key' => 'api')), 'Idempotency-Key', 'another body');
 	is(fields(try(422, 'order', 'POST', '/orders', { items => [ { quantity => 0 }, 1 ] })),
 		'customer_id items[0].product_id items[0].product_name items[0].quantity items[0].sku '
-		. 'items[0].unit_price items[1] payment_method shipping_address', 'all are named');
+		. 'items[1] payment_method shipping_address', 'all are named');
+	# the catalogue says what things cost
+	my ($line) = @{ $body->{items} };
+	is(fields(try(422, 'order', 'POST', '/orders', { %$body, total_amount => 0.02,
+		items => [ { %$line, unit_price => 0.01 }, { %$line, product_id => $nothing },
+			{ %$line, product_id => $unknown }, { %$line, sku => 'B' } ] })),
+		'items[0].unit_price items[1].product_id items[2].product_id items[2].sku items[3].sku '
+		. 'total_amount', 'what is not as in the catalogue');
+	my $changed = try(200, 'inventory', 'PUT', "/products/$id", { sku => 'A', name => 'Apple',
+		price => { amount => 3 } })->{headers}{etag};
+	my $refusal = try(422, 'order', 'POST', '/orders', $body);
+	is_deeply($refusal->{body}{errors}, [ { field => 'items[0].unit_price',
+		detail => 'is 3 in the catalogue' } ], 'the price has changed since it was read');
+	try(200, 'inventory', 'PUT', "/products/$id", { sku => 'A', name => 'Apple',
+		price => { amount => 2.5 } }, 'If-Match' => $changed);
+	delete @$line{qw(unit_price)};
 	try(400, 'order', 'POST', '/orders', '[1]');
 	try(413, 'order', 'POST', '/orders', '{"a": "' . 'x' x 1_048_576 . '"}');
 	try(415, 'order', 'POST', '/orders', 'x', 'Content-Type' => 'text/plain');
@@ -118,12 +160,14 @@ subtest 'orders' => sub {
 subtest 'an order' => sub {
 	my $order = $orders[0];
 	my $shown = try(200, 'order', 'GET', "/orders/$order");
-	is($shown->{headers}{etag}, "\"$shown->{body}{version}\"", 'the tag is the version');
+	my $tag = $shown->{headers}{etag};
+	like($tag, qr/^"$shown->{body}{version}-/, 'the tag names the version');
 	is($shown->{body}{total_amount}, 5, 'the total');
 	try(304, 'order', 'GET', "/orders/$order", undef, 'If-None-Match' => $_)
-	  for $shown->{headers}{etag}, "W/$shown->{headers}{etag}", '"7", "2"', '*';
-	try(200, 'order', 'GET', "/orders/$order", undef, 'If-None-Match' => '"1"');
+	  for $tag, "W/$tag", "\"7\", $tag", '*';
+	try(200, 'order', 'GET', "/orders/$order", undef, 'If-None-Match' => $_) for '"1"', '"2"';
 	try(404, 'order', 'GET', "/orders/$_") for $unknown, 'x';
+	try(412, 'order', 'POST', "/orders/$order/cancel", { reason => 'x' }, 'If-Match' => "W/$tag");
 	my @events = pages('order', "/orders/$order/events?");
 	is(join(' ', map { $_->{version} } @events), '1 2', 'events in order');
 	try(404, 'order', 'GET', "/orders/$unknown/events");
@@ -136,24 +180,32 @@ subtest 'an order' => sub {
 	try(415, 'order', 'POST', "/orders/$order/cancel", 'x', 'Content-Type' => 'text/plain');
 	try(404, 'order', 'POST', "/orders/$unknown/cancel", { reason => 'x' });
 	try(202, 'order', 'POST', "/orders/$order/cancel", { reason => 'x' },
-		'If-Match' => '"1", "2"');
+		'If-Match' => '"1", "2"', 'Idempotency-Key' => 'cancel');
 	$shop->reaches($order, 'Cancelled');
+	try(202, 'order', 'POST', "/orders/$order/cancel", { reason => 'x' },
+		'If-Match' => '"1", "2"', 'Idempotency-Key' => 'cancel');
+	try(422, 'order', 'POST', '/orders', $shop->order_body($id, 1), 'Idempotency-Key' => 'cancel');
 	try(200, 'order', 'POST', "/orders/$order/cancel", { reason => 'again' });
+	try(412, 'order', 'POST', "/orders/$order/cancel", { reason => 'x' }, 'If-Match' => $tag);
 	try(200, 'order', 'GET', "/orders/$order");
 };
 
 subtest 'lists of orders' => sub {
 	is(join("\n", map { $_->{order_id} } pages('order', "/orders?customer_id=$customer&")),
-		$shop->sql('SELECT order_id FROM ecommerce_order.order_summary ORDER BY order_id'),
+		$shop->sql('SELECT order_id FROM ecommerce_order.order_summary ORDER BY position'),
 		'each once');
 	is_deeply([ map { $_->{order_id} }
 		  pages('order', "/orders?customer_id=$customer&status=Cancelled&") ], [ $orders[0] ],
 		'by status');
 	is_deeply(try(200, 'order', 'GET', "/orders?customer_id=$unknown")->{body},
-		{ items => [], next => undef }, 'none');
-	is(fields(try(422, 'order', 'GET', '/orders?customer_id=1&status=Lost&after=2&limit=5000')),
+		{ items => [], next => undef, cursor => '0' }, 'none');
+	is(fields(try(422, 'order', 'GET', '/orders?customer_id=1&status=Lost&after=y&limit=5000')),
 		'after customer_id limit status', 'all are named');
 	try(400, 'order', 'GET', '/orders?limit');
+	is(scalar(pages('order', '/orders/events?')), $shop->sql("SELECT count(*)
+		FROM event_store.read_all(0, 1000, 'order')"), 'the events of all orders');
+	is(fields(try(422, 'order', 'GET', '/orders/events?after=x&limit=0&wait=60')),
+		'after limit wait', 'all are named');
 };
 
 subtest 'payments, shipments, notifications' => sub {
@@ -183,8 +235,16 @@ subtest 'payments, shipments, notifications' => sub {
 	is(fields(try(422, 'shipping', 'GET', '/shipments?order_id=x&after=y&limit=z')),
 		'after limit order_id', 'all are named');
 	my $path = "/shipments/$shipment->{shipment_id}";
+	my $before = try(200, 'order', 'GET', "/orders/$orders[1]")->{headers}{etag};
 	try(409, 'shipping', 'POST', "$path/deliver");
-	try(200, 'shipping', 'POST', "$path/dispatch", {});
+	my @sent = map { try(200, 'shipping', 'POST', "$path/dispatch", {},
+		'Idempotency-Key' => 'sent')->{body} } 1 .. 2;
+	is_deeply($sent[1], $sent[0], 'a repeat gets the first answer');
+	try(422, 'shipping', 'POST', "$path/deliver", undef, 'Idempotency-Key' => 'sent');
+	# the stream's version has not changed, what is shown has
+	$shop->until('the order knows of the parcel', sub {
+		($shop->show($orders[1])->{facts}{shp}{st} // '') eq 'dispatched' });
+	try(200, 'order', 'GET', "/orders/$orders[1]", undef, 'If-None-Match' => $before);
 	is(try(200, 'shipping', 'POST', "$path/dispatch")->{body}{status}, 'dispatched', 'a repeat');
 
 	try(200, 'shipping', 'POST', "$path/deliver");

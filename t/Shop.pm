@@ -227,13 +227,13 @@ sub uuid
 	  $w[4] & 0xfff, @w[ 5 .. 7 ];
 }
 
-# Creates a product with that much stock; returns its id.
+# Creates a product with that much stock, at 2.50 unless a price is given; returns its id.
 sub product
 {
-	my ($self, $stock) = @_;
+	my ($self, $stock, %options) = @_;
 	my $id = uuid();
-	my $reply = $self->call('inventory', 'PUT', "/products/$id",
-		{ sku => "sku-$id", name => 'Thing' });
+	my $reply = $self->call('inventory', 'PUT', "/products/$id", { sku => "sku-$id",
+		name => 'Thing', price => { amount => $options{price} // 2.5 } });
 
 	is($reply->{status}, 201, 'product created') or diag explain $reply;
 	$self->call('inventory', 'POST', "/products/$id/stock", { delta => $stock, reason => 'test' });

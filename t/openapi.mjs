@@ -17,8 +17,7 @@ const complain = (text) => {
 };
 
 const validator = () => {
-	// "multipleOf" 0.01 is for cents, which a double only comes close to
-	const ajv = new Ajv2020.default({ strict: false, allErrors: true, multipleOfPrecision: 6 });
+	const ajv = new Ajv2020.default({ strict: false, allErrors: true });
 	addFormats.default(ajv);
 	ajv.addFormat('media-range', true);
 	return ajv;

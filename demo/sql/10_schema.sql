@@ -38,10 +38,20 @@ CREATE TABLE demo.invoice (
 );
 COMMENT ON TABLE demo.invoice IS 'Each invoice and what became of it: "order_id" is the order it has become, or for a cancelling one the order it has cancelled, which then names it in "cancelled_by"; or there is a "problem".';
 
+CREATE TABLE demo.article (
+	sku text NOT NULL,
+	unit_price numeric NOT NULL,
+	product_id uuid NOT NULL,
+	shop_sku text NOT NULL,
+	PRIMARY KEY (sku, unit_price)
+);
+COMMENT ON TABLE demo.article IS 'The file has one stock code at several prices; in the shop a product has one, so each price after the first is a product of its own.';
+
 CREATE TABLE demo.stock (
 	product_id uuid PRIMARY KEY,
 	sku text NOT NULL,
 	name text NOT NULL,
+	unit_price numeric NOT NULL,
 	before bigint NOT NULL,
 	delta bigint NOT NULL
 );

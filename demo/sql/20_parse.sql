@@ -93,6 +93,14 @@ BEGIN
 	FROM demo.line
 	WHERE invoice_no IS NOT NULL
 	GROUP BY invoice_no;
+
+	INSERT INTO demo.article
+	SELECT sku, unit_price, demo.uuid_of('product', shop_sku), shop_sku
+	FROM (SELECT sku, trim_scale(unit_price) AS unit_price, sku || CASE
+			  WHEN row_number() OVER (PARTITION BY sku ORDER BY min(line_no)) > 1
+			  THEN '@' || trim_scale(unit_price) ELSE '' END AS shop_sku
+		  FROM demo.line WHERE problem IS NULL AND NOT cancels
+		  GROUP BY sku, trim_scale(unit_price)) AS priced;
 END
 $$;
 
@@ -101,12 +109,13 @@ CREATE VIEW demo.sale AS
 SELECT i.*, o.items, o.pieces, o.amount
 FROM demo.invoice AS i,
 	 LATERAL (SELECT jsonb_agg(jsonb_build_object(
-				 'product_id', demo.uuid_of('product', l.sku),
+				 'product_id', a.product_id,
 				 'product_name', l.description,
-				 'sku', l.sku,
+				 'sku', a.shop_sku,
 				 'quantity', l.quantity,
 				 'unit_price', l.unit_price) ORDER BY l.line_no) AS items,
 			  sum(l.quantity) AS pieces, sum(l.quantity * l.unit_price) AS amount
 			  FROM demo.line AS l
+			  LEFT JOIN demo.article AS a USING (sku, unit_price)
 			  WHERE l.invoice_no = i.invoice_no AND l.problem IS NULL) AS o
 WHERE NOT i.cancels AND i.problem IS NULL;

@@ -4,22 +4,23 @@
 CREATE PROCEDURE demo.plan_stock()
 	LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 	INSERT INTO demo.stock
-	SELECT demo.uuid_of('product', l.sku), l.sku,
-		   (array_agg(l.description ORDER BY l.line_no))[1],
-		   coalesce(min(p.on_hand), 0),
-		   sum(l.quantity) + CASE WHEN l.sku = min(min(l.sku)) OVER () THEN 10 ELSE 0 END
+	SELECT a.product_id, a.shop_sku,
+		   (array_agg(l.description ORDER BY l.line_no))[1], a.unit_price,
+		   coalesce(min(p.on_hand), 0), sum(l.quantity)
+		   + CASE WHEN a.shop_sku = min(a.shop_sku) OVER () THEN 10 ELSE 0 END
 	FROM demo.sale AS s
 	JOIN demo.line AS l ON l.invoice_no = s.invoice_no AND l.problem IS NULL
-	LEFT JOIN ecommerce_inventory.product AS p
-	ON p.product_id = demo.uuid_of('product', l.sku)
-	GROUP BY l.sku
+	JOIN demo.article AS a USING (sku, unit_price)
+	LEFT JOIN ecommerce_inventory.product AS p USING (product_id)
+	GROUP BY a.product_id, a.shop_sku, a.unit_price
 $$;
 COMMENT ON PROCEDURE demo.plan_stock() IS
 'Every product of the file, with as many pieces as all of its orders want together; of the first one 10 more, for the orders that go wrong.';
 
 CREATE VIEW demo.products AS
 SELECT sku AS name, 'PUT' AS method, '/products/' || product_id AS path, '{}'::text[] AS headers,
-	   jsonb_build_object('sku', sku, 'name', name) AS body
+	   jsonb_build_object('sku', sku, 'name', name,
+		   'price', jsonb_build_object('amount', unit_price)) AS body
 FROM demo.stock;
 
 CREATE VIEW demo.deliveries AS
@@ -75,7 +76,7 @@ CREATE FUNCTION demo.tale_body(quantity int, country text, token text) RETURNS j
 	SELECT jsonb_build_object(
 		'customer_id', demo.uuid_of('customer', 'demo'),
 		'items', jsonb_build_array(jsonb_build_object('product_id', product_id, 'sku', sku,
-			'product_name', name, 'quantity', quantity, 'unit_price', 2.55)),
+			'product_name', name, 'quantity', quantity, 'unit_price', unit_price)),
 		'shipping_address', jsonb_build_object('street', '1 Main Street', 'city', 'Town',
 			'state', '-', 'postal_code', '12345', 'country', country),
 		'payment_method', jsonb_build_object('type', 'card', 'last4_digits', '4242',

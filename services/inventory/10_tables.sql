@@ -3,17 +3,24 @@
 
 CREATE TABLE ecommerce_inventory.product (
 	product_id uuid PRIMARY KEY,
+	position bigint NOT NULL UNIQUE,
 	sku text NOT NULL UNIQUE,
 	name text NOT NULL,
 	on_hand bigint NOT NULL DEFAULT 0,
 	reserved bigint NOT NULL DEFAULT 0,
+	kind text NOT NULL CHECK (kind IN ('goods', 'extra', 'charge')),
+	amount numeric CHECK (amount >= 0),
+	currency text,
+	percent numeric CHECK (percent BETWEEN 0 AND 100),
 	version bigint NOT NULL,
 	updated_at timestamptz NOT NULL,
+	CONSTRAINT one_price CHECK ((amount IS NULL) = (currency IS NULL)
+		AND (percent IS NULL OR amount IS NULL AND kind = 'charge')),
 	CONSTRAINT on_hand_not_negative CHECK (on_hand >= 0),
 	CONSTRAINT available_not_negative CHECK (reserved BETWEEN 0 AND on_hand)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE ecommerce_inventory.product IS
-'Stock per product, in pieces: on_hand lies in the warehouse, reserved of it is held for orders, the rest is available. version is that of the stream product-<id>.';
+'The catalogue, and stock per product in pieces: on_hand lies in the warehouse, reserved of it is held for orders, the rest is available. kind: goods are kept in stock; an extra (gift wrap) and a charge (tax, postage) are not, and a charge is on every order. The price is an amount in a currency, or for a charge percent of what the rest of the order costs; without one a product is not for sale. version is that of the stream product-<id>, position that of its first event.';
 
 CREATE TABLE ecommerce_inventory.reservation (
 	key uuid PRIMARY KEY,
@@ -43,12 +50,16 @@ DECLARE
 	reserved_sign int := 0;
 BEGIN
 	IF event.event_type = 'ProductDescribed' THEN
-		INSERT INTO ecommerce_inventory.product AS p (product_id, sku, name, version, updated_at)
-		VALUES (subject, event.data ->> 'sku', event.data ->> 'name', event.version,
-			event.occurred_at)
+		INSERT INTO ecommerce_inventory.product AS p (product_id, position, sku, name, kind, amount, currency,
+			percent, version, updated_at)
+		VALUES (subject, event.position, event.data ->> 'sku', event.data ->> 'name',
+			coalesce(event.data ->> 'kind', 'goods'), (event.data #>> '{price,amount}')::numeric,
+			event.data #>> '{price,currency}', (event.data #>> '{price,percent}')::numeric,
+			event.version, event.occurred_at)
 		ON CONFLICT (product_id) DO UPDATE
-		SET sku = excluded.sku, name = excluded.name, version = excluded.version,
-			updated_at = excluded.updated_at;
+		SET sku = excluded.sku, name = excluded.name, kind = excluded.kind,
+			amount = excluded.amount, currency = excluded.currency, percent = excluded.percent,
+			version = excluded.version, updated_at = excluded.updated_at;
 		RETURN;
 	ELSIF event.event_type = 'StockAdjusted' THEN
 		UPDATE ecommerce_inventory.product p

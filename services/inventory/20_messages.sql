@@ -50,8 +50,8 @@ BEGIN
 	PERFORM ecommerce_inventory.publish('InventoryReserved', held.order_id, held.key,
 		jsonb_build_object(
 		'expires_at', held.expires_at,
-		'reserved_items', (SELECT jsonb_agg(line || jsonb_build_object('reservation_id', held.key)
-			ORDER BY n)
+		'reserved_items', (SELECT coalesce(jsonb_agg(line
+			|| jsonb_build_object('reservation_id', held.key) ORDER BY n), '[]')
 			FROM jsonb_array_elements(held.items) WITH ORDINALITY AS lines (line, n))));
 END
 $reply_held$;
@@ -122,14 +122,15 @@ BEGIN
 		RAISE EXCEPTION 'items of reservation "%" must be products with positive quantities', step
 			USING ERRCODE = '22023';
 	END IF;
-	-- several lines of one product count together
-	SELECT jsonb_agg(jsonb_build_object('product_id', line.product_id, 'sku', line.sku, 'quantity',
-		line.quantity)
-			ORDER BY line.product_id)
+	-- several lines of one product count together; what is no goods is not kept in stock
+	SELECT coalesce(jsonb_agg(jsonb_build_object('product_id', line.product_id, 'sku', line.sku,
+		'quantity', line.quantity) ORDER BY line.product_id), '[]')
 	INTO lines
 	FROM (SELECT l.product_id, min(l.sku) AS sku, sum(l.quantity) AS quantity
 		FROM jsonb_to_recordset(command -> 'items') AS l (product_id uuid, sku text,
 			quantity bigint)
+		LEFT JOIN ecommerce_inventory.product p USING (product_id)
+		WHERE coalesce(p.kind, 'goods') = 'goods'
 		GROUP BY l.product_id) AS line;
 	PERFORM ecommerce_inventory.lock_products(lines);
 	SELECT jsonb_agg(jsonb_build_object('product_id', line.product_id, 'sku', line.sku,
@@ -157,7 +158,7 @@ BEGIN
 END
 $reserve_inventory$;
 COMMENT ON FUNCTION ecommerce_inventory.reserve_inventory(jsonb) IS
-'Handles ReserveInventory{order_id, key, items, ttl in seconds (900), not_after}: holds all items or none. Replies InventoryReserved or InventoryReservationFailed (OutOfStock, cancelled, expired); 22023 if there are no items or not all have a positive quantity.';
+'Handles ReserveInventory{order_id, key, items, ttl in seconds (900), not_after}: holds all items that are goods, or none. Replies InventoryReserved or InventoryReservationFailed (OutOfStock, cancelled, expired); 22023 if there are no items or not all have a positive quantity.';
 
 CREATE FUNCTION ecommerce_inventory.commit_reservation(command jsonb)
 RETURNS void LANGUAGE plpgsql VOLATILE

@@ -18,13 +18,16 @@ static const HttpRoute routes[] = {
 	ACCESS_CUSTOMER | ACCESS_WAREHOUSE | ACCESS_OPERATOR},
 	{"GET", "/products/:id", "ecommerce_inventory.get_product", "path:id header:If-None-Match",
 	ACCESS_CUSTOMER | ACCESS_WAREHOUSE | ACCESS_OPERATOR},
-	{"PUT", "/products/:id", "ecommerce_inventory.put_product", "path:id body", ACCESS_OPERATOR},
-	{"POST", "/products/:id/stock", "ecommerce_inventory.adjust_stock", "path:id body",
+	{"PUT", "/products/:id", "ecommerce_inventory.put_product",
+	"path:id body header:If-Match header:If-None-Match", ACCESS_OPERATOR},
+	{"POST", "/products/:id/stock", "ecommerce_inventory.adjust_stock",
+	"path:id body header:If-Match",
 	ACCESS_WAREHOUSE | ACCESS_OPERATOR},
 	{NULL}
 };
 
 static const Duty duties[] = {
+	{"forget_keys", "ecommerce_inventory.forget_keys", 60000},
 	{"expire_holds", "ecommerce_inventory.expire_holds", 1000},
 	{NULL}
 };

@@ -110,6 +110,21 @@ api_http_function(const char *function, int nparameters)
 	return make_statement(&sql, nparameters);
 }
 
+/*
+ * Idempotency-Key, function, its arguments as a JSON array, which of them is the body or
+ * null: answers a request once.  It lies beside the function.
+ */
+PgStatement *
+api_once_function(const char *function)
+{
+	Text		sql = {0};
+
+	text_add(&sql, "SELECT status, body::text, etag, location FROM ");
+	text_add_n(&sql, function, strcspn(function, "."));
+	text_add(&sql, ".once($1::text, $2::regproc, $3::jsonb, $4::int)");
+	return make_statement(&sql, 4);
+}
+
 /* fn(max_count int, lease interval): takes outside work. */
 PgStatement *
 api_claim_function(const char *function)

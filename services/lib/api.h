@@ -62,6 +62,7 @@ enum ReplyColumn
 PgStatement *api_listen(const char *endpoint);
 PgStatement *api_message_function(const char *function);
 PgStatement *api_http_function(const char *function, int nparameters);
+PgStatement *api_once_function(const char *function);
 PgStatement *api_claim_function(const char *function);
 PgStatement *api_settle_function(const char *function);
 PgStatement *api_duty_function(const char *function);

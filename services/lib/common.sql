@@ -71,6 +71,32 @@ $bad_field$;
 COMMENT ON FUNCTION ecommerce_@service@.bad_field(text, text) IS
 'An array with one error, as refuse_fields takes it.';
 
+CREATE FUNCTION ecommerce_@service@.is_text(value jsonb)
+RETURNS boolean LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $is_text$
+BEGIN
+	-- white space as in JSON Schema's patterns, so that the OpenAPI document says the same
+	RETURN coalesce(jsonb_typeof(value) = 'string' AND length(value #>> '{}') BETWEEN 1 AND 200
+		AND value #>> '{}' ~ '[^\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]',
+		false);
+END
+$is_text$;
+COMMENT ON FUNCTION ecommerce_@service@.is_text(jsonb) IS
+'Whether a value is a text of 1 to 200 characters, not all of them white space.';
+
+CREATE FUNCTION ecommerce_@service@.is_whole(value jsonb, lowest bigint, highest bigint)
+RETURNS boolean LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $is_whole$
+BEGIN
+	RETURN CASE WHEN jsonb_typeof(value) = 'number' THEN value::numeric BETWEEN lowest AND highest
+		AND value::numeric = trunc(value::numeric) ELSE false END;
+END
+$is_whole$;
+COMMENT ON FUNCTION ecommerce_@service@.is_whole(jsonb, bigint, bigint) IS
+'Whether a value is a whole number between two; 5.0 is one.';
+
 CREATE FUNCTION ecommerce_@service@.as_uuid(value text)
 RETURNS uuid LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
@@ -81,7 +107,7 @@ END
 $as_uuid$;
 COMMENT ON FUNCTION ecommerce_@service@.as_uuid(text) IS 'The UUID, or NULL when the text is none.';
 
-CREATE FUNCTION ecommerce_@service@.query_errors(uuids jsonb, page text)
+CREATE FUNCTION ecommerce_@service@.query_errors(uuids jsonb, after text, page text)
 RETURNS jsonb LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $query_errors$
@@ -92,6 +118,10 @@ BEGIN
 		ORDER BY name), '[]')
 	INTO errors FROM jsonb_each_text(uuids) AS parameter (name, value)
 	WHERE value IS NOT NULL AND ecommerce_@service@.as_uuid(value) IS NULL;
+	IF after !~ '^[0-9]{1,18}$' THEN
+		errors := errors || ecommerce_@service@.bad_field('after',
+			'must be a cursor from next or cursor');
+	END IF;
 	IF page !~ '^[0-9]{1,4}$' OR page::int NOT BETWEEN 1 AND 1000 THEN
 		errors := errors || ecommerce_@service@.bad_field('limit',
 			'must be a number from 1 to 1000');
@@ -99,8 +129,8 @@ BEGIN
 	RETURN errors;
 END
 $query_errors$;
-COMMENT ON FUNCTION ecommerce_@service@.query_errors(jsonb, text) IS
-'Every bad parameter of a query as [{"field", "detail"}]: uuids are name and text of those that must be UUIDs, page is the limit; null and absent are good.';
+COMMENT ON FUNCTION ecommerce_@service@.query_errors(jsonb, text, text) IS
+'Every bad parameter of a query as [{"field", "detail"}]: uuids are name and text of those that must be UUIDs, after is a cursor, page is the limit; null and absent are good.';
 
 CREATE FUNCTION ecommerce_@service@.page_size(page text)
 RETURNS int LANGUAGE plpgsql IMMUTABLE
@@ -113,31 +143,100 @@ $page_size$;
 COMMENT ON FUNCTION ecommerce_@service@.page_size(text) IS
 'The query parameter limit, checked already: 50 when absent.';
 
-CREATE FUNCTION ecommerce_@service@.tag_matches(header text, tag text)
-RETURNS boolean LANGUAGE plpgsql IMMUTABLE
+CREATE FUNCTION ecommerce_@service@.tag_of(body jsonb, version bigint)
+RETURNS text LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
-AS $tag_matches$
+AS $tag_of$
 BEGIN
-	RETURN trim(header) = '*' OR tag = ANY (regexp_split_to_array(
-		regexp_replace(trim(header), 'W/"', '"', 'g'), '\s*,\s*'));
+	RETURN format('"%s-%s"', version, left(md5(body::text), 16));
 END
-$tag_matches$;
-COMMENT ON FUNCTION ecommerce_@service@.tag_matches(text, text) IS
-'Whether the header If-None-Match is * or has that tag among its tags, weak ones included; NULL without the header.';
+$tag_of$;
+COMMENT ON FUNCTION ecommerce_@service@.tag_of(jsonb, bigint) IS
+'The entity tag of a representation. It is made of all that is shown, since a strong one has to change with it, wherever the change comes from.';
 
-CREATE FUNCTION ecommerce_@service@.collection(items jsonb, size int, cursor_of text)
+CREATE FUNCTION ecommerce_@service@.tags(header text)
+RETURNS text[] LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $tags$
+BEGIN
+	RETURN regexp_split_to_array(trim(header), '\s*,\s*');
+END
+$tags$;
+COMMENT ON FUNCTION ecommerce_@service@.tags(text) IS
+'The tags of a header If-Match or If-None-Match; NULL without the header.';
+
+CREATE FUNCTION ecommerce_@service@.represent(body jsonb, version bigint,
+	if_none_match text DEFAULT NULL)
+RETURNS ecommerce_@service@.reply LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $represent$
+DECLARE
+	tag CONSTANT text := ecommerce_@service@.tag_of(body, version);
+	known CONSTANT text[] := ecommerce_@service@.tags(replace(if_none_match, 'W/"', '"'));
+BEGIN
+	IF '*' = ANY (known) OR tag = ANY (known) THEN
+		RETURN ecommerce_@service@.answer(304, NULL, tag);
+	END IF;
+	RETURN ecommerce_@service@.answer(200, body, tag);
+END
+$represent$;
+COMMENT ON FUNCTION ecommerce_@service@.represent(jsonb, bigint, text) IS
+'The reply to a GET: 200 with its entity tag, or 304 when If-None-Match has that tag, weak ones included.';
+
+CREATE FUNCTION ecommerce_@service@.check_match(if_match text, if_none_match text, tag text,
+	version text DEFAULT NULL)
+RETURNS void LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $check_match$
+DECLARE
+	wanted CONSTANT text[] := ecommerce_@service@.tags(if_match);
+	unwanted CONSTANT text[] := ecommerce_@service@.tags(if_none_match);
+BEGIN
+	IF wanted IS NOT NULL AND NOT coalesce(tag IS NOT NULL AND '*' = ANY (wanted)
+		OR tag = ANY (wanted), false) AND NOT coalesce(version = ANY (wanted), false) THEN
+		PERFORM ecommerce_@service@.refuse(412, CASE WHEN tag IS NULL THEN 'there is none yet'
+			ELSE format('it has changed: it is at %s now', tag) END);
+	ELSIF unwanted IS NOT NULL AND tag IS NOT NULL
+		AND ('*' = ANY (unwanted) OR tag = ANY (unwanted)) THEN
+		PERFORM ecommerce_@service@.refuse(412, format('there is one already: it is at %s', tag));
+	END IF;
+END
+$check_match$;
+COMMENT ON FUNCTION ecommerce_@service@.check_match(text, text, text, text) IS
+'HT412 unless what is to be changed is as the headers If-Match and If-None-Match want it. tag: its entity tag, NULL if it does not exist; version: another tag that If-Match may name.';
+
+CREATE FUNCTION ecommerce_@service@.followed(projection text, mark bigint)
+RETURNS bigint LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $followed$
+DECLARE
+	deferred CONSTANT bigint := (SELECT min(d.position) FROM event_store.projection_deferred d
+		WHERE d.name = projection);
+BEGIN
+	IF deferred = 0 THEN
+		RAISE EXCEPTION 'the projection "%" does not run', projection
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				HINT = 'The view event_store.projections tells why; a rebuild ends by itself.';
+	END IF;
+	RETURN least(deferred - 1, mark);
+END
+$followed$;
+COMMENT ON FUNCTION ecommerce_@service@.followed(text, bigint) IS
+'How far a reader may go in the tables of an inline projection whose events can be read up to the mark: below what it has still to be given. Call it in the statement that reads the rows. 55000 while it is rebuilt or paused.';
+
+CREATE FUNCTION ecommerce_@service@.collection(items jsonb, size int, newest bigint, after text)
 RETURNS ecommerce_@service@.reply LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $collection$
 BEGIN
 	RETURN ecommerce_@service@.answer(200, jsonb_build_object(
 		'items', coalesce(items, '[]'),
-		'next', CASE WHEN jsonb_array_length(coalesce(items, '[]')) >= size
-			THEN items -> -1 ->> cursor_of END));
+		'next', CASE WHEN jsonb_array_length(coalesce(items, '[]')) >= size THEN newest::text END,
+		'cursor', coalesce(newest::text, after, '0')));
 END
 $collection$;
-COMMENT ON FUNCTION ecommerce_@service@.collection(jsonb, int, text) IS
-'A page of a collection: {"items", "next"}; next is the last item''s key cursor_of when the page is full, else null.';
+COMMENT ON FUNCTION ecommerce_@service@.collection(jsonb, int, bigint, text) IS
+'A page of a collection: {"items", "next", "cursor"}. newest: the position of the last item, NULL without any; next is that when the page is full, else null; cursor is where to go on later, when there may be more.';
 
 CREATE FUNCTION ecommerce_@service@.publish(message_type text, order_id uuid, key uuid,
 	body jsonb DEFAULT '{}')

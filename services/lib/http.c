@@ -20,6 +20,7 @@
 #include "lib/body.h"
 #include "lib/log.h"
 #include "lib/metrics.h"
+#include "lib/once.h"
 #include "lib/problem.h"
 #include "lib/route.h"
 #include "lib/trace.h"
@@ -33,6 +34,7 @@ struct HttpServer
 	struct evhttp *http;
 	struct evhttp_bound_socket *socket;
 	PgStatement **statements;	/* parallel to options.routes */
+	PgStatement **once;			/* likewise, for a request with an Idempotency-Key */
 	int			nroutes;
 	int			pending;		/* requests without a reply */
 	int			sending;		/* replies that the network has not taken yet */
@@ -75,11 +77,18 @@ http_start(const HttpOptions *options)
 	while (options->routes[server->nroutes].method)
 		server->nroutes++;
 	server->statements = memory_zero((size_t) server->nroutes, sizeof(PgStatement *));
+	server->once = memory_zero((size_t) server->nroutes, sizeof(PgStatement *));
 	for (int i = 0; i < server->nroutes; i++)
-		if (options->routes[i].function)
-			server->statements[i] =
-				api_http_function(options->routes[i].function,
-								  arguments_count(options->routes[i].arguments));
+	{
+		const HttpRoute *route = &options->routes[i];
+
+		if (route->function == NULL)
+			continue;
+		server->statements[i] =
+			api_http_function(route->function, arguments_count(route->arguments));
+		if (once_applies(route))
+			server->once[i] = api_once_function(route->function);
+	}
 	server->socket = evhttp_bind_socket_with_handle(server->http, options->address,
 													(ev_uint16_t) options->port);
 	if (server->socket == NULL)
@@ -118,8 +127,12 @@ http_stop(HttpServer *server)
 		return;
 	evhttp_free(server->http);
 	for (int i = 0; i < server->nroutes; i++)
+	{
 		api_free(server->statements[i]);
+		api_free(server->once[i]);
+	}
 	free(server->statements);
+	free(server->once);
 	free(server);
 }
 
@@ -238,7 +251,10 @@ on_request(struct evhttp_request *request, void *argument)
 	else if (call->route->verify && !call->route->verify(call))
 		;
 	else if (arguments_gather(call, path))
+	{
+		once_prepare(call);
 		run_function(call);
+	}
 	text_free(&allowed);
 }
 
@@ -390,7 +406,12 @@ run_function(HttpCall *call)
 		call->context_parameters[3] = call->traceparent;
 		call->steps[call->nsteps++] = (PgStep) {&api_set_context, call->context_parameters};
 	}
-	call->steps[call->nsteps++] = (PgStep) {statement, (const char *const *) call->arguments};
+	if (call->once_arguments)
+		call->steps[call->nsteps++] =
+			(PgStep) {server->once[call->route - server->options.routes], call->once_parameters};
+	else
+		call->steps[call->nsteps++] =
+			(PgStep) {statement, (const char *const *) call->arguments};
 	if (!pool_run(server->options.pool, call->steps, call->nsteps, server->options.timeout_ms,
 				  on_answered, call))
 		http_problem(call, 503, "too many requests are waiting", NULL);
@@ -484,6 +505,7 @@ end_call(HttpCall *call, int status)
 	call->server->pending--;
 	free(call->body);
 	free(call->verified);
+	once_free(call);
 	for (int i = 0; i < call->narguments; i++)
 		free(call->arguments[i]);
 	free(call);

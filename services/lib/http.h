@@ -26,6 +26,9 @@ typedef struct HttpCall HttpCall;
  * (having replied); what it puts into call->verified is passed as argument
  * "verified".  access says who is let in, see identity.h: this table is the one
  * place where that stands.  The table ends with a NULL method.
+ *
+ * A request that changes something is done once per Idempotency-Key, whatever its
+ * route: the function once() of the service's schema calls the route's then.
  */
 typedef struct HttpRoute
 {
@@ -67,6 +70,10 @@ struct HttpCall
 	char	   *verified;
 	char	   *arguments[HTTP_MAX_ARGUMENTS];
 	int			narguments;
+	char	   *once_key;		/* of a request with Idempotency-Key, else NULL */
+	char	   *once_arguments; /* all of them as JSON */
+	char		once_body[12];	/* which of them is the body */
+	const char *once_parameters[4];
 	const char *context_parameters[4];
 	char		traceparent[56];
 	PgStep		steps[2];

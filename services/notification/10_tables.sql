@@ -12,6 +12,8 @@ COMMENT ON TABLE ecommerce_notification.template IS
 
 CREATE TABLE ecommerce_notification.notification (
 	notification_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+	position bigint NOT NULL UNIQUE
+		DEFAULT ecommerce.next_position('ecommerce_notification.notification'),
 	key uuid NOT NULL UNIQUE,
 	order_id uuid NOT NULL,
 	customer_id uuid NOT NULL,
@@ -33,7 +35,7 @@ CREATE TABLE ecommerce_notification.notification (
 ) WITH (fillfactor = 70);
 CREATE INDEX notification_order ON ecommerce_notification.notification (order_id, created_at);
 CREATE INDEX notification_customer
-	ON ecommerce_notification.notification (customer_id, notification_id);
+	ON ecommerce_notification.notification (customer_id, position);
 CREATE INDEX notification_owed ON ecommerce_notification.notification (due_at)
 	WHERE status = 'pending';
 COMMENT ON TABLE ecommerce_notification.notification IS

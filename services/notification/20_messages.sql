@@ -200,24 +200,30 @@ COMMENT ON FUNCTION ecommerce_notification.forget_customer(uuid) IS
 
 CREATE FUNCTION ecommerce_notification.list_notifications(order_id text DEFAULT NULL,
 	after text DEFAULT NULL, page text DEFAULT NULL, caller uuid DEFAULT NULL)
-RETURNS ecommerce_notification.reply LANGUAGE plpgsql STABLE
+RETURNS ecommerce_notification.reply LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $list_notifications$
+DECLARE
+	size int;
+	mark bigint;
 BEGIN
 	PERFORM ecommerce_notification.refuse_fields(ecommerce_notification.query_errors(
-		jsonb_build_object('order_id', order_id, 'after', after), page));
+		jsonb_build_object('order_id', order_id), after, page));
+	size := ecommerce_notification.page_size(page);
+	-- before the snapshot that reads the rows: no earlier one can appear any more
+	mark := ecommerce.position_mark('ecommerce_notification.notification');
 	RETURN (
 		SELECT ecommerce_notification.collection(jsonb_agg(jsonb_build_object(
 			'notification_id', n.notification_id, 'order_id', n.order_id, 'template', n.template,
-			'status', n.status, 'sent_at', n.sent_at)
-			ORDER BY n.notification_id), ecommerce_notification.page_size(page), 'notification_id')
+			'status', n.status, 'sent_at', n.sent_at) ORDER BY n.position), size, max(n.position),
+			after)
 		FROM (SELECT * FROM ecommerce_notification.notification n
 			WHERE (list_notifications.order_id IS NULL
 					OR n.order_id = list_notifications.order_id::uuid)
 				AND (caller IS NULL OR n.customer_id = caller)
-				AND (after IS NULL OR n.notification_id > after::uuid)
-			ORDER BY n.notification_id LIMIT ecommerce_notification.page_size(page)) AS n);
+				AND n.position > coalesce(after::bigint, 0) AND n.position <= mark
+			ORDER BY n.position LIMIT size) AS n);
 END
 $list_notifications$;
 COMMENT ON FUNCTION ecommerce_notification.list_notifications(text, text, text, uuid) IS
-'GET /notifications, of the customer caller only unless that is NULL: by notification id, after takes the cursor that next gave.';
+'GET /notifications, of the customer caller only unless that is NULL: in the order of their positions; after takes the cursor that next or cursor gave, and whoever follows it sees each notification once.';

@@ -1,7 +1,8 @@
--- Read model of orders, and the first answers of requests with an Idempotency-Key.
+-- Read model of orders, and the copy of the catalogue that orders are priced by.
 
 CREATE TABLE ecommerce_order.order_summary (
 	order_id uuid PRIMARY KEY,
+	position bigint NOT NULL UNIQUE,
 	customer_id uuid NOT NULL,
 	status text NOT NULL CHECK (status IN ('Created', 'Confirmed', 'Completed', 'Cancelled')),
 	total_amount numeric NOT NULL,
@@ -13,22 +14,23 @@ CREATE TABLE ecommerce_order.order_summary (
 	created_at timestamptz NOT NULL,
 	updated_at timestamptz NOT NULL
 ) WITH (fillfactor = 70);
-CREATE INDEX order_summary_customer ON ecommerce_order.order_summary (customer_id, order_id);
-CREATE INDEX order_summary_status ON ecommerce_order.order_summary (status, order_id);
+CREATE INDEX order_summary_customer ON ecommerce_order.order_summary (customer_id, position);
+CREATE INDEX order_summary_status ON ecommerce_order.order_summary (status, position);
 COMMENT ON TABLE ecommerce_order.order_summary IS
-'One row per order for lists: a projection of the category order, rebuilt by event_store.rebuild_projection(''order_summary''). Ids are UUIDv7, so their order is that of time.';
+'One row per order for lists: a projection of the category order, rebuilt by event_store.rebuild_projection(''order_summary''). position is that of OrderCreated.';
 
-CREATE TABLE ecommerce_order.idempotency (
-	owner text NOT NULL,
-	key text NOT NULL CHECK (length(key) BETWEEN 1 AND 255),
-	request_hash bytea NOT NULL,
-	reply ecommerce_order.reply NOT NULL,
-	created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-	PRIMARY KEY (owner, key)
+CREATE TABLE ecommerce_order.price_list (
+	product_id uuid PRIMARY KEY,
+	sku text NOT NULL,
+	name text NOT NULL,
+	kind text NOT NULL CHECK (kind IN ('goods', 'extra', 'charge')),
+	amount numeric,
+	currency text,
+	percent numeric
 );
-CREATE INDEX idempotency_age ON ecommerce_order.idempotency (created_at);
-COMMENT ON TABLE ecommerce_order.idempotency IS
-'First answers by Idempotency-Key, kept 24 hours; request_hash is the SHA-256 of the request. owner is the tenant and whose API key it was: nobody meets the keys of others.';
+CREATE INDEX price_list_charge ON ecommerce_order.price_list (sku) WHERE kind = 'charge';
+COMMENT ON TABLE ecommerce_order.price_list IS
+'What products cost: this service''s copy of the catalogue, which inventory keeps; a projection of the events ProductDescribed, inline, so that an order is priced as the last PUT that was answered has it. kind: goods, an extra that a customer may add, or a charge that is on every order; percent, of a charge: of the lines that have an amount.';
 
 CREATE FUNCTION ecommerce_order.apply(event event_store.event)
 RETURNS void LANGUAGE plpgsql VOLATILE
@@ -41,9 +43,9 @@ BEGIN
 		RETURN;		-- a stream of that category that is none of ours
 	ELSIF event.event_type = 'OrderCreated' THEN
 		INSERT INTO ecommerce_order.order_summary
-			(order_id, customer_id, status, total_amount, item_count, version, created_at,
-				updated_at)
-		VALUES (subject, (event.data ->> 'customer_id')::uuid, 'Created',
+			(order_id, position, customer_id, status, total_amount, item_count, version,
+				created_at, updated_at)
+		VALUES (subject, event.position, (event.data ->> 'customer_id')::uuid, 'Created',
 			(event.data ->> 'total_amount')::numeric,
 			jsonb_array_length(event.data -> 'items'), event.version, event.occurred_at,
 				event.occurred_at);
@@ -64,6 +66,24 @@ $apply$;
 COMMENT ON FUNCTION ecommerce_order.apply(event_store.event) IS
 'Handler of the inline projection "order_summary".';
 
+CREATE FUNCTION ecommerce_order.apply_product(event event_store.event)
+RETURNS void LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $apply_product$
+BEGIN
+	INSERT INTO ecommerce_order.price_list AS p
+		(product_id, sku, name, kind, amount, currency, percent)
+	VALUES (substr(event.stream, 9)::uuid, event.data ->> 'sku', event.data ->> 'name',
+		coalesce(event.data ->> 'kind', 'goods'), (event.data #>> '{price,amount}')::numeric,
+		event.data #>> '{price,currency}', (event.data #>> '{price,percent}')::numeric)
+	ON CONFLICT (product_id) DO UPDATE
+	SET sku = excluded.sku, name = excluded.name, kind = excluded.kind, amount = excluded.amount,
+		currency = excluded.currency, percent = excluded.percent;
+END
+$apply_product$;
+COMMENT ON FUNCTION ecommerce_order.apply_product(event_store.event) IS
+'Handler of the inline projection "price_list".';
+
 CREATE FUNCTION ecommerce_order.install()
 RETURNS void LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -78,7 +98,13 @@ BEGIN
 			category => 'order', mode => 'inline',
 				tables => ARRAY['ecommerce_order.order_summary']::regclass[]);
 	END IF;
+	IF NOT EXISTS (SELECT FROM event_store.projections p WHERE p.name = 'price_list') THEN
+		PERFORM event_store.create_projection('price_list',
+			'ecommerce_order.apply_product(event_store.event)'::regprocedure,
+			category => 'product', event_types => ARRAY['ProductDescribed'], mode => 'inline',
+			tables => ARRAY['ecommerce_order.price_list']::regclass[]);
+	END IF;
 END
 $install$;
 COMMENT ON FUNCTION ecommerce_order.install() IS
-'Registers contracts, the order aggregate, the order saga with its endpoints, and the projection; does nothing where they exist. Call once after CREATE EXTENSION.';
+'Registers contracts, the order aggregate, the order saga with its endpoints, and the projections; does nothing where they exist. Call once after CREATE EXTENSION.';

@@ -1,7 +1,6 @@
--- POST /orders: check every field, then create the order and announce it.
+-- POST /orders: the form of its body, every bad field of it.
 
-CREATE FUNCTION ecommerce_order.text_errors(body jsonb, prefix text, fields text[],
-	longest int DEFAULT 200)
+CREATE FUNCTION ecommerce_order.text_errors(body jsonb, prefix text, fields text[])
 RETURNS jsonb LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $text_errors$
@@ -9,13 +8,11 @@ BEGIN
 	RETURN (
 		SELECT coalesce(jsonb_agg(jsonb_build_object('field', prefix || field, 'detail', CASE
 				WHEN body -> field IS NULL THEN 'is required'
-				ELSE format('must be a text of 1 to %s characters', longest) END)), '[]')
-		FROM unnest(fields) AS field
-		WHERE jsonb_typeof(body -> field) IS DISTINCT FROM 'string'
-			OR length(trim(body ->> field)) = 0 OR length(body ->> field) > longest);
+				ELSE 'must be a text of 1 to 200 characters' END)), '[]')
+		FROM unnest(fields) AS field WHERE NOT ecommerce_order.is_text(body -> field));
 END
 $text_errors$;
-COMMENT ON FUNCTION ecommerce_order.text_errors(jsonb, text, text[], int) IS
+COMMENT ON FUNCTION ecommerce_order.text_errors(jsonb, text, text[]) IS
 'Errors of the named text fields of an object: missing, not a text, blank or too long.';
 
 CREATE FUNCTION ecommerce_order.item_errors(items jsonb)
@@ -39,17 +36,13 @@ BEGIN
 				('.product_id', 'must be a UUID',
 					ecommerce_order.as_uuid(line ->> 'product_id') IS NOT NULL),
 				('.sku', 'must be a text of 1 to 200 characters',
-					jsonb_typeof(line -> 'sku') = 'string'
-						AND length(trim(line ->> 'sku')) BETWEEN 1 AND 200),
+					ecommerce_order.is_text(line -> 'sku')),
 				('.product_name', 'must be a text of 1 to 200 characters',
-					jsonb_typeof(line -> 'product_name') = 'string'
-						AND length(trim(line ->> 'product_name')) BETWEEN 1 AND 200),
+					ecommerce_order.is_text(line -> 'product_name')),
 				('.quantity', 'must be a whole number from 1 to 1000000',
-					jsonb_typeof(line -> 'quantity') = 'number'
-					AND line ->> 'quantity' ~ '^[0-9]{1,7}$'
-					AND (line ->> 'quantity')::int BETWEEN 1 AND 1000000),
-				('.unit_price', no_price,
-					jsonb_typeof(line -> 'unit_price') = 'number'
+					ecommerce_order.is_whole(line -> 'quantity', 1, 1000000)),
+				('.unit_price', no_price, coalesce(line -> 'unit_price', 'null') = 'null'
+					OR jsonb_typeof(line -> 'unit_price') = 'number'
 						AND line ->> 'unit_price' ~ price_pattern),
 				('.total_price', 'must be quantity times unit_price',
 					line -> 'total_price' IS NULL OR NOT coalesce(
@@ -105,6 +98,10 @@ BEGIN
 			'must be an array of 1 to 500 lines');
 	ELSE
 		errors := errors || ecommerce_order.item_errors(body -> 'items');
+	END IF;
+	IF coalesce(body -> 'total_amount', 'null') <> 'null'
+		AND jsonb_typeof(body -> 'total_amount') <> 'number' THEN
+		errors := errors || ecommerce_order.bad_field('total_amount', 'must be an amount');
 	END IF;
 	FOREACH part IN ARRAY ARRAY['shipping_address', 'payment_method'] LOOP
 		IF jsonb_typeof(body -> part) IS DISTINCT FROM 'object' THEN
@@ -164,105 +161,3 @@ $new_id$;
 COMMENT ON FUNCTION ecommerce_order.new_id() IS
 'A UUIDv7 (RFC 9562): 48 bits of milliseconds, then random bits.';
 
-CREATE FUNCTION ecommerce_order.create_order(body jsonb)
-RETURNS ecommerce_order.reply LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $create_order$
-DECLARE
-	id CONSTANT uuid := ecommerce_order.new_id();
-	document jsonb;
-BEGIN
-	PERFORM ecommerce_order.refuse_fields(ecommerce_order.order_errors(body));
-	SELECT jsonb_build_object(
-		'customer_id', body -> 'customer_id',
-		'items', jsonb_agg(jsonb_build_object('product_id', line -> 'product_id', 'product_name',
-			line -> 'product_name',
-			'sku', line -> 'sku', 'quantity', (line ->> 'quantity')::int,
-			'unit_price', round((line ->> 'unit_price')::numeric, 2),
-			'total_price', round((line ->> 'quantity')::int * (line ->> 'unit_price')::numeric, 2))
-				ORDER BY n),
-		'total_amount', round(sum((line ->> 'quantity')::int * (line ->> 'unit_price')::numeric),
-			2),
-		'shipping_address', (SELECT jsonb_object_agg(field,
-			body #> ARRAY['shipping_address', field])
-			FROM unnest(ARRAY['street', 'city', 'state', 'postal_code', 'country']) AS field),
-		'payment_method', body -> 'payment_method', 'currency', ecommerce.currency())
-	INTO document
-	FROM jsonb_array_elements(body -> 'items') WITH ORDINALITY AS lines (line, n);
-
-	PERFORM event_store.append('order-' || id, 0, 'OrderCreated', document);
-	-- who is told, and where, is personal: it goes with the message, and into no event
-	PERFORM message_bus.publish('OrderSubmitted', document || jsonb_build_object('order_id', id,
-			'email', body -> 'email'),
-		partition_key => id::text);
-	RETURN ecommerce_order.answer(202,
-		jsonb_build_object('order_id', id, 'version', 1, 'status', 'Created'), '"1"', '/orders/'
-			|| id);
-END
-$create_order$;
-COMMENT ON FUNCTION ecommerce_order.create_order(jsonb) IS
-'Appends OrderCreated and publishes OrderSubmitted in this transaction: 202 with {order_id, version, status}, or HT422 that names every bad field.';
-
-CREATE FUNCTION ecommerce_order.submit_order(body jsonb, idempotency_key text DEFAULT NULL,
-	caller uuid DEFAULT NULL)
-RETURNS ecommerce_order.reply LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $submit_order$
-DECLARE
-	hash CONSTANT bytea := sha256(convert_to(body::text, 'UTF8'));
-	-- no tenant has a "/" in it
-	whose CONSTANT text := concat((ecommerce.context()).tenant_id, '/',
-		(ecommerce.context()).user_id);
-	known ecommerce_order.idempotency;
-	answer ecommerce_order.reply;
-BEGIN
-	IF caller <> ecommerce_order.as_uuid(body ->> 'customer_id') THEN
-		PERFORM ecommerce_order.refuse(403, 'the customer_id is another customer''s');
-	ELSIF idempotency_key IS NULL THEN
-		RETURN ecommerce_order.create_order(body);
-	ELSIF length(idempotency_key) NOT BETWEEN 1 AND 255 THEN
-		PERFORM ecommerce_order.refuse_fields(
-			ecommerce_order.bad_field('Idempotency-Key',
-			'must have 1 to 255 characters'));
-	END IF;
-	-- held until commit: a repeat that comes in the meantime is told so
-	IF NOT pg_try_advisory_xact_lock(hashtextextended(
-		concat_ws(' ', 'ecommerce_order.idempotency', whose, idempotency_key), 0)) THEN
-		PERFORM ecommerce_order.refuse(409, 'a request with this Idempotency-Key is still running');
-	END IF;
-	SELECT * INTO known FROM ecommerce_order.idempotency i
-	WHERE i.owner = whose AND i.key = idempotency_key
-		AND i.created_at > clock_timestamp() - interval '24 hours';
-	IF FOUND AND known.request_hash <> hash THEN
-		PERFORM ecommerce_order.refuse(422, 'this Idempotency-Key was used with another body',
-			ecommerce_order.bad_field('Idempotency-Key',
-			'was used with another body'));
-	ELSIF FOUND THEN
-		RETURN known.reply;
-	END IF;
-	answer := ecommerce_order.create_order(body);
-	INSERT INTO ecommerce_order.idempotency AS i (owner, key, request_hash, reply)
-		VALUES (whose, idempotency_key, hash, answer)
-	ON CONFLICT (owner, key) DO UPDATE
-	SET request_hash = excluded.request_hash, reply = excluded.reply,
-		created_at = excluded.created_at;
-	RETURN answer;
-END
-$submit_order$;
-COMMENT ON FUNCTION ecommerce_order.submit_order(jsonb, text, uuid) IS
-'POST /orders; HT403 when the customer caller orders for another one. With an Idempotency-Key a repeat within 24 hours returns the first answer; with another body HT422, while the first is still running HT409.';
-
-CREATE FUNCTION ecommerce_order.forget_keys()
-RETURNS int LANGUAGE sql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $forget_keys$
-	WITH gone AS (
-		DELETE FROM ecommerce_order.idempotency i
-		WHERE (i.owner, i.key) IN (SELECT o.owner, o.key FROM ecommerce_order.idempotency o
-			WHERE o.created_at <= clock_timestamp() - interval '24 hours'
-			ORDER BY o.created_at LIMIT 1000 FOR UPDATE SKIP LOCKED)
-		RETURNING 1)
-	SELECT count(*)::int FROM gone
-$forget_keys$;
-COMMENT ON FUNCTION ecommerce_order.forget_keys() IS
-'Deletes Idempotency-Keys older than 24 hours, at most 1000 at a time; the number deleted.';

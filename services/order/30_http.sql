@@ -1,20 +1,5 @@
 -- Looking at orders, and cancelling them.
 
-CREATE FUNCTION ecommerce_order.check_match(if_match text, version bigint)
-RETURNS void LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $check_match$
-BEGIN
-	IF if_match IS NOT NULL AND trim(if_match) <> '*'
-		AND NOT format('"%s"', version) = ANY (regexp_split_to_array(trim(if_match), '\s*,\s*'))
-			THEN
-		PERFORM ecommerce_order.refuse(412, format('the order is at version %s', version));
-	END IF;
-END
-$check_match$;
-COMMENT ON FUNCTION ecommerce_order.check_match(text, bigint) IS
-'HT412 unless the header If-Match is absent, * or has that version among its tags.';
-
 CREATE FUNCTION ecommerce_order.check_caller(id uuid, caller uuid)
 RETURNS void LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -55,19 +40,14 @@ DECLARE
 	id CONSTANT uuid := ecommerce_order.as_uuid(order_id);
 	loaded record;
 	running saga.instance;
-	tag text;
 BEGIN
 	PERFORM ecommerce_order.check_caller(id, caller);
 	SELECT * INTO loaded FROM event_store.load('order-' || id);
 	IF loaded.version = 0 THEN
 		PERFORM ecommerce_order.refuse(404, 'there is no such order');
 	END IF;
-	tag := format('"%s"', loaded.version);
-	IF ecommerce_order.tag_matches(if_none_match, tag) THEN
-		RETURN ecommerce_order.answer(304, NULL, tag);
-	END IF;
 	running := saga.get('order', id);
-	RETURN ecommerce_order.answer(200, jsonb_build_object(
+	RETURN ecommerce_order.represent(jsonb_build_object(
 		'order_id', id, 'version', loaded.version, 'status', loaded.state -> 'status',
 		'state', running.current_state, 'customer_id', loaded.state -> 'customer_id',
 		'items', loaded.state -> 'items', 'total_amount', loaded.state -> 'total_amount',
@@ -82,11 +62,11 @@ BEGIN
 		'timeline', (SELECT coalesce(jsonb_agg(jsonb_build_object('at', h.at, 'event', h.event,
 			'from', h.from_state,
 				'to', h.to_state) ORDER BY h.version), '[]') FROM saga.history('order', id) AS h),
-		'created_at', loaded.created_at), tag);
+		'created_at', loaded.created_at), loaded.version, if_none_match);
 END
 $get_order$;
 COMMENT ON FUNCTION ecommerce_order.get_order(text, text, uuid) IS
-'GET /orders/{id} for the customer caller, for anybody if that is NULL: the order, the saga''s state, the facts known to it and its timeline. 304 when the version is the known one; HT404.';
+'GET /orders/{id}: the order, the saga''s state, the facts known to it and its timeline. 304 when nothing of that has changed; HT404.';
 
 CREATE FUNCTION ecommerce_order.get_order_events(order_id text, after text DEFAULT NULL,
 	page text DEFAULT NULL, caller uuid DEFAULT NULL)
@@ -100,15 +80,13 @@ BEGIN
 	IF event_store.stream_version(stream) = 0 THEN
 		PERFORM ecommerce_order.refuse(404, 'there is no such order');
 	END IF;
-	PERFORM ecommerce_order.refuse_fields(ecommerce_order.query_errors('{}', page)
-		|| CASE WHEN after !~ '^[0-9]{1,18}$' THEN ecommerce_order.bad_field('after',
-			'must be a cursor from next') ELSE '[]' END);
+	PERFORM ecommerce_order.refuse_fields(ecommerce_order.query_errors('{}', after, page));
 	RETURN (SELECT ecommerce_order.collection(jsonb_agg(jsonb_build_object('version', e.version,
 		'event_id', e.event_id,
 			'event_type', e.event_type, 'schema_version', e.schema_version, 'occurred_at',
 				e.occurred_at, 'data', e.data #- '{payment_method,token}',
 			'metadata', e.metadata) ORDER BY e.version), ecommerce_order.page_size(page),
-				'version')
+				max(e.version), after)
 	FROM event_store.read_stream(stream, coalesce(after::bigint, 0) + 1,
 		ecommerce_order.page_size(page)) AS e);
 END
@@ -118,39 +96,68 @@ COMMENT ON FUNCTION ecommerce_order.get_order_events(text, text, text, uuid) IS
 
 CREATE FUNCTION ecommerce_order.list_orders(customer_id text DEFAULT NULL, status text DEFAULT NULL,
 	after text DEFAULT NULL, page text DEFAULT NULL, caller uuid DEFAULT NULL)
-RETURNS ecommerce_order.reply LANGUAGE plpgsql STABLE
+RETURNS ecommerce_order.reply LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $list_orders$
 DECLARE
 	of_customer CONSTANT uuid := ecommerce_order.as_uuid(customer_id);
-	behind CONSTANT uuid := ecommerce_order.as_uuid(after);
 	size int;
-	items jsonb;
+	mark bigint;
 BEGIN
 	PERFORM ecommerce_order.refuse_fields(ecommerce_order.query_errors(
-			jsonb_build_object('customer_id', customer_id, 'after', after), page)
+			jsonb_build_object('customer_id', customer_id), after, page)
 		|| CASE WHEN status NOT IN ('Created', 'Confirmed', 'Completed', 'Cancelled')
 			THEN ecommerce_order.bad_field('status',
 				'must be Created, Confirmed, Completed or Cancelled') ELSE '[]' END);
 	size := ecommerce_order.page_size(page);
-	SELECT jsonb_agg(jsonb_build_object('order_id', s.order_id, 'version', s.version, 'status',
-		s.status,
-		'customer_id', s.customer_id, 'total_amount', s.total_amount, 'item_count', s.item_count,
-		'confirmation_number', s.confirmation_number, 'cancel_reason', s.cancel_reason, 'refund_id',
-			s.refund_id,
-		'created_at', s.created_at) ORDER BY s.order_id)
-	INTO items
-	FROM (SELECT * FROM ecommerce_order.order_summary o
-		WHERE (of_customer IS NULL OR o.customer_id = of_customer)
-			AND (caller IS NULL OR o.customer_id = caller)
-			AND (list_orders.status IS NULL OR o.status = list_orders.status)
-			AND (behind IS NULL OR o.order_id > behind)
-		ORDER BY o.order_id LIMIT size) AS s;
-	RETURN ecommerce_order.collection(items, size, 'order_id');
+	-- before the snapshot that reads the rows: no earlier one can appear any more
+	mark := event_store.high_water_mark('order');
+	RETURN (
+		SELECT ecommerce_order.collection(jsonb_agg(jsonb_build_object('order_id', s.order_id,
+			'version', s.version, 'status', s.status, 'customer_id', s.customer_id,
+			'total_amount', s.total_amount, 'item_count', s.item_count,
+			'confirmation_number', s.confirmation_number, 'cancel_reason', s.cancel_reason,
+			'refund_id', s.refund_id, 'created_at', s.created_at) ORDER BY s.position),
+			size, max(s.position), after)
+		FROM (SELECT * FROM ecommerce_order.order_summary o
+			WHERE (of_customer IS NULL OR o.customer_id = of_customer)
+				AND (caller IS NULL OR o.customer_id = caller)
+				AND (list_orders.status IS NULL OR o.status = list_orders.status)
+				AND o.position > coalesce(after::bigint, 0)
+				AND o.position <= (SELECT ecommerce_order.followed('order_summary', mark))
+			ORDER BY o.position LIMIT size) AS s);
 END
 $list_orders$;
 COMMENT ON FUNCTION ecommerce_order.list_orders(text, text, text, text, uuid) IS
-'GET /orders, of the customer caller only unless that is NULL: oldest first, by customer and status; after takes the cursor that next gave.';
+'GET /orders, of the customer caller only unless that is NULL: in the order of their positions, by customer and status; after takes the cursor that next or cursor gave, and whoever follows it sees each order once. 503 while the list is rebuilt.';
+
+CREATE FUNCTION ecommerce_order.follow_orders(after text DEFAULT NULL, page text DEFAULT NULL,
+	wait text DEFAULT NULL)
+RETURNS ecommerce_order.reply LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $follow_orders$
+DECLARE
+	size int;
+BEGIN
+	PERFORM ecommerce_order.refuse_fields(ecommerce_order.query_errors('{}', after, page)
+		|| CASE WHEN wait !~ '^[0-9]{1,2}$' OR wait::int > 20 THEN ecommerce_order.bad_field('wait',
+			'must be a number of seconds from 0 to 20') ELSE '[]' END);
+	size := ecommerce_order.page_size(page);
+	RETURN (
+		SELECT ecommerce_order.collection(jsonb_agg(jsonb_build_object(
+			'position', e.position, 'order_id', substr(e.stream, 7), 'version', e.version,
+			'event_id', e.event_id, 'event_type', e.event_type,
+			'schema_version', e.schema_version, 'occurred_at', e.occurred_at,
+			'data', e.data #- '{payment_method,token}', 'metadata', e.metadata)
+			ORDER BY e.position)
+			-- a stream of that category that is none of ours
+			FILTER (WHERE ecommerce_order.as_uuid(substr(e.stream, 7)) IS NOT NULL),
+			size, max(e.position), after)
+		FROM event_store.read_all(coalesce(after::bigint, 0), size, 'order') AS e);
+END
+$follow_orders$;
+COMMENT ON FUNCTION ecommerce_order.follow_orders(text, text, text) IS
+'GET /orders/events: the events of all orders in the order of their positions, without the token of the payment; after as in list_orders. wait, at most 20 seconds, is for the daemon, which asks again when there is something.';
 
 CREATE FUNCTION ecommerce_order.cancel_order(order_id text, body jsonb, if_match text DEFAULT NULL,
 	caller uuid DEFAULT NULL)
@@ -169,7 +176,10 @@ BEGIN
 		PERFORM ecommerce_order.refuse(404, 'there is no such order');
 	END IF;
 	status := loaded.state ->> 'status';
-	PERFORM ecommerce_order.check_match(if_match, loaded.version);
+	IF if_match IS NOT NULL THEN
+		PERFORM ecommerce_order.check_match(if_match, NULL,
+			(ecommerce_order.get_order(id::text)).etag, format('"%s"', loaded.version));
+	END IF;
 	PERFORM ecommerce_order.refuse_fields(ecommerce_order.text_errors(body, '', ARRAY['reason']));
 	IF status = 'Completed' THEN
 		PERFORM ecommerce_order.refuse(409, 'a completed order cannot be cancelled');
@@ -190,4 +200,4 @@ BEGIN
 END
 $cancel_order$;
 COMMENT ON FUNCTION ecommerce_order.cancel_order(text, jsonb, text, uuid) IS
-'POST /orders/{id}/cancel {reason}: asks the saga to cancel, 202; 200 when it is cancelled already, HT409 when completed or when the goods have left as far as is known here, HT412 when If-Match names another version.';
+'POST /orders/{id}/cancel {reason}: asks the saga to cancel, 202; 200 when it is cancelled already, HT409 when completed or when the goods have left as far as is known here, HT412 when If-Match names neither its entity tag nor its version.';

@@ -8,10 +8,12 @@
 extern const char openapi_document[];
 
 static const HttpRoute routes[] = {
-	{"POST", "/orders", "ecommerce_order.submit_order", "body header:Idempotency-Key caller",
+	{"POST", "/orders", "ecommerce_order.submit_order", "body caller",
 	ACCESS_OWN | ACCESS_OPERATOR},
 	{"GET", "/orders", "ecommerce_order.list_orders",
 	"query:customer_id query:status query:after query:limit caller", ACCESS_OWN | ACCESS_OPERATOR},
+	{"GET", "/orders/events", "ecommerce_order.follow_orders", "query:after query:limit query:wait",
+	ACCESS_OPERATOR},
 	{"GET", "/orders/:id", "ecommerce_order.get_order", "path:id header:If-None-Match caller",
 	ACCESS_OWN | ACCESS_OPERATOR},
 	{"GET", "/orders/:id/events", "ecommerce_order.get_order_events",

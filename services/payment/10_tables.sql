@@ -3,6 +3,7 @@
 
 CREATE TABLE ecommerce_payment.payment (
 	payment_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+	position bigint NOT NULL UNIQUE DEFAULT ecommerce.next_position('ecommerce_payment.payment'),
 	key uuid NOT NULL UNIQUE,
 	order_id uuid NOT NULL,
 	customer_id uuid,
@@ -45,7 +46,7 @@ CREATE TABLE ecommerce_payment.payment (
 		OR transaction_id IS NOT NULL)
 ) WITH (fillfactor = 50);
 CREATE INDEX payment_order ON ecommerce_payment.payment (order_id, created_at);
-CREATE INDEX payment_customer ON ecommerce_payment.payment (customer_id, payment_id)
+CREATE INDEX payment_customer ON ecommerce_payment.payment (customer_id, position)
 	WHERE customer_id IS NOT NULL;
 CREATE INDEX payment_transaction ON ecommerce_payment.payment (transaction_id)
 	WHERE transaction_id IS NOT NULL;

@@ -132,12 +132,18 @@ COMMENT ON FUNCTION ecommerce_payment.simulate(text, jsonb) IS
 
 CREATE FUNCTION ecommerce_payment.list_payments(order_id text DEFAULT NULL, after text DEFAULT NULL,
 	page text DEFAULT NULL, caller uuid DEFAULT NULL)
-RETURNS ecommerce_payment.reply LANGUAGE plpgsql STABLE
+RETURNS ecommerce_payment.reply LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $list_payments$
+DECLARE
+	size int;
+	mark bigint;
 BEGIN
 	PERFORM ecommerce_payment.refuse_fields(ecommerce_payment.query_errors(
-		jsonb_build_object('order_id', order_id, 'after', after), page));
+		jsonb_build_object('order_id', order_id), after, page));
+	size := ecommerce_payment.page_size(page);
+	-- before the snapshot that reads the rows: no earlier one can appear any more
+	mark := ecommerce.position_mark('ecommerce_payment.payment');
 	RETURN (
 		SELECT ecommerce_payment.collection(jsonb_agg(jsonb_build_object(
 			'payment_id', p.payment_id, 'order_id', p.order_id, 'key', p.key, 'status', p.status,
@@ -145,13 +151,13 @@ BEGIN
 			'refund_id', p.refund_id, 'refunded_amount', p.refunded_amount, 'dispute_status',
 			p.dispute_status, 'error_code', p.error_code, 'card_type', p.card_type,
 			'last4_digits', p.last4_digits)
-			ORDER BY p.payment_id), ecommerce_payment.page_size(page), 'payment_id')
+			ORDER BY p.position), size, max(p.position), after)
 		FROM (SELECT * FROM ecommerce_payment.payment p
 			WHERE (list_payments.order_id IS NULL OR p.order_id = list_payments.order_id::uuid)
 				AND (caller IS NULL OR p.customer_id = caller)
-				AND (after IS NULL OR p.payment_id > after::uuid)
-			ORDER BY p.payment_id LIMIT ecommerce_payment.page_size(page)) AS p);
+				AND p.position > coalesce(after::bigint, 0) AND p.position <= mark
+			ORDER BY p.position LIMIT size) AS p);
 END
 $list_payments$;
 COMMENT ON FUNCTION ecommerce_payment.list_payments(text, text, text, uuid) IS
-'GET /payments, of the customer caller only unless that is NULL: by payment id, after takes the cursor that next gave.';
+'GET /payments, of the customer caller only unless that is NULL: in the order of their positions; after takes the cursor that next or cursor gave, and whoever follows it sees each payment once.';

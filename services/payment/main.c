@@ -61,6 +61,7 @@ static const HttpRoute routes[] = {
 };
 
 static const Duty duties[] = {
+	{"forget_keys", "ecommerce_payment.forget_keys", 60000},
 	{"forget_webhooks", "ecommerce_payment.forget_webhooks", 3600000},
 	{NULL}
 };

@@ -2,6 +2,7 @@
 
 CREATE TABLE ecommerce_shipping.shipment (
 	shipment_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+	position bigint UNIQUE,
 	key uuid NOT NULL UNIQUE,
 	order_id uuid NOT NULL,
 	customer_id uuid,
@@ -31,11 +32,26 @@ CREATE TABLE ecommerce_shipping.shipment (
 	created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 50);
 CREATE INDEX shipment_order ON ecommerce_shipping.shipment (order_id, created_at);
-CREATE INDEX shipment_customer ON ecommerce_shipping.shipment (customer_id, shipment_id)
+CREATE INDEX shipment_customer ON ecommerce_shipping.shipment (customer_id, position)
 	WHERE customer_id IS NOT NULL;
 CREATE INDEX shipment_owed ON ecommerce_shipping.shipment (due_at) WHERE operation IS NOT NULL;
 COMMENT ON TABLE ecommerce_shipping.shipment IS
 'Shipments by step key. operation is what is owed to the carrier, committed before any call; the key makes repeated calls harmless there. A key that was cancelled before it was heard of stands here as cancelled without items.';
+
+CREATE FUNCTION ecommerce_shipping.take_position()
+RETURNS trigger LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $take_position$
+BEGIN
+	NEW.position := ecommerce.next_position('ecommerce_shipping.shipment');
+	RETURN NEW;
+END
+$take_position$;
+COMMENT ON FUNCTION ecommerce_shipping.take_position() IS
+'A shipment gets its position when it begins to be listed, which is when the carrier has answered.';
+CREATE TRIGGER take_position BEFORE INSERT OR UPDATE ON ecommerce_shipping.shipment
+	FOR EACH ROW WHEN (NEW.position IS NULL AND NEW.status <> 'requested')
+	EXECUTE FUNCTION ecommerce_shipping.take_position();
 
 CREATE TABLE ecommerce_shipping.simulator_consignment (
 	key uuid PRIMARY KEY,

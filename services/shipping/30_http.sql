@@ -13,25 +13,31 @@ COMMENT ON FUNCTION ecommerce_shipping.shipment_body(ecommerce_shipping.shipment
 
 CREATE FUNCTION ecommerce_shipping.list_shipments(order_id text DEFAULT NULL,
 	after text DEFAULT NULL, page text DEFAULT NULL, caller uuid DEFAULT NULL)
-RETURNS ecommerce_shipping.reply LANGUAGE plpgsql STABLE
+RETURNS ecommerce_shipping.reply LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $list_shipments$
+DECLARE
+	size int;
+	mark bigint;
 BEGIN
 	PERFORM ecommerce_shipping.refuse_fields(ecommerce_shipping.query_errors(
-		jsonb_build_object('order_id', order_id, 'after', after), page));
+		jsonb_build_object('order_id', order_id), after, page));
+	size := ecommerce_shipping.page_size(page);
+	-- before the snapshot that reads the rows: no earlier one can appear any more
+	mark := ecommerce.position_mark('ecommerce_shipping.shipment');
 	RETURN (
-		SELECT ecommerce_shipping.collection(jsonb_agg(ecommerce_shipping.shipment_body(s)
-			ORDER BY s.shipment_id), ecommerce_shipping.page_size(page), 'shipment_id')
+		SELECT ecommerce_shipping.collection(jsonb_agg(ecommerce_shipping.shipment_body(
+			ROW(s.*)::ecommerce_shipping.shipment) ORDER BY s.position), size, max(s.position),
+			after)
 		FROM (SELECT * FROM ecommerce_shipping.shipment s
-			WHERE s.status <> 'requested'
-				AND (list_shipments.order_id IS NULL OR s.order_id = list_shipments.order_id::uuid)
+			WHERE (list_shipments.order_id IS NULL OR s.order_id = list_shipments.order_id::uuid)
 				AND (caller IS NULL OR s.customer_id = caller)
-				AND (after IS NULL OR s.shipment_id > after::uuid)
-			ORDER BY s.shipment_id LIMIT ecommerce_shipping.page_size(page)) AS s);
+				AND s.position > coalesce(after::bigint, 0) AND s.position <= mark
+			ORDER BY s.position LIMIT size) AS s);
 END
 $list_shipments$;
 COMMENT ON FUNCTION ecommerce_shipping.list_shipments(text, text, text, uuid) IS
-'GET /shipments, of the customer caller only unless that is NULL: by shipment id, after takes the cursor that next gave; what the carrier has not answered yet is left out.';
+'GET /shipments, of the customer caller only unless that is NULL: in the order in which the carrier has answered, what he has not is left out; after takes the cursor that next or cursor gave, and whoever follows it sees each shipment once.';
 
 CREATE FUNCTION ecommerce_shipping.advance(shipment_id text, target text)
 RETURNS ecommerce_shipping.reply LANGUAGE plpgsql VOLATILE

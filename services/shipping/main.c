@@ -40,6 +40,11 @@ static const HttpRoute routes[] = {
 	{NULL}
 };
 
+static const Duty duties[] = {
+	{"forget_keys", "ecommerce_shipping.forget_keys", 60000},
+	{NULL}
+};
+
 static bool
 start(Runtime *runtime)
 {
@@ -59,7 +64,7 @@ main(int argc, char **argv)
 	static const Service service = {
 		.program = "shippingd", .source = "ShippingService", .role = "ecommerce_shipping",
 		.port = "5004", .endpoint = "shipping", .handlers = handlers, .routes = routes,
-		.options = options, .claim = "ecommerce_shipping.claim",
+		.duties = duties, .options = options, .claim = "ecommerce_shipping.claim",
 		.settle = "ecommerce_shipping.settle", .work = simulator_call, .start = start,
 		.checks = checks, .openapi = openapi_document
 	};

@@ -71,7 +71,8 @@ sub request
 sub post_order
 {
 	my @lines = map { { product_id => $products[ rand @products ], product_name => 'Load',
-			sku => 'load', quantity => 1 + int rand 3, unit_price => 4.25 } } 1 .. 2;
+			quantity => 1 + int rand 3, unit_price => 4.25 } } 1 .. 2;
+	$_->{sku} = "load-$_->{product_id}" for @lines;
 	my $started = time;
 	my $reply = request('POST', '/orders', { customer_id => $products[ rand @products ],
 		items => \@lines,
@@ -122,7 +123,8 @@ sub wait_until_settled
 
 for my $product (@products)
 {
-	request('PUT', "/products/$product", { sku => "load-$product", name => 'Load' });
+	request('PUT', "/products/$product", { sku => "load-$product", name => 'Load',
+		price => { amount => 4.25 } });
 	request('POST', "/products/$product/stock", { delta => 1000000, reason => 'load' });
 }
 
