@@ -5,9 +5,9 @@
 #include "postgres.h"
 
 #include "event_store/event_store.h"
-#include "event_store/guard.h"
-#include "event_store/read_plan.h"
-#include "event_store/table.h"
+#include "event_store/keep/guard.h"
+#include "event_store/read/read_plan.h"
+#include "event_store/stream/table.h"
 #include "log/position.h"
 
 static ExtensionRelation positions = {"event_store", "position_seq"};

@@ -58,6 +58,7 @@
 #include "log/restore.h"
 #include "log/wakeup.h"
 #include "pg/relation.h"
+#include "pg/result.h"
 
 static bool exit_callback_registered = false;
 /* The transaction in which this session was noted. */
@@ -341,10 +342,10 @@ PG_FUNCTION_INFO_V1(ecommerce_restoring_sessions);
 Datum
 ecommerce_restoring_sessions(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
+	SetResult	result;
 	Registry   *r = registry();
 
-	InitMaterializedSRF(fcinfo, 0);
+	result_begin(fcinfo, &result);
 	for (int i = 0; i < r->slot_count; i++)
 	{
 		RegistrySlot *slot = registry_slot(i);
@@ -353,7 +354,7 @@ ecommerce_restoring_sessions(PG_FUNCTION_ARGS)
 		bool		nulls[2] = {false, false};
 
 		if (pg_atomic_read_u32(&slot->restoring) == MyDatabaseId)
-			tuplestore_putvalues(info->setResult, info->setDesc, values, nulls);
+			result_put(&result, values, nulls);
 	}
 	return (Datum) 0;
 }

@@ -19,7 +19,7 @@
 #include "utils/typcache.h"
 
 #include "base/errors.h"
-#include "event_store/contract.h"
+#include "event_store/contract/contract.h"
 #include "message_bus/envelope.h"
 #include "pg/clock.h"
 #include "pg/document.h"

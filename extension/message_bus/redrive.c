@@ -13,7 +13,7 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 
-#include "event_store/contract.h"
+#include "event_store/contract/contract.h"
 #include "message_bus/endpoint.h"
 #include "message_bus/envelope.h"
 #include "message_bus/load.h"

@@ -16,7 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "base/errors.h"
-#include "event_store/contract.h"
+#include "event_store/contract/contract.h"
 #include "log/restore.h"
 #include "message_bus/dead_letter.h"
 #include "message_bus/envelope.h"

@@ -25,7 +25,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
-#include "event_store/notify.h"
+#include "event_store/read/notify.h"
 #include "log/registry.h"
 #include "log/restore.h"
 #include "log/wakeup.h"

@@ -28,7 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "base/order.h"
-#include "event_store/projection.h"
+#include "event_store/projection/projection.h"
 #include "log/restore.h"
 #include "log/wakeup.h"
 #include "message_bus/message_bus.h"

@@ -20,7 +20,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "event_store/projection.h"
+#include "event_store/projection/projection.h"
 #include "log/wakeup.h"
 #include "pg/callbacks.h"
 #include "pg/relation.h"

@@ -22,6 +22,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "pg/result.h"
 #include "worker/units.h"
 
 #define PLACES 64
@@ -265,9 +266,9 @@ PG_FUNCTION_INFO_V1(ecommerce_units);
 Datum
 ecommerce_units(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	SetResult	result;
 
-	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	result_begin(fcinfo, &result);
 	if (units == NULL)
 		units_attach();
 	for (int i = 0; i < PLACES; i++)
@@ -289,7 +290,7 @@ ecommerce_units(PG_FUNCTION_ARGS)
 		values[5] = TimestampTzGetDatum(place.retry_at);
 		values[6] = TimestampTzGetDatum(place.since);
 		nulls[4] = nulls[5] = place.failures == 0;
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		result_put(&result, values, nulls);
 	}
 	return (Datum) 0;
 }

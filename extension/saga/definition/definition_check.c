@@ -12,7 +12,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
-#include "event_store/contract.h"
+#include "event_store/contract/contract.h"
 #include "pg/spi.h"
 #include "pg/subtransaction.h"
 #include "saga/definition/definition.h"

@@ -10,7 +10,7 @@
 
 #include "miscadmin.h"
 
-#include "event_store/contract.h"
+#include "event_store/contract/contract.h"
 #include "saga/definition/definition.h"
 
 static void collect_versions(const Tree *tree, Tree *versions);

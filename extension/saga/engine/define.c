@@ -16,6 +16,7 @@
 #include "log/wakeup.h"
 #include "message_bus/message_bus.h"
 #include "pg/relation.h"
+#include "pg/result.h"
 #include "pg/spi.h"
 #include "pg/subtransaction.h"
 #include "saga/definition/call.h"
@@ -322,7 +323,7 @@ saga_define(PG_FUNCTION_ARGS)
 Datum
 saga_verify(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	SetResult	result;
 	List	   *problems = NIL;
 	Definition *stored;
 	Definition *definition;
@@ -337,7 +338,7 @@ saga_verify(PG_FUNCTION_ARGS)
 		definition_problem(&problems, "error", NULL, NULL,
 						   "its own endpoint \"%s\" does not exist: nothing reaches it",
 						   stored->endpoint);
-	InitMaterializedSRF(fcinfo, 0);
+	result_begin(fcinfo, &result);
 	foreach(cell, problems)
 	{
 		Problem    *problem = lfirst(cell);
@@ -349,7 +350,7 @@ saga_verify(PG_FUNCTION_ARGS)
 			values[1] = CStringGetTextDatum(problem->state);
 		if (problem->event != NULL)
 			values[2] = CStringGetTextDatum(problem->event);
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+		result_put(&result, values, nulls);
 	}
 	return (Datum) 0;
 }

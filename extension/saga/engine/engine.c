@@ -12,7 +12,7 @@
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 
-#include "event_store/append.h"
+#include "event_store/append/append.h"
 #include "pg/spi.h"
 #include "pg/tell.h"
 #include "saga/engine/engine.h"

@@ -1,0 +1,218 @@
+/*
+ * projection_attempt.c
+ *		Giving events to a projection's handler, with its creator's rights.
+ *
+ * An attempt is one subtransaction: either the handler has had all the events
+ * it was meant to get, or none of what it did remains.  Upcasters run inside,
+ * with the same rights.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/typcache.h"
+
+#include "event_store/projection/projection.h"
+#include "pg/limit.h"
+#include "pg/rights.h"
+#include "pg/spi.h"
+
+static ExtensionRelation relation_event = {"event_store", "event"};
+
+static void give_events(void *argument);
+static void name_failing_event(void *argument);
+static void give_from_scan(ProjectionRun *run, EventScan *scan, Callable *callable, TupleDesc row,
+						   Rights *before);
+static bool is_over(const ProjectionRun *run);
+static bool wanted(const ProjectionRun *run, const Event *event);
+
+/*
+ * Makes an attempt.  run->applied tells how many events the handler took; after
+ * a failure run->position is the event it failed at, 0 if it got to none.
+ */
+bool
+projection_attempt(ProjectionRun *run, ErrorData **error)
+{
+	run->applied = 0;
+	run->position = 0;
+	run->exhausted = false;
+	run->passed = 0;
+	return subtransaction_run(give_events, run, error);
+}
+
+/*
+ * The same without a way back: an error ends the caller's transaction or
+ * savepoint, which takes the rights back too.
+ */
+void
+projection_give(ProjectionRun *run)
+{
+	give_events(run);
+}
+
+/*
+ * Opens a scan over the events that an attempt is about, but for single
+ * positions, of which there is one scan each.
+ */
+EventScan *
+projection_scan(const ProjectionRun *run, Snapshot snapshot)
+{
+	if (run->source == SOURCE_STREAM)
+	{
+		EventScan  *scan = event_scan_stream(run->stream->text, run->stream->length,
+											 run->after + 1, false, snapshot);
+
+		event_scan_for_consumer(scan);
+		return scan;
+	}
+	return event_scan_positions(&run->projection->filter, run->after, run->upto, snapshot);
+}
+
+/*
+ * An error as people read it in event_store.projections.
+ */
+char *
+projection_error_text(const ErrorData *error)
+{
+	return psprintf("%s (SQLSTATE %s)", error->message, unpack_sql_state(error->sqlerrcode));
+}
+
+/*
+ * Empties the tables of a projection, with its creator's rights; a body for
+ * subtransaction_run().
+ */
+void
+projection_truncate(void *argument)
+{
+	Projection *projection = (Projection *) argument;
+	Rights		before;
+
+	if (projection->tables == NULL)
+		return;
+	rights_take(registration_owner(&projection->registration), &before);
+	spi_begin(SPI_AS_CALLER);
+	spi_execute(psprintf("TRUNCATE %s", projection->tables));
+	spi_end();
+	rights_give_back(&before);
+}
+
+static void
+give_events(void *argument)
+{
+	ProjectionRun *run = (ProjectionRun *) argument;
+	Projection *projection = run->projection;
+	MemoryContext home = projection_cache_context();
+	Oid			type = get_rel_type_id(extension_relation_oid(&relation_event));
+	TupleDesc	row = lookup_rowtype_tupdesc(type, -1);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	ErrorContextCallback callback = {error_context_stack, name_failing_event, run};
+	Callable   *callable;
+	Rights		before;
+
+	error_context_stack = &callback;
+	event_row_check(row);
+	rights_take(registration_owner(&projection->registration), &before);
+	callable = callable_borrow(&projection->idle, &projection->registration, VOIDOID, home);
+	if (run->source == SOURCE_POSITIONS)
+	{
+		EventFilter any = {.of_consumer = true};
+
+		for (int i = 0; i < run->position_count && run->applied < run->limit && !is_over(run); i++)
+		{
+			EventScan  *scan = event_scan_positions(&any, run->positions[i] - 1, run->positions[i],
+													snapshot);
+
+			give_from_scan(run, scan, callable, row, &before);
+			event_scan_end(scan);
+			run->passed = i + 1;
+		}
+	}
+	else
+	{
+		EventScan  *scan = projection_scan(run, snapshot);
+
+		give_from_scan(run, scan, callable, row, &before);
+		event_scan_end(scan);
+	}
+	callable_return(&projection->idle, callable, home);
+	rights_give_back(&before);
+	error_context_stack = callback.previous;
+	UnregisterSnapshot(snapshot);
+	ReleaseTupleDesc(row);
+}
+
+static void
+name_failing_event(void *argument)
+{
+	const ProjectionRun *run = (ProjectionRun *) argument;
+
+	if (run->position > 0)
+		errcontext("projection \"%s\", event at position " INT64_FORMAT, run->projection->name,
+				   run->position);
+	else
+		errcontext("projection \"%s\"", run->projection->name);
+}
+
+static void
+give_from_scan(ProjectionRun *run, EventScan *scan, Callable *callable, TupleDesc row,
+			   Rights *before)
+{
+	MemoryContext event_context = AllocSetContextCreate(CurrentMemoryContext, "event to project",
+														ALLOCSET_DEFAULT_SIZES);
+	Event		event;
+
+	run->exhausted = true;
+	while (event_scan_next(scan, &event))
+	{
+		MemoryContext old;
+		Datum		argument;
+		bool		isnull;
+
+		if (!wanted(run, &event))
+			continue;
+		if (run->applied == run->limit || is_over(run))
+		{
+			run->exhausted = false;
+			break;
+		}
+		limit_next_piece();
+		run->position = event.position;
+		rights_renew(before);
+		/* Each event sees what the handler did with those before it. */
+		CommandCounterIncrement();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		old = MemoryContextSwitchTo(event_context);
+		argument = event_to_datum(&event, row);
+		(void) callable_call(callable, &argument, &isnull);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(event_context);
+		PopActiveSnapshot();
+		run->applied++;
+		CHECK_FOR_INTERRUPTS();
+	}
+	MemoryContextDelete(event_context);
+}
+
+/*
+ * Whether the turn has had its portion of time; an attempt does one event at least.
+ */
+static bool
+is_over(const ProjectionRun *run)
+{
+	return run->applied > 0 && !run->whole && limit_portion_over();
+}
+
+/*
+ * A scan of a stream knows neither the projection's filter nor where to end.
+ */
+static bool
+wanted(const ProjectionRun *run, const Event *event)
+{
+	if (run->source != SOURCE_STREAM)
+		return true;
+	return event->version <= run->upto && event_filter_admits(&run->projection->filter, event);
+}

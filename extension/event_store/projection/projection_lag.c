@@ -1,0 +1,119 @@
+/*
+ * projection_lag.c
+ *		How far behind a projection is, for the view event_store.projections.
+ *
+ * Takes the high-water mark first and counts with newer snapshots, so that what
+ * is said to be handled is.  Locks nothing.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "event_store/projection/projection.h"
+#include "event_store/projection/projection_deferred.h"
+#include "event_store/projection/projection_progress.h"
+#include "log/position.h"
+#include "pg/argument.h"
+
+/* What the view shows of a projection. */
+typedef struct ProjectionLag
+{
+	int64		checkpoint;
+	int64		events;
+	TimestampTz oldest;
+} ProjectionLag;
+
+static void count_range(Projection *projection, int64 upto, ProjectionLag *lag);
+static void count_deferred(Projection *projection, bool tell_checkpoint, int64 mark,
+						   ProjectionLag *lag);
+
+/*
+ * Events above the checkpoint.
+ */
+static void
+count_range(Projection *projection, int64 upto, ProjectionLag *lag)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	EventScan  *scan = event_scan_positions(&projection->filter, lag->checkpoint, upto, snapshot);
+	Event		event;
+
+	event_scan_limit(scan, LAG_LOOKS);
+	while (event_scan_next(scan, &event))
+	{
+		if (lag->events++ == 0)
+			lag->oldest = event.occurred_at;
+	}
+	event_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+}
+
+/*
+ * Events that appends have deferred.  Without a rebuild they tell where the
+ * projection is: before the first of them, else up to date.
+ */
+static void
+count_deferred(Projection *projection, bool tell_checkpoint, int64 mark, ProjectionLag *lag)
+{
+	int64	   *positions;
+	int			count = deferred_positions(projection, PG_INT32_MAX, &positions);
+	Snapshot	snapshot;
+	EventScan  *scan;
+	Event		event;
+
+	if (tell_checkpoint)
+		lag->checkpoint = count > 0 ? Min(positions[0] - 1, mark) : mark;
+	if (lag->events == 0 && count > 0)
+	{
+		snapshot = RegisterSnapshot(GetLatestSnapshot());
+		scan = event_scan_positions(&projection->filter, positions[0] - 1, positions[0], snapshot);
+		if (event_scan_next(scan, &event))
+			lag->oldest = event.occurred_at;
+		event_scan_end(scan);
+		UnregisterSnapshot(snapshot);
+	}
+	lag->events += count;
+}
+
+PG_FUNCTION_INFO_V1(event_store_projection_lag);
+/*
+ * event_store._projection_lag(name)
+ */
+Datum
+event_store_projection_lag(PG_FUNCTION_ARGS)
+{
+	Projection *projection;
+	int64		mark;
+	ProjectionProgress progress;
+	ProjectionLag lag = {0};
+	TupleDesc	descriptor;
+	Datum		values[4];
+	bool		nulls[4] = {false, false, false, false};
+
+	argument_not_null(&fcinfo->args[0], "name", "The view event_store.projections lists them.");
+	projection = projection_find(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	mark = position_mark(LOG_EVENT_STORE, event_filter_key(&projection->filter));
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (!progress_read(projection, &progress))
+		PG_RETURN_NULL();
+	lag.checkpoint = progress.checkpoint;
+	if (!projection->is_inline)
+		count_range(projection, mark, &lag);
+	else
+	{
+		if (progress.rebuild_step == REBUILD_REPLAYING)
+			count_range(projection, progress.rebuild_until, &lag);
+		count_deferred(projection, progress.rebuild_step == REBUILD_NONE, mark, &lag);
+	}
+	values[0] = Int64GetDatum(lag.checkpoint);
+	values[1] = Int64GetDatum(mark);
+	values[2] = Int64GetDatum(lag.events);
+	values[3] = TimestampTzGetDatum(lag.oldest);
+	nulls[3] = lag.events == 0;
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
+}
