@@ -11,7 +11,8 @@
  * Lock protocol: the database's LWLock guards the records.  There are few; when
  * all are taken, the one with the fewest deaths gives way.
  *
- * A crash of the server loses what was not written down yet.
+ * If the server crashes because of a message, flight.c tells after it.  A crash for
+ * other reasons loses what was not written down yet.
  */
 #include "postgres.h"
 
@@ -19,19 +20,22 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
+#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 
 #include "log/wakeup.h"
 #include "message_bus/aside.h"
 #include "message_bus/breaker_note.h"
 #include "message_bus/death.h"
+#include "message_bus/flight.h"
 #include "message_bus/load.h"
+#include "message_bus/message_bus.h"
 #include "message_bus/transaction.h"
 #include "pg/clock.h"
 #include "pg/spi.h"
 
 /* What this process's consumer is handling. */
-static struct
+typedef struct Watched
 {
 	bool		active;
 	BusDatabase *database;
@@ -39,11 +43,11 @@ static struct
 	BreakerPolicy breaker;
 	bool		counts;			/* for the breaker: a first attempt, or a probe */
 	bool		probe;
-	int32		lane;
+	int32		deaths;			/* before */
 	pg_uuid_t	message_id;
 	char		endpoint_name[256];
 	char		message_type[256];
-}			watched;
+} Watched;
 
 typedef struct Settled
 {
@@ -53,19 +57,39 @@ typedef struct Settled
 	struct Settled *next;		/* older */
 } Settled;
 
+static Watched watched;
+static Watched watched_before;	/* while a parked message is replayed */
 static Settled *settled = NULL;
 static SubTransactionId wrote_in = InvalidSubTransactionId; /* the outermost that did */
 static bool exit_callback_registered = false;
 
+static void begin_watch(const Endpoint *endpoint);
 static void died(int code, Datum arg);
 static void write_again(void);
+static BusDeath *record_of(BusDatabase *database, int32 endpoint_id, const pg_uuid_t *message_id);
 static BusDeath *find(BusDatabase *database, int32 endpoint_id, const pg_uuid_t *message_id);
 
 /*
  * From now until the transaction ends, the consumer handles this message.
  */
 void
-death_watch(const Endpoint *endpoint, int32 lane, const HeldDelivery *delivery)
+death_watch(const Endpoint *endpoint, const HeldDelivery *delivery)
+{
+	begin_watch(endpoint);
+	watched.breaker = endpoint->breaker;
+	watched.message_id = delivery->message_id;
+	watched.deaths = delivery->deaths;
+	watched.counts = endpoint->breaker.enabled && delivery->guarded &&
+		(delivery->attempt == 1 || delivery->probe);
+	watched.probe = delivery->probe;
+	strlcpy(watched.endpoint_name, endpoint->name, sizeof(watched.endpoint_name));
+	strlcpy(watched.message_type, delivery->message_type, sizeof(watched.message_type));
+	watched.active = true;
+	flight_begin(&(FlightRecord) {endpoint->shared->key, delivery->message_id, delivery->deaths});
+}
+
+static void
+begin_watch(const Endpoint *endpoint)
 {
 	if (!exit_callback_registered)
 	{
@@ -76,15 +100,43 @@ death_watch(const Endpoint *endpoint, int32 lane, const HeldDelivery *delivery)
 	transaction_begin();
 	watched.database = bus_database();
 	watched.endpoint = endpoint->shared;
-	watched.breaker = endpoint->breaker;
-	watched.lane = lane;
-	watched.message_id = delivery->message_id;
-	watched.counts = endpoint->breaker.enabled && delivery->guarded &&
-		(delivery->attempt == 1 || delivery->probe);
-	watched.probe = delivery->probe;
-	strlcpy(watched.endpoint_name, endpoint->name, sizeof(watched.endpoint_name));
-	strlcpy(watched.message_type, delivery->message_type, sizeof(watched.message_type));
+}
+
+/*
+ * For the saga engine; see message_bus.h.
+ */
+bool
+message_bus_watch_parked(const char *name, const pg_uuid_t *message_id)
+{
+	Endpoint   *endpoint = endpoint_by_name(name, true);
+
+	watched_before = watched;
+	if (endpoint == NULL)
+		return true;
+	if (death_count(endpoint->id, message_id) > 0)
+	{
+		/* It will be another message. */
+		transaction_begin();
+		death_forget(endpoint->id, message_id);
+		return false;
+	}
+	begin_watch(endpoint);
+	watched.message_id = *message_id;
+	watched.deaths = 0;
+	watched.counts = watched.probe = false;
 	watched.active = true;
+	flight_begin(&(FlightRecord) {endpoint->shared->key, *message_id, 0});
+	return true;
+}
+
+void
+message_bus_watch_ends(void)
+{
+	watched = watched_before;
+	if (watched.active)
+		flight_begin(&(FlightRecord) {watched.endpoint->key, watched.message_id, watched.deaths});
+	else
+		flight_end();
 }
 
 static void
@@ -98,31 +150,71 @@ died(int code, Datum arg)
 	if (!watched.active)
 		return;
 	watched.active = false;
+	flight_end();
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
-	death = find(database, watched.endpoint->key.endpoint_id, &watched.message_id);
-	if (death == NULL)
-	{
-		death = &database->deaths[0];
-		for (int i = 1; i < DEATH_RECORDS && death->endpoint_id != 0; i++)
-		{
-			BusDeath   *other = &database->deaths[i];
-
-			if (other->endpoint_id == 0 || other->deaths < death->deaths)
-				death = other;
-		}
-		if (death->endpoint_id == 0)
-			pg_atomic_fetch_add_u32(&database->death_count, 1);
-		death->endpoint_id = watched.endpoint->key.endpoint_id;
-		death->lane = watched.lane;
-		death->message_id = watched.message_id;
-		death->deaths = 0;
-	}
+	death = record_of(database, watched.endpoint->key.endpoint_id, &watched.message_id);
 	death->deaths++;
 	death->dirty = true;
 	LWLockRelease(&database->lock);
 	if (watched.counts)
 		breaker_count_now(watched.endpoint, &names, &watched.breaker, &outcome);
 	aside_lower_worker(0);
+}
+
+/*
+ * Counts the messages of an endpoint that a crash of the server has shown to kill
+ * their processes.
+ */
+void
+death_note_crashes(BusDatabase *database, BusEndpoint *endpoint)
+{
+	FlightRecord record;
+	bool		some = false;
+
+	while (flight_take_crashed(&endpoint->key, &record))
+	{
+		BusDeath   *death;
+
+		LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+		death = record_of(database, endpoint->key.endpoint_id, &record.message_id);
+		death->deaths = Max(death->deaths, record.deaths + 1);
+		death->dirty = true;
+		LWLockRelease(&database->lock);
+		ereport(LOG,
+				(errmsg("a process died while it handled message %s, and the server with it",
+						DatumGetCString(DirectFunctionCall1(uuid_out,
+															UUIDPGetDatum(&record.message_id)))),
+				 errdetail("It was its death number %d.", record.deaths + 1)));
+		some = true;
+	}
+	if (some)
+		aside_lower_worker(0);
+}
+
+/*
+ * A message's record, a new one if need be; the caller has the lock.
+ */
+static BusDeath *
+record_of(BusDatabase *database, int32 endpoint_id, const pg_uuid_t *message_id)
+{
+	BusDeath   *death = find(database, endpoint_id, message_id);
+
+	if (death != NULL)
+		return death;
+	death = &database->deaths[0];
+	for (int i = 1; i < DEATH_RECORDS && death->endpoint_id != 0; i++)
+	{
+		BusDeath   *other = &database->deaths[i];
+
+		if (other->endpoint_id == 0 || other->deaths < death->deaths)
+			death = other;
+	}
+	if (death->endpoint_id == 0)
+		pg_atomic_fetch_add_u32(&database->death_count, 1);
+	death->endpoint_id = endpoint_id;
+	death->message_id = *message_id;
+	death->deaths = 0;
+	return death;
 }
 
 static BusDeath *
@@ -235,6 +327,8 @@ death_end_transaction(bool committed)
 {
 	BusDatabase *database;
 
+	if (watched.active)
+		flight_end();
 	watched.active = false;
 	if (!committed)
 		write_again();

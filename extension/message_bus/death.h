@@ -15,7 +15,8 @@
 /* After so many a message is handed out alone. */
 #define DEATHS_ALONE 3
 
-extern void death_watch(const Endpoint *endpoint, int32 lane, const HeldDelivery *delivery);
+extern void death_watch(const Endpoint *endpoint, const HeldDelivery *delivery);
+extern void death_note_crashes(BusDatabase *database, BusEndpoint *endpoint);
 extern int32 death_count(int32 endpoint_id, const pg_uuid_t *message_id);
 extern int32 death_limit(const Endpoint *endpoint);
 extern void death_forget(int32 endpoint_id, const pg_uuid_t *message_id);

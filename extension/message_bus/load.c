@@ -33,6 +33,7 @@
 #include "log/wakeup.h"
 #include "message_bus/aside.h"
 #include "message_bus/breaker_table.h"
+#include "message_bus/death.h"
 #include "message_bus/load.h"
 #include "message_bus/relations.h"
 #include "message_bus/ring.h"
@@ -232,6 +233,7 @@ load_endpoint_state(int32 endpoint_id, int32 lane_count)
 		load_lanes(endpoint);
 		breaker_load(endpoint);
 		load_deaths(database, endpoint_id);
+		death_note_crashes(database, endpoint);
 		pg_write_barrier();
 		pg_atomic_write_u32(&endpoint->loaded, generation);
 		if (again)

@@ -9,6 +9,7 @@
 
 #include "log/position.h"
 #include "message_bus/endpoint.h"
+#include "message_bus/flight.h"
 #include "message_bus/message_bus.h"
 #include "message_bus/relations.h"
 #include "message_bus/shared.h"
@@ -40,4 +41,11 @@ void
 message_bus_attach_shared_memory(void)
 {
 	bus_shared_attach();
+}
+
+void
+message_bus_witness(void)
+{
+	bus_shared_attach();
+	flight_witness();
 }

@@ -88,6 +88,9 @@ extern void message_bus_init(void);
 extern void message_bus_request_shared_memory(void);
 extern void message_bus_attach_shared_memory(void);
 
+/* By processes that are always there: they notice when the server crashes. */
+extern void message_bus_witness(void);
+
 /*
  * Sends or publishes; *message_id is the message's id, which is returned too
  * when the message was a duplicate or had no subscriber and nothing was stored.
@@ -105,6 +108,15 @@ extern int	message_bus_receive(const char *endpoint, int max, BusDelivery **deli
  * that this process handles: if it dies, it has died of that.
  */
 extern void message_bus_watch(int64 delivery_id);
+
+/*
+ * The same for a message that the consumer had put aside, on its way: until
+ * message_bus_watch_ends(), then it is again the one before.  False, and nothing is
+ * watched, if a process has died of it; then it should go back to its endpoint, to
+ * be counted there as others are.
+ */
+extern bool message_bus_watch_parked(const char *endpoint, const pg_uuid_t *message_id);
+extern void message_bus_watch_ends(void);
 
 /* Sets the context from a message, until the next call or the transaction's end. */
 extern void message_bus_handle(int64 delivery_id);

@@ -189,7 +189,7 @@ settle_handle(HeldDelivery *delivery)
 	held_row_values(delivery, &row);
 	envelope_context(&row, &context);
 	context_set(&context);
-	death_watch(endpoint_of(delivery), held_lane_get(delivery->lane)->lane, delivery);
+	death_watch(endpoint_of(delivery), delivery);
 }
 
 /*
@@ -201,7 +201,7 @@ message_bus_watch(int64 delivery_id)
 	HeldDelivery *delivery = held_delivery_find(delivery_id);
 
 	if (delivery != NULL)
-		death_watch(endpoint_of(delivery), held_lane_get(delivery->lane)->lane, delivery);
+		death_watch(endpoint_of(delivery), delivery);
 }
 
 /*

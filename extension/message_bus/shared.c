@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "log/restore.h"
+#include "message_bus/flight.h"
 #include "message_bus/relations.h"
 #include "message_bus/shared.h"
 
@@ -66,7 +67,7 @@ static void make_lanes(BusEndpoint *endpoint, int32 lane_count);
 Size
 bus_shared_size(void)
 {
-	return MAXALIGN(sizeof(BusShared));
+	return add_size(MAXALIGN(sizeof(BusShared)), flight_shared_size());
 }
 
 /*
@@ -79,13 +80,14 @@ bus_shared_attach(void)
 	bool		found;
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("ecommerce message bus", bus_shared_size(), &found);
+	shared = ShmemInitStruct("ecommerce message bus", sizeof(BusShared), &found);
 	if (!found)
 	{
 		memset(shared, 0, sizeof(*shared));
 		shared->tranche = LWLockNewTrancheId();
 		LWLockInitialize(&shared->lock, shared->tranche);
 	}
+	flight_shared_attach();
 	LWLockRelease(AddinShmemInitLock);
 	LWLockRegisterTranche(shared->tranche, "ecommerce_message_bus");
 }

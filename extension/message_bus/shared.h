@@ -165,7 +165,6 @@ typedef struct BusEvacuation
 typedef struct BusDeath
 {
 	int32		endpoint_id;	/* 0: free */
-	int32		lane;
 	pg_uuid_t	message_id;
 	int32		deaths;
 	bool		dirty;			/* differs from message_bus.death */

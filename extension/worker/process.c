@@ -29,6 +29,7 @@
 #include "base/order.h"
 #include "log/restore.h"
 #include "log/wakeup.h"
+#include "message_bus/message_bus.h"
 #include "pg/clock.h"
 #include "pg/rights.h"
 #include "worker/worker.h"
@@ -96,6 +97,7 @@ worker_connect(Oid database, const char *name, const char *lock_timeout)
 						PGC_S_OVERRIDE);
 	SetConfigOption("application_name", name, PGC_USERSET, PGC_S_OVERRIDE);
 	SetConfigOption("lock_timeout", lock_timeout, PGC_USERSET, PGC_S_OVERRIDE);
+	message_bus_witness();
 }
 
 /*

@@ -129,8 +129,17 @@ parked_replay(Machine *machine)
 				continue;
 			}
 
+			if (!message_bus_watch_parked(replay.message->endpoint, &replay.message->message_id))
+			{
+				/* A process has died of it: the bus knows what to do then. */
+				send_back(replay.message);
+				remove_parked(replay.message->id);
+				waiting = foreach_delete_current(waiting, cell);
+				continue;
+			}
 			if (subtransaction_run(replay_one, &replay, &error))
 				*machine = *replay.machine;
+			message_bus_watch_ends();
 			settle_replayed(&replay, error);
 			if (error == NULL && replay.effects.outcome == OUTCOME_DEFERRED)
 				continue;
