@@ -72,6 +72,7 @@ typedef struct Firing
 } Firing;
 
 static const char *next_saga(const Search *search, TimestampTz *due);
+static const char *only_saga(const Search *search);
 static bool take_entry(const Search *search, QueueEntry *entry);
 static void drop_entry(const QueueEntry *entry);
 static int	fire_entry(const QueueEntry *entry, TimestampTz as_of, bool by_hand);
@@ -163,6 +164,28 @@ next_saga(const Search *search, TimestampTz *due)
 }
 
 /*
+ * The saga that has the endpoint for itself, NULL if there are none or several.
+ */
+static const char *
+only_saga(const Search *search)
+{
+	const char *found = NULL;
+	ListCell   *cell;
+
+	foreach(cell, definition_all_current())
+	{
+		const Definition *definition = lfirst(cell);
+
+		if (search->endpoint != NULL && strcmp(definition->endpoint, search->endpoint) != 0)
+			continue;
+		if (found != NULL)
+			return NULL;
+		found = definition->name;
+	}
+	return found;
+}
+
+/*
  * The first entry that is due, locked.  One that somebody else has is skipped.
  */
 static bool
@@ -173,11 +196,14 @@ take_entry(const Search *search, QueueEntry *entry)
 		" WHERE saga = $1 AND due_at >= $2 AND due_at <= $3 ORDER BY due_at LIMIT 1"
 		" FOR UPDATE SKIP LOCKED"
 	};
-	const char *saga = next_saga(search, &entry->due_at);
+	const char *saga = only_saga(search);
 	MemoryContext caller = CurrentMemoryContext;
 	bool		found;
 	bool		isnull;
 
+	/* Of several, the one whose entry is due first. */
+	if (saga == NULL)
+		saga = next_saga(search, &entry->due_at);
 	if (saga == NULL)
 		return false;
 	spi_begin(SPI_AS_OWNER);
