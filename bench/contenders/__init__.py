@@ -9,7 +9,7 @@ A pgbench script has the same name and does the same work for every contender:
     read_stream      one of :pool streams named :prefix
     read_all         the first :rows events of all
 
-and finds :run, :i, :streams and :data set (driver/load.py).  fill is for psql: it
+and finds :run, :i, :streams, :data and :metadata set (driver/load.py).  fill is for psql: it
 writes the streams :first to :last, :length events each, named :prefix.
 """
 import subprocess
@@ -85,7 +85,8 @@ class EmmettLibrary(Emmett):
 
     def append(self, server, kind, *, clients, seconds, synchronous_commit=True):
         options = f"-c synchronous_commit={'on' if synchronous_commit else 'off'}"
-        env = dict(server.environment(self.database, options), BENCH_PAYLOAD=load.PAYLOAD)
+        env = dict(server.environment(self.database, options), BENCH_PAYLOAD=load.PAYLOAD,
+                   BENCH_METADATA=load.METADATA)
         return load.client_program(
             server, ["node", str(self.directory / "load.mjs"), kind, str(clients), str(seconds)], env)
 

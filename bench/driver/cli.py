@@ -11,7 +11,7 @@ from pathlib import Path
 
 import contenders as contenders_package
 import measurements as measurements_package
-from driver import load, machine, report
+from driver import compare, load, machine, report
 from driver.registry import MEASUREMENTS, Samples
 from driver.server import Server
 
@@ -64,6 +64,7 @@ class Bench:
                              "-v", f"prefix={prefix}", "-v", f"first={first}",
                              "-v", f"last={min(first + step - 1, streams)}",
                              "-v", f"length={length}", "-v", f"data={load.PAYLOAD}",
+                             "-v", f"metadata={load.METADATA}",
                              options=contender.options + " -c synchronous_commit=off")
 
     def grow(self, contender, events, database):
@@ -108,6 +109,8 @@ def parse_arguments():
                         help="run only the cases whose condition contains TEXT")
     parser.add_argument("--contenders", metavar="A,B", help="measure these only")
     parser.add_argument("--rounds", type=int, help="rounds of each measurement")
+    parser.add_argument("--base", metavar="COMMIT",
+                        help="measure this tree beside that commit, and nothing else")
     parser.add_argument("--patience", type=int, default=2, metavar="N",
                         help="repeat a run up to N times when other processes took more than "
                              f"{DISTURBED:.0%}% of the machine (default 2)")
@@ -193,6 +196,9 @@ def main():
     names = arguments.only or list(MEASUREMENTS)
     if arguments.report:
         print(compose(names, arguments.quick))
+        return 0
+    if arguments.base:
+        print(compare.compare(names, arguments, sys.modules[__name__]))
         return 0
     contenders = contenders_package.all_contenders(BENCH / "node_modules")
     chosen = arguments.contenders.split(",") if arguments.contenders else None

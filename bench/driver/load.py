@@ -22,6 +22,14 @@ PAYLOAD = ('{"customer_id": "0b7c61c2-6dcd-4d5c-9e0f-3f9d5c6b1f11", "items": [{"
 PAYLOAD = PAYLOAD.replace('"card 4242"}', '"card ' + "4" * (300 - len(PAYLOAD) + 4) + '"}')
 assert len(PAYLOAD) == 300
 
+# What comes with it: who caused it, on whose behalf, in which trace.  Each request has a
+# correlation id of its own: its last twelve digits take this place.
+CORRELATION = "C" * 12
+METADATA = ('{"correlation_id": "5f0c1e9a-7b1d-4c63-8a52-' + CORRELATION + '", '
+            '"causation_id": "9d3f6b42-1c58-4e7a-b0c4-6a2e8f5d7b31", "user_id": "customer-4711", '
+            '"tenant_id": "emea", '
+            '"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}')
+
 
 def server_cpu_seconds(postmaster):
     """CPU time of the postmaster, its living children and those it has reaped."""
@@ -109,7 +117,7 @@ def pgbench(server, contender, script, *, clients, seconds=None, transactions=No
     events is the number of events (or rows) that one run of the script is worth.
     Every run gets a new value of the variable `run`, so that names do not collide.
     """
-    given = {"run": uuid.uuid4().hex[:20], "i": -1, "streams": 100, "data": PAYLOAD,
+    given = {"run": uuid.uuid4().hex[:20], "i": -1, "streams": 100, "data": PAYLOAD, "metadata": METADATA,
              **contender.variables, **(variables or {})}
     command = [str(server.bindir / "pgbench"), "-n", "-M", "prepared", "-c", str(clients),
                "-j", str(min(clients, 2)), "-f", str(script)]

@@ -61,6 +61,9 @@ class Server:
         lines.append(f"port = {PORT}")
         with open(self.data_dir / "postgresql.conf", "a", encoding="utf-8") as conf:
             conf.write("\n".join(lines) + "\n")
+        self.launch()
+
+    def launch(self):
         self._as_owner("pg_ctl", "-D", self.data_dir, "-l", self.log, "-w", "-s", "start")
 
     def stop(self):

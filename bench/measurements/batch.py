@@ -1,5 +1,5 @@
 """Transactions of 100 events against COPY of 100 rows."""
-from driver.load import PAYLOAD
+from driver.load import METADATA, PAYLOAD
 from driver.registry import Bound, Case, Column, Measurement
 
 CONDITION = "{} format, 1 client, commit {}"
@@ -9,18 +9,18 @@ def run_one(bench, contender, mode, commit):
     def run():
         return bench.tool("batch", contender.database, mode, bench.seconds,
                           options=f"-c synchronous_commit={commit}",
-                          environment={"BENCH_PAYLOAD": PAYLOAD})
+                          environment={"BENCH_PAYLOAD": PAYLOAD, "BENCH_METADATA": METADATA})
     return run
 
 
 def cases(bench):
-    contenders = {contender.name: contender for contender in bench.fresh("limit", "ours")}
+    contenders = {contender.name: contender for contender in bench.fresh("limit", "limit_lean", "ours")}
     made = []
     for commit in ("off", "on"):
-        for form, modes in (("text", ("copy", "batch")),
-                            ("binary", ("copy_binary", "batch_binary")),
-                            ("json", ("copy", "json"))):
-            for name, mode in zip(("limit", "ours"), modes):
+        for form, modes in (("text", ("copy", "copy_lean", "batch")),
+                            ("binary", ("copy_binary", "copy_lean_binary", "batch_binary")),
+                            ("json", ("copy", "copy_lean", "json"))):
+            for name, mode in zip(("limit", "limit_lean", "ours"), modes):
                 if name in contenders:
                     made.append(Case(CONDITION.format(form, commit), name,
                                      run_one(bench, contenders[name], mode, commit)))
@@ -45,4 +45,6 @@ Measurement(
     ],
     notes="""
 Each transaction is one stream of 100 events. "text" and "binary" say how the rows, or the
-array of events, travel; "json" is append_json beside COPY in text format.""")
+array of events, travel; "json" is append_json beside COPY in text format. All events of a batch
+have one correlation id. limit_lean has no category and none of the indexes on category, correlation
+and time; no bound is measured against it.""")

@@ -5,15 +5,20 @@
  * Usage: batch MODE SECONDS [EVENTS_PER_TRANSACTION [TRANSACTIONS]]
  *	  MODE: copy		COPY of rows into the limit table, text format
  *			copy_binary the same, binary format
+ *			copy_lean	COPY into the lean limit table, text format
+ *			copy_lean_binary the same, binary format
  *			batch		event_store.append_batch, the array as text
  *			batch_binary the same, the array in binary format
  *			json		event_store.append_json
  * With TRANSACTIONS it stops after as many, whatever the time.
  *
- * The payload is that of the environment variable BENCH_PAYLOAD.  What the client
- * sends is made once and only the stream's name changes, so that the client's own
- * work is small and equal in all modes.
+ * Data and metadata are those of the environment variables BENCH_PAYLOAD and
+ * BENCH_METADATA.  What the client sends is made once; the stream's name changes, and
+ * the last digits of the metadata's correlation id, so that the client's own work is
+ * small and equal in all modes.
  */
+#define _GNU_SOURCE				/* memmem() */
+
 #include "client.h"
 
 #include <arpa/inet.h>
@@ -21,6 +26,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* Where the digits go that make a correlation id. */
+#define CORRELATION "CCCCCCCCCCCC"
+#define CORRELATION_SIZE 12
 
 /* Room for a stream's name, which is 42 bytes long as order-UUID is. */
 #define NAME_SIZE 64
@@ -37,7 +46,12 @@ typedef struct Job
 {
 	PGconn	   *conn;
 	const char *payload;
+	char	   *metadata;
+	bool		lean;			/* no category */
 	int			events;
+	/* where the correlation ids are, in the array or in metadata */
+	char	  **places;
+	int			place_count;
 	/* append_batch's and append_json's array, made once */
 	Buffer		array;
 	Oid			new_event;
@@ -98,6 +112,35 @@ put_escaped(Buffer *buffer, const char *text, int times)
 	}
 }
 
+/* Notes where the correlation ids are in what is sent. */
+static void
+find_places(Job *job, char *text, size_t length)
+{
+	const char *at = text;
+	const char *end = text + length;
+
+	job->places = malloc(sizeof(char *) * (job->events + 1));
+	if (job->places == NULL)
+		client_die("out of memory");
+	while (job->place_count <= job->events &&
+		   (at = memmem(at, end - at, CORRELATION, CORRELATION_SIZE)) != NULL)
+	{
+		job->places[job->place_count++] = text + (at - text);
+		at += CORRELATION_SIZE;
+	}
+}
+
+/* Gives all events that are sent next another correlation id. */
+static void
+correlate(Job *job, long number)
+{
+	char		digits[32];
+
+	snprintf(digits, sizeof(digits), "%012ld", number % 1000000000000L);
+	for (int i = 0; i < job->place_count; i++)
+		memcpy(job->places[i], digits, CORRELATION_SIZE);
+}
+
 /* {"(OrderCreated,\"{\\\"...}\",,,,)",...}: quoted for the row, then for the array. */
 static void
 make_text_array(Job *job)
@@ -106,7 +149,9 @@ make_text_array(Job *job)
 
 	put_text(&row, "(OrderCreated,\"");
 	put_escaped(&row, job->payload, 1);
-	put_text(&row, "\",,,,)");
+	put_text(&row, "\",\"");
+	put_escaped(&row, job->metadata, 1);
+	put_text(&row, "\",,,)");
 	for (int i = 0; i < job->events; i++)
 	{
 		put_text(&job->array, i == 0 ? "{\"" : ",\"");
@@ -125,6 +170,7 @@ make_binary_array(Job *job)
 	Oid			oids[6];
 	Buffer		row = {0};
 	int			payload_length = (int) strlen(job->payload);
+	int			metadata_length = (int) strlen(job->metadata);
 
 	for (int i = 0; i < 6; i++)
 	{
@@ -144,7 +190,11 @@ make_binary_array(Job *job)
 	put_int(&row, payload_length + 1, 4);
 	put(&row, "\1", 1);
 	put_text(&row, job->payload);
-	for (int i = 2; i < 6; i++)
+	put_int(&row, (int32_t) oids[2], 4);
+	put_int(&row, metadata_length + 1, 4);
+	put(&row, "\1", 1);
+	put_text(&row, job->metadata);
+	for (int i = 3; i < 6; i++)
 	{
 		put_int(&row, (int32_t) oids[i], 4);
 		put_int(&row, -1, 4);
@@ -171,6 +221,8 @@ make_json(Job *job)
 		put_text(&job->array, i == 0 ? "[" : ",");
 		put_text(&job->array, "{\"event_type\": \"OrderCreated\", \"data\": ");
 		put_text(&job->array, job->payload);
+		put_text(&job->array, ", \"metadata\": ");
+		put_text(&job->array, job->metadata);
 		put_text(&job->array, "}");
 	}
 	put_text(&job->array, "]");
@@ -199,7 +251,8 @@ start_copy(Job *job, const char *format)
 	PGresult   *result;
 
 	snprintf(query, sizeof(query),
-			 "COPY event (stream, version, event_type, category, data) FROM STDIN (FORMAT %s)", format);
+			 "COPY event (stream, version, event_type, data, metadata%s) FROM STDIN (FORMAT %s)",
+			 job->lean ? "" : ", category", format);
 	result = PQexec(job->conn, query);
 	if (PQresultStatus(result) != PGRES_COPY_IN)
 		client_die("%s", PQerrorMessage(job->conn));
@@ -216,10 +269,12 @@ write_copy(Job *job, const char *stream)
 	rows.length = 0;
 	for (int i = 1; i <= job->events; i++)
 	{
-		snprintf(head, sizeof(head), "%s\t%d\tOrderCreated\torder\t", stream, i);
+		snprintf(head, sizeof(head), "%s\t%d\tOrderCreated\t", stream, i);
 		put_text(&rows, head);
 		put_text(&rows, job->payload);
-		put_text(&rows, "\n");
+		put_text(&rows, "\t");
+		put_text(&rows, job->metadata);
+		put_text(&rows, job->lean ? "\n" : "\torder\n");
 	}
 	finish_copy(job, &rows);
 }
@@ -229,6 +284,7 @@ write_copy_binary(Job *job, const char *stream)
 {
 	static Buffer rows;
 	int			payload_length = (int) strlen(job->payload);
+	int			metadata_length = (int) strlen(job->metadata);
 
 	start_copy(job, "binary");
 	rows.length = 0;
@@ -237,18 +293,24 @@ write_copy_binary(Job *job, const char *stream)
 	put_int(&rows, 0, 4);
 	for (int i = 1; i <= job->events; i++)
 	{
-		put_int(&rows, 5, 2);
+		put_int(&rows, job->lean ? 5 : 6, 2);
 		put_int(&rows, (int32_t) strlen(stream), 4);
 		put_text(&rows, stream);
 		put_int(&rows, 8, 4);
 		put_int64(&rows, i);
 		put_int(&rows, 12, 4);
 		put_text(&rows, "OrderCreated");
-		put_int(&rows, 5, 4);
-		put_text(&rows, "order");
 		put_int(&rows, payload_length + 1, 4);
 		put(&rows, "\1", 1);
 		put_text(&rows, job->payload);
+		put_int(&rows, metadata_length + 1, 4);
+		put(&rows, "\1", 1);
+		put_text(&rows, job->metadata);
+		if (!job->lean)
+		{
+			put_int(&rows, 5, 4);
+			put_text(&rows, "order");
+		}
 	}
 	put_int(&rows, -1, 2);
 	finish_copy(job, &rows);
@@ -287,13 +349,17 @@ static const struct Mode
 	const char *statement;
 	void		(*make) (Job *job);
 	WriteFunction write;
+	bool		lean;
 }			modes[] = {
-	{"copy", NULL, NULL, write_copy},
-	{"copy_binary", NULL, NULL, write_copy_binary},
-	{"batch", "SELECT event_store.append_batch($1, 0, $2)", make_text_array, write_text_parameter},
+	{"copy", NULL, NULL, write_copy, false},
+	{"copy_binary", NULL, NULL, write_copy_binary, false},
+	{"copy_lean", NULL, NULL, write_copy, true},
+	{"copy_lean_binary", NULL, NULL, write_copy_binary, true},
+	{"batch", "SELECT event_store.append_batch($1, 0, $2)", make_text_array,
+	 write_text_parameter, false},
 	{"batch_binary", "SELECT event_store.append_batch($1, 0, $2)", make_binary_array,
-	 write_binary_parameter},
-	{"json", "SELECT event_store.append_json($1, 0, $2)", make_json, write_text_parameter},
+	 write_binary_parameter, false},
+	{"json", "SELECT event_store.append_json($1, 0, $2)", make_json, write_text_parameter, false},
 };
 
 static void
@@ -301,12 +367,17 @@ prepare(Job *job, const struct Mode *mode)
 {
 	PGresult   *result;
 
+	job->lean = mode->lean;
 	if (mode->statement == NULL)
+	{
+		find_places(job, job->metadata, strlen(job->metadata));
 		return;
+	}
 	result = client_query(job->conn, "SELECT 'event_store.new_event'::regtype::oid");
 	job->new_event = (Oid) strtoul(PQgetvalue(result, 0, 0), NULL, 10);
 	PQclear(result);
 	mode->make(job);
+	find_places(job, job->array.data, job->array.length);
 	result = PQprepare(job->conn, "append", mode->statement, 0, NULL);
 	if (PQresultStatus(result) != PGRES_COMMAND_OK)
 		client_die("%s", PQerrorMessage(job->conn));
@@ -327,8 +398,11 @@ main(int argc, char **argv)
 		if (strcmp(argv[1], modes[i].name) == 0)
 			mode = &modes[i];
 	job.payload = getenv("BENCH_PAYLOAD");
-	if (mode == NULL || job.payload == NULL)
-		client_die("usage: BENCH_PAYLOAD=... batch MODE SECONDS [EVENTS [TRANSACTIONS]]");
+	job.metadata = getenv("BENCH_METADATA");
+	if (mode == NULL || job.payload == NULL || job.metadata == NULL)
+		client_die("usage: BENCH_PAYLOAD=... BENCH_METADATA=... "
+				   "batch MODE SECONDS [EVENTS [TRANSACTIONS]]");
+	job.metadata = strdup(job.metadata);
 	job.conn = client_connect();
 	prepare(&job, mode);
 
@@ -340,6 +414,7 @@ main(int argc, char **argv)
 
 		snprintf(stream, sizeof(stream), "order-%016lx-%08x-%010x",
 				 (unsigned long) began * 2654435761UL, (unsigned) getpid(), (unsigned) done);
+		correlate(&job, (long) began + done);
 		mode->write(&job, stream);
 		done++;
 	}

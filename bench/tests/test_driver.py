@@ -11,7 +11,7 @@ sys.path.insert(0, str(BENCH))
 
 import contenders  # noqa: E402
 import queues  # noqa: E402
-from driver import cli, load, report  # noqa: E402
+from driver import cli, compare, load, report  # noqa: E402
 from driver.registry import MEASUREMENTS, Bound, Case, Column, Measurement, Samples  # noqa: E402
 
 HEAD = [["processor", "one"], ["fdatasync", "100 us for 8 KB"], ["load", "0.00"],
@@ -83,6 +83,24 @@ class TestRunCase(unittest.TestCase):
         self.assertEqual(self.runs(0, 0.5, 0.0), (0.5, 1))
 
 
+class TestCompare(unittest.TestCase):
+    def test_pairs_change_places_and_are_told_apart(self):
+        ran = []
+
+        def case(who, contender):
+            return Case("calm", contender, lambda: ran.append(who) or {"per_s": 90.0})
+
+        measured = measurement([Bound("", 0.9, True, None)])
+        measured.cases = lambda bench: [case(bench.who, "ours"), case("another", "loop")]
+        benches = {who: SimpleNamespace(who=who, quick=True) for who in ("ours", "base")}
+        found = compare.run_rounds(measured, benches, SimpleNamespace(rounds=2, where="",
+                                   patience=0), lambda case, _: case.run(), lambda *_, **__: None)
+        self.assertEqual(ran, ["ours", "base", "base", "ours"])
+        self.assertEqual(found.ratio("calm", "per_s", to="base"), 1.0)
+        self.assertRegex(report.render([(compare.beside_base(measured), found, HEAD)]), "of base")
+        self.assertTrue(measured.bounds)
+
+
 class TestQueues(unittest.TestCase):
     def ended(self, said):
         return SimpleNamespace(stdout=io.StringIO(said))
@@ -133,6 +151,11 @@ class TestCatalogue(unittest.TestCase):
 
     def test_payload(self):
         self.assertEqual(len(load.PAYLOAD), 300)
+
+    def test_every_event_has_a_correlation_id_of_its_own(self):
+        self.assertIn(load.CORRELATION, load.METADATA)
+        for script in BENCH.glob("contenders/*/append_*.sql"):
+            self.assertIn(load.CORRELATION, script.read_text(), str(script))
 
 
 if __name__ == "__main__":

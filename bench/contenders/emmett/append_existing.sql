@@ -2,7 +2,9 @@
 \set i :i + 1
 \set s :i % :streams
 \set v :i / :streams
+\set c random(100000000000, 999999999999)
 SELECT * FROM emt_append_to_stream(ARRAY[gen_random_uuid()::text], ARRAY[:data::jsonb],
-	ARRAY['{}'::jsonb], ARRAY['1'], ARRAY['OrderCreated'], ARRAY['E'],
+	ARRAY[replace(:metadata::text, 'CCCCCCCCCCCC', :c::text)::jsonb],
+	ARRAY['1'], ARRAY['OrderCreated'], ARRAY['E'],
 	'order-' || :run::text || '-' || :client_id::text || '-' || :s::text, 'order',
 	:v::bigint, :partition);

@@ -10,7 +10,8 @@ import pg from 'pg';
 
 const kind = process.argv[2];
 const [clients, seconds] = process.argv.slice(3).map(Number);
-const { PGHOST, PGPORT, PGUSER, PGDATABASE, PGOPTIONS, BENCH_PAYLOAD } = process.env;
+const { PGHOST, PGPORT, PGUSER, PGDATABASE, PGOPTIONS } = process.env;
+const { BENCH_PAYLOAD, BENCH_METADATA } = process.env;
 const pool = new pg.Pool({ host: PGHOST, port: Number(PGPORT), user: PGUSER, database: PGDATABASE,
   options: PGOPTIONS, max: clients });
 const url = `postgresql://${PGUSER}@localhost:${PGPORT}/${PGDATABASE}`
@@ -20,6 +21,7 @@ const store = getPostgreSQLEventStore(url, {
   schema: { autoMigration: 'None' },
 });
 const data = JSON.parse(BENCH_PAYLOAD);
+const metadata = JSON.parse(BENCH_METADATA);
 
 let events = 0;
 const began = performance.now();
@@ -29,7 +31,9 @@ async function client() {
   for (let i = 0; performance.now() < until; i++, events++) {
     const [stream, version] = kind === 'new'
       ? [`order-${randomUUID()}`, 0n] : [streams[i % 100], BigInt(Math.floor(i / 100))];
-    await store.appendToStream(stream, [{ type: 'OrderCreated', data }],
+    const event = { type: 'OrderCreated', data,
+      metadata: { ...metadata, correlation_id: randomUUID() } };
+    await store.appendToStream(stream, [event],
       { expectedStreamVersion: version === 0n ? 'STREAM_DOES_NOT_EXIST' : version });
   }
 }

@@ -2,6 +2,8 @@
 \set i :i + 1
 \set s :i % :streams
 \set v :i / :streams
-INSERT INTO event (stream, version, event_type, data, category)
+\set c random(100000000000, 999999999999)
+INSERT INTO event (stream, version, event_type, data, metadata, category)
 VALUES ('order-' || :run::text || '-' || :client_id::text || '-' || :s::text,
-	:v::bigint + 1, 'OrderCreated', :data::jsonb, 'order');
+	:v::bigint + 1, 'OrderCreated', :data::jsonb,
+	replace(:metadata::text, 'CCCCCCCCCCCC', :c::text)::jsonb, 'order');

@@ -2,6 +2,8 @@
 \set i :i + 1
 \set s :i % :streams
 \set v :i / :streams
+\set c random(100000000000, 999999999999)
 SELECT write_message(gen_random_uuid()::varchar,
 	'order-' || :run::text || '-' || :client_id::text || '-' || :s::text,
-	'OrderCreated', :data::jsonb, NULL, :v::bigint - 1);
+	'OrderCreated', :data::jsonb,
+	replace(:metadata::text, 'CCCCCCCCCCCC', :c::text)::jsonb, :v::bigint - 1);
