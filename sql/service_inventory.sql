@@ -41,6 +41,11 @@ SELECT * FROM ecommerce_inventory.put_product(id(2)::text, '{"sku": "B", "name":
 SELECT outcome($$SELECT ecommerce_inventory.put_product(id(3)::text,
 	'{"sku": "A", "name": "Quince"}')$$);
 SELECT outcome($$SELECT ecommerce_inventory.put_product('x', '{"sku": "", "name": 5}')$$);
+-- nothing goes unread
+SELECT outcome($$SELECT ecommerce_inventory.put_product(id(3)::text, '{"sku": "C", "name": "x",
+	"stock": 5, "price": {"amount": 1, "curency": "EUR"}}')$$);
+SELECT outcome($$SELECT ecommerce_inventory.adjust_stock(id(1)::text,
+	'{"delta": 1, "reason": "x", "Delta": 2}')$$);
 SELECT status FROM ecommerce_inventory.adjust_stock(id(1)::text,
 	'{"delta": 10, "reason": "delivery"}');
 SELECT outcome($$SELECT ecommerce_inventory.adjust_stock(id(1)::text,

@@ -65,6 +65,13 @@ SELECT errors(body(jsonb_build_object('items', (SELECT jsonb_agg(body() #> '{ite
 SELECT errors(body(jsonb_build_object('items', jsonb_build_array(body() #> '{items,0}'
 	|| '{"total_price": 3}'))));
 SELECT errors(body('{"payment_method": {"type": "invoice", "last4_digits": "0000"}}'));
+-- what a country or a way to pay does not have
+SELECT errors(body('{"shipping_address": {"street": "s", "city": "c", "country": "IE", "state": null},
+	"payment_method": {"type": "invoice"}}'));
+-- nothing goes unread: a currency would be charged in another one
+SELECT errors(body('{"currency": "EUR", "shipping_address": {"street": "s", "city": "c",
+	"country": "IE", "zip": "1"}, "items": [{"product_id": "x", "sku": "A", "product_name": "Apple",
+	"quantity": 1, "discount": 5}], "Email": "a@example.com"}'));
 SELECT outcome($$SELECT ecommerce_order.submit_order(body('{"customer_id": null}'))$$);
 -- card numbers, however they are written, and whatever they are called
 SELECT errors(body(jsonb_build_object('payment_method', '{"type": "card", "last4_digits": "4242"}'::jsonb

@@ -128,10 +128,12 @@ subtest 'fields' => sub {
 		[ 'shipping_address.street' => '{}', '{"street": ""}', '{"street": "  "}', '{"street": 1}',
 			'{"street": "' . 'x' x 201 . '"}' ],
 		[ 'payment_method' => '"card"', 'true' ],
+		[ 'currency' => '"EUR"' ], [ 'items[0].color' => '[{"color": 1}]' ],
+		[ 'shipping_address.zip' => '{"zip": "1"}' ],
 		[ 'payment_method.number' => '{"number": "4242424242424242"}' ],
 		[ 'payment_method.token' => '{"token": "4242424242424242"}', '{"token": "a b"}',
 			'{"token": ""}', '{"token": 1}' ],
-		[ 'payment_method.last4_digits' => '{}', '{"last4_digits": "42"}', '{"last4_digits": 4242}',
+		[ 'payment_method.last4_digits' => '{"last4_digits": "42"}', '{"last4_digits": 4242}',
 			'{"last4_digits": "424\n"}' ]);
 	for my $case (@cases)
 	{

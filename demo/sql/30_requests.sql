@@ -38,8 +38,8 @@ SELECT invoice_no AS name, 'POST' AS method, '/orders' AS path,
 		   'customer_id', demo.uuid_of('customer', customer),
 		   'items', items,
 		   'shipping_address', jsonb_build_object(
-			   'street', '-', 'city', '-', 'state', '-', 'postal_code', '-', 'country', country),
-		   'payment_method', jsonb_build_object('type', 'invoice', 'last4_digits', '0000')) AS body
+			   'street', '-', 'city', '-', 'country', country),
+		   'payment_method', jsonb_build_object('type', 'invoice')) AS body
 FROM demo.sale, demo.run
 ORDER BY first_line;
 
@@ -78,7 +78,7 @@ CREATE FUNCTION demo.tale_body(quantity int, country text, token text) RETURNS j
 		'items', jsonb_build_array(jsonb_build_object('product_id', product_id, 'sku', sku,
 			'product_name', name, 'quantity', quantity, 'unit_price', unit_price)),
 		'shipping_address', jsonb_build_object('street', '1 Main Street', 'city', 'Town',
-			'state', '-', 'postal_code', '12345', 'country', country),
+			'postal_code', '12345', 'country', country),
 		'payment_method', jsonb_build_object('type', 'card', 'last4_digits', '4242',
 			'token', token))
 	FROM demo.stock ORDER BY sku LIMIT 1

@@ -96,7 +96,7 @@ BEGIN
 			format('must be an amount from 0 to 9999999.99 with at most %s decimals',
 				coalesce(decimals, 2)));
 	END IF;
-	RETURN errors;
+	RETURN errors || ecommerce_inventory.strange_fields(price, '{amount,currency}', 'price.');
 END
 $price_errors$;
 COMMENT ON FUNCTION ecommerce_inventory.price_errors(jsonb, text) IS
@@ -118,7 +118,8 @@ BEGIN
 		errors := errors || ecommerce_inventory.bad_field('kind',
 			'must be goods, extra or charge');
 	END IF;
-	RETURN errors || ecommerce_inventory.price_errors(body -> 'price', body ->> 'kind');
+	RETURN errors || ecommerce_inventory.price_errors(body -> 'price', body ->> 'kind')
+		|| ecommerce_inventory.strange_fields(body, '{sku,name,kind,price}');
 END
 $product_errors$;
 COMMENT ON FUNCTION ecommerce_inventory.product_errors(jsonb) IS
@@ -193,7 +194,7 @@ BEGIN
 		errors := errors || ecommerce_inventory.bad_field('reason',
 			'must be a text of 1 to 200 characters');
 	END IF;
-	RETURN errors;
+	RETURN errors || ecommerce_inventory.strange_fields(body, '{delta,reason}');
 END
 $stock_errors$;
 COMMENT ON FUNCTION ecommerce_inventory.stock_errors(jsonb) IS

@@ -251,3 +251,21 @@ END
 $publish$;
 COMMENT ON FUNCTION ecommerce_@service@.publish(text, uuid, uuid, jsonb) IS
 'Publishes a reply: body plus order_id and the step key, in order with the other messages of that order.';
+
+CREATE FUNCTION ecommerce_@service@.strange_fields(body jsonb, known text[], prefix text DEFAULT '')
+RETURNS jsonb LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $strange_fields$
+BEGIN
+	IF jsonb_typeof(body) IS DISTINCT FROM 'object' OR body - known = '{}' THEN
+		RETURN '[]';
+	END IF;
+	RETURN (
+		SELECT jsonb_agg(jsonb_build_object('field', prefix || key, 'detail',
+			'is not known here: send ' || array_to_string(known, ', ')) ORDER BY key)
+		-- those that there may be are few; a body may have thousands of others
+		FROM (SELECT key FROM jsonb_object_keys(body - known) AS key LIMIT 20) AS strange);
+END
+$strange_fields$;
+COMMENT ON FUNCTION ecommerce_@service@.strange_fields(jsonb, text[], text) IS
+'An error for each field of an object that is none of the known ones, for 20 of them at most: what nobody reads would have no effect, and who sent it would not know.';

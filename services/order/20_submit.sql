@@ -15,6 +15,18 @@ $text_errors$;
 COMMENT ON FUNCTION ecommerce_order.text_errors(jsonb, text, text[]) IS
 'Errors of the named text fields of an object: missing, not a text, blank or too long.';
 
+CREATE FUNCTION ecommerce_order.optional_fields(body jsonb, fields text[])
+RETURNS text[] LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $optional_fields$
+BEGIN
+	RETURN ARRAY(SELECT field FROM unnest(fields) AS field
+		WHERE coalesce(body -> field, 'null') <> 'null');
+END
+$optional_fields$;
+COMMENT ON FUNCTION ecommerce_order.optional_fields(jsonb, text[]) IS
+'Those of the named fields that an object has and that are not null.';
+
 CREATE FUNCTION ecommerce_order.item_errors(items jsonb)
 RETURNS jsonb LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -24,6 +36,7 @@ DECLARE
 	decimals CONSTANT int := least(2, ecommerce.minor_units(ecommerce.currency()));
 	no_price CONSTANT text := format('must be an amount from 0 to 9999999.99 with at most %s decimals',
 		CASE decimals WHEN 2 THEN 'two' ELSE decimals::text END);
+	known CONSTANT text[] := '{product_id,sku,product_name,quantity,unit_price,total_price}';
 	price_pattern CONSTANT text := format('^[0-9]{1,7}(\.[0-9]{0,%s}0*)?$', decimals);
 BEGIN
 	RETURN (
@@ -53,7 +66,11 @@ BEGIN
 						= (line ->> 'quantity')::numeric * (line ->> 'unit_price')::numeric))
 			) AS checks (field, detail, holds)
 		-- of a line that is no object only that is said
-		WHERE holds IS NOT TRUE AND (field = '') = (jsonb_typeof(line) <> 'object'));
+		WHERE holds IS NOT TRUE AND (field = '') = (jsonb_typeof(line) <> 'object'))
+		|| (SELECT coalesce(jsonb_agg(strange ORDER BY n), '[]')
+		FROM jsonb_array_elements(items) WITH ORDINALITY AS lines (line, n),
+			jsonb_array_elements(ecommerce_order.strange_fields(line, known,
+				format('items[%s].', n - 1))) AS strange);
 END
 $item_errors$;
 COMMENT ON FUNCTION ecommerce_order.item_errors(jsonb) IS
@@ -112,7 +129,8 @@ BEGIN
 	IF jsonb_typeof(body -> 'shipping_address') = 'object' THEN
 		errors := errors || ecommerce_order.text_errors(body -> 'shipping_address',
 			'shipping_address.',
-			ARRAY['street', 'city', 'state', 'postal_code', 'country']);
+			ARRAY['street', 'city', 'country'] || ecommerce_order.optional_fields(
+				body -> 'shipping_address', ARRAY['state', 'postal_code']));
 	END IF;
 	IF jsonb_typeof(method) = 'object' THEN
 		IF jsonb_typeof(method -> 'type') IS DISTINCT FROM 'string'
@@ -121,8 +139,9 @@ BEGIN
 			CASE WHEN method -> 'type' IS NULL THEN 'is required'
 				ELSE 'must be 1 to 50 letters, "_" and "-", such as card or sepa_debit' END);
 		END IF;
-		IF jsonb_typeof(method -> 'last4_digits') IS DISTINCT FROM 'string'
-			OR method ->> 'last4_digits' !~ '^[0-9]{4}$' THEN
+		IF coalesce(method -> 'last4_digits', 'null') <> 'null'
+			AND (jsonb_typeof(method -> 'last4_digits') <> 'string'
+				OR method ->> 'last4_digits' !~ '^[0-9]{4}$') THEN
 			errors := errors || ecommerce_order.bad_field('payment_method.last4_digits',
 			'must be four digits');
 		END IF;
@@ -141,7 +160,10 @@ BEGIN
 			FROM jsonb_object_keys(method) AS key WHERE key NOT IN ('type', 'last4_digits',
 				'token'));
 	END IF;
-	RETURN errors;
+	RETURN errors
+		|| ecommerce_order.strange_fields(body, '{customer_id,email,items,shipping_address,payment_method,total_amount}')
+		|| ecommerce_order.strange_fields(body -> 'shipping_address',
+			'{street,city,state,postal_code,country}', 'shipping_address.');
 END
 $order_errors$;
 COMMENT ON FUNCTION ecommerce_order.order_errors(jsonb) IS

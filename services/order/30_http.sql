@@ -180,7 +180,8 @@ BEGIN
 		PERFORM ecommerce_order.check_match(if_match, NULL,
 			(ecommerce_order.get_order(id::text)).etag, format('"%s"', loaded.version));
 	END IF;
-	PERFORM ecommerce_order.refuse_fields(ecommerce_order.text_errors(body, '', ARRAY['reason']));
+	PERFORM ecommerce_order.refuse_fields(ecommerce_order.text_errors(body, '', ARRAY['reason'])
+		|| ecommerce_order.strange_fields(body, '{reason}'));
 	IF status = 'Completed' THEN
 		PERFORM ecommerce_order.refuse(409, 'a completed order cannot be cancelled');
 	END IF;
