@@ -18,25 +18,18 @@
 #include "postgres.h"
 
 #include "catalog/pg_proc.h"
-#include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/params.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
-#include "utils/regproc.h"
-#include "utils/syscache.h"
 
-#include "base/compat.h"
 #include "pg/callable.h"
-#include "pg/callbacks.h"
+#include "pg/function.h"
 #include "pg/inline.h"
-#include "pg/rights.h"
 
 struct Callable
 {
@@ -111,105 +104,6 @@ callable_call(Callable *callable, const Datum *arguments, bool *isnull)
 }
 
 /*
- * The function's qualified signature, as it is stored.
- */
-char *
-callable_signature(Oid function)
-{
-	return format_procedure_qualified(function);
-}
-
-/*
- * The function with a stored signature, InvalidOid if it is gone.
- */
-Oid
-callable_find(const char *signature)
-{
-	LOCAL_FCINFO(fcinfo, 1);
-	Datum		function;
-
-	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
-	fcinfo->args[0].value = CStringGetTextDatum(signature);
-	fcinfo->args[0].isnull = false;
-	function = to_regprocedure(fcinfo);
-	return fcinfo->isnull ? InvalidOid : DatumGetObjectId(function);
-}
-
-/*
- * Fails unless a function has the arguments and result that a caller gives and
- * takes.  Returns the role with whose rights it shall run when the current user
- * registers it.
- */
-Oid
-callable_expect(Oid function, int nargs, const Oid *arguments, Oid result)
-{
-	HeapTuple	row = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	Form_pg_proc form;
-	Oid			owner;
-	bool		fits;
-
-	if (!HeapTupleIsValid(row))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("function with OID %u does not exist", function)));
-	form = (Form_pg_proc) GETSTRUCT(row);
-	fits = form->prokind == PROKIND_FUNCTION && !form->proretset && form->prorettype == result &&
-		form->pronargs == nargs &&
-		memcmp(form->proargtypes.values, arguments, sizeof(Oid) * nargs) == 0;
-	owner = form->proowner;
-	ReleaseSysCache(row);
-	if (!fits)
-	{
-		StringInfoData wanted;
-
-		initStringInfo(&wanted);
-		for (int i = 0; i < nargs; i++)
-			appendStringInfo(&wanted, "%s%s", i > 0 ? ", " : "",
-							 format_type_be_qualified(arguments[i]));
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_FUNCTION_DEFINITION),
-				 errmsg("function %s does not have the signature that is needed",
-						format_procedure_qualified(function)),
-				 errhint("It must take (%s) and return %s.", wanted.data, format_type_be(result))));
-	}
-	owner = rights_answerable(owner, psprintf("function %s", format_procedure_qualified(function)));
-	callable_check_rights(function, owner);
-	return owner;
-}
-
-/*
- * Fails unless a function may run with the rights of a role: its owner must have
- * them himself, and the role EXECUTE.
- */
-void
-callable_check_rights(Oid function, Oid role)
-{
-	HeapTuple	row = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(row))
-		elog(ERROR, "cache lookup failed for function %u", function);
-	owner = ((Form_pg_proc) GETSTRUCT(row))->proowner;
-	ReleaseSysCache(row);
-	if (!rights_reach(owner, role))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("function %s must not run with the rights of role \"%s\"",
-						format_procedure_qualified(function), GetUserNameFromId(role, false)),
-				 errdetail("It belongs to role \"%s\", who could change it and would gain these rights.",
-						   GetUserNameFromId(owner, false)),
-				 errhint("Register it as its owner: type SET ROLE first.")));
-	if (!DatumGetBool(DirectFunctionCall3(has_function_privilege_id_id, ObjectIdGetDatum(role),
-										  ObjectIdGetDatum(function),
-										  CStringGetTextDatum("EXECUTE"))))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for function %s", format_procedure(function)),
-				 errdetail("It runs with the rights of role \"%s\".",
-						   GetUserNameFromId(role, false))));
-}
-
-/*
  * Plans the call.  The parts of a plan live in a context of their own, which a
  * new plan replaces.  The function is looked up anew: it may have been dropped
  * and created again.
@@ -230,7 +124,7 @@ prepare(Callable *callable)
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
 				 errmsg("function %s does not exist", callable->registration->signature),
 				 errhint("Create it again, or register another one.")));
-	callable_check_rights(function, GetUserId());
+	function_check_rights(function, GetUserId());
 	expect_result(callable, function);
 	callable->plan = NULL;
 	if (callable->planned != NULL)

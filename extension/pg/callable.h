@@ -22,9 +22,4 @@ extern Callable *callable_borrow(Callable **slot, Registration *registration, Oi
 extern Datum callable_call(Callable *callable, const Datum *arguments, bool *isnull);
 extern void callable_return(Callable **slot, Callable *callable, MemoryContext home);
 
-extern char *callable_signature(Oid function);
-extern Oid	callable_find(const char *signature);
-extern void callable_check_rights(Oid function, Oid role);
-extern Oid	callable_expect(Oid function, int nargs, const Oid *arguments, Oid result);
-
 #endif

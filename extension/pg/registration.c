@@ -25,7 +25,7 @@
  * The texts in the tables are for people, and for a database that has the rows
  * only (pg_restore --data-only): then they are looked up by name.  Nobody gains
  * by being in the place of a name, because who owns the code must have the rights
- * it runs with (callable.c, contract_tree.c).  A superuser is not taken for
+ * it runs with (function.c, contract_tree.c).  A superuser is not taken for
  * somebody else who has registered it, as pg_restore --no-owner would have it.
  *
  * What is looked up is good until a function, role or membership changes; there
@@ -49,8 +49,8 @@
 #include "utils/regproc.h"
 #include "utils/syscache.h"
 
-#include "pg/callable.h"
 #include "pg/callbacks.h"
+#include "pg/function.h"
 #include "pg/inline.h"
 #include "pg/registration.h"
 #include "pg/spi.h"
@@ -195,7 +195,7 @@ registration_function(Registration *registration)
 		resolve(registration);
 	if (OidIsValid(registration->stand_in))
 		return called_function(registration->stand_in);
-	return callable_find(registration->signature);
+	return function_find(registration->signature);
 }
 
 /*

@@ -22,6 +22,7 @@
 #include "event_store/contract/contract.h"
 #include "event_store/stream/stream.h"
 #include "pg/argument.h"
+#include "pg/function.h"
 #include "pg/relation.h"
 #include "pg/rights.h"
 #include "pg/spi.h"
@@ -189,9 +190,9 @@ event_store_create_event_handler(PG_FUNCTION_ARGS)
 
 	argument_not_null(&fcinfo->args[2], "handler",
 					  "Name a function: handler(state jsonb, event event_store.event) RETURNS jsonb.");
-	owner = callable_expect(PG_GETARG_OID(2), 2, arguments, JSONBOID);
+	owner = function_expect(PG_GETARG_OID(2), 2, arguments, JSONBOID);
 	values[3] = rights_role_name(owner);
-	values[2] = CStringGetTextDatum(callable_signature(PG_GETARG_OID(2)));
+	values[2] = CStringGetTextDatum(function_signature(PG_GETARG_OID(2)));
 	expect_aggregate(values[0]);
 	if (!define(&definition, types, values, NULL, replaces(fcinfo, 3)))
 		ereport(ERROR,

@@ -18,7 +18,7 @@
 #include "base/errors.h"
 #include "event_store/contract/contract.h"
 #include "pg/argument.h"
-#include "pg/callable.h"
+#include "pg/function.h"
 #include "pg/rights.h"
 #include "pg/spi.h"
 
@@ -176,9 +176,9 @@ event_store_register_upcaster(PG_FUNCTION_ARGS)
 
 	argument_not_null(&fcinfo->args[2], "fn",
 					  "Name a function: upcast(data jsonb) RETURNS jsonb.");
-	owner = callable_expect(PG_GETARG_OID(2), 1, arguments, JSONBOID);
+	owner = function_expect(PG_GETARG_OID(2), 1, arguments, JSONBOID);
 	values[3] = rights_role_name(owner);
-	values[2] = CStringGetTextDatum(callable_signature(PG_GETARG_OID(2)));
+	values[2] = CStringGetTextDatum(function_signature(PG_GETARG_OID(2)));
 	spi_begin(SPI_AS_OWNER);
 	(void) spi_run(&insert, 4, types, values, NULL);
 	spi_end();

@@ -26,6 +26,7 @@
 #include "log/position.h"
 #include "log/wakeup.h"
 #include "pg/argument.h"
+#include "pg/function.h"
 #include "pg/rights.h"
 #include "pg/spi.h"
 
@@ -65,7 +66,7 @@ event_store_create_projection(PG_FUNCTION_ARGS)
 	PreventCommandDuringRecovery("event_store.create_projection");
 	owner = check_definition(fcinfo);
 	values[0] = PG_GETARG_DATUM(0);
-	values[1] = CStringGetTextDatum(callable_signature(PG_GETARG_OID(1)));
+	values[1] = CStringGetTextDatum(function_signature(PG_GETARG_OID(1)));
 	values[2] = rights_role_name(owner);
 	values[3] = PG_GETARG_DATUM(4);
 	values[4] = PG_GETARG_DATUM(2);
@@ -169,7 +170,7 @@ check_definition(FunctionCallInfo fcinfo)
 	}
 	event_filter_types(&filter, PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3));
 	event_filter_refuse_none(&filter);
-	return callable_expect(PG_GETARG_OID(1), 1, arguments, VOIDOID);
+	return function_expect(PG_GETARG_OID(1), 1, arguments, VOIDOID);
 }
 
 /*

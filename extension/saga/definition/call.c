@@ -15,7 +15,7 @@
 #include "utils/lsyscache.h"
 
 #include "base/errors.h"
-#include "pg/callable.h"
+#include "pg/function.h"
 #include "pg/rights.h"
 #include "saga/definition/call.h"
 
@@ -40,7 +40,7 @@ call_function(Registration *registration, Document *document)
 	rights_take(owner, &before);
 	function = registration_function(registration);
 	expect(function, registration->signature);
-	callable_check_rights(function, owner);
+	function_check_rights(function, owner);
 	fmgr_info(function, &info);
 	InitFunctionCallInfoData(*call, &info, 1, InvalidOid, NULL, NULL);
 	call->args[0].value = JsonbPGetDatum(document->jsonb);
@@ -64,10 +64,10 @@ call_function(Registration *registration, Document *document)
 void
 call_check(const char *signature)
 {
-	Oid			function = callable_find(signature);
+	Oid			function = function_find(signature);
 
 	expect(function, signature);
-	callable_check_rights(function, GetUserId());
+	function_check_rights(function, GetUserId());
 }
 
 /*
@@ -77,7 +77,7 @@ call_check(const char *signature)
 void
 call_register(const Definition *definition, const char *signature)
 {
-	registration_store(definition_call_name(definition, signature), callable_find(signature),
+	registration_store(definition_call_name(definition, signature), function_find(signature),
 					   GetUserId());
 }
 

@@ -17,7 +17,6 @@
 #include "pg/tell.h"
 #include "saga/engine/engine.h"
 #include "saga/engine/envelope.h"
-#include "saga/value/step_key.h"
 
 static void send_message(const Machine *machine, const OutMessage *message);
 static void append_event(const Machine *machine, const OutEvent *event);
