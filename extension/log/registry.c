@@ -27,12 +27,13 @@ static Registry *shared_registry = NULL;
 static RegistryDatabase *my_database = NULL;
 static bool requested = false;
 
+static Size registry_size(void);
 static Size slot_size(int holds);
 
 /*
  * Bytes of shared memory needed when preloaded.
  */
-Size
+static Size
 registry_size(void)
 {
 	return add_size(MAXALIGN(sizeof(Registry)),

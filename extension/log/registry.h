@@ -97,7 +97,6 @@ typedef struct Registry
 	/* slots follow */
 } Registry;
 
-extern Size registry_size(void);
 extern void registry_request(void);
 extern void registry_attach(void);
 extern Registry *registry(void);

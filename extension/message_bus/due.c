@@ -78,6 +78,7 @@ typedef struct Taken
 static const Taken nothing_taken = {false, InvalidSubTransactionId, NEVER_DUE, NULL};
 static Taken taken = {false, InvalidSubTransactionId, NEVER_DUE, NULL};
 
+static bool run_due(TimestampTz *next_due);
 static void load_all(void);
 static void take_due(BusDatabase *database);
 static void take_notification(BusEndpoint *endpoint);
@@ -114,7 +115,7 @@ message_bus_duty(DutyWish *wish)
 		TimestampTz next;
 
 		begin_transaction();
-		(void) message_bus_run_due(&next);
+		(void) run_due(&next);
 		commit_transaction();
 	}
 	if (pg_atomic_read_u32(&database->notify_pending) != 0 && !notification_has_room(now))
@@ -150,10 +151,10 @@ load_all(void)
 }
 
 /*
- * Runs what is due; see message_bus.h.
+ * Runs what is due, and tells when something is next.
  */
-bool
-message_bus_run_due(TimestampTz *next_due)
+static bool
+run_due(TimestampTz *next_due)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	BusDatabase *database = load_database_state();
@@ -435,7 +436,7 @@ message_bus_maintain_sql(PG_FUNCTION_ARGS)
 
 	if (restore_goes_on())
 		PG_RETURN_VOID();
-	(void) message_bus_run_due(&next);
+	(void) run_due(&next);
 	(void) cursor_fold();
 	(void) rotate_run(GetCurrentTimestamp());
 	PG_RETURN_VOID();

@@ -141,7 +141,6 @@ extern void message_bus_bury(const BusOutgoing *outgoing, int32 schema_version,
 							 const char *reason, const char *error_code, const char *error);
 
 /* Undoes a scheduled send that is not due yet; false if there is none. */
-extern bool message_bus_cancel_scheduled(const pg_uuid_t *message_id);
 
 /* Messages sent to the endpoint wake the database's runners; MB001 if there is none. */
 extern void message_bus_serve(const char *endpoint);
@@ -172,6 +171,5 @@ extern bool message_bus_ready(const char *endpoint);
  * there is more to do at once; *next_due is when to come back although nobody
  * commits anything, WAKEUP_NEVER if not at all.
  */
-extern bool message_bus_run_due(TimestampTz *next_due);
 
 #endif

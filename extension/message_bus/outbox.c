@@ -261,12 +261,6 @@ announce(Letter *letter)
 	position_announce(LOG_MESSAGE_BUS, endpoint_key(id, letter->lane), name, (int) (end - name));
 }
 
-bool
-outbox_is_empty(void)
-{
-	return letter_count == 0;
-}
-
 /*
  * Counts what was sent, if it was, and gives claims and reservations back.
  * Memory goes with the transaction's.

@@ -37,6 +37,7 @@
 /* So often all lanes are tried before a call gives nothing. */
 #define PASSES 3
 
+static bool lane_may_have_work(Endpoint *endpoint, int32 lane, TimestampTz now);
 static void serve_lanes(Receipt *receipt);
 static void serve_lane(Receipt *receipt, int32 number);
 static void hand_out(Receipt *receipt);
@@ -154,7 +155,7 @@ serve_lane(Receipt *receipt, int32 number)
  * Whether shared memory says that a lane may have something to do.  Wrong only
  * in saying yes.
  */
-bool
+static bool
 lane_may_have_work(Endpoint *endpoint, int32 number, TimestampTz now)
 {
 	BusLane    *lane = &bus_lanes(endpoint->shared)[number];

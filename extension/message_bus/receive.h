@@ -29,7 +29,6 @@ typedef struct Receipt
 	bool		lane_waits;		/* the next message of the ring waits for its key */
 } Receipt;
 
-extern bool lane_may_have_work(Endpoint *endpoint, int32 lane, TimestampTz now);
 extern void collect_lane(Receipt *receipt, HeldLane *lane);
 
 #endif

@@ -117,7 +117,6 @@ ExtensionRelation bus_ack[ACK_TABLES] = {
 ExtensionRelation bus_aside_table = BUS_TABLE("aside", aside_columns);
 ExtensionRelation bus_aside_id_index = BUS("aside_id_idx");
 ExtensionRelation bus_aside_due_index = BUS("aside_due_idx");
-ExtensionRelation bus_aside_receipt_index = BUS("aside_receipt_idx");
 ExtensionRelation bus_aside_expiry_index = BUS("aside_expiry_idx");
 ExtensionRelation bus_dead_table = BUS_TABLE("dead", dead_columns);
 ExtensionRelation bus_dead_id_index = BUS("dead_id_idx");

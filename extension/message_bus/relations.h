@@ -97,7 +97,6 @@ extern ExtensionRelation bus_ack[ACK_TABLES];
 extern ExtensionRelation bus_aside_table;
 extern ExtensionRelation bus_aside_id_index;
 extern ExtensionRelation bus_aside_due_index;
-extern ExtensionRelation bus_aside_receipt_index;
 extern ExtensionRelation bus_aside_expiry_index;
 extern ExtensionRelation bus_dead_table;
 extern ExtensionRelation bus_dead_id_index;

@@ -28,6 +28,7 @@
 
 #define MAX_NAME 255
 
+static bool cancel_scheduled(const pg_uuid_t *message_id);
 static void check(BusOutgoing *outgoing, int32 *schema_version);
 static void take_place(RowValues *row);
 static void deliver(int32 endpoint_id, const BusOutgoing *outgoing, RowValues *row);
@@ -148,8 +149,8 @@ take_place(RowValues *row)
 /*
  * Removes a message from every endpoint where it is scheduled and not due.
  */
-bool
-message_bus_cancel_scheduled(const pg_uuid_t *message_id)
+static bool
+cancel_scheduled(const pg_uuid_t *message_id)
 {
 	static SpiStatement cancel = {
 		"DELETE FROM message_bus.aside a WHERE a.message_id = $1 AND a.state = 'scheduled'"
@@ -250,5 +251,5 @@ PG_FUNCTION_INFO_V1(message_bus_cancel_scheduled_sql);
 Datum
 message_bus_cancel_scheduled_sql(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(message_bus_cancel_scheduled(PG_GETARG_UUID_P(0)));
+	PG_RETURN_BOOL(cancel_scheduled(PG_GETARG_UUID_P(0)));
 }

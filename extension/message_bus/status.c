@@ -34,6 +34,7 @@
 #include "pg/clock.h"
 #include "pg/spi.h"
 
+static TimestampTz endpoint_next_due(Endpoint *endpoint, TimestampTz now);
 static uint64 count_aside(BusEndpoint *endpoint, int32 lane, TimestampTz now);
 static uint64 count_scan(int key_count, ScanKey keys);
 static bool held_is_released(Endpoint *endpoint, int32 lane, TimestampTz now);
@@ -190,7 +191,7 @@ aside_is_due(Endpoint *endpoint, int32 number, TimestampTz now)
 /*
  * When something of the endpoint will be due by itself.
  */
-TimestampTz
+static TimestampTz
 endpoint_next_due(Endpoint *endpoint, TimestampTz now)
 {
 	BusLane    *lanes = bus_lanes(endpoint->shared);

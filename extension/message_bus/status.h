@@ -12,6 +12,5 @@
 
 extern uint64 status_deliverable(BusEndpoint *endpoint);
 extern bool lane_has_work(Endpoint *endpoint, int32 lane, TimestampTz now);
-extern TimestampTz endpoint_next_due(Endpoint *endpoint, TimestampTz now);
 
 #endif

@@ -22,6 +22,7 @@
 #include "base/order.h"
 #include "event_store/contract/contract_value.h"
 
+static char *scalar_text(const JsonSlice *value);
 static bool integer_fits(const ContractNode *node, Numeric number);
 static int	compare_to_int64(Datum number, int64 integer);
 static bool is_canonical_uuid(const JsonSlice *value);
@@ -84,8 +85,8 @@ contract_fits(const ContractNode *node, const JsonSlice *value)
 /*
  * A scalar as its type's input function gets it.
  */
-char *
-contract_scalar_text(const JsonSlice *value)
+static char *
+scalar_text(const JsonSlice *value)
 {
 	if (JBE_ISSTRING(value->entry))
 		return pnstrdup(value->data, value->length);
@@ -270,7 +271,7 @@ scalar_datum(ContractNode *node, const JsonSlice *value)
 			return JsonbPGetDatum(jsonb);
 		return CStringGetTextDatum(JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb)));
 	}
-	return InputFunctionCall(&node->input, contract_scalar_text(value), node->io_param,
+	return InputFunctionCall(&node->input, scalar_text(value), node->io_param,
 							 node->typmod);
 }
 

@@ -17,6 +17,5 @@ extern bool contract_is_written_so(const ContractNode *node, const JsonSlice *va
 extern bool contract_is_fraction(Numeric number);
 extern bool contract_fits(const ContractNode *node, const JsonSlice *value);
 extern Datum contract_datum(ContractNode *node, const JsonSlice *value, bool *isnull);
-extern char *contract_scalar_text(const JsonSlice *value);
 
 #endif

@@ -189,15 +189,6 @@ event_scan_restart(EventScan *scan)
 	index_rescan(scan->scan, NULL, scan->scan->numberOfKeys, NULL, 0);
 }
 
-/*
- * The position of the last row looked at, admitted or not.
- */
-int64
-event_scan_position(EventScan *scan)
-{
-	return scan->position;
-}
-
 void
 event_scan_end(EventScan *scan)
 {

@@ -62,7 +62,6 @@ extern bool event_scan_next(EventScan *scan, Event *event);
 extern void event_scan_for_consumer(EventScan *scan);
 extern void event_scan_limit(EventScan *scan, int64 looks);
 extern void event_scan_restart(EventScan *scan);
-extern int64 event_scan_position(EventScan *scan);
 extern void event_scan_end(EventScan *scan);
 
 extern void event_from_slot(TupleTableSlot *slot, Event *event);

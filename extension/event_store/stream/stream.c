@@ -41,6 +41,7 @@
 
 #define LOCK_SPACE_STREAM_NAME 3
 
+static void create_stream(EventTables *tables, const StreamName *name, int64 id, Stream *stream);
 static int64 name_key(const char *name, int length);
 static bool find_row(Writer *streams, const StreamName *name, Snapshot snapshot,
 					 int64 *key, TransactionId *in_progress);
@@ -171,7 +172,7 @@ stream_lock(EventTables *tables, const StreamName *name, LockTupleMode mode, Str
 }
 
 /*
- * The same, but may miss a row that is being moved; stream_create() looks again.
+ * The same, but may miss a row that is being moved; create_stream() looks again.
  */
 static bool
 try_lock(EventTables *tables, const StreamName *name, LockTupleMode mode, Stream *stream)
@@ -215,8 +216,8 @@ try_lock(EventTables *tables, const StreamName *name, LockTupleMode mode, Stream
  * If another transaction makes it at the same time, it waits for that one; then
  * stream->id is not the given id and the row is not locked.
  */
-void
-stream_create(EventTables *tables, const StreamName *name, int64 id, Stream *stream)
+static void
+create_stream(EventTables *tables, const StreamName *name, int64 id, Stream *stream)
 {
 	Writer	   *streams = tables->streams;
 	SnapshotData dirty;
@@ -263,7 +264,7 @@ stream_lock_or_create(EventTables *tables, const StreamName *name, LockTupleMode
 		likely_new = false;
 		if (id == 0)
 			id = sequence_take(extension_relation_oid(&stream_ids));
-		stream_create(tables, name, id, stream);
+		create_stream(tables, name, id, stream);
 		if (stream->id == id)
 			break;
 	}

@@ -42,7 +42,6 @@ extern void category_check(const char *text, int length);
 extern int	category_length(const char *stream, int length);
 extern bool stream_lock(EventTables *tables, const StreamName *name, LockTupleMode mode,
 						Stream *stream);
-extern void stream_create(EventTables *tables, const StreamName *name, int64 id, Stream *stream);
 extern bool stream_read(EventTables *tables, const StreamName *name, Snapshot snapshot,
 						Stream *stream);
 extern int64 stream_id(const StreamName *name, Snapshot snapshot);

@@ -303,7 +303,6 @@ extern Tree *definition_message_body(const Definition *definition, const char *t
 extern void definition_verify(const Definition *definition, List **problems);
 
 /* definition_store.c */
-extern Definition *definition_current(const char *name);
 extern Definition *definition_get(const char *name, int version);
 extern List *definition_all_current(void);
 extern Definition *definition_at(Definition *current, const char *endpoint);

@@ -45,6 +45,7 @@ static bool current_known = false;
 static bool stale = false;
 static bool callback_registered = false;
 
+static Definition *definition_current(const char *name);
 static void definition_changed(Oid relid);
 static Definition *load(const char *name, int version);
 static void load_current(void);
@@ -81,7 +82,7 @@ definition_cache_refresh(void)
 /*
  * The newest version of a definition; NULL if there is none of that name.
  */
-Definition *
+static Definition *
 definition_current(const char *name)
 {
 	ListCell   *cell;

@@ -14,6 +14,7 @@
 
 #define EARLIER "earlier"
 
+static Tree *fact_store(Tree *data, const Fact *fact, Tree *record);
 static bool is_record(const Tree *tree);
 static Tree *write_attributes(Tree *record, Tree *set);
 static Tree *note_unknown(Tree *record, const Tree *note, bool *grew);
@@ -79,7 +80,7 @@ fact_status(const Fact *fact, const Tree *record)
  * Data with a record in the place of the one with its key; a new key becomes the
  * latest record.
  */
-Tree *
+static Tree *
 fact_store(Tree *data, const Fact *fact, Tree *record)
 {
 	char	   *key = tree_get_text(record, "key");

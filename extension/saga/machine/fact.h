@@ -20,7 +20,6 @@ extern List *fact_records(const Tree *data, const Fact *fact);
 extern Tree *fact_find(const Tree *data, const Fact *fact, const char *key);
 extern Tree *fact_latest(const Tree *data, const Fact *fact);
 extern int	fact_status(const Fact *fact, const Tree *record);
-extern Tree *fact_store(Tree *data, const Fact *fact, Tree *record);
 
 extern Growth fact_hear(Tree *data, const Fact *fact, const FactChange *change,
 						const char *key, Document *document);
