@@ -1,6 +1,5 @@
 -- 2000 events, each brought up by an upcaster in PL/pgSQL, in twenty reads.
 \if `test :turn = 1 && echo 1 || echo 0`
-CREATE TYPE payload AS (a int, b int);
 CREATE FUNCTION upcast(data jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
 	RETURN data || '{"b": 1}';

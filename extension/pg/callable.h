@@ -20,6 +20,8 @@ typedef struct Callable Callable;
 extern Callable *callable_borrow(Callable **slot, Registration *registration, Oid result,
 								 MemoryContext home);
 extern Datum callable_call(Callable *callable, const Datum *arguments, bool *isnull);
+extern bool callable_call_pure(Callable *callable, Oid role, const Datum *arguments,
+							   Datum *result, bool *isnull);
 extern void callable_return(Callable **slot, Callable *callable, MemoryContext home);
 
 #endif

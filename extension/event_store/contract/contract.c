@@ -112,6 +112,7 @@ static int	match_names(const void *a, const void *b, Size size);
 static void load_versions(Contract *contract);
 static void load_upcasters(Contract *contract);
 static ContractNode *tree_of(const Contract *contract, Version *version);
+static Jsonb *upcast(Contract *contract, int32 *schema_version, Jsonb *data, int32 upto);
 static Jsonb *apply_upcaster(Upcaster *upcaster, Jsonb *data);
 static void relation_changed(Oid relation);
 static void type_changed(Datum arg, int cacheid, uint32 hash);
@@ -185,11 +186,13 @@ contract_current_version(const char *type, int length)
 Jsonb *
 contract_upcast(const char *type, int length, int32 *schema_version, Jsonb *data)
 {
+	Contract   *contract;
+
 	/* Most stores have none, and reads are many. */
 	if (likely(cache != NULL && !stale && !any_upcaster))
 		return data;
-	return contract_upcast_to(type, length, schema_version, data,
-							  find_contract(type, length)->shown);
+	contract = find_contract(type, length);
+	return upcast(contract, schema_version, data, contract->shown);
 }
 
 /*
@@ -198,11 +201,14 @@ contract_upcast(const char *type, int length, int32 *schema_version, Jsonb *data
 Jsonb *
 contract_upcast_to(const char *type, int length, int32 *schema_version, Jsonb *data, int32 upto)
 {
-	Contract   *contract;
-
 	if (likely(cache != NULL && !stale && !any_upcaster))
 		return data;
-	contract = find_contract(type, length);
+	return upcast(find_contract(type, length), schema_version, data, upto);
+}
+
+static Jsonb *
+upcast(Contract *contract, int32 *schema_version, Jsonb *data, int32 upto)
+{
 	for (int i = 0; i < contract->upcaster_count && *schema_version < upto; i++)
 	{
 		Upcaster   *upcaster = &contract->upcasters[i];
@@ -538,14 +544,19 @@ apply_upcaster(Upcaster *upcaster, Jsonb *data)
 	Registration *registration = &upcaster->registration;
 	Callable   *callable = callable_borrow(&upcaster->idle, registration, JSONBOID, home);
 	Datum		argument = JsonbPGetDatum(data);
+	Oid			role;
 	Datum		result;
 	bool		isnull;
 	Rights		before;
 
 	error_context_stack = &callback;
-	rights_take(registration_owner(registration), &before);
-	result = callable_call(callable, &argument, &isnull);
-	rights_give_back(&before);
+	role = registration_owner(registration);
+	if (!callable_call_pure(callable, role, &argument, &result, &isnull))
+	{
+		rights_take(role, &before);
+		result = callable_call(callable, &argument, &isnull);
+		rights_give_back(&before);
+	}
 	if (isnull || !JB_ROOT_IS_OBJECT(DatumGetJsonbP(result)))
 		ereport(ERROR,
 				(errcode(ERRCODE_ST_INVALID_EVENT),
