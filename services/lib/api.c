@@ -64,6 +64,9 @@ const PgStatement api_publish = {
 	"SELECT message_bus.publish($1::text, $2::jsonb, partition_key => $3::text, "
 	"deliver_at => $4::timestamptz)", 4
 };
+const PgStatement api_wait = {
+	"CALL event_store.wait($1::bigint, $2::interval, $3::text)", 3
+};
 const PgStatement api_redrive = {"SELECT message_bus.redrive($1::uuid, $2::jsonb)", 2};
 const PgStatement api_authenticate = {
 	"SELECT user_id, scope, customer_id, tenant_id "

@@ -63,6 +63,23 @@ arguments_gather(HttpCall *call, const char *path)
 	return good;
 }
 
+/* The value of a parameter that the call's route names, NULL without. */
+const char *
+http_parameter(const HttpCall *call, const char *name)
+{
+	const char *at = call->route->arguments;
+
+	for (int i = 0; i < call->narguments; i++)
+	{
+		at += strspn(at, " ");
+		if (strncmp(at, "query:", 6) == 0 && strcspn(at + 6, " ") == strlen(name) &&
+			strncmp(at + 6, name, strlen(name)) == 0)
+			return call->arguments[i];
+		at += strcspn(at, " ");
+	}
+	return NULL;
+}
+
 /*
  * A parameter that nobody reads would be a filter that does not filter, for
  * whoever has misspelt it.

@@ -18,6 +18,7 @@
 #include "lib/api.h"
 #include "lib/arguments.h"
 #include "lib/body.h"
+#include "lib/follow.h"
 #include "lib/log.h"
 #include "lib/metrics.h"
 #include "lib/once.h"
@@ -421,6 +422,7 @@ static void
 on_answered(void *argument, const PgResults *results)
 {
 	HttpCall   *call = argument;
+	HttpServer *server = call->server;
 	const char *body;
 	const char *etag;
 	const char *location;
@@ -445,6 +447,9 @@ on_answered(void *argument, const PgResults *results)
 	body = pg_value(results, last, 0, REPLY_BODY);
 	etag = pg_value(results, last, 0, REPLY_ETAG);
 	location = pg_value(results, last, 0, REPLY_LOCATION);
+	if (call->route->follows &&
+		follower_keeps(server->options.follower, call, body, run_function))
+		return;
 	if (call->request)
 	{
 		struct evkeyvalq *headers = evhttp_request_get_output_headers(call->request);

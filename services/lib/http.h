@@ -39,6 +39,7 @@ typedef struct HttpRoute
 	int			access;			/* enum Access, or-ed */
 	void		(*handler) (HttpCall *call);
 	bool		(*verify) (HttpCall *call);
+	bool		follows;		/* an empty page waits for events, see follow.c */
 } HttpRoute;
 
 typedef struct HttpOptions
@@ -52,6 +53,7 @@ typedef struct HttpOptions
 	size_t		max_body;
 	long		timeout_ms;
 	const char *gateway_secret;
+	struct Follower *follower;	/* for routes that follow */
 } HttpOptions;
 
 typedef struct HttpServer HttpServer;
@@ -74,6 +76,7 @@ struct HttpCall
 	char	   *once_arguments; /* all of them as JSON */
 	char		once_body[12];	/* which of them is the body */
 	const char *once_parameters[4];
+	uint64_t	wait_until;		/* of a route that follows */
 	const char *context_parameters[4];
 	char		traceparent[56];
 	PgStep		steps[2];
@@ -92,5 +95,6 @@ void		http_reply(HttpCall *call, int status, const char *type, const char *body,
 void		http_reply_json(HttpCall *call, int status, const char *body);
 void		http_problem(HttpCall *call, int status, const char *detail, const char *errors);
 const char *http_header(const HttpCall *call, const char *name);
+const char *http_parameter(const HttpCall *call, const char *name);
 
 #endif

@@ -17,6 +17,7 @@
 #include <sysexits.h>
 
 #include "lib/api.h"
+#include "lib/follow.h"
 #include "lib/health.h"
 #include "lib/log.h"
 #include "lib/metrics.h"
@@ -230,10 +231,12 @@ start_parts(Runtime *runtime)
 		});
 	runtime->duties = duty_start(runtime->base, runtime->pool, service->duties);
 	health_start(runtime, service->endpoint ? service->endpoint : service->bus);
+	if (service->follows)
+		runtime->follower = follower_open(&session, service->follows, settings.request_timeout);
 	runtime->http = http_start(&(HttpOptions) {
 		runtime->base, settings.address, (int) settings.port, runtime->pool, service->routes,
 		health_routes, (size_t) settings.max_body, settings.request_timeout,
-		settings.gateway_secret
+		settings.gateway_secret, runtime->follower
 	});
 	return runtime->http != NULL;
 }
@@ -242,6 +245,7 @@ static void
 stop_parts(Runtime *runtime)
 {
 	http_stop(runtime->http);
+	follower_close(runtime->follower);
 	duty_stop(runtime->duties);
 	consumer_close(runtime->consumer);
 	work_close(runtime->work);
@@ -316,6 +320,7 @@ on_stop(evutil_socket_t signal, short what, void *argument)
 	runtime->draining = true;
 	life.drain_until = clock_steady_ms() + (uint64_t) settings.drain_timeout;
 	http_drain(runtime->http);
+	follower_drain(runtime->follower);
 	if (runtime->consumer)
 		consumer_drain(runtime->consumer);
 	work_drain(runtime->work);

@@ -31,6 +31,7 @@ typedef struct Service
 	const char *bus;			/* endpoint without which it is not ready, when it consumes none */
 	const MessageHandler *handlers;
 	const HttpRoute *routes;
+	const char *follows;		/* category of events that routes follow; may be NULL */
 	const Duty *duties;
 	Option	   *options;		/* its own, may be NULL */
 	const char *claim;			/* outside work, may be NULL */
@@ -50,6 +51,7 @@ struct Runtime
 	Consumer   *consumer;
 	WorkLoop   *work;
 	DutyRoster *duties;
+	struct Follower *follower;
 	HttpServer *http;
 	bool		draining;
 };

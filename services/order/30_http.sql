@@ -138,11 +138,14 @@ SET search_path = pg_catalog, pg_temp
 AS $follow_orders$
 DECLARE
 	size int;
+	mark bigint;
 BEGIN
 	PERFORM ecommerce_order.refuse_fields(ecommerce_order.query_errors('{}', after, page)
 		|| CASE WHEN wait !~ '^[0-9]{1,2}$' OR wait::int > 20 THEN ecommerce_order.bad_field('wait',
 			'must be a number of seconds from 0 to 20') ELSE '[]' END);
 	size := ecommerce_order.page_size(page);
+	-- an empty page says up to where nothing is
+	mark := event_store.high_water_mark('order');
 	RETURN (
 		SELECT ecommerce_order.collection(jsonb_agg(jsonb_build_object(
 			'position', e.position, 'order_id', substr(e.stream, 7), 'version', e.version,
@@ -152,7 +155,7 @@ BEGIN
 			ORDER BY e.position)
 			-- a stream of that category that is none of ours
 			FILTER (WHERE ecommerce_order.as_uuid(substr(e.stream, 7)) IS NOT NULL),
-			size, max(e.position), after)
+			size, max(e.position), greatest(mark, after::bigint)::text)
 		FROM event_store.read_all(coalesce(after::bigint, 0), size, 'order') AS e);
 END
 $follow_orders$;

@@ -13,7 +13,7 @@ static const HttpRoute routes[] = {
 	{"GET", "/orders", "ecommerce_order.list_orders",
 	"query:customer_id query:status query:after query:limit caller", ACCESS_OWN | ACCESS_OPERATOR},
 	{"GET", "/orders/events", "ecommerce_order.follow_orders", "query:after query:limit query:wait",
-	ACCESS_OPERATOR},
+	ACCESS_OPERATOR, .follows = true},
 	{"GET", "/orders/:id", "ecommerce_order.get_order", "path:id header:If-None-Match caller",
 	ACCESS_OWN | ACCESS_OPERATOR},
 	{"GET", "/orders/:id/events", "ecommerce_order.get_order_events",
@@ -34,7 +34,7 @@ main(int argc, char **argv)
 	static const Service service = {
 		.program = "orderd", .source = "OrderService", .role = "ecommerce_order", .port = "5001",
 		.bus = "order",
-		.routes = routes, .duties = duties, .openapi = openapi_document
+		.routes = routes, .follows = "order", .duties = duties, .openapi = openapi_document
 	};
 
 	return service_main(&service, argc, argv);
