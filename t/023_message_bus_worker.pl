@@ -309,6 +309,14 @@ ok($node->poll_query_until('postgres',
 		q{SELECT dead = 1 FROM message_bus.endpoints WHERE name = 'expiring'}),
 	'what was due is done all the same');
 
+# What was leased or due at an endpoint that has been dropped is nobody's business any more.
+sql(q{SELECT message_bus.create_endpoint('dropped');
+	SELECT message_bus.send('dropped', 'T', '{}') FROM generate_series(1, 2)});
+my $until = sql(q{SELECT leased_until FROM message_bus.receive('dropped', 1, '1 s')});
+sql(q{SELECT message_bus.drop_endpoint('dropped', true)});
+ok($node->poll_query_until('postgres', "SELECT clock_timestamp() > '$until'"),
+	'a lease would have run out');
+
 # Who has nothing to do costs nothing: the worker sleeps, and is not woken by itself.
 sql(q{SELECT message_bus.ack(delivery_id) FROM message_bus.receive('q', 1000)});
 set_window('1h');
@@ -324,7 +332,7 @@ SKIP:
 {
 	skip 'no /proc here', 1 unless -r "/proc/$pid/status";
 	my $woken = 2;
-	for (1 .. 60)
+	for (1 .. 30)
 	{
 		my $before = naps();
 		$node->safe_psql('template1', 'SELECT pg_sleep(2)');

@@ -37,6 +37,7 @@ static void check_timeout(const Interval *timeout);
 static bool is_strict(const char *order);
 static Jsonb *breaker_argument(FunctionCallInfo fcinfo, int number);
 static int32 named_endpoint(FunctionCallInfo fcinfo, int number);
+static void endpoint_dropped(void *endpoint);
 static void refuse_if_in_use(const Endpoint *endpoint);
 static void set_paused(FunctionCallInfo fcinfo, bool paused);
 
@@ -247,8 +248,18 @@ message_bus_drop_endpoint(PG_FUNCTION_ARGS)
 	for (int i = 0; i < lengthof(removals); i++)
 		(void) spi_run_latest(&removals[i], 1, (Oid[]) {INT4OID}, &value, NULL);
 	spi_end();
+	transaction_at_commit(endpoint_dropped, endpoint->shared);
 	endpoint_cache_changed();
 	PG_RETURN_VOID();
+}
+
+/*
+ * The worker looks no more for what was due there, leased or to be told.
+ */
+static void
+endpoint_dropped(void *endpoint)
+{
+	pg_atomic_write_u32(&((BusEndpoint *) endpoint)->loaded, 0);
 }
 
 static void

@@ -99,7 +99,7 @@ static bool walk_lane(Turn *turn, Endpoint *endpoint, int32 lane, int64 after);
 static void elsewhere_begin(Elsewhere *elsewhere, const Turn *turn, int64 from);
 static bool is_elsewhere(Elsewhere *elsewhere, int64 position);
 static void elsewhere_end(Elsewhere *elsewhere);
-static void turn_committed(int number);
+static void turn_committed(void *evacuated);
 
 /*
  * Forgets an evacuation whose segment has become something else: all lanes have
@@ -347,7 +347,7 @@ take_turn(BusDatabase *database, int number, TimestampTz now)
 	}
 	pfree(turn);
 	pending.horizon = ReadNextTransactionId();
-	transaction_at_commit(turn_committed, number);
+	transaction_at_commit(turn_committed, &database->segments[number]);
 	DEBUG_POINT("ring_evacuated");
 	return now + 1;
 }
@@ -480,11 +480,11 @@ elsewhere_end(Elsewhere *elsewhere)
  * said of the store is void.
  */
 static void
-turn_committed(int number)
+turn_committed(void *evacuated)
 {
 	BusDatabase *database = bus_database_known();
 	BusEvacuation *evacuation = &database->evacuation;
-	BusSegment *segment = &database->segments[number];
+	BusSegment *segment = evacuated;
 
 	if (pending.store >= 0)
 	{
@@ -503,7 +503,7 @@ turn_committed(int number)
 	if (evacuation->checking && evacuation->copied == 0)
 	{
 		pg_atomic_write_u32(&segment->evacuated_by, pending.horizon);
-		rotate_set_state(database, number, SEGMENT_EVACUATED, GetCurrentTimestamp());
+		rotate_set_state(database, evacuation->segment, SEGMENT_EVACUATED, GetCurrentTimestamp());
 		memset(evacuation, 0, sizeof(*evacuation));
 		return;
 	}

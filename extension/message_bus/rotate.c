@@ -65,7 +65,7 @@ static bool something_left(BusDatabase *database, int number);
 static bool is_left_in_lane(Endpoint *endpoint, int32 lane, int number);
 static TimestampTz turn_evacuated(BusDatabase *database, int number, TimestampTz now);
 static bool tables_need(int number);
-static void segment_truncated(int number);
+static void segment_truncated(void *segment);
 static bool truncate_segment(BusDatabase *database, int number, TimestampTz now);
 static BlockNumber blocks_of(int number);
 
@@ -373,7 +373,7 @@ truncate_segment(BusDatabase *database, int number, TimestampTz now)
 	spi_begin(SPI_AS_OWNER);
 	spi_execute(command);
 	spi_end();
-	transaction_at_commit(segment_truncated, number);
+	transaction_at_commit(segment_truncated, &database->segments[number]);
 	return true;
 }
 
@@ -381,12 +381,14 @@ truncate_segment(BusDatabase *database, int number, TimestampTz now)
  * Now that it is; the lock on it is still held.
  */
 static void
-segment_truncated(int number)
+segment_truncated(void *truncated)
 {
 	BusDatabase *database = bus_database_known();
+	BusSegment *segment = truncated;
 
-	pg_atomic_fetch_add_u32(&database->segments[number].generation, 1);
-	pg_atomic_write_u32(&database->segments[number].expiring, 0);
-	pg_atomic_write_u64(&database->segments[number].sampled_at, 0);
-	rotate_set_state(database, number, SEGMENT_FREE, GetCurrentTimestamp());
+	pg_atomic_fetch_add_u32(&segment->generation, 1);
+	pg_atomic_write_u32(&segment->expiring, 0);
+	pg_atomic_write_u64(&segment->sampled_at, 0);
+	rotate_set_state(database, (int) (segment - database->segments), SEGMENT_FREE,
+					 GetCurrentTimestamp());
 }

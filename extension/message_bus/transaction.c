@@ -42,8 +42,8 @@ typedef struct DueNote
 /* What is done to shared memory when this transaction has committed. */
 typedef struct Effect
 {
-	void		(*run) (int argument);
-	int			argument;
+	void		(*run) (void *argument);
+	void	   *argument;
 	SubTransactionId noted_in;
 	struct Effect *next;
 } Effect;
@@ -157,7 +157,7 @@ transaction_note_expiry(TimestampTz expires_at)
  * the savepoint is rolled back.  It must not be able to fail.
  */
 void
-transaction_at_commit(void (*run) (int argument), int argument)
+transaction_at_commit(void (*run) (void *argument), void *argument)
 {
 	Effect	   *effect;
 

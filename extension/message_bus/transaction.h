@@ -16,6 +16,6 @@ extern MemoryContext transaction_memory(void);
 extern void transaction_note_due(BusEndpoint *endpoint, int32 lane, TimestampTz due);
 extern void transaction_note_settled(BusEndpoint *endpoint);
 extern void transaction_note_expiry(TimestampTz expires_at);
-extern void transaction_at_commit(void (*run) (int argument), int argument);
+extern void transaction_at_commit(void (*run) (void *argument), void *argument);
 
 #endif
