@@ -119,7 +119,7 @@ ROLLBACK;
 -- A failure opens again.
 BEGIN; SELECT at('2100-01-01 00:05 UTC'); SELECT failed('a'); COMMIT;
 SELECT state, opened_at = '2100-01-01 00:05 UTC', retry_at = '2100-01-01 00:10 UTC'
-	FROM message_bus.circuit_breakers WHERE endpoint = 'a';
+	FROM message_bus.circuit_breakers WHERE endpoint = 'a' ORDER BY message_type;
 SELECT message_bus.redrive(uid(1));
 BEGIN; SELECT at('2100-01-01 00:09:59 UTC'); SELECT in_order('a'); COMMIT;
 SELECT count(message_bus.send('a', 'A', jsonb_build_object('n', i))) FROM generate_series(10, 19) i;
@@ -406,3 +406,24 @@ SELECT count(message_bus.publish('End', jsonb_build_object('id', uid(i))))
 SELECT saga.run() > 0;
 SELECT current_state, count(*) FROM saga.instances GROUP BY 1;
 SELECT breaker('s'), held('s'), state('s');
+
+-- ---------------------------------------------------------------- many types
+
+-- Anybody can make up message types: there are only so many breakers, and those that
+-- come later share one.
+SELECT message_bus.create_endpoint('many', 1, '{"kind": "none"}',
+	'{"tracking_period": "1 day", "trip_threshold": 15, "active_threshold": 3,
+	"reset_interval": "1 day"}');
+SELECT count(message_bus.send('many', 'Made up ' || i, '{}')) FROM generate_series(1, 1500) i;
+SELECT message_bus.ack(VARIADIC array_agg(delivery_id)) FROM message_bus.receive('many', 5000);
+SELECT count(*), count(*) FILTER (WHERE message_type = '*') AS others,
+	max(attempts) FILTER (WHERE message_type = '*') AS of_others
+	FROM message_bus.circuit_breakers WHERE endpoint = 'many';
+SELECT count(message_bus.send('many', 'Late', '{}')) FROM generate_series(1, 600) i;
+SELECT count(message_bus.fail(delivery_id, 'E', 'e')) FROM message_bus.receive('many', 5000);
+SELECT message_type, state FROM message_bus.circuit_breakers WHERE endpoint = 'many'
+	AND state <> 'closed';
+SELECT count(message_bus.send('many', t, '{}')) FROM unnest('{Made up 1,Later}'::text[]) t;
+SELECT message_type FROM message_bus.receive('many');
+SELECT message_bus.reset_breaker('many', '*');
+SELECT message_type FROM message_bus.receive('many') ORDER BY 1;

@@ -12,15 +12,16 @@
  * failure for good (not retryable) is the message's own and counts for nothing.
  * A probe is a message that has not failed yet, if there is one.
  *
- * Lock protocol: the endpoint's LWLock guards its list of breakers; none is
- * ever removed.  What transactions change here, and when, is in breaker_note.c,
- * what is on disk in breaker_table.c.
+ * Lock protocol: the endpoint's LWLock guards its breakers; none is ever removed, but
+ * there are only so many: message types beyond that share one.  What transactions
+ * change here, and when, is in breaker_note.c, what is on disk in breaker_table.c.
  *
  * A crash loses the counts of the window that runs, never a state or a probe's
  * success that was written down.
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
@@ -29,8 +30,13 @@
 #include "message_bus/breaker.h"
 #include "message_bus/load.h"
 
+/* Shared by message types beyond the limit. */
+#define BREAKER_OF_OTHERS "*"
+
 #define LANE_BIT(lane) (UINT64CONST(1) << ((lane) % 64))
 
+static dsa_pointer *bucket_of(BusEndpoint *endpoint, const char *message_type);
+static BusBreaker *find_in_bucket(dsa_pointer bucket, const char *message_type);
 static void half_open(BusBreaker *breaker);
 static bool wants_probe(const BusBreaker *breaker, TimestampTz now);
 static bool count_closed(BusBreaker *breaker, const BreakerPolicy *policy,
@@ -344,22 +350,50 @@ report_open(const BreakerNames *names, const BreakerPolicy *policy, BreakerChang
 }
 
 /*
- * An endpoint's breaker for a type; the caller has the lock.
+ * An endpoint's breaker for a type; the caller has the lock.  Anybody can make types
+ * up: those that come when there are very many share one.
  */
 BusBreaker *
 breaker_find(BusEndpoint *endpoint, const char *message_type, bool create)
 {
-	dsa_pointer *link = &endpoint->breakers;
-	BusBreaker *breaker;
+	dsa_pointer *bucket = bucket_of(endpoint, message_type);
+	BusBreaker *breaker = find_in_bucket(*bucket, message_type);
+	dsa_pointer made;
 
-	while ((breaker = bus_breaker(*link)) != NULL)
+	if (breaker == NULL && endpoint->breaker_count >= MAX_BREAKERS)
 	{
-		if (strcmp(breaker->message_type, message_type) == 0)
-			return breaker;
-		link = &breaker->next;
+		message_type = BREAKER_OF_OTHERS;
+		bucket = bucket_of(endpoint, message_type);
+		breaker = find_in_bucket(*bucket, message_type);
 	}
-	if (!create)
-		return NULL;
-	*link = bus_breaker_create(message_type);
-	return bus_breaker(*link);
+	if (breaker != NULL || !create)
+		return breaker;
+	made = bus_breaker_create(message_type);
+	breaker = bus_breaker(made);
+	breaker->next_in_bucket = *bucket;
+	*bucket = made;
+	breaker->next = endpoint->breakers;
+	/* Some walk through the list without the lock. */
+	pg_write_barrier();
+	endpoint->breakers = made;
+	endpoint->breaker_count++;
+	return breaker;
+}
+
+static dsa_pointer *
+bucket_of(BusEndpoint *endpoint, const char *message_type)
+{
+	uint32		hash = hash_bytes((const unsigned char *) message_type, strlen(message_type));
+
+	return &endpoint->breaker_buckets[hash % BREAKER_BUCKETS];
+}
+
+static BusBreaker *
+find_in_bucket(dsa_pointer bucket, const char *message_type)
+{
+	BusBreaker *breaker = bus_breaker(bucket);
+
+	while (breaker != NULL && strcmp(breaker->message_type, message_type) != 0)
+		breaker = bus_breaker(breaker->next_in_bucket);
+	return breaker;
 }

@@ -181,7 +181,7 @@ breaker_write_dirty(BusEndpoint *endpoint)
 {
 	bool		locked = false;
 
-	/* Breakers are only ever added, at the end. */
+	/* Breakers are only ever added, before the first. */
 	for (BusBreaker *breaker = bus_breaker(endpoint->breakers);
 		 breaker != NULL; breaker = bus_breaker(breaker->next))
 	{

@@ -24,6 +24,9 @@
 #define MAX_LANES 256
 #define RATE_SECONDS 16
 #define DEATH_RECORDS 64
+/* Message types of an endpoint that have a circuit breaker of their own. */
+#define MAX_BREAKERS 1000
+#define BREAKER_BUCKETS 64
 
 /* Later than everything that is due. */
 #define NEVER_DUE ((TimestampTz) PG_INT64_MAX)
@@ -88,8 +91,10 @@ typedef struct BusEndpoint
 	BusRate		sent;
 	BusRate		acked;
 	pg_atomic_uint32 tripped;	/* breakers that are not closed */
-	LWLock		lock;			/* the list of breakers and what is in it */
-	dsa_pointer breakers;		/* BusBreaker, linked */
+	LWLock		lock;			/* the breakers and what is in them */
+	dsa_pointer breakers;		/* BusBreaker, linked, the newest first */
+	int32		breaker_count;
+	dsa_pointer breaker_buckets[BREAKER_BUCKETS];	/* the same by type */
 } BusEndpoint;
 
 typedef enum BusBreakerState
@@ -102,6 +107,7 @@ typedef enum BusBreakerState
 typedef struct BusBreaker
 {
 	dsa_pointer next;
+	dsa_pointer next_in_bucket;
 	BusBreakerState state;
 	int32		attempts;
 	int32		failures;

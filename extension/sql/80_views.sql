@@ -303,7 +303,7 @@ JOIN (SELECT s.endpoint_id, s.message_type, s.state, s.attempts, s.failures, s.w
 	  FROM message_bus.breaker t WHERE pg_catalog.pg_is_in_recovery()) b
 	  	ON b.endpoint_id = e.endpoint_id;
 COMMENT ON VIEW message_bus.circuit_breakers IS
-'Circuit breakers by endpoint and message type. state: closed, open or half_open; attempts and failures of the window that began at window_start; retry_at: when an open one lets a probe through.';
+'Circuit breakers by endpoint and message type. state: closed, open or half_open; attempts and failures of the window that began at window_start; retry_at: when an open one lets a probe through. An endpoint has 1000; message types beyond that share the one that is called *.';
 
 CREATE VIEW message_bus.dead_letters AS
 SELECT d.message_id, e.name AS endpoint, d.message_type,
