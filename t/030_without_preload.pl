@@ -55,6 +55,20 @@ is( $node->safe_psql('postgres', q{
 	"2\n\n0", 'a subscription');
 $node->safe_psql('postgres', q{SELECT event_store.drop_subscription('s')});
 
+# Databases that have been dropped take up no room in shared memory, which has 64 places.
+$node->safe_psql('postgres', 'CREATE DATABASE pattern');
+$node->safe_psql('pattern', 'SET client_min_messages = error; CREATE EXTENSION ecommerce');
+my $appended = 0;
+for (1 .. 66)
+{
+	$node->safe_psql('postgres', 'CREATE DATABASE passing TEMPLATE pattern');
+	$appended += $node->safe_psql('passing', q{SELECT version FROM event_store.append('cart-1', 0,
+		'Opened', '{}')});
+	$node->safe_psql('postgres', 'DROP DATABASE passing');
+}
+is($appended, 66, 'databases come and go');
+$node->safe_psql('postgres', 'DROP DATABASE pattern');
+
 # A worker by hand: only one, and it notifies.
 my $pid = $node->safe_psql('postgres', 'SELECT ecommerce.start_worker()');
 like($pid, qr/^\d+$/, 'start_worker() gives its pid');

@@ -147,6 +147,20 @@ is($node->safe_psql($crowd[-1], q{SELECT version FROM event_store.append('order-
 	'OrderPlaced', '{}')}),
 	'1', 'one of 65 databases more can have the extension');
 
+# Nor do two that are refused in one transaction leave a database without its worker.
+$node->safe_psql('postgres', qq{DO \$\$
+	DECLARE
+		name text;
+	BEGIN
+		FOREACH name IN ARRAY '{store,$crowd[-1]}'::text[] LOOP
+			BEGIN
+				EXECUTE 'DROP DATABASE ' || name;
+			EXCEPTION WHEN active_sql_transaction THEN NULL;
+			END;
+		END LOOP;
+	END \$\$});
+has_worker($_, '1', "after refusals in one transaction $_ has its worker") for 'store', $crowd[-1];
+
 # Who does not own a database does not send its worker away either.
 my $before = $node->safe_psql('postgres', workers('store') =~ s/count\(\*\)/pid/r);
 $node->safe_psql('postgres', 'CREATE ROLE stranger');

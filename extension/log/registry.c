@@ -14,9 +14,11 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "base/compat.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
+#include "utils/syscache.h"
 
 #include "log/registry.h"
 
@@ -29,6 +31,8 @@ static bool requested = false;
 
 static Size registry_size(void);
 static Size slot_size(int holds);
+static RegistryDatabase *find_database(Oid database, bool create);
+static bool forget_dropped(void);
 
 /*
  * Bytes of shared memory needed when preloaded.
@@ -112,6 +116,23 @@ registry_slot(int number)
 RegistryDatabase *
 registry_database(Oid database, bool create)
 {
+	RegistryDatabase *found = find_database(database, create);
+
+	/* Without a launcher nobody else says so. */
+	if (found == NULL && create && forget_dropped())
+		found = find_database(database, true);
+	if (found == NULL && create)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("extension \"ecommerce\" is in use in %d databases of this server already",
+						REGISTRY_DATABASES),
+				 errhint("Use fewer databases, or a second server.")));
+	return found;
+}
+
+static RegistryDatabase *
+find_database(Oid database, bool create)
+{
 	Registry   *r = registry();
 	RegistryDatabase *free_entry = NULL;
 	RegistryDatabase *found = NULL;
@@ -133,13 +154,35 @@ registry_database(Oid database, bool create)
 		found = free_entry;
 	}
 	LWLockRelease(&r->lock);
-	if (found == NULL && create)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("extension \"ecommerce\" is in use in %d databases of this server already",
-						REGISTRY_DATABASES),
-				 errhint("Use fewer databases, or a second server.")));
 	return found;
+}
+
+/*
+ * Frees the entries of databases that are gone; nobody is connected to them, so
+ * nobody has their entries.  True if there was one.
+ */
+static bool
+forget_dropped(void)
+{
+	Registry   *r = registry();
+	Oid			databases[REGISTRY_DATABASES];
+	bool		some = false;
+
+	if (!IsTransactionState())
+		return false;
+	LWLockAcquire(&r->lock, LW_SHARED);
+	for (int i = 0; i < REGISTRY_DATABASES; i++)
+		databases[i] = r->databases[i].database;
+	LWLockRelease(&r->lock);
+	for (int i = 0; i < REGISTRY_DATABASES; i++)
+	{
+		if (!OidIsValid(databases[i]) ||
+			SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(databases[i])))
+			continue;
+		registry_forget_database(databases[i]);
+		some = true;
+	}
+	return some;
 }
 
 /*

@@ -20,6 +20,7 @@
 #include "storage/latch.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -32,7 +33,7 @@
 #define LEAVE_TIMEOUT 3000
 
 static ProcessUtility_hook_type previous_hook = NULL;
-static Oid	emptied_database = InvalidOid;
+static List *emptied_databases = NIL;	/* in the transaction's memory */
 static Oid	changed_database = InvalidOid;
 static bool rescan_wanted = false;
 static bool callback_registered = false;
@@ -169,12 +170,15 @@ empty_database(const char *name)
 {
 	Oid			oid = get_database_oid(name, true);
 	RegistryDatabase *database;
+	MemoryContext old;
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), LEAVE_TIMEOUT);
 
 	if (!OidIsValid(oid) || oid == MyDatabaseId || !compat_owns_database(oid) ||
 		(database = registry_database(oid, false)) == NULL)
 		return;
-	emptied_database = oid;
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	emptied_databases = list_append_unique_oid(emptied_databases, oid);
+	MemoryContextSwitchTo(old);
 	pg_atomic_write_u32(&database->worker_stop, 1);
 	while (GetCurrentTimestamp() < deadline && wake_processes(database))
 	{
@@ -218,20 +222,22 @@ restart_worker(Oid oid)
 static void
 transaction_ended(XactEvent event, void *arg)
 {
+	ListCell   *cell;
+
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
 		return;
 	if (OidIsValid(changed_database) && event == XACT_EVENT_COMMIT)
 		restart_worker(changed_database);
 	changed_database = InvalidOid;
-	if (OidIsValid(emptied_database))
+	foreach(cell, emptied_databases)
 	{
-		RegistryDatabase *database = registry_database(emptied_database, false);
+		RegistryDatabase *database = registry_database(lfirst_oid(cell), false);
 
 		if (database != NULL)
 			pg_atomic_write_u32(&database->worker_stop, 0);
-		emptied_database = InvalidOid;
 		rescan_wanted = true;
 	}
+	emptied_databases = NIL;
 	if (rescan_wanted)
 	{
 		pg_atomic_write_u32(&registry()->rescan, 1);
