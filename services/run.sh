@@ -137,14 +137,18 @@ stop() {
 
 # Workers of the gateway whose master was killed keep its port; they have its log open.
 stray_workers() {
-	find /proc/[0-9]*/fd -lname "$RUN/nginx.error.log*" 2>/dev/null | cut -d/ -f3 | sort -u
+	local pid
+	for pid in $(find /proc/[0-9]*/fd -lname "$RUN/nginx.error.log*" 2>/dev/null |
+		cut -d/ -f3 | sort -u); do
+		[[ $(cat "/proc/$pid/comm" 2>/dev/null) != nginx ]] || echo "$pid"
+	done
 }
 
 stop_gateway() {
 	local pid
 	stop nginx QUIT
 	for pid in $(stray_workers); do
-		[[ $(cat "/proc/$pid/comm" 2>/dev/null) != nginx ]] || kill -QUIT "$pid" 2>/dev/null || true
+		kill -QUIT "$pid" 2>/dev/null || true
 	done
 	wait_for 30 no_stray_workers || die "workers of a gateway that was killed do not end:" \
 		"$(stray_workers | paste -s -d ' ')"

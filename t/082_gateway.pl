@@ -157,6 +157,20 @@ my $orderd = sprintf '%04X', $shop->{port}{order};
 ok($shop->until('the idle connection is given up', sub {
 	slurp_file('/proc/net/tcp') =~ /^ *\d+: \w+:\w+ \w+:$orderd 06 /m }), 'nginx closes first');
 
+# One request at a time: a second one beside one that is not answered is refused.
+$shop->stop_gateway;
+$shop->start_gateway("$FindBin::RealBin/../services/gateway/render", GATEWAY_CONNECTIONS => 1);
+kill 'STOP', $shop->{pid}{order};
+my @waiting;
+problem($shop->until('one too many at a time', sub {
+	push @waiting, IO::Socket::INET->new(PeerAddr => "127.0.0.1:$shop->{port}{gateway}")
+	  // die "cannot connect: $!\n";
+	print { $waiting[-1] } "GET /openapi/order.json HTTP/1.1\r\nHost: a\r\n\r\n";
+	my $reply = $shop->call('gateway', 'GET', '/openapi/payment.json');
+	$reply->{status} == 429 && $reply; }), 429, 'a request beside another');
+close $_ for @waiting;
+kill 'CONT', $shop->{pid}{order};
+
 # One request a second and one more: soon there is one too many, however slow we are.
 $shop->stop_gateway;
 $shop->start_gateway("$FindBin::RealBin/../services/gateway/render", GATEWAY_RATE => 1,

@@ -107,7 +107,8 @@ subtest 'without a key' => sub {
 	is(as(undef, 'GET', $_)->{status}, 200, $_)
 	  for '/health/live', '/health/ready', map { "/openapi/$_.json" } @services;
 	problem(as(undef, 'GET', $_), 404, "$_ is not there")
-	  for '/authenticate', '/metrics', '/openapi/access.json', '/openapi/x', '/problem/401';
+	  for '/authenticate', '/health/access', '/metrics', '/openapi/access.json', '/openapi/x',
+	  '/problem/401';
 };
 
 subtest 'keys that are not good' => sub {
@@ -256,6 +257,7 @@ $shop->kill_daemon('access', 'KILL');
 my $closed = problem(as('operator', 'GET', '/orders'), 503, 'without accessd');
 is($closed->{headers}{'retry-after'}, 1, 'the door stays shut for a while');
 is(as(undef, 'GET', '/health/live')->{status}, 200, 'and the rest goes on');
+problem(as(undef, 'GET', '/health/ready'), 503, 'though it is not ready');
 
 $shop->stop_gateway;
 $shop->stop;
