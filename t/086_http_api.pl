@@ -227,6 +227,15 @@ subtest 'payments, shipments, notifications' => sub {
 	my $event = { id => 'evt_1', type => 'x' };
 	try(200, 'payment', 'POST', '/payments/webhook', $event,
 		'Stripe-Signature' => $sign->($shop->encode($event)));
+	my $busy = $shop->{node}->background_psql('shop');
+	$busy->query_safe(q{BEGIN; SELECT pg_advisory_xact_lock(
+		hashtextextended('ecommerce_payment.idempotency / busy', 0))});
+	try(409, 'payment', 'POST', '/payments/webhook', $event, 'Idempotency-Key' => 'busy',
+		'Stripe-Signature' => $sign->($shop->encode($event)));
+	$busy->query_safe('ROLLBACK');
+	$busy->quit;
+	try(413, 'payment', 'POST', '/payments/webhook', '{"a": "' . 'x' x 1_048_576 . '"}');
+	try(415, 'payment', 'POST', '/payments/webhook', 'x', 'Content-Type' => 'text/plain');
 	is(fields(try(422, 'payment', 'POST', '/payments/webhook', {},
 		'Stripe-Signature' => $sign->('{}'))), 'id type', 'all are named');
 
@@ -272,6 +281,33 @@ for my $service (qw(order inventory payment shipping notification))
 	try(404, $service, 'GET', '/nothing');
 	is($shop->call($service, 'DELETE', '/health/live')->{headers}{allow}, 'GET, HEAD',
 		'405 says what is allowed');
+}
+# What every operation refuses: no key, one of another scope, a malformed query, a parameter
+# that it does not know, a body that is too long or no JSON.
+for my $service (sort keys %documents)
+{
+	my $paths = $documents{$service}{paths};
+	for my $route (sort keys %$paths)
+	{
+		for my $method (sort keys %{ $paths->{$route} })
+		{
+			my $operation = $paths->{$route}{$method};
+			my ($verb, $path) = (uc $method, $route =~ s/\{id\}/$nothing/r);
+			my %scopes = map { $_ => 1 } map { @{ $_->{key} // [] } } @{ $operation->{security} };
+			my ($other) = grep { !$scopes{$_} } qw(customer warehouse operator);
+			my $body = $operation->{requestBody} && {};
+
+			next unless %scopes;
+			try(401, $service, $verb, $path, $body, 'X-Gateway-Secret' => undef);
+			try(403, $service, $verb, $path, $body, 'X-Scope' => $other,
+				'X-Customer-Id' => $customer, 'X-User-Id' => $customer) if $other;
+			try(400, $service, $verb, "$path?=", $body);
+			try(422, $service, $verb, "$path?nothing=1", $body);
+			next unless $verb ne 'GET';
+			try(413, $service, $verb, $path, '{"a": "' . 'x' x 1_048_576 . '"}');
+			try(415, $service, $verb, $path, 'x', 'Content-Type' => 'text/plain') if $body;
+		}
+	}
 }
 my ($input, $output) = ($shop->encode({ documents => \%documents, exchanges => \@exchanges }));
 run [ 'node', "$FindBin::RealBin/openapi.mjs" ], '<', \$input, '>', \$output, '2>&1';

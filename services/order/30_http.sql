@@ -162,6 +162,18 @@ $follow_orders$;
 COMMENT ON FUNCTION ecommerce_order.follow_orders(text, text, text) IS
 'GET /orders/events: the events of all orders in the order of their positions, without the token of the payment; after as in list_orders. wait, at most 20 seconds, is for the daemon, which asks again when there is something.';
 
+CREATE FUNCTION ecommerce_order.cancel_errors(body jsonb)
+RETURNS jsonb LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $cancel_errors$
+BEGIN
+	RETURN ecommerce_order.text_errors(body, '', ARRAY['reason'])
+		|| ecommerce_order.strange_fields(body, '{reason}');
+END
+$cancel_errors$;
+COMMENT ON FUNCTION ecommerce_order.cancel_errors(jsonb) IS
+'Every bad field of the body of POST /orders/{id}/cancel as [{"field", "detail"}]; empty when there is none.';
+
 CREATE FUNCTION ecommerce_order.cancel_order(order_id text, body jsonb, if_match text DEFAULT NULL,
 	caller uuid DEFAULT NULL)
 RETURNS ecommerce_order.reply LANGUAGE plpgsql VOLATILE
@@ -183,8 +195,7 @@ BEGIN
 		PERFORM ecommerce_order.check_match(if_match, NULL,
 			(ecommerce_order.get_order(id::text)).etag, format('"%s"', loaded.version));
 	END IF;
-	PERFORM ecommerce_order.refuse_fields(ecommerce_order.text_errors(body, '', ARRAY['reason'])
-		|| ecommerce_order.strange_fields(body, '{reason}'));
+	PERFORM ecommerce_order.refuse_fields(ecommerce_order.cancel_errors(body));
 	IF status = 'Completed' THEN
 		PERFORM ecommerce_order.refuse(409, 'a completed order cannot be cancelled');
 	END IF;
