@@ -16,6 +16,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
+#include "base/compat.h"
 #include "log/position.h"
 #include "log/restore.h"
 #include "log/table_log.h"
