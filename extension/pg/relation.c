@@ -37,6 +37,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "base/compat.h"
 #include "pg/callbacks.h"
 #include "pg/relation.h"
 
@@ -292,11 +293,18 @@ extension_begin_transaction(void)
 		proc_exit(0);
 }
 
+/*
+ * Once in a transaction: under debug_discard_caches every look-up would be the first.
+ */
 static void
 check_sql_version(void)
 {
-	char	   *version = extension_sql_version();
+	static LocalTransactionId checked_in = InvalidLocalTransactionId;
+	char	   *version;
 
+	if (checked_in == compat_local_transaction())
+		return;
+	version = extension_sql_version();
 	/* While CREATE EXTENSION runs its row is there already. */
 	if (version != NULL && strcmp(version, ECOMMERCE_VERSION) != 0)
 		ereport(ERROR,
@@ -304,8 +312,10 @@ check_sql_version(void)
 				 errmsg("extension \"ecommerce\" has version %s in this database, but its library has %s",
 						version, ECOMMERCE_VERSION),
 				 errhint("Type ALTER EXTENSION ecommerce UPDATE, or install the library that fits.")));
-	if (version != NULL)
-		pfree(version);
+	if (version == NULL)
+		return;
+	pfree(version);
+	checked_in = compat_local_transaction();
 }
 
 /*

@@ -39,7 +39,7 @@ static bool callbacks_registered = false;
 
 static WriterShape *build_shape(ExtensionRelation *table, Relation heap);
 static void judge(WriterShape *shape, Relation heap, bool plain_indexes);
-static bool is_for_others(const Trigger *trigger);
+static bool is_for_others(Oid called);
 static bool columns_want_executor(ExtensionRelation *table, Relation heap, bool *others);
 static bool prepare_index(WriterShape *shape, int number);
 static int last_column(IndexInfo *info);
@@ -127,12 +127,15 @@ judge(WriterShape *shape, Relation heap, bool plain_indexes)
 	for (int i = 0; heap->trigdesc != NULL && i < heap->trigdesc->numtriggers; i++)
 	{
 		const Trigger *trigger = &heap->trigdesc->triggers[i];
+		char		enabled = trigger->tgenabled;
+		int16		type = trigger->tgtype;
 
-		if (trigger->tgenabled == TRIGGER_DISABLED || is_for_others(trigger))
+		/* A look-up may build the list of triggers anew: ours is not read afterwards. */
+		if (enabled == TRIGGER_DISABLED || is_for_others(trigger->tgfoid))
 			continue;
-		shape->direct[WRITE_INSERT] &= !TRIGGER_FOR_INSERT(trigger->tgtype);
-		shape->direct[WRITE_UPDATE] &= !TRIGGER_FOR_UPDATE(trigger->tgtype);
-		shape->direct[WRITE_DELETE] &= !TRIGGER_FOR_DELETE(trigger->tgtype);
+		shape->direct[WRITE_INSERT] &= !TRIGGER_FOR_INSERT(type);
+		shape->direct[WRITE_UPDATE] &= !TRIGGER_FOR_UPDATE(type);
+		shape->direct[WRITE_DELETE] &= !TRIGGER_FOR_DELETE(type);
 	}
 	if (RelationGetDescr(heap)->constr != NULL && RelationGetDescr(heap)->constr->num_check > 0)
 	{
@@ -142,13 +145,13 @@ judge(WriterShape *shape, Relation heap, bool plain_indexes)
 }
 
 /*
- * Whether a trigger is the one of ours that watches who else fills a table.
+ * Whether a trigger's function is the one of ours that watches who else fills a table.
  */
 static bool
-is_for_others(const Trigger *trigger)
+is_for_others(Oid called)
 {
-	char	   *function = get_func_name(trigger->tgfoid);
-	char	   *schema = get_namespace_name(get_func_namespace(trigger->tgfoid));
+	char	   *function = get_func_name(called);
+	char	   *schema = get_namespace_name(get_func_namespace(called));
 
 	return function != NULL && schema != NULL && strcmp(function, "_note_restore") == 0 &&
 		strcmp(schema, "ecommerce") == 0;
