@@ -88,6 +88,10 @@ check-dba:    ## a DBA's day under load: DBA_SECONDS (1200), DBA_SEED
 	@DBA_SECONDS=$${DBA_SECONDS:-1200} TAP_TIMEOUT=$$(($${DBA_SECONDS:-1200} + 1200)) \
 		TESTS=110_dba_day ci/check tap
 
+check-fuzz:   ## libFuzzer on what parses bytes: FUZZ_SECONDS (600) for each target, FUZZ_SEED
+	@PG_CONFIG=$$(ci/assert_pg) && export PG_CONFIG && \
+		FUZZ_SECONDS=$${FUZZ_SECONDS:-600} ci/check fuzz
+
 check-hostile:     ## strangers of every role, HOSTILE_SECONDS (1200) on a release and on assertions
 	@HOSTILE_SECONDS=$${HOSTILE_SECONDS:-1200} && export HOSTILE_SECONDS && \
 		TAP_TIMEOUT=$$((HOSTILE_SECONDS + 900)) && export TAP_TIMEOUT && \
@@ -112,4 +116,4 @@ help:         ## list the targets
 .PHONY: docs all install uninstall clean deps private-pg demo up down bench check check-style \
 	check-regress check-isolation check-tap check-services check-tidy accept format \
 	coverage check-assert check-discard check-valgrind check-pg17 check-pg18 check-compile-all \
-	check-fresh check-dba check-hostile help
+	check-fresh check-dba check-hostile check-fuzz help

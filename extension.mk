@@ -5,7 +5,7 @@ EXTENSION = ecommerce
 MODULE_big = ecommerce
 OUR_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" ecommerce.control)
 
-SRCS = $(sort $(wildcard extension/*.c extension/*/*.c extension/*/*/*.c))
+SRCS = $(sort $(wildcard extension/*.c extension/*/*.c extension/*/*/*.c)) $(FUZZ_SRCS)
 OBJS = $(SRCS:.c=.o)
 OUR_HEADERS = $(wildcard extension/*.h extension/*/*.h extension/*/*/*.h)
 PG_CPPFLAGS = -I$(CURDIR)/extension -DECOMMERCE_VERSION='"$(OUR_VERSION)"'

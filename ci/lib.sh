@@ -14,7 +14,10 @@ as_server() {
 # What the daemons of a flavour are built with: those that tests run stop at bad
 # memory accesses, leaks and undefined behaviour.
 sanitizers() {
-	[[ $1 != debug ]] || echo "-fsanitize=address,undefined -fno-sanitize-recover=undefined"
+	case $1 in
+		debug) echo "-fsanitize=address,undefined -fno-sanitize-recover=undefined" ;;
+		fuzz) echo "-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined" ;;
+	esac
 }
 
 # record PASSED FAILED PART NAME
