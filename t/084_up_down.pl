@@ -110,6 +110,19 @@ isnt($second->{inventoryd}, $$, 'another program is not inventoryd');
 	rename "$shop->{run}/kept", "$shop->{run}/database.sum" or die "cannot rename: $!\n";
 }
 is(($shop->up)[0], 0, 'up with the first build again');
+
+# Another secret is made when there is none, and given to all who need it; keys stay. What
+# tells secrets is for nobody else to read.
+$second = pids();
+my $key = $shop->key('operator');
+unlink "$shop->{run}/gateway/secret";
+is(($shop->up)[0], 0, 'up without the gateway\'s secret');
+my $fourth = pids();
+is(scalar(grep { $fourth->{$_} == $second->{$_} } @all), 0, 'all are started again');
+is($client->call('order', 'GET', '/orders')->{status}, 200, 'and believe each other');
+is($shop->key('operator'), $key, 'the key is the same');
+is((stat "$shop->{run}/$_")[2] & 077, 0, "$_ is nobody else's")
+  for qw(keys keys/operator keys/warehouse gateway/secret gateway/nginx.conf);
 $second = pids();
 
 # The server alone is missing; daemons find it again by themselves.
