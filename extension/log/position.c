@@ -325,7 +325,9 @@ position_publish(LogId log, int64 mark)
 /*
  * Our shared entry for a log, made to fit the sequence that the extension has
  * now: after DROP and CREATE EXTENSION it is another one, and nobody can be
- * writing, because DROP locked the tables.
+ * writing, because DROP locked the tables.  If that is rolled back it is the one
+ * before again; so lsn stays, which commits of that one need not have been flushed up
+ * to, and which is never wrong to flush up to.
  */
 static RegistryLog *
 current_log(LogId log)
@@ -341,7 +343,6 @@ current_log(LogId log)
 		if (shared->sequence != sequence)
 		{
 			pg_atomic_write_u64(&shared->last, counter);
-			pg_atomic_write_u64(&shared->lsn, 0);
 			pg_atomic_write_u64(&shared->standby_mark, 0);
 			shared->sequence = sequence;
 		}

@@ -11,6 +11,10 @@
  * transaction runs; a second sender of the same id waits for its end.  Ids
  * that we made are known to nobody before the call returns and are not claimed.
  *
+ * A claim is taken back when this process next sends, or ends: the shared table may
+ * have grown into memory that is not mapped here, and at the end of a transaction
+ * nothing may fail.  Until then whoever wants the id finds that its owner has ended.
+ *
  * Lock protocol: no locks but the claims; two transactions that claim two ids
  * in opposite order deadlock, and PostgreSQL's detector ends one.
  *
@@ -20,6 +24,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "storage/ipc.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
@@ -57,7 +62,25 @@ static int	letter_room = 0;
 static int	first_unwritten = 0;
 static Size unwritten_bytes = 0;
 
+/* Claims to be taken back, with room for all that this transaction has. */
+typedef struct Release
+{
+	int32		endpoint_id;
+	pg_uuid_t	message_id;
+	VirtualTransactionId owner;
+} Release;
+
+static Release *releases = NULL;
+static int	release_count = 0;
+static int	release_room = 0;
+static int	claim_count = 0;		/* of this transaction, not among them */
+static VirtualTransactionId claim_owner;	/* this transaction */
+
 static Letter *new_letter(BusEndpoint *endpoint);
+static void make_room_for_claim(void);
+static void note_release(const Letter *letter);
+static void take_claims_back(void);
+static void take_claims_back_at_exit(int code, Datum arg);
 static void write_row(Letter *letter, const RowValues *row);
 static Letter *reserve(const Endpoint *endpoint, bool beyond_depth);
 static void announce(Letter *letter);
@@ -76,6 +99,8 @@ outbox_claim(const Endpoint *endpoint, const pg_uuid_t *message_id)
 	Letter	   *letter;
 
 	GET_VXID_FROM_PGPROC(mine, *MyProc);
+	take_claims_back();
+	make_room_for_claim();
 	while (!bus_claim(endpoint->id, message_id, &owner))
 	{
 		if (DEBUG_BREAK("bus_no_claim"))
@@ -84,7 +109,7 @@ outbox_claim(const Endpoint *endpoint, const pg_uuid_t *message_id)
 			return false;
 		/* Its end removes the claim; if it did not, nobody else will. */
 		if (VirtualTransactionIdEquals(owner, waited_for))
-			bus_unclaim(endpoint->id, message_id);
+			bus_unclaim(endpoint->id, message_id, &owner);
 		else
 			(void) VirtualXactLock(owner, true);
 		waited_for = owner;
@@ -92,7 +117,74 @@ outbox_claim(const Endpoint *endpoint, const pg_uuid_t *message_id)
 	letter = new_letter(endpoint->shared);
 	letter->claimed = true;
 	letter->message_id = *message_id;
+	claim_owner = mine;
+	claim_count++;
 	return true;
+}
+
+static void
+make_room_for_claim(void)
+{
+	static bool registered = false;
+	int			needed = release_count + claim_count + 1;
+
+	if (!registered)
+		before_shmem_exit(take_claims_back_at_exit, (Datum) 0);
+	registered = true;
+	if (needed <= release_room)
+		return;
+	if (releases == NULL)
+		releases = MemoryContextAllocHuge(TopMemoryContext, sizeof(Release) * 64);
+	else
+		releases = repalloc_huge(releases, sizeof(Release) * release_room * 2);
+	release_room = Max(release_room * 2, 64);
+}
+
+/*
+ * At the end of a transaction or savepoint; cannot fail.
+ */
+static void
+note_release(const Letter *letter)
+{
+	Release    *release = &releases[release_count++];
+
+	release->endpoint_id = letter->endpoint->key.endpoint_id;
+	release->message_id = letter->message_id;
+	release->owner = claim_owner;
+	claim_count--;
+}
+
+static void
+take_claims_back(void)
+{
+	while (release_count > 0)
+	{
+		Release    *release = &releases[release_count - 1];
+
+		bus_unclaim(release->endpoint_id, &release->message_id, &release->owner);
+		release_count--;
+	}
+	/* One large transaction does not hold memory for ever. */
+	if (unlikely(release_room > 1024) && claim_count == 0)
+	{
+		releases = repalloc_huge(releases, sizeof(Release) * 64);
+		release_room = 64;
+	}
+}
+
+/*
+ * A transaction that is open then cannot commit any more.
+ */
+static void
+take_claims_back_at_exit(int code, Datum arg)
+{
+	for (int i = 0; i < letter_count; i++)
+	{
+		if (letters[i].claimed)
+			note_release(&letters[i]);
+		letters[i].claimed = false;
+	}
+	take_claims_back();
 }
 
 /*
@@ -185,6 +277,8 @@ new_letter(BusEndpoint *endpoint)
 	Letter	   *letter;
 
 	transaction_begin();
+	if (unlikely(release_count > 0))
+		take_claims_back();
 	if (letter_count == letter_room)
 	{
 		letter_room = Max(letter_room * 2, 64);
@@ -283,7 +377,7 @@ outbox_end_transaction(bool committed, TimestampTz at)
 			if (committed && letters[i].expires_at != NEVER_DUE)
 				expiry_note(letters[i].expires_at);
 			if (letters[i].claimed)
-				bus_unclaim(endpoint->key.endpoint_id, &letters[i].message_id);
+				note_release(&letters[i]);
 		}
 		if (committed && sent > 0)
 		{
@@ -343,7 +437,7 @@ static void
 forget_letter(Letter *letter)
 {
 	if (letter->claimed)
-		bus_unclaim(letter->endpoint->key.endpoint_id, &letter->message_id);
+		note_release(letter);
 	if (letter->reserved)
 		pg_atomic_fetch_sub_u64(&letter->endpoint->reserved, 1);
 }

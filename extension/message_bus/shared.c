@@ -26,6 +26,9 @@
 #include "message_bus/relations.h"
 #include "message_bus/shared.h"
 
+/* Who claims millions of message ids in a transaction gets an error before others do. */
+#define AREA_LIMIT ((size_t) 1024 * 1024 * 1024)
+
 typedef struct BusShared
 {
 	LWLock		lock;
@@ -129,6 +132,7 @@ attach_area(void)
 	if (!shared->created)
 	{
 		dsa_pin(mapped);
+		dsa_set_size_limit(mapped, AREA_LIMIT);
 		databases = dshash_create(mapped, &of_databases, NULL);
 		endpoints = dshash_create(mapped, &of_endpoints, NULL);
 		claims = dshash_create(mapped, &of_claims, NULL);
@@ -301,14 +305,21 @@ bus_claim(int32 endpoint_id, const pg_uuid_t *message_id, VirtualTransactionId *
 }
 
 /*
- * Gives a claim back.
+ * Takes a claim back, if it is still that transaction's.  Not at the end of one: it
+ * may have to map memory.
  */
 void
-bus_unclaim(int32 endpoint_id, const pg_uuid_t *message_id)
+bus_unclaim(int32 endpoint_id, const pg_uuid_t *message_id, const VirtualTransactionId *owner)
 {
 	ClaimKey	key = {MyDatabaseId, endpoint_id, *message_id};
+	Claim	   *claim = dshash_find(claims, &key, true);
 
-	(void) dshash_delete_key(claims, &key);
+	if (claim == NULL)
+		return;
+	if (VirtualTransactionIdEquals(claim->owner, *owner))
+		dshash_delete_entry(claims, claim);
+	else
+		dshash_release_lock(claims, claim);
 }
 
 /*

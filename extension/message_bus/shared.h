@@ -222,7 +222,8 @@ extern BusLane *bus_lane(BusEndpoint *endpoint, int32 lane);
 extern BusBreaker *bus_breaker(dsa_pointer pointer);
 extern dsa_pointer bus_breaker_create(const char *message_type);
 extern bool bus_claim(int32 endpoint_id, const pg_uuid_t *message_id, VirtualTransactionId *owner);
-extern void bus_unclaim(int32 endpoint_id, const pg_uuid_t *message_id);
+extern void bus_unclaim(int32 endpoint_id, const pg_uuid_t *message_id,
+						const VirtualTransactionId *owner);
 extern BusEndpoint **bus_endpoints(int *count);
 extern void bus_lock_init(LWLock *lock);
 extern void bus_wake_consumers(BusEndpoint *endpoint, int32 lane);

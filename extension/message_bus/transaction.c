@@ -7,6 +7,11 @@
  * ProcArray and still holds its locks: shared memory follows, then whoever
  * waits is woken.
  *
+ * Nothing can fail after it: memory has been allocated, and mapped, before; no entry
+ * is looked up or removed in tables that may have grown elsewhere.  LWLocks are taken
+ * there, but those of structures that this process has used, with no other one held;
+ * taking one allocates nothing.
+ *
  * A crash between the two clears shared memory anyway.
  */
 #include "postgres.h"
