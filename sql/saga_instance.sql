@@ -96,6 +96,26 @@ SET ROLE regress_saga_nobody;
 SELECT refusal(format('SELECT saga.get(%L, %L)', 'trip', id(1)));
 SELECT refusal('SELECT FROM saga.instances');
 RESET ROLE;
+
+-- Rows without what they belong to, as after half a restore.
+SELECT * FROM saga.verify();
+CREATE FUNCTION damage() RETURNS TABLE (kind text, problem text, rows bigint) LANGUAGE sql AS $$
+	SELECT split_part(object, ' ', 1), regexp_replace(v.problem, '(transition|waits for) .*\d', '\1 x'),
+		count(*) FROM saga.verify() v WHERE severity = 'error' GROUP BY 1, 2 ORDER BY 1, 2 $$;
+BEGIN;
+INSERT INTO saga.parked_message (saga, correlation_id, message_id, message_type, endpoint, deferred,
+	parked_at, park_until, envelope, body)
+VALUES ('none', id(1), id(1), 'T', 'trip', false, now(), now(), '{}', '{}');
+DELETE FROM saga.definition WHERE name = 'admins';
+UPDATE saga.stored_instance SET wake_at = '2100-01-01' WHERE correlation_id = id(5);
+DELETE FROM saga.timer_queue;
+SELECT kind, problem, rows > 0 FROM damage();
+ROLLBACK;
+BEGIN;
+DELETE FROM saga.definition_transition WHERE name = 'admins';
+SELECT kind, problem, rows > 0 FROM damage();
+ROLLBACK;
+DROP FUNCTION damage;
 DROP EXTENSION ecommerce CASCADE;
 DROP OWNED BY regress_saga_reader, regress_saga_writer, regress_saga_admin, regress_saga_nobody;
 DROP ROLE regress_saga_reader, regress_saga_writer, regress_saga_admin, regress_saga_nobody;

@@ -111,3 +111,46 @@ $verify$;
 COMMENT ON FUNCTION message_bus.verify() IS
 'Checks the whole bus; no row means all is well. severity is error or warning (a restore goes on).
 Finds rows without their endpoint or lane, counters behind what was counted, segments of the ring taken for free, and lanes of which shared memory and tables tell different things. Not in REPEATABLE READ, where the tables stand still.';
+
+-- ---------------------------------------------------------------- sagas
+CREATE FUNCTION saga._orphans() RETURNS TABLE (object text, problem text)
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $orphans$
+	WITH child (kind, of, name, version) AS (
+		SELECT 'saga', format('%s %s', i.saga, i.correlation_id), i.saga, i.definition_version
+		FROM saga.stored_instance i
+		UNION ALL SELECT 'state', format('%s of %s', s.state, s.name), s.name, s.version
+		FROM saga.definition_state s
+		UNION ALL SELECT 'transition', format('%s of %s', t.event, t.name), t.name, t.version
+		FROM saga.definition_transition t
+		UNION ALL SELECT 'timer', format('%s of %s', r.timer, r.name), r.name, r.version
+		FROM saga.definition_timer r)
+	SELECT format('%s %s', c.kind, c.of), format('there is no version %s of saga %s', c.version, c.name)
+	FROM child c LEFT JOIN saga.definition d ON d.name = c.name AND d.version = c.version
+	WHERE d.name IS NULL
+	UNION ALL SELECT format('action %s', a.kind), format('there is no transition %s', a.transition_id)
+	FROM saga.definition_action a
+	WHERE NOT EXISTS (SELECT FROM saga.definition_transition t WHERE t.id = a.transition_id)
+	UNION ALL SELECT format('message %s', p.message_id), format('it waits for a saga %s, which there is not',
+		p.saga)
+	FROM saga.parked_message p
+	WHERE NOT EXISTS (SELECT FROM saga.definition d WHERE d.name = p.saga)
+	UNION ALL SELECT format('saga %s %s', i.saga, i.correlation_id),
+		format('it waits for %s, and is not in the timer queue', i.wake_at)
+	FROM saga.stored_instance i
+	WHERE i.wake_at < 'infinity' AND NOT EXISTS (SELECT FROM saga.timer_queue q
+		WHERE q.saga = i.saga AND q.correlation_id = i.correlation_id AND q.due_at <= i.wake_at)
+$orphans$;
+COMMENT ON FUNCTION saga._orphans() IS 'Rows of sagas without what they belong to.';
+
+CREATE FUNCTION saga.verify() RETURNS TABLE (severity text, object text, problem text)
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $verify$
+	SELECT 'error', o.object, o.problem FROM saga._orphans() o
+	UNION ALL SELECT v.severity, format('saga %s', d.name), v.problem
+	FROM (SELECT DISTINCT name FROM saga.definition) d CROSS JOIN LATERAL saga.verify(d.name) v
+$verify$;
+COMMENT ON FUNCTION saga.verify() IS
+'Checks all sagas; no row means all is well. severity is error or warning. Finds instances, parts of definitions and parked messages without their definition, instances that nothing will wake, and what saga.verify(name) finds in each.';

@@ -224,6 +224,8 @@ GRANT EXECUTE ON FUNCTION
 	saga._time(jsonb),
 	saga.history(text, uuid),
 	saga.verify(text),
+	saga.verify(),
+	saga._orphans(),
 	saga.diagram(text, text),
 	ecommerce.uuid_v5(uuid, text),
 	ecommerce.saga_namespace(),
