@@ -121,6 +121,10 @@ SELECT pg_temp.ordered(jsonb_build_array(pg_temp.line(11, 'A', 3), pg_temp.line(
 SELECT pg_temp.ordered(jsonb_build_array(pg_temp.line(16, 'TAX', 1, '{"unit_price": 1.56}'), pg_temp.line(11, 'A', 3)));
 SELECT pg_temp.ordered(jsonb_build_array(pg_temp.line(16, 'TAX', 1, '{"unit_price": 1.5}'), pg_temp.line(15, 'POST', 2),
 	pg_temp.line(15, 'POST', 1), pg_temp.line(17, 'WRAP', 1)), '{"total_amount": 0}');
+-- a charge without a price, or in other money, is none
+SELECT describe(18, 'NONE', NULL, 'charge'), describe(19, 'OTHER', '{"amount": 4.9, "currency": "EUR"}', 'charge');
+SELECT pg_temp.ordered(jsonb_build_array(pg_temp.line(11, 'A', 3)));
+SELECT pg_temp.ordered(jsonb_build_array(pg_temp.line(11, 'A', 3), pg_temp.line(18, 'NONE', 1), pg_temp.line(19, 'OTHER', 1)));
 SELECT body ->> 'order_id' AS "order" FROM ecommerce_order.submit_order(body('{"total_amount": 9.76}')) \gset
 SELECT jsonb_pretty(data -> 'items'), data -> 'total_amount' FROM event_store.read_stream('order-' || :'order');
 SELECT count(*) FROM said() s WHERE s LIKE '%OrderSubmitted%"total_amount": 9.76%';

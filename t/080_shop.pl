@@ -188,6 +188,21 @@ subtest 'free of charge' => sub {
 	is($shop->payments($order), '', 'no payment');
 };
 
+subtest 'tax is a line of every order' => sub {
+	my $tax = '/products/' . Shop::uuid();
+	my %tax = (sku => 'tax', name => 'Tax');
+	is($shop->call('inventory', 'PUT', $tax, { %tax, kind => 'charge',
+		price => { percent => 20 } })->{status}, 201, 'a charge');
+	my $order = $shop->order($product, 2);
+	is($shop->reaches($order, 'Confirmed')->{total_amount}, 6, 'what it costs');
+	is($shop->sql("SELECT amount, currency FROM ecommerce_payment.payment
+		WHERE order_id = '$order'"), '6.00|USD', 'what was charged');
+	is($shop->sql("SELECT jsonb_array_length(items) FROM ecommerce_inventory.reservation
+		WHERE order_id = '$order'"), 1, 'nothing is held of what is not kept in stock');
+	is($shop->call('inventory', 'PUT', $tax, { %tax, kind => 'extra', price => undef })
+		->{status}, 200, 'no charge any more');
+};
+
 subtest 'bad requests' => sub {
 	my $bad = $shop->call('order', 'POST', '/orders', { items => [ { quantity => 0 } ] });
 	is($bad->{status}, 422, 'unprocessable');

@@ -27,7 +27,7 @@ BEGIN
 		-- nobody leaves out what is on every order
 		SELECT jsonb_array_length(items) + row_number() OVER (ORDER BY p.sku), NULL, p, 1
 		FROM ecommerce_order.price_list p
-		WHERE p.kind = 'charge'
+		WHERE p.kind = 'charge' AND (p.percent IS NOT NULL OR p.currency = ecommerce.currency())
 			AND p.product_id NOT IN (SELECT (l.line ->> 'product_id')::uuid FROM line l)
 	)
 	SELECT array_agg(ROW(w.n, w.line, w.p, w.quantity, coalesce((w.p).amount, round(
