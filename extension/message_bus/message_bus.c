@@ -8,12 +8,12 @@
 #include "storage/shmem.h"
 
 #include "log/position.h"
-#include "message_bus/endpoint.h"
-#include "message_bus/flight.h"
+#include "message_bus/endpoint/endpoint.h"
+#include "message_bus/keep/transaction.h"
+#include "message_bus/know/flight.h"
+#include "message_bus/know/relations.h"
+#include "message_bus/know/shared.h"
 #include "message_bus/message_bus.h"
-#include "message_bus/relations.h"
-#include "message_bus/shared.h"
-#include "message_bus/transaction.h"
 
 /*
  * From _PG_init.

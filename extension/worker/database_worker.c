@@ -29,7 +29,7 @@
 #include "log/registry.h"
 #include "log/restore.h"
 #include "log/wakeup.h"
-#include "message_bus/due.h"
+#include "message_bus/keep/due.h"
 #include "pg/duty.h"
 #include "pg/protect.h"
 #include "pg/relation.h"

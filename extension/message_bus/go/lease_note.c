@@ -1,0 +1,126 @@
+/*
+ * lease_note.c
+ *		Lanes whose leases a transaction has changed: their cursors, and what
+ *		shared memory knows of their leases.
+ *
+ * Lock protocol: who changes a lease has its lane's lock, so what is read here
+ * just before the commit is what will be.
+ *
+ * A crash leaves the leases; load.c counts them again.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "log/wakeup.h"
+#include "message_bus/endpoint/endpoint.h"
+#include "message_bus/go/lease_note.h"
+#include "message_bus/know/lane.h"
+#include "message_bus/know/note.h"
+#include "message_bus/know/table.h"
+#include "message_bus/place/aside.h"
+#include "message_bus/place/cursor.h"
+
+static ExtensionRelation lease_lane_index = {"message_bus", "lease_lane_idx"};
+
+static LeaseNote *notes = NULL;
+
+/*
+ * The note of a lane, made if there is none.
+ */
+LeaseNote *
+lease_note_lane(BusEndpoint *endpoint, int32 lane)
+{
+	LeaseNote  *note;
+
+	for (note = notes; note != NULL; note = note->next)
+	{
+		if (note->endpoint == endpoint && note->lane == lane)
+			return note;
+	}
+	(void) bus_lane(endpoint, lane);
+	note_begin();
+	note = MemoryContextAllocZero(note_memory(), sizeof(LeaseNote));
+	note->endpoint = endpoint;
+	note->lane = lane;
+	note->next = notes;
+	notes = note;
+	return note;
+}
+
+/*
+ * A lane's leases as they are now.
+ */
+void
+lease_read_lane(BusEndpoint *endpoint, int32 lane, BusLeases *leases)
+{
+	TableScan	scan;
+	ScanKeyData keys[2];
+	HeapTuple	row;
+
+	memset(leases, 0, sizeof(*leases));
+	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->key.endpoint_id);
+	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	table_scan_begin(&scan, &bus_lease_table, &lease_lane_index, 2, keys, NULL);
+	while ((row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
+	{
+		bool		isnull;
+		Datum		end = heap_getattr(row, LEASE_LEASED_UNTIL + 1, scan.descriptor, &isnull);
+		TimestampTz until = DatumGetTimestampTz(end);
+
+		leases->first_end = leases->count == 0 ? until : Min(leases->first_end, until);
+		leases->last_end = Max(leases->last_end, until);
+		leases->count++;
+		(void) heap_getattr(row, LEASE_POSITION + 1, scan.descriptor, &isnull);
+		leases->in_ring += !isnull;
+	}
+	table_scan_end(&scan);
+}
+
+/*
+ * Moves the cursors of lanes that have no lease left.
+ */
+void
+lease_before_commit(void)
+{
+	for (LeaseNote *note = notes; note != NULL; note = note->next)
+	{
+		BusLane    *lane = &bus_lanes(note->endpoint)[note->lane];
+
+		lease_read_lane(note->endpoint, note->lane, &note->leases);
+		if (note->leases.count == 0 && lane->leases.count > 0)
+		{
+			note->cursor = note->upto;
+			cursor_write(note->endpoint, note->lane, note->upto);
+		}
+	}
+}
+
+/*
+ * Shared memory follows, while the lanes' locks are still held.
+ */
+void
+lease_end_transaction(bool committed, TimestampTz at)
+{
+	for (LeaseNote *note = notes; note != NULL && committed; note = note->next)
+	{
+		BusLane    *lane = &bus_lanes(note->endpoint)[note->lane];
+
+		pg_atomic_fetch_sub_u64(&note->endpoint->depth, lane->leases.in_ring +
+								note->created_in_ring - note->leases.in_ring);
+		SpinLockAcquire(&lane->mutex);
+		lane->leases = note->leases;
+		SpinLockRelease(&lane->mutex);
+		if (note->cursor != 0)
+			atomic_raise(&lane->cursor, (uint64) note->cursor);
+		if (note->acked > 0)
+			rate_add(&note->endpoint->acked, at, note->acked);
+		if (note->leases.count > 0)
+			lane_lower_worker(note->leases.first_end);
+		else
+			bus_wake_consumers(note->endpoint, note->lane);
+	}
+	notes = NULL;
+}

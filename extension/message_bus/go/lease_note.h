@@ -1,0 +1,31 @@
+/*
+ * lease_note.h
+ *		Lanes whose leases a transaction has changed.
+ */
+#ifndef ECOMMERCE_MESSAGE_BUS_GO_LEASE_NOTE_H
+#define ECOMMERCE_MESSAGE_BUS_GO_LEASE_NOTE_H
+
+#include "postgres.h"
+
+#include "message_bus/know/shared.h"
+
+/* A lane whose leases this transaction has changed. */
+typedef struct LeaseNote
+{
+	BusEndpoint *endpoint;
+	int32		lane;
+	int64		upto;			/* where the cursor goes when no lease is left */
+	uint32		created_in_ring;
+	uint32		acked;
+	/* Found out just before the commit, when savepoints have been rolled back. */
+	BusLeases	leases;
+	int64		cursor;			/* 0: it does not move */
+	struct LeaseNote *next;
+} LeaseNote;
+
+extern LeaseNote *lease_note_lane(BusEndpoint *endpoint, int32 lane);
+extern void lease_read_lane(BusEndpoint *endpoint, int32 lane, BusLeases *leases);
+extern void lease_before_commit(void);
+extern void lease_end_transaction(bool committed, TimestampTz at);
+
+#endif

@@ -1,0 +1,228 @@
+/*
+ * ready.c
+ *		Whether there is something to receive, and waiting for it.
+ *
+ * Nothing here takes a lane.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xlog.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "base/order.h"
+#include "log/restore.h"
+#include "log/wakeup.h"
+#include "message_bus/endpoint/breaker.h"
+#include "message_bus/go/ready.h"
+#include "message_bus/go/strict.h"
+#include "message_bus/know/lane.h"
+#include "message_bus/know/table.h"
+#include "message_bus/message_bus.h"
+#include "message_bus/place/aside.h"
+#include "message_bus/place/ring.h"
+#include "message_bus/place/row.h"
+#include "pg/clock.h"
+#include "pg/spi.h"
+
+static bool lane_has_work(Endpoint *endpoint, int32 lane, TimestampTz now);
+static bool held_is_released(Endpoint *endpoint, int32 lane, TimestampTz now);
+static bool aside_is_due(Endpoint *endpoint, int32 lane, TimestampTz now);
+static TimestampTz endpoint_next_due(Endpoint *endpoint, TimestampTz now);
+
+/*
+ * Is there something to receive?  Looks at lanes that seem free and not empty.
+ */
+bool
+message_bus_ready(const char *name)
+{
+	Endpoint   *endpoint;
+	TimestampTz now = clock_now();
+
+	if (restore_goes_on())
+		return false;
+	endpoint = endpoint_by_name(name, false);
+	if (endpoint->paused)
+		return false;
+	for (int32 i = 0; i < endpoint->lanes; i++)
+	{
+		if (pg_atomic_read_u32(&bus_lanes(endpoint->shared)[i].holder) == 0 &&
+			lane_may_have_work(endpoint, i, now) && lane_has_work(endpoint, i, now))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Whether shared memory says that a lane may have something to do.  Wrong only
+ * in saying yes.
+ */
+bool
+lane_may_have_work(Endpoint *endpoint, int32 number, TimestampTz now)
+{
+	BusLane    *lane = &bus_lanes(endpoint->shared)[number];
+	uint64		read_upto = greater(pg_atomic_read_u64(&lane->cursor),
+								pg_atomic_read_u64(&lane->empty_to));
+
+	if (lane->leases.count > 0)
+		return lane->leases.first_end <= now;
+	return pg_atomic_read_u64(&lane->tail) > read_upto || lane->next_due <= now ||
+		(lane->held && (endpoint->strict || breaker_releases(endpoint, number, now)));
+}
+
+/*
+ * Whether a free lane has something to deliver, by looking at it.
+ */
+static bool
+lane_has_work(Endpoint *endpoint, int32 number, TimestampTz now)
+{
+	BusLane    *lane = &bus_lanes(endpoint->shared)[number];
+	int64		cursor = (int64) pg_atomic_read_u64(&lane->cursor);
+	LaneReader	reader;
+	int64		position;
+	bool		found;
+
+	if (lane->leases.count > 0)
+		return lane->leases.first_end <= now;
+	if (lane->next_due <= now && aside_is_due(endpoint, number, now))
+		return true;
+	if (lane->held && (endpoint->strict || breaker_releases(endpoint, number, now)) &&
+		held_is_released(endpoint, number, now))
+		return true;
+	if (pg_atomic_read_u64(&lane->tail) <= (uint64) cursor)
+		return false;
+	lane_reader_begin(&reader, endpoint->shared, number, cursor);
+	found = lane_reader_next(&reader, &position) != NULL;
+	if (!found)
+		atomic_raise(&lane->empty_to, (uint64) reader.mark);
+	lane_reader_end(&reader);
+	return found;
+}
+
+/*
+ * Whether a lane has a message that its breaker, and those before it, would let go.
+ */
+static bool
+held_is_released(Endpoint *endpoint, int32 number, TimestampTz now)
+{
+	TableScan	scan;
+	ScanKeyData keys[3];
+	HeapTuple	row;
+	StrictHeads *heads = endpoint->strict ? strict_heads(endpoint->shared, number) : NULL;
+	bool		released = false;
+
+	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
+	key_int4(&keys[1], 2, BTEqualStrategyNumber, number);
+	key_time(&keys[2], 3, BTEqualStrategyNumber, DUE_WHEN_RELEASED);
+	table_scan_begin(&scan, &bus_aside_table, &bus_aside_due_index, 3, keys, NULL);
+	while (!released && (row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
+	{
+		RowValues	values;
+
+		row_read(row, RelationGetDescr(scan.table), &values);
+		/* Any attempt: the next receive finds out whether it may be a probe. */
+		released = (heads == NULL || strict_is_first_row(heads, &values)) &&
+			breaker_looks(endpoint, TextDatumGetCString(values.values[ROW_MESSAGE_TYPE]), true,
+						  now) != BREAKER_HOLDS;
+	}
+	table_scan_end(&scan);
+	if (heads != NULL)
+		hash_destroy(heads);
+	return released;
+}
+
+static bool
+aside_is_due(Endpoint *endpoint, int32 number, TimestampTz now)
+{
+	BusLane    *lane = &bus_lanes(endpoint->shared)[number];
+	uint32		version = lane_due_version(lane);
+	TableScan	scan;
+	ScanKeyData keys[2];
+	HeapTuple	row;
+	TimestampTz due = NEVER_DUE;
+
+	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
+	key_int4(&keys[1], 2, BTEqualStrategyNumber, number);
+	table_scan_begin(&scan, &bus_aside_table, &bus_aside_due_index, 2, keys, NULL);
+	row = table_scan_next(&scan, ForwardScanDirection);
+	if (row != NULL)
+	{
+		bool		isnull;
+
+		due = DatumGetTimestampTz(heap_getattr(row, ASIDE_DUE_AT + 1,
+											   scan.descriptor, &isnull));
+	}
+	table_scan_end(&scan);
+	if (due > now && pg_atomic_read_u32(&lane->holder) == 0)
+		lane_due_computed(lane, version, due == DUE_WHEN_RELEASED ? NEVER_DUE : due, lane->held);
+	return due <= now;
+}
+
+/*
+ * When something of the endpoint will be due by itself.
+ */
+static TimestampTz
+endpoint_next_due(Endpoint *endpoint, TimestampTz now)
+{
+	BusLane    *lanes = bus_lanes(endpoint->shared);
+	TimestampTz next = breaker_next_retry(endpoint->shared);
+
+	if (next <= now)
+		next = NEVER_DUE;
+	for (int i = 0; i < endpoint->lanes; i++)
+	{
+		if (lanes[i].next_due > now)
+			next = Min(next, lanes[i].next_due);
+		if (lanes[i].leases.count > 0 && lanes[i].leases.first_end > now)
+			next = Min(next, lanes[i].leases.first_end);
+	}
+	return next;
+}
+
+PG_FUNCTION_INFO_V1(message_bus_wait_sql);
+/*
+ * CALL message_bus.wait(endpoint, timeout, ready)
+ */
+Datum
+message_bus_wait_sql(PG_FUNCTION_ARGS)
+{
+	CallContext *call = (CallContext *) fcinfo->context;
+	char	   *name;
+	TupleDesc	descriptor;
+	TimestampTz deadline;
+	bool		isnull = false;
+	bool		ready;
+	Datum		value;
+
+	wakeup_require_top_level("message_bus.wait", call == NULL || call->atomic);
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("endpoint and timeout must not be null"),
+				 errhint("Type CALL message_bus.wait('my-endpoint', '30 s').")));
+	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	deadline = clock_after(GetCurrentTimestamp(), PG_GETARG_INTERVAL_P(1), "timeout");
+	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	descriptor = CreateTupleDescCopy(descriptor);
+	(void) endpoint_by_name(name, false);
+
+	/* From here on without a snapshot, so that vacuum is not held up. */
+	spi_commit_transaction();
+	wakeup_listen_group(LOG_MESSAGE_BUS, lane_key(endpoint_by_name(name, false)->id, 0),
+						LANE_KEY_MASK);
+	while (!(ready = message_bus_ready(name)) && GetCurrentTimestamp() < deadline)
+	{
+		TimestampTz due = endpoint_next_due(endpoint_by_name(name, false), GetCurrentTimestamp());
+
+		(void) wakeup_sleep(Min(deadline, due));
+	}
+	wakeup_unlisten();
+	value = BoolGetDatum(ready);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), &value, &isnull));
+}

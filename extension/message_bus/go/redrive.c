@@ -1,0 +1,164 @@
+/*
+ * redrive.c
+ *		Dead letters that go back to their endpoint, or are given up.
+ *
+ * Lock protocol: row locks of DELETE and UPDATE; who redrives claims the message
+ * id, so that a second sender of it sees either the dead letter or the message.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+
+#include "event_store/contract/contract.h"
+#include "message_bus/endpoint/endpoint.h"
+#include "message_bus/endpoint/envelope.h"
+#include "message_bus/go/outbox.h"
+#include "message_bus/place/row.h"
+#include "pg/clock.h"
+#include "pg/spi.h"
+
+static int	redrive_rows(uint64 count, Jsonb *body);
+static void redrive_row(uint64 number, Jsonb *body, TimestampTz now);
+
+/*
+ * Sends the dead letters of the last result to their endpoints again, with the
+ * given body unless it is NULL.
+ */
+static int
+redrive_rows(uint64 count, Jsonb *body)
+{
+	SPITupleTable *rows = SPI_tuptable;
+	TimestampTz now = clock_now();
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		/* Sending may run statements of its own. */
+		SPI_tuptable = rows;
+		redrive_row(i, body, now);
+	}
+	return (int) count;
+}
+
+static void
+redrive_row(uint64 number, Jsonb *body, TimestampTz now)
+{
+	RowValues	row;
+	Endpoint   *endpoint;
+
+	memset(row.nulls, true, sizeof(row.nulls));
+	for (int i = 0; i < ROW_COLUMNS; i++)
+		row.values[i] = spi_value(number, i, &row.nulls[i]);
+	endpoint = endpoint_use(DatumGetInt32(row.values[ROW_ENDPOINT_ID]));
+	if (endpoint == NULL)
+		return;
+	if (body != NULL)
+	{
+		text	   *type = DatumGetTextPP(row.values[ROW_MESSAGE_TYPE]);
+		int32		version = DatumGetInt32(row.values[ROW_SCHEMA_VERSION]);
+
+		envelope_check(body, NULL);
+		row.values[ROW_BODY] =
+			JsonbPGetDatum(contract_check(VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type), &version,
+										  body, -1));
+	}
+	/* It would be dead again at once. */
+	if (!row.nulls[ROW_EXPIRES_AT] && DatumGetTimestampTz(row.values[ROW_EXPIRES_AT]) <= now)
+		row.nulls[ROW_EXPIRES_AT] = true;
+	(void) outbox_claim(endpoint, DatumGetUUIDP(row.values[ROW_MESSAGE_ID]));
+	outbox_add(endpoint, &row, false);
+}
+
+/*
+ * The id of the endpoint named by an argument, 0 if that is NULL.
+ */
+static int32
+endpoint_argument(FunctionCallInfo fcinfo, int number)
+{
+	if (PG_ARGISNULL(number))
+		return 0;
+	return endpoint_by_name(text_to_cstring(PG_GETARG_TEXT_PP(number)), false)->id;
+}
+
+PG_FUNCTION_INFO_V1(message_bus_redrive_sql);
+/*
+ * message_bus.redrive(message_id, body, endpoint)
+ */
+Datum
+message_bus_redrive_sql(PG_FUNCTION_ARGS)
+{
+	static SpiStatement take = {
+		"DELETE FROM message_bus.dead d WHERE d.message_id = $1"
+		" AND ($2 = 0 OR d.endpoint_id = $2) RETURNING d.*"};
+	Datum		values[2];
+	int			count;
+
+	PreventCommandIfReadOnly("message_bus.redrive()");
+	if (PG_ARGISNULL(0))
+		PG_RETURN_INT32(0);
+	values[0] = PG_GETARG_DATUM(0);
+	values[1] = Int32GetDatum(endpoint_argument(fcinfo, 2));
+	spi_begin(SPI_AS_OWNER);
+	count = redrive_rows(spi_run_latest(&take, 2, (Oid[]) {UUIDOID, INT4OID}, values, NULL),
+						 PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1));
+	spi_end();
+	PG_RETURN_INT32(count);
+}
+
+PG_FUNCTION_INFO_V1(message_bus_redrive_endpoint_sql);
+/*
+ * message_bus.redrive_endpoint(endpoint, reason, max)
+ */
+Datum
+message_bus_redrive_endpoint_sql(PG_FUNCTION_ARGS)
+{
+	static SpiStatement take = {
+		"WITH first AS MATERIALIZED ("
+		" SELECT o.message_id FROM message_bus.dead o WHERE o.endpoint_id = $1"
+		" AND (o.reason = $2 OR $2 IS NULL AND o.reason <> 'discarded')"
+		" ORDER BY o.last_failed_at, o.position LIMIT $3 FOR UPDATE SKIP LOCKED),"
+		" gone AS (DELETE FROM message_bus.dead d WHERE d.endpoint_id = $1"
+		" AND d.message_id IN (SELECT f.message_id FROM first f) RETURNING d.*)"
+		" SELECT * FROM gone g ORDER BY g.last_failed_at, g.position"};
+	Datum		values[3];
+	char		nulls[] = "   ";
+	int			count;
+
+	PreventCommandIfReadOnly("message_bus.redrive_endpoint()");
+	values[0] = Int32GetDatum(endpoint_argument(fcinfo, 0));
+	values[1] = PG_ARGISNULL(1) ? 0 : PG_GETARG_DATUM(1);
+	nulls[1] = PG_ARGISNULL(1) ? 'n' : ' ';
+	values[2] = Int64GetDatum(PG_ARGISNULL(2) ? PG_INT64_MAX : PG_GETARG_INT32(2));
+	spi_begin(SPI_AS_OWNER);
+	count = (int) spi_run_latest(&take, 3, (Oid[]) {INT4OID, TEXTOID, INT8OID}, values, nulls);
+	count = redrive_rows((uint64) count, NULL);
+	spi_end();
+	PG_RETURN_INT32(count);
+}
+
+PG_FUNCTION_INFO_V1(message_bus_discard_sql);
+/*
+ * message_bus.discard(message_id, endpoint)
+ */
+Datum
+message_bus_discard_sql(PG_FUNCTION_ARGS)
+{
+	static SpiStatement mark = {
+		"UPDATE message_bus.dead d SET reason = 'discarded' WHERE d.message_id = $1"
+		" AND ($2 = 0 OR d.endpoint_id = $2) AND d.reason <> 'discarded'"};
+	Datum		values[2];
+	int			count;
+
+	PreventCommandIfReadOnly("message_bus.discard()");
+	if (PG_ARGISNULL(0))
+		PG_RETURN_INT32(0);
+	values[0] = PG_GETARG_DATUM(0);
+	values[1] = Int32GetDatum(endpoint_argument(fcinfo, 1));
+	spi_begin(SPI_AS_OWNER);
+	count = (int) spi_run_latest(&mark, 2, (Oid[]) {UUIDOID, INT4OID}, values, NULL);
+	spi_end();
+	PG_RETURN_INT32(count);
+}

@@ -1,0 +1,444 @@
+/*
+ * due.c
+ *		What the database's worker does for the bus: timers, notifications,
+ *		housekeeping.
+ *
+ * Nothing here delivers: what is due is found by whoever receives; the worker
+ * only wakes him.  So consumers that wait, or poll, need no worker.
+ *
+ * The earliest due time of all endpoints is kept in shared memory, lowered by
+ * whoever sets something aside.  The worker takes it away before it looks, and
+ * puts back what it finds, so nothing can be missed in between; if it fails on
+ * the way, what it has taken goes back when its transaction ends.
+ *
+ * A crash leaves nothing behind.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/async.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "parser/scansup.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/order.h"
+#include "log/restore.h"
+#include "log/wakeup.h"
+#include "message_bus/endpoint/breaker.h"
+#include "message_bus/endpoint/breaker_table.h"
+#include "message_bus/endpoint/death.h"
+#include "message_bus/endpoint/endpoint.h"
+#include "message_bus/go/lease.h"
+#include "message_bus/keep/due.h"
+#include "message_bus/keep/expiry.h"
+#include "message_bus/keep/rotate.h"
+#include "message_bus/keep/status.h"
+#include "message_bus/know/database.h"
+#include "message_bus/know/lane.h"
+#include "message_bus/know/note.h"
+#include "message_bus/message_bus.h"
+#include "message_bus/place/aside.h"
+#include "message_bus/place/cursor.h"
+#include "pg/notification.h"
+#include "pg/relation.h"
+#include "pg/settings.h"
+
+/* Least time between two notifications on one channel, in microseconds. */
+#define NOTIFY_INTERVAL (10 * 1000)
+/* Lanes that are swept in one transaction. */
+#define SWEEP_LANES 64
+/* Least time between two looks at the ring, in microseconds. */
+#define ROTATE_INTERVAL USECS_PER_SEC
+
+static bool all_loaded = false;
+static TimestampTz next_rotation = 0;
+
+/* The setting that next_rotation was computed with. */
+static int	window = 0;
+
+/* An endpoint whose listeners are being told. */
+typedef struct Untold
+{
+	BusEndpoint *endpoint;
+	struct Untold *next;
+} Untold;
+
+/* What this transaction has taken away from shared memory. */
+typedef struct Taken
+{
+	bool		something;
+	SubTransactionId in;		/* the outermost that did */
+	TimestampTz due;
+	Untold	   *untold;
+} Taken;
+
+static const Taken nothing_taken = {false, InvalidSubTransactionId, NEVER_DUE, NULL};
+static Taken taken = {false, InvalidSubTransactionId, NEVER_DUE, NULL};
+
+static bool run_due(TimestampTz *next_due);
+static void load_all(void);
+static void take_due(BusDatabase *database);
+static void take_notification(BusEndpoint *endpoint);
+static void put_back(void);
+static TimestampTz run_timers(TimestampTz now);
+static TimestampTz endpoint_timers(BusEndpoint *endpoint, TimestampTz now, int *lanes_left);
+static void sweep_leases(BusEndpoint *endpoint, TimestampTz now, int *lanes_left);
+static TimestampTz send_notifications(TimestampTz now);
+static void notify_listeners(BusEndpoint *shared, TimestampTz now);
+static TimestampTz run_housekeeping(TimestampTz now);
+static void begin_transaction(void);
+static void commit_lazily(void);
+static void commit_transaction(void);
+
+/*
+ * Duty of the worker.
+ */
+void
+message_bus_duty(DutyWish *wish)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	BusDatabase *database;
+
+	if (!all_loaded)
+	{
+		begin_transaction();
+		load_all();
+		commit_transaction();
+		all_loaded = true;
+	}
+	database = bus_database_known();
+	if ((TimestampTz) pg_atomic_read_u64(&database->next_due) <= now)
+	{
+		TimestampTz next;
+
+		begin_transaction();
+		(void) run_due(&next);
+		commit_transaction();
+	}
+	if (pg_atomic_read_u32(&database->notify_pending) != 0 && !notification_has_room(now))
+		wish->due = now + NOTIFICATION_PAUSE;
+	else if (pg_atomic_read_u32(&database->notify_pending) != 0)
+	{
+		begin_transaction();
+		wish->due = send_notifications(now);
+		commit_transaction();
+	}
+	if (now >= next_rotation || window != setting_message_bus_dedupe_window)
+		next_rotation = run_housekeeping(now);
+	wish->due = lesser(wish->due, (TimestampTz) pg_atomic_read_u64(&database->next_due));
+	wish->due = Min(wish->due, next_rotation);
+	wish->wakes = WAKE_FOR_LOG(LOG_MESSAGE_BUS);
+	if (next_rotation == NEVER_DUE)
+		next_rotation = now + ROTATE_INTERVAL;
+}
+
+/*
+ * Fills shared memory for every endpoint, so that its timers are known.
+ */
+static void
+load_all(void)
+{
+	int			count;
+	int32	   *ids;
+
+	(void) database_state();
+	ids = endpoint_all(&count);
+	for (int i = 0; i < count; i++)
+		(void) endpoint_by_id(ids[i]);
+}
+
+/*
+ * Runs what is due, and tells when something is next.
+ */
+static bool
+run_due(TimestampTz *next_due)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	BusDatabase *database = database_state();
+
+	take_due(database);
+	*next_due = run_timers(now);
+	if (*next_due != NEVER_DUE)
+		atomic_lower(&database->next_due, (uint64) Max(*next_due, 0));
+	return *next_due <= now;
+}
+
+/*
+ * Takes the earliest due time away, until this transaction fails.
+ */
+static void
+take_due(BusDatabase *database)
+{
+	TimestampTz due;
+
+	note_begin();
+	if (!taken.something)
+		taken.in = GetCurrentSubTransactionId();
+	taken.something = true;
+	/* Not within Min(), which would do it twice. */
+	due = (TimestampTz) pg_atomic_exchange_u64(&database->next_due, (uint64) NEVER_DUE);
+	taken.due = Min(taken.due, due);
+	pg_memory_barrier();
+}
+
+/*
+ * Takes an endpoint's notification away, until this transaction fails.
+ */
+static void
+take_notification(BusEndpoint *endpoint)
+{
+	Untold	   *untold;
+
+	note_begin();
+	untold = MemoryContextAlloc(note_memory(), sizeof(Untold));
+	untold->endpoint = endpoint;
+	untold->next = taken.untold;
+	if (!taken.something)
+		taken.in = GetCurrentSubTransactionId();
+	taken.something = true;
+	taken.untold = untold;
+	pg_atomic_write_u32(&endpoint->notify, 0);
+	pg_memory_barrier();
+}
+
+/*
+ * What was taken is there again, because nothing has come of it.
+ */
+static void
+put_back(void)
+{
+	for (Untold *untold = taken.untold; untold != NULL; untold = untold->next)
+	{
+		pg_atomic_write_u32(&untold->endpoint->notify, 1);
+		pg_atomic_write_u32(&bus_database_known()->notify_pending, 1);
+	}
+	if (taken.due != NEVER_DUE)
+		lane_lower_worker(taken.due);
+	taken = nothing_taken;
+}
+
+void
+due_end_transaction(bool committed)
+{
+	if (taken.something && !committed)
+		put_back();
+	taken = nothing_taken;
+}
+
+void
+due_end_subtransaction(bool committed, SubTransactionId mine, SubTransactionId parent)
+{
+	if (!taken.something || taken.in != mine)
+		return;
+	if (committed)
+		taken.in = parent;
+	else
+		put_back();
+}
+
+/*
+ * Lanes are locked until the transaction ends, and the server has only so many
+ * locks: what is too much for one turn is left for the next, at once.
+ */
+static TimestampTz
+run_timers(TimestampTz now)
+{
+	int			count;
+	BusEndpoint **endpoints;
+	TimestampTz next = expiry_run(now);
+	int			lanes_left = SWEEP_LANES;
+
+	death_write_dirty();
+	endpoints = bus_endpoints(&count);
+	for (int i = 0; i < count; i++)
+		next = lesser(next, endpoint_timers(endpoints[i], now, &lanes_left));
+	pfree(endpoints);
+	return next;
+}
+
+/*
+ * Wakes the endpoint's consumers if something is due; returns when the next
+ * thing is.
+ */
+static TimestampTz
+endpoint_timers(BusEndpoint *endpoint, TimestampTz now, int *lanes_left)
+{
+	BusLane    *lanes = bus_lanes(endpoint);
+	TimestampTz next = NEVER_DUE;
+	TimestampTz retry = breaker_next_retry(endpoint);
+	bool		due = retry <= now;
+	bool		expired = false;
+
+	breaker_write_dirty(endpoint);
+	for (int i = 0; i < endpoint->lane_count; i++)
+	{
+		BusLane    *lane = &lanes[i];
+
+		if (lane->next_due <= now)
+			due = true;
+		else
+			next = Min(next, lane->next_due);
+		if (lane->leases.count > 0 && lane->leases.first_end <= now)
+			expired = true;
+		else if (lane->leases.count > 0)
+			next = Min(next, lane->leases.first_end);
+	}
+	if (retry > now)
+		next = Min(next, retry);
+	if (expired)
+	{
+		sweep_leases(endpoint, now, lanes_left);
+		next = Min(next, *lanes_left == 0 ? now : now + NOTIFY_INTERVAL);
+	}
+	if (due)
+	{
+		pg_atomic_write_u32(&endpoint->notify, 1);
+		pg_atomic_write_u32(&bus_database()->notify_pending, 1);
+		bus_wake_consumers(endpoint, 0);
+	}
+	return next;
+}
+
+/*
+ * Counts expired leases as failed attempts, on lanes that are free.
+ */
+static void
+sweep_leases(BusEndpoint *shared, TimestampTz now, int *lanes_left)
+{
+	Endpoint   *endpoint = endpoint_by_id(shared->key.endpoint_id);
+
+	if (endpoint == NULL)
+		return;
+	for (int32 i = 0; i<endpoint->lanes && * lanes_left> 0; i++)
+	{
+		BusLane    *lane = &bus_lanes(shared)[i];
+		HeldLane   *held;
+
+		if (lane->leases.count == 0 || lane->leases.first_end > now)
+			continue;
+		held = held_lane_acquire(shared, i);
+		if (held == NULL)
+			continue;
+		(void) lease_sweep(endpoint, held, now);
+		(*lanes_left)--;
+	}
+}
+
+/*
+ * Tells listeners how much there is, one notification per endpoint.  Those of an
+ * endpoint that were told a moment ago hear it later; returns when.
+ */
+static TimestampTz
+send_notifications(TimestampTz now)
+{
+	int			count;
+	BusEndpoint **endpoints;
+	TimestampTz next = NEVER_DUE;
+
+	commit_lazily();
+	pg_atomic_write_u32(&bus_database()->notify_pending, 0);
+	pg_memory_barrier();
+	endpoints = bus_endpoints(&count);
+	for (int i = 0; i < count; i++)
+	{
+		TimestampTz last = (TimestampTz) pg_atomic_read_u64(&endpoints[i]->notified_at);
+
+		if (pg_atomic_read_u32(&endpoints[i]->notify) == 0)
+			continue;
+		/* a clock that was set back counts as time that has passed */
+		if (now >= last && now < last + NOTIFY_INTERVAL)
+			next = Min(next, last + NOTIFY_INTERVAL);
+		else
+			notify_listeners(endpoints[i], now);
+	}
+	if (next != NEVER_DUE)
+		pg_atomic_write_u32(&bus_database()->notify_pending, 1);
+	pfree(endpoints);
+	return next;
+}
+
+static void
+notify_listeners(BusEndpoint *shared, TimestampTz now)
+{
+	Endpoint   *endpoint;
+	char	   *channel;
+	char		payload[32];
+
+	pg_atomic_write_u64(&shared->notified_at, (uint64) now);
+	take_notification(shared);
+	endpoint = endpoint_by_id(shared->key.endpoint_id);
+	if (endpoint == NULL)
+		return;
+	/* Cut off as LISTEN cuts it off. */
+	channel = psprintf("message_bus.%s", endpoint->name);
+	truncate_identifier(channel, (int) strlen(channel), false);
+	snprintf(payload, sizeof(payload), UINT64_FORMAT, status_deliverable(shared));
+	Async_Notify(channel, payload);
+	pfree(channel);
+}
+
+/*
+ * Folds acks and turns the ring.  Returns when to look again.
+ */
+static TimestampTz
+run_housekeeping(TimestampTz now)
+{
+	TimestampTz next;
+	bool		more;
+
+	window = setting_message_bus_dedupe_window;
+	begin_transaction();
+	more = cursor_fold();
+	commit_transaction();
+	begin_transaction();
+	commit_lazily();
+	next = rotate_run(now);
+	commit_transaction();
+	return more ? Min(next, now + ROTATE_INTERVAL) : next;
+}
+
+static void
+begin_transaction(void)
+{
+	extension_begin_transaction();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+/*
+ * Nobody need wait for a disk because of this transaction: what it does is a hint,
+ * or is done again after a crash.
+ */
+static void
+commit_lazily(void)
+{
+	(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
+}
+
+static void
+commit_transaction(void)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+PG_FUNCTION_INFO_V1(message_bus_maintain_sql);
+/*
+ * message_bus.maintain(): one turn of what the worker does, by hand.
+ */
+Datum
+message_bus_maintain_sql(PG_FUNCTION_ARGS)
+{
+	TimestampTz next;
+
+	if (restore_goes_on())
+		PG_RETURN_VOID();
+	(void) run_due(&next);
+	(void) cursor_fold();
+	(void) rotate_run(GetCurrentTimestamp());
+	PG_RETURN_VOID();
+}

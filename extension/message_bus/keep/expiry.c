@@ -1,0 +1,226 @@
+/*
+ * expiry.c
+ *		Messages that nobody received in time.
+ *
+ * A receive buries the expired messages it meets.  Those that nobody comes for
+ * are buried by the worker: the ring has an index of the few that expire at
+ * all, and message_bus.passed notes which places beyond a lane's cursor are done
+ * with.
+ *
+ * Lock protocol: the worker takes the lane like a consumer, if it is free, and
+ * comes back soon if it is not.  What it need not look at again is kept in
+ * shared memory under the database's LWLock, with a version that tells whether
+ * something that expires earlier was sent since.
+ *
+ * A crash leaves the tables consistent; after it, all that expires is looked at
+ * once.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "message_bus/endpoint/endpoint.h"
+#include "message_bus/go/dead_letter.h"
+#include "message_bus/keep/expiry.h"
+#include "message_bus/know/database.h"
+#include "message_bus/know/note.h"
+#include "message_bus/know/relations.h"
+#include "message_bus/know/table.h"
+#include "message_bus/place/aside.h"
+#include "message_bus/place/passed.h"
+#include "message_bus/place/ring.h"
+#include "message_bus/place/row.h"
+
+/* Come back after so long to a lane that was taken, in microseconds. */
+#define TAKEN_PAUSE (200 * 1000)
+/* In one transaction. */
+#define BATCH 500
+
+/* One turn of the worker. */
+typedef struct ExpiryRun
+{
+	TimestampTz now;
+	TimestampTz next;			/* when the next message expires */
+	TimestampTz low;			/* of those left over, the earliest */
+	int			buried;
+	int			locked;			/* lanes, at most */
+} ExpiryRun;
+
+static void expire_segment(ExpiryRun *run, int segment, TimestampTz low);
+static void expire_aside(ExpiryRun *run);
+static HeapTuple next_expired(ExpiryRun *run, TableScan *scan, TimestampTz *expires_at);
+static bool bury_in_ring(ExpiryRun *run, HeapTuple row);
+static bool bury_aside(ExpiryRun *run, HeapTuple row, TableScan *scan);
+
+/*
+ * Buries what has expired; in a transaction of the worker.  Returns when to come
+ * back, NEVER_DUE if nothing expires.
+ */
+TimestampTz
+expiry_run(TimestampTz now)
+{
+	BusDatabase *database = database_state();
+	ExpiryRun	run = {now, NEVER_DUE, NEVER_DUE, 0, 0};
+	TimestampTz low;
+	uint32		version;
+
+	LWLockAcquire(&database->lock, LW_SHARED);
+	low = database->expiry_low;
+	version = database->expiry_version;
+	LWLockRelease(&database->lock);
+	for (int i = 0; i < RING_SEGMENTS; i++)
+	{
+		if (pg_atomic_read_u32(&database->segments[i].state) != SEGMENT_FREE &&
+			pg_atomic_read_u32(&database->segments[i].expiring) != 0)
+			expire_segment(&run, i, low);
+	}
+	expire_aside(&run);
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	if (database->expiry_version == version)
+		database->expiry_low = Min(run.low, now);
+	LWLockRelease(&database->lock);
+	if (run.buried >= BATCH)
+		return now;
+	if (run.low != NEVER_DUE)
+		run.next = Min(run.next, now + TAKEN_PAUSE);
+	return run.next;
+}
+
+static void
+expire_segment(ExpiryRun *run, int segment, TimestampTz low)
+{
+	TableScan	scan;
+	ScanKeyData key;
+	HeapTuple	row;
+	TimestampTz expires_at;
+
+	key_time(&key, 1, BTGreaterEqualStrategyNumber, low);
+	table_scan_begin(&scan, &bus_ring[segment], &bus_ring_expiry_index[segment], 1, &key, NULL);
+	while ((row = next_expired(run, &scan, &expires_at)) != NULL)
+	{
+		if (run->buried >= BATCH || !bury_in_ring(run, row))
+			run->low = Min(run->low, expires_at);
+	}
+	table_scan_end(&scan);
+}
+
+/*
+ * Buries a message in the ring, unless it is settled.  False if its lane is
+ * taken.
+ */
+static bool
+bury_in_ring(ExpiryRun *run, HeapTuple row)
+{
+	RowValues	values;
+	Endpoint   *endpoint;
+	int32		lane;
+	int64		position = row_position(row);
+	BusLane    *shared;
+	Failure		failure;
+
+	for (int i = ROW_COLUMNS; i < ASIDE_COLUMNS; i++)
+		values.nulls[i] = true;
+	row_read(row, ring_descriptor(), &values);
+	lane = DatumGetInt32(values.values[ROW_LANE]);
+	endpoint = endpoint_by_id(DatumGetInt32(values.values[ROW_ENDPOINT_ID]));
+	if (endpoint == NULL || lane < 0 || lane >= endpoint->shared->lane_count)
+		return true;
+	shared = bus_lane(endpoint->shared, lane);
+	if (position <= (int64) pg_atomic_read_u64(&shared->cursor))
+		return true;
+	if (shared->leases.count > 0 || ++run->locked > BATCH ||
+		!bus_lock(BUS_LOCK_LANE, endpoint->id, lane, ExclusiveLock, false))
+		return false;
+	if (shared->leases.count > 0)
+		return false;
+	if (position <= (int64) pg_atomic_read_u64(&shared->cursor) ||
+		passed_has(endpoint->id, lane, position))
+		return true;
+	failure = row_failure(&values, 0, run->now);
+	dead_letter(endpoint, &values, "expired", &failure);
+	passed_add(endpoint->id, lane, position);
+	/* The lane is ours until the commit; a rollback leaves a vain look. */
+	pg_atomic_write_u32(&shared->passed, 1);
+	note_settled(endpoint->shared);
+	CommandCounterIncrement();
+	run->buried++;
+	return true;
+}
+
+static void
+expire_aside(ExpiryRun *run)
+{
+	TableScan	scan;
+	ScanKeyData key;
+	HeapTuple	row;
+	TimestampTz expires_at;
+
+	key_time(&key, 1, BTGreaterEqualStrategyNumber, DT_NOBEGIN);
+	table_scan_begin(&scan, &bus_aside_table, &bus_aside_expiry_index, 1, &key, NULL);
+	while ((row = next_expired(run, &scan, &expires_at)) != NULL)
+	{
+		if (run->buried >= BATCH || !bury_aside(run, row, &scan))
+			run->next = Min(run->next, run->now + TAKEN_PAUSE);
+	}
+	table_scan_end(&scan);
+}
+
+/*
+ * The next row of a scan by expires_at that has expired; NULL at the end of
+ * those, having noted when the one after them expires.
+ */
+static HeapTuple
+next_expired(ExpiryRun *run, TableScan *scan, TimestampTz *expires_at)
+{
+	HeapTuple	row = table_scan_next(scan, ForwardScanDirection);
+	bool		isnull;
+
+	if (row == NULL)
+		return NULL;
+	*expires_at = DatumGetTimestampTz(heap_getattr(row, ROW_EXPIRES_AT + 1, scan->descriptor,
+												   &isnull));
+	if (*expires_at <= run->now)
+		return row;
+	run->next = Min(run->next, *expires_at);
+	return NULL;
+}
+
+/*
+ * Buries a message that was set aside.  False if its lane is taken.
+ */
+static bool
+bury_aside(ExpiryRun *run, HeapTuple row, TableScan *scan)
+{
+	RowValues	values;
+	Endpoint   *endpoint;
+	BusLane    *shared;
+	int32		lane;
+	Failure		failure;
+
+	row_read(row, scan->descriptor, &values);
+	lane = DatumGetInt32(values.values[ROW_LANE]);
+	endpoint = endpoint_by_id(DatumGetInt32(values.values[ROW_ENDPOINT_ID]));
+	if (endpoint == NULL || lane < 0 || lane >= endpoint->shared->lane_count)
+		return true;
+	shared = bus_lane(endpoint->shared, lane);
+	if (shared->leases.count > 0 || ++run->locked > BATCH ||
+		!bus_lock(BUS_LOCK_LANE, endpoint->id, lane, ExclusiveLock, false))
+		return false;
+	/* Look again: a consumer may have had it until now. */
+	if (shared->leases.count > 0 || !table_lock_row(scan, row))
+		return false;
+	/* Others of its key may wait for it. */
+	if (endpoint->strict)
+		note_due(endpoint->shared, lane, run->now);
+	failure = row_failure(&values, DatumGetInt32(values.values[ASIDE_ATTEMPT]) - 1, run->now);
+	table_delete(&bus_aside_table, &row->t_self);
+	dead_letter(endpoint, &values, "expired", &failure);
+	CommandCounterIncrement();
+	run->buried++;
+	return true;
+}

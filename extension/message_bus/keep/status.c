@@ -1,0 +1,306 @@
+/*
+ * status.c
+ *		What operators see, and how consumers wait.
+ *
+ * Depth and rates come from shared memory, what is aside or dead from the
+ * tables.  Nothing here takes a lane.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "storage/spin.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "log/wakeup.h"
+#include "message_bus/endpoint/breaker.h"
+#include "message_bus/endpoint/breaker_table.h"
+#include "message_bus/endpoint/endpoint.h"
+#include "message_bus/go/receive.h"
+#include "message_bus/keep/evacuate.h"
+#include "message_bus/keep/status.h"
+#include "message_bus/know/database.h"
+#include "message_bus/know/lane.h"
+#include "message_bus/know/table.h"
+#include "message_bus/message_bus.h"
+#include "message_bus/place/aside.h"
+#include "message_bus/place/ring.h"
+#include "pg/clock.h"
+#include "pg/spi.h"
+
+static uint64 count_aside(BusEndpoint *endpoint, int32 lane, TimestampTz now);
+static uint64 count_scan(int key_count, ScanKey keys);
+static TimestampTz oldest_in_ring(Endpoint *endpoint);
+
+/*
+ * Messages that are deliverable: the depth without what is in flight.
+ */
+uint64
+status_deliverable(BusEndpoint *endpoint)
+{
+	TimestampTz now = clock_now();
+	uint64		depth = pg_atomic_read_u64(&endpoint->depth);
+	uint64		in_flight = 0;
+
+	for (int i = 0; i < endpoint->lane_count; i++)
+	{
+		BusLane    *lane = &bus_lanes(endpoint)[i];
+
+		depth += count_aside(endpoint, i, now);
+		in_flight += pg_atomic_read_u32(&lane->in_flight) + lane->leases.count;
+	}
+	/* They are read one after the other, so one may be ahead. */
+	return depth > in_flight ? depth - in_flight : 0;
+}
+
+/*
+ * Messages of a lane that were set aside and are due, or that a breaker holds.
+ */
+static uint64
+count_aside(BusEndpoint *endpoint, int32 lane, TimestampTz now)
+{
+	BusLane    *shared = &bus_lanes(endpoint)[lane];
+	ScanKeyData keys[3];
+	uint64		count = 0;
+
+	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->key.endpoint_id);
+	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	if (shared->next_due <= now)
+	{
+		key_time(&keys[2], 3, BTLessEqualStrategyNumber, now);
+		count += count_scan(3, keys);
+	}
+	if (shared->held)
+	{
+		key_time(&keys[2], 3, BTEqualStrategyNumber, DUE_WHEN_RELEASED);
+		count += count_scan(3, keys);
+	}
+	return count;
+}
+
+static uint64
+count_scan(int key_count, ScanKey keys)
+{
+	TableScan	scan;
+	uint64		count = 0;
+
+	table_scan_begin(&scan, &bus_aside_table, &bus_aside_due_index, key_count, keys, NULL);
+	while (table_scan_next(&scan, ForwardScanDirection) != NULL)
+		count++;
+	table_scan_end(&scan);
+	return count;
+}
+
+/*
+ * Begins a result of rows; the caller adds them.
+ */
+static Tuplestorestate *
+begin_result(FunctionCallInfo fcinfo, TupleDesc *descriptor)
+{
+	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext old;
+	Tuplestorestate *result;
+
+	if (info == NULL || !IsA(info, ReturnSetInfo) || (info->allowedModes & SFRM_Materialize) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("set-valued function called in context that cannot accept a set")));
+	if (get_call_result_type(fcinfo, NULL, descriptor) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	old = MemoryContextSwitchTo(info->econtext->ecxt_per_query_memory);
+	*descriptor = CreateTupleDescCopy(*descriptor);
+	result = tuplestore_begin_heap((info->allowedModes & SFRM_Materialize_Random) != 0, false,
+								   work_mem);
+	MemoryContextSwitchTo(old);
+	info->returnMode = SFRM_Materialize;
+	info->setResult = result;
+	info->setDesc = *descriptor;
+	return result;
+}
+
+/*
+ * When the oldest message of the ring that is not settled was sent, 0 if there
+ * is none.
+ */
+static TimestampTz
+oldest_in_ring(Endpoint *endpoint)
+{
+	TimestampTz oldest = 0;
+
+	for (int32 i = 0; i < endpoint->lanes; i++)
+	{
+		BusLane    *lane = &bus_lanes(endpoint->shared)[i];
+		int64		cursor = (int64) pg_atomic_read_u64(&lane->cursor);
+		LaneReader	reader;
+		HeapTuple	row;
+		int64		position;
+
+		if (pg_atomic_read_u64(&lane->tail) <= (uint64) cursor)
+			continue;
+		lane_reader_begin(&reader, endpoint->shared, i, cursor);
+		row = lane_reader_next(&reader, &position);
+		if (row != NULL)
+		{
+			bool		isnull;
+			TimestampTz sent_at = DatumGetTimestampTz(heap_getattr(row, ROW_SENT_AT + 1,
+																   ring_descriptor(), &isnull));
+
+			oldest = oldest == 0 ? sent_at : Min(oldest, sent_at);
+		}
+		lane_reader_end(&reader);
+	}
+	return oldest;
+}
+
+PG_FUNCTION_INFO_V1(message_bus_endpoint_status);
+/*
+ * message_bus._endpoint_status(): what shared memory knows, one row per
+ * endpoint; none on a standby.
+ */
+Datum
+message_bus_endpoint_status(PG_FUNCTION_ARGS)
+{
+	TupleDesc	descriptor;
+	Tuplestorestate *result = begin_result(fcinfo, &descriptor);
+	TimestampTz now = GetCurrentTimestamp();
+	int			count;
+	int32	   *ids;
+
+	if (RecoveryInProgress())
+		return (Datum) 0;
+	ids = endpoint_all(&count);
+	for (int i = 0; i < count; i++)
+	{
+		Endpoint   *endpoint = endpoint_by_id(ids[i]);
+		Datum		values[6];
+		bool		nulls[6] = {0};
+		uint64		in_flight = 0;
+		TimestampTz oldest;
+
+		if (endpoint == NULL)
+			continue;
+		for (int32 lane = 0; lane < endpoint->lanes; lane++)
+		{
+			BusLane    *shared = &bus_lanes(endpoint->shared)[lane];
+
+			in_flight += pg_atomic_read_u32(&shared->in_flight) + shared->leases.count;
+		}
+		oldest = oldest_in_ring(endpoint);
+		values[0] = Int32GetDatum(endpoint->id);
+		values[1] = Int64GetDatum((int64) pg_atomic_read_u64(&endpoint->shared->depth));
+		values[2] = Int64GetDatum((int64) in_flight);
+		values[3] = TimestampTzGetDatum(oldest);
+		nulls[3] = oldest == 0;
+		values[4] = Float8GetDatum(rate_per_second(&endpoint->shared->sent, now));
+		values[5] = Float8GetDatum(rate_per_second(&endpoint->shared->acked, now));
+		tuplestore_putvalues(result, descriptor, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(message_bus_breaker_status);
+/*
+ * message_bus._breaker_status(): breakers as they are, none on a standby.
+ */
+Datum
+message_bus_breaker_status(PG_FUNCTION_ARGS)
+{
+	TupleDesc	descriptor;
+	Tuplestorestate *result = begin_result(fcinfo, &descriptor);
+	int			count;
+	int32	   *ids;
+
+	if (RecoveryInProgress())
+		return (Datum) 0;
+	ids = endpoint_all(&count);
+	for (int i = 0; i < count; i++)
+	{
+		Endpoint   *endpoint = endpoint_by_id(ids[i]);
+
+		if (endpoint != NULL)
+			breaker_describe(endpoint, result, descriptor);
+	}
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(message_bus_lane_status);
+/*
+ * message_bus._lane_status(): lanes as shared memory knows them.
+ */
+Datum
+message_bus_lane_status(PG_FUNCTION_ARGS)
+{
+	TupleDesc	descriptor;
+	Tuplestorestate *result = begin_result(fcinfo, &descriptor);
+	int			count;
+	int32	   *ids;
+
+	if (RecoveryInProgress())
+		return (Datum) 0;
+	ids = endpoint_all(&count);
+	for (int i = 0; i < count; i++)
+	{
+		Endpoint   *endpoint = endpoint_by_id(ids[i]);
+
+		for (int32 lane = 0; endpoint != NULL && lane < endpoint->lanes; lane++)
+		{
+			BusLane    *shared = &bus_lanes(endpoint->shared)[lane];
+			Datum		values[6];
+			bool		nulls[6] = {0};
+
+			values[0] = Int32GetDatum(endpoint->id);
+			values[1] = Int32GetDatum(lane);
+			values[2] = Int64GetDatum((int64) pg_atomic_read_u64(&shared->cursor));
+			values[3] = Int64GetDatum((int64) pg_atomic_read_u64(&shared->tail));
+			SpinLockAcquire(&shared->mutex);
+			nulls[4] = shared->next_due == NEVER_DUE;
+			values[4] = TimestampTzGetDatum(shared->next_due);
+			values[5] = Int32GetDatum((int32) shared->leases.count);
+			SpinLockRelease(&shared->mutex);
+			tuplestore_putvalues(result, descriptor, values, nulls);
+		}
+	}
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(message_bus_ring_status);
+/*
+ * message_bus._ring_status(): segments as shared memory knows them.
+ */
+Datum
+message_bus_ring_status(PG_FUNCTION_ARGS)
+{
+	static const char *const states[] = {
+		[SEGMENT_FREE] = "free", [SEGMENT_CURRENT] = "current", [SEGMENT_CLOSING] = "closing",
+		[SEGMENT_STORE] = "store", [SEGMENT_SEALED] = "sealed", [SEGMENT_DRAINED] = "drained",
+		[SEGMENT_EVACUATED] = "evacuated"
+	};
+	TupleDesc	descriptor;
+	Tuplestorestate *result = begin_result(fcinfo, &descriptor);
+	BusDatabase *database;
+
+	if (RecoveryInProgress())
+		return (Datum) 0;
+	database = database_state();
+	for (int i = 0; i < RING_SEGMENTS; i++)
+	{
+		BusSegment *segment = &database->segments[i];
+		Datum		values[4];
+		bool		nulls[4] = {0};
+
+		values[0] = Int32GetDatum(i);
+		values[1] = CStringGetTextDatum(states[pg_atomic_read_u32(&segment->state)]);
+		values[2] = TimestampTzGetDatum((TimestampTz) pg_atomic_read_u64(&segment->since));
+		nulls[3] = pg_atomic_read_u64(&segment->sampled_at) == 0;
+		values[3] = Float8GetDatum(pg_atomic_read_u32(&segment->unread) / (double) UNREAD_ALL);
+		tuplestore_putvalues(result, descriptor, values, nulls);
+	}
+	return (Datum) 0;
+}

@@ -1,0 +1,15 @@
+/*
+ * status.h
+ *		What operators see.
+ */
+#ifndef ECOMMERCE_MESSAGE_BUS_KEEP_STATUS_H
+#define ECOMMERCE_MESSAGE_BUS_KEEP_STATUS_H
+
+#include "postgres.h"
+
+#include "message_bus/endpoint/endpoint.h"
+#include "message_bus/know/shared.h"
+
+extern uint64 status_deliverable(BusEndpoint *endpoint);
+
+#endif

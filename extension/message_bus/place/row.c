@@ -1,0 +1,51 @@
+/*
+ * row.c
+ *		A message as a row of one of our tables, taken apart; how it has failed.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "utils/builtins.h"
+
+#include "message_bus/place/row.h"
+
+/*
+ * Takes a row apart; values point into it.
+ */
+void
+row_read(HeapTuple row, TupleDesc descriptor, RowValues *values)
+{
+	Assert(descriptor->natts <= ASIDE_COLUMNS);
+	heap_deform_tuple(row, descriptor, values->values, values->nulls);
+}
+
+/*
+ * How a message has failed, including now.
+ */
+Failure
+row_failure(const RowValues *row, int32 attempts, TimestampTz now)
+{
+	Failure		failure = {attempts, NULL, NULL, now, now};
+
+	if (!row->nulls[ASIDE_FIRST_FAILED_AT])
+		failure.first_at = DatumGetTimestampTz(row->values[ASIDE_FIRST_FAILED_AT]);
+	return failure;
+}
+
+/*
+ * How a message has failed before; NULL if it has not.
+ */
+const Failure *
+row_failed_before(const RowValues *row, Failure *failure)
+{
+	if (row->nulls[ASIDE_FIRST_FAILED_AT])
+		return NULL;
+	failure->attempts = DatumGetInt32(row->values[ASIDE_ATTEMPT]);
+	failure->code = row->nulls[ASIDE_ERROR_CODE]
+						? NULL
+						: TextDatumGetCString(row->values[ASIDE_ERROR_CODE]);
+	failure->text = row->nulls[ASIDE_ERROR] ? NULL : TextDatumGetCString(row->values[ASIDE_ERROR]);
+	failure->first_at = DatumGetTimestampTz(row->values[ASIDE_FIRST_FAILED_AT]);
+	failure->last_at = DatumGetTimestampTz(row->values[ASIDE_LAST_FAILED_AT]);
+	return failure;
+}
