@@ -359,5 +359,22 @@ ok($node->poll_query_until('postgres',
 	'leases on more lanes than there are locks end');
 unlike(slurp_file($node->logfile), qr/out of shared memory/, 'without running out of them');
 
+# While the server's queue of notifications is nearly full ours are left out, and all
+# else goes on.
+$node->stop;
+{
+	local $ENV{ECOMMERCE_BREAK} = 'notify_queue_full';
+	$node->start;
+}
+$listener = session();
+$listener->query_safe('LISTEN "message_bus.later"');
+sql(q{SELECT message_bus.send('later', 'T', '{}', expires_at => clock_timestamp() + '0.2 s')});
+ok( $node->poll_query_until('postgres', q{SELECT dead = 1 FROM message_bus.endpoints
+		WHERE name = 'later'}),
+	'with a full queue of notifications the worker goes on');
+$node->wait_for_log(qr/WARNING:  notifications of events and messages are left out/);
+is( $listener->query('SELECT 1'), '1', 'and listeners hear nothing');
+$listener->quit;
+
 $node->stop;
 done_testing();

@@ -28,8 +28,12 @@
 #define MAX_BREAKERS 1000
 #define BREAKER_BUCKETS 64
 
-/* Later than everything that is due. */
-#define NEVER_DUE ((TimestampTz) PG_INT64_MAX)
+/*
+ * Later than everything that is due.  It is the time infinity, at which nothing can be
+ * due: whoever takes a time refuses it (pg/clock.c), and where a table has it, it
+ * means what waits for no time (aside.h).
+ */
+#define NEVER_DUE DT_NOEND
 
 /* The unsettled leases of a lane. */
 typedef struct BusLeases
