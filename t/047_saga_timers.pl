@@ -56,6 +56,32 @@ is( says(q{count(*) FROM rung i, saga.history('alarm', i.correlation_id) fired,
 		AND fired.at < (a ->> 'due_at')::timestamptz}), '0', 'none before it was due');
 comes_to_say('count(*) = 6000 FROM saga.instance', 'the others wait');
 
+# A saga whose function was slow becomes quick again amid much to do, and goes on.
+$node->safe_psql('postgres', <<'EOT');
+CREATE TABLE gate AS SELECT true AS closed;
+CREATE FUNCTION pass(data jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+	WHILE (SELECT closed FROM public.gate) LOOP
+		PERFORM pg_sleep(0.05);
+	END LOOP;
+	RETURN '{}';
+END
+$$;
+SELECT saga.define('gated', '{"endpoint": "gated", "initial": "Passed",
+	"events": {"Pass": {"correlate": "$.message.id"}},
+	"start": {"Pass": {"call": "public.pass(jsonb)", "goto": "Passed"}},
+	"states": {"Passed": {"kind": "final", "default": "ignore"}}}');
+EOT
+my $pass = q{count(message_bus.publish('Pass', jsonb_build_object('id', gen_random_uuid())))
+	FROM generate_series(1, %d)};
+says(sprintf $pass, 1);
+comes_to_say("slow FROM ecommerce.units WHERE name = 'gated'", 'a function that waits is slow');
+says(sprintf $pass, 5000);
+$node->safe_psql('postgres', 'UPDATE gate SET closed = false');
+comes_to_say("depth = 0 FROM message_bus.endpoints WHERE name = 'gated'",
+	'when it is quick again, the quick runner goes on with the rest');
+is(says('count(*) FROM ecommerce.units'), '0', 'and nothing is slow');
+
 # Taken back: it does not fire, though one that is due later does.
 $node->safe_psql('postgres', q{BEGIN;
 	SELECT set_alarms(3001, 3001, '0.2 s');
@@ -69,7 +95,7 @@ is(says(q{count(*) FROM rung WHERE correlation_id = md5('3001')::uuid}),
 
 # due while the server was down
 says(q{set_alarms(4001, 4010, '0.5 s')});
-comes_to_say('count(*) = 6012 FROM saga.instance', 'they are set');
+comes_to_say('count(*) = 6012 FROM saga.instance WHERE saga = \'alarm\'', 'they are set');
 $node->stop('immediate');
 $node->start;
 comes_to_say('count(*) = 2011 FROM rung', 'those due meanwhile fire after the restart');

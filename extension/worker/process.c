@@ -204,11 +204,12 @@ worker_sleep(WorkerKind kind, DutyWish *wish, uint32 *announced)
 {
 	RegistryWorker *shared = &registry_my_database()->workers[kind];
 	long		unsent = compat_report_stat();
-	bool		look_again = (wish->wakes & ~*announced) != 0;
+	uint32		left = pg_atomic_exchange_u32(&shared->wakes, wish->wakes);
+	/* Who has taken what was announced may have come before the turn, another in it. */
+	bool		look_again = (wish->wakes & ~(*announced & left)) != 0;
 	long		timeout = -1;
 
 	*announced = wish->wakes;
-	pg_atomic_exchange_u32(&shared->wakes, wish->wakes);
 	if (look_again)
 		return;
 	if (unsent > 0)
