@@ -93,6 +93,10 @@ BEGIN
 		payment.error_code := outcome ->> 'error_code';
 		payment.is_retryable := coalesce((outcome ->> 'is_retryable')::boolean, false);
 	WHEN 'disputed' THEN
+		IF asked = 'refund' AND outcome ->> 'dispute_id' IS NULL THEN
+			-- refused: the provider gives the same answer for the same key for ever
+			payment.refund_number := payment.refund_number + 1;
+		END IF;
 		IF payment.dispute_status = 'won' AND outcome ->> 'dispute_id' IS NULL THEN
 			-- an answer from before it was won: a webhook was faster
 			payment := ecommerce_payment.try_again(payment, asked, interval '5 minutes');
