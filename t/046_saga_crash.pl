@@ -42,6 +42,8 @@ ok($stress->complete, 'every saga ends');
 is($killed, 2, 'the worker was killed amid its work');
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM started'),
 	'>', 200, 'there were hundreds');
+unlike(slurp_file($node->logfile), qr/cannot connect to database/,
+	'who ends soon after a start was not refused');
 is($stress->complaints, '', 'each made its six transitions, each command was sent once');
 $node->stop;
 done_testing();

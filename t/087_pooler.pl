@@ -37,6 +37,14 @@ close $ini;
 
 my $said = '';
 my $pooler = start([ 'pgbouncer', "$directory/pgbouncer.ini" ], '>', \$said, '2>', \$said);
+
+# Also when the test gives up.
+END
+{
+	my $status = $?;
+	$pooler->kill_kill if $pooler;
+	$? = $status;
+}
 my $pooled = "host=$directory port=$port dbname=shop";
 
 # What a user of the pooler finds in the backend that it happens to get.
@@ -79,5 +87,4 @@ my $again = $shop->until('an order is taken again', sub {
 $shop->reaches($again, 'Confirmed');
 
 $shop->stop;
-$pooler->kill_kill;
 done_testing();

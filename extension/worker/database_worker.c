@@ -96,7 +96,11 @@ ecommerce_worker_main(Datum arg)
 	/* Databases without the extension take up no room in the registry. */
 	if (extension_state() == EXTENSION_ABSENT)
 		return;
-	shared = registry_my_database();
+	if (shared == NULL)
+	{
+		shared = registry_my_database();
+		pg_atomic_fetch_add_u32(&shared->connections, 1);
+	}
 	if (!worker_enter(WORKER_MAIN))
 		return;					/* there is one already */
 	pg_atomic_write_u32(&shared->worker_failed, 1);
