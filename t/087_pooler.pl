@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Shop;
 use Test::More;
 
-my @services = qw(order inventory payment shipping notification);
+my @services = qw(access order inventory payment shipping notification);
 my $shop = Shop->new(name => 'pooler', env => { ECOMMERCE_POLL_INTERVAL => '100ms' });
 my $directory = PostgreSQL::Test::Utils::tempdir_short;
 my $port = PostgreSQL::Test::Cluster::get_free_port();
