@@ -212,7 +212,7 @@ breaker_write_dirty(BusEndpoint *endpoint)
  * Adds a row for each breaker of an endpoint.
  */
 void
-breaker_describe(const Endpoint *endpoint, Tuplestorestate *result, TupleDesc descriptor)
+breaker_describe(const Endpoint *endpoint, SetResult *result)
 {
 	for (BusBreaker *breaker = bus_breaker(endpoint->shared->breakers);
 		 breaker != NULL; breaker = bus_breaker(breaker->next))
@@ -225,7 +225,7 @@ breaker_describe(const Endpoint *endpoint, Tuplestorestate *result, TupleDesc de
 		copy = *breaker;
 		LWLockRelease(&endpoint->shared->lock);
 		fill_row(endpoint->shared, breaker->message_type, &copy, values, nulls);
-		tuplestore_putvalues(result, descriptor, values, nulls);
+		result_put(result, values, nulls);
 	}
 }
 

@@ -7,17 +7,15 @@
 
 #include "postgres.h"
 
-#include "utils/tuplestore.h"
-
 #include "message_bus/endpoint/endpoint.h"
 #include "message_bus/know/shared.h"
+#include "pg/result.h"
 
 extern void breaker_load(BusEndpoint *endpoint);
 extern void breaker_write_down(BusEndpoint *endpoint, const char *message_type,
 							   const BusBreaker *breaker);
 extern void breaker_write_dirty(BusEndpoint *endpoint);
-extern void breaker_describe(const Endpoint *endpoint, Tuplestorestate *result,
-							 TupleDesc descriptor);
+extern void breaker_describe(const Endpoint *endpoint, SetResult *result);
 extern void breaker_table_end_transaction(bool committed);
 
 #endif

@@ -46,7 +46,7 @@
 /* Written early beyond this, if no savepoint forbids it. */
 #define EARLY_FLUSH_BYTES (8 * 1024 * 1024)
 
-typedef struct Letter
+typedef struct OutboxEntry
 {
 	HeapTuple	row;			/* NULL: only a claim, or a reservation */
 	BusEndpoint *endpoint;
@@ -56,11 +56,11 @@ typedef struct Letter
 	bool		claimed;
 	bool		reserved;
 	pg_uuid_t	message_id;
-} Letter;
+} OutboxEntry;
 
-static Letter *letters = NULL;
-static int	letter_count = 0;
-static int	letter_room = 0;
+static OutboxEntry *entries = NULL;
+static int	entry_count = 0;
+static int	entry_room = 0;
 static int	first_unwritten = 0;
 static Size unwritten_bytes = 0;
 
@@ -78,15 +78,15 @@ static int	release_room = 0;
 static int	claim_count = 0;		/* of this transaction, not among them */
 static VirtualTransactionId claim_owner;	/* this transaction */
 
-static Letter *new_letter(BusEndpoint *endpoint);
+static OutboxEntry *new_entry(BusEndpoint *endpoint);
 static void make_room_for_claim(void);
-static void note_release(const Letter *letter);
+static void note_release(const OutboxEntry *entry);
 static void take_claims_back(void);
 static void take_claims_back_at_exit(int code, Datum arg);
-static void write_row(Letter *letter, const RowValues *row);
-static Letter *reserve(const Endpoint *endpoint, bool beyond_depth);
-static void announce(Letter *letter);
-static void forget_letter(Letter *letter);
+static void write_row(OutboxEntry *entry, const RowValues *row);
+static OutboxEntry *reserve(const Endpoint *endpoint, bool beyond_depth);
+static void announce(OutboxEntry *entry);
+static void forget_entry(OutboxEntry *entry);
 
 /*
  * Claims a message id for an endpoint until the transaction ends, waiting for
@@ -98,7 +98,7 @@ outbox_claim(const Endpoint *endpoint, const pg_uuid_t *message_id)
 	VirtualTransactionId owner;
 	VirtualTransactionId waited_for = {0};
 	VirtualTransactionId mine;
-	Letter	   *letter;
+	OutboxEntry *entry;
 
 	GET_VXID_FROM_PGPROC(mine, *MyProc);
 	take_claims_back();
@@ -116,9 +116,9 @@ outbox_claim(const Endpoint *endpoint, const pg_uuid_t *message_id)
 			(void) VirtualXactLock(owner, true);
 		waited_for = owner;
 	}
-	letter = new_letter(endpoint->shared);
-	letter->claimed = true;
-	letter->message_id = *message_id;
+	entry = new_entry(endpoint->shared);
+	entry->claimed = true;
+	entry->message_id = *message_id;
 	claim_owner = mine;
 	claim_count++;
 	return true;
@@ -146,12 +146,12 @@ make_room_for_claim(void)
  * At the end of a transaction or savepoint; cannot fail.
  */
 static void
-note_release(const Letter *letter)
+note_release(const OutboxEntry *entry)
 {
 	Release    *release = &releases[release_count++];
 
-	release->endpoint_id = letter->endpoint->key.endpoint_id;
-	release->message_id = letter->message_id;
+	release->endpoint_id = entry->endpoint->key.endpoint_id;
+	release->message_id = entry->message_id;
 	release->owner = claim_owner;
 	claim_count--;
 }
@@ -180,11 +180,11 @@ take_claims_back(void)
 static void
 take_claims_back_at_exit(int code, Datum arg)
 {
-	for (int i = 0; i < letter_count; i++)
+	for (int i = 0; i < entry_count; i++)
 	{
-		if (letters[i].claimed)
-			note_release(&letters[i]);
-		letters[i].claimed = false;
+		if (entries[i].claimed)
+			note_release(&entries[i]);
+		entries[i].claimed = false;
 	}
 	take_claims_back();
 }
@@ -206,20 +206,20 @@ outbox_is_new(const Endpoint *endpoint, const pg_uuid_t *message_id)
  * Takes a place in an endpoint that may limit its depth; MB002 if there is none,
  * unless the message goes beyond it.
  */
-static Letter *
+static OutboxEntry *
 reserve(const Endpoint *endpoint, bool beyond_depth)
 {
 	int			max_depth = beyond_depth ? -1 : endpoint_max_depth(endpoint);
 	BusEndpoint *shared = endpoint->shared;
-	Letter	   *letter = new_letter(shared);
+	OutboxEntry *entry = new_entry(shared);
 	uint64		reserved = pg_atomic_add_fetch_u64(&shared->reserved, 1);
 
-	letter->reserved = true;
+	entry->reserved = true;
 	if (unlikely(max_depth >= 0) &&
 		pg_atomic_read_u64(&shared->depth) + reserved > (uint64) max_depth)
 	{
-		forget_letter(letter);
-		letter_count--;
+		forget_entry(entry);
+		entry_count--;
 		ereport(ERROR,
 				(errcode(ERRCODE_MB_DEPTH_EXCEEDED),
 				 errmsg("endpoint \"%s\" is full", endpoint->name),
@@ -227,7 +227,7 @@ reserve(const Endpoint *endpoint, bool beyond_depth)
 				 errhint("Send again later, add consumers, or raise it with message_bus.alter_endpoint(%s, max_depth => ...).",
 						 quote_literal_cstr(endpoint->name))));
 	}
-	return letter;
+	return entry;
 }
 
 /*
@@ -237,12 +237,12 @@ reserve(const Endpoint *endpoint, bool beyond_depth)
 void
 outbox_add(const Endpoint *endpoint, RowValues *row, bool beyond_depth)
 {
-	Letter	   *letter = reserve(endpoint, beyond_depth);
+	OutboxEntry *entry = reserve(endpoint, beyond_depth);
 
-	letter->lane = DatumGetInt32(row->values[ROW_LANE]);
+	entry->lane = DatumGetInt32(row->values[ROW_LANE]);
 	if (!row->nulls[ROW_EXPIRES_AT])
-		letter->expires_at = DatumGetTimestampTz(row->values[ROW_EXPIRES_AT]);
-	write_row(letter, row);
+		entry->expires_at = DatumGetTimestampTz(row->values[ROW_EXPIRES_AT]);
+	write_row(entry, row);
 	if (unwritten_bytes > EARLY_FLUSH_BYTES && GetCurrentTransactionNestLevel() == 1)
 		(void) outbox_flush();
 }
@@ -255,46 +255,46 @@ void
 outbox_remember(const RowValues *row)
 {
 	int32		endpoint_id = DatumGetInt32(row->values[ROW_ENDPOINT_ID]);
-	Letter	   *letter = new_letter(bus_endpoint_find(endpoint_id));
+	OutboxEntry *entry = new_entry(bus_endpoint_find(endpoint_id));
 
-	letter->lane = DatumGetInt32(row->values[ROW_LANE]);
+	entry->lane = DatumGetInt32(row->values[ROW_LANE]);
 	if (!row->nulls[ROW_EXPIRES_AT])
-		letter->expires_at = DatumGetTimestampTz(row->values[ROW_EXPIRES_AT]);
-	write_row(letter, row);
+		entry->expires_at = DatumGetTimestampTz(row->values[ROW_EXPIRES_AT]);
+	write_row(entry, row);
 }
 
 static void
-write_row(Letter *letter, const RowValues *row)
+write_row(OutboxEntry *entry, const RowValues *row)
 {
 	MemoryContext old = MemoryContextSwitchTo(note_memory());
 
-	letter->row = heap_form_tuple(ring_descriptor(), (Datum *) row->values, (bool *) row->nulls);
+	entry->row = heap_form_tuple(ring_descriptor(), (Datum *) row->values, (bool *) row->nulls);
 	MemoryContextSwitchTo(old);
-	unwritten_bytes += letter->row->t_len;
+	unwritten_bytes += entry->row->t_len;
 }
 
-static Letter *
-new_letter(BusEndpoint *endpoint)
+static OutboxEntry *
+new_entry(BusEndpoint *endpoint)
 {
-	Letter	   *letter;
+	OutboxEntry *entry;
 
 	note_begin();
 	if (unlikely(release_count > 0))
 		take_claims_back();
-	if (letter_count == letter_room)
+	if (entry_count == entry_room)
 	{
-		letter_room = Max(letter_room * 2, 64);
-		if (letters == NULL)
-			letters = MemoryContextAlloc(note_memory(), sizeof(Letter) * letter_room);
+		entry_room = Max(entry_room * 2, 64);
+		if (entries == NULL)
+			entries = MemoryContextAlloc(note_memory(), sizeof(OutboxEntry) * entry_room);
 		else
-			letters = repalloc_huge(letters, sizeof(Letter) * letter_room);
+			entries = repalloc_huge(entries, sizeof(OutboxEntry) * entry_room);
 	}
-	letter = &letters[letter_count++];
-	memset(letter, 0, sizeof(*letter));
-	letter->endpoint = endpoint;
-	letter->expires_at = NEVER_DUE;
-	letter->sent_in = GetCurrentSubTransactionId();
-	return letter;
+	entry = &entries[entry_count++];
+	memset(entry, 0, sizeof(*entry));
+	entry->endpoint = endpoint;
+	entry->expires_at = NEVER_DUE;
+	entry->sent_in = GetCurrentSubTransactionId();
+	return entry;
 }
 
 /*
@@ -305,7 +305,7 @@ bool
 outbox_flush(void)
 {
 	int			count = 0;
-	int			end = letter_count;
+	int			end = entry_count;
 	HeapTuple  *rows;
 
 	if (unwritten_bytes == 0)
@@ -313,24 +313,24 @@ outbox_flush(void)
 	rows = palloc(sizeof(HeapTuple) * (end - first_unwritten));
 	for (int i = first_unwritten; i < end; i++)
 	{
-		if (letters[i].row != NULL && letters[i].lane >= 0)
-			announce(&letters[i]);
+		if (entries[i].row != NULL && entries[i].lane >= 0)
+			announce(&entries[i]);
 	}
 	for (int i = first_unwritten; i < end; i++)
 	{
-		Letter	   *letter = &letters[i];
-		HeapTuple	row = letter->row;
+		OutboxEntry *entry = &entries[i];
+		HeapTuple	row = entry->row;
 		int64		position;
 
 		if (row == NULL)
 			continue;
-		letter->row = NULL;
+		entry->row = NULL;
 		unwritten_bytes -= row->t_len;
 		rows[count++] = row;
-		if (letter->lane < 0)
+		if (entry->lane < 0)
 			continue;
 		position = position_take(LOG_MESSAGE_BUS);
-		atomic_raise(&bus_lanes(letter->endpoint)[letter->lane].tail, (uint64) position);
+		atomic_raise(&bus_lanes(entry->endpoint)[entry->lane].tail, (uint64) position);
 		memcpy((char *) row->t_data + row->t_data->t_hoff, &position, sizeof(position));
 	}
 	/* A trigger that somebody has put on the ring may send: that is the next turn's. */
@@ -343,18 +343,18 @@ outbox_flush(void)
 }
 
 static void
-announce(Letter *letter)
+announce(OutboxEntry *entry)
 {
 	char		name[sizeof("endpoint ") + sizeof(" lane ") + 2 * sizeof("-2147483648")];
 	char	   *end = name;
-	int32		id = letter->endpoint->key.endpoint_id;
+	int32		id = entry->endpoint->key.endpoint_id;
 
 	/* For each message: printf() would cost several times as much as the rest. */
 	end = stpcpy(end, "endpoint ");
 	end += pg_ltoa(id, end);
 	end = stpcpy(end, " lane ");
-	end += pg_ltoa(letter->lane, end);
-	position_announce(LOG_MESSAGE_BUS, lane_key(id, letter->lane), name, (int) (end - name));
+	end += pg_ltoa(entry->lane, end);
+	position_announce(LOG_MESSAGE_BUS, lane_key(id, entry->lane), name, (int) (end - name));
 }
 
 /*
@@ -367,19 +367,19 @@ outbox_end_transaction(bool committed, TimestampTz at)
 	int			first = 0;
 	uint32		wakes = 0;
 
-	while (first < letter_count)
+	while (first < entry_count)
 	{
-		BusEndpoint *endpoint = letters[first].endpoint;
+		BusEndpoint *endpoint = entries[first].endpoint;
 		uint32		sent = 0;
 		int			i;
 
-		for (i = first; i < letter_count && letters[i].endpoint == endpoint; i++)
+		for (i = first; i < entry_count && entries[i].endpoint == endpoint; i++)
 		{
-			sent += letters[i].reserved;
-			if (committed && letters[i].expires_at != NEVER_DUE)
-				database_lower_expiry(letters[i].expires_at);
-			if (letters[i].claimed)
-				note_release(&letters[i]);
+			sent += entries[i].reserved;
+			if (committed && entries[i].expires_at != NEVER_DUE)
+				database_lower_expiry(entries[i].expires_at);
+			if (entries[i].claimed)
+				note_release(&entries[i]);
 		}
 		if (committed && sent > 0)
 		{
@@ -397,8 +397,8 @@ outbox_end_transaction(bool committed, TimestampTz at)
 			pg_atomic_fetch_sub_u64(&endpoint->reserved, sent);
 		first = i;
 	}
-	letters = NULL;
-	letter_count = letter_room = first_unwritten = 0;
+	entries = NULL;
+	entry_count = entry_room = first_unwritten = 0;
 	unwritten_bytes = 0;
 	/* Not before it can see why. */
 	pg_memory_barrier();
@@ -413,33 +413,33 @@ outbox_end_transaction(bool committed, TimestampTz at)
 void
 outbox_end_subtransaction(bool committed, SubTransactionId mine, SubTransactionId parent)
 {
-	int			kept = letter_count;
+	int			kept = entry_count;
 
-	while (kept > 0 && letters[kept - 1].sent_in >= mine)
+	while (kept > 0 && entries[kept - 1].sent_in >= mine)
 	{
-		Letter	   *letter = &letters[--kept];
+		OutboxEntry *entry = &entries[--kept];
 
 		if (committed)
-			letter->sent_in = parent;
+			entry->sent_in = parent;
 		else
 		{
-			if (letter->row != NULL)
-				unwritten_bytes -= letter->row->t_len;
-			forget_letter(letter);
+			if (entry->row != NULL)
+				unwritten_bytes -= entry->row->t_len;
+			forget_entry(entry);
 		}
 	}
 	if (!committed)
 	{
-		letter_count = kept;
+		entry_count = kept;
 		first_unwritten = Min(first_unwritten, kept);
 	}
 }
 
 static void
-forget_letter(Letter *letter)
+forget_entry(OutboxEntry *entry)
 {
-	if (letter->claimed)
-		note_release(letter);
-	if (letter->reserved)
-		pg_atomic_fetch_sub_u64(&letter->endpoint->reserved, 1);
+	if (entry->claimed)
+		note_release(entry);
+	if (entry->reserved)
+		pg_atomic_fetch_sub_u64(&entry->endpoint->reserved, 1);
 }

@@ -12,11 +12,9 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
-#include "utils/tuplestore.h"
 
 #include "base/debug_point.h"
 #include "base/errors.h"
@@ -33,6 +31,7 @@
 #include "message_bus/message_bus.h"
 #include "message_bus/place/row.h"
 #include "pg/clock.h"
+#include "pg/result.h"
 
 /* So often all lanes are tried before a call gives nothing. */
 #define PASSES 3
@@ -263,24 +262,11 @@ message_bus_endpoint_exists(const char *endpoint)
 static void
 return_deliveries(FunctionCallInfo fcinfo, const ReceiveCall *call)
 {
-	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
+	SetResult	result;
 	Datum		endpoint = 0;
-	MemoryContext old;
-	TupleDesc	descriptor;
-	Tuplestorestate *result;
 
-	if (info == NULL || !IsA(info, ReturnSetInfo) || (info->allowedModes & SFRM_Materialize) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("set-valued function called in context that cannot accept a set")));
-	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	envelope_check_row(descriptor, DELIVERY_COLUMNS);
-	old = MemoryContextSwitchTo(info->econtext->ecxt_per_query_memory);
-	descriptor = CreateTupleDescCopy(descriptor);
-	result = tuplestore_begin_heap((info->allowedModes & SFRM_Materialize_Random) != 0, false,
-								   work_mem);
-	MemoryContextSwitchTo(old);
+	result_begin(fcinfo, &result);
+	envelope_check_row(result.descriptor, DELIVERY_COLUMNS);
 	if (call->given > 0)
 		endpoint = CStringGetTextDatum(call->endpoint->name);
 	for (int i = call->first; i < held_delivery_count(); i++)
@@ -302,11 +288,8 @@ return_deliveries(FunctionCallInfo fcinfo, const ReceiveCall *call)
 		nulls[DELIVERY_LEASED_UNTIL] = call->leased_until == 0;
 		/* Last: what delivery points to may not outlive a user's function. */
 		envelope_upcast(values);
-		tuplestore_putvalues(result, descriptor, values, nulls);
+		result_put(&result, values, nulls);
 	}
-	info->returnMode = SFRM_Materialize;
-	info->setResult = result;
-	info->setDesc = descriptor;
 }
 
 PG_FUNCTION_INFO_V1(message_bus_receive_sql);

@@ -11,13 +11,11 @@
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "storage/spin.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
-#include "utils/tuplestore.h"
 
 #include "log/wakeup.h"
 #include "message_bus/endpoint/breaker.h"
@@ -33,6 +31,7 @@
 #include "message_bus/place/aside.h"
 #include "message_bus/place/ring.h"
 #include "pg/clock.h"
+#include "pg/result.h"
 #include "pg/spi.h"
 
 static uint64 count_aside(BusEndpoint *endpoint, int32 lane, TimestampTz now);
@@ -99,33 +98,6 @@ count_scan(int key_count, ScanKey keys)
 }
 
 /*
- * Begins a result of rows; the caller adds them.
- */
-static Tuplestorestate *
-begin_result(FunctionCallInfo fcinfo, TupleDesc *descriptor)
-{
-	ReturnSetInfo *info = (ReturnSetInfo *) fcinfo->resultinfo;
-	MemoryContext old;
-	Tuplestorestate *result;
-
-	if (info == NULL || !IsA(info, ReturnSetInfo) || (info->allowedModes & SFRM_Materialize) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("set-valued function called in context that cannot accept a set")));
-	if (get_call_result_type(fcinfo, NULL, descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	old = MemoryContextSwitchTo(info->econtext->ecxt_per_query_memory);
-	*descriptor = CreateTupleDescCopy(*descriptor);
-	result = tuplestore_begin_heap((info->allowedModes & SFRM_Materialize_Random) != 0, false,
-								   work_mem);
-	MemoryContextSwitchTo(old);
-	info->returnMode = SFRM_Materialize;
-	info->setResult = result;
-	info->setDesc = *descriptor;
-	return result;
-}
-
-/*
  * When the oldest message of the ring that is not settled was sent, 0 if there
  * is none.
  */
@@ -167,12 +139,12 @@ PG_FUNCTION_INFO_V1(message_bus_endpoint_status);
 Datum
 message_bus_endpoint_status(PG_FUNCTION_ARGS)
 {
-	TupleDesc	descriptor;
-	Tuplestorestate *result = begin_result(fcinfo, &descriptor);
+	SetResult	result;
 	TimestampTz now = GetCurrentTimestamp();
 	int			count;
 	int32	   *ids;
 
+	result_begin(fcinfo, &result);
 	if (RecoveryInProgress())
 		return (Datum) 0;
 	ids = endpoint_all(&count);
@@ -200,7 +172,7 @@ message_bus_endpoint_status(PG_FUNCTION_ARGS)
 		nulls[3] = oldest == 0;
 		values[4] = Float8GetDatum(rate_per_second(&endpoint->shared->sent, now));
 		values[5] = Float8GetDatum(rate_per_second(&endpoint->shared->acked, now));
-		tuplestore_putvalues(result, descriptor, values, nulls);
+		result_put(&result, values, nulls);
 	}
 	return (Datum) 0;
 }
@@ -212,11 +184,11 @@ PG_FUNCTION_INFO_V1(message_bus_breaker_status);
 Datum
 message_bus_breaker_status(PG_FUNCTION_ARGS)
 {
-	TupleDesc	descriptor;
-	Tuplestorestate *result = begin_result(fcinfo, &descriptor);
+	SetResult	result;
 	int			count;
 	int32	   *ids;
 
+	result_begin(fcinfo, &result);
 	if (RecoveryInProgress())
 		return (Datum) 0;
 	ids = endpoint_all(&count);
@@ -225,7 +197,7 @@ message_bus_breaker_status(PG_FUNCTION_ARGS)
 		Endpoint   *endpoint = endpoint_by_id(ids[i]);
 
 		if (endpoint != NULL)
-			breaker_describe(endpoint, result, descriptor);
+			breaker_describe(endpoint, &result);
 	}
 	return (Datum) 0;
 }
@@ -237,11 +209,11 @@ PG_FUNCTION_INFO_V1(message_bus_lane_status);
 Datum
 message_bus_lane_status(PG_FUNCTION_ARGS)
 {
-	TupleDesc	descriptor;
-	Tuplestorestate *result = begin_result(fcinfo, &descriptor);
+	SetResult	result;
 	int			count;
 	int32	   *ids;
 
+	result_begin(fcinfo, &result);
 	if (RecoveryInProgress())
 		return (Datum) 0;
 	ids = endpoint_all(&count);
@@ -264,7 +236,7 @@ message_bus_lane_status(PG_FUNCTION_ARGS)
 			values[4] = TimestampTzGetDatum(shared->next_due);
 			values[5] = Int32GetDatum((int32) shared->leases.count);
 			SpinLockRelease(&shared->mutex);
-			tuplestore_putvalues(result, descriptor, values, nulls);
+			result_put(&result, values, nulls);
 		}
 	}
 	return (Datum) 0;
@@ -282,10 +254,10 @@ message_bus_ring_status(PG_FUNCTION_ARGS)
 		[SEGMENT_STORE] = "store", [SEGMENT_SEALED] = "sealed", [SEGMENT_DRAINED] = "drained",
 		[SEGMENT_EVACUATED] = "evacuated"
 	};
-	TupleDesc	descriptor;
-	Tuplestorestate *result = begin_result(fcinfo, &descriptor);
+	SetResult	result;
 	BusDatabase *database;
 
+	result_begin(fcinfo, &result);
 	if (RecoveryInProgress())
 		return (Datum) 0;
 	database = database_state();
@@ -300,7 +272,7 @@ message_bus_ring_status(PG_FUNCTION_ARGS)
 		values[2] = TimestampTzGetDatum((TimestampTz) pg_atomic_read_u64(&segment->since));
 		nulls[3] = pg_atomic_read_u64(&segment->sampled_at) == 0;
 		values[3] = Float8GetDatum(pg_atomic_read_u32(&segment->unread) / (double) UNREAD_ALL);
-		tuplestore_putvalues(result, descriptor, values, nulls);
+		result_put(&result, values, nulls);
 	}
 	return (Datum) 0;
 }
