@@ -25,14 +25,14 @@
 #include "utils/memutils.h"
 
 #include "fuzz/fuzz.h"
-#include "message_bus/envelope.h"
-#include "message_bus/policy.h"
+#include "message_bus/endpoint/envelope.h"
+#include "message_bus/know/policy.h"
 #include "pg/subtransaction.h"
 #include "saga/definition/definition.h"
+#include "saga/simulate/world.h"
 #include "saga/value/path.h"
 #include "saga/value/template.h"
 #include "saga/value/tree.h"
-#include "saga/simulate/world.h"
 
 typedef void (*Target) (char **parts, int count);
 
