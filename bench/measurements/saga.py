@@ -93,7 +93,7 @@ def run_idle(bench, ours):
                    "FROM generate_series(1, 100)")
         server.wait_until(database, "SELECT count(*) = 100 FROM saga.timers")
         pids = server.sql(database, WORKERS).split()
-        if len(pids) != 2:
+        if len(pids) < 2:
             raise LoadError("the worker does not run")
         # What the statements above left to do is done after this.
         for _ in range(10):
