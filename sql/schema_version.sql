@@ -167,3 +167,14 @@ SELECT severity, object, problem FROM event_store.verify() WHERE object = 'type 
 CREATE OR REPLACE FUNCTION shake(data jsonb) RETURNS jsonb LANGUAGE sql AS
 $$ SELECT jsonb_build_object('first', data ->> 'name', 'last', 'x') $$;
 SELECT severity, object, problem FROM event_store.verify() WHERE object = 'type Shaky';
+
+-- Versions may lie far apart: what leads on is looked at, not every number between.
+CREATE TYPE far AS (n int);
+CREATE FUNCTION keep(data jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS 'SELECT data';
+SELECT event_store.register_event_type('Far', 'far');
+SELECT (event_store.append('far-1', 0, 'Far', '{"n": 1}')).version;
+SELECT event_store.register_event_type('Far', 'far', 2147483647);
+SELECT problem FROM event_store.verify() WHERE object = 'type Far';
+SELECT event_store.register_upcaster('Far', 1, 'keep(jsonb)'), event_store.register_upcaster('Far', 2, 'keep(jsonb)'),
+	event_store.register_upcaster('Far', 4, 'keep(jsonb)');
+SELECT problem FROM event_store.verify() WHERE object = 'type Far';

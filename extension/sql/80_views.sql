@@ -83,8 +83,11 @@ BEGIN
 				min(t.schema_version)) AS version
 			FROM event_store.event_type t GROUP BY 1)
 		SELECT e.event_type, e.schema_version, c.version AS current,
-			(SELECT min(n) FROM generate_series(e.schema_version, c.version - 1) n
-			 WHERE NOT EXISTS (SELECT FROM event_store.upcaster u
+			-- the first that none leads on from is this one, or one that an upcaster leads to
+			(SELECT min(n) FROM (SELECT e.schema_version UNION ALL
+					SELECT u.from_version + 1 FROM event_store.upcaster u
+					WHERE u.event_type = e.event_type AND u.from_version < c.version - 1) m (n)
+			 WHERE n >= e.schema_version AND NOT EXISTS (SELECT FROM event_store.upcaster u
 				WHERE u.event_type = e.event_type AND u.from_version = n)) AS missing
 		FROM (SELECT DISTINCT s.event_type, s.schema_version FROM event_store.stored_event s) e
 		JOIN current c ON c.event_type = e.event_type AND c.version > e.schema_version
