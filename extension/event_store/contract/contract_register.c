@@ -7,23 +7,21 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
-#include "utils/syscache.h"
 
 #include "base/errors.h"
 #include "event_store/contract/contract.h"
+#include "event_store/contract/contract_tree.h"
 #include "pg/argument.h"
 #include "pg/function.h"
 #include "pg/rights.h"
 #include "pg/spi.h"
 
 static char *type_registration(Datum name, int32 version);
-static Oid	type_owner(Oid type);
 static text *checked_name(FunctionCallInfo fcinfo, int argument);
 static int32 checked_version(FunctionCallInfo fcinfo, int argument, const char *what);
 
@@ -63,7 +61,7 @@ event_store_register_event_type(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("payload type must be a composite type"),
 				 errhint("Type CREATE TYPE ... AS (...) first; a column is required when its type is a NOT NULL domain.")));
-	owner = rights_answerable(type_owner(payload), format_type_be_qualified(payload));
+	owner = rights_answerable(contract_type_owner(payload), format_type_be_qualified(payload));
 	values[3] = rights_role_name(owner);
 	spi_begin(SPI_AS_OWNER);
 	is_new = spi_run(&insert, 5, types, values, NULL) == 1;
@@ -209,19 +207,6 @@ event_store_check_data(PG_FUNCTION_ARGS)
 	(void) contract_check(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), &version,
 						  PG_GETARG_JSONB_P(1), -1);
 	PG_RETURN_INT32(version);
-}
-
-static Oid
-type_owner(Oid type)
-{
-	HeapTuple	row = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
-	Oid			owner;
-
-	if (!HeapTupleIsValid(row))
-		elog(ERROR, "cache lookup failed for type %u", type);
-	owner = ((Form_pg_type) GETSTRUCT(row))->typowner;
-	ReleaseSysCache(row);
-	return owner;
 }
 
 static text *

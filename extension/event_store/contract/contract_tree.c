@@ -112,11 +112,8 @@ depend_on_type(ContractDependencies *dependencies, Oid type)
 	dependencies->type_hashes = lappend_int(dependencies->type_hashes, (int) hash);
 }
 
-/*
- * Who owns a type can give it CHECKs, or columns of types that have them.
- */
-static void
-expect_owner(Oid type)
+Oid
+contract_type_owner(Oid type)
 {
 	HeapTuple	row = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
 	Oid			owner;
@@ -125,6 +122,17 @@ expect_owner(Oid type)
 		elog(ERROR, "cache lookup failed for type %u", type);
 	owner = ((Form_pg_type) GETSTRUCT(row))->typowner;
 	ReleaseSysCache(row);
+	return owner;
+}
+
+/*
+ * Who owns a type can give it CHECKs, or columns of types that have them.
+ */
+static void
+expect_owner(Oid type)
+{
+	Oid			owner = contract_type_owner(type);
+
 	if (!rights_reach(owner, GetUserId()))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

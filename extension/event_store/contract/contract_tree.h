@@ -67,6 +67,7 @@ typedef struct ContractDependencies
 } ContractDependencies;
 
 extern ContractNode *contract_compile(Oid type, ContractDependencies *dependencies);
+extern Oid	contract_type_owner(Oid type);
 extern int	contract_compare_keys(const char *a, int a_length, const char *b, int b_length);
 
 #endif
