@@ -104,7 +104,10 @@ BEGIN
 			'header = "Content-Type: application/json"',
 			'header = ' || demo.quoted('@' || $3),
 			(SELECT string_agg('header = ' || demo.quoted(h), E'\n') FROM unnest(headers) AS h),
-			'data-raw = ' || demo.quoted(body::text))
+			-- curl takes lines up to 100 KB, and puts pieces together
+			(SELECT string_agg('json = ' || demo.quoted(piece[1]), E'\n' ORDER BY n)
+			 FROM regexp_matches(body::text, '[^}]*[}]|[^}]+', 'g')
+				 WITH ORDINALITY AS p (piece, n)))
 		FROM demo.%I $query$, wave)
 	USING gateway, directory, key;
 END
