@@ -17,7 +17,7 @@ declare -A PORTS=(
 	[order]=${ORDERD_PORT:-5001} [inventory]=${INVENTORYD_PORT:-5002}
 	[payment]=${PAYMENTD_PORT:-5003}
 	[shipping]=${SHIPPINGD_PORT:-5004} [notification]=${NOTIFICATIOND_PORT:-5005}
-	[access]=${ACCESSD_PORT:-5006})
+	[access]=${ACCESSD_PORT:-5007})
 # of the daemons, in seconds; the gateway waits a little longer
 REQUEST_TIMEOUT=30
 GATEWAY_PORT=${ECOMMERCE_GATEWAY_PORT:-5000}

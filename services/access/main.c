@@ -110,7 +110,7 @@ main(int argc, char **argv)
 {
 	static const Service service = {
 		.program = "accessd", .source = "AccessService", .role = "ecommerce_access",
-		.port = "5006", .routes = routes, .start = start, .openapi = openapi_document
+		.port = "5007", .routes = routes, .start = start, .openapi = openapi_document
 	};
 
 	return service_main(&service, argc, argv);
