@@ -93,6 +93,14 @@ FROM unnest(ARRAY[NULL, -9223372036854775808, -1, 0, 11, 12, 13,
 SELECT max_count, outcome(format('SELECT array_agg(position) FROM event_store.read_all(0, %L)',
 	max_count))
 FROM unnest(ARRAY[NULL, -1, 0, 1, 12, 13, 9223372036854775807]::bigint[]) max_count;
+-- Backward: below a position, from the high-water mark on.
+SELECT array_agg(position) FROM event_store.read_all(backward => true);
+SELECT array_agg(position) FROM event_store.read_all(max_count => 3, backward => true);
+SELECT array_agg(position) FROM event_store.read_all(4, backward => true);
+SELECT array_agg(position) FROM event_store.read_all(1, backward => true);
+SELECT array_agg(position) FROM event_store.read_all(9223372036854775807, 2, backward => true);
+SELECT array_agg(position) FROM event_store.read_all(0, 2, 'order', '{Created}', true);
+SELECT array_agg(position) FROM event_store.read_stored(4, 2, backward => true);
 SELECT fails($$SELECT * FROM event_store.read_all(NULL)$$);
 SELECT fails($$SELECT * FROM event_store.read_all(0, -1)$$);
 -- The category is what stands before the first "-", compared byte by byte.
@@ -161,6 +169,7 @@ END
 $$;
 SELECT call, looked_at(call) BETWEEN few AND few + 1 FROM (VALUES
 	(10, 'read_all(2000, 10)'), (10, 'read_all(2000, 10, ''many'')'),
+	(10, 'read_all(2000, 10, backward => true)'), (10, 'read_all(0, 10, ''many'', NULL, true)'),
 	(4, 'read_stream(''order-1'')'), (3, 'read_stream(''many-1'', 2000, 3)'),
 	(3, 'read_stream(''many-1'', 500, 3, true)'), (2, 'read_stream(''many-1'', NULL, 2, true)'),
 	(1, 'get_event(uid(7))'), (0, 'get_event(uid(99))'), (1, 'stream_version(''many-1'')'),

@@ -63,10 +63,12 @@ BEGIN
 END $$;
 SELECT call, same(call) FROM unnest(ARRAY['read_stream(''order-1'')',
 	'read_stream(''order-3'', 4, 3)', 'read_stream(''order-3'', backward => true)', 'read_all()',
-	'read_stream(''order-9'')', 'read_all(20, 7)', 'read_all(0, NULL, ''order'', ''{Paid}'')']) call;
+	'read_stream(''order-9'')', 'read_all(20, 7)', 'read_all(20, 7, NULL, NULL, true)',
+	'read_all(backward => true)', 'read_all(0, NULL, ''order'', ''{Paid}'')']) call;
 
 -- LIMIT stops the scan: what is not asked for is not read.
 SELECT plan_of($$SELECT position FROM event_store.read_all() LIMIT 3$$, ', ANALYZE');
+SELECT plan_of($$SELECT position FROM event_store.read_all(backward => true) LIMIT 3$$, ', ANALYZE');
 SELECT plan_of($$SELECT position FROM event_store.read_all() WHERE event_type = 'Paid' OFFSET 1
 	LIMIT 2$$, ', ANALYZE');
 

@@ -40,7 +40,7 @@ INSERT INTO call (statement, function) VALUES
 	('SELECT ecommerce.context()', 'ecommerce.context()'),
 	('SELECT * FROM event_store.read_stream(''order-1'')',
 		'event_store.read_stream(text,bigint,bigint,boolean)'),
-	('SELECT * FROM event_store.read_all()', 'event_store.read_all(bigint,bigint,text,text[])'),
+	('SELECT * FROM event_store.read_all()', 'event_store.read_all(bigint,bigint,text,text[],boolean)'),
 	('SELECT * FROM event_store.read_between(''-infinity'', ''infinity'')',
 		'event_store.read_between(timestamptz,timestamptz,text,bigint)'),
 	('SELECT * FROM event_store.read_correlation(gen_random_uuid())',

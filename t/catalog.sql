@@ -66,7 +66,7 @@ INSERT INTO unpinned
 		'correlation_of(jsonb)',
 		'get_event(uuid)',
 		'high_water_mark(text)',
-		'read_all(bigint,bigint,text,text[])',
+		'read_all(bigint,bigint,text,text[],boolean)',
 		'read_correlation(uuid)',
 		'read_stream(text,bigint,bigint,boolean)',
 		'stream_version(text)']) AS f

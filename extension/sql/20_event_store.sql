@@ -142,20 +142,23 @@ COMMENT ON FUNCTION event_store.read_stream(text, bigint, bigint, boolean) IS
 Sees the newest committed events and this transaction''s own, at every isolation level.';
 
 CREATE FUNCTION event_store.read_all(after_position bigint DEFAULT 0,
-	max_count bigint DEFAULT 1000, category text DEFAULT NULL, event_types text[] DEFAULT NULL)
+	max_count bigint DEFAULT 1000, category text DEFAULT NULL, event_types text[] DEFAULT NULL,
+	backward boolean DEFAULT false)
 RETURNS SETOF event_store.event LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000
 AS 'MODULE_PATHNAME', 'event_store_read_all';
-COMMENT ON FUNCTION event_store.read_all(bigint, bigint, text, text[]) IS
+COMMENT ON FUNCTION event_store.read_all(bigint, bigint, text, text[], boolean) IS
 'Events of all streams, or of one category or of some types, in order of position, above after_position and up to the high-water mark.
 Ask again from the last position you got: no event is ever missed or seen twice. Works on a standby.
+backward: the newest first, those below after_position; 0 begins with the last one.
 In FROM, as read_stream and read_correlation, it gives events as they are found: LIMIT ends the read.';
 
 CREATE FUNCTION event_store.read_stored(after_position bigint DEFAULT 0,
-	max_count bigint DEFAULT 1000, category text DEFAULT NULL, event_types text[] DEFAULT NULL)
+	max_count bigint DEFAULT 1000, category text DEFAULT NULL, event_types text[] DEFAULT NULL,
+	backward boolean DEFAULT false)
 RETURNS SETOF event_store.event LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_read_stored';
-COMMENT ON FUNCTION event_store.read_stored(bigint, bigint, text, text[]) IS
+COMMENT ON FUNCTION event_store.read_stored(bigint, bigint, text, text[], boolean) IS
 'As read_all, but with data and schema_version as they were appended: no upcaster runs, so none can fail.';
 
 CREATE FUNCTION event_store.read_between(from_time timestamptz, to_time timestamptz,
@@ -286,12 +289,13 @@ COMMENT ON FUNCTION event_store.reset_subscription(text, bigint) IS
 'Sets every partition''s checkpoint, back (0: everything again) or ahead. Waits for consumers that hold one. Errors: SB001, 22023 beyond the newest position.';
 
 CREATE FUNCTION event_store._subscription_lag(name text, OUT partition int,
-	OUT checkpoint bigint, OUT head bigint, OUT lag_events bigint, OUT oldest timestamptz)
+	OUT checkpoint bigint, OUT head bigint, OUT lag_events bigint, OUT oldest timestamptz,
+	OUT capped boolean)
 RETURNS SETOF record LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_subscription_lag';
 COMMENT ON FUNCTION event_store._subscription_lag(text) IS
-'What the partitions of a subscription have still to read: the high-water mark, the number of events and when the oldest occurred. Looks at 100 000 events at most.';
+'What the partitions of a subscription have still to read: the high-water mark, the number of events and when the oldest occurred. Looks at 10 000 events at most; capped: there may be more.';
 
 -- ---------------------------------------------------------------- deletion and retention
 

@@ -108,12 +108,13 @@ COMMENT ON FUNCTION event_store.run_projections(int) IS
 'Gives up to max events to each projection that has some due, as the background worker does; for servers without one. Returns how many events were handled or failed.';
 
 CREATE FUNCTION event_store._projection_lag(name text, OUT checkpoint bigint, OUT head bigint,
-											OUT lag_events bigint, OUT oldest timestamptz)
+											OUT lag_events bigint, OUT oldest timestamptz,
+											OUT capped boolean)
 RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_projection_lag';
 COMMENT ON FUNCTION event_store._projection_lag(text) IS
-'How far a projection is, the high-water mark for it, how many events it still has to handle and when the first of them occurred.';
+'How far a projection is, the high-water mark for it, how many events it still has to handle and when the first of them occurred. Looks at 10 000 events at most; capped: there may be more.';
 
 CREATE VIEW event_store.projections AS
 SELECT p.name, p.mode,
@@ -128,7 +129,9 @@ SELECT p.name, p.mode,
 		'0'::pg_catalog.interval), '0'::pg_catalog.interval) AS lag,
 	coalesce(g.error_position, d.position) AS error_position,
 	coalesce(g.last_error, d.last_error) AS last_error,
-	g.updated_at
+	g.updated_at,
+	greatest(l.head OPERATOR(pg_catalog.-) l.checkpoint, 0) AS lag_positions,
+	l.capped AS lag_capped
 FROM event_store.projection p
 JOIN event_store.projection_progress g ON g.name OPERATOR(pg_catalog.=) p.name
 CROSS JOIN LATERAL event_store._projection_lag(p.name) l
@@ -137,4 +140,5 @@ LEFT JOIN LATERAL (
 	WHERE w.name OPERATOR(pg_catalog.=) p.name AND w.last_error IS NOT NULL
 	ORDER BY w.position LIMIT 1) d ON true;
 COMMENT ON VIEW event_store.projections IS
-'One row per projection: state running, paused, retrying, failed or rebuilding; checkpoint, head (high-water mark), how many events and how long it is behind (age of the oldest event it has not handled; it looks at 100 000 at most), and the event it fails at with the error.';
+'One row per projection: state running, paused, retrying, failed or rebuilding; checkpoint, head (high-water mark), how many events and how long it is behind (age of the oldest event it has not handled), and the event it fails at with the error.
+It looks at 10 000 events at most: with lag_capped, lag_events are those it has found (print "10 000+"), and lag_positions tells how far it is.';

@@ -25,7 +25,8 @@ SELECT s.name, s.category, s.event_types, l.partition, l.checkpoint, l.head, l.l
 	   greatest(coalesce(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) l.oldest,
 			'0'::interval), '0'::interval) AS lag,
 	   k.pid AS holder_pid, a.xact_start AS active_since, s.stream,
-	   greatest(l.head OPERATOR(pg_catalog.-) l.checkpoint, 0) AS lag_positions
+	   greatest(l.head OPERATOR(pg_catalog.-) l.checkpoint, 0) AS lag_positions,
+	   l.capped AS lag_capped
 FROM event_store.subscription s
 CROSS JOIN LATERAL event_store._subscription_lag(s.name) l
 JOIN event_store.subscription_partition p ON p.name OPERATOR(pg_catalog.=) s.name
@@ -36,7 +37,7 @@ LEFT JOIN pg_catalog.pg_locks k ON k.locktype OPERATOR(pg_catalog.=) 'transactio
 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) k.pid;
 COMMENT ON VIEW event_store.subscriptions IS
 'One row per partition: its checkpoint, the head (high-water mark), how many events and how long it is behind (age of the oldest unread event), and who works on it.
-It looks at 100 000 unread events of a subscription at most: when there are more, lag_events is what it has found, and lag_positions tells.';
+It looks at 10 000 unread events of a subscription at most: with lag_capped there may be more, lag_events is what it has found (print "10 000+"), and lag_positions tells how far it is.';
 
 -- Nothing else refuses rows without their parents: see the head of 40_saga.sql.
 CREATE FUNCTION event_store._orphans() RETURNS TABLE (object text, problem text)

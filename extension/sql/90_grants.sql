@@ -53,7 +53,7 @@ GRANT SELECT ON event_store.stored_event, event_store.stream, event_store.retent
 	TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION
 	event_store.read_stream(text, bigint, bigint, boolean),
-	event_store.read_all(bigint, bigint, text, text[]),
+	event_store.read_all(bigint, bigint, text, text[], boolean),
 	event_store.read_between(timestamptz, timestamptz, text, bigint),
 	event_store.read_correlation(uuid),
 	event_store.get_event(uuid),
@@ -65,7 +65,7 @@ GRANT EXECUTE ON FUNCTION
 	event_store.position_counter(),
 	event_store.published_mark(),
 	event_store._subscription_lag(text),
-	event_store.read_stored(bigint, bigint, text, text[]),
+	event_store.read_stored(bigint, bigint, text, text[], boolean),
 	-- a consumer's own bookkeeping, no event is written
 	event_store.fetch(text, int),
 	event_store.advance(text, bigint)

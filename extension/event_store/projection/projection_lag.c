@@ -26,6 +26,7 @@ typedef struct ProjectionLag
 	int64		checkpoint;
 	int64		events;
 	TimestampTz oldest;
+	bool		capped;			/* there may be more events */
 } ProjectionLag;
 
 static void count_range(Projection *projection, int64 upto, ProjectionLag *lag);
@@ -48,6 +49,7 @@ count_range(Projection *projection, int64 upto, ProjectionLag *lag)
 		if (lag->events++ == 0)
 			lag->oldest = event.occurred_at;
 	}
+	lag->capped = event_scan_was_limited(scan);
 	event_scan_end(scan);
 	UnregisterSnapshot(snapshot);
 }
@@ -60,7 +62,7 @@ static void
 count_deferred(Projection *projection, bool tell_checkpoint, int64 mark, ProjectionLag *lag)
 {
 	int64	   *positions;
-	int			count = deferred_positions(projection, PG_INT32_MAX, &positions);
+	int			count = deferred_positions(projection, LAG_LOOKS, &positions);
 	Snapshot	snapshot;
 	EventScan  *scan;
 	Event		event;
@@ -77,6 +79,7 @@ count_deferred(Projection *projection, bool tell_checkpoint, int64 mark, Project
 		UnregisterSnapshot(snapshot);
 	}
 	lag->events += count;
+	lag->capped = lag->capped || count == LAG_LOOKS;
 }
 
 PG_FUNCTION_INFO_V1(event_store_projection_lag);
@@ -91,8 +94,8 @@ event_store_projection_lag(PG_FUNCTION_ARGS)
 	ProjectionProgress progress;
 	ProjectionLag lag = {0};
 	TupleDesc	descriptor;
-	Datum		values[4];
-	bool		nulls[4] = {false, false, false, false};
+	Datum		values[5];
+	bool		nulls[5] = {false, false, false, false, false};
 
 	argument_not_null(&fcinfo->args[0], "name", "The view event_store.projections lists them.");
 	projection = projection_find(text_to_cstring(PG_GETARG_TEXT_PP(0)));
@@ -115,5 +118,6 @@ event_store_projection_lag(PG_FUNCTION_ARGS)
 	values[2] = Int64GetDatum(lag.events);
 	values[3] = TimestampTzGetDatum(lag.oldest);
 	nulls[3] = lag.events == 0;
+	values[4] = BoolGetDatum(lag.capped);
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
 }

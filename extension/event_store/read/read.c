@@ -46,11 +46,12 @@ static EventScan *begin_scan(ExtensionRelation *index, int nkeys, ScanKey keys,
 							 ScanDirection direction, Snapshot snapshot);
 
 /*
- * Events above after and up to mark in order of position, as the filter wants
- * them; of one category without touching the others.
+ * Events above after and up to upto by position, as the filter wants them; of one
+ * category without touching the others.
  */
-EventScan *
-event_scan_positions(const EventFilter *filter, int64 after, int64 mark, Snapshot snapshot)
+static EventScan *
+scan_positions(const EventFilter *filter, int64 after, int64 upto, ScanDirection direction,
+			   Snapshot snapshot)
 {
 	ScanKeyData keys[3];
 	int			count = 0;
@@ -65,13 +66,31 @@ event_scan_positions(const EventFilter *filter, int64 after, int64 mark, Snapsho
 					Int32GetDatum((int32) category_key(filter->category, filter->category_length)));
 	}
 	ScanKeyInit(&keys[count++], column, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
-	ScanKeyInit(&keys[count++], column, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(mark));
-	scan = begin_scan(index, count, keys, ForwardScanDirection, snapshot);
+	ScanKeyInit(&keys[count++], column, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
+	scan = begin_scan(index, count, keys, direction, snapshot);
 	scan->filter = *filter;
 	scan->position = after;
 	if (filter->of_consumer)
 		event_scan_for_consumer(scan);
 	return scan;
+}
+
+/*
+ * Events above after and up to mark in order of position.
+ */
+EventScan *
+event_scan_positions(const EventFilter *filter, int64 after, int64 mark, Snapshot snapshot)
+{
+	return scan_positions(filter, after, mark, ForwardScanDirection, snapshot);
+}
+
+/*
+ * Events up to upto, the newest first.
+ */
+EventScan *
+event_scan_backward(const EventFilter *filter, int64 upto, Snapshot snapshot)
+{
+	return scan_positions(filter, 0, upto, BackwardScanDirection, snapshot);
 }
 
 /*
@@ -178,6 +197,15 @@ void
 event_scan_limit(EventScan *scan, int64 looks)
 {
 	scan->looks_left = looks;
+}
+
+/*
+ * Whether a scan ended because of that, and there may be more.
+ */
+bool
+event_scan_was_limited(const EventScan *scan)
+{
+	return scan->looks_left < 0;
 }
 
 /*

@@ -50,10 +50,11 @@ typedef struct EventFilter
 typedef struct EventScan EventScan;
 
 /* How many events views look at to tell how far behind somebody is. */
-#define LAG_LOOKS 100000
+#define LAG_LOOKS 10000
 
 extern EventScan *event_scan_positions(const EventFilter *filter, int64 after, int64 mark,
 									   Snapshot snapshot);
+extern EventScan *event_scan_backward(const EventFilter *filter, int64 upto, Snapshot snapshot);
 extern EventScan *event_scan_stream(const char *stream, int length, int64 from_version,
 									bool backward, Snapshot snapshot);
 extern EventScan *event_scan_correlation(const pg_uuid_t *correlation_id, Snapshot snapshot);
@@ -61,6 +62,7 @@ extern EventScan *event_scan_id(const pg_uuid_t *event_id, Snapshot snapshot);
 extern bool event_scan_next(EventScan *scan, Event *event);
 extern void event_scan_for_consumer(EventScan *scan);
 extern void event_scan_limit(EventScan *scan, int64 looks);
+extern bool event_scan_was_limited(const EventScan *scan);
 extern void event_scan_restart(EventScan *scan);
 extern void event_scan_end(EventScan *scan);
 

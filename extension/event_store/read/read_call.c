@@ -30,7 +30,7 @@ static void open_correlation(ReadCall *call, const NullableDatum *args);
 
 static const ReadFunction functions[] = {
 	{"event_store_read_stream", 4, open_stream},
-	{"event_store_read_all", 4, open_all},
+	{"event_store_read_all", 5, open_all},
 	{"event_store_read_correlation", 1, open_correlation},
 };
 
@@ -101,8 +101,12 @@ open_all(ReadCall *call, const NullableDatum *args)
 {
 	EventFilter filter;
 	int64		mark;
+	int64		after;
+	bool		backward = !args[4].isnull && DatumGetBool(args[4].value);
 
-	argument_not_null(&args[0], "after_position", "0 begins with the first event.");
+	argument_not_null(&args[0], "after_position",
+					  "0 begins with the first event, or backward with the last.");
+	after = DatumGetInt64(args[0].value);
 	call->max_count = read_max_count(&args[1]);
 	read_filter(&filter, &args[2], NULL);
 	event_filter_types(&filter, args[3].isnull ? NULL : DatumGetArrayTypeP(args[3].value));
@@ -118,7 +122,9 @@ open_all(ReadCall *call, const NullableDatum *args)
 		mark = position_mark(LOG_EVENT_STORE, event_filter_key(&filter));
 		call->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	}
-	call->scan = event_scan_positions(&filter, DatumGetInt64(args[0].value), mark, call->snapshot);
+	call->scan = backward
+		? event_scan_backward(&filter, after > 0 ? Min(after - 1, mark) : mark, call->snapshot)
+		: event_scan_positions(&filter, after, mark, call->snapshot);
 	call->count = 0;
 }
 
@@ -207,7 +213,7 @@ event_store_read_stream(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(event_store_read_all);
 /*
- * event_store.read_all(after_position, max_count, category, event_types)
+ * event_store.read_all(after_position, max_count, category, event_types, backward)
  */
 Datum
 event_store_read_all(PG_FUNCTION_ARGS)
@@ -217,7 +223,7 @@ event_store_read_all(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(event_store_read_stored);
 /*
- * event_store.read_stored(after_position, max_count, category, event_types)
+ * event_store.read_stored(after_position, max_count, category, event_types, backward)
  */
 Datum
 event_store_read_stored(PG_FUNCTION_ARGS)

@@ -31,7 +31,7 @@ typedef struct PartitionLag
 } PartitionLag;
 
 static int64 read_checkpoints(const Subscription *subscription, PartitionLag *partitions);
-static void count_unread(Subscription *subscription, PartitionLag *partitions, int64 lowest,
+static bool count_unread(Subscription *subscription, PartitionLag *partitions, int64 lowest,
 						 int64 mark);
 
 /*
@@ -64,13 +64,17 @@ read_checkpoints(const Subscription *subscription, PartitionLag *partitions)
 	return lowest;
 }
 
-static void
+/*
+ * Counts, up to mark.  Returns whether it stopped before.
+ */
+static bool
 count_unread(Subscription *subscription, PartitionLag *partitions, int64 lowest, int64 mark)
 {
 	EventFilter filter = subscription->filter;
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	EventScan  *scan;
 	Event		event;
+	bool		capped;
 
 	filter.partitions = 0;
 	scan = event_scan_positions(&filter, lowest, mark, snapshot);
@@ -82,8 +86,10 @@ count_unread(Subscription *subscription, PartitionLag *partitions, int64 lowest,
 		if (event.position > partition->checkpoint && partition->events++ == 0)
 			partition->oldest = event.occurred_at;
 	}
+	capped = event_scan_was_limited(scan);
 	event_scan_end(scan);
 	UnregisterSnapshot(snapshot);
+	return capped;
 }
 
 PG_FUNCTION_INFO_V1(event_store_subscription_lag);
@@ -97,20 +103,23 @@ event_store_subscription_lag(PG_FUNCTION_ARGS)
 	PartitionLag *partitions;
 	SetResult	result;
 	int64		mark;
+	bool		capped;
 
 	result_begin(fcinfo, &result);
 	subscription_load(text_to_cstring(PG_GETARG_TEXT_PP(0)), &subscription);
 	mark = position_mark(LOG_EVENT_STORE, event_filter_key(&subscription.filter));
 	partitions = palloc0(sizeof(PartitionLag) * subscription.filter.partitions);
-	count_unread(&subscription, partitions, read_checkpoints(&subscription, partitions), mark);
+	capped = count_unread(&subscription, partitions,
+						  read_checkpoints(&subscription, partitions), mark);
 	for (int i = 0; i < subscription.filter.partitions; i++)
 	{
 		const PartitionLag *partition = &partitions[i];
-		Datum		values[5] = {
+		Datum		values[6] = {
 			Int32GetDatum(i), Int64GetDatum(partition->checkpoint), Int64GetDatum(mark),
-			Int64GetDatum(partition->events), TimestampTzGetDatum(partition->oldest)
+			Int64GetDatum(partition->events), TimestampTzGetDatum(partition->oldest),
+			BoolGetDatum(capped)
 		};
-		bool		nulls[5] = {false, false, false, false, partition->events == 0};
+		bool		nulls[6] = {false, false, false, false, partition->events == 0, false};
 
 		if (partition->exists)
 			result_put(&result, values, nulls);
