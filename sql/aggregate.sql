@@ -129,6 +129,35 @@ AS $$ SELECT jsonb_build_object('amount', 100 * (data ->> 'amount')::numeric) $$
 SELECT event_store.register_upcaster('Deposited', 1, 'to_cents(jsonb)');
 SELECT state FROM event_store.load('account-1');
 
+-- ------------------------------------------------------------ for update
+SELECT state, version FROM event_store.load('account-1', for_update => true);
+SELECT state, version FROM event_store.load('account-none', for_update => true);
+SELECT * FROM attempt($$SELECT event_store.load('account-1', 1, for_update => true)$$);
+SELECT * FROM attempt($$SELECT event_store.load('account-1', at_time => now(), for_update => true)$$);
+SELECT * FROM attempt($$SELECT event_store.load('nothing-1', for_update => true)$$);
+CREATE ROLE regress_aggregate_reader IN ROLE ecommerce_reader;
+GRANT EXECUTE ON FUNCTION attempt TO regress_aggregate_reader;
+SET ROLE regress_aggregate_reader;
+SELECT version FROM event_store.load('account-1');
+SELECT state, message FROM attempt($$SELECT event_store.load('account-1', for_update => true)$$);
+RESET ROLE;
+REVOKE ALL ON FUNCTION attempt FROM regress_aggregate_reader;
+DROP ROLE regress_aggregate_reader;
+
+-- ------------------------------------------------------------ save_json
+SELECT version FROM event_store.save_json('account-json', 0,
+	'[{"event_type": "Opened", "data": {"owner": "Eve"}}, {"event_type": "Deposited", "data": {"amount": 5}}]');
+SELECT state, version FROM event_store.load('account-json');
+SELECT * FROM event_store.save_json('account-json', 2, '[]');
+SELECT * FROM attempt($$SELECT event_store.save_json('account-json', 1,
+	'[{"event_type": "Deposited", "data": {"amount": 5}}]')$$);
+SELECT * FROM attempt($$SELECT event_store.save_json('account-json', 2,
+	'[{"event_type": "Unheard", "data": {}}]')$$);
+SELECT * FROM attempt($$SELECT event_store.save_json('account-json', 2, '{}')$$);
+SELECT * FROM attempt($$SELECT event_store.save_json('account-json', 2, NULL)$$);
+SELECT * FROM attempt($$SELECT event_store.save_json('account-json', NULL, '[]')$$);
+SELECT * FROM attempt($$SELECT event_store.save_json('account-json', -1, '[]')$$);
+
 -- ------------------------------------------------------------ snapshots
 SELECT event_store.create_aggregate('meter', '{"n": 0}', 4);
 CREATE FUNCTION counted(state jsonb, event event_store.event) RETURNS jsonb LANGUAGE sql

@@ -390,16 +390,18 @@ COMMENT ON FUNCTION event_store.drop_event_handler(text, text) IS 'Forgets a han
 
 CREATE FUNCTION event_store.load(stream text, at_version bigint DEFAULT NULL,
 								 at_time timestamptz DEFAULT NULL,
+								 for_update boolean DEFAULT false,
 								 OUT state jsonb, OUT version bigint,
 								 OUT created_at timestamptz, OUT updated_at timestamptz)
 RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_load';
-COMMENT ON FUNCTION event_store.load(text, bigint, timestamptz) IS
+COMMENT ON FUNCTION event_store.load(text, bigint, timestamptz, boolean) IS
 'The state of a stream: its events folded through the handlers of its category, from the newest usable snapshot on. With at_version or at_time as it was then: the longest beginning of the stream up to that version or occurred_at.
 created_at, updated_at: when the first and the last event folded occurred. A stream without events gives a NULL state and version 0.
 version is what save() must expect: the stream''s, also when retention has taken events, or all of them, which leaves a NULL state; with at_version or at_time it is that of the last event folded.
-Errors: ST010 an event without handler, ST011 no aggregate is defined for the category.';
+for_update: nobody else appends to the stream until this transaction ends, so that save() with this version meets no conflict; whoever else loads it so waits. Needs the right to append. Who locks several streams does it in one order, by name, lest two wait for each other (40P01).
+Errors: ST010 an event without handler, ST011 no aggregate is defined for the category; with for_update also ST002 tombstoned, 42501, and 22023 together with at_version or at_time.';
 
 CREATE FUNCTION event_store.save(stream text, loaded_version bigint, events event_store.new_event[],
 								 OUT version bigint, OUT "position" bigint)
@@ -409,3 +411,11 @@ AS 'MODULE_PATHNAME', 'event_store_save';
 COMMENT ON FUNCTION event_store.save(text, bigint, event_store.new_event[]) IS
 'Appends what was decided on the state that load() gave at loaded_version, and stores a snapshot every snapshot_every events. Without events it does nothing.
 Returns version and position of the last event. Errors: ST001 if somebody else has saved since, ST010 an event without handler, ST011, and those of append.';
+
+CREATE FUNCTION event_store.save_json(stream text, loaded_version bigint, events jsonb,
+									  OUT version bigint, OUT "position" bigint)
+RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_save_json';
+COMMENT ON FUNCTION event_store.save_json(text, bigint, jsonb) IS
+'As save, with a JSON array of objects that have the keys of event_store.new_event; other keys are ST004.';

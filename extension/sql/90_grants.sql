@@ -106,7 +106,7 @@ GRANT EXECUTE ON FUNCTION
 	event_store._schema_key(oid),
 	event_store.check_data(text, jsonb, int),
 	event_store._projection_lag(text),
-	event_store.load(text, bigint, timestamptz),
+	event_store.load(text, bigint, timestamptz, boolean),
 	ecommerce.apply_order_created(jsonb, event_store.event),
 	ecommerce.apply_order_confirmed(jsonb, event_store.event),
 	ecommerce.apply_order_cancelled(jsonb, event_store.event),
@@ -123,6 +123,7 @@ GRANT EXECUTE ON FUNCTION
 	TO ecommerce_reader, ecommerce_worker;
 GRANT EXECUTE ON FUNCTION
 	event_store.save(text, bigint, event_store.new_event[]),
+	event_store.save_json(text, bigint, jsonb),
 	ecommerce._save_order(uuid, text, text[], text, jsonb, bigint),
 	ecommerce.create_order(uuid, uuid, jsonb, jsonb, jsonb, numeric),
 	ecommerce.confirm_order(uuid, text, bigint),

@@ -4,7 +4,9 @@
  *
  * Folds the events after the newest usable snapshot through the handlers of
  * the stream's category.  Reads with the newest snapshot of the database, as
- * event_store.read_stream() does.  Locks nothing.
+ * event_store.read_stream() does.  Locks nothing; with for_update the stream's
+ * row first, as an append would, so that what is read then is what stands until
+ * the transaction ends.
  *
  * Each event has a memory context of its own, which is reset; only the state
  * passes from one to the next.  Handlers run with the rights of who registered
@@ -17,6 +19,9 @@
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
+#include "nodes/value.h"
+#include "parser/parse_func.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
@@ -31,6 +36,7 @@
 #include "event_store/aggregate/snapshot.h"
 #include "event_store/read/read.h"
 #include "event_store/stream/stream.h"
+#include "pg/function.h"
 #include "pg/rights.h"
 
 static ExtensionRelation relation_event = {"event_store", "event"};
@@ -39,6 +45,7 @@ static bool can_be_loaded(const char *stream, int length, Snapshot snapshot,
 						  int64 *deleted_version, int64 *version);
 static void fold_events(Fold *fold, EventScan *scan, const int64 *at_version,
 						const TimestampTz *at_time);
+static void lock_for_update(const StreamName *name);
 static void fold_event(Fold *fold, EventHandler *handler, const Event *event, TupleDesc row,
 					   MemoryContext event_context);
 
@@ -176,9 +183,32 @@ fold_event(Fold *fold, EventHandler *handler, const Event *event, TupleDesc row,
 	fold->latest_at = Max(fold->latest_at, event->occurred_at);
 }
 
+/*
+ * Keeps everybody else from appending to a stream until the transaction ends.
+ * Whoever may load may not for that reason stop others: it takes the right to
+ * call check_version(), which does the same.
+ */
+static void
+lock_for_update(const StreamName *name)
+{
+	EventTables tables;
+	Stream		stream;
+	Oid			like = LookupFuncName(list_make2(makeString("event_store"),
+												 makeString("check_version")),
+									  2, (Oid[]) {TEXTOID, INT8OID}, false);
+
+	PreventCommandIfReadOnly("event_store.load(for_update => true)");
+	PreventCommandDuringRecovery("event_store.load(for_update => true)");
+	function_check_rights(like, GetUserId());
+	event_tables_open(&tables, RowExclusiveLock);
+	stream_lock_or_create(&tables, name, LockTupleNoKeyExclusive, false, &stream);
+	event_tables_close(&tables);
+	stream_expect(name, &stream, EXPECTED_ANY);
+}
+
 PG_FUNCTION_INFO_V1(event_store_load);
 /*
- * event_store.load(stream, at_version, at_time)
+ * event_store.load(stream, at_version, at_time, for_update)
  */
 Datum
 event_store_load(PG_FUNCTION_ARGS)
@@ -200,6 +230,15 @@ event_store_load(PG_FUNCTION_ARGS)
 				 errhint("Pass NULL for the state as it is now.")));
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
+	if (!PG_ARGISNULL(3) && PG_GETARG_BOOL(3))
+	{
+		if (!PG_ARGISNULL(1) || !PG_ARGISNULL(2))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("for_update is about the state as it is now"),
+					 errhint("Leave out at_version and at_time, or for_update.")));
+		lock_for_update(&name);
+	}
 	aggregate_load(name.text, name.length, PG_ARGISNULL(1) ? NULL : &at_version,
 				   PG_ARGISNULL(2) ? NULL : &at_time, &fold);
 	memset(nulls, fold.version == 0, sizeof(nulls));

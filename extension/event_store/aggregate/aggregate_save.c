@@ -38,6 +38,7 @@ typedef struct Definition
 	SpiStatement *replace;
 } Definition;
 
+static Datum save(FunctionCallInfo fcinfo, NewEvents *events);
 static bool define(const Definition *definition, const Oid *types, Datum *values,
 				   const char *nulls, bool replace);
 static bool replaces(FunctionCallInfo fcinfo, int argument);
@@ -55,8 +56,34 @@ PG_FUNCTION_INFO_V1(event_store_save);
 Datum
 event_store_save(PG_FUNCTION_ARGS)
 {
-	text	   *stream = PG_ARGISNULL(0) ? cstring_to_text("") : PG_GETARG_TEXT_PP(0);
 	NewEvents	events = {0};
+
+	argument_not_null(&fcinfo->args[2], "events", "Pass an array of new events.");
+	new_events_from_array(PG_GETARG_ARRAYTYPE_P(2), &events);
+	return save(fcinfo, &events);
+}
+
+PG_FUNCTION_INFO_V1(event_store_save_json);
+/*
+ * event_store.save_json(stream, loaded_version, events)
+ */
+Datum
+event_store_save_json(PG_FUNCTION_ARGS)
+{
+	NewEvents	events = {0};
+
+	argument_not_null(&fcinfo->args[2], "events", "Pass a JSON array of new events.");
+	new_events_from_json(PG_GETARG_JSONB_P(2), &events);
+	return save(fcinfo, &events);
+}
+
+/*
+ * Saves the events under the first two arguments of a call.
+ */
+static Datum
+save(FunctionCallInfo fcinfo, NewEvents *events)
+{
+	text	   *stream = PG_ARGISNULL(0) ? cstring_to_text("") : PG_GETARG_TEXT_PP(0);
 	AppendResult result = {0};
 	StreamName	name;
 	TupleDesc	descriptor;
@@ -65,22 +92,20 @@ event_store_save(PG_FUNCTION_ARGS)
 
 	argument_not_null(&fcinfo->args[1], "loaded_version",
 					  "Pass the version that event_store.load() returned.");
-	argument_not_null(&fcinfo->args[2], "events", "Pass an array of new events.");
 	if (PG_GETARG_INT64(1) < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("loaded_version must not be negative"),
 				 errhint("Pass the version that event_store.load() returned.")));
 	stream_name(&name, VARDATA_ANY(stream), VARSIZE_ANY_EXHDR(stream));
-	new_events_from_array(PG_GETARG_ARRAYTYPE_P(2), &events);
 	result.version = PG_GETARG_INT64(1);
-	if (events.count > 0)
+	if (events->count > 0)
 	{
 		Aggregate  *aggregate = aggregate_find(name.text, name.category_length);
 
-		check_handlers(aggregate, &events);
-		event_append(name.text, name.length, PG_GETARG_INT64(1), &events, &result);
-		store_snapshot_if_due(aggregate, &name, result.version, events.count);
+		check_handlers(aggregate, events);
+		event_append(name.text, name.length, PG_GETARG_INT64(1), events, &result);
+		store_snapshot_if_due(aggregate, &name, result.version, events->count);
 	}
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
