@@ -324,7 +324,7 @@ SELECT event_store.delete_stream('ret-3', -1), event_store.scavenge() > 0;
 SHOW event_store.allow_rewrite;
 SELECT outcome($$SELECT event_store.delete_stream('ret-2', 77)$$), refusal($$DELETE
 	FROM event_store.stored_event$$);
-SELECT event_store.guard_immutable();
+SELECT event_store._guard_immutable();
 -- An append that took a deleted stream for empty can be repeated like any other.
 SELECT version FROM event_store.append('ret-again', -1, 'A', '{}');
 SELECT event_store.delete_stream('ret-again', 1);

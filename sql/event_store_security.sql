@@ -51,7 +51,7 @@ INSERT INTO call (statement, function) VALUES
 	('SELECT event_store.channel(''order'')', 'event_store.channel(text)'),
 	('SELECT event_store.correlation_of(''{}'')', 'event_store.correlation_of(jsonb)'),
 	('CALL event_store.wait(0, ''0'')', 'event_store.wait(bigint,interval,text,text,bigint)'),
-	('SELECT event_store.position_holders()', 'event_store.position_holders()'),
+	('SELECT event_store._position_holders()', 'event_store._position_holders()'),
 	('SELECT event_store.position_counter()', 'event_store.position_counter()'),
 	('SELECT event_store.published_mark()', 'event_store.published_mark()'),
 	('SELECT * FROM event_store._subscription_lag(''all'')',
@@ -132,7 +132,7 @@ FROM unnest(ARRAY[
 	'SELECT nextval(''event_store.position_seq'')',
 		'SELECT setval(''event_store.published_mark_seq'', 1)',
 	'CREATE TRIGGER t BEFORE INSERT ON event_store.stored_event
-		FOR EACH ROW EXECUTE FUNCTION event_store.guard_immutable()',
+		FOR EACH ROW EXECUTE FUNCTION event_store._guard_immutable()',
 	'CREATE INDEX ON event_store.stored_event (data)',
 		'ALTER TABLE event_store.stored_event DISABLE TRIGGER ALL',
 	'CREATE TABLE event_store.own ()',

@@ -126,10 +126,10 @@ $$, 'PUBLIC may use no type');
 
 SELECT is_empty($$
 	SELECT name FROM our_function f
-	WHERE prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype) AND proname !~ '^_'
+	WHERE proname !~ '^_'
 	AND NOT EXISTS (SELECT FROM aclexplode(proacl) WHERE grantee::regrole::text ~ '^ecommerce_')
 	ORDER BY 1
-$$, 'every function is of use to one of our roles');
+$$, 'every function is of use to one of our roles, or begins with _');
 
 SELECT is_empty($$
 	SELECT name FROM our_relation r
@@ -203,14 +203,14 @@ $$, 'no column makes pg_upgrade fail');
 
 SELECT is_empty($$
 	SELECT r.name, t.tgname FROM pg_trigger t JOIN our_relation r ON r.oid = t.tgrelid
-	WHERE t.tgfoid = 'event_store.guard_immutable'::regproc AND t.tgenabled <> 'A'
+	WHERE t.tgfoid = 'event_store._guard_immutable'::regproc AND t.tgenabled <> 'A'
 	UNION ALL
 	SELECT e.name, e.event FROM (VALUES
 		('event_store.stored_event', 'row'), ('event_store.stored_event', 'table'),
 		('event_store.stream', 'row'), ('event_store.stream', 'table')) e (name, event)
 	WHERE NOT EXISTS (
 		SELECT FROM pg_trigger t WHERE t.tgrelid = e.name::regclass AND t.tgenabled = 'A'
-		AND t.tgfoid = 'event_store.guard_immutable'::regproc
+		AND t.tgfoid = 'event_store._guard_immutable'::regproc
 		-- ROW BEFORE DELETE UPDATE, or BEFORE TRUNCATE
 		AND t.tgtype = CASE e.event WHEN 'row' THEN 1 + 2 + 8 + 16 ELSE 2 + 32 END)
 	ORDER BY 1, 2

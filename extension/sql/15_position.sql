@@ -9,8 +9,8 @@ RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ecommerce_next_position';
 COMMENT ON FUNCTION ecommerce.next_position(text) IS
-'A position for a row of a table of one''s own, greater than all before; as the column''s default: bigint NOT NULL UNIQUE DEFAULT ecommerce.next_position(''payments'').
-Positions are taken before the commit, so read only up to ecommerce.position_mark() of the same name. A transaction that took one cannot be prepared (PREPARE TRANSACTION).';
+'A position for a row of a table of one''s own, greater than all before; as the column''s default: bigint NOT NULL UNIQUE DEFAULT ecommerce.next_position(''payments''). '
+'Positions are taken before the commit, so read only up to ecommerce.position_mark() of the same name. A transaction that took one cannot be prepared (PREPARE TRANSACTION).';
 
 CREATE FUNCTION ecommerce.position_mark(name text)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -76,19 +76,19 @@ CREATE TABLE event_store.truncated_stream (
 );
 COMMENT ON TABLE event_store.truncated_stream IS 'Events below before_version are hidden; scavenge() removes them and then the row.';
 
-CREATE FUNCTION event_store.guard_immutable() RETURNS trigger
+CREATE FUNCTION event_store._guard_immutable() RETURNS trigger
 LANGUAGE c SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_guard_immutable';
-COMMENT ON FUNCTION event_store.guard_immutable() IS 'Trigger: refuses UPDATE, DELETE and TRUNCATE with ST005 unless event_store.allow_rewrite is on.';
+COMMENT ON FUNCTION event_store._guard_immutable() IS 'Trigger: refuses UPDATE, DELETE and TRUNCATE with ST005 unless event_store.allow_rewrite is on.';
 
 CREATE TRIGGER immutable_row BEFORE UPDATE OR DELETE ON event_store.stored_event
-	FOR EACH ROW EXECUTE FUNCTION event_store.guard_immutable();
+	FOR EACH ROW EXECUTE FUNCTION event_store._guard_immutable();
 CREATE TRIGGER immutable_table BEFORE TRUNCATE ON event_store.stored_event
-	FOR EACH STATEMENT EXECUTE FUNCTION event_store.guard_immutable();
+	FOR EACH STATEMENT EXECUTE FUNCTION event_store._guard_immutable();
 CREATE TRIGGER immutable_row BEFORE UPDATE OR DELETE ON event_store.stream
-	FOR EACH ROW EXECUTE FUNCTION event_store.guard_immutable();
+	FOR EACH ROW EXECUTE FUNCTION event_store._guard_immutable();
 CREATE TRIGGER immutable_table BEFORE TRUNCATE ON event_store.stream
-	FOR EACH STATEMENT EXECUTE FUNCTION event_store.guard_immutable();
+	FOR EACH STATEMENT EXECUTE FUNCTION event_store._guard_immutable();
 -- Replication roles must not get around them.
 ALTER TABLE event_store.stored_event ENABLE ALWAYS TRIGGER immutable_row;
 ALTER TABLE event_store.stored_event ENABLE ALWAYS TRIGGER immutable_table;
@@ -105,18 +105,18 @@ CREATE FUNCTION event_store.append(stream text, expected_version bigint, event_t
 RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'event_store_append';
 COMMENT ON FUNCTION event_store.append(text, bigint, text, jsonb, jsonb, uuid, int) IS
-'Appends one event; returns its version in the stream and its position in the store.
-expected_version: n >= 0 the stream is exactly at n, -1 any, -2 it has an event; NULL is 22004.
-data, metadata: JSON objects. event_id: NULL generates a UUIDv7; an id that stands at this place already returns the original. schema_version: which version of the type data is of; NULL is the current one (1 if none is registered).
-Errors: ST001 version conflict (DETAIL is JSON), ST002 tombstoned, ST003 event id reused, ST004 bad input: also data over event_store.max_event_size, metadata over event_store.max_metadata_size, either nested more than 1000 deep or with a number whose exponent is over 1000.';
+'Appends one event; returns its version in the stream and its position in the store. '
+'expected_version: n >= 0 the stream is exactly at n, -1 any, -2 it has an event; NULL is 22004. '
+'data, metadata: JSON objects. event_id: NULL generates a UUIDv7; an id that stands at this place already returns the original. schema_version: which version of the type data is of; NULL is the current one (1 if none is registered). '
+'Errors: ST001 version conflict (DETAIL is JSON), ST002 tombstoned, ST003 event id reused, ST004 bad input: also data over event_store.max_event_size, metadata over event_store.max_metadata_size, either nested more than 1000 deep or with a number whose exponent is over 1000.';
 
 CREATE FUNCTION event_store.append_batch(stream text, expected_version bigint,
 	events event_store.new_event[], OUT version bigint, OUT "position" bigint)
 RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'event_store_append_batch';
 COMMENT ON FUNCTION event_store.append_batch(text, bigint, event_store.new_event[]) IS
-'Appends up to 10 000 events to one stream, all or none; returns version and position of the last.
-An empty array writes nothing, checks the version and returns the current one. Errors as append.';
+'Appends up to 10 000 events to one stream, all or none; returns version and position of the last. '
+'An empty array writes nothing, checks the version and returns the current one. Errors as append.';
 
 CREATE FUNCTION event_store.append_json(stream text, expected_version bigint, events jsonb,
 	OUT version bigint, OUT "position" bigint)
@@ -138,8 +138,8 @@ CREATE FUNCTION event_store.read_stream(stream text, from_version bigint DEFAULT
 RETURNS SETOF event_store.event LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
 AS 'MODULE_PATHNAME', 'event_store_read_stream';
 COMMENT ON FUNCTION event_store.read_stream(text, bigint, bigint, boolean) IS
-'The events of a stream in order of version, from from_version on (NULL: the first; backward: the last), at most max_count (NULL: all).
-Sees the newest committed events and this transaction''s own, at every isolation level.';
+'The events of a stream in order of version, from from_version on (NULL: the first; backward: the last), at most max_count (NULL: all). '
+'Sees the newest committed events and this transaction''s own, at every isolation level.';
 
 CREATE FUNCTION event_store.read_all(after_position bigint DEFAULT 0,
 	max_count bigint DEFAULT 1000, category text DEFAULT NULL, event_types text[] DEFAULT NULL,
@@ -147,10 +147,10 @@ CREATE FUNCTION event_store.read_all(after_position bigint DEFAULT 0,
 RETURNS SETOF event_store.event LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000
 AS 'MODULE_PATHNAME', 'event_store_read_all';
 COMMENT ON FUNCTION event_store.read_all(bigint, bigint, text, text[], boolean) IS
-'Events of all streams, or of one category or of some types, in order of position, above after_position and up to the high-water mark.
-Ask again from the last position you got: no event is ever missed or seen twice. Works on a standby.
-backward: the newest first, those below after_position; 0 begins with the last one.
-In FROM, as read_stream and read_correlation, it gives events as they are found: LIMIT ends the read.';
+'Events of all streams, or of one category or of some types, in order of position, above after_position and up to the high-water mark. '
+'Ask again from the last position you got: no event is ever missed or seen twice. Works on a standby. '
+'backward: the newest first, those below after_position; 0 begins with the last one. '
+'In FROM, as read_stream and read_correlation, it gives events as they are found: LIMIT ends the read.';
 
 CREATE FUNCTION event_store.read_stored(after_position bigint DEFAULT 0,
 	max_count bigint DEFAULT 1000, category text DEFAULT NULL, event_types text[] DEFAULT NULL,
@@ -204,15 +204,15 @@ CREATE PROCEDURE event_store.wait(after_position bigint, timeout interval,
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'event_store_wait';
 COMMENT ON PROCEDURE event_store.wait(bigint, interval, text, text, bigint) IS
-'Returns as soon as an event beyond after_position can be read (of the category or stream, if given), or at the timeout.
-Holds no snapshot, needs no LISTEN, can be cancelled. CALL it on its own, outside a transaction block (else 25001).';
+'Returns as soon as an event beyond after_position can be read (of the category or stream, if given), or at the timeout. '
+'Holds no snapshot, needs no LISTEN, can be cancelled. CALL it on its own, outside a transaction block (else 25001).';
 
-CREATE FUNCTION event_store.position_holders(OUT pid int, OUT lowest_position bigint,
+CREATE FUNCTION event_store._position_holders(OUT pid int, OUT lowest_position bigint,
 	OUT category text)
 RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_position_holders';
-COMMENT ON FUNCTION event_store.position_holders() IS
+COMMENT ON FUNCTION event_store._position_holders() IS
 'Which backends hold back the high-water mark, and from which position on; event_store.appenders tells more.';
 
 CREATE FUNCTION event_store.position_counter() RETURNS bigint
@@ -255,25 +255,25 @@ RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_create_subscription';
 COMMENT ON FUNCTION event_store.create_subscription(text, text, text[], bigint, int, text) IS
-'Creates a persistent subscription to all events, or to those of a category, a stream, some types.
-start_after: a position; 0 is from the first event on. partitions: 1 to 1024, how many consumers can work in parallel; a stream always falls into the same one.
-The same call again does nothing, wherever it has got to. Errors: 42710 it exists with another definition, 22023 bad arguments, such as a start_after that no event has reached yet, or no event type at all.';
+'Creates a persistent subscription to all events, or to those of a category, a stream, some types. '
+'start_after: a position; 0 is from the first event on. partitions: 1 to 1024, how many consumers can work in parallel; a stream always falls into the same one. '
+'The same call again does nothing, wherever it has got to. Errors: 42710 it exists with another definition, 22023 bad arguments, such as a start_after that no event has reached yet, or no event type at all.';
 
 CREATE FUNCTION event_store.fetch(name text, max_count int DEFAULT 100)
 RETURNS SETOF event_store.event LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_fetch';
 COMMENT ON FUNCTION event_store.fetch(text, int) IS
-'Leases a free partition of the subscription to this transaction and gives its next events, in order of position. Called again in the same transaction it goes on there.
-Nothing comes when all partitions are held or there is nothing new: CALL event_store.wait. Errors: SB001 no such subscription.';
+'Leases a free partition of the subscription to this transaction and gives its next events, in order of position. Called again in the same transaction it goes on there. '
+'Nothing comes when all partitions are held or there is nothing new: CALL event_store.wait. Errors: SB001 no such subscription.';
 
 CREATE FUNCTION event_store.advance(name text, checkpoint bigint)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_advance';
 COMMENT ON FUNCTION event_store.advance(text, bigint) IS
-'Moves the checkpoint of the partition that fetch leased to this transaction: the events up to there are dealt with when it commits.
-Errors: SB001, SB002 nothing was fetched in this transaction, SB003 not the position of a fetched event.';
+'Moves the checkpoint of the partition that fetch leased to this transaction: the events up to there are dealt with when it commits. '
+'Errors: SB001, SB002 nothing was fetched in this transaction, SB003 not the position of a fetched event.';
 
 CREATE FUNCTION event_store.drop_subscription(name text)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -320,17 +320,17 @@ RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_set_retention';
 COMMENT ON FUNCTION event_store.set_retention(text, bigint, interval, bigint) IS
-'Sets what is kept of a stream, or of every stream of a category (a name without "-"): the last max_count events, those that occurred within max_age, versions from truncate_before on.
-A stream''s own policy comes before its category''s, member by member. All NULL removes the policy. Takes effect on reads at once, on disk with scavenge().
-Subscriptions and projections miss nothing: an event that they have not passed yet is not hidden from fetch() and handlers, and scavenge() leaves it; one that nobody consumes any more must be dropped.';
+'Sets what is kept of a stream, or of every stream of a category (a name without "-"): the last max_count events, those that occurred within max_age, versions from truncate_before on. '
+'A stream''s own policy comes before its category''s, member by member. All NULL removes the policy. Takes effect on reads at once, on disk with scavenge(). '
+'Subscriptions and projections miss nothing: an event that they have not passed yet is not hidden from fetch() and handlers, and scavenge() leaves it; one that nobody consumes any more must be dropped.';
 
 CREATE FUNCTION event_store.scavenge()
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_scavenge';
 COMMENT ON FUNCTION event_store.scavenge() IS
-'Removes the events that deletion and retention hide; returns how many. Versions and positions are not used again. VACUUM then frees the space.
-What retention hides stays until every subscription and projection that may want it has passed it. It is one transaction, and appends to the streams that it trims wait for its end: CALL event_store.scavenge(max) commits in between.';
+'Removes the events that deletion and retention hide; returns how many. Versions and positions are not used again. VACUUM then frees the space. '
+'What retention hides stays until every subscription and projection that may want it has passed it. It is one transaction, and appends to the streams that it trims wait for its end: CALL event_store.scavenge(max) commits in between.';
 
 CREATE PROCEDURE event_store.scavenge(max bigint, INOUT removed bigint DEFAULT NULL)
 LANGUAGE c

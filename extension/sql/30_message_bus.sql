@@ -20,9 +20,9 @@ CREATE TYPE message_bus.message AS (
 	attempt int
 );
 COMMENT ON TYPE message_bus.message IS
-'A message with its envelope. correlation_id and conversation_id are inherited from the message being handled, causation_id is its id.
-Messages with one partition_key are delivered in order and never in parallel. attempt: 1 at the
-	first execution.';
+'A message with its envelope. correlation_id and conversation_id are inherited from the message being handled, causation_id is its id. '
+'Messages with one partition_key are delivered in order and never in parallel. attempt: 1 at the '
+'first execution.';
 
 CREATE TYPE message_bus.delivery AS (
 	message_id uuid,
@@ -47,8 +47,8 @@ CREATE TYPE message_bus.delivery AS (
 	leased_until timestamptz
 );
 COMMENT ON TYPE message_bus.delivery IS
-'A received message (the columns of message_bus.message) with its receipt: delivery_id is opaque and never reused, a redelivery gets a new one.
-leased_until: NULL when the message belongs to the receiving transaction.';
+'A received message (the columns of message_bus.message) with its receipt: delivery_id is opaque and never reused, a redelivery gets a new one. '
+'leased_until: NULL when the message belongs to the receiving transaction.';
 
 CREATE SEQUENCE message_bus.position_seq AS bigint CACHE 1;
 COMMENT ON SEQUENCE message_bus.position_seq IS
@@ -170,9 +170,9 @@ CREATE TABLE message_bus.aside (
 	last_failed_at timestamptz
 );
 COMMENT ON TABLE message_bus.aside IS
-'Messages that have left their place in the ring and are not settled: scheduled, waiting for a retry, held by a breaker, blocked by others of its key, or returned by a consumer that committed without settling them.
-receipt: the last lease of a message that waits for a retry,
-	by which a late ack is still accepted.';
+'Messages that have left their place in the ring and are not settled: scheduled, waiting for a retry, held by a breaker, blocked by others of its key, or returned by a consumer that committed without settling them. '
+'receipt: the last lease of a message that waits for a retry, '
+'by which a late ack is still accepted.';
 CREATE UNIQUE INDEX aside_id_idx ON message_bus.aside (message_id, endpoint_id);
 ALTER TABLE message_bus.aside REPLICA IDENTITY USING INDEX aside_id_idx;
 CREATE INDEX aside_due_idx ON message_bus.aside (endpoint_id, lane, due_at, position);
@@ -252,9 +252,9 @@ RETURNS text LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_endpoint_name';
 COMMENT ON FUNCTION message_bus.endpoint_name(text, text, text, boolean) IS
-'The kebab-case name of an endpoint: SubmitOrderConsumer gives submit-order.
-kind: consumer, saga, activity, compensate_activity or message;
-	it says which suffix of the type is left out. 22023: nothing is left, or an unknown kind.';
+'The kebab-case name of an endpoint: SubmitOrderConsumer gives submit-order. '
+'kind: consumer, saga, activity, compensate_activity or message; '
+'it says which suffix of the type is left out. 22023: nothing is left, or an unknown kind.';
 
 CREATE FUNCTION message_bus.create_endpoint(
 	name text, lanes int DEFAULT 8,
@@ -266,16 +266,16 @@ RETURNS void LANGUAGE c VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_create_endpoint';
 COMMENT ON FUNCTION message_bus.create_endpoint(text, int, jsonb, anycompatible, interval, text) IS
-'Creates an endpoint. lanes (1 to 256): how many consumers can work at once; messages with one partition key share a lane.
-retry: {"kind":"exponential","limit","min","max","delta"},
-	{"kind":"incremental","limit","initial","increment"},
-{"kind":"interval","limit","interval"}, {"kind":"interval","intervals":[...]},
-	{"kind":"immediate","limit"} or {"kind":"none"}; times are intervals as text.
-breaker, as text or jsonb: none, default, or {"tracking_period", "trip_threshold" (percent), "active_threshold", "reset_interval"};
-default is {"tracking_period": "60 s", "trip_threshold": 15, "active_threshold": 10, "reset_interval": "5 min"}, for an endpoint whose messages all need one thing that may be away.
-timeout: of one execution, kept by the client library.
-"order" (quote the name): relaxed, where a message that is retried or scheduled lets others of its key pass; or strict, where they wait until it is acked, dead or cancelled. 42710: the endpoint exists. 22023: a
-	malformed policy.';
+'Creates an endpoint. lanes (1 to 256): how many consumers can work at once; messages with one partition key share a lane. '
+'retry: {"kind":"exponential","limit","min","max","delta"}, '
+'{"kind":"incremental","limit","initial","increment"}, '
+'{"kind":"interval","limit","interval"}, {"kind":"interval","intervals":[...]}, '
+'{"kind":"immediate","limit"} or {"kind":"none"}; times are intervals as text. '
+'breaker, as text or jsonb: none, default, or {"tracking_period", "trip_threshold" (percent), "active_threshold", "reset_interval"}; '
+'default is {"tracking_period": "60 s", "trip_threshold": 15, "active_threshold": 10, "reset_interval": "5 min"}, for an endpoint whose messages all need one thing that may be away. '
+'timeout: of one execution, kept by the client library. '
+'"order" (quote the name): relaxed, where a message that is retried or scheduled lets others of its key pass; or strict, where they wait until it is acked, dead or cancelled. 42710: the endpoint exists. 22023: a '
+'malformed policy.';
 
 CREATE FUNCTION message_bus.alter_endpoint(name text, retry jsonb DEFAULT NULL,
 	breaker anycompatible DEFAULT NULL::text,
@@ -340,12 +340,12 @@ RETURNS uuid LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'message_bus_send_sql';
 COMMENT ON FUNCTION message_bus.send(text, text, jsonb, uuid, text, timestamptz, timestamptz,
 	jsonb, int) IS
-'Sends a message to an endpoint, if the transaction commits; returns its id. message_id NULL is a new one; one that the endpoint has already is not stored again.
-partition_key NULL is the correlation id: messages with one key are delivered in order.
-	deliver_at: not before; expires_at: a dead letter from then on.
-schema_version: which version of the type the body is of; NULL is the current one.
-MB001: no such endpoint. MB002: it is full. MB005: no message, or one that cannot be stored: a body over message_bus.max_message_size, nested more than 1000 deep, or with a number whose exponent is over 1000. ST004: the body breaks the contract
-	registered for the type.';
+'Sends a message to an endpoint, if the transaction commits; returns its id. message_id NULL is a new one; one that the endpoint has already is not stored again. '
+'partition_key NULL is the correlation id: messages with one key are delivered in order. '
+'deliver_at: not before; expires_at: a dead letter from then on. '
+'schema_version: which version of the type the body is of; NULL is the current one. '
+'MB001: no such endpoint. MB002: it is full. MB005: no message, or one that cannot be stored: a body over message_bus.max_message_size, nested more than 1000 deep, or with a number whose exponent is over 1000. ST004: the body breaks the contract '
+'registered for the type.';
 
 CREATE FUNCTION message_bus.publish(message_type text, body jsonb, message_id uuid DEFAULT NULL,
 									partition_key text DEFAULT NULL,
@@ -371,9 +371,9 @@ CREATE FUNCTION message_bus.receive(endpoint text, max_messages int DEFAULT 50,
 RETURNS SETOF message_bus.delivery LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'message_bus_receive_sql';
 COMMENT ON FUNCTION message_bus.receive(text, int, interval) IS
-'Takes up to max_messages from lanes that nobody holds. A body sent in an older version of its type comes in the current one as far as upcasters lead; if one fails, as it was sent. Without lease they belong to this transaction: what is not settled when it ends is returned.
-With lease (not in a transaction block, 25001) they are the caller''s for so long,
-	whatever happens to his connection; when a lease has expired, its message comes alone. MB001: no such endpoint.';
+'Takes up to max_messages from lanes that nobody holds. A body sent in an older version of its type comes in the current one as far as upcasters lead; if one fails, as it was sent. Without lease they belong to this transaction: what is not settled when it ends is returned. '
+'With lease (not in a transaction block, 25001) they are the caller''s for so long, '
+'whatever happens to his connection; when a lease has expired, its message comes alone. MB001: no such endpoint.';
 
 CREATE FUNCTION message_bus.ack(VARIADIC delivery_ids bigint[]) RETURNS int LANGUAGE c VOLATILE
 	STRICT
@@ -406,9 +406,9 @@ COMMENT ON FUNCTION message_bus.snooze(bigint, interval, text) IS
 CREATE FUNCTION message_bus.handle(delivery_id bigint) RETURNS void LANGUAGE c VOLATILE STRICT
 AS 'MODULE_PATHNAME', 'message_bus_handle_sql';
 COMMENT ON FUNCTION message_bus.handle(bigint) IS
-'Sets the context from a delivery until the next call or the end of the transaction: correlation, conversation, user, tenant, traceparent; causation is its id.
-A message whose consumer dies now is retried at once;
-	of too many deaths it becomes a dead letter with code crash. Under a lease, called on its own, it says which message of a batch is being handled: that one has failed if the lease expires. MB003 as ack().';
+'Sets the context from a delivery until the next call or the end of the transaction: correlation, conversation, user, tenant, traceparent; causation is its id. '
+'A message whose consumer dies now is retried at once; '
+'of too many deaths it becomes a dead letter with code crash. Under a lease, called on its own, it says which message of a batch is being handled: that one has failed if the lease expires. MB003 as ack().';
 
 CREATE FUNCTION message_bus.extend_lease(delivery_ids bigint[],
 	lease interval) RETURNS int LANGUAGE c VOLATILE STRICT
@@ -430,9 +430,9 @@ RETURNS int LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_redrive_sql';
 COMMENT ON FUNCTION message_bus.redrive(uuid, jsonb, text) IS
-'Sends a dead letter to its endpoint again, same id and context, attempts from 1, optionally with a corrected body; endpoint NULL is all that have it. Returns how many.
-An expiry that has passed no longer counts. MB001: no such endpoint. ST004: the body breaks its
-	contract.';
+'Sends a dead letter to its endpoint again, same id and context, attempts from 1, optionally with a corrected body; endpoint NULL is all that have it. Returns how many. '
+'An expiry that has passed no longer counts. MB001: no such endpoint. ST004: the body breaks its '
+'contract.';
 
 CREATE FUNCTION message_bus.redrive_endpoint(endpoint text, reason text DEFAULT NULL,
 	max int DEFAULT NULL)

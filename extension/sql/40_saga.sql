@@ -66,8 +66,8 @@ LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'saga_define';
 COMMENT ON FUNCTION saga.define(text, jsonb) IS
-'Stores a definition and returns its version, one above the last. Creates its endpoint and subscribes that to the events listed. Running instances keep their version. Bodies go by the versions of their types that are current now, whatever becomes current later; an action with a schema_version goes by that.
-Errors: SG010 the definition has problems; DETAIL is a JSON array of {severity, state, event, problem}, and nothing is stored.';
+'Stores a definition and returns its version, one above the last. Creates its endpoint and subscribes that to the events listed. Running instances keep their version. Bodies go by the versions of their types that are current now, whatever becomes current later; an action with a schema_version goes by that. '
+'Errors: SG010 the definition has problems; DETAIL is a JSON array of {severity, state, event, problem}, and nothing is stored.';
 
 CREATE FUNCTION saga.drop(name text, force boolean DEFAULT false) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE

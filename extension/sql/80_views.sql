@@ -2,7 +2,7 @@
 
 CREATE VIEW event_store.appenders AS
 SELECT h.pid, a.usename, a.xact_start, h.lowest_position, h.category, a.query
-FROM event_store.position_holders() h
+FROM event_store._position_holders() h
 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) h.pid
 ORDER BY h.lowest_position;
 COMMENT ON VIEW event_store.appenders IS
@@ -36,8 +36,8 @@ LEFT JOIN pg_catalog.pg_locks k ON k.locktype OPERATOR(pg_catalog.=) 'transactio
 	AND k.transactionid::pg_catalog.text OPERATOR(pg_catalog.=) p.xmax::pg_catalog.text
 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) k.pid;
 COMMENT ON VIEW event_store.subscriptions IS
-'One row per partition: its checkpoint, the head (high-water mark), how many events and how long it is behind (age of the oldest unread event), and who works on it.
-It looks at 10 000 unread events of a subscription at most: with lag_capped there may be more, lag_events is what it has found (print "10 000+"), and lag_positions tells how far it is.';
+'One row per partition: its checkpoint, the head (high-water mark), how many events and how long it is behind (age of the oldest unread event), and who works on it. '
+'It looks at 10 000 unread events of a subscription at most: with lag_capped there may be more, lag_events is what it has found (print "10 000+"), and lag_positions tells how far it is.';
 
 -- Nothing else refuses rows without their parents: see the head of 40_saga.sql.
 CREATE FUNCTION event_store._orphans() RETURNS TABLE (object text, problem text)
@@ -207,8 +207,8 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION event_store.verify(boolean) IS
-'Checks the whole store; no row means all is well. severity is error, repaired or warning (a restore goes on; an upcaster is missing).
-Finds gaps in versions, positions out of order, events without their stream, rows without what they belong to, upcasters that are missing, fail or bring events into a shape that breaks their contract, and counters behind the data or behind what readers have passed (after a restore or a failover); repair => true mends the counters.';
+'Checks the whole store; no row means all is well. severity is error, repaired or warning (a restore goes on; an upcaster is missing). '
+'Finds gaps in versions, positions out of order, events without their stream, rows without what they belong to, upcasters that are missing, fail or bring events into a shape that breaks their contract, and counters behind the data or behind what readers have passed (after a restore or a failover); repair => true mends the counters.';
 
 -- ---------------------------------------------------------------- message bus
 CREATE VIEW message_bus._ring AS
@@ -290,9 +290,9 @@ CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS leased FROM message_bus.lease 
 CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS dead FROM message_bus.dead d
 	WHERE d.endpoint_id = e.endpoint_id) d;
 COMMENT ON VIEW message_bus.endpoints IS
-'Every endpoint: depth is deliverable plus in flight, including what an open breaker holds; oldest_unacked_age the age of the oldest of them;
-scheduled and retrying wait for their time, held for a circuit breaker; dead counts dead letters;
-rates are over the last ten seconds.';
+'Every endpoint: depth is deliverable plus in flight, including what an open breaker holds; oldest_unacked_age the age of the oldest of them; '
+'scheduled and retrying wait for their time, held for a circuit breaker; dead counts dead letters; '
+'rates are over the last ten seconds.';
 
 CREATE VIEW message_bus.circuit_breakers AS
 SELECT e.name AS endpoint, b.message_type, b.state, b.attempts, b.failures, b.window_start,

@@ -109,8 +109,8 @@ BEGIN
 END
 $verify$;
 COMMENT ON FUNCTION message_bus.verify() IS
-'Checks the whole bus; no row means all is well. severity is error or warning (a restore goes on).
-Finds rows without their endpoint or lane, counters behind what was counted, segments of the ring taken for free, and lanes of which shared memory and tables tell different things. Not in REPEATABLE READ, where the tables stand still.';
+'Checks the whole bus; no row means all is well. severity is error or warning (a restore goes on). '
+'Finds rows without their endpoint or lane, counters behind what was counted, segments of the ring taken for free, and lanes of which shared memory and tables tell different things. Not in REPEATABLE READ, where the tables stand still.';
 
 -- ---------------------------------------------------------------- sagas
 CREATE FUNCTION saga._orphans() RETURNS TABLE (object text, problem text)

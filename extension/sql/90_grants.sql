@@ -2,15 +2,13 @@
 
 DO $revoke$
 DECLARE
+	schemas CONSTANT pg_catalog.regnamespace[] := '{ecommerce,event_store,message_bus,saga}';
 	routine pg_catalog.regprocedure;
 	type pg_catalog.regtype;
 BEGIN
 	FOR routine IN
 		SELECT p.oid FROM pg_catalog.pg_proc p
-		WHERE p.pronamespace IN ('ecommerce'::pg_catalog.regnamespace,
-			'event_store'::pg_catalog.regnamespace,
-								 'message_bus'::pg_catalog.regnamespace,
-								 	'saga'::pg_catalog.regnamespace)
+		WHERE p.pronamespace = ANY (schemas)
 	LOOP
 		EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', routine);
 	END LOOP;
@@ -18,25 +16,29 @@ BEGIN
 	FOR type IN
 		SELECT t.oid FROM pg_catalog.pg_type t
 		LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
-		WHERE t.typnamespace IN ('ecommerce'::pg_catalog.regnamespace,
-			'event_store'::pg_catalog.regnamespace,
-								 'message_bus'::pg_catalog.regnamespace,
-								 	'saga'::pg_catalog.regnamespace)
+		WHERE t.typnamespace = ANY (schemas)
 		AND (t.typtype IN ('d', 'e') OR t.typtype = 'c' AND c.relkind = 'c')
 	LOOP
 		EXECUTE pg_catalog.format('REVOKE ALL ON TYPE %s FROM PUBLIC', type);
-		EXECUTE pg_catalog.format('GRANT USAGE ON TYPE %s TO ecommerce_reader, ecommerce_worker',
-			type);
+		EXECUTE pg_catalog.format(
+			'GRANT USAGE ON TYPE %s TO ecommerce_reader, ecommerce_worker', type);
 	END LOOP;
 END
 $revoke$;
 
-GRANT USAGE ON SCHEMA ecommerce, event_store, message_bus, saga TO ecommerce_reader,
-	ecommerce_worker;
+GRANT USAGE ON SCHEMA
+	ecommerce,
+	event_store,
+	message_bus,
+	saga
+	TO ecommerce_reader, ecommerce_worker;
 
 -- ---------------------------------------------------------------- shared
-GRANT EXECUTE ON FUNCTION ecommerce.set_context(uuid, uuid, text, text, jsonb, text),
-	ecommerce.context(), ecommerce.preloaded(), ecommerce._units()
+GRANT EXECUTE ON FUNCTION
+	ecommerce.set_context(uuid, uuid, text, text, jsonb, text),
+	ecommerce.context(),
+	ecommerce.preloaded(),
+	ecommerce._units()
 	TO ecommerce_reader, ecommerce_worker;
 GRANT EXECUTE ON FUNCTION ecommerce.position_mark(text) TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION ecommerce.next_position(text) TO ecommerce_writer;
@@ -46,10 +48,16 @@ GRANT EXECUTE ON FUNCTION ecommerce._restoring_sessions() TO ecommerce_reader;
 GRANT SELECT ON ecommerce.units TO ecommerce_reader;
 
 -- ---------------------------------------------------------------- event store
-GRANT SELECT ON event_store.stored_event, event_store.stream, event_store.retention,
+GRANT SELECT ON
+	event_store.stored_event,
+	event_store.stream,
+	event_store.retention,
 	event_store.truncated_stream,
-	event_store.subscription, event_store.subscription_partition,
-	event_store.appenders, event_store.streams, event_store.subscriptions
+	event_store.subscription,
+	event_store.subscription_partition,
+	event_store.appenders,
+	event_store.streams,
+	event_store.subscriptions
 	TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION
 	event_store.read_stream(text, bigint, bigint, boolean),
@@ -61,7 +69,7 @@ GRANT EXECUTE ON FUNCTION
 	event_store.high_water_mark(text),
 	event_store.channel(text),
 	event_store.correlation_of(jsonb),
-	event_store.position_holders(),
+	event_store._position_holders(),
 	event_store.position_counter(),
 	event_store.published_mark(),
 	event_store._subscription_lag(text),
@@ -91,9 +99,15 @@ GRANT EXECUTE ON FUNCTION
 	TO ecommerce_admin;
 GRANT EXECUTE ON PROCEDURE event_store.scavenge(bigint, bigint) TO ecommerce_admin;
 -- ---------------------------------------------------------------- domain models
-GRANT SELECT ON event_store.event_type, event_store.upcaster, event_store.aggregate,
-	event_store.event_handler, event_store.snapshot,
-	event_store.projection, event_store.projection_progress, event_store.projection_deferred,
+GRANT SELECT ON
+	event_store.event_type,
+	event_store.upcaster,
+	event_store.aggregate,
+	event_store.event_handler,
+	event_store.snapshot,
+	event_store.projection,
+	event_store.projection_progress,
+	event_store.projection_deferred,
 	event_store.projections
 	TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION
@@ -150,25 +164,50 @@ GRANT EXECUTE ON FUNCTION
 	ecommerce.install_order_aggregate()
 	TO ecommerce_admin;
 
-GRANT SELECT ON SEQUENCE ecommerce.position_seq, event_store.position_seq, event_store.stream_id_seq,
+GRANT SELECT ON SEQUENCE
+	ecommerce.position_seq,
+	event_store.position_seq,
+	event_store.stream_id_seq,
 	event_store.published_mark_seq
 	TO ecommerce_reader;
-GRANT UPDATE ON SEQUENCE ecommerce.position_seq, event_store.position_seq,
-	event_store.stream_id_seq TO ecommerce_admin;
+GRANT UPDATE ON SEQUENCE
+	ecommerce.position_seq,
+	event_store.position_seq,
+	event_store.stream_id_seq
+	TO ecommerce_admin;
 -- The worker publishes the mark for standbys.
 GRANT UPDATE ON SEQUENCE event_store.published_mark_seq TO ecommerce_worker;
 
 -- ---------------------------------------------------------------- message bus
 REVOKE ALL ON TYPE message_bus.message, message_bus.delivery FROM PUBLIC;
 GRANT USAGE ON TYPE message_bus.message, message_bus.delivery TO ecommerce_reader, ecommerce_worker;
-GRANT SELECT ON message_bus.endpoint, message_bus.route, message_bus.aside, message_bus.dead,
+GRANT SELECT ON
+	message_bus.endpoint,
+	message_bus.route,
+	message_bus.aside,
+	message_bus.dead,
 	message_bus.lease,
-	message_bus.passed, message_bus.death, message_bus.breaker, message_bus.lane,
-		message_bus.ack_0, message_bus.ack_1,
-	message_bus.ring_0, message_bus.ring_1, message_bus.ring_2, message_bus.ring_3,
-	message_bus.ring_4, message_bus.ring_5, message_bus.ring_6, message_bus.ring_7,
-	message_bus._ring, message_bus._cursor, message_bus._unsettled, message_bus.ring, message_bus.endpoints, message_bus.circuit_breakers,
-		message_bus.dead_letters
+	message_bus.passed,
+	message_bus.death,
+	message_bus.breaker,
+	message_bus.lane,
+	message_bus.ack_0,
+	message_bus.ack_1,
+	message_bus.ring_0,
+	message_bus.ring_1,
+	message_bus.ring_2,
+	message_bus.ring_3,
+	message_bus.ring_4,
+	message_bus.ring_5,
+	message_bus.ring_6,
+	message_bus.ring_7,
+	message_bus._ring,
+	message_bus._cursor,
+	message_bus._unsettled,
+	message_bus.ring,
+	message_bus.endpoints,
+	message_bus.circuit_breakers,
+	message_bus.dead_letters
 	TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION
 	message_bus.endpoint_name(text, text, text, boolean),
@@ -178,8 +217,8 @@ GRANT EXECUTE ON FUNCTION
 	message_bus._standby_status(),
 	message_bus._breaker_status()
 	TO ecommerce_reader, ecommerce_worker;
-GRANT EXECUTE ON PROCEDURE message_bus.wait(text, interval, boolean) TO ecommerce_writer,
-	ecommerce_worker;
+GRANT EXECUTE ON PROCEDURE message_bus.wait(text, interval, boolean)
+	TO ecommerce_writer, ecommerce_worker;
 GRANT EXECUTE ON FUNCTION
 	message_bus.send(text, text, jsonb, uuid, text, timestamptz, timestamptz, jsonb, int),
 	message_bus.publish(text, jsonb, uuid, text, timestamptz, timestamptz, jsonb, int),
@@ -214,11 +253,29 @@ GRANT EXECUTE ON FUNCTION
 	TO ecommerce_admin;
 
 -- ---------------------------------------------------------------- saga engine
-GRANT SELECT ON saga.definition, saga.definition_state, saga.definition_transition, saga.definition_action,
-	saga.definition_timer, saga.stored_instance, saga.history_entry, saga.deleted_instance, saga.timer_queue,
-	saga.parked_message, saga.instance, saga.definitions, saga.timers, saga.parked, saga.instances, saga.stuck, saga._dead_letters
+GRANT SELECT ON
+	saga.definition,
+	saga.definition_state,
+	saga.definition_transition,
+	saga.definition_action,
+	saga.definition_timer,
+	saga.stored_instance,
+	saga.history_entry,
+	saga.deleted_instance,
+	saga.timer_queue,
+	saga.parked_message,
+	saga.instance,
+	saga.definitions,
+	saga.timers,
+	saga.parked,
+	saga.instances,
+	saga.stuck,
+	saga._dead_letters
 	TO ecommerce_reader;
-GRANT SELECT ON SEQUENCE saga.instance_number_seq, saga.definition_transition_id_seq, saga.parked_message_id_seq
+GRANT SELECT ON SEQUENCE
+	saga.instance_number_seq,
+	saga.definition_transition_id_seq,
+	saga.parked_message_id_seq
 	TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION
 	saga.get(text, uuid),
@@ -258,15 +315,22 @@ GRANT EXECUTE ON FUNCTION
 GRANT USAGE ON SCHEMA ecommerce, event_store, message_bus, saga TO ecommerce_monitor;
 GRANT SELECT ON
 	ecommerce.restores,
-	event_store.appenders, event_store.subscriptions, event_store.projections,
-	message_bus.endpoints, message_bus.circuit_breakers, message_bus.ring, message_bus._unsettled,
-	saga.timers, saga.parked, saga.stuck
+	event_store.appenders,
+	event_store.subscriptions,
+	event_store.projections,
+	message_bus.endpoints,
+	message_bus.circuit_breakers,
+	message_bus.ring,
+	message_bus._unsettled,
+	saga.timers,
+	saga.parked,
+	saga.stuck
 	TO ecommerce_monitor;
 -- What these views call, they call with the rights of who asks.
 GRANT EXECUTE ON FUNCTION
 	ecommerce.preloaded(),
 	ecommerce._restoring_sessions(),
-	event_store.position_holders(),
+	event_store._position_holders(),
 	event_store._subscription_lag(text),
 	event_store._projection_lag(text),
 	event_store.high_water_mark(text),

@@ -145,7 +145,7 @@ has_rows(Oid relation)
 
 PG_FUNCTION_INFO_V1(event_store_guard_immutable);
 /*
- * Trigger event_store.guard_immutable()
+ * Trigger event_store._guard_immutable()
  */
 Datum
 event_store_guard_immutable(PG_FUNCTION_ARGS)
@@ -155,7 +155,7 @@ event_store_guard_immutable(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("event_store.guard_immutable can only be called as a trigger")));
+				 errmsg("event_store._guard_immutable can only be called as a trigger")));
 	if (!setting_event_store_allow_rewrite && !IsLogicalWorker())
 		ereport(ERROR,
 				(errcode(ERRCODE_ST_IMMUTABLE),

@@ -26,7 +26,7 @@ event_store_high_water_mark(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(event_store_position_holders);
 /*
- * event_store.position_holders()
+ * event_store._position_holders()
  */
 Datum
 event_store_position_holders(PG_FUNCTION_ARGS)

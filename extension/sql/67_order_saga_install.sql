@@ -26,6 +26,6 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION ecommerce.install_order_saga() IS
-'Registers the contracts, creates the endpoints order, inventory, payment, shipping and notification
-where absent, and defines saga "order". Returns the version of the definition; installing the same
-again changes nothing.';
+'Registers the contracts, creates the endpoints order, inventory, payment, shipping and notification '
+'where absent, and defines saga "order". Returns the version of the definition; installing the same '
+'again changes nothing.';

@@ -596,5 +596,5 @@ AS $function$ SELECT $definition$
 }
 $definition$::jsonb $function$;
 COMMENT ON FUNCTION ecommerce.order_saga_definition() IS
-'The order saga as a document for saga.define(): what ecommerce.install_order_saga() installs, and
-an example of the whole language.';
+'The order saga as a document for saga.define(): what ecommerce.install_order_saga() installs, and '
+'an example of the whole language.';

@@ -47,7 +47,7 @@ COMMENT ON COLUMN event_store.projection_deferred.last_error IS 'Why the append 
 
 CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
 	ON event_store.projection
-	FOR EACH STATEMENT EXECUTE FUNCTION event_store.registry_changed();
+	FOR EACH STATEMENT EXECUTE FUNCTION event_store._registry_changed();
 ALTER TABLE event_store.projection ENABLE ALWAYS TRIGGER registry_changed;
 
 CREATE FUNCTION event_store.create_projection(name text, handler regprocedure,
@@ -60,11 +60,11 @@ RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_create_projection';
 COMMENT ON FUNCTION event_store.create_projection(text, regprocedure, text, text[], text, regclass[], text) IS
-'From now on handler(event event_store.event) RETURNS void gets every event of the category and types (NULL: all). mode async: in the background worker, from the first event ever on, exactly once for what it writes to this database; inline: inside the append, from now on.
-The handler runs with the rights of the role that calls this, with search_path pg_catalog and TimeZone UTC: qualify the names in it. tables: what it writes, so that rebuild_projection() can empty it.
-on_error is about inline ones. refuse: an append fails with its handler, which so decides what may be appended: a unique index on a read model is a rule over many streams. defer: the append goes on, and the event and all after it are left to the background worker. While a projection is paused or rebuilt, appends leave their events to the worker in either case.
-A handler that fails in the background is tried again 5 times over about 10 s, then its projection stops, with a line in the log; appends and other projections go on.
-The same call again does nothing. Errors: 42710 the name is taken by another definition, 55006 another projection writes one of the tables.';
+'From now on handler(event event_store.event) RETURNS void gets every event of the category and types (NULL: all). mode async: in the background worker, from the first event ever on, exactly once for what it writes to this database; inline: inside the append, from now on. '
+'The handler runs with the rights of the role that calls this, with search_path pg_catalog and TimeZone UTC: qualify the names in it. tables: what it writes, so that rebuild_projection() can empty it. '
+'on_error is about inline ones. refuse: an append fails with its handler, which so decides what may be appended: a unique index on a read model is a rule over many streams. defer: the append goes on, and the event and all after it are left to the background worker. While a projection is paused or rebuilt, appends leave their events to the worker in either case. '
+'A handler that fails in the background is tried again 5 times over about 10 s, then its projection stops, with a line in the log; appends and other projections go on. '
+'The same call again does nothing. Errors: 42710 the name is taken by another definition, 55006 another projection writes one of the tables.';
 
 CREATE FUNCTION event_store.drop_projection(name text)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -140,5 +140,5 @@ LEFT JOIN LATERAL (
 	WHERE w.name OPERATOR(pg_catalog.=) p.name AND w.last_error IS NOT NULL
 	ORDER BY w.position LIMIT 1) d ON true;
 COMMENT ON VIEW event_store.projections IS
-'One row per projection: state running, paused, retrying, failed or rebuilding; checkpoint, head (high-water mark), how many events and how long it is behind (age of the oldest event it has not handled), and the event it fails at with the error.
-It looks at 10 000 events at most: with lag_capped, lag_events are those it has found (print "10 000+"), and lag_positions tells how far it is.';
+'One row per projection: state running, paused, retrying, failed or rebuilding; checkpoint, head (high-water mark), how many events and how long it is behind (age of the oldest event it has not handled), and the event it fails at with the error. '
+'It looks at 10 000 events at most: with lag_capped, lag_events are those it has found (print "10 000+"), and lag_positions tells how far it is.';

@@ -478,5 +478,5 @@ BEGIN
 END
 $register_contracts$;
 COMMENT ON FUNCTION ecommerce.register_contracts() IS
-'Registers every event and command of the shop with its composite type; returns how many there are. Running it again changes nothing.
-Fails with 42710 if one of the names is registered with another type.';
+'Registers every event and command of the shop with its composite type; returns how many there are. Running it again changes nothing. '
+'Fails with 42710 if one of the names is registered with another type.';

@@ -12,8 +12,8 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ecommerce_start_worker';
 COMMENT ON FUNCTION ecommerce.start_worker() IS
-'Starts this database''s background worker where the library is not preloaded; it runs until the server stops. Returns its pid, also if it runs already.
-Errors: 55000 no slot of max_worker_processes is free, or CREATE EXTENSION has not committed.';
+'Starts this database''s background worker where the library is not preloaded; it runs until the server stops. Returns its pid, also if it runs already. '
+'Errors: 55000 no slot of max_worker_processes is free, or CREATE EXTENSION has not committed.';
 
 CREATE FUNCTION ecommerce._units(OUT kind text, OUT name text, OUT slow boolean, OUT failures int,
 	OUT last_error text, OUT retry_at timestamptz, OUT since timestamptz)

@@ -83,8 +83,8 @@ AS $check_order$
 	HAVING sum(total_price) <> ("order").total_amount
 $check_order$;
 COMMENT ON FUNCTION ecommerce.check_order(ecommerce.order_created) IS
-'Every rule that an order breaks, with the path of the field; no row means that it can be placed.
-At least one and at most 500 items, quantities positive, prices not negative and with no more decimals than their currency has, total_price is quantity times unit_price, total_amount is their sum.';
+'Every rule that an order breaks, with the path of the field; no row means that it can be placed. '
+'At least one and at most 500 items, quantities positive, prices not negative and with no more decimals than their currency has, total_price is quantity times unit_price, total_amount is their sum.';
 
 -- The next step of an order, or OR002 with the state that was met.
 CREATE FUNCTION ecommerce._save_order(order_id uuid, verb text, allowed text[], event_type text,
@@ -172,8 +172,8 @@ BEGIN
 END
 $create_order$;
 COMMENT ON FUNCTION ecommerce.create_order(uuid, uuid, jsonb, jsonb, jsonb, numeric) IS
-'Places an order on stream order-<order_id>; returns the stream''s version. items: a JSON array of ecommerce.order_item, where total_price may be left out; shipping_address, payment_method: ecommerce.address, ecommerce.payment_method as JSON. total_amount: NULL for the sum of the items.
-Errors: ST004 the shape does not fit, OR001 a rule is broken (DETAIL is a JSON array of {field, detail}), OR002 the order exists.';
+'Places an order on stream order-<order_id>; returns the stream''s version. items: a JSON array of ecommerce.order_item, where total_price may be left out; shipping_address, payment_method: ecommerce.address, ecommerce.payment_method as JSON. total_amount: NULL for the sum of the items. '
+'Errors: ST004 the shape does not fit, OR001 a rule is broken (DETAIL is a JSON array of {field, detail}), OR002 the order exists.';
 
 CREATE FUNCTION ecommerce.confirm_order(order_id uuid, confirmation_number text,
 										expected_version bigint DEFAULT NULL)
@@ -184,8 +184,8 @@ AS $confirm_order$
 		jsonb_build_object('confirmation_number', confirmation_number), expected_version)
 $confirm_order$;
 COMMENT ON FUNCTION ecommerce.confirm_order(uuid, text, bigint) IS
-'Confirms a Created order; returns the stream''s version. expected_version: NULL for the newest.
-Errors: OR002 with the status met (DETAIL {order_id, status, version}), ST001 somebody else was faster.';
+'Confirms a Created order; returns the stream''s version. expected_version: NULL for the newest. '
+'Errors: OR002 with the status met (DETAIL {order_id, status, version}), ST001 somebody else was faster.';
 
 CREATE FUNCTION ecommerce.cancel_order(order_id uuid, reason text, refund_id text DEFAULT NULL,
 									   expected_version bigint DEFAULT NULL)

@@ -1,15 +1,13 @@
--- Domain models on the event store: contracts, aggregates, projections.
+-- Contracts: which composite type the data of each type and version must fit.
 --
 -- Functions are stored by signature and looked up when used: a column of type
 -- regprocedure would make pg_upgrade refuse the cluster.
 
-CREATE FUNCTION event_store.registry_changed() RETURNS trigger
+CREATE FUNCTION event_store._registry_changed() RETURNS trigger
 LANGUAGE c SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_registry_changed';
-COMMENT ON FUNCTION event_store.registry_changed() IS
+COMMENT ON FUNCTION event_store._registry_changed() IS
 'Trigger on tables that every backend caches: makes them read the table again.';
-
--- ---------------------------------------------------------------- contracts
 
 CREATE TABLE event_store.event_type (
 	event_type text COLLATE "C" NOT NULL,
@@ -38,10 +36,10 @@ COMMENT ON COLUMN event_store.upcaster.owner IS 'The role with whose rights the 
 
 CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
 	ON event_store.event_type
-	FOR EACH STATEMENT EXECUTE FUNCTION event_store.registry_changed();
+	FOR EACH STATEMENT EXECUTE FUNCTION event_store._registry_changed();
 CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
 	ON event_store.upcaster
-	FOR EACH STATEMENT EXECUTE FUNCTION event_store.registry_changed();
+	FOR EACH STATEMENT EXECUTE FUNCTION event_store._registry_changed();
 ALTER TABLE event_store.event_type ENABLE ALWAYS TRIGGER registry_changed;
 ALTER TABLE event_store.upcaster ENABLE ALWAYS TRIGGER registry_changed;
 
@@ -52,9 +50,9 @@ RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_register_event_type';
 COMMENT ON FUNCTION event_store.register_event_type(text, regtype, int, boolean) IS
-'From now on the data of every event and message of this type and version must fit a composite type: no key missing whose column is of a NOT NULL domain, no other key, every value convertible and written as asyncapi() says: numbers as numbers, times with their zone.
-What does not fit is ST004 with the path of the offender. Repeating a registration changes nothing; another type for the same version is 42710.
-current: whether who names no version means this one from now on, if it is the newest, and whether reads upcast to it. With false both go on as before until set_current_version(): readers first, then writers, one after the other.';
+'From now on the data of every event and message of this type and version must fit a composite type: no key missing whose column is of a NOT NULL domain, no other key, every value convertible and written as asyncapi() says: numbers as numbers, times with their zone. '
+'What does not fit is ST004 with the path of the offender. Repeating a registration changes nothing; another type for the same version is 42710. '
+'current: whether who names no version means this one from now on, if it is the newest, and whether reads upcast to it. With false both go on as before until set_current_version(): readers first, then writers, one after the other.';
 
 CREATE FUNCTION event_store.set_current_version(event_type text, schema_version int)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -81,8 +79,8 @@ RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_register_upcaster';
 COMMENT ON FUNCTION event_store.register_upcaster(text, int, regprocedure) IS
-'fn(data jsonb) RETURNS jsonb turns data of from_version into data of the next version. Reads, and receive() of messages, apply it, with the rights of the role that calls this and with pinned settings, up to the current version; what is stored stays untouched.
-Registering another function for the same version replaces it.';
+'fn(data jsonb) RETURNS jsonb turns data of from_version into data of the next version. Reads, and receive() of messages, apply it, with the rights of the role that calls this and with pinned settings, up to the current version; what is stored stays untouched. '
+'Registering another function for the same version replaces it.';
 
 -- What a type looks like as JSON Schema; columns that are not required may be null.
 CREATE FUNCTION event_store._json_schema(type oid, typmod int, required boolean) RETURNS jsonb
@@ -308,114 +306,3 @@ AS $asyncapi$
 $asyncapi$;
 COMMENT ON FUNCTION event_store.asyncapi() IS
 'Every registered type as an AsyncAPI 3 document with JSON Schema payloads generated from the composite types.';
-
--- ---------------------------------------------------------------- aggregates
-
-CREATE TABLE event_store.aggregate (
-	category text COLLATE "C" PRIMARY KEY,
-	initial_state jsonb NOT NULL,
-	snapshot_every int CHECK (snapshot_every >= 1)
-);
-COMMENT ON TABLE event_store.aggregate IS 'Aggregates: the state that streams of a category begin with. Changed by create_aggregate().';
-
-CREATE TABLE event_store.event_handler (
-	category text COLLATE "C" NOT NULL,
-	event_type text COLLATE "C" NOT NULL,
-	handler text NOT NULL,
-	owner text NOT NULL,
-	PRIMARY KEY (category, event_type)
-);
-COMMENT ON TABLE event_store.event_handler IS
-'Which function turns state and event into the next state. Changed by create_event_handler().';
-COMMENT ON COLUMN event_store.event_handler.owner IS 'The role with whose rights the handler runs.';
-
-CREATE TABLE event_store.snapshot (
-	stream text COLLATE "C" NOT NULL,
-	version bigint NOT NULL,
-	fingerprint text NOT NULL,
-	created_at timestamptz NOT NULL,
-	updated_at timestamptz NOT NULL,
-	latest_at timestamptz NOT NULL,
-	state jsonb NOT NULL,
-	PRIMARY KEY (stream, version)
-);
-COMMENT ON TABLE event_store.snapshot IS
-'States of streams at some version. Can be emptied at any time: loading then begins at the first event.';
-COMMENT ON COLUMN event_store.snapshot.fingerprint IS
-'Of initial state, handlers and upcasters when it was taken; once they have changed it is not used any more.';
-COMMENT ON COLUMN event_store.snapshot.latest_at IS 'Greatest occurred_at of the events it covers.';
-
-CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
-	ON event_store.aggregate
-	FOR EACH STATEMENT EXECUTE FUNCTION event_store.registry_changed();
-CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
-	ON event_store.event_handler
-	FOR EACH STATEMENT EXECUTE FUNCTION event_store.registry_changed();
-ALTER TABLE event_store.aggregate ENABLE ALWAYS TRIGGER registry_changed;
-ALTER TABLE event_store.event_handler ENABLE ALWAYS TRIGGER registry_changed;
-
-CREATE FUNCTION event_store.create_aggregate(category text, initial_state jsonb DEFAULT '{}',
-											 snapshot_every int DEFAULT NULL,
-											 replace boolean DEFAULT false)
-RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'event_store_create_aggregate';
-COMMENT ON FUNCTION event_store.create_aggregate(text, jsonb, int, boolean) IS
-'Makes the streams of a category aggregates: initial_state is the state before the first event, and save() stores a snapshot every snapshot_every events (NULL: never).
-The same call again does nothing; another definition is 42710 unless replace is true. Its handlers stay.';
-
-CREATE FUNCTION event_store.drop_aggregate(category text)
-RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'event_store_drop_aggregate';
-COMMENT ON FUNCTION event_store.drop_aggregate(text) IS
-'Forgets an aggregate with its handlers and snapshots; its events stay. Error: ST011 if there is none.';
-
-CREATE FUNCTION event_store.create_event_handler(category text, event_type text,
-												 handler regprocedure,
-												 replace boolean DEFAULT false)
-RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'event_store_create_event_handler';
-COMMENT ON FUNCTION event_store.create_event_handler(text, text, regprocedure, boolean) IS
-'handler(state jsonb, event event_store.event) RETURNS jsonb gives the state after an event of this type. It runs with the rights of the role that calls this, whoever loads, with search_path pg_catalog and TimeZone UTC: qualify the names in it.
-A function in language SQL that is one expression is inlined. Replacing the handler, or its body, makes the category''s snapshots useless.
-The same call again does nothing; another handler is 42710 unless replace is true. Error: ST011 if no aggregate is defined.';
-
-CREATE FUNCTION event_store.drop_event_handler(category text, event_type text)
-RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'event_store_drop_event_handler';
-COMMENT ON FUNCTION event_store.drop_event_handler(text, text) IS 'Forgets a handler. Error: ST010 if there is none.';
-
-CREATE FUNCTION event_store.load(stream text, at_version bigint DEFAULT NULL,
-								 at_time timestamptz DEFAULT NULL,
-								 for_update boolean DEFAULT false,
-								 OUT state jsonb, OUT version bigint,
-								 OUT created_at timestamptz, OUT updated_at timestamptz)
-RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'event_store_load';
-COMMENT ON FUNCTION event_store.load(text, bigint, timestamptz, boolean) IS
-'The state of a stream: its events folded through the handlers of its category, from the newest usable snapshot on. With at_version or at_time as it was then: the longest beginning of the stream up to that version or occurred_at.
-created_at, updated_at: when the first and the last event folded occurred. A stream without events gives a NULL state and version 0.
-version is what save() must expect: the stream''s, also when retention has taken events, or all of them, which leaves a NULL state; with at_version or at_time it is that of the last event folded.
-for_update: nobody else appends to the stream until this transaction ends, so that save() with this version meets no conflict; whoever else loads it so waits. Needs the right to append. Who locks several streams does it in one order, by name, lest two wait for each other (40P01).
-Errors: ST010 an event without handler, ST011 no aggregate is defined for the category; with for_update also ST002 tombstoned, 42501, and 22023 together with at_version or at_time.';
-
-CREATE FUNCTION event_store.save(stream text, loaded_version bigint, events event_store.new_event[],
-								 OUT version bigint, OUT "position" bigint)
-RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'event_store_save';
-COMMENT ON FUNCTION event_store.save(text, bigint, event_store.new_event[]) IS
-'Appends what was decided on the state that load() gave at loaded_version, and stores a snapshot every snapshot_every events. Without events it does nothing.
-Returns version and position of the last event. Errors: ST001 if somebody else has saved since, ST010 an event without handler, ST011, and those of append.';
-
-CREATE FUNCTION event_store.save_json(stream text, loaded_version bigint, events jsonb,
-									  OUT version bigint, OUT "position" bigint)
-RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'event_store_save_json';
-COMMENT ON FUNCTION event_store.save_json(text, bigint, jsonb) IS
-'As save, with a JSON array of objects that have the keys of event_store.new_event; other keys are ST004.';

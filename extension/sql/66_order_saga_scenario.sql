@@ -347,5 +347,5 @@ AS $function$ SELECT $scenario$
 }
 $scenario$::jsonb $function$;
 COMMENT ON FUNCTION ecommerce.order_saga_scenario() IS
-'A world for saga.simulate(''order'', ...): inventory, payment and shipping with everything they may
-answer, customers who change their mind, and the invariants of the order saga.';
+'A world for saga.simulate(''order'', ...): inventory, payment and shipping with everything they may '
+'answer, customers who change their mind, and the invariants of the order saga.';
