@@ -153,6 +153,17 @@ CREATE FUNCTION join_scenario() RETURNS jsonb LANGUAGE sql AS $function$ SELECT 
 		"holds": "$.count.a.done == 1 && $.count.b.done == 1"}]}$$::jsonb $function$;
 SELECT saga.simulate('join', join_scenario() || '{"faults": {}}', 1000000);
 SELECT saga.simulate('join', join_scenario() || '{"faults": {"drops": 1}}', 1000000);
+-- replies named by their type have the bodies that stand under it, and under "*"
+CREATE FUNCTION short_scenario(replies jsonb) RETURNS jsonb LANGUAGE sql AS $$
+	SELECT jsonb_build_object('faults', '{}'::jsonb, 'replies', replies) || regexp_replace(
+		(join_scenario() - 'faults')::text, '{"body": {"key": "\$.key"}, "type": ("[AB]Done")}', '\1', 'g')::jsonb
+$$;
+SELECT s ->> 'replies' AS replies, r -> 'violations' = '[]' AS fine,
+	r = saga.simulate('join', join_scenario() || '{"faults": {}}', 1000000) AS the_same
+FROM unnest(ARRAY['{"*": {"key": "$.key"}}', '{"ADone": {"key": "$.key"}, "*": {"key": "$.key"}}',
+	'{"*": {"key": 1}, "ADone": {"key": "$.key"}, "BDone": {"key": "$.key"}}',
+	'{"*": {"key": "$.key"}, "BDone": {"key": 1}}', '{}']::jsonb[]) replies,
+	short_scenario(replies) s, saga.simulate('join', s, 1000000) r;
 SELECT saga.simulate('join', join_scenario() || '{"faults": {}}', 3) -> 'schedules' AS no_more_than_asked_for;
 
 -- refusals of a plain compensation: whoever refuses is left to an operator, the other is undone all the same

@@ -18,9 +18,12 @@
 #define NO_STATUS "none"
 #define MAX_WEIGHT 1000
 
-static Participant *parse_participant(const char *name, const Tree *tree);
-static void parse_choices(Participant *participant, const char *command, const Tree *by_status);
-static Deed *parse_deed(const Tree *tree);
+static Participant *parse_participant(const char *name, const Tree *tree, const Tree *bodies);
+static void parse_choices(Participant *participant, const char *command, const Tree *by_status,
+						  const Tree *bodies);
+static Deed *parse_deed(const Tree *tree, const Tree *bodies);
+static Reply *parse_reply(const Tree *tree, const Tree *bodies);
+static Tree *body_over(const Tree *bodies, const char *key, Tree *body);
 static Check *parse_check(const Tree *tree);
 static void do_deed(World *world, const Participant *participant, const char *key,
 					const Deed *deed, const Flight *command, const char *times);
@@ -52,16 +55,17 @@ scenario_parse(const Tree *tree)
 	Tree	   *faults = tree_get(tree, "faults");
 
 	check_keys(tree, "the scenario",
-			   "start participants requests invariants faults idempotent orders alike patient"
-			   " exhaustive must_end max_steps description");
+			   "start participants replies requests invariants faults idempotent orders alike"
+			   " patient exhaustive must_end max_steps description");
 	check_keys(start, "\"start\" of the scenario", "type body");
 	check_keys(faults, "\"faults\" of the scenario", "drops duplicates timeouts");
 	scenario->start_type = required(start, "type");
 	scenario->start_body = tree_get(start, "body") ? tree_get(start, "body") : tree_object();
 	for (int i = 0; i < participants->count; i++)
-		scenario->participants =
-			lappend(scenario->participants,
-					parse_participant(key_at(participants, i), participants->as.members[i].value));
+		scenario->participants = lappend(scenario->participants,
+										 parse_participant(key_at(participants, i),
+														   participants->as.members[i].value,
+														   object_at(tree, "replies")));
 	for (int i = 0; i < requests->count; i++)
 	{
 		Tree	   *request = requests->as.items[i];
@@ -91,7 +95,7 @@ scenario_parse(const Tree *tree)
  * {"commands": {command: {status: deed or deeds}}, "happens": {status: deed or deeds}}
  */
 static Participant *
-parse_participant(const char *name, const Tree *tree)
+parse_participant(const char *name, const Tree *tree, const Tree *bodies)
 {
 	Participant *participant = palloc0(sizeof(Participant));
 	Tree	   *commands = object_at(tree, "commands");
@@ -99,13 +103,15 @@ parse_participant(const char *name, const Tree *tree)
 	check_keys(tree, "a participant", "commands happens");
 	participant->name = name;
 	for (int i = 0; i < commands->count; i++)
-		parse_choices(participant, key_at(commands, i), commands->as.members[i].value);
-	parse_choices(participant, NULL, object_at(tree, "happens"));
+		parse_choices(participant, key_at(commands, i), commands->as.members[i].value,
+					  bodies);
+	parse_choices(participant, NULL, object_at(tree, "happens"), bodies);
 	return participant;
 }
 
 static void
-parse_choices(Participant *participant, const char *command, const Tree *by_status)
+parse_choices(Participant *participant, const char *command, const Tree *by_status,
+			  const Tree *bodies)
 {
 	for (int i = 0; by_status->type == TREE_OBJECT && i < by_status->count; i++)
 	{
@@ -116,7 +122,7 @@ parse_choices(Participant *participant, const char *command, const Tree *by_stat
 		choice->status = key_at(by_status, i);
 		for (int j = 0; j < deeds->count; j++)
 		{
-			Deed	   *deed = parse_deed(deeds->as.items[j]);
+			Deed	   *deed = parse_deed(deeds->as.items[j], bodies);
 			int			weight = count_at(deeds->as.items[j], "weight", 1);
 
 			for (int k = Min(weight, MAX_WEIGHT); k > 0; k--)
@@ -133,7 +139,7 @@ parse_choices(Participant *participant, const char *command, const Tree *by_stat
 }
 
 static Deed *
-parse_deed(const Tree *tree)
+parse_deed(const Tree *tree, const Tree *bodies)
 {
 	Deed	   *deed = palloc0(sizeof(Deed));
 	Tree	   *replies = listed(tree_get(tree, "reply"));
@@ -144,16 +150,45 @@ parse_deed(const Tree *tree)
 	if (tree_get(tree, "set") != NULL)
 		deed->set = template_compile(tree_get(tree, "set"));
 	for (int i = 0; i < replies->count; i++)
-	{
-		Reply	   *reply = palloc0(sizeof(Reply));
-		Tree	   *body = tree_get(replies->as.items[i], "body");
-
-		check_keys(replies->as.items[i], "a reply", "type body");
-		reply->type = required(replies->as.items[i], "type");
-		reply->body = template_compile(body != NULL ? body : tree_object());
-		deed->replies = lappend(deed->replies, reply);
-	}
+		deed->replies = lappend(deed->replies, parse_reply(replies->as.items[i], bodies));
 	return deed;
+}
+
+/*
+ * A type, or {type, body}.  What its body does not say is as in the scenario's "replies".
+ */
+static Reply *
+parse_reply(const Tree *tree, const Tree *bodies)
+{
+	Reply	   *reply = palloc0(sizeof(Reply));
+	Tree	   *body = body_over(bodies, "*", tree_object());
+
+	if (tree->type == TREE_STRING)
+		reply->type = tree_to_text(tree);
+	else
+	{
+		check_keys(tree, "a reply", "type body");
+		reply->type = required(tree, "type");
+	}
+	body = body_over(bodies, reply->type, body);
+	body = body_over(tree, "body", body);
+	reply->body = template_compile(body);
+	return reply;
+}
+
+/*
+ * The body with what stands under a key laid over it.
+ */
+static Tree *
+body_over(const Tree *bodies, const char *key, Tree *body)
+{
+	Tree	   *over = bodies->type == TREE_OBJECT ? tree_get(bodies, key) : NULL;
+
+	if (over == NULL)
+		return body;
+	if (over->type != TREE_OBJECT || body->type != TREE_OBJECT)
+		return over;
+	return tree_with_members(body, over);
 }
 
 static Check *
