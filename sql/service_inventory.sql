@@ -66,7 +66,7 @@ SELECT body -> 'price', body -> 'version' FROM ecommerce_inventory.put_product(i
 SELECT data FROM event_store.read_stream('product-' || id(2)) WHERE version = 2;
 SELECT body -> 'price' FROM ecommerce_inventory.put_product(id(2)::text,
 	'{"sku": "B", "name": "Pear", "price": null}');
-SELECT price, ecommerce_inventory.price_errors(price, kind) FROM (VALUES
+SELECT price, ecommerce_inventory._price_errors(price, kind) FROM (VALUES
 	('{"amount": 1, "currency": "EUR"}'::jsonb, NULL), ('{"amount": 19.99}', 'goods'), ('{"amount": 1.5, "currency": "JPY"}', 'goods'),
 	('{"amount": 1.234}', 'goods'), ('{"amount": -1}', 'goods'), ('{"amount": "1"}', 'goods'), ('{"amount": 12345678}', 'goods'),
 	('{"amount": 1, "currency": "XYZ"}', 'goods'), ('{"amount": 1, "currency": 5}', 'goods'), ('{}', 'goods'), ('5', 'goods'),

@@ -23,8 +23,8 @@ $$;
 SET ROLE ecommerce_notification;
 
 -- One pass, escaped: a value can be neither a tag nor a placeholder nor a header.
-SELECT ecommerce_notification.render('a ${x} b ${y} c ${', '{"x": "<${y}>&\"''", "y": "z"}', true);
-SELECT ecommerce_notification.render('a ${x} ${none}', '{"x": "1\r\nBcc: x"}', false);
+SELECT ecommerce_notification._render('a ${x} b ${y} c ${', '{"x": "<${y}>&\"''", "y": "z"}', true);
+SELECT ecommerce_notification._render('a ${x} ${none}', '{"x": "1\r\nBcc: x"}', false);
 
 SELECT notify(1, 'order_received', '{"total_amount": 12.50, "currency": "<b>"}');
 SELECT deliver('sent');
@@ -99,7 +99,7 @@ SELECT name, outcome FROM saga_sends ORDER BY 1, 2;
 SELECT s.name, s.outcome AS has_no_text FROM saga_sends s
 LEFT JOIN ecommerce_notification.template t USING (name, outcome) WHERE t.name IS NULL;
 SELECT t.name, t.outcome, missing FROM ecommerce_notification.template t
-JOIN saga_sends s USING (name, outcome), ecommerce_notification.placeholders(t.subject || t.body) AS missing
+JOIN saga_sends s USING (name, outcome), ecommerce_notification._placeholders(t.subject || t.body) AS missing
 WHERE missing <> ALL (s.keys);
 SELECT t.name, t.outcome AS nobody_sends FROM ecommerce_notification.template t
 LEFT JOIN saga_sends s USING (name, outcome) WHERE s.name IS NULL;

@@ -23,7 +23,7 @@ $$;
 -- Errors one a line.
 CREATE FUNCTION errors(body jsonb) RETURNS SETOF text LANGUAGE sql AS $$
 	SELECT format('%s: %s', e ->> 'field', e ->> 'detail')
-		FROM jsonb_array_elements(ecommerce_order.order_errors(body)) e
+		FROM jsonb_array_elements(ecommerce_order._order_errors(body)) e
 $$;
 -- Lets projections come to rest, by hand or by the worker, whoever is first.
 CREATE PROCEDURE settle() LANGUAGE plpgsql AS $$
@@ -91,9 +91,9 @@ RESET ecommerce.currency;
 CREATE FUNCTION pg_temp.ordered(items jsonb, more jsonb DEFAULT '{}') RETURNS SETOF text LANGUAGE sql AS $$
 	SELECT coalesce(string_agg(format('%s: %s', e ->> 'field', e ->> 'detail'), E'\n'), (
 		SELECT string_agg(format('%s of %s at %s', l.quantity, (l.known).sku, l.unit_price), ', ')
-		FROM unnest(ecommerce_order.priced_lines(items)) l))
-	FROM jsonb_array_elements(ecommerce_order.price_errors(body(more || jsonb_build_object('items', items)),
-		ecommerce_order.priced_lines(items))) e
+		FROM unnest(ecommerce_order._priced_lines(items)) l))
+	FROM jsonb_array_elements(ecommerce_order._price_errors(body(more || jsonb_build_object('items', items)),
+		ecommerce_order._priced_lines(items))) e
 $$;
 CREATE FUNCTION pg_temp.line(product int, sku text, quantity int, more jsonb DEFAULT '{}') RETURNS jsonb LANGUAGE sql AS $$
 	SELECT jsonb_build_object('product_id', id(product), 'sku', sku, 'product_name', 'x', 'quantity',
@@ -166,8 +166,8 @@ UPDATE ecommerce_order.idempotency SET created_at = clock_timestamp() - interval
 SELECT status, body ->> 'order_id' = :'order' FROM pg_temp.submit_once(body(), 'k1');
 UPDATE ecommerce_order.idempotency SET created_at = clock_timestamp() - interval '25 hours';
 SELECT ecommerce_order.forget_keys();
-SELECT substr(ecommerce_order.new_id()::text, 15, 1),
-	ecommerce_order.new_id() <> ecommerce_order.new_id();
+SELECT substr(ecommerce_order._new_id()::text, 15, 1),
+	ecommerce_order._new_id() <> ecommerce_order._new_id();
 
 -- ---------------------------------------------------------------- reads
 
@@ -237,7 +237,7 @@ SELECT count(*) FROM said() s WHERE s LIKE '%"email": "ann@example.com"%';
 SELECT count(*) FROM event_store.read_stream('order-' || :'order') e WHERE e.data::text LIKE '%ann@%';
 
 -- What became of a wish to cancel: told at once where that is known, else on the order.
-SELECT ecommerce_order.cancellation(data) FROM unnest(ARRAY['{}',
+SELECT ecommerce_order._cancellation(data) FROM unnest(ARRAY['{}',
 	'{"goal": "FULFIL", "cancellation": [{"st": "asked", "by": "ann", "reason": "late"}]}',
 	'{"goal": "CANCEL", "cancellation": [{"st": "asked", "by": "ann", "reason": "late"}]}',
 	'{"goal": "FULFIL", "cancellation": [{"st": "asked"}, {"st": "rejected", "by": "ann", "reason": "late"}]}']::jsonb[]) data;

@@ -284,7 +284,7 @@ FROM ecommerce_payment.list_payments(id(946)::text);
 -- ---------------------------------------------------------------- currencies
 
 -- What the provider is told is in the currency's own smallest units.
-SELECT amount, currency, ecommerce_payment.minor_amount(amount, currency)
+SELECT amount, currency, ecommerce_payment._minor_amount(amount, currency)
 FROM (VALUES (12.50, 'USD'), (1999, 'JPY'), (19.99, 'JPY'), (1.25, 'KWD'), (1.254, 'KWD'), (5, 'ISK'),
 	(5, 'UGX'), (5, 'MGA'), (5.5, 'ISK'), (5, 'CLF'), (1.005, 'USD'), (1, 'ABC')) AS c (amount, currency);
 SELECT pay(31, NULL, '{"amount": 1999, "currency": "JPY"}'), pay(32, NULL, '{"amount": 1.25, "currency": "KWD"}'),
@@ -303,7 +303,7 @@ SELECT said();
 SELECT (body #> '{items,0}') - 'payment_id'::text
 FROM ecommerce_payment.list_payments(id(901)::text);
 SELECT outcome($$SELECT ecommerce_payment.list_payments('x')$$);
-SELECT ecommerce_payment.retry_delay(0), ecommerce_payment.retry_delay(100);
+SELECT ecommerce_payment._retry_delay(0), ecommerce_payment._retry_delay(100);
 
 -- The two books agree.
 SELECT p.key, p.status, c.status FROM ecommerce_payment.payment p

@@ -37,10 +37,10 @@ SELECT r.number, r.asked ->> 0 AS operation, (r.asked ->> 1)::boolean AS documen
 		WHERE NOT error ->> 'detail' ~ 'decimals\$|^must be quantity times|^must be a currency'
 			AND NOT error ->> 'detail' ~ 'never a card number\$') AS taken
 FROM request r, LATERAL (SELECT CASE r.asked ->> 0
-		WHEN 'submitOrder' THEN ecommerce_order.order_errors(r.asked -> 2)
-		WHEN 'cancelOrder' THEN ecommerce_order.cancel_errors(r.asked -> 2)
-		WHEN 'putProduct' THEN ecommerce_inventory.product_errors(r.asked -> 2)
-		WHEN 'adjustStock' THEN ecommerce_inventory.stock_errors(r.asked -> 2) END AS errors) e;
+		WHEN 'submitOrder' THEN ecommerce_order._order_errors(r.asked -> 2)
+		WHEN 'cancelOrder' THEN ecommerce_order._cancel_errors(r.asked -> 2)
+		WHEN 'putProduct' THEN ecommerce_inventory._product_errors(r.asked -> 2)
+		WHEN 'adjustStock' THEN ecommerce_inventory._stock_errors(r.asked -> 2) END AS errors) e;
 SQL
 
 for my $operation (qw(submitOrder cancelOrder putProduct adjustStock))

@@ -38,7 +38,7 @@ CREATE INDEX reservation_order ON ecommerce_inventory.reservation (order_id);
 COMMENT ON TABLE ecommerce_inventory.reservation IS
 'Reservations by step key. items: [{product_id, sku, quantity}] with one line per product, of a rejected one what was out of stock. A key that was released before it was heard of stands here as released without items.';
 
-CREATE FUNCTION ecommerce_inventory.apply(event event_store.event)
+CREATE FUNCTION ecommerce_inventory._apply(event event_store.event)
 RETURNS void LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $apply$
@@ -111,7 +111,7 @@ BEGIN
 	END IF;
 END
 $apply$;
-COMMENT ON FUNCTION ecommerce_inventory.apply(event_store.event) IS
+COMMENT ON FUNCTION ecommerce_inventory._apply(event_store.event) IS
 'Handler of the inline projection "inventory": brings product and reservation up to the event. Check constraints refuse what would make stock negative.';
 
 CREATE FUNCTION ecommerce_inventory.install()
@@ -125,7 +125,7 @@ BEGIN
 	END IF;
 	IF NOT EXISTS (SELECT FROM event_store.projections p WHERE p.name = 'inventory') THEN
 		PERFORM event_store.create_projection('inventory',
-			'ecommerce_inventory.apply(event_store.event)'::regprocedure,
+			'ecommerce_inventory._apply(event_store.event)'::regprocedure,
 			event_types => ARRAY['ProductDescribed', 'StockAdjusted', 'StockHeld', 'HoldRenewed',
 				'HoldRefused',
 				'HoldCommitted', 'HoldReleased', 'HoldExpired'],

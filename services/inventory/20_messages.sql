@@ -1,7 +1,7 @@
 -- Handlers of the endpoint inventory. Each takes a command's body and publishes
 -- exactly one reply. A command whose key is known answers as before.
 
-CREATE FUNCTION ecommerce_inventory.record(stream text, expected bigint, event_type text,
+CREATE FUNCTION ecommerce_inventory._record(stream text, expected bigint, event_type text,
 	data jsonb)
 RETURNS void LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -23,10 +23,10 @@ BEGIN
 	END IF;
 END
 $record$;
-COMMENT ON FUNCTION ecommerce_inventory.record(text, bigint, text, jsonb) IS
+COMMENT ON FUNCTION ecommerce_inventory._record(text, bigint, text, jsonb) IS
 'Appends to the stream of a product or reservation and makes sure that the inline projection followed, else 55000. Two that know the same version: the later fails with ST001 and is tried again.';
 
-CREATE FUNCTION ecommerce_inventory.lock_products(items jsonb)
+CREATE FUNCTION ecommerce_inventory._lock_products(items jsonb)
 RETURNS void LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $lock_products$
@@ -39,15 +39,15 @@ BEGIN
 	FOR NO KEY UPDATE;
 END
 $lock_products$;
-COMMENT ON FUNCTION ecommerce_inventory.lock_products(jsonb) IS
+COMMENT ON FUNCTION ecommerce_inventory._lock_products(jsonb) IS
 'Locks the products of the lines in the order of their ids; whoever moves stock calls it first.';
 
-CREATE FUNCTION ecommerce_inventory.reply_held(held ecommerce_inventory.reservation)
+CREATE FUNCTION ecommerce_inventory._reply_held(held ecommerce_inventory.reservation)
 RETURNS void LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $reply_held$
 BEGIN
-	PERFORM ecommerce_inventory.publish('InventoryReserved', held.order_id, held.key,
+	PERFORM ecommerce_inventory._publish('InventoryReserved', held.order_id, held.key,
 		jsonb_build_object(
 		'expires_at', held.expires_at,
 		'reserved_items', (SELECT coalesce(jsonb_agg(line
@@ -55,18 +55,18 @@ BEGIN
 			FROM jsonb_array_elements(held.items) WITH ORDINALITY AS lines (line, n))));
 END
 $reply_held$;
-COMMENT ON FUNCTION ecommerce_inventory.reply_held(ecommerce_inventory.reservation) IS
+COMMENT ON FUNCTION ecommerce_inventory._reply_held(ecommerce_inventory.reservation) IS
 'Publishes InventoryReserved for a reservation that holds stock.';
 
-CREATE FUNCTION ecommerce_inventory.reply_refused(order_id uuid, key uuid, reason text,
+CREATE FUNCTION ecommerce_inventory._reply_refused(order_id uuid, key uuid, reason text,
 	items jsonb DEFAULT '[]')
 RETURNS void LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $reply_refused$
-	SELECT ecommerce_inventory.publish('InventoryReservationFailed', order_id, key,
+	SELECT ecommerce_inventory._publish('InventoryReservationFailed', order_id, key,
 		jsonb_build_object('reason', reason, 'out_of_stock_items', items))
 $reply_refused$;
-COMMENT ON FUNCTION ecommerce_inventory.reply_refused(uuid, uuid, text, jsonb) IS
+COMMENT ON FUNCTION ecommerce_inventory._reply_refused(uuid, uuid, text, jsonb) IS
 'Publishes InventoryReservationFailed; reason: OutOfStock, cancelled or expired.';
 
 CREATE FUNCTION ecommerce_inventory.reserve_inventory(command jsonb)
@@ -86,32 +86,32 @@ BEGIN
 	CASE known.status
 	WHEN 'held' THEN	-- the same key again renews the hold
 		IF until > known.expires_at THEN
-			PERFORM ecommerce_inventory.record('reservation-' || step, known.version, 'HoldRenewed',
+			PERFORM ecommerce_inventory._record('reservation-' || step, known.version, 'HoldRenewed',
 				jsonb_build_object('order_id', ordered, 'expires_at', until));
 			known.expires_at := until;
 		END IF;
-		PERFORM ecommerce_inventory.reply_held(known);
+		PERFORM ecommerce_inventory._reply_held(known);
 		RETURN;
 	WHEN 'committed' THEN
-		PERFORM ecommerce_inventory.reply_held(known);
+		PERFORM ecommerce_inventory._reply_held(known);
 		RETURN;
 	WHEN 'released' THEN
-		PERFORM ecommerce_inventory.reply_refused(ordered, step, 'cancelled');
+		PERFORM ecommerce_inventory._reply_refused(ordered, step, 'cancelled');
 		RETURN;
 	WHEN 'expired' THEN
-		PERFORM ecommerce_inventory.reply_refused(ordered, step, 'expired');
+		PERFORM ecommerce_inventory._reply_refused(ordered, step, 'expired');
 		RETURN;
 	WHEN 'rejected' THEN
-		PERFORM ecommerce_inventory.reply_refused(ordered, step, known.reason, known.items);
+		PERFORM ecommerce_inventory._reply_refused(ordered, step, known.reason, known.items);
 		RETURN;
 	ELSE
 		NULL;	-- a key not heard of before
 	END CASE;
 
 	IF (command ->> 'not_after')::timestamptz < clock_timestamp() THEN
-		PERFORM ecommerce_inventory.record('reservation-' || step, 0, 'HoldRefused',
+		PERFORM ecommerce_inventory._record('reservation-' || step, 0, 'HoldRefused',
 			jsonb_build_object('order_id', ordered, 'reason', 'expired', 'items', '[]'::jsonb));
-		PERFORM ecommerce_inventory.reply_refused(ordered, step, 'expired');
+		PERFORM ecommerce_inventory._reply_refused(ordered, step, 'expired');
 		RETURN;
 	END IF;
 
@@ -132,7 +132,7 @@ BEGIN
 		LEFT JOIN ecommerce_inventory.product p USING (product_id)
 		WHERE coalesce(p.kind, 'goods') = 'goods'
 		GROUP BY l.product_id) AS line;
-	PERFORM ecommerce_inventory.lock_products(lines);
+	PERFORM ecommerce_inventory._lock_products(lines);
 	SELECT jsonb_agg(jsonb_build_object('product_id', line.product_id, 'sku', line.sku,
 			'requested_quantity', line.quantity, 'available_quantity',
 				coalesce(p.on_hand - p.reserved, 0))
@@ -143,18 +143,18 @@ BEGIN
 	WHERE line.quantity > coalesce(p.on_hand - p.reserved, 0);
 
 	IF missing IS NOT NULL THEN
-		PERFORM ecommerce_inventory.record('reservation-' || step, 0, 'HoldRefused',
+		PERFORM ecommerce_inventory._record('reservation-' || step, 0, 'HoldRefused',
 			jsonb_build_object('order_id', ordered, 'reason', 'OutOfStock', 'items', missing));
-		PERFORM ecommerce_inventory.reply_refused(ordered, step, 'OutOfStock', missing);
+		PERFORM ecommerce_inventory._reply_refused(ordered, step, 'OutOfStock', missing);
 		RETURN;
 	END IF;
-	PERFORM ecommerce_inventory.record('reservation-' || step, 0, 'StockHeld',
+	PERFORM ecommerce_inventory._record('reservation-' || step, 0, 'StockHeld',
 		jsonb_build_object('order_id', ordered, 'items', lines, 'expires_at', until));
 	known.key := step;
 	known.order_id := ordered;
 	known.items := lines;
 	known.expires_at := until;
-	PERFORM ecommerce_inventory.reply_held(known);
+	PERFORM ecommerce_inventory._reply_held(known);
 END
 $reserve_inventory$;
 COMMENT ON FUNCTION ecommerce_inventory.reserve_inventory(jsonb) IS
@@ -171,15 +171,15 @@ DECLARE
 BEGIN
 	SELECT * INTO known FROM ecommerce_inventory.reservation r WHERE r.key = step FOR UPDATE;
 	IF known.status = 'held' THEN
-		PERFORM ecommerce_inventory.lock_products(known.items);
-		PERFORM ecommerce_inventory.record('reservation-' || step, known.version, 'HoldCommitted',
+		PERFORM ecommerce_inventory._lock_products(known.items);
+		PERFORM ecommerce_inventory._record('reservation-' || step, known.version, 'HoldCommitted',
 			jsonb_build_object('order_id', ordered));
 	ELSIF known.status IS DISTINCT FROM 'committed' THEN
-		PERFORM ecommerce_inventory.publish('ReservationCommitFailed', ordered, step,
+		PERFORM ecommerce_inventory._publish('ReservationCommitFailed', ordered, step,
 			jsonb_build_object('reason', coalesce(known.status, 'unknown')));
 		RETURN;
 	END IF;
-	PERFORM ecommerce_inventory.publish('ReservationCommitted', ordered, step);
+	PERFORM ecommerce_inventory._publish('ReservationCommitted', ordered, step);
 END
 $commit_reservation$;
 COMMENT ON FUNCTION ecommerce_inventory.commit_reservation(jsonb) IS
@@ -197,12 +197,12 @@ BEGIN
 	SELECT * INTO known FROM ecommerce_inventory.reservation r WHERE r.key = step FOR UPDATE;
 	-- an unknown key gets a tombstone, so that a reservation that comes later is refused
 	IF NOT FOUND OR known.status IN ('held', 'committed') THEN
-		PERFORM ecommerce_inventory.lock_products(coalesce(known.items, '[]'));
-		PERFORM ecommerce_inventory.record('reservation-' || step, coalesce(known.version, 0),
+		PERFORM ecommerce_inventory._lock_products(coalesce(known.items, '[]'));
+		PERFORM ecommerce_inventory._record('reservation-' || step, coalesce(known.version, 0),
 			'HoldReleased',
 			jsonb_build_object('order_id', ordered, 'reason', command ->> 'reason'));
 	END IF;
-	PERFORM ecommerce_inventory.publish('InventoryReleased', ordered, step,
+	PERFORM ecommerce_inventory._publish('InventoryReleased', ordered, step,
 		jsonb_build_object('product_ids',
 		CASE WHEN known.status IN ('held', 'committed', 'released') THEN
 			(SELECT coalesce(jsonb_agg(line -> 'product_id'), '[]')
@@ -226,14 +226,14 @@ BEGIN
 		WHERE r.status = 'held' AND r.expires_at <= clock_timestamp()
 		ORDER BY r.expires_at LIMIT 100
 		FOR UPDATE SKIP LOCKED);
-	PERFORM ecommerce_inventory.lock_products(
+	PERFORM ecommerce_inventory._lock_products(
 		(SELECT coalesce(jsonb_agg(line), '[]')
 		FROM unnest(due) AS d, jsonb_array_elements(d.items) AS line));
 	FOREACH held IN ARRAY due LOOP
 		PERFORM ecommerce.set_context(held.correlation_id);
-		PERFORM ecommerce_inventory.record('reservation-' || held.key, held.version, 'HoldExpired',
+		PERFORM ecommerce_inventory._record('reservation-' || held.key, held.version, 'HoldExpired',
 			jsonb_build_object('order_id', held.order_id));
-		PERFORM ecommerce_inventory.publish('ReservationExpired', held.order_id, held.key);
+		PERFORM ecommerce_inventory._publish('ReservationExpired', held.order_id, held.key);
 	END LOOP;
 	RETURN cardinality(due);
 END

@@ -25,7 +25,7 @@ CREATE TYPE ecommerce_@service@.reply AS (
 COMMENT ON TYPE ecommerce_@service@.reply IS
 'Answer to an HTTP request: status code, JSON body or NULL for none, values of the headers ETag and Location or NULL.';
 
-CREATE FUNCTION ecommerce_@service@.answer(status int, body jsonb, etag text DEFAULT NULL,
+CREATE FUNCTION ecommerce_@service@._answer(status int, body jsonb, etag text DEFAULT NULL,
 											location text DEFAULT NULL)
 RETURNS ecommerce_@service@.reply LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
@@ -34,9 +34,9 @@ BEGIN
 	RETURN ROW(status, body, etag, location);
 END
 $answer$;
-COMMENT ON FUNCTION ecommerce_@service@.answer(int, jsonb, text, text) IS 'Makes a reply.';
+COMMENT ON FUNCTION ecommerce_@service@._answer(int, jsonb, text, text) IS 'Makes a reply.';
 
-CREATE FUNCTION ecommerce_@service@.refuse(status int, detail text, errors jsonb DEFAULT NULL)
+CREATE FUNCTION ecommerce_@service@._refuse(status int, detail text, errors jsonb DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $refuse$
@@ -45,33 +45,33 @@ BEGIN
 		DETAIL = coalesce(errors::text, '');
 END
 $refuse$;
-COMMENT ON FUNCTION ecommerce_@service@.refuse(int, text, jsonb) IS
+COMMENT ON FUNCTION ecommerce_@service@._refuse(int, text, jsonb) IS
 'Ends the request with SQLSTATE HT<status>; errors: array of {"field", "detail"}, becomes the DETAIL.';
 
-CREATE FUNCTION ecommerce_@service@.refuse_fields(errors jsonb)
+CREATE FUNCTION ecommerce_@service@._refuse_fields(errors jsonb)
 RETURNS void LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $refuse_fields$
 BEGIN
 	IF errors <> '[]' THEN
-		PERFORM ecommerce_@service@.refuse(422, 'the request has fields that are missing or wrong',
+		PERFORM ecommerce_@service@._refuse(422, 'the request has fields that are missing or wrong',
 			errors);
 	END IF;
 END
 $refuse_fields$;
-COMMENT ON FUNCTION ecommerce_@service@.refuse_fields(jsonb) IS
+COMMENT ON FUNCTION ecommerce_@service@._refuse_fields(jsonb) IS
 'Does nothing with an empty array; else ends the request with HT422 and the errors.';
 
-CREATE FUNCTION ecommerce_@service@.bad_field(field text, detail text)
+CREATE FUNCTION ecommerce_@service@._bad_field(field text, detail text)
 RETURNS jsonb LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $bad_field$
 	SELECT jsonb_build_array(jsonb_build_object('field', field, 'detail', detail))
 $bad_field$;
-COMMENT ON FUNCTION ecommerce_@service@.bad_field(text, text) IS
+COMMENT ON FUNCTION ecommerce_@service@._bad_field(text, text) IS
 'An array with one error, as refuse_fields takes it.';
 
-CREATE FUNCTION ecommerce_@service@.is_text(value jsonb)
+CREATE FUNCTION ecommerce_@service@._is_text(value jsonb)
 RETURNS boolean LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $is_text$
@@ -82,10 +82,10 @@ BEGIN
 		false);
 END
 $is_text$;
-COMMENT ON FUNCTION ecommerce_@service@.is_text(jsonb) IS
+COMMENT ON FUNCTION ecommerce_@service@._is_text(jsonb) IS
 'Whether a value is a text of 1 to 200 characters, not all of them white space.';
 
-CREATE FUNCTION ecommerce_@service@.is_whole(value jsonb, lowest bigint, highest bigint)
+CREATE FUNCTION ecommerce_@service@._is_whole(value jsonb, lowest bigint, highest bigint)
 RETURNS boolean LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $is_whole$
@@ -94,10 +94,10 @@ BEGIN
 		AND value::numeric = trunc(value::numeric) ELSE false END;
 END
 $is_whole$;
-COMMENT ON FUNCTION ecommerce_@service@.is_whole(jsonb, bigint, bigint) IS
+COMMENT ON FUNCTION ecommerce_@service@._is_whole(jsonb, bigint, bigint) IS
 'Whether a value is a whole number between two; 5.0 is one.';
 
-CREATE FUNCTION ecommerce_@service@.as_uuid(value text)
+CREATE FUNCTION ecommerce_@service@._as_uuid(value text)
 RETURNS uuid LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $as_uuid$
@@ -105,9 +105,9 @@ BEGIN
 	RETURN CASE WHEN value ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN value::uuid END;
 END
 $as_uuid$;
-COMMENT ON FUNCTION ecommerce_@service@.as_uuid(text) IS 'The UUID, or NULL when the text is none.';
+COMMENT ON FUNCTION ecommerce_@service@._as_uuid(text) IS 'The UUID, or NULL when the text is none.';
 
-CREATE FUNCTION ecommerce_@service@.query_errors(uuids jsonb, after text, page text)
+CREATE FUNCTION ecommerce_@service@._query_errors(uuids jsonb, after text, page text)
 RETURNS jsonb LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $query_errors$
@@ -117,22 +117,22 @@ BEGIN
 	SELECT coalesce(jsonb_agg(jsonb_build_object('field', name, 'detail', 'must be a UUID')
 		ORDER BY name), '[]')
 	INTO errors FROM jsonb_each_text(uuids) AS parameter (name, value)
-	WHERE value IS NOT NULL AND ecommerce_@service@.as_uuid(value) IS NULL;
+	WHERE value IS NOT NULL AND ecommerce_@service@._as_uuid(value) IS NULL;
 	IF after !~ '^[0-9]{1,18}$' THEN
-		errors := errors || ecommerce_@service@.bad_field('after',
+		errors := errors || ecommerce_@service@._bad_field('after',
 			'must be a cursor from next or cursor');
 	END IF;
 	IF page !~ '^[0-9]{1,4}$' OR page::int NOT BETWEEN 1 AND 1000 THEN
-		errors := errors || ecommerce_@service@.bad_field('limit',
+		errors := errors || ecommerce_@service@._bad_field('limit',
 			'must be a number from 1 to 1000');
 	END IF;
 	RETURN errors;
 END
 $query_errors$;
-COMMENT ON FUNCTION ecommerce_@service@.query_errors(jsonb, text, text) IS
+COMMENT ON FUNCTION ecommerce_@service@._query_errors(jsonb, text, text) IS
 'Every bad parameter of a query as [{"field", "detail"}]: uuids are name and text of those that must be UUIDs, after is a cursor, page is the limit; null and absent are good.';
 
-CREATE FUNCTION ecommerce_@service@.page_size(page text)
+CREATE FUNCTION ecommerce_@service@._page_size(page text)
 RETURNS int LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $page_size$
@@ -140,10 +140,10 @@ BEGIN
 	RETURN coalesce(page::int, 50);
 END
 $page_size$;
-COMMENT ON FUNCTION ecommerce_@service@.page_size(text) IS
+COMMENT ON FUNCTION ecommerce_@service@._page_size(text) IS
 'The query parameter limit, checked already: 50 when absent.';
 
-CREATE FUNCTION ecommerce_@service@.tag_of(body jsonb, version bigint)
+CREATE FUNCTION ecommerce_@service@._tag_of(body jsonb, version bigint)
 RETURNS text LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $tag_of$
@@ -151,10 +151,10 @@ BEGIN
 	RETURN format('"%s-%s"', version, left(md5(body::text), 16));
 END
 $tag_of$;
-COMMENT ON FUNCTION ecommerce_@service@.tag_of(jsonb, bigint) IS
+COMMENT ON FUNCTION ecommerce_@service@._tag_of(jsonb, bigint) IS
 'The entity tag of a representation. It is made of all that is shown, since a strong one has to change with it, wherever the change comes from.';
 
-CREATE FUNCTION ecommerce_@service@.tags(header text)
+CREATE FUNCTION ecommerce_@service@._tags(header text)
 RETURNS text[] LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $tags$
@@ -162,50 +162,50 @@ BEGIN
 	RETURN regexp_split_to_array(trim(header), '\s*,\s*');
 END
 $tags$;
-COMMENT ON FUNCTION ecommerce_@service@.tags(text) IS
+COMMENT ON FUNCTION ecommerce_@service@._tags(text) IS
 'The tags of a header If-Match or If-None-Match; NULL without the header.';
 
-CREATE FUNCTION ecommerce_@service@.represent(body jsonb, version bigint,
+CREATE FUNCTION ecommerce_@service@._represent(body jsonb, version bigint,
 	if_none_match text DEFAULT NULL)
 RETURNS ecommerce_@service@.reply LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $represent$
 DECLARE
-	tag CONSTANT text := ecommerce_@service@.tag_of(body, version);
-	known CONSTANT text[] := ecommerce_@service@.tags(replace(if_none_match, 'W/"', '"'));
+	tag CONSTANT text := ecommerce_@service@._tag_of(body, version);
+	known CONSTANT text[] := ecommerce_@service@._tags(replace(if_none_match, 'W/"', '"'));
 BEGIN
 	IF '*' = ANY (known) OR tag = ANY (known) THEN
-		RETURN ecommerce_@service@.answer(304, NULL, tag);
+		RETURN ecommerce_@service@._answer(304, NULL, tag);
 	END IF;
-	RETURN ecommerce_@service@.answer(200, body, tag);
+	RETURN ecommerce_@service@._answer(200, body, tag);
 END
 $represent$;
-COMMENT ON FUNCTION ecommerce_@service@.represent(jsonb, bigint, text) IS
+COMMENT ON FUNCTION ecommerce_@service@._represent(jsonb, bigint, text) IS
 'The reply to a GET: 200 with its entity tag, or 304 when If-None-Match has that tag, weak ones included.';
 
-CREATE FUNCTION ecommerce_@service@.check_match(if_match text, if_none_match text, tag text,
+CREATE FUNCTION ecommerce_@service@._check_match(if_match text, if_none_match text, tag text,
 	version text DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $check_match$
 DECLARE
-	wanted CONSTANT text[] := ecommerce_@service@.tags(if_match);
-	unwanted CONSTANT text[] := ecommerce_@service@.tags(if_none_match);
+	wanted CONSTANT text[] := ecommerce_@service@._tags(if_match);
+	unwanted CONSTANT text[] := ecommerce_@service@._tags(if_none_match);
 BEGIN
 	IF wanted IS NOT NULL AND NOT coalesce(tag IS NOT NULL AND '*' = ANY (wanted)
 		OR tag = ANY (wanted), false) AND NOT coalesce(version = ANY (wanted), false) THEN
-		PERFORM ecommerce_@service@.refuse(412, CASE WHEN tag IS NULL THEN 'there is none yet'
+		PERFORM ecommerce_@service@._refuse(412, CASE WHEN tag IS NULL THEN 'there is none yet'
 			ELSE format('it has changed: it is at %s now', tag) END);
 	ELSIF unwanted IS NOT NULL AND tag IS NOT NULL
 		AND ('*' = ANY (unwanted) OR tag = ANY (unwanted)) THEN
-		PERFORM ecommerce_@service@.refuse(412, format('there is one already: it is at %s', tag));
+		PERFORM ecommerce_@service@._refuse(412, format('there is one already: it is at %s', tag));
 	END IF;
 END
 $check_match$;
-COMMENT ON FUNCTION ecommerce_@service@.check_match(text, text, text, text) IS
+COMMENT ON FUNCTION ecommerce_@service@._check_match(text, text, text, text) IS
 'HT412 unless what is to be changed is as the headers If-Match and If-None-Match want it. tag: its entity tag, NULL if it does not exist; version: another tag that If-Match may name.';
 
-CREATE FUNCTION ecommerce_@service@.followed(projection text, mark bigint)
+CREATE FUNCTION ecommerce_@service@._followed(projection text, mark bigint)
 RETURNS bigint LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $followed$
@@ -221,24 +221,24 @@ BEGIN
 	RETURN least(deferred - 1, mark);
 END
 $followed$;
-COMMENT ON FUNCTION ecommerce_@service@.followed(text, bigint) IS
+COMMENT ON FUNCTION ecommerce_@service@._followed(text, bigint) IS
 'How far a reader may go in the tables of an inline projection whose events can be read up to the mark: below what it has still to be given. Call it in the statement that reads the rows. 55000 while it is rebuilt or paused.';
 
-CREATE FUNCTION ecommerce_@service@.collection(items jsonb, size int, newest bigint, after text)
+CREATE FUNCTION ecommerce_@service@._collection(items jsonb, size int, newest bigint, after text)
 RETURNS ecommerce_@service@.reply LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $collection$
 BEGIN
-	RETURN ecommerce_@service@.answer(200, jsonb_build_object(
+	RETURN ecommerce_@service@._answer(200, jsonb_build_object(
 		'items', coalesce(items, '[]'),
 		'next', CASE WHEN jsonb_array_length(coalesce(items, '[]')) >= size THEN newest::text END,
 		'cursor', coalesce(newest::text, after, '0')));
 END
 $collection$;
-COMMENT ON FUNCTION ecommerce_@service@.collection(jsonb, int, bigint, text) IS
+COMMENT ON FUNCTION ecommerce_@service@._collection(jsonb, int, bigint, text) IS
 'A page of a collection: {"items", "next", "cursor"}. newest: the position of the last item, NULL without any; next is that when the page is full, else null; cursor is where to go on later, when there may be more.';
 
-CREATE FUNCTION ecommerce_@service@.publish(message_type text, order_id uuid, key uuid,
+CREATE FUNCTION ecommerce_@service@._publish(message_type text, order_id uuid, key uuid,
 	body jsonb DEFAULT '{}')
 RETURNS void LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -249,10 +249,10 @@ BEGIN
 		partition_key => order_id::text);
 END
 $publish$;
-COMMENT ON FUNCTION ecommerce_@service@.publish(text, uuid, uuid, jsonb) IS
+COMMENT ON FUNCTION ecommerce_@service@._publish(text, uuid, uuid, jsonb) IS
 'Publishes a reply: body plus order_id and the step key, in order with the other messages of that order.';
 
-CREATE FUNCTION ecommerce_@service@.strange_fields(body jsonb, known text[], prefix text DEFAULT '')
+CREATE FUNCTION ecommerce_@service@._strange_fields(body jsonb, known text[], prefix text DEFAULT '')
 RETURNS jsonb LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $strange_fields$
@@ -267,5 +267,5 @@ BEGIN
 		FROM (SELECT key FROM jsonb_object_keys(body - known) AS key LIMIT 20) AS strange);
 END
 $strange_fields$;
-COMMENT ON FUNCTION ecommerce_@service@.strange_fields(jsonb, text[], text) IS
+COMMENT ON FUNCTION ecommerce_@service@._strange_fields(jsonb, text[], text) IS
 'An error for each field of an object that is none of the known ones, for 20 of them at most: what nobody reads would have no effect, and who sent it would not know.';

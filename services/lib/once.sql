@@ -29,21 +29,21 @@ DECLARE
 	answer ecommerce_@service@.reply;
 BEGIN
 	IF length(idempotency_key) NOT BETWEEN 1 AND 255 THEN
-		PERFORM ecommerce_@service@.refuse_fields(ecommerce_@service@.bad_field('Idempotency-Key',
+		PERFORM ecommerce_@service@._refuse_fields(ecommerce_@service@._bad_field('Idempotency-Key',
 			'must have 1 to 255 characters'));
 	END IF;
 	-- held until commit: a repeat that comes in the meantime is told so
 	IF NOT pg_try_advisory_xact_lock(hashtextextended(
 		concat_ws(' ', 'ecommerce_@service@.idempotency', whose, idempotency_key), 0)) THEN
-		PERFORM ecommerce_@service@.refuse(409,
+		PERFORM ecommerce_@service@._refuse(409,
 			'a request with this Idempotency-Key is still running');
 	END IF;
 	SELECT * INTO known FROM ecommerce_@service@.idempotency i
 	WHERE i.owner = whose AND i.key = idempotency_key
 		AND i.created_at > clock_timestamp() - interval '24 hours';
 	IF FOUND AND known.request_hash <> hash THEN
-		PERFORM ecommerce_@service@.refuse(422, 'this Idempotency-Key was used for something else',
-			ecommerce_@service@.bad_field('Idempotency-Key',
+		PERFORM ecommerce_@service@._refuse(422, 'this Idempotency-Key was used for something else',
+			ecommerce_@service@._bad_field('Idempotency-Key',
 				'was used with another body or for another resource'));
 	ELSIF FOUND THEN
 		RETURN known.reply;

@@ -23,21 +23,14 @@ CREATE TABLE ecommerce_notification.notification (
 	status text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'sent', 'failed')),
 	reason text,
 	sent_at timestamptz,
-	due_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-	attempts int NOT NULL DEFAULT 0,
-	fence bigint NOT NULL DEFAULT 0,
-	lease_until timestamptz,
-	correlation_id uuid,
-	user_id text,
-	tenant_id text,
-	traceparent text,
 	created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 70);
 CREATE INDEX notification_order ON ecommerce_notification.notification (order_id, created_at);
 CREATE INDEX notification_customer
 	ON ecommerce_notification.notification (customer_id, position);
-CREATE INDEX notification_owed ON ecommerce_notification.notification (due_at)
-	WHERE status = 'pending';
+SELECT ecommerce_notification._outside_work('ecommerce_notification.notification',
+	'notification_id', '{send}');
+DROP FUNCTION ecommerce_notification._outside_work(regclass, name, text[], text);
 COMMENT ON TABLE ecommerce_notification.notification IS
 'Notifications by step key; a key is sent once. A daemon that dies between sending and recording sends once more: mail has no better promise. email is personal, see forget_customer().';
 

@@ -1,6 +1,6 @@
 -- Rendering, the handler of the endpoint notification, sending, and HTTP.
 
-CREATE FUNCTION ecommerce_notification.escape_html(value text)
+CREATE FUNCTION ecommerce_notification._escape_html(value text)
 RETURNS text LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $escape_html$
@@ -9,10 +9,10 @@ BEGIN
 		'&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;');
 END
 $escape_html$;
-COMMENT ON FUNCTION ecommerce_notification.escape_html(text) IS
+COMMENT ON FUNCTION ecommerce_notification._escape_html(text) IS
 'The text as HTML: & < > " and '' escaped.';
 
-CREATE FUNCTION ecommerce_notification.render(template text, data jsonb, as_html boolean)
+CREATE FUNCTION ecommerce_notification._render(template text, data jsonb, as_html boolean)
 RETURNS text LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $render$
@@ -32,52 +32,52 @@ BEGIN
 		name := substr(rest, at + 2, strpos(substr(rest, at), '}') - 3);
 		value := coalesce(data ->> name, '');
 		result := result || left(rest, at - 1) || CASE WHEN as_html
-			THEN ecommerce_notification.escape_html(value)
+			THEN ecommerce_notification._escape_html(value)
 			ELSE regexp_replace(value, '[[:cntrl:]]+', ' ', 'g') END;
 		rest := substr(rest, at + length(name) + 3);
 	END LOOP;
 END
 $render$;
-COMMENT ON FUNCTION ecommerce_notification.render(text, jsonb, boolean) IS
+COMMENT ON FUNCTION ecommerce_notification._render(text, jsonb, boolean) IS
 'The template with each ${name} replaced by the text of that key, "" if absent; escaped for HTML, or without control characters for a header.';
 
-CREATE FUNCTION ecommerce_notification.reply_state(known ecommerce_notification.notification)
+CREATE FUNCTION ecommerce_notification._reply_state(known ecommerce_notification.notification)
 RETURNS void LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $reply_state$
 BEGIN
 	IF known.status = 'sent' THEN
-		PERFORM ecommerce_notification.publish('NotificationSent', known.order_id, known.key,
+		PERFORM ecommerce_notification._publish('NotificationSent', known.order_id, known.key,
 			jsonb_build_object('template', known.template));
 	ELSIF known.status = 'failed' THEN
-		PERFORM ecommerce_notification.publish('NotificationFailed', known.order_id, known.key,
+		PERFORM ecommerce_notification._publish('NotificationFailed', known.order_id, known.key,
 			jsonb_build_object('template', known.template, 'reason', known.reason));
 	END IF;
 END
 $reply_state$;
-COMMENT ON FUNCTION ecommerce_notification.reply_state(ecommerce_notification.notification) IS
+COMMENT ON FUNCTION ecommerce_notification._reply_state(ecommerce_notification.notification) IS
 'Publishes NotificationSent or NotificationFailed; nothing while it is pending.';
 
-CREATE FUNCTION ecommerce_notification.text_for(name text, outcome text)
+CREATE FUNCTION ecommerce_notification._text_for(name text, outcome text)
 RETURNS ecommerce_notification.template LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $text_for$
 BEGIN
 	RETURN (SELECT t FROM ecommerce_notification.template t
-		WHERE t.name = text_for.name AND t.outcome IN (coalesce(text_for.outcome, ''), '')
+		WHERE t.name = _text_for.name AND t.outcome IN (coalesce(_text_for.outcome, ''), '')
 		ORDER BY t.outcome DESC LIMIT 1);
 END
 $text_for$;
-COMMENT ON FUNCTION ecommerce_notification.text_for(text, text) IS
+COMMENT ON FUNCTION ecommerce_notification._text_for(text, text) IS
 'The text of a template for an outcome, else the one for all others; NULL without any.';
 
-CREATE FUNCTION ecommerce_notification.placeholders(text text)
+CREATE FUNCTION ecommerce_notification._placeholders(text text)
 RETURNS SETOF text LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $placeholders$
 	SELECT DISTINCT found[1] FROM regexp_matches(text, '\$\{([^}]*)\}', 'g') AS found
 $placeholders$;
-COMMENT ON FUNCTION ecommerce_notification.placeholders(text) IS
+COMMENT ON FUNCTION ecommerce_notification._placeholders(text) IS
 'The names that stand as ${name} in a template.';
 
 CREATE FUNCTION ecommerce_notification.send_notification(command jsonb)
@@ -85,7 +85,6 @@ RETURNS void LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $send_notification$
 DECLARE
-	context CONSTANT record := ecommerce.context();
 	shown jsonb;
 	wanted ecommerce_notification.template;
 	why text;
@@ -93,94 +92,92 @@ DECLARE
 BEGIN
 	shown := coalesce(command -> 'data', '{}') || jsonb_build_object('order_id',
 		command -> 'order_id', 'customer_id', command -> 'customer_id');
-	wanted := ecommerce_notification.text_for(command ->> 'template', shown ->> 'outcome');
+	wanted := ecommerce_notification._text_for(command ->> 'template', shown ->> 'outcome');
 	why := CASE WHEN wanted IS NULL THEN 'unknown template' ELSE (
 		SELECT format('the template needs %s', string_agg(name, ', ' ORDER BY name))
-		FROM ecommerce_notification.placeholders(wanted.subject || wanted.body) AS name
+		FROM ecommerce_notification._placeholders(wanted.subject || wanted.body) AS name
 		WHERE coalesce(shown ->> name, '') = '' HAVING count(*) > 0) END;
-	INSERT INTO ecommerce_notification.notification AS n (key, order_id, customer_id, email,
-		template, data, status, reason, correlation_id, user_id, tenant_id, traceparent)
-	VALUES ((command ->> 'key')::uuid, (command ->> 'order_id')::uuid,
-		(command ->> 'customer_id')::uuid, command ->> 'email', command ->> 'template',
-		coalesce(command -> 'data', '{}'), CASE WHEN why IS NULL THEN 'pending' ELSE 'failed' END,
-		why, context.correlation_id, context.user_id, context.tenant_id, context.traceparent)
+	INSERT INTO ecommerce_notification.notification AS n (
+		key, order_id,
+		customer_id, email,
+		template, data,
+		status,
+		operation, reason)
+	VALUES (
+		(command ->> 'key')::uuid, (command ->> 'order_id')::uuid,
+		(command ->> 'customer_id')::uuid, command ->> 'email',
+		command ->> 'template', coalesce(command -> 'data', '{}'),
+		CASE WHEN why IS NULL THEN 'pending' ELSE 'failed' END,
+		CASE WHEN why IS NULL THEN 'send' END, why)
 	ON CONFLICT (key) DO NOTHING;
 	SELECT * INTO known FROM ecommerce_notification.notification n
 		WHERE n.key = (command ->> 'key')::uuid;
-	PERFORM ecommerce_notification.reply_state(known);
+	PERFORM ecommerce_notification._reply_state(known);
 END
 $send_notification$;
 COMMENT ON FUNCTION ecommerce_notification.send_notification(jsonb) IS
 'Handles SendNotification{order_id, customer_id, email, template, data, key}: records it; NotificationSent or NotificationFailed{template, reason} follows. A template that is unknown or has no value for one of its placeholders is not sent. A known key answers as before.';
 
-CREATE FUNCTION ecommerce_notification.claim(max_count int, lease interval,
-	OUT work_id uuid, OUT fence bigint, OUT operation text, OUT request jsonb,
-		OUT correlation_id uuid, OUT traceparent text)
-RETURNS SETOF record LANGUAGE plpgsql VOLATILE
+CREATE FUNCTION ecommerce_notification._request(work ecommerce_notification.notification)
+RETURNS jsonb LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
--- a LIMIT that is known makes a plan look better than it is worth making
-SET plan_cache_mode = force_generic_plan
-AS $claim$
+AS $request$
+DECLARE
+	chosen CONSTANT ecommerce_notification.template :=
+		ecommerce_notification._text_for(work.template, work.data ->> 'outcome');
+	document CONSTANT jsonb := work.data || jsonb_build_object('order_id', work.order_id,
+		'customer_id', work.customer_id);
 BEGIN
-	RETURN QUERY
-	WITH due AS (
-		SELECT n.notification_id, n.template, n.data ->> 'outcome' AS outcome,
-			n.data || jsonb_build_object('order_id', n.order_id, 'customer_id',
-				n.customer_id) AS document
-		FROM ecommerce_notification.notification n
-		WHERE n.status = 'pending' AND n.due_at <= clock_timestamp()
-			AND (n.lease_until IS NULL OR n.lease_until <= clock_timestamp())
-		ORDER BY n.due_at LIMIT max_count
-		FOR UPDATE SKIP LOCKED), rendered AS (
-		SELECT due.notification_id, due.document, t.subject, t.body
-		FROM due CROSS JOIN LATERAL ecommerce_notification.text_for(due.template, due.outcome) AS t)
-	UPDATE ecommerce_notification.notification n
-	SET lease_until = clock_timestamp() + lease, fence = n.fence + 1
-	FROM rendered
-	WHERE n.notification_id = rendered.notification_id
-	RETURNING n.notification_id, n.fence, 'send'::text, jsonb_build_object('key', n.key, 'order_id',
-		n.order_id,
-		'customer_id', n.customer_id, 'template', n.template, 'email', n.email,
-		'subject', ecommerce_notification.render(rendered.subject, rendered.document, false),
-		'body', ecommerce_notification.render(rendered.body, rendered.document, true)), n.correlation_id,
-			n.traceparent;
+	RETURN jsonb_build_object(
+		'key', work.key,
+		'order_id', work.order_id,
+		'customer_id', work.customer_id,
+		'template', work.template,
+		'email', work.email,
+		'subject', ecommerce_notification._render(chosen.subject, document, false),
+		'body', ecommerce_notification._render(chosen.body, document, true));
 END
-$claim$;
+$request$;
+COMMENT ON FUNCTION ecommerce_notification._request(ecommerce_notification.notification) IS
+'The mail to be sent, rendered, see claim().';
 COMMENT ON FUNCTION ecommerce_notification.claim(int, interval) IS
 'Takes notifications that are due, rendered, under a lease. operation: send; request: {key, order_id, customer_id, template, email, subject, body}.';
 
-CREATE FUNCTION ecommerce_notification.settle(work_id uuid, fence bigint, outcome jsonb)
+CREATE FUNCTION ecommerce_notification._settle(known ecommerce_notification.notification,
+	outcome jsonb, is_current boolean)
 RETURNS boolean LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $settle$
 DECLARE
-	known ecommerce_notification.notification;
 	attempts_max CONSTANT int := 8;
+	result CONSTANT text := outcome ->> 'result';
+	-- a mail server that is away has refused nothing
+	tried CONSTANT int := CASE result WHEN 'not_sent' THEN 0 ELSE 1 END;
+	becomes CONSTANT text := CASE
+		WHEN result = 'sent' THEN 'sent'
+		WHEN result = 'refused' OR tried = 1 AND known.attempts + 1 >= attempts_max THEN 'failed'
+		ELSE 'pending' END;
 BEGIN
-	SELECT * INTO known FROM ecommerce_notification.notification n
-		WHERE n.notification_id = settle.work_id FOR UPDATE;
-	IF NOT FOUND OR known.fence <> settle.fence OR known.status <> 'pending' THEN
+	IF NOT is_current THEN
 		RETURN false;
 	END IF;
-	PERFORM ecommerce.set_context(known.correlation_id, user_id => known.user_id,
-		tenant_id => known.tenant_id,
-		traceparent => known.traceparent);
+	PERFORM ecommerce_notification._act_for(known);
 	UPDATE ecommerce_notification.notification n
-	SET status = CASE WHEN outcome ->> 'result' = 'sent' THEN 'sent'
-			WHEN outcome ->> 'result' = 'refused' OR n.attempts + 1 >= attempts_max
-				AND outcome ->> 'result' <> 'not_sent' THEN 'failed'
-				ELSE 'pending' END,
-		reason = outcome ->> 'reason', lease_until = NULL,
-		-- a mail server that is away has refused nothing
-		attempts = n.attempts + CASE outcome ->> 'result' WHEN 'not_sent' THEN 0 ELSE 1 END,
-		sent_at = CASE WHEN outcome ->> 'result' = 'sent' THEN clock_timestamp() END,
-		due_at = clock_timestamp() + least(interval '1 second' * power(2, n.attempts),
-			interval '5 minutes')
+	SET status = becomes,
+		operation = CASE becomes WHEN 'pending' THEN n.operation END,
+		reason = outcome ->> 'reason',
+		lease_until = NULL,
+		attempts = n.attempts + tried,
+		sent_at = CASE result WHEN 'sent' THEN clock_timestamp() END,
+		due_at = clock_timestamp() + ecommerce_notification._retry_delay(n.attempts)
 	WHERE n.notification_id = known.notification_id RETURNING * INTO known;
-	PERFORM ecommerce_notification.reply_state(known);
+	PERFORM ecommerce_notification._reply_state(known);
 	RETURN true;
 END
 $settle$;
+COMMENT ON FUNCTION ecommerce_notification._settle(ecommerce_notification.notification, jsonb,
+	boolean) IS
+'What an outcome makes of a locked notification, see settle().';
 COMMENT ON FUNCTION ecommerce_notification.settle(uuid, bigint, jsonb) IS
 'Records how sending went: {result: sent, refused (for good), failed (tried again, 8 times in all), not_sent (nobody there: tried until somebody is), reason}; false when the claim is no longer the current one.';
 
@@ -207,13 +204,13 @@ DECLARE
 	size int;
 	mark bigint;
 BEGIN
-	PERFORM ecommerce_notification.refuse_fields(ecommerce_notification.query_errors(
+	PERFORM ecommerce_notification._refuse_fields(ecommerce_notification._query_errors(
 		jsonb_build_object('order_id', order_id), after, page));
-	size := ecommerce_notification.page_size(page);
+	size := ecommerce_notification._page_size(page);
 	-- before the snapshot that reads the rows: no earlier one can appear any more
 	mark := ecommerce.position_mark('ecommerce_notification.notification');
 	RETURN (
-		SELECT ecommerce_notification.collection(jsonb_agg(jsonb_build_object(
+		SELECT ecommerce_notification._collection(jsonb_agg(jsonb_build_object(
 			'notification_id', n.notification_id, 'order_id', n.order_id, 'template', n.template,
 			'status', n.status, 'sent_at', n.sent_at) ORDER BY n.position), size, max(n.position),
 			after)

@@ -32,12 +32,12 @@ CREATE INDEX price_list_charge ON ecommerce_order.price_list (sku) WHERE kind = 
 COMMENT ON TABLE ecommerce_order.price_list IS
 'What products cost: this service''s copy of the catalogue, which inventory keeps; a projection of the events ProductDescribed, inline, so that an order is priced as the last PUT that was answered has it. kind: goods, an extra that a customer may add, or a charge that is on every order; percent, of a charge: of the lines that have an amount.';
 
-CREATE FUNCTION ecommerce_order.apply(event event_store.event)
+CREATE FUNCTION ecommerce_order._apply(event event_store.event)
 RETURNS void LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $apply$
 DECLARE
-	subject CONSTANT uuid := ecommerce_order.as_uuid(substr(event.stream, 7));
+	subject CONSTANT uuid := ecommerce_order._as_uuid(substr(event.stream, 7));
 BEGIN
 	IF subject IS NULL THEN
 		RETURN;		-- a stream of that category that is none of ours
@@ -63,10 +63,10 @@ BEGIN
 	END IF;
 END
 $apply$;
-COMMENT ON FUNCTION ecommerce_order.apply(event_store.event) IS
+COMMENT ON FUNCTION ecommerce_order._apply(event_store.event) IS
 'Handler of the inline projection "order_summary".';
 
-CREATE FUNCTION ecommerce_order.apply_product(event event_store.event)
+CREATE FUNCTION ecommerce_order._apply_product(event event_store.event)
 RETURNS void LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $apply_product$
@@ -81,7 +81,7 @@ BEGIN
 		currency = excluded.currency, percent = excluded.percent;
 END
 $apply_product$;
-COMMENT ON FUNCTION ecommerce_order.apply_product(event_store.event) IS
+COMMENT ON FUNCTION ecommerce_order._apply_product(event_store.event) IS
 'Handler of the inline projection "price_list".';
 
 CREATE FUNCTION ecommerce_order.install()
@@ -94,13 +94,13 @@ BEGIN
 	PERFORM ecommerce.install_order_saga();
 	IF NOT EXISTS (SELECT FROM event_store.projections p WHERE p.name = 'order_summary') THEN
 		PERFORM event_store.create_projection('order_summary',
-			'ecommerce_order.apply(event_store.event)'::regprocedure,
+			'ecommerce_order._apply(event_store.event)'::regprocedure,
 			category => 'order', mode => 'inline',
 				tables => ARRAY['ecommerce_order.order_summary']::regclass[]);
 	END IF;
 	IF NOT EXISTS (SELECT FROM event_store.projections p WHERE p.name = 'price_list') THEN
 		PERFORM event_store.create_projection('price_list',
-			'ecommerce_order.apply_product(event_store.event)'::regprocedure,
+			'ecommerce_order._apply_product(event_store.event)'::regprocedure,
 			category => 'product', event_types => ARRAY['ProductDescribed'], mode => 'inline',
 			tables => ARRAY['ecommerce_order.price_list']::regclass[]);
 	END IF;

@@ -1,6 +1,6 @@
 -- POST /orders: the form of its body, every bad field of it.
 
-CREATE FUNCTION ecommerce_order.text_errors(body jsonb, prefix text, fields text[])
+CREATE FUNCTION ecommerce_order._text_errors(body jsonb, prefix text, fields text[])
 RETURNS jsonb LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $text_errors$
@@ -9,13 +9,13 @@ BEGIN
 		SELECT coalesce(jsonb_agg(jsonb_build_object('field', prefix || field, 'detail', CASE
 				WHEN body -> field IS NULL THEN 'is required'
 				ELSE 'must be a text of 1 to 200 characters' END)), '[]')
-		FROM unnest(fields) AS field WHERE NOT ecommerce_order.is_text(body -> field));
+		FROM unnest(fields) AS field WHERE NOT ecommerce_order._is_text(body -> field));
 END
 $text_errors$;
-COMMENT ON FUNCTION ecommerce_order.text_errors(jsonb, text, text[]) IS
+COMMENT ON FUNCTION ecommerce_order._text_errors(jsonb, text, text[]) IS
 'Errors of the named text fields of an object: missing, not a text, blank or too long.';
 
-CREATE FUNCTION ecommerce_order.optional_fields(body jsonb, fields text[])
+CREATE FUNCTION ecommerce_order._optional_fields(body jsonb, fields text[])
 RETURNS text[] LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $optional_fields$
@@ -24,10 +24,10 @@ BEGIN
 		WHERE coalesce(body -> field, 'null') <> 'null');
 END
 $optional_fields$;
-COMMENT ON FUNCTION ecommerce_order.optional_fields(jsonb, text[]) IS
+COMMENT ON FUNCTION ecommerce_order._optional_fields(jsonb, text[]) IS
 'Those of the named fields that an object has and that are not null.';
 
-CREATE FUNCTION ecommerce_order.item_errors(items jsonb)
+CREATE FUNCTION ecommerce_order._item_errors(items jsonb)
 RETURNS jsonb LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $item_errors$
@@ -47,13 +47,13 @@ BEGIN
 			LATERAL (VALUES
 				('', 'must be an object', jsonb_typeof(line) = 'object'),
 				('.product_id', 'must be a UUID',
-					ecommerce_order.as_uuid(line ->> 'product_id') IS NOT NULL),
+					ecommerce_order._as_uuid(line ->> 'product_id') IS NOT NULL),
 				('.sku', 'must be a text of 1 to 200 characters',
-					ecommerce_order.is_text(line -> 'sku')),
+					ecommerce_order._is_text(line -> 'sku')),
 				('.product_name', 'must be a text of 1 to 200 characters',
-					ecommerce_order.is_text(line -> 'product_name')),
+					ecommerce_order._is_text(line -> 'product_name')),
 				('.quantity', 'must be a whole number from 1 to 1000000',
-					ecommerce_order.is_whole(line -> 'quantity', 1, 1000000)),
+					ecommerce_order._is_whole(line -> 'quantity', 1, 1000000)),
 				('.unit_price', no_price, coalesce(line -> 'unit_price', 'null') = 'null'
 					OR jsonb_typeof(line -> 'unit_price') = 'number'
 						AND line ->> 'unit_price' ~ price_pattern),
@@ -69,14 +69,14 @@ BEGIN
 		WHERE holds IS NOT TRUE AND (field = '') = (jsonb_typeof(line) <> 'object'))
 		|| (SELECT coalesce(jsonb_agg(strange ORDER BY n), '[]')
 		FROM jsonb_array_elements(items) WITH ORDINALITY AS lines (line, n),
-			jsonb_array_elements(ecommerce_order.strange_fields(line, known,
+			jsonb_array_elements(ecommerce_order._strange_fields(line, known,
 				format('items[%s].', n - 1))) AS strange);
 END
 $item_errors$;
-COMMENT ON FUNCTION ecommerce_order.item_errors(jsonb) IS
+COMMENT ON FUNCTION ecommerce_order._item_errors(jsonb) IS
 'Errors of the lines of an order, each with its path such as items[0].quantity.';
 
-CREATE FUNCTION ecommerce_order.is_mail_address(value jsonb)
+CREATE FUNCTION ecommerce_order._is_mail_address(value jsonb)
 RETURNS boolean LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $is_mail_address$
@@ -89,10 +89,10 @@ EXCEPTION WHEN check_violation THEN
 	RETURN false;
 END
 $is_mail_address$;
-COMMENT ON FUNCTION ecommerce_order.is_mail_address(jsonb) IS
+COMMENT ON FUNCTION ecommerce_order._is_mail_address(jsonb) IS
 'Whether a value is an e-mail address that contracts take.';
 
-CREATE FUNCTION ecommerce_order.order_errors(body jsonb)
+CREATE FUNCTION ecommerce_order._order_errors(body jsonb)
 RETURNS jsonb LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $order_errors$
@@ -101,24 +101,24 @@ DECLARE
 	method CONSTANT jsonb := body -> 'payment_method';
 	part text;
 BEGIN
-	IF ecommerce_order.as_uuid(body ->> 'customer_id') IS NULL THEN
-		errors := errors || ecommerce_order.bad_field('customer_id',
+	IF ecommerce_order._as_uuid(body ->> 'customer_id') IS NULL THEN
+		errors := errors || ecommerce_order._bad_field('customer_id',
 			'must be a UUID');
 	END IF;
 	IF coalesce(body -> 'email', 'null') <> 'null'
-		AND NOT coalesce(ecommerce_order.is_mail_address(body -> 'email'), false) THEN
-		errors := errors || ecommerce_order.bad_field('email', 'must be an e-mail address');
+		AND NOT coalesce(ecommerce_order._is_mail_address(body -> 'email'), false) THEN
+		errors := errors || ecommerce_order._bad_field('email', 'must be an e-mail address');
 	END IF;
 	IF jsonb_typeof(body -> 'items') IS DISTINCT FROM 'array'
 		OR jsonb_array_length(body -> 'items') NOT BETWEEN 1 AND 500 THEN
-		errors := errors || ecommerce_order.bad_field('items',
+		errors := errors || ecommerce_order._bad_field('items',
 			'must be an array of 1 to 500 lines');
 	ELSE
-		errors := errors || ecommerce_order.item_errors(body -> 'items');
+		errors := errors || ecommerce_order._item_errors(body -> 'items');
 	END IF;
 	IF coalesce(body -> 'total_amount', 'null') <> 'null'
 		AND jsonb_typeof(body -> 'total_amount') <> 'number' THEN
-		errors := errors || ecommerce_order.bad_field('total_amount', 'must be an amount');
+		errors := errors || ecommerce_order._bad_field('total_amount', 'must be an amount');
 	END IF;
 	FOREACH part IN ARRAY ARRAY['shipping_address', 'payment_method'] LOOP
 		IF jsonb_typeof(body -> part) IS DISTINCT FROM 'object' THEN
@@ -127,29 +127,29 @@ BEGIN
 		END IF;
 	END LOOP;
 	IF jsonb_typeof(body -> 'shipping_address') = 'object' THEN
-		errors := errors || ecommerce_order.text_errors(body -> 'shipping_address',
+		errors := errors || ecommerce_order._text_errors(body -> 'shipping_address',
 			'shipping_address.',
-			ARRAY['street', 'city', 'country'] || ecommerce_order.optional_fields(
+			ARRAY['street', 'city', 'country'] || ecommerce_order._optional_fields(
 				body -> 'shipping_address', ARRAY['state', 'postal_code']));
 	END IF;
 	IF jsonb_typeof(method) = 'object' THEN
 		IF jsonb_typeof(method -> 'type') IS DISTINCT FROM 'string'
 			OR NOT ecommerce.is_payment_type(method ->> 'type') THEN
-			errors := errors || ecommerce_order.bad_field('payment_method.type',
+			errors := errors || ecommerce_order._bad_field('payment_method.type',
 			CASE WHEN method -> 'type' IS NULL THEN 'is required'
 				ELSE 'must be 1 to 50 letters, "_" and "-", such as card or sepa_debit' END);
 		END IF;
 		IF coalesce(method -> 'last4_digits', 'null') <> 'null'
 			AND (jsonb_typeof(method -> 'last4_digits') <> 'string'
 				OR method ->> 'last4_digits' !~ '^[0-9]{4}$') THEN
-			errors := errors || ecommerce_order.bad_field('payment_method.last4_digits',
+			errors := errors || ecommerce_order._bad_field('payment_method.last4_digits',
 			'must be four digits');
 		END IF;
 		IF coalesce(method -> 'token', 'null') <> 'null'
 			AND (jsonb_typeof(method -> 'token') <> 'string'
 				OR method ->> 'token' !~ '^[A-Za-z0-9_-]{1,200}$'
 				OR ecommerce.holds_card_number(method ->> 'token')) THEN
-			errors := errors || ecommerce_order.bad_field('payment_method.token',
+			errors := errors || ecommerce_order._bad_field('payment_method.token',
 			'must be the provider''s token, never a card number');
 		END IF;
 		-- card data must not even come this far
@@ -161,15 +161,15 @@ BEGIN
 				'token'));
 	END IF;
 	RETURN errors
-		|| ecommerce_order.strange_fields(body, '{customer_id,email,items,shipping_address,payment_method,total_amount}')
-		|| ecommerce_order.strange_fields(body -> 'shipping_address',
+		|| ecommerce_order._strange_fields(body, '{customer_id,email,items,shipping_address,payment_method,total_amount}')
+		|| ecommerce_order._strange_fields(body -> 'shipping_address',
 			'{street,city,state,postal_code,country}', 'shipping_address.');
 END
 $order_errors$;
-COMMENT ON FUNCTION ecommerce_order.order_errors(jsonb) IS
+COMMENT ON FUNCTION ecommerce_order._order_errors(jsonb) IS
 'Every bad field of the body of POST /orders as [{"field", "detail"}]; empty when there is none.';
 
-CREATE FUNCTION ecommerce_order.new_id()
+CREATE FUNCTION ecommerce_order._new_id()
 RETURNS uuid LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $new_id$
@@ -180,6 +180,6 @@ BEGIN
 		52, 1), 53, 1), 'hex')::uuid;
 END
 $new_id$;
-COMMENT ON FUNCTION ecommerce_order.new_id() IS
+COMMENT ON FUNCTION ecommerce_order._new_id() IS
 'A UUIDv7 (RFC 9562): 48 bits of milliseconds, then random bits.';
 

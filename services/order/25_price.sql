@@ -11,7 +11,7 @@ CREATE TYPE ecommerce_order.priced_line AS (
 COMMENT ON TYPE ecommerce_order.priced_line IS
 'A line of an order: as the customer asked for it, null of a charge that he did not name; what the catalogue knows of it; unit_price: the catalogue''s, null where it has none.';
 
-CREATE FUNCTION ecommerce_order.priced_lines(items jsonb)
+CREATE FUNCTION ecommerce_order._priced_lines(items jsonb)
 RETURNS ecommerce_order.priced_line[] LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $priced_lines$
@@ -36,10 +36,10 @@ BEGIN
 	FROM whole w, (SELECT sum(t.quantity * (t.p).amount) AS amount FROM whole t) AS total);
 END
 $priced_lines$;
-COMMENT ON FUNCTION ecommerce_order.priced_lines(jsonb) IS
+COMMENT ON FUNCTION ecommerce_order._priced_lines(jsonb) IS
 'The lines of an order and after them the charges that it does not name, each with what the catalogue knows of it.';
 
-CREATE FUNCTION ecommerce_order.price_errors(body jsonb,
+CREATE FUNCTION ecommerce_order._price_errors(body jsonb,
 	lines ecommerce_order.priced_line[])
 RETURNS jsonb LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -80,10 +80,10 @@ BEGIN
 	RETURN errors;
 END
 $price_errors$;
-COMMENT ON FUNCTION ecommerce_order.price_errors(jsonb, ecommerce_order.priced_line[]) IS
+COMMENT ON FUNCTION ecommerce_order._price_errors(jsonb, ecommerce_order.priced_line[]) IS
 'Where the body of POST /orders, whose form is right, and the catalogue do not agree, as [{"field", "detail"}]. An order without prices gets the catalogue''s.';
 
-CREATE FUNCTION ecommerce_order.refuse_prices(errors jsonb)
+CREATE FUNCTION ecommerce_order._refuse_prices(errors jsonb)
 RETURNS void LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $refuse_prices$
@@ -95,10 +95,10 @@ BEGIN
 			USING ERRCODE = 'object_not_in_prerequisite_state',
 				HINT = 'The view event_store.projections tells why; a rebuild ends by itself.';
 	END IF;
-	PERFORM ecommerce_order.refuse_fields(errors);
+	PERFORM ecommerce_order._refuse_fields(errors);
 END
 $refuse_prices$;
-COMMENT ON FUNCTION ecommerce_order.refuse_prices(jsonb) IS
+COMMENT ON FUNCTION ecommerce_order._refuse_prices(jsonb) IS
 'Refuses with HT422 what price_errors has found; 55000 while the price list is not whole.';
 
 CREATE FUNCTION ecommerce_order.submit_order(body jsonb, caller uuid DEFAULT NULL)
@@ -106,17 +106,17 @@ RETURNS ecommerce_order.reply LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $submit_order$
 DECLARE
-	id CONSTANT uuid := ecommerce_order.new_id();
+	id CONSTANT uuid := ecommerce_order._new_id();
 	lines ecommerce_order.priced_line[];
 	document jsonb;
 BEGIN
-	IF caller <> ecommerce_order.as_uuid(body ->> 'customer_id') THEN
-		PERFORM ecommerce_order.refuse(403, 'the customer_id is another customer''s');
+	IF caller <> ecommerce_order._as_uuid(body ->> 'customer_id') THEN
+		PERFORM ecommerce_order._refuse(403, 'the customer_id is another customer''s');
 	END IF;
-	PERFORM ecommerce_order.refuse_fields(ecommerce_order.order_errors(body));
+	PERFORM ecommerce_order._refuse_fields(ecommerce_order._order_errors(body));
 	-- read once: the prices that were checked are those that are charged
-	lines := ecommerce_order.priced_lines(body -> 'items');
-	PERFORM ecommerce_order.refuse_prices(ecommerce_order.price_errors(body, lines));
+	lines := ecommerce_order._priced_lines(body -> 'items');
+	PERFORM ecommerce_order._refuse_prices(ecommerce_order._price_errors(body, lines));
 	SELECT jsonb_build_object(
 		'customer_id', body -> 'customer_id',
 		'items', jsonb_agg(jsonb_build_object('product_id', (l.known).product_id,
@@ -136,7 +136,7 @@ BEGIN
 	PERFORM message_bus.publish('OrderSubmitted', document || jsonb_build_object('order_id', id,
 			'email', body -> 'email'),
 		partition_key => id::text);
-	RETURN ecommerce_order.answer(202,
+	RETURN ecommerce_order._answer(202,
 		jsonb_build_object('order_id', id, 'version', 1, 'status', 'Created'), '"1"', '/orders/'
 			|| id);
 END

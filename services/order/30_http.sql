@@ -1,6 +1,6 @@
 -- Looking at orders, and cancelling them.
 
-CREATE FUNCTION ecommerce_order.check_caller(id uuid, caller uuid)
+CREATE FUNCTION ecommerce_order._check_caller(id uuid, caller uuid)
 RETURNS void LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $check_caller$
@@ -8,14 +8,14 @@ BEGIN
 	IF id IS NULL OR caller IS NOT NULL AND NOT EXISTS (
 		SELECT FROM ecommerce_order.order_summary s
 		WHERE s.order_id = id AND s.customer_id = caller) THEN
-		PERFORM ecommerce_order.refuse(404, 'there is no such order');
+		PERFORM ecommerce_order._refuse(404, 'there is no such order');
 	END IF;
 END
 $check_caller$;
-COMMENT ON FUNCTION ecommerce_order.check_caller(uuid, uuid) IS
+COMMENT ON FUNCTION ecommerce_order._check_caller(uuid, uuid) IS
 'HT404 unless the order is the customer caller''s; a NULL caller may see any. An id that is NULL is no order''s.';
 
-CREATE FUNCTION ecommerce_order.cancellation(data jsonb)
+CREATE FUNCTION ecommerce_order._cancellation(data jsonb)
 RETURNS jsonb LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $cancellation$
@@ -28,7 +28,7 @@ BEGIN
 		'by', newest -> 'by', 'reason', newest -> 'reason') END;
 END
 $cancellation$;
-COMMENT ON FUNCTION ecommerce_order.cancellation(jsonb) IS
+COMMENT ON FUNCTION ecommerce_order._cancellation(jsonb) IS
 'What became of the newest wish to cancel an order, from the saga''s data: {status: requested, accepted or rejected; by, reason}, NULL if there was none.';
 
 CREATE FUNCTION ecommerce_order.get_order(order_id text, if_none_match text DEFAULT NULL,
@@ -37,17 +37,17 @@ RETURNS ecommerce_order.reply LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $get_order$
 DECLARE
-	id CONSTANT uuid := ecommerce_order.as_uuid(order_id);
+	id CONSTANT uuid := ecommerce_order._as_uuid(order_id);
 	loaded record;
 	running saga.instance;
 BEGIN
-	PERFORM ecommerce_order.check_caller(id, caller);
+	PERFORM ecommerce_order._check_caller(id, caller);
 	SELECT * INTO loaded FROM event_store.load('order-' || id);
 	IF loaded.version = 0 THEN
-		PERFORM ecommerce_order.refuse(404, 'there is no such order');
+		PERFORM ecommerce_order._refuse(404, 'there is no such order');
 	END IF;
 	running := saga.get('order', id);
-	RETURN ecommerce_order.represent(jsonb_build_object(
+	RETURN ecommerce_order._represent(jsonb_build_object(
 		'order_id', id, 'version', loaded.version, 'status', loaded.state -> 'status',
 		'state', running.current_state, 'customer_id', loaded.state -> 'customer_id',
 		'items', loaded.state -> 'items', 'total_amount', loaded.state -> 'total_amount',
@@ -56,7 +56,7 @@ BEGIN
 		'confirmation_number', loaded.state -> 'confirmation_number',
 		'cancel_reason', loaded.state -> 'cancel_reason', 'refund_id', loaded.state -> 'refund_id',
 		'cancelled_by', loaded.state -> 'cancelled_by',
-		'cancellation', ecommerce_order.cancellation(running.data),
+		'cancellation', ecommerce_order._cancellation(running.data),
 		'facts', jsonb_build_object('inv', running.data -> 'inv', 'pay', running.data -> 'pay',
 			'shp', running.data -> 'shp'),
 		'timeline', (SELECT coalesce(jsonb_agg(jsonb_build_object('at', h.at, 'event', h.event,
@@ -74,21 +74,21 @@ RETURNS ecommerce_order.reply LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $get_order_events$
 DECLARE
-	stream CONSTANT text := 'order-' || ecommerce_order.as_uuid(order_id);
+	stream CONSTANT text := 'order-' || ecommerce_order._as_uuid(order_id);
 BEGIN
-	PERFORM ecommerce_order.check_caller(ecommerce_order.as_uuid(order_id), caller);
+	PERFORM ecommerce_order._check_caller(ecommerce_order._as_uuid(order_id), caller);
 	IF event_store.stream_version(stream) = 0 THEN
-		PERFORM ecommerce_order.refuse(404, 'there is no such order');
+		PERFORM ecommerce_order._refuse(404, 'there is no such order');
 	END IF;
-	PERFORM ecommerce_order.refuse_fields(ecommerce_order.query_errors('{}', after, page));
-	RETURN (SELECT ecommerce_order.collection(jsonb_agg(jsonb_build_object('version', e.version,
+	PERFORM ecommerce_order._refuse_fields(ecommerce_order._query_errors('{}', after, page));
+	RETURN (SELECT ecommerce_order._collection(jsonb_agg(jsonb_build_object('version', e.version,
 		'event_id', e.event_id,
 			'event_type', e.event_type, 'schema_version', e.schema_version, 'occurred_at',
 				e.occurred_at, 'data', e.data #- '{payment_method,token}',
-			'metadata', e.metadata) ORDER BY e.version), ecommerce_order.page_size(page),
+			'metadata', e.metadata) ORDER BY e.version), ecommerce_order._page_size(page),
 				max(e.version), after)
 	FROM event_store.read_stream(stream, coalesce(after::bigint, 0) + 1,
-		ecommerce_order.page_size(page)) AS e);
+		ecommerce_order._page_size(page)) AS e);
 END
 $get_order_events$;
 COMMENT ON FUNCTION ecommerce_order.get_order_events(text, text, text, uuid) IS
@@ -100,20 +100,20 @@ RETURNS ecommerce_order.reply LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $list_orders$
 DECLARE
-	of_customer CONSTANT uuid := ecommerce_order.as_uuid(customer_id);
+	of_customer CONSTANT uuid := ecommerce_order._as_uuid(customer_id);
 	size int;
 	mark bigint;
 BEGIN
-	PERFORM ecommerce_order.refuse_fields(ecommerce_order.query_errors(
+	PERFORM ecommerce_order._refuse_fields(ecommerce_order._query_errors(
 			jsonb_build_object('customer_id', customer_id), after, page)
 		|| CASE WHEN status NOT IN ('Created', 'Confirmed', 'Completed', 'Cancelled')
-			THEN ecommerce_order.bad_field('status',
+			THEN ecommerce_order._bad_field('status',
 				'must be Created, Confirmed, Completed or Cancelled') ELSE '[]' END);
-	size := ecommerce_order.page_size(page);
+	size := ecommerce_order._page_size(page);
 	-- before the snapshot that reads the rows: no earlier one can appear any more
 	mark := event_store.high_water_mark('order');
 	RETURN (
-		SELECT ecommerce_order.collection(jsonb_agg(jsonb_build_object('order_id', s.order_id,
+		SELECT ecommerce_order._collection(jsonb_agg(jsonb_build_object('order_id', s.order_id,
 			'version', s.version, 'status', s.status, 'customer_id', s.customer_id,
 			'total_amount', s.total_amount, 'item_count', s.item_count,
 			'confirmation_number', s.confirmation_number, 'cancel_reason', s.cancel_reason,
@@ -124,7 +124,7 @@ BEGIN
 				AND (caller IS NULL OR o.customer_id = caller)
 				AND (list_orders.status IS NULL OR o.status = list_orders.status)
 				AND o.position > coalesce(after::bigint, 0)
-				AND o.position <= (SELECT ecommerce_order.followed('order_summary', mark))
+				AND o.position <= (SELECT ecommerce_order._followed('order_summary', mark))
 			ORDER BY o.position LIMIT size) AS s);
 END
 $list_orders$;
@@ -140,21 +140,21 @@ DECLARE
 	size int;
 	mark bigint;
 BEGIN
-	PERFORM ecommerce_order.refuse_fields(ecommerce_order.query_errors('{}', after, page)
-		|| CASE WHEN wait !~ '^[0-9]{1,2}$' OR wait::int > 20 THEN ecommerce_order.bad_field('wait',
+	PERFORM ecommerce_order._refuse_fields(ecommerce_order._query_errors('{}', after, page)
+		|| CASE WHEN wait !~ '^[0-9]{1,2}$' OR wait::int > 20 THEN ecommerce_order._bad_field('wait',
 			'must be a number of seconds from 0 to 20') ELSE '[]' END);
-	size := ecommerce_order.page_size(page);
+	size := ecommerce_order._page_size(page);
 	-- an empty page says up to where nothing is
 	mark := event_store.high_water_mark('order');
 	RETURN (
-		SELECT ecommerce_order.collection(jsonb_agg(jsonb_build_object(
+		SELECT ecommerce_order._collection(jsonb_agg(jsonb_build_object(
 			'position', e.position, 'order_id', substr(e.stream, 7), 'version', e.version,
 			'event_id', e.event_id, 'event_type', e.event_type,
 			'schema_version', e.schema_version, 'occurred_at', e.occurred_at,
 			'data', e.data #- '{payment_method,token}', 'metadata', e.metadata)
 			ORDER BY e.position)
 			-- a stream of that category that is none of ours
-			FILTER (WHERE ecommerce_order.as_uuid(substr(e.stream, 7)) IS NOT NULL),
+			FILTER (WHERE ecommerce_order._as_uuid(substr(e.stream, 7)) IS NOT NULL),
 			size, max(e.position), greatest(mark, after::bigint)::text)
 		FROM event_store.read_all(coalesce(after::bigint, 0), size, 'order') AS e);
 END
@@ -162,16 +162,16 @@ $follow_orders$;
 COMMENT ON FUNCTION ecommerce_order.follow_orders(text, text, text) IS
 'GET /orders/events: the events of all orders in the order of their positions, without the token of the payment; after as in list_orders. wait, at most 20 seconds, is for the daemon, which asks again when there is something.';
 
-CREATE FUNCTION ecommerce_order.cancel_errors(body jsonb)
+CREATE FUNCTION ecommerce_order._cancel_errors(body jsonb)
 RETURNS jsonb LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $cancel_errors$
 BEGIN
-	RETURN ecommerce_order.text_errors(body, '', ARRAY['reason'])
-		|| ecommerce_order.strange_fields(body, '{reason}');
+	RETURN ecommerce_order._text_errors(body, '', ARRAY['reason'])
+		|| ecommerce_order._strange_fields(body, '{reason}');
 END
 $cancel_errors$;
-COMMENT ON FUNCTION ecommerce_order.cancel_errors(jsonb) IS
+COMMENT ON FUNCTION ecommerce_order._cancel_errors(jsonb) IS
 'Every bad field of the body of POST /orders/{id}/cancel as [{"field", "detail"}]; empty when there is none.';
 
 CREATE FUNCTION ecommerce_order.cancel_order(order_id text, body jsonb, if_match text DEFAULT NULL,
@@ -180,28 +180,28 @@ RETURNS ecommerce_order.reply LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $cancel_order$
 DECLARE
-	id CONSTANT uuid := ecommerce_order.as_uuid(order_id);
+	id CONSTANT uuid := ecommerce_order._as_uuid(order_id);
 	loaded record;
 	status text;
 	shipment text;
 BEGIN
-	PERFORM ecommerce_order.check_caller(id, caller);
+	PERFORM ecommerce_order._check_caller(id, caller);
 	SELECT * INTO loaded FROM event_store.load('order-' || id);
 	IF loaded.version = 0 THEN
-		PERFORM ecommerce_order.refuse(404, 'there is no such order');
+		PERFORM ecommerce_order._refuse(404, 'there is no such order');
 	END IF;
 	status := loaded.state ->> 'status';
 	IF if_match IS NOT NULL THEN
-		PERFORM ecommerce_order.check_match(if_match, NULL,
+		PERFORM ecommerce_order._check_match(if_match, NULL,
 			(ecommerce_order.get_order(id::text)).etag, format('"%s"', loaded.version));
 	END IF;
-	PERFORM ecommerce_order.refuse_fields(ecommerce_order.cancel_errors(body));
+	PERFORM ecommerce_order._refuse_fields(ecommerce_order._cancel_errors(body));
 	IF status = 'Completed' THEN
-		PERFORM ecommerce_order.refuse(409, 'a completed order cannot be cancelled');
+		PERFORM ecommerce_order._refuse(409, 'a completed order cannot be cancelled');
 	END IF;
 	shipment := (saga.get('order', id)).data #>> '{shp,st}';
 	IF status <> 'Cancelled' AND shipment IN ('dispatched', 'delivered', 'cancel_rejected') THEN
-		PERFORM ecommerce_order.refuse(409, 'the goods are on their way already');
+		PERFORM ecommerce_order._refuse(409, 'the goods are on their way already');
 	ELSIF status <> 'Cancelled' THEN
 		PERFORM message_bus.publish('OrderCancellationRequested',
 			jsonb_build_object('order_id', id, 'by', coalesce((ecommerce.context()).user_id,
@@ -209,7 +209,7 @@ BEGIN
 				'reason', body -> 'reason'),
 			partition_key => id::text);
 	END IF;
-	RETURN ecommerce_order.answer(CASE status WHEN 'Cancelled' THEN 200 ELSE 202 END,
+	RETURN ecommerce_order._answer(CASE status WHEN 'Cancelled' THEN 200 ELSE 202 END,
 		jsonb_build_object('order_id', id, 'version', loaded.version, 'status', status),
 		format('"%s"', loaded.version));
 END

@@ -23,12 +23,6 @@ CREATE TABLE ecommerce_payment.payment (
 	error_reason text,
 	is_retryable boolean,
 	processed_at timestamptz,
-	-- what is owed to the provider
-	operation text CHECK (operation IN ('charge', 'query', 'refund')),
-	due_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-	attempts int NOT NULL DEFAULT 0,
-	fence bigint NOT NULL DEFAULT 0,
-	lease_until timestamptz,
 	charge_begun_at timestamptz,
 	refund_number int NOT NULL DEFAULT 1,
 	moves int NOT NULL DEFAULT 0,
@@ -36,11 +30,6 @@ CREATE TABLE ecommerce_payment.payment (
 	is_asked boolean NOT NULL DEFAULT false,
 	is_cancelled boolean NOT NULL DEFAULT false,
 	cancel_reason text,
-	-- on whose behalf
-	correlation_id uuid,
-	user_id text,
-	tenant_id text,
-	traceparent text,
 	created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
 	CONSTRAINT captured_has_transaction CHECK (status NOT IN ('captured', 'refunded', 'disputed')
 		OR transaction_id IS NOT NULL)
@@ -50,9 +39,17 @@ CREATE INDEX payment_customer ON ecommerce_payment.payment (customer_id, positio
 	WHERE customer_id IS NOT NULL;
 CREATE INDEX payment_transaction ON ecommerce_payment.payment (transaction_id)
 	WHERE transaction_id IS NOT NULL;
-CREATE INDEX payment_owed ON ecommerce_payment.payment (due_at) WHERE operation IS NOT NULL;
+-- A charge that was begun and has no outcome is asked about, never repeated.
+SELECT ecommerce_payment._outside_work('ecommerce_payment.payment', 'payment_id',
+	'{charge,query,refund}', $at_claim$
+				operation = CASE WHEN w.operation = 'charge' AND w.charge_begun_at IS NOT NULL
+					THEN 'query' ELSE w.operation END,
+				charge_begun_at = coalesce(w.charge_begun_at,
+					CASE w.operation WHEN 'charge' THEN clock_timestamp() END),
+	$at_claim$);
+DROP FUNCTION ecommerce_payment._outside_work(regclass, name, text[], text);
 COMMENT ON TABLE ecommerce_payment.payment IS
-'Payments by step key, with the intent towards the provider: operation is what is owed there, committed before any call. fence counts claims; lease_until is when a call without outcome counts as lost. charge_begun_at: a charge may have arrived since then. not_at_provider: the provider said it knows no such charge. is_asked: a QueryPaymentStatus waits for the answer. is_cancelled: whatever was captured is to be refunded. refunded_amount is what the provider has given back, whoever asked for it; refund_id beside status captured is a refund that is not through yet; refund_number counts refunds that have failed or were refused for good, each has an idempotency key of its own. moves counts changes of status, and tells the saga which of two is newer. disputed: the provider has taken the money back until the dispute is won or lost; a lost one is a refund. Of a card only type, last four digits and the provider''s token.';
+'Payments by step key, with the intent towards the provider: operation is what is owed there, committed before any call. charge_begun_at: a charge may have arrived since then. not_at_provider: the provider said it knows no such charge. is_asked: a QueryPaymentStatus waits for the answer. is_cancelled: whatever was captured is to be refunded. refunded_amount is what the provider has given back, whoever asked for it; refund_id beside status captured is a refund that is not through yet; refund_number counts refunds that have failed or were refused for good, each has an idempotency key of its own. moves counts changes of status, and tells the saga which of two is newer. disputed: the provider has taken the money back until the dispute is won or lost; a lost one is a refund. Of a card only type, last four digits and the provider''s token.';
 
 CREATE TABLE ecommerce_payment.simulator_charge (
 	key uuid PRIMARY KEY,

@@ -13,48 +13,49 @@ DECLARE
 	paid_in CONSTANT text := coalesce(command ->> 'currency', ecommerce.currency());
 	-- what is refused at once
 	no CONSTANT text := CASE WHEN late THEN 'expired'
-		WHEN ecommerce_payment.minor_amount((command ->> 'amount')::numeric, paid_in) IS NULL
+		WHEN ecommerce_payment._minor_amount((command ->> 'amount')::numeric, paid_in) IS NULL
 			THEN 'invalid_amount' END;
 	known ecommerce_payment.payment;
-	context record;
 BEGIN
 	SELECT * INTO known FROM ecommerce_payment.payment p WHERE p.key = step FOR UPDATE;
 	IF NOT FOUND THEN
-		context := ecommerce.context();
-		INSERT INTO ecommerce_payment.payment AS p (key, order_id, customer_id, status, amount,
-			currency, card_type, last4_digits, token,
-			operation, error_code, error_reason, is_retryable, correlation_id, user_id, tenant_id,
-				traceparent)
-		VALUES (step, (command ->> 'order_id')::uuid, (command ->> 'customer_id')::uuid,
-			CASE WHEN no IS NULL THEN 'pending'
-			ELSE 'declined' END, (command ->> 'amount')::numeric, paid_in, method ->> 'type',
-			method ->> 'last4_digits', method ->> 'token', CASE WHEN no IS NULL THEN 'charge' END,
-			no, no, CASE WHEN no IS NOT NULL THEN false END,
-			context.correlation_id, context.user_id, context.tenant_id, context.traceparent)
+		INSERT INTO ecommerce_payment.payment AS p (
+			key, order_id, customer_id,
+			amount, currency,
+			card_type, last4_digits, token,
+			status, operation,
+			error_code, error_reason, is_retryable)
+		VALUES (
+			step, (command ->> 'order_id')::uuid, (command ->> 'customer_id')::uuid,
+			(command ->> 'amount')::numeric, paid_in,
+			method ->> 'type', method ->> 'last4_digits', method ->> 'token',
+			CASE WHEN no IS NULL THEN 'pending' ELSE 'declined' END, CASE WHEN no IS NULL THEN 'charge' END,
+			no, no, CASE WHEN no IS NOT NULL THEN false END)
 		RETURNING * INTO known;
-		PERFORM ecommerce_payment.reply_state(known);
+		PERFORM ecommerce_payment._reply_state(known);
 	ELSIF known.status = 'voided' THEN
-		PERFORM ecommerce_payment.publish('PaymentFailed', known.order_id, step,
+		PERFORM ecommerce_payment._publish('PaymentFailed', known.order_id, step,
 			'{"reason": "cancelled", "error_code": "cancelled", "is_retryable": false}');
 	ELSIF known.status IN ('refunded', 'disputed') AND known.is_cancelled THEN
 		-- that it was captured is the answer to this command
 		known.status := 'captured';
-		PERFORM ecommerce_payment.reply_state(known);
+		PERFORM ecommerce_payment._reply_state(known);
 	ELSIF known.status <> 'unknown' THEN
-		PERFORM ecommerce_payment.reply_state(known);
+		PERFORM ecommerce_payment._reply_state(known);
 	ELSIF known.not_at_provider AND known.operation IS NULL AND late THEN
 		UPDATE ecommerce_payment.payment p
 		SET status = 'declined', error_code = 'expired', error_reason = 'expired',
 			is_retryable = false
 		WHERE p.payment_id = known.payment_id RETURNING * INTO known;
-		PERFORM ecommerce_payment.reply_state(known);
+		PERFORM ecommerce_payment._reply_state(known);
 	ELSIF known.operation IS NULL THEN
 		-- charged again, with the same key, only where the provider has never heard of it
 		UPDATE ecommerce_payment.payment p
 		SET operation = CASE WHEN known.not_at_provider THEN 'charge' ELSE 'query' END,
 			charge_begun_at = CASE WHEN known.not_at_provider THEN NULL ELSE p.charge_begun_at END,
 			not_at_provider = false,
-			due_at = clock_timestamp(), attempts = 0
+			due_at = clock_timestamp(),
+			attempts = 0
 		WHERE p.payment_id = known.payment_id;
 	END IF;
 END
@@ -72,14 +73,16 @@ DECLARE
 BEGIN
 	SELECT * INTO known FROM ecommerce_payment.payment p WHERE p.key = step FOR UPDATE;
 	IF known.status IN ('refunded', 'disputed') AND NOT known.is_cancelled THEN
-		PERFORM ecommerce_payment.reply_state(known);
+		PERFORM ecommerce_payment._reply_state(known);
 		RETURN;
 	ELSIF known.status IS DISTINCT FROM 'unknown' THEN
-		PERFORM ecommerce_payment.report_status((command ->> 'order_id')::uuid, step, known);
+		PERFORM ecommerce_payment._report_status((command ->> 'order_id')::uuid, step, known);
 		RETURN;
 	END IF;
 	UPDATE ecommerce_payment.payment p
-	SET operation = coalesce(p.operation, 'query'), is_asked = true, attempts = 0,
+	SET operation = coalesce(p.operation, 'query'),
+		is_asked = true,
+		attempts = 0,
 		due_at = CASE WHEN p.operation IS NULL THEN clock_timestamp() ELSE p.due_at END
 	WHERE p.payment_id = known.payment_id;
 END
@@ -94,20 +97,20 @@ AS $refund_payment$
 DECLARE
 	step CONSTANT uuid := command ->> 'key';
 	known ecommerce_payment.payment;
-	context record;
 BEGIN
 	SELECT * INTO known FROM ecommerce_payment.payment p WHERE p.key = step FOR UPDATE;
 	IF NOT FOUND THEN
 		-- a tombstone: a charge with this key that comes later is refused
-		context := ecommerce.context();
-		INSERT INTO ecommerce_payment.payment AS p (key, order_id, status, amount, currency,
-			is_cancelled, cancel_reason,
-			correlation_id, user_id, tenant_id, traceparent)
-		VALUES (step, (command ->> 'order_id')::uuid, 'voided', (command ->> 'amount')::numeric,
-			ecommerce.currency(), true, command ->> 'reason',
-			context.correlation_id, context.user_id, context.tenant_id, context.traceparent)
+		INSERT INTO ecommerce_payment.payment AS p (
+			key, order_id,
+			amount, currency,
+			status, is_cancelled, cancel_reason)
+		VALUES (
+			step, (command ->> 'order_id')::uuid,
+			(command ->> 'amount')::numeric, ecommerce.currency(),
+			'voided', true, command ->> 'reason')
 		RETURNING * INTO known;
-		PERFORM ecommerce_payment.reply_state(known);
+		PERFORM ecommerce_payment._reply_state(known);
 		RETURN;
 	END IF;
 	known.is_cancelled := true;
@@ -130,13 +133,15 @@ BEGIN
 		NULL;
 	END CASE;
 	UPDATE ecommerce_payment.payment p
-	SET status = known.status, operation = known.operation, is_cancelled = true,
+	SET status = known.status,
+		operation = known.operation,
+		is_cancelled = true,
 		cancel_reason = known.cancel_reason,
-		attempts = 0, due_at = CASE WHEN p.lease_until IS NULL THEN clock_timestamp()
-			ELSE p.due_at END
+		attempts = 0,
+		due_at = CASE WHEN p.lease_until IS NULL THEN clock_timestamp() ELSE p.due_at END
 	WHERE p.payment_id = known.payment_id;
 	IF known.operation IS NULL THEN
-		PERFORM ecommerce_payment.reply_state(known);
+		PERFORM ecommerce_payment._reply_state(known);
 	END IF;
 END
 $refund_payment$;

@@ -1,56 +1,35 @@
 -- The provider: which calls are due, what came of them, and the simulated one.
 
-CREATE FUNCTION ecommerce_payment.claim(max_count int, lease interval,
-	OUT work_id uuid, OUT fence bigint, OUT operation text, OUT request jsonb,
-		OUT correlation_id uuid, OUT traceparent text)
-RETURNS SETOF record LANGUAGE plpgsql VOLATILE
+CREATE FUNCTION ecommerce_payment._request(work ecommerce_payment.payment)
+RETURNS jsonb LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
--- a LIMIT that is known makes a plan look better than it is worth making
-SET plan_cache_mode = force_generic_plan
-AS $claim$
-BEGIN
-	RETURN QUERY
-	WITH due AS (
-		SELECT p.payment_id FROM ecommerce_payment.payment p
-		WHERE p.operation IS NOT NULL AND p.due_at <= clock_timestamp()
-			AND (p.lease_until IS NULL OR p.lease_until <= clock_timestamp())
-		ORDER BY p.due_at LIMIT max_count
-		FOR UPDATE SKIP LOCKED)
-	UPDATE ecommerce_payment.payment p
-	SET lease_until = clock_timestamp() + lease, fence = p.fence + 1,
-		-- a charge that was begun and has no outcome is asked about, never repeated
-		operation = CASE WHEN p.operation = 'charge' AND p.charge_begun_at IS NOT NULL THEN 'query'
-			ELSE p.operation END,
-		charge_begun_at = coalesce(p.charge_begun_at, CASE p.operation WHEN 'charge'
-			THEN clock_timestamp() END)
-	FROM due
-	WHERE p.payment_id = due.payment_id
-	RETURNING p.payment_id, p.fence, p.operation, jsonb_build_object('key', p.key, 'order_id',
-		p.order_id,
-		'amount', p.amount, 'minor_amount', ecommerce_payment.minor_amount(p.amount, p.currency), 'currency', p.currency, 'token',
-			p.token,
-		'transaction_id', p.transaction_id, 'refund_id',
-			p.refund_id, 'refund_number', p.refund_number, 'reason', p.cancel_reason, 'is_cancelled',
-			p.is_cancelled,
-		'charge_age', floor(extract(epoch FROM clock_timestamp() - p.charge_begun_at))),
-		p.correlation_id, p.traceparent;
-END
-$claim$;
+AS $request$
+	SELECT jsonb_build_object(
+		'key', work.key,
+		'order_id', work.order_id,
+		'amount', work.amount,
+		'minor_amount', ecommerce_payment._minor_amount(work.amount, work.currency),
+		'currency', work.currency,
+		'token', work.token,
+		'transaction_id', work.transaction_id,
+		'refund_id', work.refund_id,
+		'refund_number', work.refund_number,
+		'reason', work.cancel_reason,
+		'is_cancelled', work.is_cancelled,
+		'charge_age', floor(extract(epoch FROM clock_timestamp() - work.charge_begun_at)))
+$request$;
+COMMENT ON FUNCTION ecommerce_payment._request(ecommerce_payment.payment) IS
+'What the provider is asked with, see claim().';
 COMMENT ON FUNCTION ecommerce_payment.claim(int, interval) IS
 'Takes calls that are due, under a lease. operation: charge, query, refund; request: {key, order_id, amount, minor_amount, currency, token, transaction_id, refund_id (of one that is not through yet), refund_number, reason, is_cancelled, charge_age in seconds}. The key is the idempotency key at the provider.';
 
-CREATE FUNCTION ecommerce_payment.settle(work_id uuid, fence bigint, outcome jsonb)
+CREATE FUNCTION ecommerce_payment._settle(known ecommerce_payment.payment, outcome jsonb,
+	is_current boolean)
 RETURNS boolean LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $settle$
-DECLARE
-	known ecommerce_payment.payment;
 BEGIN
-	SELECT * INTO known FROM ecommerce_payment.payment p
-		WHERE p.payment_id = settle.work_id FOR UPDATE;
-	IF NOT FOUND THEN
-		RETURN false;
-	ELSIF known.fence <> settle.fence OR known.operation IS NULL THEN
+	IF NOT is_current THEN
 		-- somebody else asks by now, or a webhook was faster; yet money that was taken was taken
 		IF NOT (outcome ->> 'result' IN ('captured', 'refunded') AND known.status = ANY (
 			CASE outcome ->> 'result' WHEN 'captured'
@@ -60,12 +39,14 @@ BEGIN
 		END IF;
 		known.is_cancelled := known.is_cancelled OR known.status = 'voided';
 	END IF;
-	PERFORM ecommerce_payment.take_outcome(known, outcome);
+	PERFORM ecommerce_payment._take_outcome(known, outcome);
 	RETURN true;
 END
 $settle$;
+COMMENT ON FUNCTION ecommerce_payment._settle(ecommerce_payment.payment, jsonb, boolean) IS
+'What an outcome makes of a locked payment, see settle().';
 COMMENT ON FUNCTION ecommerce_payment.settle(uuid, bigint, jsonb) IS
-'Records the outcome of a claimed call, see conclude; false when the claim is no longer the current one, unless money was moved after all: what was captured of a voided payment then goes back.';
+'Records the outcome of a claimed call, see _conclude(); false when the claim is no longer the current one, unless money was moved after all: what was captured of a voided payment then goes back.';
 
 CREATE FUNCTION ecommerce_payment.simulate(operation text, request jsonb)
 RETURNS jsonb LANGUAGE plpgsql VOLATILE
@@ -88,11 +69,15 @@ BEGIN
 				SELECT FROM ecommerce_payment.simulator_charge c
 					WHERE c.order_id = (request ->> 'order_id')::uuid)
 				THEN 'issuer_unavailable' END;
-		INSERT INTO ecommerce_payment.simulator_charge (key, order_id, amount, token, status,
-			error_code, is_retryable, visible_at)
-		VALUES (step, (request ->> 'order_id')::uuid, (request ->> 'amount')::numeric, token,
-			CASE WHEN failure IS NULL THEN 'captured' ELSE 'declined' END, failure,
-				failure = 'issuer_unavailable',
+		INSERT INTO ecommerce_payment.simulator_charge (
+			key, order_id, amount, token,
+			status,
+			error_code, is_retryable,
+			visible_at)
+		VALUES (
+			step, (request ->> 'order_id')::uuid, (request ->> 'amount')::numeric, token,
+			CASE WHEN failure IS NULL THEN 'captured' ELSE 'declined' END,
+			failure, failure = 'issuer_unavailable',
 			clock_timestamp() + CASE token WHEN 'tok_unknown' THEN interval '1 second'
 				ELSE interval '0' END)
 		RETURNING * INTO charge;
@@ -111,19 +96,18 @@ BEGIN
 			'is_retryable', false);
 	WHEN operation = 'refund' THEN
 		UPDATE ecommerce_payment.simulator_charge c
-		SET status = 'refunded', refund_id = coalesce(c.refund_id, 'sim_re_'
-			|| left(md5(c.key::text), 16))
+		SET status = 'refunded',
+			refund_id = coalesce(c.refund_id, 'sim_re_' || left(md5(c.key::text), 16))
 		WHERE c.key = step RETURNING * INTO charge;
 		RETURN jsonb_build_object('result', 'refunded', 'refund_id', charge.refund_id);
 	WHEN charge.visible_at > clock_timestamp() THEN
 		RETURN '{"result": "pending"}';
 	WHEN charge.status = 'declined' THEN
-		RETURN jsonb_build_object('result', 'declined', 'error_code', charge.error_code, 'reason',
-			charge.error_code,
-			'is_retryable', charge.is_retryable);
+		RETURN jsonb_build_object('result', 'declined', 'error_code', charge.error_code,
+			'reason', charge.error_code, 'is_retryable', charge.is_retryable);
 	ELSE
-		RETURN jsonb_build_object('result', 'captured', 'transaction_id', 'sim_ch_'
-			|| left(md5(charge.key::text), 16));
+		RETURN jsonb_build_object('result', 'captured',
+			'transaction_id', 'sim_ch_' || left(md5(charge.key::text), 16));
 	END CASE;
 END
 $simulate$;
@@ -139,13 +123,13 @@ DECLARE
 	size int;
 	mark bigint;
 BEGIN
-	PERFORM ecommerce_payment.refuse_fields(ecommerce_payment.query_errors(
+	PERFORM ecommerce_payment._refuse_fields(ecommerce_payment._query_errors(
 		jsonb_build_object('order_id', order_id), after, page));
-	size := ecommerce_payment.page_size(page);
+	size := ecommerce_payment._page_size(page);
 	-- before the snapshot that reads the rows: no earlier one can appear any more
 	mark := ecommerce.position_mark('ecommerce_payment.payment');
 	RETURN (
-		SELECT ecommerce_payment.collection(jsonb_agg(jsonb_build_object(
+		SELECT ecommerce_payment._collection(jsonb_agg(jsonb_build_object(
 			'payment_id', p.payment_id, 'order_id', p.order_id, 'key', p.key, 'status', p.status,
 			'amount', p.amount, 'currency', p.currency, 'transaction_id', p.transaction_id,
 			'refund_id', p.refund_id, 'refunded_amount', p.refunded_amount, 'dispute_status',

@@ -1,17 +1,17 @@
 -- Webhooks: what the provider tells of its own accord, in any order and more than once.
 
-CREATE FUNCTION ecommerce_payment.is_whole(charge jsonb, known ecommerce_payment.payment)
+CREATE FUNCTION ecommerce_payment._is_whole(charge jsonb, known ecommerce_payment.payment)
 RETURNS boolean LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $is_whole$
-	SELECT coalesce(charge -> 'amount' = to_jsonb(ecommerce_payment.minor_amount(known.amount,
+	SELECT coalesce(charge -> 'amount' = to_jsonb(ecommerce_payment._minor_amount(known.amount,
 			known.currency)), charge -> 'amount' IS NULL)
 		AND lower(coalesce(charge ->> 'currency', known.currency)) = lower(known.currency)
 $is_whole$;
-COMMENT ON FUNCTION ecommerce_payment.is_whole(jsonb, ecommerce_payment.payment) IS
+COMMENT ON FUNCTION ecommerce_payment._is_whole(jsonb, ecommerce_payment.payment) IS
 'Whether what the provider says of a charge, {amount in smallest units, currency}, is the payment''s amount; what it does not say is taken as right.';
 
-CREATE FUNCTION ecommerce_payment.charge_outcome(type text, charge jsonb,
+CREATE FUNCTION ecommerce_payment._charge_outcome(type text, charge jsonb,
 	known ecommerce_payment.payment)
 RETURNS jsonb LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -35,7 +35,7 @@ BEGIN
 	ELSIF NOT is_money OR type NOT IN ('charge.succeeded', 'charge.captured', 'charge.failed')
 		OR known.status NOT IN ('pending', 'unknown', 'voided', 'declined') THEN
 		RETURN NULL;
-	ELSIF NOT ecommerce_payment.is_whole(charge, known) AND known.status <> 'voided' THEN
+	ELSIF NOT ecommerce_payment._is_whole(charge, known) AND known.status <> 'voided' THEN
 		-- not what was asked for; what was voided goes back whatever it is
 		RAISE WARNING 'the provider tells of another amount than that of payment "%"', known.key;
 		RETURN NULL;
@@ -47,17 +47,17 @@ BEGIN
 	RETURN jsonb_build_object('result', 'captured', 'transaction_id', charge -> 'id');
 END
 $charge_outcome$;
-COMMENT ON FUNCTION ecommerce_payment.charge_outcome(text, jsonb, ecommerce_payment.payment) IS
-'What an event about a charge means for the payment, as conclude takes it; NULL: nothing, as an authorization, another amount, or a part of a refund.';
+COMMENT ON FUNCTION ecommerce_payment._charge_outcome(text, jsonb, ecommerce_payment.payment) IS
+'What an event about a charge means for the payment, as _conclude() takes it; NULL: nothing, as an authorization, another amount, or a part of a refund.';
 
-CREATE FUNCTION ecommerce_payment.refund_outcome(refund jsonb, known ecommerce_payment.payment)
+CREATE FUNCTION ecommerce_payment._refund_outcome(refund jsonb, known ecommerce_payment.payment)
 RETURNS jsonb LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $refund_outcome$
 BEGIN
 	CASE
 	WHEN refund ->> 'status' = 'succeeded' AND known.status <> 'refunded'
-		AND ecommerce_payment.is_whole(refund, known) THEN
+		AND ecommerce_payment._is_whole(refund, known) THEN
 		RETURN jsonb_build_object('result', 'refunded', 'transaction_id', refund -> 'charge',
 			'refund_id', refund -> 'id');
 	WHEN refund ->> 'status' IN ('failed', 'canceled') AND known.refund_id = refund ->> 'id' THEN
@@ -71,10 +71,10 @@ BEGIN
 	END CASE;
 END
 $refund_outcome$;
-COMMENT ON FUNCTION ecommerce_payment.refund_outcome(jsonb, ecommerce_payment.payment) IS
+COMMENT ON FUNCTION ecommerce_payment._refund_outcome(jsonb, ecommerce_payment.payment) IS
 'What a refund {id, charge, amount, currency, status, failure_reason} means for the payment; one that succeeded can fail later.';
 
-CREATE FUNCTION ecommerce_payment.dispute_outcome(type text, dispute jsonb,
+CREATE FUNCTION ecommerce_payment._dispute_outcome(type text, dispute jsonb,
 	known ecommerce_payment.payment)
 RETURNS jsonb LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -99,10 +99,10 @@ BEGIN
 			dispute -> 'id', 'dispute_status', status);
 END
 $dispute_outcome$;
-COMMENT ON FUNCTION ecommerce_payment.dispute_outcome(text, jsonb, ecommerce_payment.payment) IS
+COMMENT ON FUNCTION ecommerce_payment._dispute_outcome(text, jsonb, ecommerce_payment.payment) IS
 'What a dispute {id, charge, status} means for the payment: the money is gone until it is won; NULL: nothing.';
 
-CREATE FUNCTION ecommerce_payment.take_event(event jsonb)
+CREATE FUNCTION ecommerce_payment._take_event(event jsonb)
 RETURNS void LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $take_event$
@@ -115,7 +115,7 @@ DECLARE
 	outcome jsonb;
 BEGIN
 	SELECT * INTO known FROM ecommerce_payment.payment p
-	WHERE p.key = ecommerce_payment.as_uuid(object #>> '{metadata,key}') FOR UPDATE;
+	WHERE p.key = ecommerce_payment._as_uuid(object #>> '{metadata,key}') FOR UPDATE;
 	IF NOT FOUND THEN
 		SELECT * INTO known FROM ecommerce_payment.payment p
 		WHERE p.transaction_id = charge ORDER BY p.created_at LIMIT 1 FOR UPDATE;
@@ -129,24 +129,24 @@ BEGIN
 		RETURN;		-- not one of ours, or not yet
 	END IF;
 	outcome := CASE
-		WHEN type LIKE 'charge.dispute.%' THEN ecommerce_payment.dispute_outcome(type, object,
+		WHEN type LIKE 'charge.dispute.%' THEN ecommerce_payment._dispute_outcome(type, object,
 			known)
-		WHEN type ~ '^(charge\.)?refund\.' THEN ecommerce_payment.refund_outcome(object, known)
-		WHEN type LIKE 'charge.%' THEN ecommerce_payment.charge_outcome(type, object, known) END;
+		WHEN type ~ '^(charge\.)?refund\.' THEN ecommerce_payment._refund_outcome(object, known)
+		WHEN type LIKE 'charge.%' THEN ecommerce_payment._charge_outcome(type, object, known) END;
 	IF outcome IS NOT NULL THEN
 		-- captured although it was voided: the money goes back
 		known.is_cancelled := known.is_cancelled OR known.status = 'voided';
-		PERFORM ecommerce_payment.take_outcome(known, outcome);
+		PERFORM ecommerce_payment._take_outcome(known, outcome);
 	ELSIF type = 'charge.refunded' AND jsonb_typeof(object -> 'amount_refunded') = 'number' THEN
 		UPDATE ecommerce_payment.payment p
 		SET refunded_amount = least(p.amount, round(p.amount
 			* (object ->> 'amount_refunded')::numeric
-			/ nullif(ecommerce_payment.minor_amount(p.amount, p.currency), 0), 2))
+			/ nullif(ecommerce_payment._minor_amount(p.amount, p.currency), 0), 2))
 		WHERE p.payment_id = known.payment_id AND p.status = 'captured';
 	END IF;
 END
 $take_event$;
-COMMENT ON FUNCTION ecommerce_payment.take_event(jsonb) IS
+COMMENT ON FUNCTION ecommerce_payment._take_event(jsonb) IS
 'Lets an event {id, type, data: {object}} about a charge, a refund or a dispute take effect on the payment whose key is in its metadata or whose charge it is about; refunds and disputes of charges not known yet are kept.';
 
 CREATE FUNCTION ecommerce_payment.take_webhook(body jsonb)
@@ -154,7 +154,7 @@ RETURNS ecommerce_payment.reply LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $take_webhook$
 BEGIN
-	PERFORM ecommerce_payment.refuse_fields((
+	PERFORM ecommerce_payment._refuse_fields((
 		SELECT coalesce(jsonb_agg(jsonb_build_object('field', field, 'detail',
 			'must be a text of 1 to 255 characters')), '[]')
 		FROM unnest(ARRAY['id', 'type']) AS field
@@ -164,9 +164,9 @@ BEGIN
 		VALUES (body ->> 'id', body ->> 'type')
 	ON CONFLICT DO NOTHING;
 	IF FOUND THEN
-		PERFORM ecommerce_payment.take_event(body);
+		PERFORM ecommerce_payment._take_event(body);
 	END IF;
-	RETURN ecommerce_payment.answer(200, '{"received": true}');
+	RETURN ecommerce_payment._answer(200, '{"received": true}');
 END
 $take_webhook$;
 COMMENT ON FUNCTION ecommerce_payment.take_webhook(jsonb) IS

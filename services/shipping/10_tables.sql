@@ -17,28 +17,19 @@ CREATE TABLE ecommerce_shipping.shipment (
 	error_code text,
 	error_reason text,
 	is_retryable boolean,
-	-- what is owed to the carrier
-	operation text CHECK (operation IN ('arrange', 'cancel')),
-	due_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-	attempts int NOT NULL DEFAULT 0,
-	fence bigint NOT NULL DEFAULT 0,
-	lease_until timestamptz,
 	is_cancelled boolean NOT NULL DEFAULT false,
-	-- on whose behalf
-	correlation_id uuid,
-	user_id text,
-	tenant_id text,
-	traceparent text,
 	created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 50);
 CREATE INDEX shipment_order ON ecommerce_shipping.shipment (order_id, created_at);
 CREATE INDEX shipment_customer ON ecommerce_shipping.shipment (customer_id, position)
 	WHERE customer_id IS NOT NULL;
-CREATE INDEX shipment_owed ON ecommerce_shipping.shipment (due_at) WHERE operation IS NOT NULL;
+SELECT ecommerce_shipping._outside_work('ecommerce_shipping.shipment', 'shipment_id',
+	'{arrange,cancel}');
+DROP FUNCTION ecommerce_shipping._outside_work(regclass, name, text[], text);
 COMMENT ON TABLE ecommerce_shipping.shipment IS
 'Shipments by step key. operation is what is owed to the carrier, committed before any call; the key makes repeated calls harmless there. A key that was cancelled before it was heard of stands here as cancelled without items.';
 
-CREATE FUNCTION ecommerce_shipping.take_position()
+CREATE FUNCTION ecommerce_shipping._take_position()
 RETURNS trigger LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $take_position$
@@ -47,11 +38,11 @@ BEGIN
 	RETURN NEW;
 END
 $take_position$;
-COMMENT ON FUNCTION ecommerce_shipping.take_position() IS
+COMMENT ON FUNCTION ecommerce_shipping._take_position() IS
 'A shipment gets its position when it begins to be listed, which is when the carrier has answered.';
 CREATE TRIGGER take_position BEFORE INSERT OR UPDATE ON ecommerce_shipping.shipment
 	FOR EACH ROW WHEN (NEW.position IS NULL AND NEW.status <> 'requested')
-	EXECUTE FUNCTION ecommerce_shipping.take_position();
+	EXECUTE FUNCTION ecommerce_shipping._take_position();
 
 CREATE TABLE ecommerce_shipping.simulator_consignment (
 	key uuid PRIMARY KEY,

@@ -1,14 +1,18 @@
 -- Shipments over HTTP.
 
-CREATE FUNCTION ecommerce_shipping.shipment_body(known ecommerce_shipping.shipment)
+CREATE FUNCTION ecommerce_shipping._shipment_body(known ecommerce_shipping.shipment)
 RETURNS jsonb LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $shipment_body$
-	SELECT jsonb_build_object('shipment_id', known.shipment_id, 'order_id', known.order_id, 'key',
-		known.key,
-		'status', known.status, 'carrier', known.carrier, 'tracking_number', known.tracking_number)
+	SELECT jsonb_build_object(
+		'shipment_id', known.shipment_id,
+		'order_id', known.order_id,
+		'key', known.key,
+		'status', known.status,
+		'carrier', known.carrier,
+		'tracking_number', known.tracking_number)
 $shipment_body$;
-COMMENT ON FUNCTION ecommerce_shipping.shipment_body(ecommerce_shipping.shipment) IS
+COMMENT ON FUNCTION ecommerce_shipping._shipment_body(ecommerce_shipping.shipment) IS
 '{shipment_id, order_id, key, status, carrier, tracking_number}';
 
 CREATE FUNCTION ecommerce_shipping.list_shipments(order_id text DEFAULT NULL,
@@ -20,13 +24,13 @@ DECLARE
 	size int;
 	mark bigint;
 BEGIN
-	PERFORM ecommerce_shipping.refuse_fields(ecommerce_shipping.query_errors(
+	PERFORM ecommerce_shipping._refuse_fields(ecommerce_shipping._query_errors(
 		jsonb_build_object('order_id', order_id), after, page));
-	size := ecommerce_shipping.page_size(page);
+	size := ecommerce_shipping._page_size(page);
 	-- before the snapshot that reads the rows: no earlier one can appear any more
 	mark := ecommerce.position_mark('ecommerce_shipping.shipment');
 	RETURN (
-		SELECT ecommerce_shipping.collection(jsonb_agg(ecommerce_shipping.shipment_body(
+		SELECT ecommerce_shipping._collection(jsonb_agg(ecommerce_shipping._shipment_body(
 			ROW(s.*)::ecommerce_shipping.shipment) ORDER BY s.position), size, max(s.position),
 			after)
 		FROM (SELECT * FROM ecommerce_shipping.shipment s
@@ -39,7 +43,7 @@ $list_shipments$;
 COMMENT ON FUNCTION ecommerce_shipping.list_shipments(text, text, text, uuid) IS
 'GET /shipments, of the customer caller only unless that is NULL: in the order in which the carrier has answered, what he has not is left out; after takes the cursor that next or cursor gave, and whoever follows it sees each shipment once.';
 
-CREATE FUNCTION ecommerce_shipping.advance(shipment_id text, target text)
+CREATE FUNCTION ecommerce_shipping._advance(shipment_id text, target text)
 RETURNS ecommerce_shipping.reply LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $advance$
@@ -47,14 +51,14 @@ DECLARE
 	known ecommerce_shipping.shipment;
 BEGIN
 	SELECT * INTO known FROM ecommerce_shipping.shipment s
-	WHERE s.shipment_id = ecommerce_shipping.as_uuid(advance.shipment_id) FOR UPDATE;
+	WHERE s.shipment_id = ecommerce_shipping._as_uuid(_advance.shipment_id) FOR UPDATE;
 	IF NOT FOUND THEN
-		PERFORM ecommerce_shipping.refuse(404, 'there is no such shipment');
+		PERFORM ecommerce_shipping._refuse(404, 'there is no such shipment');
 	ELSIF known.status = target OR known.status = 'delivered' AND target = 'dispatched' THEN
-		RETURN ecommerce_shipping.answer(200, ecommerce_shipping.shipment_body(known));	-- a repeat
+		RETURN ecommerce_shipping._answer(200, ecommerce_shipping._shipment_body(known));	-- a repeat
 	ELSIF known.is_cancelled OR known.status NOT IN ('arranged', 'dispatched')
 		OR target = 'delivered' AND known.status <> 'dispatched' THEN
-		PERFORM ecommerce_shipping.refuse(409, format('the shipment is %s', CASE
+		PERFORM ecommerce_shipping._refuse(409, format('the shipment is %s', CASE
 			WHEN known.is_cancelled
 			AND known.status = 'arranged' THEN 'being cancelled' ELSE known.status END));
 	END IF;
@@ -68,11 +72,11 @@ BEGIN
 		(ecommerce.context()).correlation_id),
 		user_id => (ecommerce.context()).user_id, tenant_id => known.tenant_id,
 		traceparent => (ecommerce.context()).traceparent);
-	PERFORM ecommerce_shipping.reply_state(known);
-	RETURN ecommerce_shipping.answer(200, ecommerce_shipping.shipment_body(known));
+	PERFORM ecommerce_shipping._reply_state(known);
+	RETURN ecommerce_shipping._answer(200, ecommerce_shipping._shipment_body(known));
 END
 $advance$;
-COMMENT ON FUNCTION ecommerce_shipping.advance(text, text) IS
+COMMENT ON FUNCTION ecommerce_shipping._advance(text, text) IS
 'POST /shipments/{id}/dispatch and /deliver: the shipment; HT409 when it is cancelled, failed, or not dispatched yet; a repeat changes nothing.';
 
 CREATE FUNCTION ecommerce_shipping.dispatch_shipment(shipment_id text)
@@ -80,7 +84,7 @@ RETURNS ecommerce_shipping.reply LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $dispatch_shipment$
 BEGIN
-	RETURN ecommerce_shipping.advance(shipment_id, 'dispatched');
+	RETURN ecommerce_shipping._advance(shipment_id, 'dispatched');
 END
 $dispatch_shipment$;
 COMMENT ON FUNCTION ecommerce_shipping.dispatch_shipment(text) IS
@@ -91,7 +95,7 @@ RETURNS ecommerce_shipping.reply LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $deliver_shipment$
 BEGIN
-	RETURN ecommerce_shipping.advance(shipment_id, 'delivered');
+	RETURN ecommerce_shipping._advance(shipment_id, 'delivered');
 END
 $deliver_shipment$;
 COMMENT ON FUNCTION ecommerce_shipping.deliver_shipment(text) IS
