@@ -1,0 +1,92 @@
+// Subscriptions: shared partitions, checkpoints with the handler's effects, failures.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { NEW, NoSubscription } from '../src/index.js';
+import { open, rows, until } from './database.js';
+
+const db = open({ max: 12 });
+
+before(() => db.query('CREATE TABLE seen (name text, stream text, version int)'));
+after(() => db.close());
+
+const note = (name) => (event, tx) =>
+	tx.query('INSERT INTO seen VALUES ($1, $2, $3)', [name, event.stream, event.version]);
+const count = async (name) => (await rows(db, 'SELECT count(*)::int AS n, ' +
+	'count(DISTINCT (stream, version))::int AS d FROM seen WHERE name = $1', [name]))[0];
+
+async function fill(category, streams, length) {
+	for (let i = 1; i <= streams; i++) {
+		await db.store.append(`${category}-${i}`, NEW, Array.from({ length },
+			(_, n) => ({ type: 'Happened', data: { n } })));
+	}
+}
+
+test('several loops share the partitions, and keep the order of streams', async () => {
+	await db.store.createSubscription('shared', { category: 'shared', partitions: 4 });
+	const order = new Map();
+	const subscription = db.store.subscribe('shared',
+		{ category: 'shared', concurrency: 3, batch: 7 }, async (event, tx) => {
+			await note('shared')(event, tx);
+			order.set(event.stream, [...order.get(event.stream) ?? [], event.version]);
+		});
+
+	await fill('shared', 10, 20);
+	await until('all are seen', async () => (await count('shared')).n === 200);
+	await subscription.stop();
+	assert.equal((await count('shared')).d, 200);
+	for (const versions of order.values()) {
+		assert.deepEqual(versions, Array.from({ length: 20 }, (_, i) => i + 1));
+	}
+});
+
+test('what is appended while it waits comes at once', async () => {
+	await db.store.createSubscription('awake', { category: 'awake' });
+	const subscription = db.store.subscribe('awake', { category: 'awake', wait: 600000 },
+		note('awake'));
+
+	for (let i = 1; i <= 5; i++) {
+		await db.store.append(`awake-${i}`, NEW, { type: 'Happened', data: {} });
+		await until(`event ${i}`, async () => (await count('awake')).n === i);
+	}
+	// A wait of ten minutes does not keep it from stopping.
+	await subscription.stop();
+});
+
+test('a handler that fails now and then loses and doubles nothing', async () => {
+	await db.store.createSubscription('shaky', { category: 'shaky' });
+	let calls = 0;
+	const subscription = db.store.subscribe('shaky', { category: 'shaky', batch: 10, retries: 50 },
+		async (event, tx) => {
+			await note('shaky')(event, tx);
+			if (++calls % 7 === 0) throw new Error('shaky');
+		});
+
+	await fill('shaky', 3, 10);
+	await until('all are seen', async () => (await count('shaky')).n === 30);
+	await subscription.stop();
+	assert.equal((await count('shaky')).d, 30);
+});
+
+test('with onError stop it ends with the error, and what was before is committed', async () => {
+	await db.store.createSubscription('strict', { category: 'strict' });
+	const subscription = db.store.subscribe('strict', { category: 'strict', retries: 1 },
+		async (event, tx) => {
+			if (event.version === 4) throw new Error('four');
+			await note('strict')(event, tx);
+		});
+
+	await fill('strict', 1, 6);
+	await assert.rejects(subscription.done, (error) => error.message === 'four' &&
+		error.event.version === 4);
+	assert.equal((await count('strict')).n, 3);
+});
+
+test('an unknown subscription is an error that is told', async () => {
+	const subscription = db.store.subscribe('nobody', {}, () => {});
+
+	await until('it is told', () => db.warnings.some((text) => /nobody/.test(text)));
+	await subscription.stop();
+	await assert.rejects(db.tx(null, (tx) =>
+		tx.query(`SELECT * FROM event_store.fetch('nobody')`)), NoSubscription);
+	assert.throws(() => db.store.subscribe('x', { onError: 'ignore' }, () => {}), TypeError);
+});
