@@ -75,6 +75,12 @@ coverage:     ## which lines the tests reach, in build/coverage
 check-valgrind:    ## the regression tests on a server under valgrind
 	@ci/valgrind
 
+check-upgrade:     ## the regression tests on databases that come from the version before
+	@UPGRADED=1 ci/check regress && TESTS=065_upgrade ci/check tap
+
+freeze:            ## keep what this version is, for upgrades from it: extension/upgrade
+	@$(prepare) && extension/upgrade/freeze
+
 check-assert:      ## everything on a PostgreSQL with assertions, built from Debian's source
 	@PG_CONFIG=$$(ci/assert_pg) && export PG_CONFIG && ci/check regress isolation tap
 
@@ -116,4 +122,4 @@ help:         ## list the targets
 .PHONY: docs all install uninstall clean deps private-pg demo up down bench check check-style \
 	check-regress check-isolation check-tap check-services check-tidy accept format \
 	coverage check-assert check-discard check-valgrind check-pg17 check-pg18 check-compile-all \
-	check-fresh check-dba check-hostile check-fuzz help
+	check-fresh check-dba check-hostile check-fuzz check-upgrade freeze help

@@ -4,6 +4,7 @@
 EXTENSION = ecommerce
 MODULE_big = ecommerce
 OUR_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" ecommerce.control)
+include extension/upgrade/edge.mk
 
 SRCS = $(sort $(wildcard extension/*.c extension/*/*.c extension/*/*/*.c)) $(FUZZ_SRCS)
 OBJS = $(SRCS:.c=.o)
@@ -12,7 +13,8 @@ PG_CPPFLAGS = -I$(CURDIR)/extension -DECOMMERCE_VERSION='"$(OUR_VERSION)"'
 
 # The install script is written in parts, one per module, in their order.
 SQL_PARTS = $(sort $(wildcard extension/sql/*.sql))
-DATA_built = ecommerce--$(OUR_VERSION).sql
+OUR_EDGE = ecommerce--$(PREVIOUS_VERSION)--$(OUR_VERSION).sql
+DATA_built = ecommerce--$(OUR_VERSION).sql $(OUR_EDGE)
 DATA = $(wildcard extension/upgrade/*--*--*.sql)
 EXTRA_CLEAN = $(DATA_built)
 
@@ -25,8 +27,12 @@ ifeq ($(PGXS),)
 $(error no PostgreSQL server headers found: type "make deps", or set PG_CONFIG)
 endif
 include $(PGXS)
+.DELETE_ON_ERROR:
 
 $(OBJS): $(OUR_HEADERS) ecommerce.control
 
 ecommerce--$(OUR_VERSION).sql: $(SQL_PARTS)
 	cat $^ > $@
+
+$(OUR_EDGE): ecommerce--$(OUR_VERSION).sql $(call edge_parts,extension/upgrade,ecommerce)
+	$(call make_edge,extension/upgrade,ecommerce,$<) > $@

@@ -1,14 +1,16 @@
 -- Every privilege, in one place. PUBLIC has none.
 
+-- Again at every upgrade.
 DO $revoke$
 DECLARE
-	schemas CONSTANT pg_catalog.regnamespace[] := '{ecommerce,event_store,message_bus,saga}';
+	ours CONSTANT pg_catalog.oid := (SELECT oid FROM pg_catalog.pg_extension WHERE extname = 'ecommerce');
 	routine pg_catalog.regprocedure;
 	type pg_catalog.regtype;
 BEGIN
 	FOR routine IN
-		SELECT p.oid FROM pg_catalog.pg_proc p
-		WHERE p.pronamespace = ANY (schemas)
+		SELECT d.objid FROM pg_catalog.pg_depend d
+		WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.refobjid = ours
+			AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e'
 	LOOP
 		EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', routine);
 	END LOOP;
@@ -16,8 +18,10 @@ BEGIN
 	FOR type IN
 		SELECT t.oid FROM pg_catalog.pg_type t
 		LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
-		WHERE t.typnamespace = ANY (schemas)
-		AND (t.typtype IN ('d', 'e') OR t.typtype = 'c' AND c.relkind = 'c')
+		JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass
+			AND d.objid = t.oid AND d.refobjid = ours
+			AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e'
+		WHERE t.typtype IN ('d', 'e') OR t.typtype = 'c' AND c.relkind = 'c'
 	LOOP
 		EXECUTE pg_catalog.format('REVOKE ALL ON TYPE %s FROM PUBLIC', type);
 		EXECUTE pg_catalog.format(

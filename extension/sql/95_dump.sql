@@ -66,6 +66,7 @@ SELECT pg_catalog.pg_extension_config_dump('saga.parked_message', '');
 SELECT pg_catalog.pg_extension_config_dump('saga.parked_message_id_seq', '');
 
 -- ---------------------------------------------------------------- restore
+-- Again at every upgrade.
 DO $restore$
 DECLARE
 	dumped pg_catalog.regclass;
@@ -76,7 +77,7 @@ BEGIN
 		JOIN pg_catalog.pg_class c ON c.oid = t.oid
 		WHERE x.extname = 'ecommerce' AND c.relkind = 'r'
 	LOOP
-		EXECUTE pg_catalog.format('CREATE TRIGGER note_restore BEFORE INSERT ON %s'
+		EXECUTE pg_catalog.format('CREATE OR REPLACE TRIGGER note_restore BEFORE INSERT ON %s'
 			' FOR EACH STATEMENT EXECUTE FUNCTION ecommerce._note_restore()', dumped);
 		-- A restore may say session_replication_role = replica.
 		EXECUTE pg_catalog.format('ALTER TABLE %s ENABLE ALWAYS TRIGGER note_restore', dumped);

@@ -1,13 +1,18 @@
 -- Rights: the daemon's role works on its own tables, readers may look; nobody
 -- else calls anything. Data, counters included, belongs to dumps.
+-- Again at every upgrade.
 DO $rights$
 DECLARE
+	ours CONSTANT oid := (SELECT oid FROM pg_catalog.pg_extension
+		WHERE extname = 'ecommerce_@service@');
 	relation record;
 	routine regprocedure;
 BEGIN
 	FOR relation IN
 		SELECT c.oid::regclass AS name, c.relkind FROM pg_catalog.pg_class c
-		WHERE c.relnamespace = 'ecommerce_@service@'::regnamespace AND c.relkind IN ('r', 'S', 'v')
+		JOIN pg_catalog.pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid
+		WHERE d.refclassid = 'pg_extension'::regclass AND d.refobjid = ours AND d.deptype = 'e'
+			AND c.relkind IN ('r', 'S', 'v')
 	LOOP
 		IF relation.relkind = 'S' THEN
 			EXECUTE pg_catalog.format('GRANT USAGE ON SEQUENCE %s TO ecommerce_@service@',
@@ -24,8 +29,9 @@ BEGIN
 		END IF;
 	END LOOP;
 	FOR routine IN
-		SELECT p.oid::regprocedure FROM pg_catalog.pg_proc p
-		WHERE p.pronamespace = 'ecommerce_@service@'::regnamespace
+		SELECT d.objid::regprocedure FROM pg_catalog.pg_depend d
+		WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass
+			AND d.refobjid = ours AND d.deptype = 'e'
 	LOOP
 		EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', routine);
 		EXECUTE pg_catalog.format(
