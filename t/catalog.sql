@@ -83,6 +83,10 @@ INSERT INTO unpinned
 	VALUES
 		('event_store.scavenge(bigint,bigint)', 'commits; C whose SQL runs with a search path of its own'),
 		('event_store.wait(bigint,interval,text,text,bigint)', 'commits; C that resolves no name'),
+		('event_store.wait_subscription(text,interval,boolean)', 'commits; C that resolves no name'),
+		('event_store.wait_projection(text,bigint,interval,boolean)',
+			'commits; C that resolves no name'),
+		('ecommerce.wait(text[],text[],interval,text[])', 'commits; C that resolves no name'),
 		('ecommerce._note_restore()', 'hot; C that finds the name in a COPY as the session does'),
 		('ecommerce.minor_units(text)', 'contracts are checked with it; C that resolves no name'),
 		('ecommerce.holds_card_number(text)', 'the same'),

@@ -25,6 +25,17 @@ typedef struct RegistryHold
 	char		name[48];		/* cut off, for people to read */
 } RegistryHold;
 
+/* So many things a backend can wait for without being woken for others. */
+#define REGISTRY_WAITS 8
+
+/* One of them: a log, or a WaitFor, and a key of it. */
+typedef struct RegistryWait
+{
+	uint32		log;
+	uint32		key;
+	uint32		mask;			/* bits of the key that count */
+} RegistryWait;
+
 /* Written by its backend alone, read by all. */
 typedef struct RegistrySlot
 {
@@ -33,9 +44,8 @@ typedef struct RegistrySlot
 	pg_atomic_uint32 database;	/* set while any of lowest is */
 	pg_atomic_uint32 hold_count;
 	pg_atomic_uint32 wait_database; /* set while the backend waits in wakeup.c */
-	uint32		wait_log;
-	uint32		wait_key;
-	uint32		wait_mask;		/* bits of the key that count */
+	uint32		wait_count;
+	RegistryWait waits[REGISTRY_WAITS];
 	pg_atomic_uint32 restoring; /* database whose tables the session fills, see restore.c */
 	TimestampTz restoring_since;
 	uint64		announcements;	/* how many there were, by all backends that had the slot */

@@ -28,16 +28,24 @@
 /* How often a waiter on a standby looks, in milliseconds. */
 #define STANDBY_POLL 10
 
+/* Names that one transaction lets go of; of more of them, whoever waits for any is woken. */
+#define AT_END_MAX 16
+
 static bool listening = false;
 static bool exit_callback_registered = false;
 static uint32 wake_worker_at_commit = 0;
 static TimestampTz runner_due_at_commit = WAKEUP_NEVER;
 static bool callback_registered = false;
+static RegistryWait at_end[AT_END_MAX];
+static int	at_end_count = 0;
 
 static void stop_listening_at_exit(int code, Datum arg);
 static bool runners_sleep_beyond(TimestampTz due);
 static void register_callback(void);
 static void transaction_ended(XactEvent event, void *arg);
+static void wake_at_end(void);
+static void wake(const RegistryWait *wait);
+static bool wants(const RegistrySlot *waiter, uint32 log, uint32 key);
 static bool concerns(RegistrySlot *ended, RegistrySlot *waiter);
 static uint32 logs_of(RegistrySlot *ended);
 
@@ -48,14 +56,38 @@ static uint32 logs_of(RegistrySlot *ended);
 void
 wakeup_listen(LogId log, uint32 key)
 {
-	wakeup_listen_group(log, key, 0xffffffff);
+	wakeup_want(log, key, 0xffffffff);
+	wakeup_listen_wanted();
 }
 
 /*
- * The same for all keys that equal this one in the bits of mask.
+ * One more thing that the next wakeup_listen_wanted() is about: a LogId, or a
+ * WaitFor.  Where they are too many for a slot, it is about all there is.
  */
 void
-wakeup_listen_group(LogId log, uint32 key, uint32 mask)
+wakeup_want(uint32 log, uint32 key, uint32 mask)
+{
+	RegistrySlot *slot = registry_slot(MyBackendSlot());
+
+	register_callback();
+	Assert(!listening);
+	if (log < LOG_COUNT && key == POSITION_ANY_KEY)
+		mask = 0;
+	if (slot->wait_count >= REGISTRY_WAITS)
+	{
+		for (uint32 kind = 0; kind < WAIT_KINDS; kind++)
+			slot->waits[kind] = (RegistryWait) {kind, 0, 0};
+		slot->wait_count = WAIT_KINDS;
+		return;
+	}
+	slot->waits[slot->wait_count++] = (RegistryWait) {log, key, mask};
+}
+
+/*
+ * From now on what was wanted sets this backend's latch.
+ */
+void
+wakeup_listen_wanted(void)
 {
 	RegistrySlot *slot = registry_slot(MyBackendSlot());
 
@@ -67,9 +99,6 @@ wakeup_listen_group(LogId log, uint32 key, uint32 mask)
 	}
 	Assert(!listening);
 	listening = true;
-	slot->wait_log = log;
-	slot->wait_key = key;
-	slot->wait_mask = mask;
 	pg_atomic_fetch_add_u32(&registry_my_database()->waiting, 1);
 	pg_atomic_write_u32(&slot->wait_database, MyDatabaseId);
 	pg_memory_barrier();
@@ -108,6 +137,7 @@ wakeup_sleep(TimestampTz deadline)
 void
 wakeup_unlisten(void)
 {
+	registry_slot(MyBackendSlot())->wait_count = 0;
 	if (!listening)
 		return;
 	listening = false;
@@ -162,13 +192,32 @@ concerns(RegistrySlot *ended, RegistrySlot *waiter)
 {
 	uint32		count = pg_atomic_read_u32(&ended->hold_count);
 
-	if (pg_atomic_read_u64(&ended->overflow[waiter->wait_log]) != 0)
-		return true;
+	for (uint32 i = 0; i < Min(waiter->wait_count, REGISTRY_WAITS); i++)
+	{
+		uint32		log = waiter->waits[i].log;
+
+		if (log < LOG_COUNT && pg_atomic_read_u64(&ended->overflow[log]) != 0)
+			return true;
+	}
 	for (uint32 i = 0; i < count; i++)
 	{
-		if (ended->holds[i].log == waiter->wait_log &&
-			(waiter->wait_key == POSITION_ANY_KEY ||
-			 ((ended->holds[i].key ^ waiter->wait_key) & waiter->wait_mask) == 0))
+		if (wants(waiter, ended->holds[i].log, ended->holds[i].key))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * May read while the waiter writes its wants; then it looks after that.
+ */
+static bool
+wants(const RegistrySlot *waiter, uint32 log, uint32 key)
+{
+	for (uint32 i = 0; i < Min(waiter->wait_count, REGISTRY_WAITS); i++)
+	{
+		const RegistryWait *wait = &waiter->waits[i];
+
+		if (wait->log == log && ((key ^ wait->key) & wait->mask) == 0)
 			return true;
 	}
 	return false;
@@ -179,7 +228,16 @@ concerns(RegistrySlot *ended, RegistrySlot *waiter)
  * has made something readable again.
  */
 void
-wakeup_waiters(LogId log, uint32 key)
+wakeup_waiters(uint32 log, uint32 key)
+{
+	wake(&(RegistryWait) {log, key, 0xffffffff});
+}
+
+/*
+ * Sets the latches of those who wait for this, NULL: for anything.
+ */
+static void
+wake(const RegistryWait *wait)
 {
 	Registry   *r = registry();
 
@@ -190,10 +248,27 @@ wakeup_waiters(LogId log, uint32 key)
 	{
 		RegistrySlot *slot = registry_slot(i);
 
-		if (pg_atomic_read_u32(&slot->wait_database) == MyDatabaseId && slot->wait_log == log &&
-			((key ^ slot->wait_key) & slot->wait_mask) == 0)
+		if (pg_atomic_read_u32(&slot->wait_database) == MyDatabaseId &&
+			(wait == NULL || wants(slot, wait->log, wait->key)))
 			SetLatch(&BackendSlotProc(i)->procLatch);
 	}
+}
+
+/*
+ * Wakes whoever waits for a name when this transaction has ended, however.
+ */
+void
+wakeup_waiters_at_end(WaitFor kind, uint32 key)
+{
+	register_callback();
+	for (int i = 0; i < Min(at_end_count, AT_END_MAX); i++)
+	{
+		if (at_end[i].log == kind && at_end[i].key == key)
+			return;
+	}
+	if (at_end_count < AT_END_MAX)
+		at_end[at_end_count] = (RegistryWait) {kind, key, 0xffffffff};
+	at_end_count = Min(at_end_count + 1, AT_END_MAX + 1);
 }
 
 /*
@@ -306,8 +381,11 @@ register_callback(void)
 static void
 transaction_ended(XactEvent event, void *arg)
 {
+	if (event == XACT_EVENT_PREPARE)
+		at_end_count = 0;
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
 		return;
+	wake_at_end();
 	if (event == XACT_EVENT_ABORT)
 		wakeup_unlisten();
 	else
@@ -319,6 +397,20 @@ transaction_ended(XactEvent event, void *arg)
 	}
 	wake_worker_at_commit = 0;
 	runner_due_at_commit = WAKEUP_NEVER;
+}
+
+static void
+wake_at_end(void)
+{
+	/* Too many to note them all: then everybody looks. */
+	if (at_end_count > AT_END_MAX)
+		wake(NULL);
+	else
+	{
+		for (int i = 0; i < at_end_count; i++)
+			wake(&at_end[i]);
+	}
+	at_end_count = 0;
 }
 
 /*

@@ -55,11 +55,10 @@ lookup_begin_backward(Lookup *lookup, ExtensionRelation *table, ExtensionRelatio
 bool
 lookup_next(Lookup *lookup, Datum *values, bool *nulls)
 {
-	HeapTuple	row = systable_getnext_ordered(lookup->scan, lookup->direction);
-
-	if (!HeapTupleIsValid(row))
+	lookup->row = systable_getnext_ordered(lookup->scan, lookup->direction);
+	if (!HeapTupleIsValid(lookup->row))
 		return false;
-	heap_deform_tuple(row, lookup->descriptor, values, nulls);
+	heap_deform_tuple(lookup->row, lookup->descriptor, values, nulls);
 	return true;
 }
 

@@ -33,6 +33,7 @@ typedef struct Lookup
 	SysScanDesc scan;
 	Relation	index;
 	ScanDirection direction;
+	HeapTuple	row;			/* the one that was given last */
 } Lookup;
 
 extern void lookup_begin(Lookup *lookup, ExtensionRelation *table, ExtensionRelation *index,

@@ -78,6 +78,7 @@ extern void projection_after_append(const StreamName *name, int64 first_version,
 
 extern const UnitKind projection_units;
 
+extern bool projection_has_event(Projection *projection, int64 after, int64 upto);
 extern bool projection_any(void);
 extern bool projection_is_table(Oid relation);
 

@@ -73,6 +73,30 @@ deferred_any(const Projection *projection)
 }
 
 /*
+ * Whether an event up to a position has been left to the worker.
+ */
+bool
+deferred_any_up_to(const Projection *projection, int64 position)
+{
+	Lookup		lookup;
+	Datum		values[DEFERRED_COLUMNS];
+	bool		nulls[DEFERRED_COLUMNS];
+	bool		found = false;
+
+	lookup_begin(&lookup, &relation_deferred, &index_deferred, projection->name,
+				 (int) strlen(projection->name));
+	/* In order of position; 0 is no event. */
+	while (!found && lookup_next(&lookup, values, nulls))
+	{
+		if (DatumGetInt64(values[1]) > position)
+			break;
+		found = DatumGetInt64(values[1]) > 0;
+	}
+	lookup_end(&lookup);
+	return found;
+}
+
+/*
  * Leaves an event to the worker; error says why the handler failed at it, NULL
  * if it was not tried.
  */

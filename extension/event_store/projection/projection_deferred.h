@@ -11,6 +11,7 @@
 
 extern void deferred_lock(void);
 extern bool deferred_any(const Projection *projection);
+extern bool deferred_any_up_to(const Projection *projection, int64 position);
 extern void deferred_add(const Projection *projection, int64 position, const ErrorData *error);
 extern bool deferred_shut_out_appends(void);
 

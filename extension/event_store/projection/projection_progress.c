@@ -14,6 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "event_store/projection/projection_progress.h"
+#include "log/wakeup.h"
 #include "pg/clock.h"
 #include "pg/lookup.h"
 #include "pg/spi.h"
@@ -172,6 +173,8 @@ progress_write(const Projection *projection, const ProjectionProgress *progress)
 	spi_begin(SPI_AS_OWNER);
 	(void) spi_run(&update, PROGRESS_COLUMNS, types, values, nulls);
 	spi_end();
+	wakeup_waiters_at_end(WAIT_FOR_PROJECTION,
+						  position_key(projection->name, (int) strlen(projection->name)));
 }
 
 /*

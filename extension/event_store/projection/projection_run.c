@@ -62,7 +62,6 @@ static void run_one(Projection *projection, int max, bool by_hand, Outlook *outl
 static void commit_before_checkpoint(void);
 static bool has_work(Projection *projection, const ProjectionProgress *progress, int64 mark,
 					 bool by_hand, Outlook *outlook);
-static bool has_event(Projection *projection, int64 after, int64 upto);
 static void start_rebuild(Projection *projection, ProjectionProgress *progress, Outlook *outlook);
 static void run_range(Projection *projection, ProjectionProgress *progress, int64 upto, int max,
 					  Outlook *outlook);
@@ -254,7 +253,7 @@ has_work(Projection *projection, const ProjectionProgress *progress, int64 mark,
 	/* What was seen before a rebuild began does not count. */
 	if (progress->rebuild_step == REBUILD_NONE)
 		after = Max(after, projection->seen);
-	if (by_hand || has_event(projection, after, mark))
+	if (by_hand || projection_has_event(projection, after, mark))
 		return true;
 	projection->seen = mark;
 	if (TimestampDifferenceExceeds(projection->written_at, now, WRITE_IDLE_CHECKPOINT))
@@ -266,8 +265,11 @@ has_work(Projection *projection, const ProjectionProgress *progress, int64 mark,
 	return false;
 }
 
-static bool
-has_event(Projection *projection, int64 after, int64 upto)
+/*
+ * Whether there is an event that a projection wants above after and up to upto.
+ */
+bool
+projection_has_event(Projection *projection, int64 after, int64 upto)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	EventScan  *scan = event_scan_positions(&projection->filter, after, upto, snapshot);

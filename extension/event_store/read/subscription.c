@@ -8,7 +8,8 @@
  * A stream falls into the partition that its id modulo their number gives.
  *
  * What this backend has fetched is remembered per subscription for the length
- * of the transaction, and goes back with a rolled-back savepoint.
+ * of the transaction, and goes back with a rolled-back savepoint.  Its end, or
+ * that of the savepoint, wakes who waits for a partition.
  */
 #include "postgres.h"
 
@@ -30,6 +31,7 @@
 #include "event_store/stream/table.h"
 #include "log/position.h"
 #include "log/restore.h"
+#include "log/wakeup.h"
 #include "pg/argument.h"
 #include "pg/callbacks.h"
 #include "pg/spi.h"
@@ -38,9 +40,6 @@
 
 /* In a lease's partition: the subscription has been dropped. */
 #define NO_PARTITION (-1)
-
-/* Positions scanned in vain before the checkpoint is moved over them. */
-#define SKIP_BEFORE_MOVING 1000
 
 /* A partition on lease, one entry per savepoint level that changed it. */
 typedef struct Lease
@@ -59,6 +58,7 @@ static bool callbacks_registered = false;
 static void transaction_ended(XactEvent event, void *arg);
 static void savepoint_ended(SubXactEvent event, SubTransactionId level,
 							SubTransactionId parent, void *arg);
+static uint32 lease_key(const char *name);
 static Lease *find_lease(const char *name);
 static Lease *remember(const char *name, int partition, int64 fetched, int64 checkpoint);
 static Lease *take_lease(Subscription *subscription, int64 mark);
@@ -80,14 +80,23 @@ savepoint_ended(SubXactEvent event, SubTransactionId level, SubTransactionId par
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
-		while (leases != NULL && leases->level == level)
-			leases = leases->before;
+		for (; leases != NULL && leases->level == level; leases = leases->before)
+			wakeup_waiters(WAIT_FOR_PARTITION, lease_key(leases->subscription));
 	}
 	else if (event == SUBXACT_EVENT_COMMIT_SUB)
 	{
 		for (Lease *lease = leases; lease != NULL && lease->level == level; lease = lease->before)
 			lease->level = parent;
 	}
+}
+
+/*
+ * What those who wait for a partition of a subscription wait for.
+ */
+static uint32
+lease_key(const char *name)
+{
+	return position_key(name, (int) strlen(name));
 }
 
 /*
@@ -127,6 +136,7 @@ remember(const char *name, int partition, int64 fetched, int64 checkpoint)
 		entry->level = GetCurrentSubTransactionId();
 		entry->before = leases;
 		leases = lease = entry;
+		wakeup_waiters_at_end(WAIT_FOR_PARTITION, lease_key(name));
 	}
 	lease->partition = partition;
 	lease->fetched = fetched;

@@ -15,6 +15,11 @@ typedef struct Subscription
 	EventFilter filter;
 } Subscription;
 
+/* Positions scanned in vain before the checkpoint is moved over them. */
+#define SKIP_BEFORE_MOVING 1000
+
 extern void subscription_load(const char *name, Subscription *subscription);
+extern void subscription_want(const char *name);
+extern bool subscription_ready(const char *name, TimestampTz *again);
 
 #endif

@@ -20,9 +20,6 @@
 #include "pg/clock.h"
 #include "pg/spi.h"
 
-/* How often wait looks while a synchronous standby is behind, in milliseconds. */
-#define BEHIND_POLL 10
-
 static bool readable_beyond(int64 after, const EventFilter *filter, int64 mark);
 
 PG_FUNCTION_INFO_V1(event_store_wait);
@@ -62,7 +59,7 @@ event_store_wait(PG_FUNCTION_ARGS)
 
 		if (!position_mark_nowait(LOG_EVENT_STORE, key, &mark))
 			until = lesser(deadline,
-						   TimestampTzPlusMilliseconds(GetCurrentTimestamp(), BEHIND_POLL));
+						   TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WAIT_BEHIND_POLL));
 		if (mark > after && readable_beyond(after, &filter, mark))
 			break;
 		/* until may have passed while we looked, without the deadline. */

@@ -33,7 +33,6 @@
 static bool lane_has_work(Endpoint *endpoint, int32 lane, TimestampTz now);
 static bool held_is_released(Endpoint *endpoint, int32 lane, TimestampTz now);
 static bool aside_is_due(Endpoint *endpoint, int32 lane, TimestampTz now);
-static TimestampTz endpoint_next_due(Endpoint *endpoint, TimestampTz now);
 
 /*
  * Is there something to receive?  Looks at lanes that seem free and not empty.
@@ -164,11 +163,23 @@ aside_is_due(Endpoint *endpoint, int32 number, TimestampTz now)
 }
 
 /*
- * When something of the endpoint will be due by itself.
+ * Adds an endpoint to what wakeup_listen_wanted() is about; MB001 if there is none
+ * of that name.
  */
-static TimestampTz
-endpoint_next_due(Endpoint *endpoint, TimestampTz now)
+void
+endpoint_want(const char *name)
 {
+	wakeup_want(LOG_MESSAGE_BUS, lane_key(endpoint_by_name(name, false)->id, 0), LANE_KEY_MASK);
+}
+
+/*
+ * When something of an endpoint will be due by itself.
+ */
+TimestampTz
+endpoint_next_due(const char *name)
+{
+	Endpoint   *endpoint = endpoint_by_name(name, false);
+	TimestampTz now = GetCurrentTimestamp();
 	BusLane    *lanes = bus_lanes(endpoint->shared);
 	TimestampTz next = breaker_next_retry(endpoint->shared);
 
@@ -214,14 +225,10 @@ message_bus_wait_sql(PG_FUNCTION_ARGS)
 
 	/* From here on without a snapshot, so that vacuum is not held up. */
 	spi_commit_transaction();
-	wakeup_listen_group(LOG_MESSAGE_BUS, lane_key(endpoint_by_name(name, false)->id, 0),
-						LANE_KEY_MASK);
+	endpoint_want(name);
+	wakeup_listen_wanted();
 	while (!(ready = message_bus_ready(name)) && GetCurrentTimestamp() < deadline)
-	{
-		TimestampTz due = endpoint_next_due(endpoint_by_name(name, false), GetCurrentTimestamp());
-
-		(void) wakeup_sleep(Min(deadline, due));
-	}
+		(void) wakeup_sleep(lesser(deadline, endpoint_next_due(name)));
 	wakeup_unlisten();
 	value = BoolGetDatum(ready);
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), &value, &isnull));
