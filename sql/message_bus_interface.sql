@@ -87,10 +87,23 @@ INSERT INTO call (statement, function) VALUES
 		'message_bus.redrive_endpoint(text,text,int)'),
 	('SELECT message_bus.discard(''00000000-0000-4000-8000-000000000002'')',
 		'message_bus.discard(uuid,text)'),
-	('SELECT message_bus.maintain()', 'message_bus.maintain()');
+	('SELECT message_bus.maintain()', 'message_bus.maintain()'),
+	('SELECT message_bus.peek(''q'')', 'message_bus.peek(text,text,text,int)'),
+	('SELECT message_bus.list_dead()', 'message_bus.list_dead(jsonb,text,int)'),
+	('SELECT message_bus.count_dead()', 'message_bus.count_dead(jsonb)'),
+	('SELECT message_bus.dead_groups()', 'message_bus.dead_groups(text,text,int)'),
+	('SELECT message_bus.redrive_matching(''{"reason": "expired"}'')',
+		'message_bus.redrive_matching(jsonb,int,text,int)'),
+	('SELECT message_bus.discard_matching(''{"reason": "expired"}'')',
+		'message_bus.discard_matching(jsonb,text,int)'),
+	('SELECT message_bus.cancel(''00000000-0000-4000-8000-000000000099'')',
+		'message_bus.cancel(uuid,text,text)'),
+	('SELECT message_bus.retry_now(''dead'')', 'message_bus.retry_now(text,uuid,int)'),
+	('SELECT message_bus.purge(''dead'', ''{"message_type": "None"}'')',
+		'message_bus.purge(text,jsonb,text,int)');
 -- Every function occurs above.
 SELECT p.oid::regprocedure FROM pg_proc p WHERE pronamespace = 'message_bus'::regnamespace
-	AND p.oid NOT IN (SELECT function FROM call);
+	AND proname !~ '^_' AND p.oid NOT IN (SELECT function FROM call);
 SELECT statement, as_role('regress_bus_guest', statement) AS guest,
 	as_role('regress_bus_reader', statement) AS reader,
 	as_role('regress_bus_writer', statement) AS writer,

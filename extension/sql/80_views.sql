@@ -212,14 +212,14 @@ COMMENT ON FUNCTION event_store.verify(boolean) IS
 
 -- ---------------------------------------------------------------- message bus
 CREATE VIEW message_bus._ring AS
-SELECT 0 AS segment, endpoint_id, lane, position, sent_at FROM message_bus.ring_0
-UNION ALL SELECT 1, endpoint_id, lane, position, sent_at FROM message_bus.ring_1
-UNION ALL SELECT 2, endpoint_id, lane, position, sent_at FROM message_bus.ring_2
-UNION ALL SELECT 3, endpoint_id, lane, position, sent_at FROM message_bus.ring_3
-UNION ALL SELECT 4, endpoint_id, lane, position, sent_at FROM message_bus.ring_4
-UNION ALL SELECT 5, endpoint_id, lane, position, sent_at FROM message_bus.ring_5
-UNION ALL SELECT 6, endpoint_id, lane, position, sent_at FROM message_bus.ring_6
-UNION ALL SELECT 7, endpoint_id, lane, position, sent_at FROM message_bus.ring_7;
+SELECT 0 AS segment, endpoint_id, lane, position, sent_at, ctid AS tid FROM message_bus.ring_0
+UNION ALL SELECT 1, endpoint_id, lane, position, sent_at, ctid FROM message_bus.ring_1
+UNION ALL SELECT 2, endpoint_id, lane, position, sent_at, ctid FROM message_bus.ring_2
+UNION ALL SELECT 3, endpoint_id, lane, position, sent_at, ctid FROM message_bus.ring_3
+UNION ALL SELECT 4, endpoint_id, lane, position, sent_at, ctid FROM message_bus.ring_4
+UNION ALL SELECT 5, endpoint_id, lane, position, sent_at, ctid FROM message_bus.ring_5
+UNION ALL SELECT 6, endpoint_id, lane, position, sent_at, ctid FROM message_bus.ring_6
+UNION ALL SELECT 7, endpoint_id, lane, position, sent_at, ctid FROM message_bus.ring_7;
 COMMENT ON VIEW message_bus._ring IS 'Where every message of the ring lies; one that was evacuated lies in two segments for a while.';
 
 CREATE VIEW message_bus._cursor AS
@@ -250,7 +250,7 @@ COMMENT ON VIEW message_bus._unsettled IS 'Messages in the ring that are not set
 -- A function, so that a primary neither reads the ring nor plans to.
 CREATE FUNCTION message_bus._standby_status(OUT endpoint_id int, OUT depth bigint,
 	OUT oldest_sent_at timestamptz)
-RETURNS SETOF record LANGUAGE plpgsql VOLATILE
+RETURNS SETOF record LANGUAGE plpgsql VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -270,7 +270,8 @@ SELECT e.name, e.lanes, e.paused,
 		AS oldest_unacked_age,
 	coalesce(s.in_flight, l.leased) AS in_flight,
 	a.scheduled, a.retrying, a.held, d.dead,
-	coalesce(s.sent_per_s, 0) AS sent_per_s, coalesce(s.acked_per_s, 0) AS acked_per_s
+	coalesce(s.sent_per_s, 0) AS sent_per_s, coalesce(s.acked_per_s, 0) AS acked_per_s,
+	a.aside > 10000 OR d.dead > 10000 AS counts_capped
 FROM message_bus.endpoint e
 LEFT JOIN message_bus._endpoint_status() s ON s.endpoint_id = e.endpoint_id
 LEFT JOIN message_bus._standby_status() u ON u.endpoint_id = e.endpoint_id
@@ -283,16 +284,19 @@ CROSS JOIN LATERAL (
 			AND a.due_at > pg_catalog.clock_timestamp()) AS retrying,
 		pg_catalog.count(*) FILTER (WHERE a.state = 'held') AS held,
 		pg_catalog.min(a.sent_at) FILTER (WHERE a.due_at <= pg_catalog.clock_timestamp()
-			OR a.state IN ('held', 'blocked')) AS oldest_sent_at
-	FROM message_bus.aside a WHERE a.endpoint_id = e.endpoint_id) a
+			OR a.state IN ('held', 'blocked')) AS oldest_sent_at,
+		pg_catalog.count(*) AS aside
+	FROM (SELECT a.state, a.due_at, a.sent_at FROM message_bus.aside a
+		WHERE a.endpoint_id = e.endpoint_id LIMIT 10001) a) a
 CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS leased FROM message_bus.lease l
 	WHERE l.endpoint_id = e.endpoint_id) l
-CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS dead FROM message_bus.dead d
-	WHERE d.endpoint_id = e.endpoint_id) d;
+CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS dead FROM (SELECT FROM message_bus.dead d
+	WHERE d.endpoint_id = e.endpoint_id LIMIT 10001) d) d;
 COMMENT ON VIEW message_bus.endpoints IS
 'Every endpoint: depth is deliverable plus in flight, including what an open breaker holds; oldest_unacked_age the age of the oldest of them; '
 'scheduled and retrying wait for their time, held for a circuit breaker; dead counts dead letters; '
-'rates are over the last ten seconds.';
+'rates are over the last ten seconds. '
+'It looks at 10 000 messages set aside and 10 000 dead letters of an endpoint at most: with counts_capped there are more (print "10 000+").';
 
 CREATE VIEW message_bus.circuit_breakers AS
 SELECT e.name AS endpoint, b.message_type, b.state, b.attempts, b.failures, b.window_start,
@@ -322,16 +326,36 @@ JOIN message_bus.endpoint e ON e.endpoint_id = d.endpoint_id;
 COMMENT ON VIEW message_bus.dead_letters IS
 'Messages that will not be delivered again unless redriven. reason: fault (gave up), skipped, expired or discarded; attempts: executions so far.';
 
+-- How many messages a segment has: counted in its first pages, and as many in all others.
+CREATE FUNCTION message_bus._segment_size(segment int, OUT messages bigint, OUT estimated boolean,
+	OUT oldest_sent_at timestamptz)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $segment_size$
+DECLARE
+	pages CONSTANT bigint := pg_relation_size(format('message_bus.ring_%s', segment)::regclass)
+		/ current_setting('block_size')::bigint;
+BEGIN
+	EXECUTE format('SELECT count(*), min(r.sent_at) FROM message_bus._ring r '
+		'WHERE r.segment = %s AND r.tid < %L', segment, '(64,0)') INTO messages, oldest_sent_at;
+	estimated := pages > 64;
+	IF estimated THEN
+		messages := messages * pages / 64;
+	END IF;
+END
+$segment_size$;
+COMMENT ON FUNCTION message_bus._segment_size(int) IS
+'How many messages are in a segment of the ring, an estimate where it has more than 64 pages, and when the first was sent.';
+
 CREATE VIEW message_bus.ring AS
-SELECT g.segment, s.state, s.since, coalesce(r.messages, 0) AS messages,
+SELECT g.segment, s.state, s.since, z.messages,
 	pg_catalog.pg_total_relation_size(pg_catalog.format('message_bus.ring_%s', g.segment)::regclass) AS bytes,
-	r.oldest_sent_at, s.unread
+	z.oldest_sent_at, s.unread, z.estimated AS messages_estimated
 FROM pg_catalog.generate_series(0, 7) g (segment)
 LEFT JOIN message_bus._ring_status() s ON s.segment = g.segment
-LEFT JOIN (SELECT o.segment, pg_catalog.count(*) AS messages, pg_catalog.min(o.sent_at) AS oldest_sent_at
-		   FROM message_bus._ring o GROUP BY 1) r ON r.segment = g.segment;
+CROSS JOIN LATERAL message_bus._segment_size(g.segment) z;
 COMMENT ON VIEW message_bus.ring IS
-'The segments of the ring. state: free; current (written); closing (not any more, but by transactions that began before); store (what endpoints that are behind have left in others is copied there); sealed; drained (every message is settled, its id stays known for dedupe_window); evacuated (what was left has been copied to the store; truncated when no snapshot is left that does not see that). messages, settled ones too, bytes with indexes, when the oldest was sent; unread: which part of it is not settled, by a sample that is some seconds old, null for segments that need none. state is null on a standby.';
+'The segments of the ring. state: free; current (written); closing (not any more, but by transactions that began before); store (what endpoints that are behind have left in others is copied there); sealed; drained (every message is settled, its id stays known for dedupe_window); evacuated (what was left has been copied to the store; truncated when no snapshot is left that does not see that). messages, settled ones too (with messages_estimated what its first 64 pages suggest), bytes with indexes, when the oldest was sent; unread: which part of it is not settled, by a sample that is some seconds old, null for segments that need none. state is null on a standby.';
 
 -- ---------------------------------------------------------------- saga engine
 CREATE VIEW saga.definitions AS

@@ -317,6 +317,61 @@ GRANT EXECUTE ON FUNCTION
 	ecommerce.install_order_saga()
 	TO ecommerce_admin;
 
+-- ---------------------------------------------------------------- looking
+-- Lists show what events, messages and instances hold to who may read them; the rest to all.
+GRANT SELECT ON event_store._seen_event, event_store._seen_stream, event_store._category_share,
+	event_store._seen_type, event_store._seen_handler,
+	message_bus._seen_endpoint, message_bus._seen_ring, message_bus._seen_aside,
+	message_bus._seen_dead, message_bus._seen_lease, message_bus._seen_passed,
+	message_bus._lane_holders, message_bus._cursor,
+	message_bus.consumers, message_bus._ring
+	TO ecommerce_reader, ecommerce_monitor;
+GRANT EXECUTE ON FUNCTION
+	ecommerce._reads(),
+	ecommerce._page(int),
+	event_store._name_key(text),
+	event_store._category_key(text),
+	event_store.correlation_of(jsonb),
+	event_store.newest(text, text[], text, int),
+	event_store._look_back(int, bigint, int),
+	event_store._stream_row(text),
+	event_store._stream_flags(bigint, bigint, text),
+	event_store._has_name_index(),
+	event_store.list_streams(text, text, text, int),
+	event_store.categories(text, int),
+	event_store.event_types(text, int),
+	event_store._position_at(timestamptz, bigint, timestamptz, bigint, timestamptz, bigint),
+	event_store.rates(timestamptz, interval),
+	message_bus._endpoint_totals(),
+	message_bus._lane_status(),
+	message_bus._lane_of(int, text),
+	message_bus._endpoint_id(text),
+	message_bus._segment_size(int),
+	message_bus._cursors(int),
+	message_bus._waiting(int, bigint, int),
+	message_bus._set_aside(int, text, int),
+	message_bus._check_state(text, text[]),
+	message_bus._check_filter(jsonb, text[]),
+	message_bus._dead_where(jsonb),
+	message_bus._dead_page(jsonb, text, int, boolean, int),
+	message_bus._count_dead(text),
+	message_bus.peek(text, text, text, int),
+	message_bus.list_dead(jsonb, text, int),
+	message_bus.count_dead(jsonb),
+	message_bus.dead_groups(text, text, int)
+	TO ecommerce_reader, ecommerce_monitor;
+GRANT EXECUTE ON FUNCTION
+	message_bus._redrive(uuid, int, timestamptz),
+	message_bus.redrive_matching(jsonb, int, text, int),
+	message_bus.discard_matching(jsonb, text, int),
+	message_bus._take_from_ring(int, int, bigint[], text),
+	message_bus._take_aside(int, uuid, text),
+	message_bus._make_due(int, uuid, int),
+	message_bus.retry_now(text, uuid, int),
+	message_bus.cancel(uuid, text, text),
+	message_bus.purge(text, jsonb, text, int)
+	TO ecommerce_admin;
+
 -- ---------------------------------------------------------------- monitoring
 -- How much and how far behind, in all schemas; nothing that an event, a message or an
 -- instance holds.

@@ -12,24 +12,27 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
+#include "utils/timestamp.h"
 
 #include "event_store/contract/contract.h"
 #include "message_bus/endpoint/endpoint.h"
 #include "message_bus/endpoint/envelope.h"
 #include "message_bus/go/outbox.h"
+#include "message_bus/know/note.h"
+#include "message_bus/place/aside.h"
 #include "message_bus/place/row.h"
 #include "pg/clock.h"
 #include "pg/spi.h"
 
-static int	redrive_rows(uint64 count, Jsonb *body);
-static void redrive_row(uint64 number, Jsonb *body, TimestampTz now);
+static int	redrive_rows(uint64 count, Jsonb *body, TimestampTz due);
+static void redrive_row(uint64 number, Jsonb *body, TimestampTz now, TimestampTz due);
 
 /*
  * Sends the dead letters of the last result to their endpoints again, with the
- * given body unless it is NULL.
+ * given body unless it is NULL, to be delivered when it is due.
  */
 static int
-redrive_rows(uint64 count, Jsonb *body)
+redrive_rows(uint64 count, Jsonb *body, TimestampTz due)
 {
 	SPITupleTable *rows = SPI_tuptable;
 	TimestampTz now = clock_now();
@@ -38,13 +41,13 @@ redrive_rows(uint64 count, Jsonb *body)
 	{
 		/* Sending may run statements of its own. */
 		SPI_tuptable = rows;
-		redrive_row(i, body, now);
+		redrive_row(i, body, now, due);
 	}
 	return (int) count;
 }
 
 static void
-redrive_row(uint64 number, Jsonb *body, TimestampTz now)
+redrive_row(uint64 number, Jsonb *body, TimestampTz now, TimestampTz due)
 {
 	RowValues	row;
 	Endpoint   *endpoint;
@@ -69,7 +72,13 @@ redrive_row(uint64 number, Jsonb *body, TimestampTz now)
 	if (!row.nulls[ROW_EXPIRES_AT] && DatumGetTimestampTz(row.values[ROW_EXPIRES_AT]) <= now)
 		row.nulls[ROW_EXPIRES_AT] = true;
 	(void) outbox_claim(endpoint, DatumGetUUIDP(row.values[ROW_MESSAGE_ID]));
-	outbox_add(endpoint, &row, false);
+	if (due <= now)
+		outbox_add(endpoint, &row, false);
+	else
+	{
+		aside_insert(&row, "scheduled", due, 1, NULL, 0);
+		note_due(endpoint->shared, DatumGetInt32(row.values[ROW_LANE]), due);
+	}
 }
 
 /*
@@ -103,7 +112,27 @@ message_bus_redrive_sql(PG_FUNCTION_ARGS)
 	values[1] = Int32GetDatum(endpoint_argument(fcinfo, 2));
 	spi_begin(SPI_AS_OWNER);
 	count = redrive_rows(spi_run_latest(&take, 2, (Oid[]) {UUIDOID, INT4OID}, values, NULL),
-						 PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1));
+						 PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1), DT_NOBEGIN);
+	spi_end();
+	PG_RETURN_INT32(count);
+}
+
+PG_FUNCTION_INFO_V1(message_bus_redrive_later);
+/*
+ * message_bus._redrive(message_id, endpoint_id, due)
+ */
+Datum
+message_bus_redrive_later(PG_FUNCTION_ARGS)
+{
+	static SpiStatement take = {
+		"DELETE FROM message_bus.dead d WHERE d.message_id = $1 AND d.endpoint_id = $2 RETURNING d.*"};
+	Datum		values[2] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)};
+	int			count;
+
+	PreventCommandIfReadOnly("message_bus.redrive_matching()");
+	spi_begin(SPI_AS_OWNER);
+	count = redrive_rows(spi_run_latest(&take, 2, (Oid[]) {UUIDOID, INT4OID}, values, NULL), NULL,
+						 PG_GETARG_TIMESTAMPTZ(2));
 	spi_end();
 	PG_RETURN_INT32(count);
 }
@@ -134,7 +163,7 @@ message_bus_redrive_endpoint_sql(PG_FUNCTION_ARGS)
 	values[2] = Int64GetDatum(PG_ARGISNULL(2) ? PG_INT64_MAX : PG_GETARG_INT32(2));
 	spi_begin(SPI_AS_OWNER);
 	count = (int) spi_run_latest(&take, 3, (Oid[]) {INT4OID, TEXTOID, INT8OID}, values, nulls);
-	count = redrive_rows((uint64) count, NULL);
+	count = redrive_rows((uint64) count, NULL, DT_NOBEGIN);
 	spi_end();
 	PG_RETURN_INT32(count);
 }

@@ -29,6 +29,7 @@
 #include "message_bus/know/table.h"
 #include "message_bus/message_bus.h"
 #include "message_bus/place/aside.h"
+#include "message_bus/place/passed.h"
 #include "message_bus/place/ring.h"
 #include "pg/clock.h"
 #include "pg/result.h"
@@ -117,7 +118,10 @@ oldest_in_ring(Endpoint *endpoint)
 		if (pg_atomic_read_u64(&lane->tail) <= (uint64) cursor)
 			continue;
 		lane_reader_begin(&reader, endpoint->shared, i, cursor);
-		row = lane_reader_next(&reader, &position);
+		do
+			row = lane_reader_next(&reader, &position);
+		while (row != NULL && pg_atomic_read_u32(&lane->passed) != 0 &&
+			   passed_has(endpoint->id, i, position));
 		if (row != NULL)
 		{
 			bool		isnull;
@@ -275,4 +279,51 @@ message_bus_ring_status(PG_FUNCTION_ARGS)
 		result_put(&result, values, nulls);
 	}
 	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(message_bus_endpoint_totals);
+/*
+ * message_bus._endpoint_totals(): counters since the server started, none on a
+ * standby.
+ */
+Datum
+message_bus_endpoint_totals(PG_FUNCTION_ARGS)
+{
+	SetResult	result;
+	int			count;
+	int32	   *ids;
+
+	result_begin(fcinfo, &result);
+	if (RecoveryInProgress())
+		return (Datum) 0;
+	ids = endpoint_all(&count);
+	for (int i = 0; i < count; i++)
+	{
+		Endpoint   *endpoint = endpoint_by_id(ids[i]);
+		Datum		values[3];
+		bool		nulls[3] = {0};
+
+		if (endpoint == NULL)
+			continue;
+		values[0] = Int32GetDatum(endpoint->id);
+		values[1] = Int64GetDatum((int64) pg_atomic_read_u64(&endpoint->shared->sent.total));
+		values[2] = Int64GetDatum((int64) pg_atomic_read_u64(&endpoint->shared->acked.total));
+		result_put(&result, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(message_bus_lane_of);
+/*
+ * message_bus._lane_of(endpoint_id, partition_key)
+ */
+Datum
+message_bus_lane_of(PG_FUNCTION_ARGS)
+{
+	Endpoint   *endpoint = endpoint_by_id(PG_GETARG_INT32(0));
+	text	   *key = PG_GETARG_TEXT_PP(1);
+
+	if (endpoint == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_INT32(endpoint_lane(endpoint, VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key)));
 }
