@@ -113,6 +113,18 @@ check-pg18:   ## the same on PostgreSQL 18, in a Debian sid
 check-compile-all: ## build on every PostgreSQL that Debian has (root)
 	@ci/build release >/dev/null && ci/other_pg trixie build && ci/other_pg sid build
 
+deb:          ## Debian packages in build/deb, looked at by lintian
+	@ci/deb
+
+dist:         ## the last commit as PGXN takes it, build/ecommerce-VERSION.zip
+	@ci/dist
+
+check-packages:    ## the packages in a bare Debian: install, demo, upgrade, purge (root)
+	@ci/packages
+
+check-kubernetes:  ## what kustomize makes of deploy/k8s (kubectl 1.21)
+	@npm install --no-audit --no-fund --silent --prefix t && ci/kubernetes
+
 check-fresh:  ## the README's commands on a fresh Debian, as root and as a user (root)
 	@ci/fresh
 
@@ -122,4 +134,5 @@ help:         ## list the targets
 .PHONY: docs all install uninstall clean deps private-pg demo up down bench check check-style \
 	check-regress check-isolation check-tap check-services check-tidy accept format \
 	coverage check-assert check-discard check-valgrind check-pg17 check-pg18 check-compile-all \
-	check-fresh check-dba check-hostile check-fuzz check-upgrade freeze help
+	check-fresh check-packages check-kubernetes deb dist check-dba check-hostile check-fuzz \
+	check-upgrade freeze help

@@ -43,15 +43,28 @@ as_owner() {
 	(exec_as_owner "$@")
 }
 
-# The directory of PostgreSQL's programs, and of the daemons beside them.
+# The directory of PostgreSQL's programs: of this tree's private copy, of pg_config's
+# PostgreSQL, or, where only packages are, of the newest one that has the extension.
 find_bindir() {
 	local copies=("$ROOT"/build/pg/usr/lib/postgresql/*/bin)
+	local packaged=(/usr/lib/postgresql/*/lib/ecommerce.so)
 	if [[ -n ${PG_BINDIR:-} ]]; then
 		echo "$PG_BINDIR"
 	elif [[ -x ${copies[-1]}/postgres ]]; then
 		echo "${copies[-1]}"
+	elif [[ -z ${PG_CONFIG:-} && -f ${packaged[-1]} ]]; then
+		echo "${packaged[-1]%/lib/*}/bin"
 	else
 		"${PG_CONFIG:-pg_config}" --bindir
+	fi
+}
+
+# A daemon's program: beside PostgreSQL's, or where a package has put it.
+find_program() {
+	if [[ -x $BIN/$1 ]]; then
+		echo "$BIN/$1"
+	else
+		command -v "$1" || die "$1 is not installed in $BIN: run 'make up'"
 	fi
 }
 
