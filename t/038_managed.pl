@@ -42,7 +42,8 @@ is(owner(q{CREATE TABLE opened (n int);
 is(owner(q{SELECT saga.define('one', '{"initial": "Begun",
 		"events": {"Go": {"correlate": "$.message.id"}}, "start": {"Go": {"goto": "Begun"}},
 		"states": {"Begun": {"kind": "final", "default": "ignore"}}}');
-	SELECT message_bus.publish('Go', '{"id": "00000000-0000-0000-0000-000000000001"}') IS NOT NULL}),
+	SELECT message_bus.publish('Go',
+		'{"id": "00000000-0000-0000-0000-000000000001"}') IS NOT NULL}),
 	"1\nt", 'a saga and its event');
 is(owner('SELECT count(*) FROM opened'), 0, 'nothing runs by itself');
 isnt(owner('SELECT ecommerce.start_worker()'), '', 'the worker is started by hand');
@@ -50,8 +51,8 @@ ok($node->poll_query_until('shop', 'SELECT count(*) = 1 FROM opened'), 'then the
 ok($node->poll_query_until('shop', q{SELECT current_state = 'Begun' FROM saga.instances}),
 	'and the saga');
 is(owner('SELECT count(*) FROM event_store.verify()'), 0, 'and verify() finds nothing');
-like(owner(q{SELECT ecommerce.preloaded(); SET event_store.max_event_size = '2MB'}), qr/permission denied/,
-	'settings of the server are the superuser\'s');
+like(owner(q{SELECT ecommerce.preloaded(); SET event_store.max_event_size = '2MB'}),
+	qr/permission denied/, 'settings of the server are the superuser\'s');
 $node->safe_psql('postgres', q{ALTER DATABASE shop SET event_store.max_event_size = '2MB'});
 is(owner('SHOW event_store.max_event_size'), '2MB', 'who gives them to the database');
 $node->stop;
