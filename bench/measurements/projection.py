@@ -7,6 +7,7 @@ from driver.registry import Bound, Case, Column, Measurement
 APPEND = "append on new streams, 8 clients, commit off"
 CATCH_UP = "catching up with {:,} events"
 REBUILD = "rebuild over {:,} events, while 1 client appends"
+ALONE = "rebuild over {:,} events, nobody appends"
 
 # A rebuild must get through a million events; a first look is content with less.
 EVENTS = 1_000_000
@@ -79,6 +80,28 @@ def run_rebuild(bench, contender, database, events):
     return run
 
 
+def run_rebuild_async(bench, database, events, name, handler):
+    """Rebuilds an async projection that has caught up, while nobody appends."""
+    bench.server.sql(database, f"SELECT event_store.create_projection('{name}', '{handler}', "
+                               f"tables => '{{{name}}}')")
+
+    def current():
+        wait_until(bench, database, "checkpoint >= head AND state = 'running' "
+                                    f"FROM event_store.projections WHERE name = '{name}'")
+
+    def body():
+        bench.server.sql(database, f"SELECT event_store.rebuild_projection('{name}')")
+        current()
+
+    def run():
+        current()
+        result = measured(bench, events, body)
+        if bench.server.sql(database, f"SELECT sum(events) FROM {name}") != str(events):
+            raise LoadError("after the rebuild the projection has not every event once")
+        return result
+    return run
+
+
 def cases(bench):
     events = QUICK_EVENTS if bench.quick else EVENTS
     made = []
@@ -103,7 +126,19 @@ def cases(bench):
                                   "tables => '{tally_inline}')")
         made.append(Case(REBUILD.format(events), "inline",
                          run_rebuild(bench, contender, rebuilt, events)))
+        alone = f"{contender.database}_alone"
+        bench.grow(contender, events, alone)
+        bench.server.psql(alone, "-f", contender.script("projection"))
+        made += [Case(ALONE.format(events), "an event a call",
+                      run_rebuild_async(bench, alone, events, "tally", "note(event_store.event)")),
+                 Case(ALONE.format(events), "arrays",
+                      run_rebuild_async(bench, alone, events, "tally_batch",
+                                        "note_batch(event_store.event[])"))]
     return made
+
+
+def gained_by_arrays(samples):
+    return samples.ratio(ALONE.format(EVENTS), "per_s", contender="arrays", to="an event a call")
 
 
 def lost_to_inline(samples):
@@ -118,9 +153,12 @@ Measurement(
     columns=[Column("per_s", "events/s"), Column("ms", "ms each"),
              Column("cpu_us", "CPU us/event", "{:.1f}"), Column("wal_bytes", "WAL bytes/event"),
              Column("syncs", "flushes/event", "{:.4f}")],
-    bounds=[Bound("append with an inline projection: of that without", 0.25, True, lost_to_inline)],
+    bounds=[Bound("append with an inline projection: of that without", 0.25, True, lost_to_inline),
+            Bound("rebuild by a handler of arrays: times one of single events", 5, True,
+                  gained_by_arrays)],
     rounds=3,
     notes="""
 The handler is one INSERT ... ON CONFLICT DO UPDATE in language SQL, of the stream's row. "by hand"
 is a PL/pgSQL loop over read_all that does the same in batches of 500 with a checkpoint, nothing
-else: no handler of its own rights, no failures kept apart. The bound is ours, to notice a loss.""")
+else: no handler of its own rights, no failures kept apart. "arrays" takes event_store.event[] and
+groups it. The first bound is ours, to notice a loss.""")

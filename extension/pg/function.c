@@ -25,6 +25,17 @@ function_signature(Oid function)
 }
 
 /*
+ * Whether a function's last argument is an array, as its stored signature says.
+ */
+bool
+function_signature_takes_array(const char *signature)
+{
+	int			length = (int) strlen(signature);
+
+	return length > 3 && strcmp(signature + length - 3, "[])") == 0;
+}
+
+/*
  * The function with a stored signature, InvalidOid if it is gone.
  */
 Oid

@@ -82,6 +82,7 @@ GRANT EXECUTE ON FUNCTION
 	event_store.fetch(text, int),
 	event_store.advance(text, bigint)
 	TO ecommerce_reader;
+GRANT EXECUTE ON FUNCTION event_store.replaying() TO ecommerce_reader, ecommerce_worker;
 GRANT EXECUTE ON PROCEDURE event_store.wait_subscription(text, interval, boolean),
 	event_store.wait_projection(text, bigint, interval, boolean),
 	ecommerce.wait(text[], text[], interval, text[])

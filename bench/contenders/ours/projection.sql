@@ -13,6 +13,13 @@ CREATE FUNCTION note_inline(event event_store.event) RETURNS void LANGUAGE sql A
 	ON CONFLICT (stream) DO UPDATE SET events = t.events + 1, newest = excluded.newest
 $$;
 
+CREATE TABLE tally_batch (LIKE tally INCLUDING ALL);
+CREATE FUNCTION note_batch(events event_store.event[]) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO public.tally_batch AS t
+	SELECT stream, count(*), max(position) FROM unnest(events) GROUP BY stream
+	ON CONFLICT (stream) DO UPDATE SET events = t.events + excluded.events, newest = excluded.newest
+$$;
+
 -- A loop over what is there, in batches of 500, with a checkpoint.
 CREATE TABLE checkpoint_by_hand (position bigint NOT NULL);
 INSERT INTO checkpoint_by_hand VALUES (0);

@@ -18,6 +18,7 @@
 #include "base/errors.h"
 #include "event_store/projection/projection.h"
 #include "pg/callbacks.h"
+#include "pg/function.h"
 #include "pg/lookup.h"
 #include "pg/rights.h"
 
@@ -184,6 +185,7 @@ read_projection(Datum *values, bool *nulls)
 	projection->name = TextDatumGetCString(values[PROJECTION_NAME]);
 	registration_init(&projection->registration, projection_registration(projection->name),
 					  TextDatumGetCString(values[PROJECTION_HANDLER]), values[PROJECTION_OWNER]);
+	projection->takes_batch = function_signature_takes_array(projection->registration.signature);
 	projection->is_inline = strcmp(TextDatumGetCString(values[PROJECTION_MODE]), "inline") == 0;
 	projection->refuses = projection->is_inline &&
 		strcmp(TextDatumGetCString(values[PROJECTION_ON_ERROR]), "refuse") == 0;

@@ -23,6 +23,7 @@ typedef struct Projection
 	char	   *name;
 	Registration registration;	/* of the handler */
 	bool		is_inline;
+	bool		takes_batch;	/* the handler takes an array of events */
 	bool		refuses;		/* an append fails with the handler, inside of it */
 	EventFilter filter;
 	char	   *tables;			/* as TRUNCATE takes them; NULL: none */
@@ -52,10 +53,12 @@ typedef struct ProjectionRun
 	int			position_count;
 	const StreamName *stream;
 	int			limit;			/* stop after so many events */
+	bool		replaying;		/* these events have been given before */
 	bool		whole;			/* not also when the turn's portion of time is over */
 	/* what became of it */
 	int			applied;
 	int64		position;		/* of the event that the handler had last; 0: none */
+	int			together;		/* events in the call that was made last */
 	bool		exhausted;		/* there was no further event */
 	int			passed;			/* single positions that are done with, in their order */
 } ProjectionRun;

@@ -4,13 +4,15 @@
  *
  * An attempt is one subtransaction: either the handler has had all the events
  * it was meant to get, or none of what it did remains.  Upcasters run inside,
- * with the same rights.
+ * with the same rights.  A handler of arrays is called for as many events as there
+ * are, up to BATCH_EVENTS.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -23,10 +25,21 @@
 
 static ExtensionRelation relation_event = {"event_store", "event"};
 
+/* What a handler of arrays gets at once, at most. */
+#define BATCH_EVENTS 5000
+#define BATCH_BYTES (4 * 1024 * 1024)
+
+/* The events that a handler is being given have been given before. */
+static bool replaying = false;
+
 static void give_events(void *argument);
 static void name_failing_event(void *argument);
 static void give_from_scan(ProjectionRun *run, EventScan *scan, Callable *callable, TupleDesc row,
 						   Rights *before);
+static int	take_events(ProjectionRun *run, EventScan *scan, TupleDesc row, int most,
+						Datum *events, bool *more);
+static void give_to_handler(ProjectionRun *run, Callable *callable, Datum *events, int count,
+							Rights *before);
 static bool is_over(const ProjectionRun *run);
 static bool wanted(const ProjectionRun *run, const Event *event);
 
@@ -37,11 +50,17 @@ static bool wanted(const ProjectionRun *run, const Event *event);
 bool
 projection_attempt(ProjectionRun *run, ErrorData **error)
 {
+	bool		success;
+
 	run->applied = 0;
 	run->position = 0;
+	run->together = 0;
 	run->exhausted = false;
 	run->passed = 0;
-	return subtransaction_run(give_events, run, error);
+	replaying = run->replaying;
+	success = subtransaction_run(give_events, run, error);
+	replaying = false;
+	return success;
 }
 
 /*
@@ -161,40 +180,81 @@ static void
 give_from_scan(ProjectionRun *run, EventScan *scan, Callable *callable, TupleDesc row,
 			   Rights *before)
 {
-	MemoryContext event_context = AllocSetContextCreate(CurrentMemoryContext, "event to project",
-														ALLOCSET_DEFAULT_SIZES);
+	MemoryContext call_context = AllocSetContextCreate(CurrentMemoryContext, "events to project",
+													   ALLOCSET_DEFAULT_SIZES);
+	int			most = run->projection->takes_batch ? BATCH_EVENTS : 1;
+	Datum	   *events = palloc(sizeof(Datum) * most);
+	bool		more = true;
+
+	while (more)
+	{
+		MemoryContext old = MemoryContextSwitchTo(call_context);
+		int			count = take_events(run, scan, row, most, events, &more);
+
+		if (count > 0)
+			give_to_handler(run, callable, events, count, before);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(call_context);
+		CHECK_FOR_INTERRUPTS();
+	}
+	MemoryContextDelete(call_context);
+}
+
+/*
+ * The next events for a call of the handler, in the current context; *more tells
+ * whether there may be another call.
+ */
+static int
+take_events(ProjectionRun *run, EventScan *scan, TupleDesc row, int most, Datum *events,
+			bool *more)
+{
+	Size		bytes = 0;
+	int			count = 0;
 	Event		event;
 
 	run->exhausted = true;
 	while (event_scan_next(scan, &event))
 	{
-		MemoryContext old;
-		Datum		argument;
-		bool		isnull;
-
 		if (!wanted(run, &event))
 			continue;
-		if (run->applied == run->limit || is_over(run))
+		if (run->applied + count == run->limit || (count == 0 && is_over(run)))
 		{
 			run->exhausted = false;
 			break;
 		}
-		limit_next_piece();
+		if (count == 0)
+			limit_next_piece();
 		run->position = event.position;
-		rights_renew(before);
-		/* Each event sees what the handler did with those before it. */
-		CommandCounterIncrement();
-		PushActiveSnapshot(GetTransactionSnapshot());
-		old = MemoryContextSwitchTo(event_context);
-		argument = event_to_datum(&event, row);
-		(void) callable_call(callable, &argument, &isnull);
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(event_context);
-		PopActiveSnapshot();
-		run->applied++;
-		CHECK_FOR_INTERRUPTS();
+		events[count] = event_to_datum(&event, row);
+		bytes += VARSIZE_ANY(DatumGetPointer(events[count]));
+		if (++count == most || bytes > BATCH_BYTES)
+			return count;
 	}
-	MemoryContextDelete(event_context);
+	*more = false;
+	return count;
+}
+
+/*
+ * Calls the handler with one event, or with an array of them.
+ */
+static void
+give_to_handler(ProjectionRun *run, Callable *callable, Datum *events, int count, Rights *before)
+{
+	Datum		argument = events[0];
+	bool		isnull;
+
+	run->together = count;
+	if (run->projection->takes_batch)
+		argument = PointerGetDatum(
+			construct_array(events, count, get_rel_type_id(extension_relation_oid(&relation_event)),
+							-1, false, TYPALIGN_DOUBLE));
+	rights_renew(before);
+	/* Each call sees what the handler did in those before it. */
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) callable_call(callable, &argument, &isnull);
+	PopActiveSnapshot();
+	run->applied += count;
 }
 
 /*
@@ -215,4 +275,14 @@ wanted(const ProjectionRun *run, const Event *event)
 	if (run->source != SOURCE_STREAM)
 		return true;
 	return event->version <= run->upto && event_filter_admits(&run->projection->filter, event);
+}
+
+PG_FUNCTION_INFO_V1(event_store_replaying);
+/*
+ * event_store.replaying()
+ */
+Datum
+event_store_replaying(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(replaying);
 }

@@ -143,7 +143,7 @@ check_definition(FunctionCallInfo fcinfo)
 
 	argument_not_null(&fcinfo->args[0], "name", "Name the projection after what it keeps.");
 	argument_not_null(&fcinfo->args[1], "handler",
-					  "Name a function: handler(event event_store.event) RETURNS void.");
+					  "Name a function: handler(event event_store.event) RETURNS void, or handler(events event_store.event[]).");
 	argument_not_null(&fcinfo->args[4], "mode", "Pass async or inline.");
 	argument_not_null(&fcinfo->args[6], "on_error", "Pass refuse or defer.");
 	if (VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(0)) == 0)
@@ -170,6 +170,8 @@ check_definition(FunctionCallInfo fcinfo)
 	}
 	event_filter_types(&filter, PG_ARGISNULL(3) ? NULL : PG_GETARG_ARRAYTYPE_P(3));
 	event_filter_refuse_none(&filter);
+	if (function_signature_takes_array(function_signature(PG_GETARG_OID(1))))
+		arguments[0] = get_array_type(arguments[0]);
 	return function_expect(PG_GETARG_OID(1), 1, arguments, VOIDOID);
 }
 

@@ -38,6 +38,10 @@
 /* Events per transaction of the worker. */
 #define BATCH 500
 
+/* And for handlers of arrays: so long, in microseconds, but not more than so many. */
+#define BATCH_US 60000
+#define BATCH_MOST 20000
+
 /* So long, in microseconds, appends may be shut out; and how many events that is, at least. */
 #define SHUT_OUT_US 50000
 #define SHUT_OUT_EVENTS 100
@@ -68,6 +72,7 @@ static void run_range(Projection *projection, ProjectionProgress *progress, int6
 static void end_rebuild(ProjectionProgress *progress);
 static void run_deferred(Projection *projection, ProjectionProgress *progress, int max,
 						 Outlook *outlook);
+static int	batch_limit(const Projection *projection, int max);
 static int	affordable_events(const Projection *projection, int max);
 static bool attempt_up_to_failure(ProjectionRun *run, ProjectionProgress *progress,
 								  Outlook *outlook);
@@ -320,9 +325,13 @@ run_range(Projection *projection, ProjectionProgress *progress, int64 upto, int 
 	run.source = SOURCE_RANGE;
 	run.after = progress->checkpoint;
 	run.upto = upto;
-	run.limit = max;
+	run.limit = projection->takes_batch ? batch_limit(projection, max) : max;
+	run.replaying = progress_is_replaying(progress);
+	/* What follows the rebuild is given for the first time. */
+	if (run.replaying)
+		run.upto = lesser(upto, progress->rebuild_until);
 	if (attempt_up_to_failure(&run, progress, outlook))
-		progress->checkpoint = run.exhausted ? upto : run.position;
+		progress->checkpoint = run.exhausted ? run.upto : run.position;
 	else if (run.applied > 0)
 		progress->checkpoint = run.position;
 	outlook->more = progress->checkpoint < upto || projection->is_inline;
@@ -386,6 +395,20 @@ run_deferred(Projection *projection, ProjectionProgress *progress, int max, Outl
 }
 
 /*
+ * How many events a handler of arrays is given in a transaction: as many as it is
+ * known to get through in BATCH_US.
+ */
+static int
+batch_limit(const Projection *projection, int max)
+{
+	if (!compat_is_background_worker())
+		return max;
+	if (projection->event_us <= 0)
+		return BATCH;
+	return (int) Max(Min(BATCH_US / projection->event_us, BATCH_MOST), 1);
+}
+
+/*
  * How many events the handler gets through while appends are shut out.
  */
 static int
@@ -409,6 +432,7 @@ attempt_up_to_failure(ProjectionRun *run, ProjectionProgress *progress, Outlook 
 {
 	TimestampTz started = GetCurrentTimestamp();
 	ErrorData  *error;
+	bool		failed = false;
 
 	if (projection_attempt(run, &error))
 	{
@@ -420,12 +444,21 @@ attempt_up_to_failure(ProjectionRun *run, ProjectionProgress *progress, Outlook 
 	}
 	for (;;)
 	{
-		progress_note_failure(run->projection, progress, run->position, error);
-		run->limit = run->applied;
+		/* Which of those that it got together it failed at, only fewer of them can tell. */
+		if (run->together > 1)
+			run->limit = run->applied + run->together / 2;
+		else
+		{
+			progress_note_failure(run->projection, progress, run->position, error);
+			failed = true;
+			run->limit = run->applied;
+		}
 		if (run->limit == 0 || projection_attempt(run, &error))
 			break;
 	}
-	outlook->handled += run->applied + 1;
+	outlook->handled += run->applied + (failed ? 1 : 0);
+	if (!failed)
+		outlook->more = true;
 	if (!progress->failed)
 		outlook->due = Min(outlook->due, progress->retry_at);
 	return false;
