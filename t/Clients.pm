@@ -165,7 +165,10 @@ sub survives
 		});
 		if ($round == 2)
 		{
+			my ($pid) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+
 			$node->kill9;
+			$self->until('the server is gone', sub { !kill 0, $pid });
 			$self->until('it starts again', sub { $node->start(fail_ok => 1) });
 		}
 		else { kill 'KILL', (values %{ $self->{pid} })[ $round % WORKERS ] }

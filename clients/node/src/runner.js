@@ -67,6 +67,7 @@ export class Runner {
 
 	// One loop waits in the database; the others wait for it, and are woken one by one.
 	async #rest(state, signal) {
+		if (signal.aborted) return;
 		if (this.#waiting) {
 			await new Promise((resolve) => { this.#idle.push(resolve); });
 			return;
