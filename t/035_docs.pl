@@ -1,5 +1,5 @@
-# The statements in docs/domain-models.md run as they stand, and say what is written below them;
-# the README's tour can be pasted as a whole.
+# The statements in docs/domain-models.md and docs/deploying.md run as they stand, and say what is
+# written below them; the README's tour can be pasted as a whole.
 use strict;
 use warnings FATAL => 'all';
 
@@ -16,23 +16,33 @@ $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION ecommerce');
 
 my $text = slurp_file("$FindBin::RealBin/../docs/domain-models.md");
-my @blocks = $text =~ /^```sql\n(.*?)^```\n\n?((?:    [^\n]*\n)*)/msg;
-cmp_ok(scalar @blocks, '>', 10, 'there are statements');
-my $compared = 0;
-while (my ($block, $shown) = splice @blocks, 0, 2)
+
+# Runs the statements of a document; returns how many results below them were compared.
+sub run_statements
 {
-	my ($first) = $block =~ /^(.*)$/m;
-	my ($out, $err) = ('', '');
-	run [ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres') ],
-	  '<', \$block, '>', \$out, '2>', \$err;
-	is($?, 0, $first) or diag($err);
-	next unless $shown;
-	$shown =~ s/^    //mg;
-	$out =~ s/ +$//mg;
-	ok(index($out, $shown) >= 0, "what is written below: $first") or diag($out);
-	$compared++;
+	my ($database, $document, $least) = @_;
+	my @blocks = $document =~ /^```sql\n(.*?)^```\n\n?((?:    [^\n]*\n)*)/msg;
+	my $compared = 0;
+
+	cmp_ok(scalar @blocks / 2, '>=', $least, "there are statements for $database");
+	while (my ($block, $shown) = splice @blocks, 0, 2)
+	{
+		my ($first) = $block =~ /^(.*)$/m;
+		my ($out, $err) = ('', '');
+		run [ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($database) ],
+		  '<', \$block, '>', \$out, '2>', \$err;
+		is($?, 0, $first) or diag($err);
+		next unless $shown;
+		$shown =~ s/^    //mg;
+		$out =~ s/ +$//mg;
+		ok(index($out, $shown) >= 0, "what is written below: $first") or diag($out);
+		$compared++;
+	}
+	return $compared;
 }
-is($compared, 1, 'a result was compared');
+
+my ($out, $err);
+is(run_statements('postgres', $text, 7), 1, 'a result was compared');
 is($node->safe_psql('postgres', q{SELECT schema_version, data -> 'authors'
 		FROM event_store.read_stream('book-1', 1, 1)}),
 	'2|["Kernighan", "Ritchie"]', 'the upcast event');
@@ -45,8 +55,13 @@ ok( $node->poll_query_until('postgres', q{SELECT count(*) = 1 AND max(loans) = 1
 my ($statement, $message) =
   $text =~ /^    (SELECT event_store\.append\('book-2'.*?;)\n    ERROR:  (.*?)$/ms;
 $node->safe_psql('postgres', 'SELECT event_store.unregister_event_type(\'BookBought\', 2)');
-my ($code, $out, $err) = $node->psql('postgres', $statement);
+(undef, undef, $err) = $node->psql('postgres', $statement);
 like($err, qr/ERROR:  \Q$message\E$/m, 'the error');
+
+$node->safe_psql('postgres', 'CREATE DATABASE deploying');
+$node->safe_psql('deploying', 'CREATE EXTENSION ecommerce');
+is( run_statements('deploying', slurp_file("$FindBin::RealBin/../docs/deploying.md"), 4),
+	1, 'deploying: a result was compared');
 
 my ($tour) = slurp_file("$FindBin::RealBin/../README.md") =~ /^## A tour in SQL\n(.*?)^## /ms;
 my $pasted = join '', $tour =~ /^    (.*\n)/mg;
