@@ -77,7 +77,10 @@ BEGIN
 		JOIN pg_catalog.pg_class c ON c.oid = t.oid
 		WHERE x.extname = 'ecommerce' AND c.relkind = 'r'
 	LOOP
-		EXECUTE pg_catalog.format('CREATE OR REPLACE TRIGGER note_restore BEFORE INSERT ON %s'
+		-- an upgrade locks no table that has it
+		CONTINUE WHEN EXISTS (SELECT FROM pg_catalog.pg_trigger g
+			WHERE g.tgrelid = dumped AND g.tgname = 'note_restore');
+		EXECUTE pg_catalog.format('CREATE TRIGGER note_restore BEFORE INSERT ON %s'
 			' FOR EACH STATEMENT EXECUTE FUNCTION ecommerce._note_restore()', dumped);
 		-- A restore may say session_replication_role = replica.
 		EXECUTE pg_catalog.format('ALTER TABLE %s ENABLE ALWAYS TRIGGER note_restore', dumped);
