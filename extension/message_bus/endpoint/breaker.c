@@ -35,28 +35,29 @@
 
 #define LANE_BIT(lane) (UINT64CONST(1) << ((lane) % 64))
 
-static dsa_pointer *bucket_of(BusEndpoint *endpoint, const char *message_type);
+static dsa_pointer *bucket_of(const Endpoint *endpoint, const char *message_type);
 static BusBreaker *find_in_bucket(dsa_pointer bucket, const char *message_type);
 static void half_open(BusBreaker *breaker);
 static bool wants_probe(const BusBreaker *breaker, TimestampTz now);
 static bool count_closed(BusBreaker *breaker, const BreakerPolicy *policy,
 						 const BreakerOutcome *outcome);
 static void open_breaker(BusBreaker *breaker, const BreakerPolicy *policy, TimestampTz now);
-static void report_open(const BreakerNames *names, const BreakerPolicy *policy,
-						BreakerChange change, const BusBreaker *breaker);
+static void report_open(const Endpoint *endpoint, const BreakerPolicy *policy,
+						BreakerChange change, const BusBreaker *breaker,
+						const char *message_type);
 
 /*
  * Whether a message of that type may be delivered.  A probe that is admitted is
  * this process's, until whoever asked gives it back; see breaker_note.c.
  */
 BreakerAdmission
-breaker_admission(BusEndpoint *endpoint, const char *message_type, bool first_attempt,
+breaker_admission(const Endpoint *endpoint, const char *message_type, bool first_attempt,
 				  TimestampTz now, BusBreaker **probed)
 {
 	BreakerAdmission admission = BREAKER_HOLDS;
 	BusBreaker *breaker;
 
-	LWLockAcquire(&endpoint->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&endpoint->shared->lock, LW_EXCLUSIVE);
 	breaker = breaker_find(endpoint, message_type, false);
 	if (breaker == NULL || breaker->state == BREAKER_CLOSED)
 		admission = BREAKER_ADMITS;
@@ -73,7 +74,7 @@ breaker_admission(BusEndpoint *endpoint, const char *message_type, bool first_at
 		else
 			admission = BREAKER_PREFERS_OTHERS;
 	}
-	LWLockRelease(&endpoint->lock);
+	LWLockRelease(&endpoint->shared->lock);
 	return admission;
 }
 
@@ -95,21 +96,20 @@ BreakerAdmission
 breaker_looks(const Endpoint *endpoint, const char *message_type, bool first_attempt,
 			  TimestampTz now)
 {
-	BusEndpoint *shared = endpoint->shared;
 	BreakerAdmission admission = BREAKER_HOLDS;
 	BusBreaker *breaker;
 
-	if (!endpoint->breaker.enabled || pg_atomic_read_u32(&shared->tripped) == 0)
+	if (!endpoint->breaker.enabled || pg_atomic_read_u32(&endpoint->shared->tripped) == 0)
 		return BREAKER_ADMITS;
-	LWLockAcquire(&shared->lock, LW_SHARED);
-	breaker = breaker_find(shared, message_type, false);
+	LWLockAcquire(&endpoint->shared->lock, LW_SHARED);
+	breaker = breaker_find(endpoint, message_type, false);
 	if (breaker == NULL || breaker->state == BREAKER_CLOSED)
 		admission = BREAKER_ADMITS;
 	else if (wants_probe(breaker, now))
 		admission = first_attempt || (breaker->state == BREAKER_HALF_OPEN && breaker->probe_any)
 						? BREAKER_ADMITS_PROBE
 						: BREAKER_PREFERS_OTHERS;
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&endpoint->shared->lock);
 	return admission;
 }
 
@@ -133,12 +133,12 @@ wants_probe(const BusBreaker *breaker, TimestampTz now)
  * True if one is wanted.
  */
 bool
-breaker_admit_any(BusEndpoint *endpoint, TimestampTz now)
+breaker_admit_any(const Endpoint *endpoint, TimestampTz now)
 {
 	bool		wanted = false;
 
-	LWLockAcquire(&endpoint->lock, LW_EXCLUSIVE);
-	for (BusBreaker *breaker = bus_breaker(endpoint->breakers);
+	LWLockAcquire(&endpoint->shared->lock, LW_EXCLUSIVE);
+	for (BusBreaker *breaker = bus_breaker(endpoint->shared->breakers);
 		 breaker != NULL; breaker = bus_breaker(breaker->next))
 	{
 		if (!wants_probe(breaker, now))
@@ -146,7 +146,7 @@ breaker_admit_any(BusEndpoint *endpoint, TimestampTz now)
 		half_open(breaker);
 		wanted = breaker->probe_any = true;
 	}
-	LWLockRelease(&endpoint->lock);
+	LWLockRelease(&endpoint->shared->lock);
 	return wanted;
 }
 
@@ -157,20 +157,19 @@ breaker_admit_any(BusEndpoint *endpoint, TimestampTz now)
 bool
 breaker_releases(const Endpoint *endpoint, int32 lane, TimestampTz now)
 {
-	BusEndpoint *shared = endpoint->shared;
 	bool		releases = false;
 
-	if (!endpoint->breaker.enabled || pg_atomic_read_u32(&shared->tripped) == 0)
+	if (!endpoint->breaker.enabled || pg_atomic_read_u32(&endpoint->shared->tripped) == 0)
 		return true;
-	LWLockAcquire(&shared->lock, LW_SHARED);
-	for (BusBreaker *breaker = bus_breaker(shared->breakers);
+	LWLockAcquire(&endpoint->shared->lock, LW_SHARED);
+	for (BusBreaker *breaker = bus_breaker(endpoint->shared->breakers);
 		 breaker != NULL && !releases; breaker = bus_breaker(breaker->next))
 	{
 		releases = wants_probe(breaker, now) ||
 			(breaker->state == BREAKER_CLOSED &&
 			 (breaker->releasing[lane / 64] & LANE_BIT(lane)) != 0);
 	}
-	LWLockRelease(&shared->lock);
+	LWLockRelease(&endpoint->shared->lock);
 	return releases;
 }
 
@@ -179,38 +178,38 @@ breaker_releases(const Endpoint *endpoint, int32 lane, TimestampTz now)
  * than the breakers that are closed.
  */
 void
-breaker_has_released(BusEndpoint *endpoint, int32 lane)
+breaker_has_released(const Endpoint *endpoint, int32 lane)
 {
-	if (pg_atomic_read_u32(&endpoint->tripped) == 0)
+	if (pg_atomic_read_u32(&endpoint->shared->tripped) == 0)
 		return;
-	LWLockAcquire(&endpoint->lock, LW_EXCLUSIVE);
-	for (BusBreaker *breaker = bus_breaker(endpoint->breakers);
+	LWLockAcquire(&endpoint->shared->lock, LW_EXCLUSIVE);
+	for (BusBreaker *breaker = bus_breaker(endpoint->shared->breakers);
 		 breaker != NULL; breaker = bus_breaker(breaker->next))
 	{
 		if (breaker->state == BREAKER_CLOSED)
 			breaker->releasing[lane / 64] &= ~LANE_BIT(lane);
 	}
-	LWLockRelease(&endpoint->lock);
+	LWLockRelease(&endpoint->shared->lock);
 }
 
 /*
  * When the next open breaker lets a probe through; NEVER_DUE if none is open.
  */
 TimestampTz
-breaker_next_retry(BusEndpoint *endpoint)
+breaker_next_retry(const Endpoint *endpoint)
 {
 	TimestampTz next = NEVER_DUE;
 
-	if (pg_atomic_read_u32(&endpoint->tripped) == 0)
+	if (pg_atomic_read_u32(&endpoint->shared->tripped) == 0)
 		return next;
-	LWLockAcquire(&endpoint->lock, LW_SHARED);
-	for (BusBreaker *breaker = bus_breaker(endpoint->breakers);
+	LWLockAcquire(&endpoint->shared->lock, LW_SHARED);
+	for (BusBreaker *breaker = bus_breaker(endpoint->shared->breakers);
 		 breaker != NULL; breaker = bus_breaker(breaker->next))
 	{
 		if (breaker->state == BREAKER_OPEN)
 			next = Min(next, breaker->retry_at);
 	}
-	LWLockRelease(&endpoint->lock);
+	LWLockRelease(&endpoint->shared->lock);
 	return next;
 }
 
@@ -295,12 +294,12 @@ breaker_close(BusBreaker *breaker)
  * Counts the endpoint's breakers that are not closed; the lock is held.
  */
 void
-breaker_count_tripped(BusEndpoint *endpoint, BusBreakerState before, BusBreakerState after)
+breaker_count_tripped(const Endpoint *endpoint, BusBreakerState before, BusBreakerState after)
 {
 	if (before == BREAKER_CLOSED && after != BREAKER_CLOSED)
-		pg_atomic_fetch_add_u32(&endpoint->tripped, 1);
+		pg_atomic_fetch_add_u32(&endpoint->shared->tripped, 1);
 	else if (before != BREAKER_CLOSED && after == BREAKER_CLOSED)
-		pg_atomic_fetch_sub_u32(&endpoint->tripped, 1);
+		pg_atomic_fetch_sub_u32(&endpoint->shared->tripped, 1);
 }
 
 /*
@@ -308,45 +307,45 @@ breaker_count_tripped(BusEndpoint *endpoint, BusBreakerState before, BusBreakerS
  * a copy.
  */
 void
-breaker_announce(BusEndpoint *endpoint, const BreakerNames *names, const BreakerPolicy *policy,
-				 BreakerChange change, const BusBreaker *breaker)
+breaker_announce(const Endpoint *endpoint, const BreakerPolicy *policy, BreakerChange change,
+				 const BusBreaker *breaker, const char *message_type)
 {
 	if (change == BREAKER_HAS_CLOSED)
 	{
 		/* What was held can be received: consumers that wait or listen hear it. */
-		pg_atomic_write_u32(&endpoint->notify, 1);
+		pg_atomic_write_u32(&endpoint->shared->notify, 1);
 		pg_atomic_write_u32(&bus_database_known()->notify_pending, 1);
 		pg_memory_barrier();
 		bus_wake_consumers(endpoint, 0);
 		wakeup_worker(WAKE_FOR_LOG(LOG_MESSAGE_BUS));
 		ereport(LOG,
 				(errmsg("circuit breaker of endpoint \"%s\" for \"%s\" has closed",
-						names->endpoint, names->message_type)));
+						endpoint->name, message_type)));
 	}
 	else if (change != BREAKER_UNCHANGED)
 	{
 		lane_lower_worker(breaker->retry_at);
-		report_open(names, policy, change, breaker);
+		report_open(endpoint, policy, change, breaker, message_type);
 	}
 }
 
 static void
-report_open(const BreakerNames *names, const BreakerPolicy *policy, BreakerChange change,
-			const BusBreaker *breaker)
+report_open(const Endpoint *endpoint, const BreakerPolicy *policy, BreakerChange change,
+			const BusBreaker *breaker, const char *message_type)
 {
 	double		seconds = (double) policy->reset_interval / USECS_PER_SEC;
 
 	ereport(WARNING,
 			(errmsg("circuit breaker of endpoint \"%s\" for \"%s\" has opened%s",
-					names->endpoint, names->message_type,
+					endpoint->name, message_type,
 					change == BREAKER_OPENED_AGAIN ? " again" : ""),
 			 change == BREAKER_OPENED_AGAIN
 				 ? errdetail("A probe failed; what waits is held for another %.0f s.", seconds)
 				 : errdetail("Of %d messages %d failed at once; what follows is held for %.0f s.",
 							 breaker->attempts, breaker->failures, seconds),
 			 errhint("When the cause is gone, type SELECT message_bus.reset_breaker(%s, %s).",
-					 quote_literal_cstr(names->endpoint),
-					 quote_literal_cstr(names->message_type))));
+					 quote_literal_cstr(endpoint->name),
+					 quote_literal_cstr(message_type))));
 }
 
 /*
@@ -354,13 +353,13 @@ report_open(const BreakerNames *names, const BreakerPolicy *policy, BreakerChang
  * up: those that come when there are very many share one.
  */
 BusBreaker *
-breaker_find(BusEndpoint *endpoint, const char *message_type, bool create)
+breaker_find(const Endpoint *endpoint, const char *message_type, bool create)
 {
 	dsa_pointer *bucket = bucket_of(endpoint, message_type);
 	BusBreaker *breaker = find_in_bucket(*bucket, message_type);
 	dsa_pointer made;
 
-	if (breaker == NULL && endpoint->breaker_count >= MAX_BREAKERS)
+	if (breaker == NULL && endpoint->shared->breaker_count >= MAX_BREAKERS)
 	{
 		message_type = BREAKER_OF_OTHERS;
 		bucket = bucket_of(endpoint, message_type);
@@ -372,20 +371,20 @@ breaker_find(BusEndpoint *endpoint, const char *message_type, bool create)
 	breaker = bus_breaker(made);
 	breaker->next_in_bucket = *bucket;
 	*bucket = made;
-	breaker->next = endpoint->breakers;
+	breaker->next = endpoint->shared->breakers;
 	/* Some walk through the list without the lock. */
 	pg_write_barrier();
-	endpoint->breakers = made;
-	endpoint->breaker_count++;
+	endpoint->shared->breakers = made;
+	endpoint->shared->breaker_count++;
 	return breaker;
 }
 
 static dsa_pointer *
-bucket_of(BusEndpoint *endpoint, const char *message_type)
+bucket_of(const Endpoint *endpoint, const char *message_type)
 {
 	uint32		hash = hash_bytes((const unsigned char *) message_type, strlen(message_type));
 
-	return &endpoint->breaker_buckets[hash % BREAKER_BUCKETS];
+	return &endpoint->shared->breaker_buckets[hash % BREAKER_BUCKETS];
 }
 
 static BusBreaker *

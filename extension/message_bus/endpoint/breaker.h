@@ -8,7 +8,6 @@
 #include "postgres.h"
 
 #include "message_bus/endpoint/endpoint.h"
-#include "message_bus/know/shared.h"
 
 typedef enum BreakerAdmission
 {
@@ -36,30 +35,23 @@ typedef enum BreakerChange
 	BREAKER_HAS_CLOSED
 } BreakerChange;
 
-/* What the log calls a breaker. */
-typedef struct BreakerNames
-{
-	const char *endpoint;
-	const char *message_type;
-} BreakerNames;
-
-extern BusBreaker *breaker_find(BusEndpoint *endpoint, const char *message_type, bool create);
-extern BreakerAdmission breaker_admission(BusEndpoint *endpoint, const char *message_type,
+extern BusBreaker *breaker_find(const Endpoint *endpoint, const char *message_type, bool create);
+extern BreakerAdmission breaker_admission(const Endpoint *endpoint, const char *message_type,
 										  bool first_attempt, TimestampTz now,
 										  BusBreaker **probed);
 extern BreakerAdmission breaker_looks(const Endpoint *endpoint, const char *message_type,
 									  bool first_attempt, TimestampTz now);
-extern bool breaker_admit_any(BusEndpoint *endpoint, TimestampTz now);
+extern bool breaker_admit_any(const Endpoint *endpoint, TimestampTz now);
 extern bool breaker_releases(const Endpoint *endpoint, int32 lane, TimestampTz now);
-extern void breaker_has_released(BusEndpoint *endpoint, int32 lane);
-extern TimestampTz breaker_next_retry(BusEndpoint *endpoint);
+extern void breaker_has_released(const Endpoint *endpoint, int32 lane);
+extern TimestampTz breaker_next_retry(const Endpoint *endpoint);
 extern BreakerChange breaker_count(BusBreaker *breaker, const BreakerPolicy *policy,
 								   const BreakerOutcome *outcome);
 extern BreakerChange breaker_close(BusBreaker *breaker);
-extern void breaker_count_tripped(BusEndpoint *endpoint, BusBreakerState before,
+extern void breaker_count_tripped(const Endpoint *endpoint, BusBreakerState before,
 								  BusBreakerState after);
-extern void breaker_announce(BusEndpoint *endpoint, const BreakerNames *names,
-							 const BreakerPolicy *policy, BreakerChange change,
-							 const BusBreaker *breaker);
+extern void breaker_announce(const Endpoint *endpoint, const BreakerPolicy *policy,
+							 BreakerChange change, const BusBreaker *breaker,
+							 const char *message_type);
 
 #endif

@@ -44,8 +44,8 @@ typedef enum NoteKind
 typedef struct Note
 {
 	NoteKind	kind;
-	BusEndpoint *endpoint;
-	BreakerNames names;			/* message_type NULL: all of the endpoint */
+	const Endpoint *endpoint;
+	const char *message_type;	/* NULL: all of the endpoint */
 	BreakerPolicy policy;
 	BreakerOutcome outcome;
 	TimestampTz until;
@@ -57,7 +57,7 @@ typedef struct Note
 /* A breaker as the notes will leave it. */
 typedef struct Change
 {
-	BusEndpoint *endpoint;
+	const Endpoint *endpoint;
 	BusBreaker *breaker;
 	BusBreaker	will_be;
 	struct Change *next;
@@ -97,7 +97,7 @@ breaker_admit(const Endpoint *endpoint, const char *message_type, bool first_att
 	/* Before the probe is ours: nothing may fail then. */
 	note = add_note(NOTE_PROBE, endpoint, message_type);
 	note->until = leased_until;
-	admission = breaker_admission(endpoint->shared, message_type, first_attempt, now, &probed);
+	admission = breaker_admission(endpoint, message_type, first_attempt, now, &probed);
 	note->breaker = probed;
 	return admission;
 }
@@ -114,14 +114,14 @@ opens_at_commit(const Endpoint *endpoint, const char *message_type)
 
 	for (Note *note = notes; note != NULL; note = note->next)
 	{
-		if (note->kind != NOTE_OUTCOME || note->endpoint != endpoint->shared ||
+		if (note->kind != NOTE_OUTCOME || !same_endpoint(note->endpoint, endpoint) ||
 			note->made_in == InvalidSubTransactionId ||
-			strcmp(note->names.message_type, message_type) != 0)
+			strcmp(note->message_type, message_type) != 0)
 			continue;
 		if (!copied)
 		{
 			LWLockAcquire(&endpoint->shared->lock, LW_SHARED);
-			breaker = breaker_find(endpoint->shared, message_type, false);
+			breaker = breaker_find(endpoint, message_type, false);
 			if (breaker != NULL)
 				copy = *breaker;
 			LWLockRelease(&endpoint->shared->lock);
@@ -139,11 +139,10 @@ add_note(NoteKind kind, const Endpoint *endpoint, const char *message_type)
 
 	note_begin();
 	note->kind = kind;
-	note->endpoint = endpoint->shared;
+	note->endpoint = endpoint;
 	note->policy = endpoint->breaker;
-	note->names.endpoint = MemoryContextStrdup(note_memory(), endpoint->name);
 	if (message_type != NULL)
-		note->names.message_type = MemoryContextStrdup(note_memory(), message_type);
+		note->message_type = MemoryContextStrdup(note_memory(), message_type);
 	note->made_in = GetCurrentSubTransactionId();
 	*last_note = note;
 	last_note = &note->next;
@@ -179,7 +178,7 @@ breaker_note_reset(const Endpoint *endpoint, const char *message_type)
 	BusBreaker *breaker;
 
 	LWLockAcquire(&endpoint->shared->lock, LW_SHARED);
-	breaker = breaker_find(endpoint->shared, message_type, false);
+	breaker = breaker_find(endpoint, message_type, false);
 	LWLockRelease(&endpoint->shared->lock);
 	if (breaker != NULL)
 		add_note(NOTE_CLOSE, endpoint, message_type)->breaker = breaker;
@@ -199,7 +198,7 @@ breaker_note_policy(const Endpoint *endpoint, const BreakerPolicy *policy)
  * Counts an outcome at once, for a process that ends.
  */
 void
-breaker_count_now(BusEndpoint *endpoint, const BreakerNames *names, const BreakerPolicy *policy,
+breaker_count_now(const Endpoint *endpoint, const char *message_type,
 				  const BreakerOutcome *outcome)
 {
 	BusBreaker *breaker;
@@ -207,14 +206,14 @@ breaker_count_now(BusEndpoint *endpoint, const BreakerNames *names, const Breake
 	BusBreakerState before;
 	BreakerChange change;
 
-	LWLockAcquire(&endpoint->lock, LW_EXCLUSIVE);
-	breaker = breaker_find(endpoint, names->message_type, true);
+	LWLockAcquire(&endpoint->shared->lock, LW_EXCLUSIVE);
+	breaker = breaker_find(endpoint, message_type, true);
 	before = breaker->state;
-	change = breaker_count(breaker, policy, outcome);
+	change = breaker_count(breaker, &endpoint->breaker, outcome);
 	breaker_count_tripped(endpoint, before, breaker->state);
 	copy = *breaker;
-	LWLockRelease(&endpoint->lock);
-	breaker_announce(endpoint, names, policy, change, &copy);
+	LWLockRelease(&endpoint->shared->lock);
+	breaker_announce(endpoint, &endpoint->breaker, change, &copy, message_type);
 }
 
 /*
@@ -227,7 +226,7 @@ breaker_before_commit(void)
 	{
 		if (note->made_in == InvalidSubTransactionId || note->kind == NOTE_PROBE)
 			continue;
-		if (note->names.message_type == NULL)
+		if (note->message_type == NULL)
 			expand(note);
 		else
 			(void) apply(note, &change_of(note)->will_be);
@@ -236,7 +235,7 @@ breaker_before_commit(void)
 	{
 		if (!change->will_be.dirty)
 			continue;
-		(void) bus_lock(BUS_LOCK_BREAKER, change->endpoint->key.endpoint_id, 0, ExclusiveLock,
+		(void) bus_lock(BUS_LOCK_BREAKER, change->endpoint->id, 0, ExclusiveLock,
 						true);
 		breaker_write_down(change->endpoint, change->breaker->message_type, &change->will_be);
 	}
@@ -248,13 +247,13 @@ breaker_before_commit(void)
 static void
 expand(const Note *all)
 {
-	for (BusBreaker *breaker = bus_breaker(all->endpoint->breakers);
+	for (BusBreaker *breaker = bus_breaker(all->endpoint->shared->breakers);
 		 breaker != NULL; breaker = bus_breaker(breaker->next))
 	{
 		Note	   *note = MemoryContextAlloc(note_memory(), sizeof(Note));
 
 		*note = *all;
-		note->names.message_type = breaker->message_type;
+		note->message_type = breaker->message_type;
 		note->breaker = breaker;
 		note->next = NULL;
 		*last_note = note;
@@ -268,10 +267,10 @@ change_of(const Note *note)
 	Note	   *found = (Note *) note;
 	Change	   *change;
 
-	LWLockAcquire(&note->endpoint->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&note->endpoint->shared->lock, LW_EXCLUSIVE);
 	if (note->breaker == NULL)
-		found->breaker = breaker_find(note->endpoint, note->names.message_type, true);
-	LWLockRelease(&note->endpoint->lock);
+		found->breaker = breaker_find(note->endpoint, note->message_type, true);
+	LWLockRelease(&note->endpoint->shared->lock);
 	for (change = changes; change != NULL; change = change->next)
 	{
 		if (change->breaker == note->breaker)
@@ -280,9 +279,9 @@ change_of(const Note *note)
 	change = MemoryContextAllocZero(note_memory(), sizeof(Change));
 	change->endpoint = note->endpoint;
 	change->breaker = note->breaker;
-	LWLockAcquire(&note->endpoint->lock, LW_SHARED);
+	LWLockAcquire(&note->endpoint->shared->lock, LW_SHARED);
 	change->will_be = *note->breaker;
-	LWLockRelease(&note->endpoint->lock);
+	LWLockRelease(&note->endpoint->shared->lock);
 	change->next = changes;
 	changes = change;
 	return change;
@@ -354,20 +353,20 @@ breaker_end_transaction(bool committed)
 		}
 		if (!committed)
 			continue;
-		LWLockAcquire(&note->endpoint->lock, LW_EXCLUSIVE);
+		LWLockAcquire(&note->endpoint->shared->lock, LW_EXCLUSIVE);
 		before = note->breaker->state;
 		change = apply(note, note->breaker);
 		breaker_count_tripped(note->endpoint, before, note->breaker->state);
 		copy = *note->breaker;
-		LWLockRelease(&note->endpoint->lock);
-		breaker_announce(note->endpoint, &note->names, &note->policy, change, &copy);
+		LWLockRelease(&note->endpoint->shared->lock);
+		breaker_announce(note->endpoint, &note->policy, change, &copy, note->message_type);
 	}
 	for (Change *change = changes; change != NULL && committed; change = change->next)
 	{
-		LWLockAcquire(&change->endpoint->lock, LW_EXCLUSIVE);
+		LWLockAcquire(&change->endpoint->shared->lock, LW_EXCLUSIVE);
 		if (change->will_be.dirty && same_row(&change->will_be, change->breaker))
 			change->breaker->dirty = false;
-		LWLockRelease(&change->endpoint->lock);
+		LWLockRelease(&change->endpoint->shared->lock);
 	}
 	breaker_table_end_transaction(committed);
 	notes = NULL;
@@ -394,13 +393,13 @@ give_probe_back(Note *note, TimestampTz until)
 {
 	BusBreaker *breaker = note->breaker;
 
-	LWLockAcquire(&note->endpoint->lock, LW_EXCLUSIVE);
+	LWLockAcquire(&note->endpoint->shared->lock, LW_EXCLUSIVE);
 	if (breaker->probe_holder == MyProcPid)
 	{
 		breaker->probe_holder = 0;
 		breaker->probe_until = until;
 	}
-	LWLockRelease(&note->endpoint->lock);
+	LWLockRelease(&note->endpoint->shared->lock);
 	if (until == 0)
 		bus_wake_consumers(note->endpoint, 0);
 }

@@ -18,8 +18,8 @@ extern void breaker_note_probe_until(const Endpoint *endpoint, const char *messa
 									 TimestampTz until);
 extern bool breaker_note_reset(const Endpoint *endpoint, const char *message_type);
 extern void breaker_note_policy(const Endpoint *endpoint, const BreakerPolicy *policy);
-extern void breaker_count_now(BusEndpoint *endpoint, const BreakerNames *names,
-							  const BreakerPolicy *policy, const BreakerOutcome *outcome);
+extern void breaker_count_now(const Endpoint *endpoint, const char *message_type,
+							  const BreakerOutcome *outcome);
 extern void breaker_before_commit(void);
 extern void breaker_end_subtransaction(bool committed, SubTransactionId mine,
 									   SubTransactionId parent);

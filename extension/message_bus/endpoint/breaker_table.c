@@ -59,23 +59,23 @@ typedef struct Written
 
 static Written *written = NULL;
 
-static void read_breaker(BusEndpoint *endpoint, HeapTuple row, TupleDesc descriptor);
-static void fill_row(BusEndpoint *endpoint, const char *message_type, const BusBreaker *breaker,
+static void read_breaker(const Endpoint *endpoint, HeapTuple row, TupleDesc descriptor);
+static void fill_row(const Endpoint *endpoint, const char *message_type, const BusBreaker *breaker,
 					 Datum *values, bool *nulls);
 
 /*
  * Reads an endpoint's breakers; from load.c.
  */
 void
-breaker_load(BusEndpoint *endpoint)
+breaker_load(const Endpoint *endpoint)
 {
 	TableScan	scan;
 	ScanKeyData key;
 	HeapTuple	row;
 
 	/* After a restore there are some already. */
-	LWLockAcquire(&endpoint->lock, LW_EXCLUSIVE);
-	for (BusBreaker *breaker = bus_breaker(endpoint->breakers);
+	LWLockAcquire(&endpoint->shared->lock, LW_EXCLUSIVE);
+	for (BusBreaker *breaker = bus_breaker(endpoint->shared->breakers);
 		 breaker != NULL; breaker = bus_breaker(breaker->next))
 	{
 		BusBreakerState before = breaker->state;
@@ -84,8 +84,8 @@ breaker_load(BusEndpoint *endpoint)
 		breaker_count_tripped(endpoint, before, breaker->state);
 		breaker->dirty = false;
 	}
-	LWLockRelease(&endpoint->lock);
-	key_int4(&key, 1, BTEqualStrategyNumber, endpoint->key.endpoint_id);
+	LWLockRelease(&endpoint->shared->lock);
+	key_int4(&key, 1, BTEqualStrategyNumber, endpoint->id);
 	table_scan_begin(&scan, &breaker_table, &breaker_index, 1, &key, NULL);
 	while ((row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
 		read_breaker(endpoint, row, scan.descriptor);
@@ -93,7 +93,7 @@ breaker_load(BusEndpoint *endpoint)
 }
 
 static void
-read_breaker(BusEndpoint *endpoint, HeapTuple row, TupleDesc descriptor)
+read_breaker(const Endpoint *endpoint, HeapTuple row, TupleDesc descriptor)
 {
 	Datum		values[COLUMN_COUNT];
 	bool		nulls[COLUMN_COUNT];
@@ -125,11 +125,11 @@ read_breaker(BusEndpoint *endpoint, HeapTuple row, TupleDesc descriptor)
 }
 
 static void
-fill_row(BusEndpoint *endpoint, const char *message_type, const BusBreaker *breaker,
+fill_row(const Endpoint *endpoint, const char *message_type, const BusBreaker *breaker,
 		 Datum *values, bool *nulls)
 {
 	memset(nulls, false, sizeof(bool) * COLUMN_COUNT);
-	values[COLUMN_ENDPOINT_ID] = Int32GetDatum(endpoint->key.endpoint_id);
+	values[COLUMN_ENDPOINT_ID] = Int32GetDatum(endpoint->id);
 	values[COLUMN_TYPE] = CStringGetTextDatum(message_type);
 	values[COLUMN_STATE] = CStringGetTextDatum(state_names[breaker->state]);
 	values[COLUMN_ATTEMPTS] = Int32GetDatum(breaker->attempts);
@@ -147,7 +147,7 @@ fill_row(BusEndpoint *endpoint, const char *message_type, const BusBreaker *brea
  * Writes a breaker's row.  The caller has the endpoint's lock of breakers.
  */
 void
-breaker_write_down(BusEndpoint *endpoint, const char *message_type, const BusBreaker *breaker)
+breaker_write_down(const Endpoint *endpoint, const char *message_type, const BusBreaker *breaker)
 {
 	Datum		values[COLUMN_COUNT];
 	bool		nulls[COLUMN_COUNT];
@@ -157,7 +157,7 @@ breaker_write_down(BusEndpoint *endpoint, const char *message_type, const BusBre
 	ItemPointerData tid;
 
 	fill_row(endpoint, message_type, breaker, values, nulls);
-	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->key.endpoint_id);
+	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
 	key_text(&keys[1], 2, message_type);
 	table_scan_begin(&scan, &breaker_table, &breaker_index, 2, keys, NULL);
 	row = table_scan_next(&scan, ForwardScanDirection);
@@ -178,12 +178,12 @@ breaker_write_down(BusEndpoint *endpoint, const char *message_type, const BusBre
  * somebody is writing.  From the worker.
  */
 void
-breaker_write_dirty(BusEndpoint *endpoint)
+breaker_write_dirty(const Endpoint *endpoint)
 {
 	bool		locked = false;
 
 	/* Breakers are only ever added, before the first. */
-	for (BusBreaker *breaker = bus_breaker(endpoint->breakers);
+	for (BusBreaker *breaker = bus_breaker(endpoint->shared->breakers);
 		 breaker != NULL; breaker = bus_breaker(breaker->next))
 	{
 		Written    *entry;
@@ -192,15 +192,15 @@ breaker_write_dirty(BusEndpoint *endpoint)
 		if (!breaker->dirty)
 			continue;
 		if (!locked &&
-			!bus_lock(BUS_LOCK_BREAKER, endpoint->key.endpoint_id, 0, ExclusiveLock, false))
+			!bus_lock(BUS_LOCK_BREAKER, endpoint->id, 0, ExclusiveLock, false))
 			return;
 		locked = true;
 		note_begin();
 		entry = MemoryContextAlloc(note_memory(), sizeof(Written));
-		LWLockAcquire(&endpoint->lock, LW_EXCLUSIVE);
+		LWLockAcquire(&endpoint->shared->lock, LW_EXCLUSIVE);
 		breaker->dirty = false;
 		copy = *breaker;
-		LWLockRelease(&endpoint->lock);
+		LWLockRelease(&endpoint->shared->lock);
 		entry->breaker = breaker;
 		entry->next = written;
 		written = entry;
@@ -224,7 +224,7 @@ breaker_describe(const Endpoint *endpoint, SetResult *result)
 		LWLockAcquire(&endpoint->shared->lock, LW_SHARED);
 		copy = *breaker;
 		LWLockRelease(&endpoint->shared->lock);
-		fill_row(endpoint->shared, breaker->message_type, &copy, values, nulls);
+		fill_row(endpoint, breaker->message_type, &copy, values, nulls);
 		result_put(result, values, nulls);
 	}
 }

@@ -40,13 +40,11 @@ typedef struct Watched
 {
 	bool		active;
 	BusDatabase *database;
-	BusEndpoint *endpoint;
-	BreakerPolicy breaker;
+	const Endpoint *endpoint;
 	bool		counts;			/* for the breaker: a first attempt, or a probe */
 	bool		probe;
 	int32		deaths;			/* before */
 	pg_uuid_t	message_id;
-	char		endpoint_name[256];
 	char		message_type[256];
 } Watched;
 
@@ -83,13 +81,11 @@ death_watch(const Endpoint *endpoint, const WatchedMessage *message)
 	}
 	note_begin();
 	watched.database = bus_database();
-	watched.endpoint = endpoint->shared;
-	watched.breaker = endpoint->breaker;
+	watched.endpoint = endpoint;
 	watched.message_id = message->message_id;
 	watched.deaths = message->deaths;
 	watched.counts = message->counts;
 	watched.probe = message->probe;
-	strlcpy(watched.endpoint_name, endpoint->name, sizeof(watched.endpoint_name));
 	strlcpy(watched.message_type, message->message_type, sizeof(watched.message_type));
 	watched.active = true;
 	flight_begin(&(FlightRecord) {endpoint->shared->key, message->message_id, message->deaths});
@@ -109,7 +105,8 @@ death_watch_before(void)
 {
 	watched = watched_before;
 	if (watched.active)
-		flight_begin(&(FlightRecord) {watched.endpoint->key, watched.message_id, watched.deaths});
+		flight_begin(&(FlightRecord) {watched.endpoint->shared->key, watched.message_id,
+			watched.deaths});
 	else
 		flight_end();
 }
@@ -118,7 +115,6 @@ static void
 died(int code, Datum arg)
 {
 	BusDatabase *database = watched.database;
-	BreakerNames names = {watched.endpoint_name, watched.message_type};
 	BreakerOutcome outcome = {1, 1, watched.probe, clock_now()};
 	BusDeath   *death;
 
@@ -127,12 +123,12 @@ died(int code, Datum arg)
 	watched.active = false;
 	flight_end();
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
-	death = record_of(database, watched.endpoint->key.endpoint_id, &watched.message_id);
+	death = record_of(database, watched.endpoint->id, &watched.message_id);
 	death->deaths++;
 	death->dirty = true;
 	LWLockRelease(&database->lock);
 	if (watched.counts)
-		breaker_count_now(watched.endpoint, &names, &watched.breaker, &outcome);
+		breaker_count_now(watched.endpoint, watched.message_type, &outcome);
 	lane_lower_worker(0);
 }
 
@@ -141,17 +137,17 @@ died(int code, Datum arg)
  * their processes.
  */
 void
-death_note_crashes(BusDatabase *database, BusEndpoint *endpoint)
+death_note_crashes(BusDatabase *database, const Endpoint *endpoint)
 {
 	FlightRecord record;
 	bool		some = false;
 
-	while (flight_take_crashed(&endpoint->key, &record))
+	while (flight_take_crashed(&endpoint->shared->key, &record))
 	{
 		BusDeath   *death;
 
 		LWLockAcquire(&database->lock, LW_EXCLUSIVE);
-		death = record_of(database, endpoint->key.endpoint_id, &record.message_id);
+		death = record_of(database, endpoint->id, &record.message_id);
 		death->deaths = Max(death->deaths, record.deaths + 1);
 		death->dirty = true;
 		LWLockRelease(&database->lock);
@@ -210,7 +206,7 @@ find(BusDatabase *database, int32 endpoint_id, const pg_uuid_t *message_id)
  * How many consumers have died of a message.
  */
 int32
-death_count(int32 endpoint_id, const pg_uuid_t *message_id)
+death_count(const Endpoint *endpoint, const pg_uuid_t *message_id)
 {
 	BusDatabase *database = bus_database();
 	BusDeath   *death;
@@ -219,7 +215,7 @@ death_count(int32 endpoint_id, const pg_uuid_t *message_id)
 	if (likely(pg_atomic_read_u32(&database->death_count) == 0))
 		return 0;
 	LWLockAcquire(&database->lock, LW_SHARED);
-	death = find(database, endpoint_id, message_id);
+	death = find(database, endpoint->id, message_id);
 	count = death != NULL ? death->deaths : 0;
 	LWLockRelease(&database->lock);
 	return count;
@@ -238,20 +234,20 @@ death_limit(const Endpoint *endpoint)
  * The message is settled: its deaths are history when this transaction commits.
  */
 void
-death_forget(int32 endpoint_id, const pg_uuid_t *message_id)
+death_forget(const Endpoint *endpoint, const pg_uuid_t *message_id)
 {
 	static SpiStatement forget = {
 		"DELETE FROM message_bus.death d WHERE d.endpoint_id = $1 AND d.message_id = $2"};
-	Datum		values[] = {Int32GetDatum(endpoint_id), UUIDPGetDatum(message_id)};
+	Datum		values[] = {Int32GetDatum(endpoint->id), UUIDPGetDatum(message_id)};
 	Settled    *entry;
 
-	if (likely(death_count(endpoint_id, message_id) == 0))
+	if (likely(death_count(endpoint, message_id) == 0))
 		return;
 	spi_begin(SPI_AS_OWNER);
 	(void) spi_run_latest(&forget, 2, (Oid[]) {INT4OID, UUIDOID}, values, NULL);
 	spi_end();
 	entry = MemoryContextAlloc(note_memory(), sizeof(Settled));
-	entry->endpoint_id = endpoint_id;
+	entry->endpoint_id = endpoint->id;
 	entry->message_id = *message_id;
 	entry->settled_in = GetCurrentSubTransactionId();
 	entry->next = settled;
@@ -304,7 +300,8 @@ death_end_transaction(bool committed)
 
 	if (watched.active)
 		flight_end();
-	watched.active = false;
+	/* What they point to goes with the transaction. */
+	watched.active = watched_before.active = false;
 	if (!committed)
 		write_again();
 	wrote_in = InvalidSubTransactionId;

@@ -27,10 +27,10 @@ typedef struct WatchedMessage
 extern void death_watch(const Endpoint *endpoint, const WatchedMessage *message);
 extern void death_watch_another(void);
 extern void death_watch_before(void);
-extern void death_note_crashes(BusDatabase *database, BusEndpoint *endpoint);
-extern int32 death_count(int32 endpoint_id, const pg_uuid_t *message_id);
+extern void death_note_crashes(BusDatabase *database, const Endpoint *endpoint);
+extern int32 death_count(const Endpoint *endpoint, const pg_uuid_t *message_id);
 extern int32 death_limit(const Endpoint *endpoint);
-extern void death_forget(int32 endpoint_id, const pg_uuid_t *message_id);
+extern void death_forget(const Endpoint *endpoint, const pg_uuid_t *message_id);
 extern void death_write_dirty(void);
 extern void death_end_transaction(bool committed);
 extern void death_end_subtransaction(bool committed, SubTransactionId mine,

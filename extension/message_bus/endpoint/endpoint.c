@@ -181,6 +181,28 @@ endpoint_all(int *count)
 }
 
 /*
+ * Those that somebody has used since the server started, palloc'd.
+ */
+Endpoint **
+endpoint_in_use(int *count)
+{
+	int			used;
+	BusEndpoint **shared = bus_endpoints(&used);
+	Endpoint  **endpoints = palloc(sizeof(Endpoint *) * Max(used, 1));
+
+	*count = 0;
+	for (int i = 0; i < used; i++)
+	{
+		Endpoint   *endpoint = endpoint_by_id(shared[i]->key.endpoint_id);
+
+		if (endpoint != NULL)
+			endpoints[(*count)++] = endpoint;
+	}
+	pfree(shared);
+	return endpoints;
+}
+
+/*
  * The ids of the endpoints that have subscribed to a message type.
  */
 int
@@ -359,7 +381,7 @@ static Endpoint *
 loaded(Endpoint *endpoint)
 {
 	if (unlikely(pg_atomic_read_u32(&endpoint->shared->loaded) != restore_generation()))
-		(void) load_endpoint_state(endpoint->id, endpoint->lanes);
+		load_endpoint_state(endpoint);
 	return endpoint;
 }
 
@@ -390,7 +412,7 @@ load_endpoint(ExtensionRelation *index, ScanKey key)
 	if (endpoint == NULL)
 		return NULL;
 	context = cache_context;
-	endpoint->shared = load_endpoint_state(endpoint->id, endpoint->lanes);
+	load_endpoint_state(endpoint);
 	/* Not into a cache that was begun meanwhile: this lives as long as its own. */
 	if (cache_context != context)
 		return endpoint;

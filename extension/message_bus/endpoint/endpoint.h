@@ -7,31 +7,14 @@
 
 #include "postgres.h"
 
-#include "message_bus/know/policy.h"
-#include "message_bus/know/shared.h"
-
-/* Valid until the transaction ends. */
-typedef struct Endpoint
-{
-	int32		id;
-	char	   *name;
-	int32		lanes;
-	int32		max_depth;		/* its own, if it has one; see endpoint_max_depth() */
-	bool		has_max_depth;
-	bool		paused;
-	bool		strict;			/* order of a key's messages */
-	RetryPolicy retry;
-	BreakerPolicy breaker;
-	BusEndpoint *shared;
-	LocalTransactionId used_in; /* in which endpoint_use() has locked it last, */
-	SubTransactionId used_under;	/* and under which savepoint */
-} Endpoint;
+#include "message_bus/know/handle.h"
 
 extern void endpoint_cache_init(void);
 extern void endpoint_cache_changed(void);
 extern Endpoint *endpoint_by_name(const char *name, bool missing_ok);
 extern Endpoint *endpoint_by_id(int32 id);
 extern int32 *endpoint_all(int *count);
+extern Endpoint **endpoint_in_use(int *count);
 extern int	endpoint_routes(const char *message_type, const int32 **ids);
 extern int	endpoint_max_depth(const Endpoint *endpoint);
 extern int32 endpoint_lane(const Endpoint *endpoint, const char *partition_key, int length);

@@ -40,11 +40,11 @@
 #include "pg/spi.h"
 
 static void load_deaths(BusDatabase *database, int32 endpoint_id);
-static void load_lanes(BusEndpoint *endpoint);
+static void load_lanes(const Endpoint *endpoint);
 static void empty_lane(BusLane *lane);
-static BusLane *lane_of_row(BusEndpoint *endpoint, uint64 row, int32 *number);
-static void load_cursors(BusEndpoint *endpoint, Datum id);
-static void load_waiting(BusEndpoint *endpoint, Datum id, uint64 *settled);
+static BusLane *lane_of_row(const Endpoint *endpoint, uint64 row, int32 *number);
+static void load_cursors(const Endpoint *endpoint, Datum id);
+static void load_waiting(const Endpoint *endpoint, Datum id, uint64 *settled);
 
 /*
  * An endpoint's deaths, as many as there is room for.
@@ -81,58 +81,58 @@ load_deaths(BusDatabase *database, int32 endpoint_id)
 }
 
 /*
- * The entry of an endpoint, filled.
+ * Sets what all share of an endpoint, filled.
  */
-BusEndpoint *
-load_endpoint_state(int32 endpoint_id, int32 lane_count)
+void
+load_endpoint_state(Endpoint *endpoint)
 {
 	BusDatabase *database = database_state();
-	BusEndpoint *endpoint = bus_endpoint_shared(endpoint_id, lane_count);
+	BusEndpoint *shared = bus_endpoint_shared(endpoint->id, endpoint->lanes);
 	uint32		generation = restore_generation();
 
-	if (likely(pg_atomic_read_u32(&endpoint->loaded) == generation))
-		return endpoint;
+	endpoint->shared = shared;
+	if (likely(pg_atomic_read_u32(&shared->loaded) == generation))
+		return;
 	note_check_restored();
-	(void) bus_lock(BUS_LOCK_LOAD, endpoint_id, 0, ExclusiveLock, true);
-	if (pg_atomic_read_u32(&endpoint->loaded) != generation)
+	(void) bus_lock(BUS_LOCK_LOAD, endpoint->id, 0, ExclusiveLock, true);
+	if (pg_atomic_read_u32(&shared->loaded) != generation)
 	{
-		bool		again = pg_atomic_read_u32(&endpoint->loaded) != 0;
+		bool		again = pg_atomic_read_u32(&shared->loaded) != 0;
 
 		/* Who has used it before the restore cannot commit, but must have ended. */
 		if (again)
-			(void) bus_lock(BUS_LOCK_ENDPOINT, endpoint_id, 0, ExclusiveLock, true);
+			(void) bus_lock(BUS_LOCK_ENDPOINT, endpoint->id, 0, ExclusiveLock, true);
 		load_lanes(endpoint);
 		breaker_load(endpoint);
-		load_deaths(database, endpoint_id);
+		load_deaths(database, endpoint->id);
 		death_note_crashes(database, endpoint);
 		pg_write_barrier();
-		pg_atomic_write_u32(&endpoint->loaded, generation);
+		pg_atomic_write_u32(&shared->loaded, generation);
 		if (again)
-			bus_unlock(BUS_LOCK_ENDPOINT, endpoint_id, 0, ExclusiveLock);
+			bus_unlock(BUS_LOCK_ENDPOINT, endpoint->id, 0, ExclusiveLock);
 	}
-	bus_unlock(BUS_LOCK_LOAD, endpoint_id, 0, ExclusiveLock);
-	return endpoint;
+	bus_unlock(BUS_LOCK_LOAD, endpoint->id, 0, ExclusiveLock);
 }
 
 static void
-load_lanes(BusEndpoint *endpoint)
+load_lanes(const Endpoint *endpoint)
 {
-	BusLane    *lanes = bus_lanes(endpoint);
-	Datum		id = Int32GetDatum(endpoint->key.endpoint_id);
+	BusLane    *lanes = bus_lanes(endpoint->shared);
+	Datum		id = Int32GetDatum(endpoint->id);
 	uint64		depth = 0;
 	uint64		settled = 0;
 	uint64		tail = (uint64) position_counter(LOG_MESSAGE_BUS);
 
-	for (int i = 0; i < endpoint->lane_count; i++)
+	for (int i = 0; i < endpoint->shared->lane_count; i++)
 		empty_lane(&lanes[i]);
 	load_cursors(endpoint, id);
 	load_waiting(endpoint, id, &settled);
-	for (int i = 0; i < endpoint->lane_count; i++)
+	for (int i = 0; i < endpoint->shared->lane_count; i++)
 	{
 		pg_atomic_write_u64(&lanes[i].tail, tail);
 		depth += ring_count(endpoint, i, PG_INT64_MAX);
 	}
-	pg_atomic_write_u64(&endpoint->depth, depth - Min(settled, depth));
+	pg_atomic_write_u64(&endpoint->shared->depth, depth - Min(settled, depth));
 }
 
 /*
@@ -161,16 +161,16 @@ empty_lane(BusLane *lane)
  * hand, or restored; message_bus.verify() tells.
  */
 static BusLane *
-lane_of_row(BusEndpoint *endpoint, uint64 row, int32 *number)
+lane_of_row(const Endpoint *endpoint, uint64 row, int32 *number)
 {
 	*number = spi_int32(row, 0, -1);
-	if (*number < 0 || *number >= endpoint->lane_count)
+	if (*number < 0 || *number >= endpoint->shared->lane_count)
 		return NULL;
-	return &bus_lanes(endpoint)[*number];
+	return lane_get(endpoint, *number);
 }
 
 static void
-load_cursors(BusEndpoint *endpoint, Datum id)
+load_cursors(const Endpoint *endpoint, Datum id)
 {
 	static SpiStatement cursors = {
 		"SELECT c.lane, pg_catalog.max(c.position) FROM"
@@ -199,7 +199,7 @@ load_cursors(BusEndpoint *endpoint, Datum id)
  * What is set aside, leased or settled out of order.
  */
 static void
-load_waiting(BusEndpoint *endpoint, Datum id, uint64 *settled)
+load_waiting(const Endpoint *endpoint, Datum id, uint64 *settled)
 {
 	static SpiStatement waiting = {
 		"SELECT w.lane, pg_catalog.min(w.due_at), pg_catalog.bool_or(w.due_at = 'infinity')"

@@ -5,8 +5,8 @@
 #ifndef ECOMMERCE_MESSAGE_BUS_ENDPOINT_LOAD_H
 #define ECOMMERCE_MESSAGE_BUS_ENDPOINT_LOAD_H
 
-#include "message_bus/know/shared.h"
+#include "message_bus/know/handle.h"
 
-extern BusEndpoint *load_endpoint_state(int32 endpoint_id, int32 lane_count);
+extern void load_endpoint_state(Endpoint *endpoint);
 
 #endif

@@ -38,7 +38,7 @@ static bool consider(ReceiveCall *call, HeldLane *lane, HeldDelivery *delivery);
 static bool is_its_turn(ReceiveCall *call, HeldDelivery *delivery, const RowValues *row);
 static bool passes_breaker(ReceiveCall *call, HeldDelivery *delivery, const RowValues *row);
 static bool is_dead(ReceiveCall *call, HeldDelivery *delivery, const RowValues *row);
-static TimestampTz next_due_after(BusEndpoint *endpoint, int32 lane, TimestampTz now);
+static TimestampTz next_due_after(const Endpoint *endpoint, int32 lane, TimestampTz now);
 
 /*
  * Adds a lane's deliveries to a call of receive.
@@ -64,8 +64,8 @@ collect_lane(ReceiveCall *call, HeldLane *lane)
 static void
 collect_due(ReceiveCall *call, HeldLane *lane)
 {
-	BusEndpoint *endpoint = lane->endpoint;
-	BusLane    *shared = &bus_lanes(endpoint)[lane->lane];
+	const Endpoint *endpoint = lane->endpoint;
+	BusLane    *shared = lane_get(endpoint, lane->lane);
 	int32		number = lane->lane;
 	uint32		version = lane_due_version(shared);
 	bool		look_due = shared->next_due <= call->now;
@@ -104,7 +104,7 @@ collect_range(ReceiveCall *call, HeldLane *lane, bool held, bool *seen)
 	bool		nothing = true;
 	int			number = held_lane_number(lane);
 
-	key_int4(&keys[0], 1, BTEqualStrategyNumber, lane->endpoint->key.endpoint_id);
+	key_int4(&keys[0], 1, BTEqualStrategyNumber, lane->endpoint->id);
 	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane->lane);
 	if (held)
 		key_time(&keys[2], 3, BTEqualStrategyNumber, DUE_WHEN_RELEASED);
@@ -184,14 +184,14 @@ take_aside(ReceiveCall *call, HeldLane *lane, TableScan *scan, HeapTuple row)
 }
 
 static TimestampTz
-next_due_after(BusEndpoint *endpoint, int32 lane, TimestampTz now)
+next_due_after(const Endpoint *endpoint, int32 lane, TimestampTz now)
 {
 	TableScan	scan;
 	ScanKeyData keys[3];
 	HeapTuple	row;
 	TimestampTz due = NEVER_DUE;
 
-	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->key.endpoint_id);
+	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
 	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
 	key_time(&keys[2], 3, BTGreaterEqualStrategyNumber, now + 1);
 	table_scan_begin(&scan, &bus_aside_table, &bus_aside_due_index, 3, keys, NULL);
@@ -215,7 +215,7 @@ next_due_after(BusEndpoint *endpoint, int32 lane, TimestampTz now)
 static void
 collect_ring(ReceiveCall *call, HeldLane *lane)
 {
-	BusLane    *shared = &bus_lanes(lane->endpoint)[lane->lane];
+	BusLane    *shared = lane_get(lane->endpoint, lane->lane);
 	int			number = held_lane_number(lane);
 	LaneReader	reader;
 	HeapTuple	row;
@@ -235,7 +235,7 @@ collect_ring(ReceiveCall *call, HeldLane *lane)
 		delivery->attempt = 1;
 		lane = held_lane_get(number);
 		if (pg_atomic_read_u32(&shared->passed) != 0 &&
-			passed_has(lane->endpoint->key.endpoint_id, lane->lane, position))
+			passed_has(lane->endpoint, lane->lane, position))
 		{
 			delivery->uncounted = true;
 			held_settle(delivery, OUTCOME_MOVED);
@@ -258,7 +258,7 @@ static bool
 consider(ReceiveCall *call, HeldLane *lane, HeldDelivery *delivery)
 {
 	RowValues	row;
-	int32		deaths = death_count(call->endpoint->id, &delivery->message_id);
+	int32		deaths = death_count(call->endpoint, &delivery->message_id);
 	bool		alone;			/* consumers have died of it, or a lease of it ran out */
 
 	held_row_values(delivery, &row);
@@ -350,7 +350,7 @@ is_dead(ReceiveCall *call, HeldDelivery *delivery, const RowValues *row)
 	if (!row->nulls[ROW_EXPIRES_AT] &&
 		DatumGetTimestampTz(row->values[ROW_EXPIRES_AT]) <= call->now)
 		reason = "expired";
-	else if (death_count(call->endpoint->id, &delivery->message_id) >=
+	else if (death_count(call->endpoint, &delivery->message_id) >=
 			 death_limit(call->endpoint))
 	{
 		reason = "fault";

@@ -53,7 +53,7 @@ dead_letter(const Endpoint *endpoint, const RowValues *row, const char *reason,
 	RowValues	dead = *row;
 	char	   *message_type = TextDatumGetCString(row->values[ROW_MESSAGE_TYPE]);
 
-	if (dead_has_message(endpoint->id, DatumGetUUIDP(row->values[ROW_MESSAGE_ID])))
+	if (dead_has_message(endpoint, DatumGetUUIDP(row->values[ROW_MESSAGE_ID])))
 		return;
 	for (int i = DEAD_REASON; i < DEAD_COLUMNS; i++)
 		dead.nulls[i] = false;

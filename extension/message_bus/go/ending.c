@@ -35,7 +35,7 @@ ending_bury(const Endpoint *endpoint, HeldDelivery *delivery, const RowValues *r
 {
 	if (delivery->position == 0)
 		table_delete(&bus_aside_table, &delivery->tid);
-	death_forget(endpoint->id, &delivery->message_id);
+	death_forget(endpoint, &delivery->message_id);
 	dead_letter(endpoint, row, reason, failure);
 }
 
@@ -58,7 +58,7 @@ ending_wait(const Endpoint *endpoint, HeldDelivery *delivery, const RowValues *r
 		aside_update(&delivery->tid, row, state, DUE_WHEN_RELEASED, attempt,
 					 row_failed_before(row, &before));
 	}
-	note_due(endpoint->shared, held_lane_get(delivery->lane)->lane, DUE_WHEN_RELEASED);
+	note_due(endpoint, held_lane_get(delivery->lane)->lane, DUE_WHEN_RELEASED);
 	held_settle(delivery, OUTCOME_MOVED);
 }
 
@@ -67,7 +67,7 @@ ending_wait(const Endpoint *endpoint, HeldDelivery *delivery, const RowValues *r
  * without a lane.
  */
 void
-ending_remember(const RowValues *row)
+ending_remember(const Endpoint *endpoint, const RowValues *row)
 {
 	RowValues	memory = *row;
 
@@ -76,7 +76,7 @@ ending_remember(const RowValues *row)
 	memory.values[ROW_BODY] = JsonbPGetDatum(envelope_empty_object());
 	memory.values[ROW_POSITION] = Int64GetDatum(0);
 	memory.values[ROW_LANE] = Int32GetDatum(-1);
-	outbox_remember(&memory);
+	outbox_remember(endpoint, &memory);
 }
 
 void

@@ -17,7 +17,7 @@ extern void ending_wait(const Endpoint *endpoint, HeldDelivery *delivery, const 
 						const char *state);
 extern TimestampTz ending_retry_at(const Endpoint *endpoint, int32 attempt, bool retryable,
 								   TimestampTz now);
-extern void ending_remember(const RowValues *row);
+extern void ending_remember(const Endpoint *endpoint, const RowValues *row);
 extern void ending_refuse(int64 delivery_id) pg_attribute_noreturn();
 
 #endif

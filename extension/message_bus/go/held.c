@@ -65,11 +65,12 @@ held_lane_number(HeldLane *lane)
  * The lane, if this transaction holds it, else NULL.
  */
 HeldLane *
-held_lane_find(BusEndpoint *endpoint, int32 lane)
+held_lane_find(const Endpoint *endpoint, int32 lane)
 {
 	for (int i = 0; i < lane_count; i++)
 	{
-		if (lanes[i].endpoint == endpoint && lanes[i].lane == lane && !lanes[i].released)
+		if (lanes[i].lane == lane && !lanes[i].released &&
+			same_endpoint(lanes[i].endpoint, endpoint))
 			return &lanes[i];
 	}
 	return NULL;
@@ -80,12 +81,12 @@ held_lane_find(BusEndpoint *endpoint, int32 lane)
  * earlier are void.
  */
 HeldLane *
-held_lane_acquire(BusEndpoint *endpoint, int32 lane)
+held_lane_acquire(Endpoint *endpoint, int32 lane)
 {
-	BusLane    *shared = &bus_lanes(endpoint)[lane];
+	BusLane    *shared = lane_get(endpoint, lane);
 	HeldLane   *held;
 
-	if (!bus_lock(BUS_LOCK_LANE, endpoint->key.endpoint_id, lane, ExclusiveLock, false) &&
+	if (!bus_lock(BUS_LOCK_LANE, endpoint->id, lane, ExclusiveLock, false) &&
 		!DEBUG_BREAK("bus_no_lane_lock"))
 		return NULL;
 	note_begin();
@@ -109,7 +110,7 @@ void
 held_lane_release(HeldLane *lane)
 {
 	pg_atomic_write_u32(&shared_lane(lane)->holder, 0);
-	bus_unlock(BUS_LOCK_LANE, lane->endpoint->key.endpoint_id, lane->lane, ExclusiveLock);
+	bus_unlock(BUS_LOCK_LANE, lane->endpoint->id, lane->lane, ExclusiveLock);
 	Assert(lane == &lanes[lane_count - 1]);
 	lane_count--;
 }
@@ -117,7 +118,7 @@ held_lane_release(HeldLane *lane)
 static BusLane *
 shared_lane(const HeldLane *lane)
 {
-	return &bus_lanes(lane->endpoint)[lane->lane];
+	return lane_get(lane->endpoint, lane->lane);
 }
 
 static void *
@@ -216,13 +217,13 @@ held_delivery_find(int64 delivery_id)
  * Whether a message that had been set aside is delivered and not settled.
  */
 bool
-held_delivery_is_pending(BusEndpoint *endpoint, const pg_uuid_t *message_id)
+held_delivery_is_pending(const Endpoint *endpoint, const pg_uuid_t *message_id)
 {
 	for (int i = 0; i < delivery_count; i++)
 	{
 		HeldDelivery *delivery = &deliveries[i];
 
-		if (delivery->position == 0 && lanes[delivery->lane].endpoint == endpoint &&
+		if (delivery->position == 0 && same_endpoint(lanes[delivery->lane].endpoint, endpoint) &&
 			memcmp(&delivery->message_id, message_id, UUID_LEN) == 0 &&
 			(delivery->outcome == OUTCOME_NONE || delivery->outcome == OUTCOME_LEASED))
 			return true;
@@ -284,8 +285,7 @@ held_before_commit(void)
 			atomic_raise(&shared_lane(&lanes[i])->cursor, (uint64) lanes[i].read_upto);
 		cursor_write(lanes[i].endpoint, lanes[i].lane, cursor);
 		if (pg_atomic_read_u32(&shared_lane(&lanes[i])->passed) != 0)
-			lanes[i].none_passed = passed_forget(lanes[i].endpoint->key.endpoint_id,
-														lanes[i].lane, cursor);
+			lanes[i].none_passed = passed_forget(lanes[i].endpoint, lanes[i].lane, cursor);
 		lanes[i].new_cursor = cursor;
 	}
 	DEBUG_POINT("bus_cursors_written");
@@ -343,7 +343,7 @@ record_outcomes(void)
 	while (first < delivery_count)
 	{
 		HeldDelivery *delivery = &deliveries[first];
-		BusEndpoint *endpoint = lanes[delivery->lane].endpoint;
+		const Endpoint *endpoint = lanes[delivery->lane].endpoint;
 		BreakerOutcome outcome = {0, 0, delivery->probe, now};
 		Endpoint   *known;
 		int			i;
@@ -353,7 +353,7 @@ record_outcomes(void)
 			HeldDelivery *other = &deliveries[i];
 
 			if (other->outcome != delivery->outcome || other->probe != delivery->probe ||
-				lanes[other->lane].endpoint != endpoint ||
+				!same_endpoint(lanes[other->lane].endpoint, endpoint) ||
 				strcmp(other->message_type, delivery->message_type) != 0)
 				break;
 			/* A message counts once: when its first attempt ends. */
@@ -365,7 +365,7 @@ record_outcomes(void)
 			continue;
 		if (delivery->outcome == OUTCOME_FAILED)
 			outcome.failures = outcome.attempts;
-		known = endpoint_by_id(endpoint->key.endpoint_id);
+		known = endpoint_by_id(endpoint->id);
 		if (known != NULL)
 			breaker_note_outcome(known, delivery->message_type, &outcome);
 	}
@@ -401,12 +401,12 @@ held_end_transaction(bool committed, TimestampTz at)
 		if (committed && lane->new_cursor != 0)
 		{
 			atomic_raise(&shared_lane(lane)->cursor, (uint64) lane->new_cursor);
-			pg_atomic_fetch_sub_u64(&lane->endpoint->depth, consumed);
+			pg_atomic_fetch_sub_u64(&lane->endpoint->shared->depth, consumed);
 			if (lane->none_passed)
 				pg_atomic_write_u32(&shared_lane(lane)->passed, 0);
 		}
 		if (committed && acked > 0)
-			rate_add(&lane->endpoint->acked, at, acked);
+			rate_add(&lane->endpoint->shared->acked, at, acked);
 		if (due_again)
 			lane_due_lower(shared_lane(lane), DUE_AT_ONCE);
 		let_go(lane, committed);
@@ -502,7 +502,7 @@ held_end_subtransaction(bool committed, SubTransactionId mine, SubTransactionId 
 Endpoint *
 held_endpoint(const HeldDelivery *delivery)
 {
-	int32		id = held_lane_get(delivery->lane)->endpoint->key.endpoint_id;
+	int32		id = held_lane_get(delivery->lane)->endpoint->id;
 	Endpoint   *endpoint = endpoint_by_id(id);
 
 	if (endpoint == NULL)

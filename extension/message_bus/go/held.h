@@ -27,7 +27,7 @@ typedef enum Outcome
 
 typedef struct HeldLane
 {
-	BusEndpoint *endpoint;
+	Endpoint   *endpoint;
 	int32		lane;
 	int64		read_upto;		/* in the ring */
 	int64		swept_upto;		/* expired leases were settled up to it */
@@ -59,8 +59,8 @@ typedef struct HeldDelivery
 	TimestampTz leased_until;	/* 0: no lease */
 } HeldDelivery;
 
-extern HeldLane *held_lane_find(BusEndpoint *endpoint, int32 lane);
-extern HeldLane *held_lane_acquire(BusEndpoint *endpoint, int32 lane);
+extern HeldLane *held_lane_find(const Endpoint *endpoint, int32 lane);
+extern HeldLane *held_lane_acquire(Endpoint *endpoint, int32 lane);
 extern void held_lane_release(HeldLane *lane);
 extern HeldLane *held_lane_get(int number);
 extern int	held_lane_number(HeldLane *lane);
@@ -71,7 +71,7 @@ extern void held_delivery_number(int first, int64 receipt);
 extern int	held_delivery_count(void);
 extern HeldDelivery *held_delivery_get(int number);
 extern HeldDelivery *held_delivery_find(int64 delivery_id);
-extern bool held_delivery_is_pending(BusEndpoint *endpoint, const pg_uuid_t *message_id);
+extern bool held_delivery_is_pending(const Endpoint *endpoint, const pg_uuid_t *message_id);
 extern bool held_alone(void);
 extern void held_settle(HeldDelivery *delivery, Outcome outcome);
 extern void held_row_values(const HeldDelivery *delivery, RowValues *values);

@@ -233,7 +233,7 @@ lease_ack(int64 *delivery_ids, int count)
 			if (read_message(endpoint, &lease, &row, &tid))
 			{
 				table_delete(&bus_aside_table, &tid);
-				ending_remember(&row);
+				ending_remember(endpoint, &row);
 			}
 		}
 		close_lease(endpoint, &lease, OUTCOME_ACKED);
@@ -367,7 +367,7 @@ open_lease(int64 delivery_id, Lease *lease)
 		return NULL;
 	endpoint = endpoint_by_id(lease->endpoint_id);
 	if (endpoint != NULL)
-		(void) bus_lane(endpoint->shared, lease->lane);
+		(void) lane_checked(endpoint, lease->lane);
 	return endpoint;
 }
 
@@ -381,7 +381,7 @@ close_lease(const Endpoint *endpoint, const Lease *lease, Outcome outcome)
 	static SpiStatement delete = {
 		"DELETE FROM message_bus.lease l WHERE l.delivery_id = $1"};
 	Datum		id = Int64GetDatum(lease->delivery_id);
-	LeaseNote  *note = lease_note_lane(endpoint->shared, lease->lane);
+	LeaseNote  *note = lease_note_lane(endpoint, lease->lane);
 	bool		counts = outcome != OUTCOME_MOVED && (lease->attempt == 1 || lease->probe);
 	BreakerOutcome told = {counts, counts && outcome == OUTCOME_FAILED, lease->probe, clock_now()};
 
@@ -409,7 +409,7 @@ read_message(const Endpoint *endpoint, const Lease *lease, RowValues *row, ItemP
 		HeapTuple	found;
 
 		descriptor = ring_descriptor();
-		lane_reader_begin(&reader, endpoint->shared, lease->lane, lease->position - 1);
+		lane_reader_begin(&reader, endpoint, lease->lane, lease->position - 1);
 		found = lane_reader_next(&reader, &position);
 		if (found != NULL && position == lease->position)
 			copy = table_copy_row(found, descriptor);
@@ -461,7 +461,7 @@ fail_lease(const Endpoint *endpoint, const Lease *lease, const Failure *why, boo
 	else
 	{
 		aside_insert(&row, "retrying", retry_at, lease->attempt + 1, &failure, receipt);
-		note_due(endpoint->shared, lease->lane, retry_at);
+		note_due(endpoint, lease->lane, retry_at);
 	}
 	close_lease(endpoint, lease, retryable ? OUTCOME_FAILED : OUTCOME_MOVED);
 }
@@ -491,7 +491,7 @@ return_lease(const Endpoint *endpoint, const Lease *lease, TimestampTz due, cons
 		failure.text = reason;
 	}
 	aside_insert(&row, at_once ? "returned" : "retrying", due, lease->attempt, noted, receipt);
-	note_due(endpoint->shared, lease->lane, due);
+	note_due(endpoint, lease->lane, due);
 	close_lease(endpoint, lease, OUTCOME_MOVED);
 }
 
@@ -524,8 +524,8 @@ ack_late(int64 delivery_id)
 		row.nulls[ASIDE_RECEIPT] || DatumGetInt64(row.values[ASIDE_RECEIPT]) != delivery_id)
 		return false;
 	table_delete(&bus_aside_table, &tid);
-	ending_remember(&row);
-	lease_note_lane(endpoint->shared, lease.lane)->acked++;
+	ending_remember(endpoint, &row);
+	lease_note_lane(endpoint, lease.lane)->acked++;
 	return true;
 }
 
@@ -571,7 +571,7 @@ message_bus_extend_lease_sql(PG_FUNCTION_ARGS)
 		if (endpoint == NULL)
 			ending_refuse(ids[i]);
 		(void) spi_run_latest(&extend, 2, (Oid[]) {INT8OID, TIMESTAMPTZOID}, values, NULL);
-		(void) lease_note_lane(endpoint->shared, lease.lane);
+		(void) lease_note_lane(endpoint, lease.lane);
 		if (lease.probe)
 			breaker_note_probe_until(endpoint, lease.message_type, until);
 	}

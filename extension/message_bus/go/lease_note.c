@@ -31,16 +31,16 @@ static LeaseNote *notes = NULL;
  * The note of a lane, made if there is none.
  */
 LeaseNote *
-lease_note_lane(BusEndpoint *endpoint, int32 lane)
+lease_note_lane(const Endpoint *endpoint, int32 lane)
 {
 	LeaseNote  *note;
 
 	for (note = notes; note != NULL; note = note->next)
 	{
-		if (note->endpoint == endpoint && note->lane == lane)
+		if (same_endpoint(note->endpoint, endpoint) && note->lane == lane)
 			return note;
 	}
-	(void) bus_lane(endpoint, lane);
+	(void) lane_checked(endpoint, lane);
 	note_begin();
 	note = MemoryContextAllocZero(note_memory(), sizeof(LeaseNote));
 	note->endpoint = endpoint;
@@ -54,14 +54,14 @@ lease_note_lane(BusEndpoint *endpoint, int32 lane)
  * A lane's leases as they are now.
  */
 void
-lease_read_lane(BusEndpoint *endpoint, int32 lane, BusLeases *leases)
+lease_read_lane(const Endpoint *endpoint, int32 lane, BusLeases *leases)
 {
 	TableScan	scan;
 	ScanKeyData keys[2];
 	HeapTuple	row;
 
 	memset(leases, 0, sizeof(*leases));
-	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->key.endpoint_id);
+	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
 	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
 	table_scan_begin(&scan, &bus_lease_table, &lease_lane_index, 2, keys, NULL);
 	while ((row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
@@ -87,7 +87,7 @@ lease_before_commit(void)
 {
 	for (LeaseNote *note = notes; note != NULL; note = note->next)
 	{
-		BusLane    *lane = &bus_lanes(note->endpoint)[note->lane];
+		BusLane    *lane = lane_get(note->endpoint, note->lane);
 
 		lease_read_lane(note->endpoint, note->lane, &note->leases);
 		if (note->leases.count == 0 && lane->leases.count > 0)
@@ -106,9 +106,9 @@ lease_end_transaction(bool committed, TimestampTz at)
 {
 	for (LeaseNote *note = notes; note != NULL && committed; note = note->next)
 	{
-		BusLane    *lane = &bus_lanes(note->endpoint)[note->lane];
+		BusLane    *lane = lane_get(note->endpoint, note->lane);
 
-		pg_atomic_fetch_sub_u64(&note->endpoint->depth, lane->leases.in_ring +
+		pg_atomic_fetch_sub_u64(&note->endpoint->shared->depth, lane->leases.in_ring +
 								note->created_in_ring - note->leases.in_ring);
 		SpinLockAcquire(&lane->mutex);
 		lane->leases = note->leases;
@@ -116,7 +116,7 @@ lease_end_transaction(bool committed, TimestampTz at)
 		if (note->cursor != 0)
 			atomic_raise(&lane->cursor, (uint64) note->cursor);
 		if (note->acked > 0)
-			rate_add(&note->endpoint->acked, at, note->acked);
+			rate_add(&note->endpoint->shared->acked, at, note->acked);
 		if (note->leases.count > 0)
 			lane_lower_worker(note->leases.first_end);
 		else

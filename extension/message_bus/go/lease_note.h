@@ -7,12 +7,12 @@
 
 #include "postgres.h"
 
-#include "message_bus/know/shared.h"
+#include "message_bus/know/handle.h"
 
 /* A lane whose leases this transaction has changed. */
 typedef struct LeaseNote
 {
-	BusEndpoint *endpoint;
+	const Endpoint *endpoint;
 	int32		lane;
 	int64		upto;			/* where the cursor goes when no lease is left */
 	uint32		created_in_ring;
@@ -23,8 +23,8 @@ typedef struct LeaseNote
 	struct LeaseNote *next;
 } LeaseNote;
 
-extern LeaseNote *lease_note_lane(BusEndpoint *endpoint, int32 lane);
-extern void lease_read_lane(BusEndpoint *endpoint, int32 lane, BusLeases *leases);
+extern LeaseNote *lease_note_lane(const Endpoint *endpoint, int32 lane);
+extern void lease_read_lane(const Endpoint *endpoint, int32 lane, BusLeases *leases);
 extern void lease_before_commit(void);
 extern void lease_end_transaction(bool committed, TimestampTz at);
 

@@ -49,7 +49,7 @@
 typedef struct OutboxEntry
 {
 	HeapTuple	row;			/* NULL: only a claim, or a reservation */
-	BusEndpoint *endpoint;
+	const Endpoint *endpoint;
 	int32		lane;
 	SubTransactionId sent_in;
 	TimestampTz expires_at;		/* NEVER_DUE: never */
@@ -78,7 +78,7 @@ static int	release_room = 0;
 static int	claim_count = 0;		/* of this transaction, not among them */
 static VirtualTransactionId claim_owner;	/* this transaction */
 
-static OutboxEntry *new_entry(BusEndpoint *endpoint);
+static OutboxEntry *new_entry(const Endpoint *endpoint);
 static void make_room_for_claim(void);
 static void note_release(const OutboxEntry *entry);
 static void take_claims_back(void);
@@ -116,7 +116,7 @@ outbox_claim(const Endpoint *endpoint, const pg_uuid_t *message_id)
 			(void) VirtualXactLock(owner, true);
 		waited_for = owner;
 	}
-	entry = new_entry(endpoint->shared);
+	entry = new_entry(endpoint);
 	entry->claimed = true;
 	entry->message_id = *message_id;
 	claim_owner = mine;
@@ -150,7 +150,7 @@ note_release(const OutboxEntry *entry)
 {
 	Release    *release = &releases[release_count++];
 
-	release->endpoint_id = entry->endpoint->key.endpoint_id;
+	release->endpoint_id = entry->endpoint->id;
 	release->message_id = entry->message_id;
 	release->owner = claim_owner;
 	claim_count--;
@@ -198,8 +198,8 @@ outbox_is_new(const Endpoint *endpoint, const pg_uuid_t *message_id)
 {
 	pg_uuid_t	id = *message_id;
 
-	return outbox_claim(endpoint, message_id) && !ring_has_message(endpoint->id, &id) &&
-		!aside_has_message(endpoint->id, &id) && dead_gives_way(endpoint->id, &id);
+	return outbox_claim(endpoint, message_id) && !ring_has_message(endpoint, &id) &&
+		!aside_has_message(endpoint, &id) && dead_gives_way(endpoint, &id);
 }
 
 /*
@@ -211,7 +211,7 @@ reserve(const Endpoint *endpoint, bool beyond_depth)
 {
 	int			max_depth = beyond_depth ? -1 : endpoint_max_depth(endpoint);
 	BusEndpoint *shared = endpoint->shared;
-	OutboxEntry *entry = new_entry(shared);
+	OutboxEntry *entry = new_entry(endpoint);
 	uint64		reserved = pg_atomic_add_fetch_u64(&shared->reserved, 1);
 
 	entry->reserved = true;
@@ -252,10 +252,9 @@ outbox_add(const Endpoint *endpoint, RowValues *row, bool beyond_depth)
  * long as the ring keeps it.
  */
 void
-outbox_remember(const RowValues *row)
+outbox_remember(const Endpoint *endpoint, const RowValues *row)
 {
-	int32		endpoint_id = DatumGetInt32(row->values[ROW_ENDPOINT_ID]);
-	OutboxEntry *entry = new_entry(bus_endpoint_find(endpoint_id));
+	OutboxEntry *entry = new_entry(endpoint);
 
 	entry->lane = DatumGetInt32(row->values[ROW_LANE]);
 	if (!row->nulls[ROW_EXPIRES_AT])
@@ -274,7 +273,7 @@ write_row(OutboxEntry *entry, const RowValues *row)
 }
 
 static OutboxEntry *
-new_entry(BusEndpoint *endpoint)
+new_entry(const Endpoint *endpoint)
 {
 	OutboxEntry *entry;
 
@@ -330,7 +329,7 @@ outbox_flush(void)
 		if (entry->lane < 0)
 			continue;
 		position = position_take(LOG_MESSAGE_BUS);
-		atomic_raise(&bus_lanes(entry->endpoint)[entry->lane].tail, (uint64) position);
+		atomic_raise(&lane_get(entry->endpoint, entry->lane)->tail, (uint64) position);
 		memcpy((char *) row->t_data + row->t_data->t_hoff, &position, sizeof(position));
 	}
 	/* A trigger that somebody has put on the ring may send: that is the next turn's. */
@@ -347,7 +346,7 @@ announce(OutboxEntry *entry)
 {
 	char		name[sizeof("endpoint ") + sizeof(" lane ") + 2 * sizeof("-2147483648")];
 	char	   *end = name;
-	int32		id = entry->endpoint->key.endpoint_id;
+	int32		id = entry->endpoint->id;
 
 	/* For each message: printf() would cost several times as much as the rest. */
 	end = stpcpy(end, "endpoint ");
@@ -369,11 +368,11 @@ outbox_end_transaction(bool committed, TimestampTz at)
 
 	while (first < entry_count)
 	{
-		BusEndpoint *endpoint = entries[first].endpoint;
+		BusEndpoint *endpoint = entries[first].endpoint->shared;
 		uint32		sent = 0;
 		int			i;
 
-		for (i = first; i < entry_count && entries[i].endpoint == endpoint; i++)
+		for (i = first; i < entry_count && entries[i].endpoint->shared == endpoint; i++)
 		{
 			sent += entries[i].reserved;
 			if (committed && entries[i].expires_at != NEVER_DUE)
@@ -441,5 +440,5 @@ forget_entry(OutboxEntry *entry)
 	if (entry->claimed)
 		note_release(entry);
 	if (entry->reserved)
-		pg_atomic_fetch_sub_u64(&entry->endpoint->reserved, 1);
+		pg_atomic_fetch_sub_u64(&entry->endpoint->shared->reserved, 1);
 }

@@ -14,7 +14,7 @@
 extern bool outbox_claim(const Endpoint *endpoint, const pg_uuid_t *message_id);
 extern bool outbox_is_new(const Endpoint *endpoint, const pg_uuid_t *message_id);
 extern void outbox_add(const Endpoint *endpoint, RowValues *row, bool beyond_depth);
-extern void outbox_remember(const RowValues *row);
+extern void outbox_remember(const Endpoint *endpoint, const RowValues *row);
 extern bool outbox_flush(void);
 extern void outbox_end_transaction(bool committed, TimestampTz at);
 extern void outbox_end_subtransaction(bool committed, SubTransactionId mine,

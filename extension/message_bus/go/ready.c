@@ -50,7 +50,7 @@ message_bus_ready(const char *name)
 		return false;
 	for (int32 i = 0; i < endpoint->lanes; i++)
 	{
-		if (pg_atomic_read_u32(&bus_lanes(endpoint->shared)[i].holder) == 0 &&
+		if (pg_atomic_read_u32(&lane_get(endpoint, i)->holder) == 0 &&
 			lane_may_have_work(endpoint, i, now) && lane_has_work(endpoint, i, now))
 			return true;
 	}
@@ -64,7 +64,7 @@ message_bus_ready(const char *name)
 bool
 lane_may_have_work(Endpoint *endpoint, int32 number, TimestampTz now)
 {
-	BusLane    *lane = &bus_lanes(endpoint->shared)[number];
+	BusLane    *lane = lane_get(endpoint, number);
 	uint64		read_upto = greater(pg_atomic_read_u64(&lane->cursor),
 								pg_atomic_read_u64(&lane->empty_to));
 
@@ -80,7 +80,7 @@ lane_may_have_work(Endpoint *endpoint, int32 number, TimestampTz now)
 static bool
 lane_has_work(Endpoint *endpoint, int32 number, TimestampTz now)
 {
-	BusLane    *lane = &bus_lanes(endpoint->shared)[number];
+	BusLane    *lane = lane_get(endpoint, number);
 	int64		cursor = (int64) pg_atomic_read_u64(&lane->cursor);
 	LaneReader	reader;
 	int64		position;
@@ -95,7 +95,7 @@ lane_has_work(Endpoint *endpoint, int32 number, TimestampTz now)
 		return true;
 	if (pg_atomic_read_u64(&lane->tail) <= (uint64) cursor)
 		return false;
-	lane_reader_begin(&reader, endpoint->shared, number, cursor);
+	lane_reader_begin(&reader, endpoint, number, cursor);
 	found = lane_reader_next(&reader, &position) != NULL;
 	if (!found)
 		atomic_raise(&lane->empty_to, (uint64) reader.mark);
@@ -112,7 +112,7 @@ held_is_released(Endpoint *endpoint, int32 number, TimestampTz now)
 	TableScan	scan;
 	ScanKeyData keys[3];
 	HeapTuple	row;
-	StrictHeads *heads = endpoint->strict ? strict_heads(endpoint->shared, number) : NULL;
+	StrictHeads *heads = endpoint->strict ? strict_heads(endpoint, number) : NULL;
 	bool		released = false;
 
 	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
@@ -123,7 +123,7 @@ held_is_released(Endpoint *endpoint, int32 number, TimestampTz now)
 	{
 		RowValues	values;
 
-		row_read(row, RelationGetDescr(scan.table), &values);
+		row_read(row, scan.descriptor, &values);
 		/* Any attempt: the next receive finds out whether it may be a probe. */
 		released = (heads == NULL || strict_is_first_row(heads, &values)) &&
 			breaker_looks(endpoint, TextDatumGetCString(values.values[ROW_MESSAGE_TYPE]), true,
@@ -138,7 +138,7 @@ held_is_released(Endpoint *endpoint, int32 number, TimestampTz now)
 static bool
 aside_is_due(Endpoint *endpoint, int32 number, TimestampTz now)
 {
-	BusLane    *lane = &bus_lanes(endpoint->shared)[number];
+	BusLane    *lane = lane_get(endpoint, number);
 	uint32		version = lane_due_version(lane);
 	TableScan	scan;
 	ScanKeyData keys[2];
@@ -181,7 +181,7 @@ endpoint_next_due(const char *name)
 	Endpoint   *endpoint = endpoint_by_name(name, false);
 	TimestampTz now = GetCurrentTimestamp();
 	BusLane    *lanes = bus_lanes(endpoint->shared);
-	TimestampTz next = breaker_next_retry(endpoint->shared);
+	TimestampTz next = breaker_next_retry(endpoint);
 
 	if (next <= now)
 		next = NEVER_DUE;

@@ -28,6 +28,7 @@
 #include "message_bus/go/receive.h"
 #include "message_bus/go/watch.h"
 #include "message_bus/know/database.h"
+#include "message_bus/know/lane.h"
 #include "message_bus/message_bus.h"
 #include "message_bus/place/row.h"
 #include "pg/clock.h"
@@ -69,7 +70,7 @@ receive(ReceiveCall *call, const char *endpoint, int max, TimestampTz leased_unt
 	death_write_dirty();
 	serve_lanes(call);
 	/* Those that have not failed yet had their chance. */
-	if (call->late && breaker_admit_any(call->endpoint->shared, call->now) &&
+	if (call->late && breaker_admit_any(call->endpoint, call->now) &&
 		call->given < max && !call->full)
 	{
 		CommandCounterIncrement();
@@ -93,7 +94,7 @@ serve_lanes(ReceiveCall *call)
 		turn = (uint32) MyProcPid;
 	for (int32 i = 0; i < lanes && call->given < call->max && !call->full; i++)
 	{
-		HeldLane   *held = held_lane_find(call->endpoint->shared, i);
+		HeldLane   *held = held_lane_find(call->endpoint, i);
 
 		if (held != NULL)
 			collect_lane(call, held);
@@ -116,26 +117,26 @@ serve_lanes(ReceiveCall *call)
 static void
 serve_lane(ReceiveCall *call, int32 number)
 {
-	BusEndpoint *shared = call->endpoint->shared;
+	BusLane    *shared = lane_get(call->endpoint, number);
 	HeldLane   *lane;
 	int			before = held_delivery_count();
 
 	if (!lane_may_have_work(call->endpoint, number, call->now))
 		return;
-	if (pg_atomic_read_u32(&bus_lanes(shared)[number].holder) != 0 &&
+	if (pg_atomic_read_u32(&shared->holder) != 0 &&
 		!DEBUG_BREAK("bus_no_lane_lock"))
 	{
-		call->busy |= held_lane_find(shared, number) == NULL;
+		call->busy |= held_lane_find(call->endpoint, number) == NULL;
 		return;
 	}
-	lane = held_lane_acquire(shared, number);
+	lane = held_lane_acquire(call->endpoint, number);
 	if (lane == NULL)
 	{
 		call->busy = true;
 		return;
 	}
 	DEBUG_POINT("bus_lane_acquired");
-	if (bus_lanes(shared)[number].leases.count > 0)
+	if (shared->leases.count > 0)
 	{
 		LeaseSweep	swept = lease_sweep(call->endpoint, lane, call->now);
 
@@ -170,7 +171,7 @@ hand_out(ReceiveCall *call)
 			continue;
 		only = delivery;
 		if (call->leased_until == 0)
-			pg_atomic_fetch_add_u32(&bus_lanes(lane->endpoint)[lane->lane].in_flight, 1);
+			pg_atomic_fetch_add_u32(&lane_get(lane->endpoint, lane->lane)->in_flight, 1);
 	}
 	if (call->leased_until != 0)
 		lease_deliveries(call);
@@ -212,11 +213,11 @@ message_bus_receive(const char *endpoint, int max, BusDelivery **deliveries)
 void
 message_bus_serve(const char *endpoint)
 {
-	BusEndpoint *shared = endpoint_by_name(endpoint, false)->shared;
+	pg_atomic_uint32 *served = &endpoint_by_name(endpoint, false)->shared->served;
 
-	if (pg_atomic_read_u32(&shared->served) != 0)
+	if (pg_atomic_read_u32(served) != 0)
 		return;
-	pg_atomic_write_u32(&shared->served, 1);
+	pg_atomic_write_u32(served, 1);
 	pg_memory_barrier();
 }
 
@@ -236,7 +237,7 @@ message_bus_holds_back(const char *name)
 		return true;
 	for (int32 i = 0; i < endpoint->lanes; i++)
 	{
-		if (bus_lanes(endpoint->shared)[i].held)
+		if (lane_get(endpoint, i)->held)
 			return true;
 	}
 	return false;

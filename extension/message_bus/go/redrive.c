@@ -77,7 +77,7 @@ redrive_row(uint64 number, Jsonb *body, TimestampTz now, TimestampTz due)
 	else
 	{
 		aside_insert(&row, "scheduled", due, 1, NULL, 0);
-		note_due(endpoint->shared, DatumGetInt32(row.values[ROW_LANE]), due);
+		note_due(endpoint, DatumGetInt32(row.values[ROW_LANE]), due);
 	}
 }
 

@@ -129,7 +129,7 @@ deliver(int32 endpoint_id, const BusOutgoing *outgoing, RowValues *row)
 		if (endpoint->strict)
 			take_place(row);
 		aside_insert(row, "scheduled", due, 1, NULL, 0);
-		note_due(endpoint->shared, DatumGetInt32(row->values[ROW_LANE]), due);
+		note_due(endpoint, DatumGetInt32(row->values[ROW_LANE]), due);
 	}
 	else
 		outbox_add(endpoint, row, outgoing->beyond_depth);
@@ -169,7 +169,7 @@ cancel_scheduled(const pg_uuid_t *message_id)
 
 		/* Others of its key may wait for it. */
 		if (endpoint != NULL && endpoint->strict)
-			note_due(endpoint->shared, spi_int32(i, 1, 0), clock_now());
+			note_due(endpoint, spi_int32(i, 1, 0), clock_now());
 	}
 	spi_end();
 	return count > 0;

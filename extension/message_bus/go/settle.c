@@ -69,9 +69,9 @@ ack(HeldDelivery *delivery)
 
 		held_row_values(delivery, &row);
 		table_delete(&bus_aside_table, &delivery->tid);
-		ending_remember(&row);
+		ending_remember(held_lane_get(delivery->lane)->endpoint, &row);
 	}
-	death_forget(held_lane_get(delivery->lane)->endpoint->key.endpoint_id, &delivery->message_id);
+	death_forget(held_lane_get(delivery->lane)->endpoint, &delivery->message_id);
 	held_settle(delivery, OUTCOME_ACKED);
 }
 
@@ -108,8 +108,8 @@ message_bus_fail(int64 delivery_id, const char *error_code, const char *error, b
 		else
 			aside_update(&delivery->tid, &row, "retrying", retry_at, delivery->attempt + 1,
 						 &failure);
-		note_due(endpoint->shared, held_lane_get(delivery->lane)->lane, retry_at);
-		death_forget(endpoint->id, &delivery->message_id);
+		note_due(endpoint, held_lane_get(delivery->lane)->lane, retry_at);
+		death_forget(endpoint, &delivery->message_id);
 	}
 	/* Looking at the endpoint's tables may have moved nothing of ours. */
 	held_settle(held_delivery_find(delivery_id), retryable ? OUTCOME_FAILED : OUTCOME_MOVED);
@@ -163,7 +163,7 @@ message_bus_snooze(int64 delivery_id, TimestampTz until, const char *reason)
 		aside_insert(&row, "retrying", until, attempt, &failure, 0);
 	else
 		aside_update(&delivery->tid, &row, "retrying", until, attempt, &failure);
-	note_due(endpoint->shared, held_lane_get(delivery->lane)->lane, until);
+	note_due(endpoint, held_lane_get(delivery->lane)->lane, until);
 	held_settle(delivery, OUTCOME_MOVED);
 }
 

@@ -36,7 +36,7 @@ typedef struct Head
  * What was set aside of a lane, as this transaction sees it.
  */
 StrictHeads *
-strict_heads(const BusEndpoint *endpoint, int32 lane)
+strict_heads(const Endpoint *endpoint, int32 lane)
 {
 	HASHCTL		control = {.keysize = sizeof(uint64), .entrysize = sizeof(Head),
 		.hcxt = CurrentMemoryContext};
@@ -46,7 +46,7 @@ strict_heads(const BusEndpoint *endpoint, int32 lane)
 	ScanKeyData keys[2];
 	HeapTuple	row;
 
-	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->key.endpoint_id);
+	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
 	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
 	table_scan_begin(&scan, &bus_aside_table, &bus_aside_due_index, 2, keys, NULL);
 	while ((row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
@@ -54,7 +54,7 @@ strict_heads(const BusEndpoint *endpoint, int32 lane)
 		RowValues	values;
 
 		CHECK_FOR_INTERRUPTS();
-		row_read(row, RelationGetDescr(scan.table), &values);
+		row_read(row, scan.descriptor, &values);
 		strict_add(heads, strict_key(&values), DatumGetInt64(values.values[ROW_POSITION]));
 	}
 	table_scan_end(&scan);

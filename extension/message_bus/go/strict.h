@@ -15,7 +15,7 @@
 /* The messages of a lane that were set aside: the first of each key. */
 typedef HTAB StrictHeads;
 
-extern StrictHeads *strict_heads(const BusEndpoint *endpoint, int32 lane);
+extern StrictHeads *strict_heads(const Endpoint *endpoint, int32 lane);
 extern uint64 strict_key(const RowValues *row);
 extern bool strict_is_first(StrictHeads *heads, uint64 key, int64 position);
 extern bool strict_is_first_row(StrictHeads *heads, const RowValues *row);

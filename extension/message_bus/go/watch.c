@@ -63,11 +63,11 @@ message_bus_watch_parked(const char *name, const pg_uuid_t *message_id)
 	death_watch_another();
 	if (endpoint == NULL)
 		return true;
-	if (death_count(endpoint->id, message_id) > 0)
+	if (death_count(endpoint, message_id) > 0)
 	{
 		/* It will be another message. */
 		note_begin();
-		death_forget(endpoint->id, message_id);
+		death_forget(endpoint, message_id);
 		return false;
 	}
 	death_watch(endpoint, &message);

@@ -35,7 +35,7 @@ static void check_name(const char *name);
 static void check_timeout(const Interval *timeout);
 static bool is_strict(const char *order);
 static Jsonb *breaker_argument(FunctionCallInfo fcinfo, int number);
-static int32 named_endpoint(FunctionCallInfo fcinfo, int number);
+static Endpoint *named_endpoint(FunctionCallInfo fcinfo, int number);
 static void endpoint_dropped(void *endpoint);
 static void refuse_if_in_use(const Endpoint *endpoint);
 static void set_paused(FunctionCallInfo fcinfo, bool paused);
@@ -168,8 +168,9 @@ message_bus_alter_endpoint(PG_FUNCTION_ARGS)
 	char		nulls[] = " nnnnn";
 	RetryPolicy retry;
 	BreakerPolicy breaker;
+	const Endpoint *endpoint = named_endpoint(fcinfo, 0);
 
-	values[0] = Int32GetDatum(named_endpoint(fcinfo, 0));
+	values[0] = Int32GetDatum(endpoint->id);
 	if (!PG_ARGISNULL(1))
 	{
 		retry_policy_parse(PG_GETARG_JSONB_P(1), &retry);
@@ -182,7 +183,7 @@ message_bus_alter_endpoint(PG_FUNCTION_ARGS)
 	{
 		values[3] = JsonbPGetDatum(breaker_argument(fcinfo, 2));
 		breaker_policy_parse(DatumGetJsonbP(values[3]), &breaker);
-		breaker_note_policy(endpoint_by_id(DatumGetInt32(values[0])), &breaker);
+		breaker_note_policy(endpoint, &breaker);
 		nulls[3] = ' ';
 	}
 	if (!PG_ARGISNULL(3))
@@ -208,7 +209,7 @@ message_bus_alter_endpoint(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-static int32
+static Endpoint *
 named_endpoint(FunctionCallInfo fcinfo, int number)
 {
 	if (PG_ARGISNULL(number))
@@ -216,7 +217,7 @@ named_endpoint(FunctionCallInfo fcinfo, int number)
 				(errcode(ERRCODE_MB_NO_ENDPOINT),
 				 errmsg("endpoint must not be null"),
 				 errhint("Names are in message_bus.endpoints.")));
-	return endpoint_use_named(text_to_cstring(PG_GETARG_TEXT_PP(number)))->id;
+	return endpoint_use_named(text_to_cstring(PG_GETARG_TEXT_PP(number)));
 }
 
 PG_FUNCTION_INFO_V1(message_bus_drop_endpoint);
@@ -247,7 +248,7 @@ message_bus_drop_endpoint(PG_FUNCTION_ARGS)
 	for (int i = 0; i < lengthof(removals); i++)
 		(void) spi_run_latest(&removals[i], 1, (Oid[]) {INT4OID}, &value, NULL);
 	spi_end();
-	note_at_commit(endpoint_dropped, endpoint->shared);
+	note_at_commit(endpoint_dropped, (void *) endpoint);
 	endpoint_cache_changed();
 	PG_RETURN_VOID();
 }
@@ -258,7 +259,7 @@ message_bus_drop_endpoint(PG_FUNCTION_ARGS)
 static void
 endpoint_dropped(void *endpoint)
 {
-	pg_atomic_write_u32(&((BusEndpoint *) endpoint)->loaded, 0);
+	pg_atomic_write_u32(&((const Endpoint *) endpoint)->shared->loaded, 0);
 }
 
 static void
@@ -290,9 +291,8 @@ set_paused(FunctionCallInfo fcinfo, bool paused)
 {
 	static SpiStatement update = {
 		"UPDATE message_bus.endpoint e SET paused = $2 WHERE e.endpoint_id = $1"};
-	int32		id = named_endpoint(fcinfo, 0);
-	BusEndpoint *shared = endpoint_by_id(id)->shared;
-	Datum		values[] = {Int32GetDatum(id), BoolGetDatum(paused)};
+	const Endpoint *endpoint = named_endpoint(fcinfo, 0);
+	Datum		values[] = {Int32GetDatum(endpoint->id), BoolGetDatum(paused)};
 
 	spi_begin(SPI_AS_OWNER);
 	(void) spi_run_latest(&update, 2, (Oid[]) {INT4OID, BOOLOID}, values, NULL);
@@ -300,7 +300,7 @@ set_paused(FunctionCallInfo fcinfo, bool paused)
 	endpoint_cache_changed();
 	/* Whoever waits must look again. */
 	if (!paused)
-		note_due(shared, 0, GetCurrentTimestamp());
+		note_due(endpoint, 0, GetCurrentTimestamp());
 }
 
 PG_FUNCTION_INFO_V1(message_bus_pause);
@@ -337,7 +337,7 @@ message_bus_subscribe(PG_FUNCTION_ARGS)
 		/* Not while somebody drops it. */
 		" SELECT e.endpoint_id, $2 FROM message_bus.endpoint e WHERE e.endpoint_id = $1 FOR KEY SHARE"
 		" ON CONFLICT DO NOTHING"};
-	Datum		values[] = {Int32GetDatum(named_endpoint(fcinfo, 0)), 0};
+	Datum		values[] = {Int32GetDatum(named_endpoint(fcinfo, 0)->id), 0};
 
 	if (PG_ARGISNULL(1) || VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(1)) == 0 ||
 		VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(1)) > MAX_TYPE)
@@ -362,7 +362,7 @@ message_bus_unsubscribe(PG_FUNCTION_ARGS)
 {
 	static SpiStatement delete = {
 		"DELETE FROM message_bus.route r WHERE r.endpoint_id = $1 AND r.message_type = $2"};
-	Datum		values[] = {Int32GetDatum(named_endpoint(fcinfo, 0)), 0};
+	Datum		values[] = {Int32GetDatum(named_endpoint(fcinfo, 0)->id), 0};
 
 	if (PG_ARGISNULL(1))
 		PG_RETURN_VOID();
@@ -381,10 +381,8 @@ PG_FUNCTION_INFO_V1(message_bus_reset_breaker);
 Datum
 message_bus_reset_breaker(PG_FUNCTION_ARGS)
 {
-	int32		id = named_endpoint(fcinfo, 0);
+	const Endpoint *endpoint = named_endpoint(fcinfo, 0);
 
-	if (PG_ARGISNULL(1))
-		PG_RETURN_BOOL(false);
-	PG_RETURN_BOOL(breaker_note_reset(endpoint_by_id(id),
-									  text_to_cstring(PG_GETARG_TEXT_PP(1))));
+	PG_RETURN_BOOL(!PG_ARGISNULL(1) &&
+				   breaker_note_reset(endpoint, text_to_cstring(PG_GETARG_TEXT_PP(1))));
 }

@@ -63,7 +63,7 @@ static int	window = 0;
 /* An endpoint whose listeners are being told. */
 typedef struct Untold
 {
-	BusEndpoint *endpoint;
+	const Endpoint *endpoint;
 	struct Untold *next;
 } Untold;
 
@@ -82,13 +82,13 @@ static Taken taken = {false, InvalidSubTransactionId, NEVER_DUE, NULL};
 static bool run_due(TimestampTz *next_due);
 static void load_all(void);
 static void take_due(BusDatabase *database);
-static void take_notification(BusEndpoint *endpoint);
+static void take_notification(const Endpoint *endpoint);
 static void put_back(void);
 static TimestampTz run_timers(TimestampTz now);
-static TimestampTz endpoint_timers(BusEndpoint *endpoint, TimestampTz now, int *lanes_left);
-static void sweep_leases(BusEndpoint *endpoint, TimestampTz now, int *lanes_left);
+static TimestampTz endpoint_timers(Endpoint *endpoint, TimestampTz now, int *lanes_left);
+static void sweep_leases(Endpoint *endpoint, TimestampTz now, int *lanes_left);
 static TimestampTz send_notifications(TimestampTz now);
-static void notify_listeners(BusEndpoint *shared, TimestampTz now);
+static void notify_listeners(const Endpoint *endpoint, TimestampTz now);
 static TimestampTz run_housekeeping(TimestampTz now);
 static void begin_transaction(void);
 static void commit_lazily(void);
@@ -189,7 +189,7 @@ take_due(BusDatabase *database)
  * Takes an endpoint's notification away, until this transaction fails.
  */
 static void
-take_notification(BusEndpoint *endpoint)
+take_notification(const Endpoint *endpoint)
 {
 	Untold	   *untold;
 
@@ -201,7 +201,7 @@ take_notification(BusEndpoint *endpoint)
 		taken.in = GetCurrentSubTransactionId();
 	taken.something = true;
 	taken.untold = untold;
-	pg_atomic_write_u32(&endpoint->notify, 0);
+	pg_atomic_write_u32(&endpoint->shared->notify, 0);
 	pg_memory_barrier();
 }
 
@@ -213,7 +213,7 @@ put_back(void)
 {
 	for (Untold *untold = taken.untold; untold != NULL; untold = untold->next)
 	{
-		pg_atomic_write_u32(&untold->endpoint->notify, 1);
+		pg_atomic_write_u32(&untold->endpoint->shared->notify, 1);
 		pg_atomic_write_u32(&bus_database_known()->notify_pending, 1);
 	}
 	if (taken.due != NEVER_DUE)
@@ -248,12 +248,12 @@ static TimestampTz
 run_timers(TimestampTz now)
 {
 	int			count;
-	BusEndpoint **endpoints;
+	Endpoint  **endpoints;
 	TimestampTz next = expiry_run(now);
 	int			lanes_left = SWEEP_LANES;
 
 	death_write_dirty();
-	endpoints = bus_endpoints(&count);
+	endpoints = endpoint_in_use(&count);
 	for (int i = 0; i < count; i++)
 		next = lesser(next, endpoint_timers(endpoints[i], now, &lanes_left));
 	pfree(endpoints);
@@ -265,16 +265,16 @@ run_timers(TimestampTz now)
  * thing is.
  */
 static TimestampTz
-endpoint_timers(BusEndpoint *endpoint, TimestampTz now, int *lanes_left)
+endpoint_timers(Endpoint *endpoint, TimestampTz now, int *lanes_left)
 {
-	BusLane    *lanes = bus_lanes(endpoint);
+	BusLane    *lanes = bus_lanes(endpoint->shared);
 	TimestampTz next = NEVER_DUE;
 	TimestampTz retry = breaker_next_retry(endpoint);
 	bool		due = retry <= now;
 	bool		expired = false;
 
 	breaker_write_dirty(endpoint);
-	for (int i = 0; i < endpoint->lane_count; i++)
+	for (int i = 0; i < endpoint->shared->lane_count; i++)
 	{
 		BusLane    *lane = &lanes[i];
 
@@ -296,7 +296,7 @@ endpoint_timers(BusEndpoint *endpoint, TimestampTz now, int *lanes_left)
 	}
 	if (due)
 	{
-		pg_atomic_write_u32(&endpoint->notify, 1);
+		pg_atomic_write_u32(&endpoint->shared->notify, 1);
 		pg_atomic_write_u32(&bus_database()->notify_pending, 1);
 		bus_wake_consumers(endpoint, 0);
 	}
@@ -307,20 +307,16 @@ endpoint_timers(BusEndpoint *endpoint, TimestampTz now, int *lanes_left)
  * Counts expired leases as failed attempts, on lanes that are free.
  */
 static void
-sweep_leases(BusEndpoint *shared, TimestampTz now, int *lanes_left)
+sweep_leases(Endpoint *endpoint, TimestampTz now, int *lanes_left)
 {
-	Endpoint   *endpoint = endpoint_by_id(shared->key.endpoint_id);
-
-	if (endpoint == NULL)
-		return;
 	for (int32 i = 0; i<endpoint->lanes && * lanes_left> 0; i++)
 	{
-		BusLane    *lane = &bus_lanes(shared)[i];
+		BusLane    *lane = lane_get(endpoint, i);
 		HeldLane   *held;
 
 		if (lane->leases.count == 0 || lane->leases.first_end > now)
 			continue;
-		held = held_lane_acquire(shared, i);
+		held = held_lane_acquire(endpoint, i);
 		if (held == NULL)
 			continue;
 		(void) lease_sweep(endpoint, held, now);
@@ -336,18 +332,18 @@ static TimestampTz
 send_notifications(TimestampTz now)
 {
 	int			count;
-	BusEndpoint **endpoints;
+	Endpoint  **endpoints;
 	TimestampTz next = NEVER_DUE;
 
 	commit_lazily();
 	pg_atomic_write_u32(&bus_database()->notify_pending, 0);
 	pg_memory_barrier();
-	endpoints = bus_endpoints(&count);
+	endpoints = endpoint_in_use(&count);
 	for (int i = 0; i < count; i++)
 	{
-		TimestampTz last = (TimestampTz) pg_atomic_read_u64(&endpoints[i]->notified_at);
+		TimestampTz last = (TimestampTz) pg_atomic_read_u64(&endpoints[i]->shared->notified_at);
 
-		if (pg_atomic_read_u32(&endpoints[i]->notify) == 0)
+		if (pg_atomic_read_u32(&endpoints[i]->shared->notify) == 0)
 			continue;
 		/* a clock that was set back counts as time that has passed */
 		if (now >= last && now < last + NOTIFY_INTERVAL)
@@ -362,21 +358,17 @@ send_notifications(TimestampTz now)
 }
 
 static void
-notify_listeners(BusEndpoint *shared, TimestampTz now)
+notify_listeners(const Endpoint *endpoint, TimestampTz now)
 {
-	Endpoint   *endpoint;
 	char	   *channel;
 	char		payload[32];
 
-	pg_atomic_write_u64(&shared->notified_at, (uint64) now);
-	take_notification(shared);
-	endpoint = endpoint_by_id(shared->key.endpoint_id);
-	if (endpoint == NULL)
-		return;
+	pg_atomic_write_u64(&endpoint->shared->notified_at, (uint64) now);
+	take_notification(endpoint);
 	/* Cut off as LISTEN cuts it off. */
 	channel = psprintf("message_bus.%s", endpoint->name);
 	truncate_identifier(channel, (int) strlen(channel), false);
-	snprintf(payload, sizeof(payload), UINT64_FORMAT, status_deliverable(shared));
+	snprintf(payload, sizeof(payload), UINT64_FORMAT, status_deliverable(endpoint));
 	Async_Notify(channel, payload);
 	pfree(channel);
 }

@@ -40,6 +40,7 @@
 #include "message_bus/endpoint/endpoint.h"
 #include "message_bus/keep/evacuate.h"
 #include "message_bus/keep/segment.h"
+#include "message_bus/know/lane.h"
 #include "message_bus/know/note.h"
 #include "message_bus/know/relations.h"
 #include "message_bus/know/table.h"
@@ -227,7 +228,7 @@ is_unread(TupleTableSlot *slot)
 	Endpoint   *endpoint = endpoint_by_id(id);
 
 	return endpoint != NULL && lane >= 0 && lane < endpoint->lanes &&
-		position > (int64) pg_atomic_read_u64(&bus_lanes(endpoint->shared)[lane].cursor);
+		position > (int64) pg_atomic_read_u64(&lane_get(endpoint, lane)->cursor);
 }
 
 /*
@@ -245,7 +246,7 @@ remember_cursors(void)
 
 		for (int32 lane = 0; endpoint != NULL && lane < endpoint->lanes; lane++)
 		{
-			BusLane    *shared = &bus_lanes(endpoint->shared)[lane];
+			BusLane    *shared = lane_get(endpoint, lane);
 
 			pg_atomic_write_u64(&shared->evacuate_from, pg_atomic_read_u64(&shared->cursor));
 		}
@@ -272,7 +273,7 @@ lower_to_tables(void)
 		Endpoint   *endpoint = endpoint_by_id(spi_int32(i, 0, 0));
 
 		if (endpoint != NULL)
-			atomic_lower(&bus_lane(endpoint->shared, spi_int32(i, 1, 0))->evacuate_from,
+			atomic_lower(&lane_checked(endpoint, spi_int32(i, 1, 0))->evacuate_from,
 						 (uint64) spi_int64(i, 2, 0));
 	}
 	spi_end();
@@ -369,7 +370,7 @@ walk(Turn *turn)
 
 		for (int32 lane = again ? from.lane : 0; endpoint != NULL && lane < endpoint->lanes; lane++)
 		{
-			BusLane    *shared = &bus_lanes(endpoint->shared)[lane];
+			BusLane    *shared = lane_get(endpoint, lane);
 			int64		after = (int64) pg_atomic_read_u64(&shared->evacuate_from);
 
 			if (again && lane == from.lane)

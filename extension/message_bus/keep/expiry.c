@@ -28,6 +28,7 @@
 #include "message_bus/go/dead_letter.h"
 #include "message_bus/keep/expiry.h"
 #include "message_bus/know/database.h"
+#include "message_bus/know/lane.h"
 #include "message_bus/know/note.h"
 #include "message_bus/know/relations.h"
 #include "message_bus/know/table.h"
@@ -130,7 +131,7 @@ bury_in_ring(ExpiryRun *run, HeapTuple row)
 	endpoint = endpoint_by_id(DatumGetInt32(values.values[ROW_ENDPOINT_ID]));
 	if (endpoint == NULL || lane < 0 || lane >= endpoint->shared->lane_count)
 		return true;
-	shared = bus_lane(endpoint->shared, lane);
+	shared = lane_checked(endpoint, lane);
 	if (position <= (int64) pg_atomic_read_u64(&shared->cursor))
 		return true;
 	if (shared->leases.count > 0 || ++run->locked > BATCH ||
@@ -139,14 +140,14 @@ bury_in_ring(ExpiryRun *run, HeapTuple row)
 	if (shared->leases.count > 0)
 		return false;
 	if (position <= (int64) pg_atomic_read_u64(&shared->cursor) ||
-		passed_has(endpoint->id, lane, position))
+		passed_has(endpoint, lane, position))
 		return true;
 	failure = row_failure(&values, 0, run->now);
 	dead_letter(endpoint, &values, "expired", &failure);
-	passed_add(endpoint->id, lane, position);
+	passed_add(endpoint, lane, position);
 	/* The lane is ours until the commit; a rollback leaves a vain look. */
 	pg_atomic_write_u32(&shared->passed, 1);
-	note_settled(endpoint->shared);
+	note_settled(endpoint);
 	CommandCounterIncrement();
 	run->buried++;
 	return true;
@@ -207,7 +208,7 @@ bury_aside(ExpiryRun *run, HeapTuple row, TableScan *scan)
 	endpoint = endpoint_by_id(DatumGetInt32(values.values[ROW_ENDPOINT_ID]));
 	if (endpoint == NULL || lane < 0 || lane >= endpoint->shared->lane_count)
 		return true;
-	shared = bus_lane(endpoint->shared, lane);
+	shared = lane_checked(endpoint, lane);
 	if (shared->leases.count > 0 || ++run->locked > BATCH ||
 		!bus_lock(BUS_LOCK_LANE, endpoint->id, lane, ExclusiveLock, false))
 		return false;
@@ -216,7 +217,7 @@ bury_aside(ExpiryRun *run, HeapTuple row, TableScan *scan)
 		return false;
 	/* Others of its key may wait for it. */
 	if (endpoint->strict)
-		note_due(endpoint->shared, lane, run->now);
+		note_due(endpoint, lane, run->now);
 	failure = row_failure(&values, DatumGetInt32(values.values[ASIDE_ATTEMPT]) - 1, run->now);
 	table_delete(&bus_aside_table, &row->t_self);
 	dead_letter(endpoint, &values, "expired", &failure);

@@ -47,7 +47,7 @@ typedef struct Removal
 /* How many messages of an endpoint are gone once this transaction has committed. */
 typedef struct Removed
 {
-	BusEndpoint *endpoint;
+	const Endpoint *endpoint;
 	int			count;
 } Removed;
 
@@ -55,7 +55,7 @@ static HeldLane *take_lane(const Removal *removal);
 static bool is_first(const Removal *removal, int64 position);
 static int	remove_from_ring(const Removal *removal, HeldLane *held, const int64 *positions,
 							 int count);
-static void count_at_commit(BusEndpoint *endpoint, int removed);
+static void count_at_commit(const Endpoint *endpoint, int removed);
 static void count_removed(void *argument);
 static void bury(const Removal *removal, HeapTuple row, TupleDesc descriptor, int32 attempts);
 
@@ -65,15 +65,15 @@ static void bury(const Removal *removal, HeapTuple row, TupleDesc descriptor, in
 static HeldLane *
 take_lane(const Removal *removal)
 {
-	BusEndpoint *shared = removal->endpoint->shared;
-	HeldLane   *held = held_lane_find(shared, removal->lane);
+	Endpoint   *endpoint = removal->endpoint;
+	HeldLane   *held = held_lane_find(endpoint, removal->lane);
 
 	if (held != NULL)
 		return held;
-	if (bus_lane(shared, removal->lane)->leases.count > 0)
+	if (lane_checked(endpoint, removal->lane)->leases.count > 0)
 		return NULL;
-	held = held_lane_acquire(shared, removal->lane);
-	if (held == NULL || bus_lane(shared, removal->lane)->leases.count == 0)
+	held = held_lane_acquire(endpoint, removal->lane);
+	if (held == NULL || lane_checked(endpoint, removal->lane)->leases.count == 0)
 		return held;
 	held_lane_release(held);
 	return NULL;
@@ -85,14 +85,14 @@ take_lane(const Removal *removal)
 static bool
 is_first(const Removal *removal, int64 position)
 {
-	BusLane    *lane = bus_lane(removal->endpoint->shared, removal->lane);
+	BusLane    *lane = lane_checked(removal->endpoint, removal->lane);
 	LaneReader	reader;
 	int64		first = 0;
 
-	lane_reader_begin(&reader, removal->endpoint->shared, removal->lane,
+	lane_reader_begin(&reader, removal->endpoint, removal->lane,
 					  (int64) pg_atomic_read_u64(&lane->cursor));
 	while (lane_reader_next(&reader, &first) != NULL && first < position &&
-		   passed_has(removal->endpoint->id, removal->lane, first))
+		   passed_has(removal->endpoint, removal->lane, first))
 		CHECK_FOR_INTERRUPTS();
 	lane_reader_end(&reader);
 	return first == position;
@@ -105,8 +105,8 @@ is_first(const Removal *removal, int64 position)
 static int
 remove_from_ring(const Removal *removal, HeldLane *held, const int64 *positions, int count)
 {
-	BusEndpoint *shared = removal->endpoint->shared;
-	BusLane    *lane = bus_lane(shared, removal->lane);
+	const Endpoint *endpoint = removal->endpoint;
+	BusLane    *lane = lane_checked(endpoint, removal->lane);
 	int64		cursor = greater((int64) pg_atomic_read_u64(&lane->cursor), held->swept_upto);
 	LaneReader	reader;
 	HeapTuple	row;
@@ -122,12 +122,12 @@ remove_from_ring(const Removal *removal, HeldLane *held, const int64 *positions,
 	/* A savepoint that takes the removal back must take the lane back with it. */
 	at_front = held->swept_upto == 0 && held->acquired_in == GetCurrentSubTransactionId() &&
 		is_first(removal, positions[next]);
-	lane_reader_begin(&reader, shared, removal->lane, positions[next] - 1);
+	lane_reader_begin(&reader, endpoint, removal->lane, positions[next] - 1);
 	while (next < count && (row = lane_reader_next(&reader, &position)) != NULL)
 	{
 		while (next < count && positions[next] < position)
 			next++;
-		if (passed_has(removal->endpoint->id, removal->lane, position))
+		if (passed_has(removal->endpoint, removal->lane, position))
 			continue;
 		if (next == count || positions[next] != position)
 		{
@@ -141,7 +141,7 @@ remove_from_ring(const Removal *removal, HeldLane *held, const int64 *positions,
 			held->swept_upto = position;
 		else
 		{
-			passed_add(removal->endpoint->id, removal->lane, position);
+			passed_add(removal->endpoint, removal->lane, position);
 			pg_atomic_write_u32(&lane->passed, 1);
 		}
 		removed++;
@@ -150,7 +150,7 @@ remove_from_ring(const Removal *removal, HeldLane *held, const int64 *positions,
 	lane_reader_end(&reader);
 	if (removed > 0)
 	{
-		count_at_commit(shared, removed);
+		count_at_commit(endpoint, removed);
 		CommandCounterIncrement();
 	}
 	return removed;
@@ -161,7 +161,7 @@ remove_from_ring(const Removal *removal, HeldLane *held, const int64 *positions,
  * savepoint.
  */
 static void
-count_at_commit(BusEndpoint *endpoint, int removed)
+count_at_commit(const Endpoint *endpoint, int removed)
 {
 	Removed    *note = MemoryContextAlloc(note_memory(), sizeof(Removed));
 
@@ -175,7 +175,7 @@ count_removed(void *argument)
 {
 	Removed    *note = argument;
 
-	pg_atomic_fetch_sub_u64(&note->endpoint->depth, note->count);
+	pg_atomic_fetch_sub_u64(&note->endpoint->shared->depth, note->count);
 }
 
 /*
@@ -261,7 +261,7 @@ message_bus_take_aside(PG_FUNCTION_ARGS)
 
 		/* Others of its key may wait for it. */
 		if (removal.endpoint->strict)
-			note_due(removal.endpoint->shared, removal.lane, removal.now);
+			note_due(removal.endpoint, removal.lane, removal.now);
 		table_delete(&bus_aside_table, &row->t_self);
 		if (removal.reason != NULL)
 			bury(&removal, row, scan.descriptor, attempt - 1);
@@ -303,7 +303,7 @@ message_bus_make_due(PG_FUNCTION_ARGS)
 	count = spi_run_latest(&update, 4, (Oid[]) {INT4OID, UUIDOID, TIMESTAMPTZOID, INT4OID},
 						   values, nulls);
 	for (uint64 i = 0; i < count; i++)
-		note_due(endpoint->shared, spi_int32(i, 0, 0), now);
+		note_due(endpoint, spi_int32(i, 0, 0), now);
 	spi_end();
 	PG_RETURN_INT32((int32) count);
 }

@@ -45,6 +45,7 @@
 #include "message_bus/keep/rotate.h"
 #include "message_bus/keep/segment.h"
 #include "message_bus/know/database.h"
+#include "message_bus/know/lane.h"
 #include "message_bus/know/note.h"
 #include "message_bus/know/relations.h"
 #include "message_bus/know/table.h"
@@ -223,7 +224,7 @@ something_left(BusDatabase *database, int number)
 
 		for (int32 lane = 0; endpoint != NULL && lane < endpoint->lanes && !left; lane++)
 		{
-			BusLane    *shared = &bus_lanes(endpoint->shared)[lane];
+			BusLane    *shared = lane_get(endpoint, lane);
 
 			if (pg_atomic_read_u32(&shared->clean[number]) == generation)
 				continue;
@@ -239,7 +240,7 @@ something_left(BusDatabase *database, int number)
 static bool
 is_left_in_lane(Endpoint *endpoint, int32 lane, int number)
 {
-	BusLane    *shared = &bus_lanes(endpoint->shared)[lane];
+	BusLane    *shared = lane_get(endpoint, lane);
 	ScanKeyData keys[3];
 
 	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);

@@ -35,7 +35,7 @@
 #include "pg/result.h"
 #include "pg/spi.h"
 
-static uint64 count_aside(BusEndpoint *endpoint, int32 lane, TimestampTz now);
+static uint64 count_aside(const Endpoint *endpoint, int32 lane, TimestampTz now);
 static uint64 count_scan(int key_count, ScanKey keys);
 static TimestampTz oldest_in_ring(Endpoint *endpoint);
 
@@ -43,15 +43,15 @@ static TimestampTz oldest_in_ring(Endpoint *endpoint);
  * Messages that are deliverable: the depth without what is in flight.
  */
 uint64
-status_deliverable(BusEndpoint *endpoint)
+status_deliverable(const Endpoint *endpoint)
 {
 	TimestampTz now = clock_now();
-	uint64		depth = pg_atomic_read_u64(&endpoint->depth);
+	uint64		depth = pg_atomic_read_u64(&endpoint->shared->depth);
 	uint64		in_flight = 0;
 
-	for (int i = 0; i < endpoint->lane_count; i++)
+	for (int i = 0; i < endpoint->shared->lane_count; i++)
 	{
-		BusLane    *lane = &bus_lanes(endpoint)[i];
+		BusLane    *lane = lane_get(endpoint, i);
 
 		depth += count_aside(endpoint, i, now);
 		in_flight += pg_atomic_read_u32(&lane->in_flight) + lane->leases.count;
@@ -64,13 +64,13 @@ status_deliverable(BusEndpoint *endpoint)
  * Messages of a lane that were set aside and are due, or that a breaker holds.
  */
 static uint64
-count_aside(BusEndpoint *endpoint, int32 lane, TimestampTz now)
+count_aside(const Endpoint *endpoint, int32 lane, TimestampTz now)
 {
-	BusLane    *shared = &bus_lanes(endpoint)[lane];
+	BusLane    *shared = lane_get(endpoint, lane);
 	ScanKeyData keys[3];
 	uint64		count = 0;
 
-	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->key.endpoint_id);
+	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
 	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
 	if (shared->next_due <= now)
 	{
@@ -109,7 +109,7 @@ oldest_in_ring(Endpoint *endpoint)
 
 	for (int32 i = 0; i < endpoint->lanes; i++)
 	{
-		BusLane    *lane = &bus_lanes(endpoint->shared)[i];
+		BusLane    *lane = lane_get(endpoint, i);
 		int64		cursor = (int64) pg_atomic_read_u64(&lane->cursor);
 		LaneReader	reader;
 		HeapTuple	row;
@@ -117,11 +117,11 @@ oldest_in_ring(Endpoint *endpoint)
 
 		if (pg_atomic_read_u64(&lane->tail) <= (uint64) cursor)
 			continue;
-		lane_reader_begin(&reader, endpoint->shared, i, cursor);
+		lane_reader_begin(&reader, endpoint, i, cursor);
 		do
 			row = lane_reader_next(&reader, &position);
 		while (row != NULL && pg_atomic_read_u32(&lane->passed) != 0 &&
-			   passed_has(endpoint->id, i, position));
+			   passed_has(endpoint, i, position));
 		if (row != NULL)
 		{
 			bool		isnull;
@@ -164,7 +164,7 @@ message_bus_endpoint_status(PG_FUNCTION_ARGS)
 			continue;
 		for (int32 lane = 0; lane < endpoint->lanes; lane++)
 		{
-			BusLane    *shared = &bus_lanes(endpoint->shared)[lane];
+			BusLane    *shared = lane_get(endpoint, lane);
 
 			in_flight += pg_atomic_read_u32(&shared->in_flight) + shared->leases.count;
 		}
@@ -227,7 +227,7 @@ message_bus_lane_status(PG_FUNCTION_ARGS)
 
 		for (int32 lane = 0; endpoint != NULL && lane < endpoint->lanes; lane++)
 		{
-			BusLane    *shared = &bus_lanes(endpoint->shared)[lane];
+			BusLane    *shared = lane_get(endpoint, lane);
 			Datum		values[6];
 			bool		nulls[6] = {0};
 

@@ -8,8 +8,8 @@
 #include "postgres.h"
 
 #include "message_bus/endpoint/endpoint.h"
-#include "message_bus/know/shared.h"
+#include "message_bus/know/handle.h"
 
-extern uint64 status_deliverable(BusEndpoint *endpoint);
+extern uint64 status_deliverable(const Endpoint *endpoint);
 
 #endif

@@ -78,6 +78,21 @@ lane_lower_worker(TimestampTz due)
 }
 
 /*
+ * A lane whose number comes from a table, where somebody may have written what
+ * he liked.
+ */
+BusLane *
+lane_checked(const Endpoint *endpoint, int32 number)
+{
+	if (unlikely(number < 0 || number >= endpoint->shared->lane_count))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("endpoint %d has no lane %d", endpoint->id, number),
+				 errhint("Type SELECT * FROM message_bus.verify().")));
+	return lane_get(endpoint, number);
+}
+
+/*
  * The key of a lane in layer log.
  */
 uint32
@@ -91,9 +106,9 @@ lane_key(int32 endpoint_id, int32 lane)
  * the endpoint.
  */
 void
-bus_wake_consumers(BusEndpoint *endpoint, int32 lane)
+bus_wake_consumers(const Endpoint *endpoint, int32 lane)
 {
-	wakeup_waiters(LOG_MESSAGE_BUS, lane_key(endpoint->key.endpoint_id, lane));
-	if (pg_atomic_read_u32(&endpoint->served) != 0)
+	wakeup_waiters(LOG_MESSAGE_BUS, lane_key(endpoint->id, lane));
+	if (pg_atomic_read_u32(&endpoint->shared->served) != 0)
 		wakeup_worker(WAKE_FOR_SAGAS);
 }

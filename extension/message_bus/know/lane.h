@@ -7,7 +7,7 @@
 
 #include "postgres.h"
 
-#include "message_bus/know/shared.h"
+#include "message_bus/know/handle.h"
 
 /* When a message is held by a breaker, and when it was returned. */
 #define DUE_WHEN_RELEASED DT_NOEND
@@ -21,6 +21,13 @@ extern void lane_due_computed(BusLane *lane, uint32 version, TimestampTz due, bo
 extern void lane_due_lower(BusLane *lane, TimestampTz due);
 extern void lane_lower_worker(TimestampTz due);
 extern uint32 lane_key(int32 endpoint_id, int32 lane);
-extern void bus_wake_consumers(BusEndpoint *endpoint, int32 lane);
+extern BusLane *lane_checked(const Endpoint *endpoint, int32 number);
+extern void bus_wake_consumers(const Endpoint *endpoint, int32 lane);
+
+static inline BusLane *
+lane_get(const Endpoint *endpoint, int32 number)
+{
+	return &bus_lanes(endpoint->shared)[number];
+}
 
 #endif

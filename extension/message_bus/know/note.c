@@ -17,7 +17,7 @@
 /* Something set aside, to be told to the lane after the commit. */
 typedef struct DueNote
 {
-	BusEndpoint *endpoint;
+	const Endpoint *endpoint;
 	int32		lane;			/* -1: one message less */
 	TimestampTz due;
 	struct DueNote *next;
@@ -80,13 +80,13 @@ note_memory(void)
  * committed.  If the savepoint is rolled back the look is in vain.
  */
 void
-note_due(BusEndpoint *endpoint, int32 lane, TimestampTz due)
+note_due(const Endpoint *endpoint, int32 lane, TimestampTz due)
 {
 	DueNote    *note;
 
 	/* Now, so that nothing need be mapped when the transaction has committed. */
 	if (lane >= 0)
-		(void) bus_lane(endpoint, lane);
+		(void) lane_checked(endpoint, lane);
 	note_begin();
 	note = MemoryContextAlloc(note_memory(), sizeof(DueNote));
 	note->endpoint = endpoint;
@@ -101,7 +101,7 @@ note_due(BusEndpoint *endpoint, int32 lane, TimestampTz due)
  * reached it, once this transaction has committed.
  */
 void
-note_settled(BusEndpoint *endpoint)
+note_settled(const Endpoint *endpoint)
 {
 	note_due(endpoint, -1, NEVER_DUE);
 }
@@ -168,9 +168,9 @@ note_end_transaction(bool committed)
 	for (DueNote *note = due_notes; note != NULL && committed; note = note->next)
 	{
 		if (note->lane < 0)
-			pg_atomic_fetch_sub_u64(&note->endpoint->depth, 1);
+			pg_atomic_fetch_sub_u64(&note->endpoint->shared->depth, 1);
 		else
-			lane_due_lower(&bus_lanes(note->endpoint)[note->lane], note->due);
+			lane_due_lower(lane_get(note->endpoint, note->lane), note->due);
 	}
 	if (committed && next_expiry != NEVER_DUE)
 		lane_lower_worker(next_expiry);
@@ -191,7 +191,7 @@ note_run_effects(bool committed)
 	effects = NULL;
 	for (DueNote *note = due_notes; note != NULL && committed; note = note->next)
 	{
-		int32		id = note->endpoint->key.endpoint_id;
+		int32		id = note->endpoint->id;
 
 		if (id != last_woken)
 			bus_wake_consumers(note->endpoint, 0);

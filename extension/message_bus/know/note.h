@@ -7,13 +7,13 @@
 
 #include "postgres.h"
 
-#include "message_bus/know/shared.h"
+#include "message_bus/know/handle.h"
 
 extern void note_begin(void);
 extern void note_check_restored(void);
 extern MemoryContext note_memory(void);
-extern void note_due(BusEndpoint *endpoint, int32 lane, TimestampTz due);
-extern void note_settled(BusEndpoint *endpoint);
+extern void note_due(const Endpoint *endpoint, int32 lane, TimestampTz due);
+extern void note_settled(const Endpoint *endpoint);
 extern void note_expiry(TimestampTz expires_at);
 extern void note_at_commit(void (*run) (void *argument), void *argument);
 

@@ -230,39 +230,10 @@ make_lanes(BusEndpoint *endpoint, int32 lane_count)
 	endpoint->lane_count = lane_count;
 }
 
-/*
- * The entry of an endpoint, NULL if nobody has used it yet.
- */
-BusEndpoint *
-bus_endpoint_find(int32 endpoint_id)
-{
-	BusEndpointKey key = {MyDatabaseId, bus_database()->key.generation, endpoint_id};
-	BusEndpoint *endpoint = dshash_find(endpoints, &key, false);
-
-	if (endpoint != NULL)
-		dshash_release_lock(endpoints, endpoint);
-	return endpoint;
-}
-
 BusLane *
 bus_lanes(BusEndpoint *endpoint)
 {
 	return (BusLane *) dsa_get_address(area, endpoint->lanes);
-}
-
-/*
- * A lane whose number comes from a table, where somebody may have written what
- * he liked.
- */
-BusLane *
-bus_lane(BusEndpoint *endpoint, int32 lane)
-{
-	if (unlikely(lane < 0 || lane >= endpoint->lane_count))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("endpoint %d has no lane %d", endpoint->key.endpoint_id, lane),
-				 errhint("Type SELECT * FROM message_bus.verify().")));
-	return &bus_lanes(endpoint)[lane];
 }
 
 BusBreaker *

@@ -99,11 +99,11 @@ set_column(RowValues *row, int column, Datum value, bool present)
  * Is the message set aside for the endpoint?
  */
 bool
-aside_has_message(int32 endpoint_id, pg_uuid_t *message_id)
+aside_has_message(const Endpoint *endpoint, pg_uuid_t *message_id)
 {
 	ScanKeyData keys[2];
 
 	key_uuid(&keys[0], 1, message_id);
-	key_int4(&keys[1], 2, BTEqualStrategyNumber, endpoint_id);
+	key_int4(&keys[1], 2, BTEqualStrategyNumber, endpoint->id);
 	return table_has_row(&bus_aside_table, &bus_aside_id_index, 2, keys);
 }

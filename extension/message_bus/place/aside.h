@@ -10,8 +10,8 @@
 #include "access/htup.h"
 #include "access/tupdesc.h"
 
+#include "message_bus/know/handle.h"
 #include "message_bus/know/relations.h"
-#include "message_bus/know/shared.h"
 #include "message_bus/place/row.h"
 
 extern TupleDesc aside_descriptor(void);
@@ -20,6 +20,6 @@ extern void aside_insert(const RowValues *row, const char *state, TimestampTz du
 						 int32 attempt, const Failure *failure, int64 receipt);
 extern void aside_update(ItemPointer tid, const RowValues *row, const char *state,
 						 TimestampTz due_at, int32 attempt, const Failure *failure);
-extern bool aside_has_message(int32 endpoint_id, pg_uuid_t *message_id);
+extern bool aside_has_message(const Endpoint *endpoint, pg_uuid_t *message_id);
 
 #endif

@@ -39,7 +39,7 @@ static bool fold(int table);
  * Writes that a lane is settled up to a position, if the transaction commits.
  */
 void
-cursor_write(BusEndpoint *endpoint, int32 lane, int64 position)
+cursor_write(const Endpoint *endpoint, int32 lane, int64 position)
 {
 	BusDatabase *database = bus_database();
 
@@ -53,7 +53,7 @@ cursor_write(BusEndpoint *endpoint, int32 lane, int64 position)
 		{
 			TupleTableSlot *row = writer_new_row(writer);
 
-			row->tts_values[ACK_ENDPOINT_ID] = Int32GetDatum(endpoint->key.endpoint_id);
+			row->tts_values[ACK_ENDPOINT_ID] = Int32GetDatum(endpoint->id);
 			row->tts_values[ACK_LANE] = Int32GetDatum(lane);
 			row->tts_values[ACK_POSITION] = Int64GetDatum(position);
 			(void) writer_insert(writer, InvalidOid);

@@ -7,9 +7,9 @@
 
 #include "postgres.h"
 
-#include "message_bus/know/shared.h"
+#include "message_bus/know/handle.h"
 
-extern void cursor_write(BusEndpoint *endpoint, int32 lane, int64 position);
+extern void cursor_write(const Endpoint *endpoint, int32 lane, int64 position);
 extern bool cursor_fold(void);
 
 #endif

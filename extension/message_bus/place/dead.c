@@ -15,12 +15,12 @@
  * Is there a dead letter of that message at the endpoint?
  */
 bool
-dead_has_message(int32 endpoint_id, pg_uuid_t *message_id)
+dead_has_message(const Endpoint *endpoint, pg_uuid_t *message_id)
 {
 	ScanKeyData keys[2];
 
 	key_uuid(&keys[0], 1, message_id);
-	key_int4(&keys[1], 2, BTEqualStrategyNumber, endpoint_id);
+	key_int4(&keys[1], 2, BTEqualStrategyNumber, endpoint->id);
 	return table_has_row(&bus_dead_table, &bus_dead_id_index, 2, keys);
 }
 
@@ -28,15 +28,15 @@ dead_has_message(int32 endpoint_id, pg_uuid_t *message_id)
  * Whether no dead letter keeps that id: there is none, or it was discarded and goes.
  */
 bool
-dead_gives_way(int32 endpoint_id, pg_uuid_t *message_id)
+dead_gives_way(const Endpoint *endpoint, pg_uuid_t *message_id)
 {
 	static SpiStatement remove = {
 		"DELETE FROM message_bus.dead d WHERE d.message_id = $1 AND d.endpoint_id = $2"
 		" AND d.reason = 'discarded'"};
-	Datum		values[] = {UUIDPGetDatum(message_id), Int32GetDatum(endpoint_id)};
+	Datum		values[] = {UUIDPGetDatum(message_id), Int32GetDatum(endpoint->id)};
 	bool		gone;
 
-	if (!dead_has_message(endpoint_id, message_id))
+	if (!dead_has_message(endpoint, message_id))
 		return true;
 	spi_begin(SPI_AS_OWNER);
 	gone = spi_run_latest(&remove, 2, (Oid[]) {UUIDOID, INT4OID}, values, NULL) == 1;

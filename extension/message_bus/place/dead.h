@@ -9,7 +9,9 @@
 
 #include "utils/uuid.h"
 
-extern bool dead_has_message(int32 endpoint_id, pg_uuid_t *message_id);
-extern bool dead_gives_way(int32 endpoint_id, pg_uuid_t *message_id);
+#include "message_bus/know/handle.h"
+
+extern bool dead_has_message(const Endpoint *endpoint, pg_uuid_t *message_id);
+extern bool dead_gives_way(const Endpoint *endpoint, pg_uuid_t *message_id);
 
 #endif

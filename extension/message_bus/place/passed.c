@@ -22,10 +22,10 @@ static ExtensionRelation passed_index = {"message_bus", "passed_pkey"};
  * Notes that a message beyond its lane's cursor is settled.
  */
 void
-passed_add(int32 endpoint_id, int32 lane, int64 position)
+passed_add(const Endpoint *endpoint, int32 lane, int64 position)
 {
 	Datum		values[] = {
-		Int32GetDatum(endpoint_id), Int32GetDatum(lane), Int64GetDatum(position)
+		Int32GetDatum(endpoint->id), Int32GetDatum(lane), Int64GetDatum(position)
 	};
 	bool		nulls[lengthof(values)] = {false};
 
@@ -36,11 +36,11 @@ passed_add(int32 endpoint_id, int32 lane, int64 position)
  * Whether a message beyond its lane's cursor is settled already.
  */
 bool
-passed_has(int32 endpoint_id, int32 lane, int64 position)
+passed_has(const Endpoint *endpoint, int32 lane, int64 position)
 {
 	ScanKeyData keys[3];
 
-	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint_id);
+	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
 	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
 	key_int8(&keys[2], 3, BTEqualStrategyNumber, position);
 	return table_has_row(&passed_table, &passed_index, 3, keys);
@@ -50,14 +50,14 @@ passed_has(int32 endpoint_id, int32 lane, int64 position)
  * Forgets what a lane's new cursor covers; true if nothing is left beyond it.
  */
 bool
-passed_forget(int32 endpoint_id, int32 lane, int64 cursor)
+passed_forget(const Endpoint *endpoint, int32 lane, int64 cursor)
 {
 	TableScan	scan;
 	ScanKeyData keys[2];
 	HeapTuple	row;
 	bool		none_left = true;
 
-	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint_id);
+	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
 	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
 	table_scan_begin(&scan, &passed_table, &passed_index, 2, keys, NULL);
 	while ((row = table_scan_next(&scan, ForwardScanDirection)) != NULL)

@@ -7,9 +7,10 @@
 
 #include "postgres.h"
 
+#include "message_bus/know/handle.h"
 
-extern void passed_add(int32 endpoint_id, int32 lane, int64 position);
-extern bool passed_has(int32 endpoint_id, int32 lane, int64 position);
-extern bool passed_forget(int32 endpoint_id, int32 lane, int64 cursor);
+extern void passed_add(const Endpoint *endpoint, int32 lane, int64 position);
+extern bool passed_has(const Endpoint *endpoint, int32 lane, int64 position);
+extern bool passed_forget(const Endpoint *endpoint, int32 lane, int64 cursor);
 
 #endif

@@ -104,20 +104,18 @@ view_close(RingView *view)
  * memory and must be ended.
  */
 void
-lane_reader_begin(LaneReader *reader, BusEndpoint *endpoint, int32 lane, int64 after)
+lane_reader_begin(LaneReader *reader, const Endpoint *endpoint, int32 lane, int64 after)
 {
-	BusLane    *shared = &bus_lanes(endpoint)[lane];
+	BusLane    *shared = lane_get(endpoint, lane);
 	int64		cursor = (int64) pg_atomic_read_u64(&shared->cursor);
 	ScanKeyData keys[4];
 
-	reader->endpoint = endpoint;
-	reader->lane = lane;
 	reader->after = after;
 	reader->last = after;
 	/* What is clean above the cursor is clean above anything beyond it. */
 	view_open(&reader->view, after >= cursor ? shared : NULL, &reader->mark,
-			  lane_key(endpoint->key.endpoint_id, lane));
-	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->key.endpoint_id);
+			  lane_key(endpoint->id, lane));
+	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
 	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
 	key_int8(&keys[2], 3, BTGreaterStrategyNumber, after);
 	key_int8(&keys[3], 3, BTLessEqualStrategyNumber, reader->mark);
@@ -193,14 +191,14 @@ row_position(HeapTuple row)
  * Messages of a lane beyond its cursor, up to a position.
  */
 uint64
-ring_count(BusEndpoint *endpoint, int32 lane, int64 upto)
+ring_count(const Endpoint *endpoint, int32 lane, int64 upto)
 {
 	LaneReader	reader;
 	uint64		count = 0;
 	int64		position;
 
 	lane_reader_begin(&reader, endpoint, lane,
-					  (int64) pg_atomic_read_u64(&bus_lanes(endpoint)[lane].cursor));
+					  (int64) pg_atomic_read_u64(&lane_get(endpoint, lane)->cursor));
 	while (lane_reader_next(&reader, &position) != NULL && position <= upto)
 		count++;
 	lane_reader_end(&reader);
@@ -212,7 +210,7 @@ ring_count(BusEndpoint *endpoint, int32 lane, int64 upto)
  * caller has made sure that no running transaction is sending it.
  */
 bool
-ring_has_message(int32 endpoint_id, pg_uuid_t *message_id)
+ring_has_message(const Endpoint *endpoint, pg_uuid_t *message_id)
 {
 	RingView	view;
 	ScanKeyData key;
@@ -233,7 +231,7 @@ ring_has_message(int32 endpoint_id, pg_uuid_t *message_id)
 			Datum		owner = heap_getattr(row, ROW_ENDPOINT_ID + 1, ring_descriptor(),
 											 &isnull);
 
-			found = DatumGetInt32(owner) == endpoint_id;
+			found = DatumGetInt32(owner) == endpoint->id;
 		}
 		table_scan_detach(scan);
 	}

@@ -10,7 +10,7 @@
 #include "access/htup.h"
 #include "utils/uuid.h"
 
-#include "message_bus/know/shared.h"
+#include "message_bus/know/handle.h"
 #include "message_bus/know/table.h"
 
 /* The segments that may have something, held open. */
@@ -28,8 +28,6 @@ typedef struct RingView
 /* A lane's messages beyond a position, in order, up to the high-water mark. */
 typedef struct LaneReader
 {
-	BusEndpoint *endpoint;
-	int32		lane;
 	int64		after;
 	int64		mark;
 	int64		last;			/* position last given */
@@ -38,14 +36,15 @@ typedef struct LaneReader
 	int64		positions[RING_SEGMENTS];
 } LaneReader;
 
-extern void lane_reader_begin(LaneReader *reader, BusEndpoint *endpoint, int32 lane, int64 after);
+extern void lane_reader_begin(LaneReader *reader, const Endpoint *endpoint, int32 lane,
+							  int64 after);
 extern HeapTuple lane_reader_next(LaneReader *reader, int64 *position);
 extern void lane_reader_end(LaneReader *reader);
 
 extern void ring_insert(HeapTuple *rows, int count);
-extern bool ring_has_message(int32 endpoint_id, pg_uuid_t *message_id);
+extern bool ring_has_message(const Endpoint *endpoint, pg_uuid_t *message_id);
 extern void ring_insert_into(int segment, HeapTuple *rows, int count);
-extern uint64 ring_count(BusEndpoint *endpoint, int32 lane, int64 upto);
+extern uint64 ring_count(const Endpoint *endpoint, int32 lane, int64 upto);
 extern TupleDesc ring_descriptor(void);
 extern int64 row_position(HeapTuple row);
 
