@@ -34,10 +34,10 @@ static bool collect_range(ReceiveCall *call, HeldLane *lane, bool held, bool *se
 static bool is_held_back(ReceiveCall *call, TableScan *scan, HeapTuple row);
 static void take_aside(ReceiveCall *call, HeldLane *lane, TableScan *scan, HeapTuple row);
 static void collect_ring(ReceiveCall *call, HeldLane *lane);
-static bool consider(ReceiveCall *call, HeldLane *lane, HeldDelivery *delivery);
-static bool is_its_turn(ReceiveCall *call, HeldDelivery *delivery, const RowValues *row);
-static bool passes_breaker(ReceiveCall *call, HeldDelivery *delivery, const RowValues *row);
-static bool is_dead(ReceiveCall *call, HeldDelivery *delivery, const RowValues *row);
+static bool consider(ReceiveCall *call, HeldDelivery *held);
+static bool is_its_turn(ReceiveCall *call, HeldDelivery *held, Delivery *delivery);
+static bool passes_breaker(ReceiveCall *call, HeldDelivery *held, Delivery *delivery);
+static bool is_dead(ReceiveCall *call, Delivery *delivery);
 static TimestampTz next_due_after(const Endpoint *endpoint, int32 lane, TimestampTz now);
 
 /*
@@ -180,7 +180,7 @@ take_aside(ReceiveCall *call, HeldLane *lane, TableScan *scan, HeapTuple row)
 	delivery = held_delivery_add(lane, row, scan->descriptor);
 	delivery->tid = row->t_self;
 	delivery->attempt = DatumGetInt32(values.values[ASIDE_ATTEMPT]);
-	(void) consider(call, lane, delivery);
+	(void) consider(call, delivery);
 }
 
 static TimestampTz
@@ -240,7 +240,7 @@ collect_ring(ReceiveCall *call, HeldLane *lane)
 			delivery->uncounted = true;
 			held_settle(delivery, OUTCOME_MOVED);
 		}
-		else if (!consider(call, lane, delivery) && (call->full || call->lane_waits))
+		else if (!consider(call, delivery) && (call->full || call->lane_waits))
 			break;
 		lane->read_upto = position;
 	}
@@ -255,33 +255,34 @@ collect_ring(ReceiveCall *call, HeldLane *lane)
  * here.  False if it has been taken back, or waits for others of its key.
  */
 static bool
-consider(ReceiveCall *call, HeldLane *lane, HeldDelivery *delivery)
+consider(ReceiveCall *call, HeldDelivery *held)
 {
-	RowValues	row;
-	int32		deaths = death_count(call->endpoint, &delivery->message_id);
+	Delivery	delivery;
+	int32		deaths = death_count(call->endpoint, &held->message_id);
 	bool		alone;			/* consumers have died of it, or a lease of it ran out */
 
-	held_row_values(delivery, &row);
-	delivery->deaths = deaths;
-	delivery->attempt += deaths;
-	alone = deaths >= DEATHS_ALONE || !row.nulls[ASIDE_RECEIPT];
+	held->deaths = deaths;
+	held->attempt += deaths;
+	delivery_hold(&delivery, held_delivery_count() - 1);
+	held_row_values(held, &delivery.row);
+	alone = deaths >= DEATHS_ALONE || !delivery.row.nulls[ASIDE_RECEIPT];
 	if (alone && call->given > 0 && deaths < death_limit(call->endpoint))
 	{
 		held_delivery_drop_last();
 		call->full = true;
 		return false;
 	}
-	if (is_dead(call, delivery, &row))
+	if (is_dead(call, &delivery))
 		return true;
-	if (call->endpoint->strict && !is_its_turn(call, delivery, &row))
+	if (call->endpoint->strict && !is_its_turn(call, held, &delivery))
 		return false;
-	if (call->guarded && !passes_breaker(call, delivery, &row))
+	if (call->guarded && !passes_breaker(call, held, &delivery))
 		return true;
-	delivery->guarded = call->guarded;
+	held->guarded = call->guarded;
 	call->given++;
 	if (alone)
 	{
-		delivery->alone = true;
+		held->alone = true;
 		call->full = true;
 	}
 	return true;
@@ -293,22 +294,22 @@ consider(ReceiveCall *call, HeldLane *lane, HeldDelivery *delivery)
  * it is set aside.
  */
 static bool
-is_its_turn(ReceiveCall *call, HeldDelivery *delivery, const RowValues *row)
+is_its_turn(ReceiveCall *call, HeldDelivery *held, Delivery *delivery)
 {
-	int64		position = DatumGetInt64(row->values[ROW_POSITION]);
-	bool		in_ring = delivery->position != 0;
+	int64		position = DatumGetInt64(delivery->row.values[ROW_POSITION]);
+	uint64		key = strict_key(&delivery->row);
 
-	delivery->key = strict_key(row);
-	if (strict_in_hand(delivery))
+	held->key = key;
+	if (strict_in_hand(held))
 	{
-		call->lane_waits |= in_ring;
+		call->lane_waits |= held->position != 0;
 		held_delivery_drop_last();
 		return false;
 	}
-	if (strict_is_first(call->heads, delivery->key, position))
+	if (strict_is_first(call->heads, key, position))
 		return true;
-	ending_wait(call->endpoint, delivery, row, "blocked");
-	strict_add(call->heads, delivery->key, position);
+	ending_wait(delivery, "blocked");
+	strict_add(call->heads, key, position);
 	return false;
 }
 
@@ -316,15 +317,17 @@ is_its_turn(ReceiveCall *call, HeldDelivery *delivery, const RowValues *row)
  * Asks the breaker of the delivery's type; false if the delivery is held.
  */
 static bool
-passes_breaker(ReceiveCall *call, HeldDelivery *delivery, const RowValues *row)
+passes_breaker(ReceiveCall *call, HeldDelivery *held, Delivery *delivery)
 {
-	switch (breaker_admit(call->endpoint, delivery->message_type, delivery->attempt == 1,
-						  call->now, call->leased_until))
+	uint64		key = held->key;
+
+	switch (breaker_admit(call->endpoint, held->message_type, held->attempt == 1, call->now,
+						  call->leased_until))
 	{
 		case BREAKER_ADMITS:
 			return true;
 		case BREAKER_ADMITS_PROBE:
-			delivery->probe = true;
+			held->probe = true;
 			return true;
 		case BREAKER_PREFERS_OTHERS:
 			call->late = true;
@@ -332,9 +335,9 @@ passes_breaker(ReceiveCall *call, HeldDelivery *delivery, const RowValues *row)
 		case BREAKER_HOLDS:
 			break;
 	}
-	ending_wait(call->endpoint, delivery, row, "held");
+	ending_wait(delivery, "held");
 	if (call->endpoint->strict)
-		strict_add(call->heads, delivery->key, DatumGetInt64(row->values[ROW_POSITION]));
+		strict_add(call->heads, key, DatumGetInt64(delivery->row.values[ROW_POSITION]));
 	return false;
 }
 
@@ -342,8 +345,9 @@ passes_breaker(ReceiveCall *call, HeldDelivery *delivery, const RowValues *row)
  * Makes a dead letter of a message that has expired or has killed too many.
  */
 static bool
-is_dead(ReceiveCall *call, HeldDelivery *delivery, const RowValues *row)
+is_dead(ReceiveCall *call, Delivery *delivery)
 {
+	const RowValues *row = &delivery->row;
 	Failure		failure = row_failure(row, delivery->attempt - 1, call->now);
 	const char *reason = NULL;
 
@@ -359,7 +363,6 @@ is_dead(ReceiveCall *call, HeldDelivery *delivery, const RowValues *row)
 	}
 	if (reason == NULL)
 		return false;
-	ending_bury(call->endpoint, delivery, row, reason, &failure);
-	held_settle(delivery, OUTCOME_MOVED);
+	ending_bury(delivery, reason, &failure);
 	return true;
 }

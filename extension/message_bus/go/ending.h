@@ -1,23 +1,21 @@
 /*
  * ending.h
- *		How a delivery ends, whoever held it: dead, waiting, remembered.
+ *		How a delivery ends, whoever has it.
  */
 #ifndef ECOMMERCE_MESSAGE_BUS_GO_ENDING_H
 #define ECOMMERCE_MESSAGE_BUS_GO_ENDING_H
 
 #include "postgres.h"
 
-#include "message_bus/endpoint/endpoint.h"
-#include "message_bus/go/held.h"
-#include "message_bus/place/row.h"
+#include "message_bus/go/delivery.h"
 
-extern void ending_bury(const Endpoint *endpoint, HeldDelivery *delivery, const RowValues *row,
-						const char *reason, const Failure *failure);
-extern void ending_wait(const Endpoint *endpoint, HeldDelivery *delivery, const RowValues *row,
-						const char *state);
-extern TimestampTz ending_retry_at(const Endpoint *endpoint, int32 attempt, bool retryable,
-								   TimestampTz now);
-extern void ending_remember(const Endpoint *endpoint, const RowValues *row);
-extern void ending_refuse(int64 delivery_id) pg_attribute_noreturn();
+extern void ending_ack(Delivery *delivery);
+extern void ending_fail(Delivery *delivery, const char *code, const char *text, bool retryable,
+						int64 receipt);
+extern void ending_bury(Delivery *delivery, const char *reason, const Failure *failure);
+extern void ending_skip(Delivery *delivery, const char *reason);
+extern void ending_snooze(Delivery *delivery, TimestampTz until, const char *reason);
+extern void ending_return(Delivery *delivery, int64 receipt);
+extern void ending_wait(Delivery *delivery, const char *state);
 
 #endif

@@ -189,9 +189,9 @@ held_delivery_get(int number)
 }
 
 /*
- * The delivery with that receipt that waits to be settled, or NULL.
+ * The number of the delivery with that receipt that waits to be settled, or -1.
  */
-HeldDelivery *
+int
 held_delivery_find(int64 delivery_id)
 {
 	int			low = 0;
@@ -204,13 +204,13 @@ held_delivery_find(int64 delivery_id)
 		HeldDelivery *delivery = &deliveries[middle];
 
 		if (delivery->delivery_id == delivery_id)
-			return delivery->outcome == OUTCOME_NONE ? delivery : NULL;
+			return delivery->outcome == OUTCOME_NONE ? middle : -1;
 		if (delivery->delivery_id < delivery_id)
 			low = middle + 1;
 		else
 			high = middle - 1;
 	}
-	return NULL;
+	return -1;
 }
 
 /*
@@ -494,18 +494,4 @@ held_end_subtransaction(bool committed, SubTransactionId mine, SubTransactionId 
 		}
 	}
 	delivery_count = kept;
-}
-
-/*
- * The delivery's endpoint; it cannot have been dropped.
- */
-Endpoint *
-held_endpoint(const HeldDelivery *delivery)
-{
-	int32		id = held_lane_get(delivery->lane)->endpoint->id;
-	Endpoint   *endpoint = endpoint_by_id(id);
-
-	if (endpoint == NULL)
-		elog(ERROR, "endpoint %d is gone", id);
-	return endpoint;
 }

@@ -70,13 +70,11 @@ extern void held_delivery_drop_last(void);
 extern void held_delivery_number(int first, int64 receipt);
 extern int	held_delivery_count(void);
 extern HeldDelivery *held_delivery_get(int number);
-extern HeldDelivery *held_delivery_find(int64 delivery_id);
+extern int	held_delivery_find(int64 delivery_id);
 extern bool held_delivery_is_pending(const Endpoint *endpoint, const pg_uuid_t *message_id);
 extern bool held_alone(void);
 extern void held_settle(HeldDelivery *delivery, Outcome outcome);
 extern void held_row_values(const HeldDelivery *delivery, RowValues *values);
-
-extern Endpoint *held_endpoint(const HeldDelivery *delivery);
 
 extern void held_before_commit(void);
 extern void held_end_transaction(bool committed, TimestampTz at);

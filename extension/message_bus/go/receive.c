@@ -138,7 +138,7 @@ serve_lane(ReceiveCall *call, int32 number)
 	DEBUG_POINT("bus_lane_acquired");
 	if (shared->leases.count > 0)
 	{
-		LeaseSweep	swept = lease_sweep(call->endpoint, lane, call->now);
+		LeaseSweep	swept = lease_sweep(lane, call->now);
 
 		if (swept == LEASE_LANE_TAKEN)
 			held_lane_release(lane);
@@ -157,7 +157,7 @@ static void
 hand_out(ReceiveCall *call)
 {
 	int			count = held_delivery_count() - call->first;
-	HeldDelivery *only = NULL;
+	int			only = -1;
 
 	if (count == 0)
 		return;
@@ -169,14 +169,20 @@ hand_out(ReceiveCall *call)
 
 		if (delivery->outcome != OUTCOME_NONE)
 			continue;
-		only = delivery;
+		only = i;
 		if (call->leased_until == 0)
 			pg_atomic_fetch_add_u32(&lane_get(lane->endpoint, lane->lane)->in_flight, 1);
 	}
 	if (call->leased_until != 0)
 		lease_deliveries(call);
-	else if (call->max == 1 && only != NULL)
-		watch_delivery(only);
+	else if (call->max == 1 && only >= 0)
+	{
+		Delivery	delivery;
+
+		delivery_hold(&delivery, only);
+		held_row_values(held_delivery_get(only), &delivery.row);
+		watch_delivery(&delivery);
+	}
 }
 
 /*

@@ -1,13 +1,6 @@
 /*
  * settle.c
- *		How deliveries end: acked, failed, skipped.
- *
- * For a message in the ring nothing is written when it is acked: the lane's
- * cursor will pass it.  A message that had been set aside is deleted there, and
- * its id goes to the ring once more so that it stays known for a while.
- *
- * What is done in a savepoint is undone with it: the rows by PostgreSQL, the
- * outcomes in held.c.
+ *		Ack, fail, skip, snooze, handle, for whoever has a delivery's receipt.
  */
 #include "postgres.h"
 
@@ -17,62 +10,61 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
-#include "base/errors.h"
 #include "base/order.h"
-#include "message_bus/endpoint/death.h"
-#include "message_bus/endpoint/envelope.h"
+#include "message_bus/endpoint/breaker_note.h"
 #include "message_bus/go/ending.h"
 #include "message_bus/go/lease.h"
-#include "message_bus/go/outbox.h"
-#include "message_bus/go/settle.h"
+#include "message_bus/go/lease_note.h"
 #include "message_bus/go/watch.h"
-#include "message_bus/know/note.h"
-#include "message_bus/know/table.h"
-#include "message_bus/place/row.h"
+#include "message_bus/message_bus.h"
 #include "pg/argument.h"
 #include "pg/clock.h"
+#include "pg/spi.h"
 
-static void ack(HeldDelivery *delivery);
+#define RECEIPT_HINT "Pass the delivery_id of what message_bus.receive() gave."
+
+static int	compare_receipts(const void *a, const void *b);
 
 /*
- * Acks deliveries, all of them or none; see message_bus.h.
+ * Acks deliveries, all of them or none; see message_bus.h.  Leases in the order of
+ * their receipts, so that two callers take lanes in the same order.
  */
 void
 message_bus_ack(const int64 *delivery_ids, int count)
 {
 	int64	   *leased = NULL;
 	int			leased_count = 0;
+	Delivery	delivery;
 
 	for (int i = 0; i < count; i++)
 	{
-		HeldDelivery *delivery = held_delivery_find(delivery_ids[i]);
-
-		if (delivery != NULL)
+		if (delivery_find_held(&delivery, delivery_ids[i]))
 		{
-			ack(delivery);
+			ending_ack(&delivery);
 			continue;
 		}
 		if (leased == NULL)
 			leased = palloc(sizeof(int64) * count);
 		leased[leased_count++] = delivery_ids[i];
 	}
-	if (leased_count > 0)
-		lease_ack(leased, leased_count);
+	if (leased_count > 1)
+		qsort(leased, leased_count, sizeof(int64), compare_receipts);
+	for (int i = 0; i < leased_count; i++)
+	{
+		if (!delivery_find_leased(&delivery, leased[i]) &&
+			!delivery_find_expired(&delivery, leased[i]))
+			delivery_refuse(leased[i]);
+		ending_ack(&delivery);
+	}
 }
 
-static void
-ack(HeldDelivery *delivery)
+static int
+compare_receipts(const void *a, const void *b)
 {
-	if (delivery->position == 0)
-	{
-		RowValues	row;
+	int64		left = *(const int64 *) a;
+	int64		right = *(const int64 *) b;
 
-		held_row_values(delivery, &row);
-		table_delete(&bus_aside_table, &delivery->tid);
-		ending_remember(held_lane_get(delivery->lane)->endpoint, &row);
-	}
-	death_forget(held_lane_get(delivery->lane)->endpoint, &delivery->message_id);
-	held_settle(delivery, OUTCOME_ACKED);
+	return left < right ? -1 : left > right;
 }
 
 /*
@@ -81,38 +73,10 @@ ack(HeldDelivery *delivery)
 void
 message_bus_fail(int64 delivery_id, const char *error_code, const char *error, bool retryable)
 {
-	HeldDelivery *delivery = held_delivery_find(delivery_id);
-	Endpoint   *endpoint;
-	RowValues	row;
-	Failure		failure;
-	TimestampTz now = clock_now();
-	TimestampTz retry_at;
+	Delivery	delivery;
 
-	if (delivery == NULL)
-	{
-		lease_fail(delivery_id, error_code, error, retryable);
-		return;
-	}
-	endpoint = held_endpoint(delivery);
-	held_row_values(delivery, &row);
-	failure = row_failure(&row, delivery->attempt, now);
-	failure.code = error_code;
-	failure.text = error;
-	retry_at = ending_retry_at(endpoint, delivery->attempt, retryable, now);
-	if (retry_at == NEVER_DUE)
-		ending_bury(endpoint, delivery, &row, "fault", &failure);
-	else
-	{
-		if (delivery->position != 0)
-			aside_insert(&row, "retrying", retry_at, delivery->attempt + 1, &failure, 0);
-		else
-			aside_update(&delivery->tid, &row, "retrying", retry_at, delivery->attempt + 1,
-						 &failure);
-		note_due(endpoint, held_lane_get(delivery->lane)->lane, retry_at);
-		death_forget(endpoint, &delivery->message_id);
-	}
-	/* Looking at the endpoint's tables may have moved nothing of ours. */
-	held_settle(held_delivery_find(delivery_id), retryable ? OUTCOME_FAILED : OUTCOME_MOVED);
+	delivery_open(&delivery, delivery_id);
+	ending_fail(&delivery, error_code, error, retryable, 0);
 }
 
 /*
@@ -121,20 +85,10 @@ message_bus_fail(int64 delivery_id, const char *error_code, const char *error, b
 void
 message_bus_skip(int64 delivery_id, const char *reason)
 {
-	HeldDelivery *delivery = held_delivery_find(delivery_id);
-	RowValues	row;
-	Failure		failure;
+	Delivery	delivery;
 
-	if (delivery == NULL)
-	{
-		lease_skip(delivery_id, reason);
-		return;
-	}
-	held_row_values(delivery, &row);
-	failure = row_failure(&row, delivery->attempt, clock_now());
-	failure.text = reason;
-	ending_bury(held_endpoint(delivery), delivery, &row, "skipped", &failure);
-	held_settle(delivery, OUTCOME_MOVED);
+	delivery_open(&delivery, delivery_id);
+	ending_skip(&delivery, reason);
 }
 
 /*
@@ -143,28 +97,10 @@ message_bus_skip(int64 delivery_id, const char *reason)
 void
 message_bus_snooze(int64 delivery_id, TimestampTz until, const char *reason)
 {
-	HeldDelivery *delivery = held_delivery_find(delivery_id);
-	Endpoint   *endpoint;
-	RowValues	row;
-	Failure		failure;
-	int32		attempt;
+	Delivery	delivery;
 
-	if (delivery == NULL)
-	{
-		lease_snooze(delivery_id, until, reason);
-		return;
-	}
-	endpoint = held_endpoint(delivery);
-	attempt = delivery->attempt - delivery->deaths;
-	held_row_values(delivery, &row);
-	failure = row_failure(&row, attempt, clock_now());
-	failure.text = reason;
-	if (delivery->position != 0)
-		aside_insert(&row, "retrying", until, attempt, &failure, 0);
-	else
-		aside_update(&delivery->tid, &row, "retrying", until, attempt, &failure);
-	note_due(endpoint, held_lane_get(delivery->lane)->lane, until);
-	held_settle(delivery, OUTCOME_MOVED);
+	delivery_open(&delivery, delivery_id);
+	ending_snooze(&delivery, until, reason);
 }
 
 /*
@@ -173,12 +109,57 @@ message_bus_snooze(int64 delivery_id, TimestampTz until, const char *reason)
 void
 message_bus_handle(int64 delivery_id)
 {
-	HeldDelivery *delivery = held_delivery_find(delivery_id);
+	Delivery	delivery;
 
-	if (delivery == NULL)
-		lease_handle(delivery_id);
-	else
-		watch_delivery(delivery);
+	delivery_look(&delivery, delivery_id);
+	watch_delivery(&delivery);
+}
+
+/*
+ * Lets leases end so long from now.
+ */
+static void
+extend_leases(int64 *delivery_ids, int count, TimestampTz until)
+{
+	static SpiStatement extend = {
+		"UPDATE message_bus.lease l SET leased_until = $2 WHERE l.delivery_id = $1"};
+
+	qsort(delivery_ids, count, sizeof(int64), compare_receipts);
+	for (int i = 0; i < count; i++)
+	{
+		Delivery	delivery;
+		Datum		values[] = {Int64GetDatum(delivery_ids[i]), TimestampTzGetDatum(until)};
+
+		if (!delivery_find_leased(&delivery, delivery_ids[i]))
+			delivery_refuse(delivery_ids[i]);
+		spi_begin(SPI_AS_OWNER);
+		(void) spi_run_latest(&extend, 2, (Oid[]) {INT8OID, TIMESTAMPTZOID}, values, NULL);
+		spi_end();
+		(void) lease_note_lane(delivery.endpoint, delivery.lane);
+		if (delivery.probe)
+			breaker_note_probe_until(delivery.endpoint, delivery.message_type, until);
+	}
+}
+
+/*
+ * An argument of receipts, in memory of our own: the array may lie in a page of
+ * somebody's table.
+ */
+static int64 *
+receipts_argument(FunctionCallInfo fcinfo, int number, int *count)
+{
+	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(number);
+	int64	   *receipts;
+
+	*count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	if (array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("delivery_ids must not contain nulls"),
+				 errhint(RECEIPT_HINT)));
+	receipts = palloc(sizeof(int64) * Max(*count, 1));
+	memcpy(receipts, ARR_DATA_PTR(array), sizeof(int64) * *count);
+	return receipts;
 }
 
 PG_FUNCTION_INFO_V1(message_bus_ack_sql);
@@ -188,16 +169,12 @@ PG_FUNCTION_INFO_V1(message_bus_ack_sql);
 Datum
 message_bus_ack_sql(PG_FUNCTION_ARGS)
 {
-	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
-	int			count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	int64	   *receipts;
+	int			count;
 
 	PreventCommandIfReadOnly("message_bus.ack()");
-	if (array_contains_nulls(array))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("delivery_ids must not contain nulls"),
-				 errhint("Pass the delivery_id of what message_bus.receive() gave.")));
-	message_bus_ack((int64 *) ARR_DATA_PTR(array), count);
+	receipts = receipts_argument(fcinfo, 0, &count);
+	message_bus_ack(receipts, count);
 	PG_RETURN_INT32(count);
 }
 
@@ -213,7 +190,7 @@ message_bus_fail_sql(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("delivery_id and retryable must not be null"),
-				 errhint("Pass the delivery_id of what message_bus.receive() gave.")));
+				 errhint(RECEIPT_HINT)));
 	message_bus_fail(PG_GETARG_INT64(0),
 					 PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)),
 					 PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)),
@@ -233,7 +210,7 @@ message_bus_skip_sql(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("delivery_id must not be null"),
-				 errhint("Pass the delivery_id of what message_bus.receive() gave.")));
+				 errhint(RECEIPT_HINT)));
 	message_bus_skip(PG_GETARG_INT64(0),
 					 PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	PG_RETURN_VOID();
@@ -266,4 +243,21 @@ message_bus_handle_sql(PG_FUNCTION_ARGS)
 {
 	message_bus_handle(PG_GETARG_INT64(0));
 	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(message_bus_extend_lease_sql);
+/*
+ * message_bus.extend_lease(delivery_ids, lease)
+ */
+Datum
+message_bus_extend_lease_sql(PG_FUNCTION_ARGS)
+{
+	TimestampTz until = lease_end(PG_GETARG_INTERVAL_P(1), false);
+	int64	   *receipts;
+	int			count;
+
+	PreventCommandIfReadOnly("message_bus.extend_lease()");
+	receipts = receipts_argument(fcinfo, 0, &count);
+	extend_leases(receipts, count, until);
+	PG_RETURN_INT32(count);
 }

@@ -4,27 +4,49 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+
 #include "message_bus/endpoint/death.h"
 #include "message_bus/endpoint/endpoint.h"
 #include "message_bus/endpoint/envelope.h"
 #include "message_bus/go/watch.h"
 #include "message_bus/know/note.h"
 #include "message_bus/message_bus.h"
-#include "message_bus/place/row.h"
 #include "pg/context.h"
+#include "pg/spi.h"
 
-static void watch(const HeldDelivery *delivery);
+static void watch(int number);
+static void mark_handled(int64 delivery_id);
 
+/*
+ * Handles a delivery that has been read.  A lease is told so if that is committed
+ * before the work; in a transaction block it cannot be: its row would be locked for
+ * as long as the work takes.
+ */
 void
-watch_delivery(HeldDelivery *delivery)
+watch_delivery(const Delivery *delivery)
 {
-	RowValues	row;
 	Context		context;
 
-	held_row_values(delivery, &row);
-	envelope_context(&row, &context);
+	envelope_context(&delivery->row, &context);
 	context_set(&context);
-	watch(delivery);
+	if (delivery->kind == DELIVERY_HELD)
+		watch(delivery->held);
+	else if (!delivery->handled && !IsTransactionBlock() && !XactReadOnly)
+		mark_handled(delivery->delivery_id);
+}
+
+static void
+mark_handled(int64 delivery_id)
+{
+	static SpiStatement mark = {
+		"UPDATE message_bus.lease l SET handled = true WHERE l.delivery_id = $1 AND NOT l.handled"};
+	Datum		id = Int64GetDatum(delivery_id);
+
+	spi_begin(SPI_AS_OWNER);
+	(void) spi_run_latest(&mark, 1, (Oid[]) {INT8OID}, &id, NULL);
+	spi_end();
 }
 
 /*
@@ -33,16 +55,17 @@ watch_delivery(HeldDelivery *delivery)
 void
 message_bus_watch(int64 delivery_id)
 {
-	HeldDelivery *delivery = held_delivery_find(delivery_id);
+	int			number = held_delivery_find(delivery_id);
 
-	if (delivery != NULL)
-		watch(delivery);
+	if (number >= 0)
+		watch(number);
 }
 
 static void
-watch(const HeldDelivery *delivery)
+watch(int number)
 {
-	const Endpoint *endpoint = held_endpoint(delivery);
+	const HeldDelivery *delivery = held_delivery_get(number);
+	const Endpoint *endpoint = held_lane_get(delivery->lane)->endpoint;
 	WatchedMessage message = {delivery->message_id, delivery->message_type, delivery->deaths};
 
 	message.counts = endpoint->breaker.enabled && delivery->guarded &&

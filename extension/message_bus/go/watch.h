@@ -7,8 +7,8 @@
 
 #include "postgres.h"
 
-#include "message_bus/go/held.h"
+#include "message_bus/go/delivery.h"
 
-extern void watch_delivery(HeldDelivery *delivery);
+extern void watch_delivery(const Delivery *delivery);
 
 #endif

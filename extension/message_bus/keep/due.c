@@ -319,7 +319,7 @@ sweep_leases(Endpoint *endpoint, TimestampTz now, int *lanes_left)
 		held = held_lane_acquire(endpoint, i);
 		if (held == NULL)
 			continue;
-		(void) lease_sweep(endpoint, held, now);
+		(void) lease_sweep(held, now);
 		(*lanes_left)--;
 	}
 }

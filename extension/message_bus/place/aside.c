@@ -56,20 +56,28 @@ aside_insert(const RowValues *row, const char *state, TimestampTz due_at, int32 
 }
 
 /*
- * Lets a message that was set aside wait on.  A lease that ran out is forgotten once
- * the message has been handled again.
+ * Lets a message that was set aside wait on.
  */
 void
 aside_update(ItemPointer tid, const RowValues *row, const char *state, TimestampTz due_at,
-			 int32 attempt, const Failure *failure)
+			 int32 attempt, const Failure *failure, int64 receipt)
 {
 	RowValues	aside = *row;
 
 	set_column(&aside, ASIDE_STATE, CStringGetTextDatum(state), true);
-	fill(&aside, due_at, attempt, failure,
-		 due_at == DUE_WHEN_RELEASED && !row->nulls[ASIDE_RECEIPT]
-			 ? DatumGetInt64(row->values[ASIDE_RECEIPT])
-			 : 0);
+	fill(&aside, due_at, attempt, failure, receipt);
+	table_update(&bus_aside_table, tid, aside.values, aside.nulls);
+}
+
+/*
+ * The message has been leased under that receipt.
+ */
+void
+aside_lease(ItemPointer tid, const RowValues *row, int64 receipt)
+{
+	RowValues	aside = *row;
+
+	set_column(&aside, ASIDE_RECEIPT, Int64GetDatum(receipt), true);
 	table_update(&bus_aside_table, tid, aside.values, aside.nulls);
 }
 

@@ -19,7 +19,9 @@ extern TupleDesc aside_descriptor(void);
 extern void aside_insert(const RowValues *row, const char *state, TimestampTz due_at,
 						 int32 attempt, const Failure *failure, int64 receipt);
 extern void aside_update(ItemPointer tid, const RowValues *row, const char *state,
-						 TimestampTz due_at, int32 attempt, const Failure *failure);
+						 TimestampTz due_at, int32 attempt, const Failure *failure,
+						 int64 receipt);
+extern void aside_lease(ItemPointer tid, const RowValues *row, int64 receipt);
 extern bool aside_has_message(const Endpoint *endpoint, pg_uuid_t *message_id);
 
 #endif
