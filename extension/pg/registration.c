@@ -135,13 +135,13 @@ store(const char *name, const char *definition, Oid role)
 
 	registration_remove(name);
 	spi_begin(SPI_AS_OWNER);
-	spi_execute(psprintf("CREATE FUNCTION %s(%s", quoted, definition));
-	spi_execute(psprintf("COMMENT ON FUNCTION %s IS 'Stands for registered code, which runs"
+	spi_command(psprintf("CREATE FUNCTION %s(%s", quoted, definition));
+	spi_command(psprintf("COMMENT ON FUNCTION %s IS 'Stands for registered code, which runs"
 						 " with the rights of its owner; never called.'",
 						 quoted));
-	spi_execute(psprintf("REVOKE ALL ON FUNCTION %s FROM PUBLIC", quoted));
-	spi_execute(psprintf("ALTER FUNCTION %s DEPENDS ON EXTENSION ecommerce", quoted));
-	spi_execute(psprintf("ALTER FUNCTION %s OWNER TO %s", quoted,
+	spi_command(psprintf("REVOKE ALL ON FUNCTION %s FROM PUBLIC", quoted));
+	spi_command(psprintf("ALTER FUNCTION %s DEPENDS ON EXTENSION ecommerce", quoted));
+	spi_command(psprintf("ALTER FUNCTION %s OWNER TO %s", quoted,
 						 quote_identifier(GetUserNameFromId(role, false))));
 	spi_end();
 }

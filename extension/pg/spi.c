@@ -145,10 +145,38 @@ spi_run(SpiStatement *statement, int nargs, const Oid *types,
 }
 
 /*
- * Runs a statement once, with the rights that spi_begin() took on.
+ * Runs a statement of which no row is read, as the extension's owner, outside of
+ * spi_begin() and spi_end(); the number of rows is still told.
+ */
+uint64
+spi_execute(SpiStatement *statement, int nargs, const Oid *types,
+			const Datum *values, const char *nulls)
+{
+	uint64		count;
+
+	spi_begin(SPI_AS_OWNER);
+	count = spi_run(statement, nargs, types, values, nulls);
+	spi_end();
+	return count;
+}
+
+uint64
+spi_execute_latest(SpiStatement *statement, int nargs, const Oid *types,
+				   const Datum *values, const char *nulls)
+{
+	uint64		count;
+
+	spi_begin(SPI_AS_OWNER);
+	count = spi_run_latest(statement, nargs, types, values, nulls);
+	spi_end();
+	return count;
+}
+
+/*
+ * Runs a command once, with the rights that spi_begin() took on.
  */
 void
-spi_execute(const char *sql)
+spi_command(const char *sql)
 {
 	int			code = SPI_execute(sql, false, 0);
 

@@ -42,7 +42,11 @@ extern uint64 spi_run(SpiStatement *statement, int nargs, const Oid *types,
 					  const Datum *values, const char *nulls);
 extern uint64 spi_run_latest(SpiStatement *statement, int nargs, const Oid *types,
 							 const Datum *values, const char *nulls);
-extern void spi_execute(const char *sql);
+extern uint64 spi_execute(SpiStatement *statement, int nargs, const Oid *types,
+						  const Datum *values, const char *nulls);
+extern uint64 spi_execute_latest(SpiStatement *statement, int nargs, const Oid *types,
+								 const Datum *values, const char *nulls);
+extern void spi_command(const char *sql);
 extern Datum spi_value(uint64 row, int column, bool *isnull);
 extern int64 spi_int64(uint64 row, int column, int64 if_null);
 extern int32 spi_int32(uint64 row, int column, int32 if_null);

@@ -247,9 +247,7 @@ event_store_drop_event_handler(PG_FUNCTION_ARGS)
 	};
 	uint64		removed;
 
-	spi_begin(SPI_AS_OWNER);
-	removed = spi_run(&remove, 2, (Oid[]) {TEXTOID, TEXTOID}, values, NULL);
-	spi_end();
+	removed = spi_execute(&remove, 2, (Oid[]) {TEXTOID, TEXTOID}, values, NULL);
 	if (removed == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_ST_NO_HANDLER),
@@ -279,9 +277,9 @@ event_store_drop_aggregate(PG_FUNCTION_ARGS)
 	bool		isnull;
 
 	expect_aggregate(category);
+	spi_execute(&remove_snapshots, 1, (Oid[]) {TEXTOID}, &category, NULL);
+	spi_execute(&remove, 1, (Oid[]) {TEXTOID}, &category, NULL);
 	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&remove_snapshots, 1, (Oid[]) {TEXTOID}, &category, NULL);
-	(void) spi_run(&remove, 1, (Oid[]) {TEXTOID}, &category, NULL);
 	/* Last, so that it sees those of who was first. */
 	removed = spi_run_latest(&remove_handlers, 1, (Oid[]) {TEXTOID}, &category, NULL);
 	for (uint64 i = 0; i < removed; i++)
@@ -303,14 +301,10 @@ define(const Definition *definition, const Oid *types, Datum *values, const char
 	   bool replace)
 {
 	int			columns = definition->columns;
-	bool		defined;
 
-	spi_begin(SPI_AS_OWNER);
-	defined = spi_run(definition->insert, columns, types, values, nulls) > 0 ||
-		spi_run_latest(definition->same, columns, types, values, nulls) > 0 ||
-		(replace && spi_run_latest(definition->replace, columns, types, values, nulls) > 0);
-	spi_end();
-	return defined;
+	return spi_execute(definition->insert, columns, types, values, nulls) > 0 ||
+		spi_execute_latest(definition->same, columns, types, values, nulls) > 0 ||
+		(replace && spi_execute_latest(definition->replace, columns, types, values, nulls) > 0);
 }
 
 static bool

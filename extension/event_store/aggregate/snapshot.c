@@ -107,10 +107,8 @@ snapshot_store(const char *stream, int length, const Fold *fold)
 		TimestampTzGetDatum(fold->updated_at), TimestampTzGetDatum(fold->latest_at), fold->state
 	};
 
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&remove, 2, (Oid[]) {TEXTOID, TEXTOID}, (Datum[]) {name, fingerprint}, NULL);
-	(void) spi_run(&insert, SNAPSHOT_COLUMNS, types, values, NULL);
-	spi_end();
+	spi_execute(&remove, 2, (Oid[]) {TEXTOID, TEXTOID}, (Datum[]) {name, fingerprint}, NULL);
+	spi_execute(&insert, SNAPSHOT_COLUMNS, types, values, NULL);
 }
 
 /*
@@ -121,9 +119,7 @@ snapshot_forget_all(void)
 {
 	static SpiStatement remove = {"DELETE FROM event_store.snapshot"};
 
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&remove, 0, NULL, NULL, NULL);
-	spi_end();
+	spi_execute(&remove, 0, NULL, NULL, NULL);
 }
 
 /*
@@ -135,8 +131,6 @@ snapshot_forget(const char *stream, int length)
 	static SpiStatement remove = {"DELETE FROM event_store.snapshot WHERE stream = $1"};
 	Datum		name = PointerGetDatum(cstring_to_text_with_len(stream, length));
 
-	spi_begin(SPI_AS_OWNER);
 	/* Another transaction may have taken one, or removed it, since our snapshot. */
-	(void) spi_run_latest(&remove, 1, (Oid[]) {TEXTOID}, &name, NULL);
-	spi_end();
+	spi_execute_latest(&remove, 1, (Oid[]) {TEXTOID}, &name, NULL);
 }

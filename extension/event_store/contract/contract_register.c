@@ -117,9 +117,7 @@ event_store_set_current_version(PG_FUNCTION_ARGS)
 	};
 	uint64		changed;
 
-	spi_begin(SPI_AS_OWNER);
-	changed = spi_run(&set, 2, types, values, NULL);
-	spi_end();
+	changed = spi_execute(&set, 2, types, values, NULL);
 	if (changed == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_ST_INVALID_EVENT),
@@ -177,9 +175,7 @@ event_store_register_upcaster(PG_FUNCTION_ARGS)
 	owner = function_expect(PG_GETARG_OID(2), 1, arguments, JSONBOID);
 	values[3] = rights_role_name(owner);
 	values[2] = CStringGetTextDatum(function_signature(PG_GETARG_OID(2)));
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&insert, 4, types, values, NULL);
-	spi_end();
+	spi_execute(&insert, 4, types, values, NULL);
 	registration_store(contract_upcaster_registration(VARDATA_ANY(DatumGetTextPP(values[0])),
 													  VARSIZE_ANY_EXHDR(DatumGetTextPP(values[0])),
 													  DatumGetInt32(values[1])),

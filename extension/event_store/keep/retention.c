@@ -184,12 +184,10 @@ event_store_set_retention(PG_FUNCTION_ARGS)
 		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
 	}
 	check_policy(fcinfo);
-	spi_begin(SPI_AS_OWNER);
 	if (PG_ARGISNULL(1) && PG_ARGISNULL(2) && PG_ARGISNULL(3))
-		(void) spi_run(&unset, 1, types, values, nulls);
+		spi_execute(&unset, 1, types, values, nulls);
 	else
-		(void) spi_run(&set, 4, types, values, nulls);
-	spi_end();
+		spi_execute(&set, 4, types, values, nulls);
 	PG_RETURN_VOID();
 }
 
@@ -257,9 +255,7 @@ forget_deletions(void)
 		" WHERE e.stream_id = t.stream_id AND e.version < t.before_version)"
 	};
 
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&forget, 0, NULL, NULL, NULL);
-	spi_end();
+	spi_execute(&forget, 0, NULL, NULL, NULL);
 }
 
 PG_FUNCTION_INFO_V1(event_store_scavenge);
@@ -378,9 +374,7 @@ remove_hidden(const Candidate *candidate, Visibility *visibility, int64 max)
 	values[1] = Int64GetDatum(first_version);
 	values[2] = TimestampTzGetDatum(oldest);
 	values[3] = Int64GetDatum(passed_by_all(candidate->name));
-	spi_begin(SPI_AS_OWNER);
-	hidden = spi_run(&look, 4, types, values, NULL) > 0;
-	spi_end();
+	hidden = spi_execute(&look, 4, types, values, NULL) > 0;
 	/* Most streams of a category have nothing to remove: their appenders need not wait. */
 	if (!hidden)
 		return 0;

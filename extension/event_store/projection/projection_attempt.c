@@ -114,7 +114,7 @@ projection_truncate(void *argument)
 		return;
 	rights_take(registration_owner(&projection->registration), &before);
 	spi_begin(SPI_AS_CALLER);
-	spi_execute(psprintf("TRUNCATE %s", projection->tables));
+	spi_command(psprintf("TRUNCATE %s", projection->tables));
 	spi_end();
 	rights_give_back(&before);
 }

@@ -221,10 +221,8 @@ event_store_drop_projection(PG_FUNCTION_ARGS)
 	Datum		name = CStringGetTextDatum(projection->name);
 
 	deferred_remove_all(projection->name);
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&remove_progress, 1, (Oid[]) {TEXTOID}, &name, NULL);
-	(void) spi_run(&remove, 1, (Oid[]) {TEXTOID}, &name, NULL);
-	spi_end();
+	spi_execute(&remove_progress, 1, (Oid[]) {TEXTOID}, &name, NULL);
+	spi_execute(&remove, 1, (Oid[]) {TEXTOID}, &name, NULL);
 	registration_remove(projection_registration(projection->name));
 	PG_RETURN_VOID();
 }

@@ -117,9 +117,7 @@ deferred_add(const Projection *projection, int64 position, const ErrorData *erro
 		values[2] = CStringGetTextDatum(projection_error_text(error));
 		values[3] = TimestampTzGetDatum(GetCurrentTimestamp());
 	}
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&insert, DEFERRED_COLUMNS, types, values, error != NULL ? NULL : "  nn");
-	spi_end();
+	spi_execute(&insert, DEFERRED_COLUMNS, types, values, error != NULL ? NULL : "  nn");
 }
 
 /*
@@ -188,9 +186,7 @@ deferred_failed_at(const Projection *projection, int64 position)
 	Datum		values[2] = {CStringGetTextDatum(projection->name), Int64GetDatum(position)};
 	bool		found;
 
-	spi_begin(SPI_AS_OWNER);
-	found = spi_run(&find, 2, (Oid[]) {TEXTOID, INT8OID}, values, NULL) == 1;
-	spi_end();
+	found = spi_execute(&find, 2, (Oid[]) {TEXTOID, INT8OID}, values, NULL) == 1;
 	return found;
 }
 
@@ -210,9 +206,7 @@ deferred_remove(const Projection *projection, const int64 *positions, int count)
 		elements[i] = Int64GetDatum(positions[i]);
 	values[1] = PointerGetDatum(construct_array(elements, count, INT8OID, sizeof(int64),
 												FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&remove, 2, (Oid[]) {TEXTOID, INT8ARRAYOID}, values, NULL);
-	spi_end();
+	spi_execute(&remove, 2, (Oid[]) {TEXTOID, INT8ARRAYOID}, values, NULL);
 }
 
 /*
@@ -226,9 +220,7 @@ deferred_remove_up_to(const Projection *projection, int64 upto)
 	};
 	Datum		values[2] = {CStringGetTextDatum(projection->name), Int64GetDatum(upto)};
 
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&remove, 2, (Oid[]) {TEXTOID, INT8OID}, values, NULL);
-	spi_end();
+	spi_execute(&remove, 2, (Oid[]) {TEXTOID, INT8OID}, values, NULL);
 }
 
 /*
@@ -240,9 +232,7 @@ deferred_remove_all(const char *name)
 	static SpiStatement remove = {"DELETE FROM event_store.projection_deferred WHERE name = $1"};
 	Datum		value = CStringGetTextDatum(name);
 
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&remove, 1, (Oid[]) {TEXTOID}, &value, NULL);
-	spi_end();
+	spi_execute(&remove, 1, (Oid[]) {TEXTOID}, &value, NULL);
 }
 
 /*
@@ -257,9 +247,7 @@ deferred_hold_back(const Projection *projection)
 	};
 	Datum		name = CStringGetTextDatum(projection->name);
 
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&insert, 1, (Oid[]) {TEXTOID}, &name, NULL);
-	spi_end();
+	spi_execute(&insert, 1, (Oid[]) {TEXTOID}, &name, NULL);
 }
 
 /*
@@ -275,7 +263,5 @@ deferred_let_go(const Projection *projection)
 	};
 	Datum		name = CStringGetTextDatum(projection->name);
 
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&remove, 1, (Oid[]) {TEXTOID}, &name, NULL);
-	spi_end();
+	spi_execute(&remove, 1, (Oid[]) {TEXTOID}, &name, NULL);
 }

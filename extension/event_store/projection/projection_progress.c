@@ -126,9 +126,7 @@ progress_lock(const Projection *projection, bool wait, ProjectionProgress *progr
 	Datum		name = CStringGetTextDatum(projection->name);
 	uint64		locked;
 
-	spi_begin(SPI_AS_OWNER);
-	locked = spi_run(wait ? &lock_waiting : &lock_skipping, 1, (Oid[]) {TEXTOID}, &name, NULL);
-	spi_end();
+	locked = spi_execute(wait ? &lock_waiting : &lock_skipping, 1, (Oid[]) {TEXTOID}, &name, NULL);
 	return locked == 1 && progress_read(projection, progress);
 }
 
@@ -170,9 +168,7 @@ progress_write(const Projection *projection, const ProjectionProgress *progress)
 		nulls[PROGRESS_ERROR_POSITION] = 'n';
 	if (progress->last_error == NULL)
 		nulls[PROGRESS_LAST_ERROR] = 'n';
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&update, PROGRESS_COLUMNS, types, values, nulls);
-	spi_end();
+	spi_execute(&update, PROGRESS_COLUMNS, types, values, nulls);
 	wakeup_waiters_at_end(WAIT_FOR_PROJECTION,
 						  position_key(projection->name, (int) strlen(projection->name)));
 }

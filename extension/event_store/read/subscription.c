@@ -315,12 +315,10 @@ move_checkpoint(const char *name, int partition, int64 checkpoint)
 		"UPDATE event_store.subscription_partition SET checkpoint = $3 WHERE name = $1 AND partition = $2"
 	};
 
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run_latest(
+	spi_execute_latest(
 		&move, 3, (Oid[]){TEXTOID, INT4OID, INT8OID},
 		(Datum[]){CStringGetTextDatum(name), Int32GetDatum(partition), Int64GetDatum(checkpoint)},
 		NULL);
-	spi_end();
 }
 
 static char *
@@ -532,11 +530,9 @@ event_store_drop_subscription(PG_FUNCTION_ARGS)
 	char	   *name = name_argument(fcinfo, 0);
 	Datum		value = CStringGetTextDatum(name);
 
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&drop_partitions, 1, (Oid[]) {TEXTOID}, &value, NULL);
-	if (spi_run(&drop, 1, (Oid[]) {TEXTOID}, &value, NULL) == 0)
+	spi_execute(&drop_partitions, 1, (Oid[]) {TEXTOID}, &value, NULL);
+	if (spi_execute(&drop, 1, (Oid[]) {TEXTOID}, &value, NULL) == 0)
 		unknown_subscription(name);
-	spi_end();
 	/* Another one that gets its name begins anew. */
 	if (find_lease(name) != NULL)
 		(void) remember(name, NO_PARTITION, 0, 0);
@@ -557,11 +553,10 @@ event_store_reset_subscription(PG_FUNCTION_ARGS)
 
 	argument_not_null(&fcinfo->args[1], "to_position", "0 reads everything again.");
 	check_position("to_position", PG_GETARG_INT64(1));
-	spi_begin(SPI_AS_OWNER);
-	if (spi_run(&reset, 2, (Oid[]){TEXTOID, INT8OID},
-				(Datum[]){CStringGetTextDatum(name), Int64GetDatum(PG_GETARG_INT64(1))}, NULL) == 0)
+	if (spi_execute(&reset, 2, (Oid[]){TEXTOID, INT8OID},
+					(Datum[]){CStringGetTextDatum(name), Int64GetDatum(PG_GETARG_INT64(1))},
+					NULL) == 0)
 		unknown_subscription(name);
-	spi_end();
 	if (find_lease(name) != NULL)
 		(void) remember(name, find_lease(name)->partition, PG_GETARG_INT64(1), PG_GETARG_INT64(1));
 	PG_RETURN_VOID();

@@ -243,9 +243,7 @@ death_forget(const Endpoint *endpoint, const pg_uuid_t *message_id)
 
 	if (likely(death_count(endpoint, message_id) == 0))
 		return;
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run_latest(&forget, 2, (Oid[]) {INT4OID, UUIDOID}, values, NULL);
-	spi_end();
+	spi_execute_latest(&forget, 2, (Oid[]) {INT4OID, UUIDOID}, values, NULL);
 	entry = MemoryContextAlloc(note_memory(), sizeof(Settled));
 	entry->endpoint_id = endpoint->id;
 	entry->message_id = *message_id;
@@ -284,9 +282,7 @@ death_write_dirty(void)
 		values[0] = Int32GetDatum(death.endpoint_id);
 		values[1] = UUIDPGetDatum(&death.message_id);
 		values[2] = Int32GetDatum(death.deaths);
-		spi_begin(SPI_AS_OWNER);
-		(void) spi_run_latest(&write, 3, (Oid[]) {INT4OID, UUIDOID, INT4OID}, values, NULL);
-		spi_end();
+		spi_execute_latest(&write, 3, (Oid[]) {INT4OID, UUIDOID, INT4OID}, values, NULL);
 	}
 }
 

@@ -298,9 +298,7 @@ close_lease(const Delivery *delivery, Outcome outcome)
 	clock_now()};
 
 	breaker_note_outcome(delivery->endpoint, delivery->message_type, &told);
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run_latest(&delete, 1, (Oid[]) {INT8OID}, &id, NULL);
-	spi_end();
+	spi_execute_latest(&delete, 1, (Oid[]) {INT8OID}, &id, NULL);
 	note->upto = delivery->upto;
 	note->acked += outcome == OUTCOME_ACKED;
 }

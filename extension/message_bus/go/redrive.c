@@ -186,8 +186,6 @@ message_bus_discard_sql(PG_FUNCTION_ARGS)
 		PG_RETURN_INT32(0);
 	values[0] = PG_GETARG_DATUM(0);
 	values[1] = Int32GetDatum(endpoint_argument(fcinfo, 1));
-	spi_begin(SPI_AS_OWNER);
-	count = (int) spi_run_latest(&mark, 2, (Oid[]) {UUIDOID, INT4OID}, values, NULL);
-	spi_end();
+	count = (int) spi_execute_latest(&mark, 2, (Oid[]) {UUIDOID, INT4OID}, values, NULL);
 	PG_RETURN_INT32(count);
 }

@@ -132,9 +132,7 @@ extend_leases(int64 *delivery_ids, int count, TimestampTz until)
 
 		if (!delivery_find_leased(&delivery, delivery_ids[i]))
 			delivery_refuse(delivery_ids[i]);
-		spi_begin(SPI_AS_OWNER);
-		(void) spi_run_latest(&extend, 2, (Oid[]) {INT8OID, TIMESTAMPTZOID}, values, NULL);
-		spi_end();
+		spi_execute_latest(&extend, 2, (Oid[]) {INT8OID, TIMESTAMPTZOID}, values, NULL);
 		(void) lease_note_lane(delivery.endpoint, delivery.lane);
 		if (delivery.probe)
 			breaker_note_probe_until(delivery.endpoint, delivery.message_type, until);

@@ -44,9 +44,7 @@ mark_handled(int64 delivery_id)
 		"UPDATE message_bus.lease l SET handled = true WHERE l.delivery_id = $1 AND NOT l.handled"};
 	Datum		id = Int64GetDatum(delivery_id);
 
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run_latest(&mark, 1, (Oid[]) {INT8OID}, &id, NULL);
-	spi_end();
+	spi_execute_latest(&mark, 1, (Oid[]) {INT8OID}, &id, NULL);
 }
 
 /*

@@ -202,9 +202,7 @@ message_bus_alter_endpoint(PG_FUNCTION_ARGS)
 		values[5] = PG_GETARG_DATUM(4);
 		nulls[5] = ' ';
 	}
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run_latest(&update, 6, types, values, nulls);
-	spi_end();
+	spi_execute_latest(&update, 6, types, values, nulls);
 	endpoint_cache_changed();
 	PG_RETURN_VOID();
 }
@@ -244,10 +242,8 @@ message_bus_drop_endpoint(PG_FUNCTION_ARGS)
 
 	if (!PG_GETARG_BOOL(1))
 		refuse_if_in_use(endpoint);
-	spi_begin(SPI_AS_OWNER);
 	for (int i = 0; i < lengthof(removals); i++)
-		(void) spi_run_latest(&removals[i], 1, (Oid[]) {INT4OID}, &value, NULL);
-	spi_end();
+		spi_execute_latest(&removals[i], 1, (Oid[]) {INT4OID}, &value, NULL);
 	note_at_commit(endpoint_dropped, (void *) endpoint);
 	endpoint_cache_changed();
 	PG_RETURN_VOID();
@@ -294,9 +290,7 @@ set_paused(FunctionCallInfo fcinfo, bool paused)
 	const Endpoint *endpoint = named_endpoint(fcinfo, 0);
 	Datum		values[] = {Int32GetDatum(endpoint->id), BoolGetDatum(paused)};
 
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run_latest(&update, 2, (Oid[]) {INT4OID, BOOLOID}, values, NULL);
-	spi_end();
+	spi_execute_latest(&update, 2, (Oid[]) {INT4OID, BOOLOID}, values, NULL);
 	endpoint_cache_changed();
 	/* Whoever waits must look again. */
 	if (!paused)
@@ -346,9 +340,7 @@ message_bus_subscribe(PG_FUNCTION_ARGS)
 				 errmsg("message type must have 1 to %d bytes", MAX_TYPE),
 				 errhint("Name what happened or is to be done, like 'OrderSubmitted'.")));
 	values[1] = PG_GETARG_DATUM(1);
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&insert, 2, (Oid[]) {INT4OID, TEXTOID}, values, NULL);
-	spi_end();
+	spi_execute(&insert, 2, (Oid[]) {INT4OID, TEXTOID}, values, NULL);
 	endpoint_cache_changed();
 	PG_RETURN_VOID();
 }
@@ -367,9 +359,7 @@ message_bus_unsubscribe(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1))
 		PG_RETURN_VOID();
 	values[1] = PG_GETARG_DATUM(1);
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run_latest(&delete, 2, (Oid[]) {INT4OID, TEXTOID}, values, NULL);
-	spi_end();
+	spi_execute_latest(&delete, 2, (Oid[]) {INT4OID, TEXTOID}, values, NULL);
 	endpoint_cache_changed();
 	PG_RETURN_VOID();
 }

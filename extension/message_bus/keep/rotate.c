@@ -323,7 +323,7 @@ truncate_segment(BusDatabase *database, int number, TimestampTz now)
 	}
 	snprintf(command, sizeof(command), "TRUNCATE message_bus.%s", bus_ring[number].name);
 	spi_begin(SPI_AS_OWNER);
-	spi_execute(command);
+	spi_command(command);
 	spi_end();
 	note_at_commit(segment_truncated, &database->segments[number]);
 	return true;

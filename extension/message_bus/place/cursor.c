@@ -117,9 +117,7 @@ fold(int table)
 	/* With the lock: what a restore has put here belongs to endpoints that may be still to come. */
 	if (restore_goes_on())
 		return false;
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run_latest(&merge[table], 0, NULL, NULL, NULL);
-	(void) spi_run(&truncate[table], 0, NULL, NULL, NULL);
-	spi_end();
+	spi_execute_latest(&merge[table], 0, NULL, NULL, NULL);
+	spi_execute(&truncate[table], 0, NULL, NULL, NULL);
 	return true;
 }

@@ -38,8 +38,6 @@ dead_gives_way(const Endpoint *endpoint, pg_uuid_t *message_id)
 
 	if (!dead_has_message(endpoint, message_id))
 		return true;
-	spi_begin(SPI_AS_OWNER);
-	gone = spi_run_latest(&remove, 2, (Oid[]) {UUIDOID, INT4OID}, values, NULL) == 1;
-	spi_end();
+	gone = spi_execute_latest(&remove, 2, (Oid[]) {UUIDOID, INT4OID}, values, NULL) == 1;
 	return gone;
 }

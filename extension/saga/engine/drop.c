@@ -84,10 +84,8 @@ remove_all(const char *name)
 	};
 	Datum		value = CStringGetTextDatum(name);
 
-	spi_begin(SPI_AS_OWNER);
 	for (int i = 0; i < lengthof(removals); i++)
-		(void) spi_run_latest(&removals[i], 1, (Oid[]) {TEXTOID}, &value, NULL);
-	spi_end();
+		spi_execute_latest(&removals[i], 1, (Oid[]) {TEXTOID}, &value, NULL);
 }
 
 PG_FUNCTION_INFO_V1(saga_drop);
@@ -100,9 +98,7 @@ saga_drop(PG_FUNCTION_ARGS)
 	static SpiStatement lock = {"LOCK TABLE saga.definition IN SHARE ROW EXCLUSIVE MODE"};
 	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&lock, 0, NULL, NULL, NULL);
-	spi_end();
+	spi_execute(&lock, 0, NULL, NULL, NULL);
 	definition_cache_refresh();
 	(void) definition_require(name);
 	if (!PG_GETARG_BOOL(1))

@@ -90,11 +90,9 @@ redrive_dead_letters(const Machine *machine)
 		" WHERE d.saga = $1 AND d.instance = $2 AND d.reason <> 'discarded'"
 	};
 
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&redrive, 2, (Oid[]) {TEXTOID, TEXTOID},
+	spi_execute(&redrive, 2, (Oid[]) {TEXTOID, TEXTOID},
 				   (Datum[]) {CStringGetTextDatum(machine->definition->name),
 					   CStringGetTextDatum(machine->id_text)}, NULL);
-	spi_end();
 }
 
 /*

@@ -93,9 +93,7 @@ park_message(const char *saga, const pg_uuid_t *id, const char *endpoint,
 		until = Min(until, message->expires_at);
 	values[7] = TimestampTzGetDatum(until);
 
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&insert, lengthof(types), types, values, NULL);
-	spi_end();
+	spi_execute(&insert, lengthof(types), types, values, NULL);
 	if (until != DT_NOEND)
 		wakeup_runner_by(until);
 	tell_when_committed(LOG, "message %s %s waits for saga \"%s\" %s %s", message->message_type,
@@ -398,11 +396,9 @@ bury_later(const ParkedMessage *message, const ErrorData *error)
 	ereport(WARNING,
 			(errmsg("message %s %s has waited too long and cannot become a dead letter: %s",
 					message->type, uuid_text(&message->message_id), error->message)));
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&wait, 2, (Oid[]) {INT8OID, TIMESTAMPTZOID},
+	spi_execute(&wait, 2, (Oid[]) {INT8OID, TIMESTAMPTZOID},
 				   (Datum[]) {Int64GetDatum(message->id),
 					   TimestampTzGetDatum(GetCurrentTimestamp() + BURY_AGAIN)}, NULL);
-	spi_end();
 }
 
 static void
@@ -412,9 +408,7 @@ remove_parked(int64 id)
 		"DELETE FROM saga.parked_message WHERE id = $1"
 	};
 
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&remove, 1, (Oid[]) {INT8OID}, (Datum[]) {Int64GetDatum(id)}, NULL);
-	spi_end();
+	spi_execute(&remove, 1, (Oid[]) {INT8OID}, (Datum[]) {Int64GetDatum(id)}, NULL);
 }
 
 static void
@@ -425,7 +419,5 @@ mark_deferred(int64 id)
 		" coalesce((envelope ->> 'expires_at')::timestamptz, 'infinity') WHERE id = $1"
 	};
 
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&mark, 1, (Oid[]) {INT8OID}, (Datum[]) {Int64GetDatum(id)}, NULL);
-	spi_end();
+	spi_execute(&mark, 1, (Oid[]) {INT8OID}, (Datum[]) {Int64GetDatum(id)}, NULL);
 }

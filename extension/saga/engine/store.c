@@ -219,12 +219,10 @@ plan_wake(Machine *machine)
 	if (next == NULL || next->due >= machine->wake_at)
 		return;
 	machine->wake_at = next->due;
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&enqueue, 3, (Oid[]) {TIMESTAMPTZOID, TEXTOID, UUIDOID},
+	spi_execute(&enqueue, 3, (Oid[]) {TIMESTAMPTZOID, TEXTOID, UUIDOID},
 				   (Datum[]) {TimestampTzGetDatum(next->due),
 					   CStringGetTextDatum(machine->definition->name),
 					   UUIDPGetDatum(&machine->id)}, NULL);
-	spi_end();
 	wakeup_runner_by(next->due);
 }
 
@@ -265,9 +263,7 @@ store_history(Machine *machine, const HistoryEntry *entry)
 	nulls[5] = entry->message_id == NULL ? 'n' : ' ';
 	nulls[8] = entry->actor == NULL ? 'n' : ' ';
 	nulls[9] = entry->reason == NULL ? 'n' : ' ';
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&insert, lengthof(types), types, values, nulls);
-	spi_end();
+	spi_execute(&insert, lengthof(types), types, values, nulls);
 	store_log(machine, entry);
 }
 
@@ -288,15 +284,13 @@ store_remove(Machine *machine, bool keep_history)
 		"DELETE FROM saga.history_entry WHERE number = $1"
 	};
 
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&remove, 4, (Oid[]) {TEXTOID, UUIDOID, INT8OID, BOOLOID},
-				   (Datum[]) {CStringGetTextDatum(machine->definition->name),
-					   UUIDPGetDatum(&machine->id), Int64GetDatum(machine->number),
-					   BoolGetDatum(keep_history)}, NULL);
+	spi_execute(&remove, 4, (Oid[]) {TEXTOID, UUIDOID, INT8OID, BOOLOID},
+				(Datum[]) {CStringGetTextDatum(machine->definition->name),
+					UUIDPGetDatum(&machine->id), Int64GetDatum(machine->number),
+					BoolGetDatum(keep_history)}, NULL);
 	if (!keep_history)
-		(void) spi_run(&forget, 1, (Oid[]) {INT8OID},
-					   (Datum[]) {Int64GetDatum(machine->number)}, NULL);
-	spi_end();
+		spi_execute(&forget, 1, (Oid[]) {INT8OID}, (Datum[]) {Int64GetDatum(machine->number)},
+					NULL);
 }
 
 /*

@@ -227,11 +227,9 @@ drop_entry(const QueueEntry *entry)
 		"DELETE FROM saga.timer_queue WHERE due_at = $1 AND correlation_id = $2 AND saga = $3"
 	};
 
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&remove, 3, (Oid[]) {TIMESTAMPTZOID, UUIDOID, TEXTOID},
+	spi_execute(&remove, 3, (Oid[]) {TIMESTAMPTZOID, UUIDOID, TEXTOID},
 				   (Datum[]) {TimestampTzGetDatum(entry->due_at), UUIDPGetDatum(&entry->id),
 					   CStringGetTextDatum(entry->saga)}, NULL);
-	spi_end();
 }
 
 /*
@@ -359,10 +357,8 @@ postpone_entry(const QueueEntry *entry, TimestampTz until)
 	};
 
 	drop_entry(entry);
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&enqueue, 3, (Oid[]) {TIMESTAMPTZOID, UUIDOID, TEXTOID},
+	spi_execute(&enqueue, 3, (Oid[]) {TIMESTAMPTZOID, UUIDOID, TEXTOID},
 				   (Datum[]) {TimestampTzGetDatum(Max(until, entry->due_at + 1)),
 					   UUIDPGetDatum(&entry->id), CStringGetTextDatum(entry->saga)}, NULL);
-	spi_end();
 	wakeup_runner_by(until);
 }
