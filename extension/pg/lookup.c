@@ -10,10 +10,8 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/table.h"
-#include "base/compat.h"
-#include "utils/builtins.h"
-#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "pg/lookup.h"
 
@@ -25,16 +23,14 @@ void
 lookup_begin(Lookup *lookup, ExtensionRelation *table, ExtensionRelation *index,
 			 const char *key, int length)
 {
+	TableScan  *scan = &lookup->scan;
 	ScanKeyData scankey;
 
-	lookup->table = extension_table_open(table, AccessShareLock);
-	lookup->descriptor = extension_table_descriptor(table);
-	lookup->index = index_open(extension_relation_oid(index), AccessShareLock);
+	table_scan_open(scan, table, index);
+	scan->snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(scan->table)));
 	if (key != NULL)
-		ScanKeyInit(&scankey, 1, BTEqualStrategyNumber, F_TEXTEQ,
-					PointerGetDatum(cstring_to_text_with_len(key, length)));
-	lookup->scan = systable_beginscan_ordered(lookup->table, lookup->index, NULL,
-											  key != NULL ? 1 : 0, &scankey);
+		key_text(&scankey, 1, key, length);
+	table_scan_start(scan, key != NULL ? 1 : 0, &scankey, scan->snapshot);
 	lookup->direction = ForwardScanDirection;
 }
 
@@ -55,38 +51,15 @@ lookup_begin_backward(Lookup *lookup, ExtensionRelation *table, ExtensionRelatio
 bool
 lookup_next(Lookup *lookup, Datum *values, bool *nulls)
 {
-	lookup->row = systable_getnext_ordered(lookup->scan, lookup->direction);
+	lookup->row = table_scan_next(&lookup->scan, lookup->direction);
 	if (!HeapTupleIsValid(lookup->row))
 		return false;
-	heap_deform_tuple(lookup->row, lookup->descriptor, values, nulls);
+	heap_deform_tuple(lookup->row, lookup->scan.descriptor, values, nulls);
 	return true;
 }
 
 void
 lookup_end(Lookup *lookup)
 {
-	systable_endscan_ordered(lookup->scan);
-	index_close(lookup->index, AccessShareLock);
-	table_close(lookup->table, AccessShareLock);
-}
-
-/*
- * The first row an index gives for a key; *found says whether there is one,
- * and slot holds it.  With a dirty snapshot, the running transaction that is
- * inserting or deleting the row, else InvalidTransactionId.
- */
-TransactionId
-lookup_first(Relation heap, Relation index, Snapshot snapshot, int nkeys, ScanKey keys,
-			 ScanDirection direction, TupleTableSlot *slot, bool *found)
-{
-	IndexScanDesc scan = compat_index_beginscan(heap, index, snapshot, nkeys);
-	TransactionId in_progress = InvalidTransactionId;
-
-	index_rescan(scan, keys, nkeys, NULL, 0);
-	*found = index_getnext_slot(scan, direction, slot);
-	if (*found && snapshot->snapshot_type == SNAPSHOT_DIRTY)
-		in_progress = TransactionIdIsValid(snapshot->xmin) ? snapshot->xmin : snapshot->xmax;
-	/* The slot keeps its own pin on the buffer. */
-	index_endscan(scan);
-	return in_progress;
+	table_scan_end(&lookup->scan);
 }

@@ -13,11 +13,7 @@
 
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "executor/tuptable.h"
-#include "utils/rel.h"
-
-#include "pg/relation.h"
+#include "pg/scan.h"
 
 /*
  * What is cached from such tables is loaded again if something has changed while
@@ -28,10 +24,7 @@
 
 typedef struct Lookup
 {
-	Relation	table;
-	TupleDesc	descriptor;		/* of the columns we know */
-	SysScanDesc scan;
-	Relation	index;
+	TableScan	scan;
 	ScanDirection direction;
 	HeapTuple	row;			/* the one that was given last */
 } Lookup;
@@ -43,8 +36,5 @@ extern void lookup_begin_backward(Lookup *lookup, ExtensionRelation *table,
 								  const char *key, int length);
 extern bool lookup_next(Lookup *lookup, Datum *values, bool *nulls);
 extern void lookup_end(Lookup *lookup);
-extern TransactionId lookup_first(Relation heap, Relation index, Snapshot snapshot, int nkeys,
-								  ScanKey keys, ScanDirection direction,
-								  TupleTableSlot *slot, bool *found);
 
 #endif

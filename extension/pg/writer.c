@@ -50,6 +50,9 @@ typedef struct WriterStatements
 static WriterStatements *all_statements = NULL;
 
 static Relation open_index(Writer *writer, int number);
+static void fill_row(Writer *writer, const Datum *values, const bool *nulls);
+static void replace_row(Writer *writer, ItemPointer tid);
+static void delete_row(Writer *writer, ItemPointer tid);
 static bool goes_direct(Writer *writer, WriterCommand command);
 static void check_row(Writer *writer, TupleTableSlot *row);
 static bool enter_into_indexes(Writer *writer, TupleTableSlot *row, Oid may_conflict,
@@ -244,44 +247,6 @@ writer_insert_tuples(Writer *writer, HeapTuple *rows, int count)
 }
 
 /*
- * Replaces the row at tid, which nobody else may be changing, with the one that
- * was filled.
- */
-void
-writer_update(Writer *writer, ItemPointer tid)
-{
-	TupleTableSlot *row = writer->row;
-	CompatUpdateIndexes which;
-
-	ExecStoreVirtualTuple(row);
-	if (!goes_direct(writer, WRITE_UPDATE))
-	{
-		use_executor(writer, WRITE_UPDATE, tid, row);
-		return;
-	}
-	CheckCmdReplicaIdentity(writer->heap, CMD_UPDATE);
-	check_row(writer, row);
-	simple_table_tuple_update(writer->heap, tid, row, SnapshotSelf, &which);
-	if (which != COMPAT_UPDATES_NONE)
-		(void) enter_into_indexes(writer, row, InvalidOid, which);
-}
-
-/*
- * Deletes the row at tid, which nobody else may be changing.
- */
-void
-writer_delete(Writer *writer, ItemPointer tid)
-{
-	if (!goes_direct(writer, WRITE_DELETE))
-	{
-		use_executor(writer, WRITE_DELETE, tid, NULL);
-		return;
-	}
-	CheckCmdReplicaIdentity(writer->heap, CMD_DELETE);
-	simple_table_tuple_delete(writer->heap, tid, SnapshotSelf);
-}
-
-/*
  * An expression that writes to its own table finds our evaluation state in use.
  */
 static bool
@@ -461,4 +426,85 @@ build_statement(ExtensionRelation *table, WriterCommand command)
 			break;
 	}
 	return sql.data;
+}
+
+/* ---------------------------------------------------------------- at once */
+
+/*
+ * Inserts a row.
+ */
+void
+table_insert(ExtensionRelation *table, const Datum *values, const bool *nulls)
+{
+	Writer	   *writer = writer_open(table, RowExclusiveLock);
+
+	fill_row(writer, values, nulls);
+	(void) writer_insert(writer, InvalidOid);
+	writer_close(writer);
+}
+
+/*
+ * Replaces the row at tid, which nobody else may be changing.
+ */
+void
+table_update(ExtensionRelation *table, ItemPointer tid, const Datum *values, const bool *nulls)
+{
+	Writer	   *writer = writer_open(table, RowExclusiveLock);
+
+	fill_row(writer, values, nulls);
+	replace_row(writer, tid);
+	writer_close(writer);
+}
+
+/*
+ * Deletes the row at tid, which nobody else may be changing.
+ */
+void
+table_delete(ExtensionRelation *table, ItemPointer tid)
+{
+	Writer	   *writer = writer_open(table, RowExclusiveLock);
+
+	delete_row(writer, tid);
+	writer_close(writer);
+}
+
+static void
+replace_row(Writer *writer, ItemPointer tid)
+{
+	TupleTableSlot *row = writer->row;
+	CompatUpdateIndexes which;
+
+	ExecStoreVirtualTuple(row);
+	if (!goes_direct(writer, WRITE_UPDATE))
+	{
+		use_executor(writer, WRITE_UPDATE, tid, row);
+		return;
+	}
+	CheckCmdReplicaIdentity(writer->heap, CMD_UPDATE);
+	check_row(writer, row);
+	simple_table_tuple_update(writer->heap, tid, row, SnapshotSelf, &which);
+	if (which != COMPAT_UPDATES_NONE)
+		(void) enter_into_indexes(writer, row, InvalidOid, which);
+}
+
+static void
+delete_row(Writer *writer, ItemPointer tid)
+{
+	if (!goes_direct(writer, WRITE_DELETE))
+	{
+		use_executor(writer, WRITE_DELETE, tid, NULL);
+		return;
+	}
+	CheckCmdReplicaIdentity(writer->heap, CMD_DELETE);
+	simple_table_tuple_delete(writer->heap, tid, SnapshotSelf);
+}
+
+static void
+fill_row(Writer *writer, const Datum *values, const bool *nulls)
+{
+	TupleTableSlot *row = writer_new_row(writer);
+	int			count = writer->table->column_count;
+
+	memcpy(row->tts_values, values, sizeof(Datum) * count);
+	memcpy(row->tts_isnull, nulls, sizeof(bool) * count);
 }

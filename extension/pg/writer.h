@@ -44,7 +44,10 @@ extern TupleTableSlot *writer_slot(Writer *writer);
 extern TupleTableSlot *writer_new_row(Writer *writer);
 extern bool writer_insert(Writer *writer, Oid may_conflict);
 extern void writer_insert_tuples(Writer *writer, HeapTuple *rows, int count);
-extern void writer_update(Writer *writer, ItemPointer tid);
-extern void writer_delete(Writer *writer, ItemPointer tid);
+
+extern void table_insert(ExtensionRelation *table, const Datum *values, const bool *nulls);
+extern void table_update(ExtensionRelation *table, ItemPointer tid,
+						 const Datum *values, const bool *nulls);
+extern void table_delete(ExtensionRelation *table, ItemPointer tid);
 
 #endif

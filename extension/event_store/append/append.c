@@ -9,9 +9,6 @@
  */
 #include "postgres.h"
 
-#include "access/skey.h"
-#include "access/stratnum.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
@@ -19,13 +16,11 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "base/compat.h"
 #include "base/errors.h"
 #include "event_store/append/append.h"
 #include "event_store/projection/projection.h"
@@ -33,6 +28,7 @@
 #include "log/position.h"
 #include "pg/argument.h"
 #include "pg/context.h"
+#include "pg/scan.h"
 #include "pg/spi.h"
 
 /* Where an event with a given id stands already. */
@@ -158,21 +154,19 @@ find_event_id(EventTables *tables, const pg_uuid_t *event_id, ItemPointer except
 			  Standing *standing)
 {
 	Writer	   *events = tables->events;
-	Relation	index = writer_index(events, &index_event_id);
-	TupleTableSlot *slot = writer_slot(events);
+	TableScan	scan = {.table = events->heap, .index = writer_index(events, &index_event_id)};
+	TupleTableSlot *slot = scan.slot = writer_slot(events);
 	SnapshotData dirty;
 	ScanKeyData key;
-	IndexScanDesc scan;
 	TransactionId in_progress;
 	bool		found;
 
 	InitDirtySnapshot(dirty);
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(event_id));
+	key_uuid(&key, 1, event_id);
 	for (;;)
 	{
-		scan = compat_index_beginscan(events->heap, index, &dirty, 1);
-		index_rescan(scan, &key, 1, NULL, 0);
-		while ((found = index_getnext_slot(scan, ForwardScanDirection, slot)))
+		table_scan_start(&scan, 1, &key, &dirty);
+		while ((found = table_scan_next_slot(&scan, ForwardScanDirection)))
 		{
 			if (except == NULL || !ItemPointerEquals(&slot->tts_tid, except))
 				break;
@@ -185,7 +179,7 @@ find_event_id(EventTables *tables, const pg_uuid_t *event_id, ItemPointer except
 			standing->version = DatumGetInt64(slot->tts_values[EVENT_VERSION]);
 			standing->position = DatumGetInt64(slot->tts_values[EVENT_POSITION]);
 		}
-		index_endscan(scan);
+		index_endscan(scan.scan);
 		if (!found || !TransactionIdIsValid(in_progress))
 			return found;
 		XactLockTableWait(in_progress, events->heap, &slot->tts_tid, XLTW_InsertIndex);

@@ -9,16 +9,10 @@
 #include "postgres.h"
 
 #include "access/detoast.h"
-#include "access/genam.h"
-#include "access/skey.h"
-#include "access/stratnum.h"
-#include "access/table.h"
-#include "access/tableam.h"
 #include "access/htup_details.h"
-#include "base/compat.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/rel.h"
 
@@ -28,14 +22,12 @@
 #include "event_store/stream/stream.h"
 #include "event_store/stream/table.h"
 #include "log/position.h"
+#include "pg/scan.h"
 
 struct EventScan
 {
-	Relation	heap;
-	Relation	index;
-	IndexScanDesc scan;			/* NULL: there is nothing to read */
+	TableScan	rows;
 	ScanDirection direction;
-	TupleTableSlot *slot;
 	EventFilter filter;
 	Visibility *visibility;
 	int64		position;		/* of the last row looked at */
@@ -62,11 +54,11 @@ scan_positions(const EventFilter *filter, int64 after, int64 upto, ScanDirection
 	if (filter->category != NULL)
 	{
 		index = &index_event_category;
-		ScanKeyInit(&keys[count++], column++, BTEqualStrategyNumber, F_INT4EQ,
-					Int32GetDatum((int32) category_key(filter->category, filter->category_length)));
+		key_int4(&keys[count++], column++, BTEqualStrategyNumber,
+				 (int32) category_key(filter->category, filter->category_length));
 	}
-	ScanKeyInit(&keys[count++], column, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
-	ScanKeyInit(&keys[count++], column, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(upto));
+	key_int8(&keys[count++], column, BTGreaterStrategyNumber, after);
+	key_int8(&keys[count++], column, BTLessEqualStrategyNumber, upto);
 	scan = begin_scan(index, count, keys, direction, snapshot);
 	scan->filter = *filter;
 	scan->position = after;
@@ -106,12 +98,11 @@ event_scan_stream(const char *stream_text, int length, int64 from_version, bool 
 	int			count = 1;
 
 	stream_name(&name, stream_text, length);
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(stream_id(&name, snapshot)));
+	key_int8(&keys[0], 1, BTEqualStrategyNumber, stream_id(&name, snapshot));
 	if (from_version > 0)
-		ScanKeyInit(&keys[count++], 2,
-					backward ? BTLessEqualStrategyNumber : BTGreaterEqualStrategyNumber,
-					backward ? F_INT8LE : F_INT8GE, Int64GetDatum(from_version));
+		key_int8(&keys[count++], 2,
+				 backward ? BTLessEqualStrategyNumber : BTGreaterEqualStrategyNumber,
+				 from_version);
 	return begin_scan(&index_event_version, count, keys,
 					  backward ? BackwardScanDirection : ForwardScanDirection, snapshot);
 }
@@ -124,7 +115,7 @@ event_scan_correlation(const pg_uuid_t *correlation_id, Snapshot snapshot)
 {
 	ScanKeyData key;
 
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(correlation_id));
+	key_uuid(&key, 1, correlation_id);
 	return begin_scan(&index_event_correlation, 1, &key, ForwardScanDirection, snapshot);
 }
 
@@ -136,7 +127,7 @@ event_scan_id(const pg_uuid_t *event_id, Snapshot snapshot)
 {
 	ScanKeyData key;
 
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(event_id));
+	key_uuid(&key, 1, event_id);
 	return begin_scan(&index_event_id, 1, &key, ForwardScanDirection, snapshot);
 }
 
@@ -148,14 +139,10 @@ begin_scan(ExtensionRelation *index, int nkeys, ScanKey keys, ScanDirection dire
 
 	/* Upcasters count from their registration on; locks held already would not tell. */
 	AcceptInvalidationMessages();
-	scan->heap = extension_table_open(&relation_stored_event, AccessShareLock);
-	scan->index = index_open(extension_relation_oid(index), AccessShareLock);
-	scan->slot = table_slot_create(scan->heap, NULL);
+	table_scan_begin(&scan->rows, &relation_stored_event, index, nkeys, keys, snapshot);
 	scan->visibility = visibility_open(snapshot);
 	scan->direction = direction;
 	scan->looks_left = PG_INT64_MAX;
-	scan->scan = compat_index_beginscan(scan->heap, scan->index, snapshot, nkeys);
-	index_rescan(scan->scan, keys, nkeys, NULL, 0);
 	return scan;
 }
 
@@ -166,10 +153,9 @@ begin_scan(ExtensionRelation *index, int nkeys, ScanKey keys, ScanDirection dire
 bool
 event_scan_next(EventScan *scan, Event *event)
 {
-	while (scan->looks_left-- > 0 &&
-		   index_getnext_slot(scan->scan, scan->direction, scan->slot))
+	while (scan->looks_left-- > 0 && table_scan_next_slot(&scan->rows, scan->direction))
 	{
-		event_from_slot(scan->slot, event);
+		event_from_slot(scan->rows.slot, event);
 		scan->position = event->position;
 		if (event_filter_admits(&scan->filter, event) &&
 			!visibility_hides(scan->visibility, event->stream, event->stream_id,
@@ -214,17 +200,14 @@ event_scan_was_limited(const EventScan *scan)
 void
 event_scan_restart(EventScan *scan)
 {
-	index_rescan(scan->scan, NULL, scan->scan->numberOfKeys, NULL, 0);
+	index_rescan(scan->rows.scan, NULL, scan->rows.scan->numberOfKeys, NULL, 0);
 }
 
 void
 event_scan_end(EventScan *scan)
 {
 	visibility_close(scan->visibility);
-	index_endscan(scan->scan);
-	ExecDropSingleTupleTableSlot(scan->slot);
-	index_close(scan->index, AccessShareLock);
-	table_close(scan->heap, AccessShareLock);
+	table_scan_end(&scan->rows);
 	pfree(scan);
 }
 

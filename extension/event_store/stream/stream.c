@@ -36,7 +36,7 @@
 #include "event_store/stream/stream.h"
 #include "log/position.h"
 #include "pg/argument.h"
-#include "pg/lookup.h"
+#include "pg/scan.h"
 #include "pg/sequence.h"
 
 #define LOCK_SPACE_STREAM_NAME 3
@@ -384,8 +384,8 @@ find_row(Writer *streams, const StreamName *name, Snapshot snapshot,
 		bool		isnull;
 		text	   *stored;
 
-		ScanKeyInit(&scankey, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(*key));
-		*in_progress = lookup_first(streams->heap, index, snapshot, 1, &scankey,
+		key_int8(&scankey, 1, BTEqualStrategyNumber, *key);
+		*in_progress = index_first(streams->heap, index, snapshot, 1, &scankey,
 								   ForwardScanDirection, writer_slot(streams), &found);
 		if (!found)
 			return false;

@@ -4,20 +4,11 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/relation.h"
-#include "access/skey.h"
-#include "access/stratnum.h"
-#include "access/table.h"
-#include "access/tableam.h"
 #include "catalog/pg_type.h"
-#include "utils/fmgroids.h"
-#include "utils/rel.h"
-#include "utils/snapmgr.h"
 
 #include "base/order.h"
 #include "event_store/stream/table.h"
-#include "pg/lookup.h"
+#include "pg/scan.h"
 
 static const ExtensionColumn event_columns[EVENT_COLUMNS] = {
 	[EVENT_POSITION] = {"position", INT8OID, true},
@@ -135,9 +126,9 @@ last_version_from(EventTables *tables, int64 stream_id, int64 at_least, Snapshot
 	bool		found;
 	bool		isnull;
 
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(stream_id));
-	ScanKeyInit(&keys[1], 2, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(at_least));
-	(void) lookup_first(events->heap, writer_index(events, &index_event_version), snapshot, 2, keys,
+	key_int8(&keys[0], 1, BTEqualStrategyNumber, stream_id);
+	key_int8(&keys[1], 2, BTGreaterEqualStrategyNumber, at_least);
+	(void) index_first(events->heap, writer_index(events, &index_event_version), snapshot, 2, keys,
 					   BackwardScanDirection, writer_slot(events), &found);
 	if (!found)
 		return 0;
@@ -151,24 +142,14 @@ last_version_from(EventTables *tables, int64 stream_id, int64 at_least, Snapshot
 int64
 event_newest_position(Snapshot snapshot)
 {
-	Relation	heap = extension_table_open(&relation_stored_event, AccessShareLock);
-	Relation	index = index_open(extension_relation_oid(&index_event_position), AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(heap, NULL);
-	bool		found;
+	TableScan	scan;
 	bool		isnull;
 	int64		position = 0;
-	Snapshot	own = NULL;
 
-	if (snapshot == NULL)
-		snapshot = own = RegisterSnapshot(GetLatestSnapshot());
-	(void) lookup_first(heap, index, snapshot, 0, NULL, BackwardScanDirection, slot, &found);
-	if (found)
-		position = DatumGetInt64(slot_getattr(slot, EVENT_POSITION + 1, &isnull));
-	ExecDropSingleTupleTableSlot(slot);
-	index_close(index, AccessShareLock);
-	table_close(heap, AccessShareLock);
-	if (own != NULL)
-		UnregisterSnapshot(own);
+	table_scan_begin(&scan, &relation_stored_event, &index_event_position, 0, NULL, snapshot);
+	if (table_scan_next_slot(&scan, BackwardScanDirection))
+		position = DatumGetInt64(slot_getattr(scan.slot, EVENT_POSITION + 1, &isnull));
+	table_scan_end(&scan);
 	return position;
 }
 

@@ -9,16 +9,9 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/skey.h"
-#include "access/stratnum.h"
 #include "access/table.h"
-#include "access/tableam.h"
-#include "base/compat.h"
-#include "catalog/pg_collation.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -28,7 +21,7 @@
 #include "event_store/stream/table.h"
 #include "event_store/stream/visibility.h"
 #include "pg/clock.h"
-#include "pg/lookup.h"
+#include "pg/scan.h"
 
 static ExtensionRelation index_retention = {"event_store", "retention_pkey"};
 
@@ -41,15 +34,9 @@ typedef struct StreamVisibility
 
 struct Visibility
 {
-	Relation	retention;
-	Relation	retention_index;
-	Relation	truncated;
-	Relation	truncated_index;
-	Relation	events;
-	Relation	events_index;
-	TupleTableSlot *retention_slot;
-	TupleTableSlot *truncated_slot;
-	TupleTableSlot *event_slot;
+	TableScan	retention;
+	TableScan	truncated;
+	TableScan	events;
 	Snapshot	snapshot;
 	HTAB	   *streams;
 	TimestampTz now;
@@ -59,7 +46,14 @@ struct Visibility
 /* Columns of event_store.retention. */
 enum
 {
-	RETENTION_NAME, RETENTION_MAX_COUNT, RETENTION_MAX_AGE, RETENTION_TRUNCATE_BEFORE
+	RETENTION_NAME, RETENTION_MAX_COUNT, RETENTION_MAX_AGE, RETENTION_TRUNCATE_BEFORE,
+	RETENTION_COLUMNS
+};
+
+/* Columns of event_store.truncated_stream. */
+enum
+{
+	TRUNCATED_STREAM_ID, TRUNCATED_BEFORE_VERSION
 };
 
 static bool is_empty(ExtensionRelation *relation);
@@ -82,16 +76,9 @@ visibility_open(Snapshot snapshot)
 	v = palloc0(sizeof(Visibility));
 	v->snapshot = snapshot;
 	v->now = clock_now();
-	v->retention = extension_table_open(&relation_retention, AccessShareLock);
-	v->retention_index = index_open(extension_relation_oid(&index_retention), AccessShareLock);
-	v->truncated = extension_table_open(&relation_truncated_stream, AccessShareLock);
-	v->truncated_index =
-		index_open(extension_relation_oid(&index_truncated_stream), AccessShareLock);
-	v->events = extension_table_open(&relation_stored_event, AccessShareLock);
-	v->events_index = index_open(extension_relation_oid(&index_event_version), AccessShareLock);
-	v->retention_slot = table_slot_create(v->retention, NULL);
-	v->truncated_slot = table_slot_create(v->truncated, NULL);
-	v->event_slot = table_slot_create(v->events, NULL);
+	table_scan_open(&v->retention, &relation_retention, &index_retention);
+	table_scan_open(&v->truncated, &relation_truncated_stream, &index_truncated_stream);
+	table_scan_open(&v->events, &relation_stored_event, &index_event_version);
 	control.keysize = sizeof(int64);
 	control.entrysize = sizeof(StreamVisibility);
 	control.hcxt = CurrentMemoryContext;
@@ -151,15 +138,9 @@ visibility_close(Visibility *visibility)
 {
 	if (visibility == NULL)
 		return;
-	ExecDropSingleTupleTableSlot(visibility->retention_slot);
-	ExecDropSingleTupleTableSlot(visibility->truncated_slot);
-	ExecDropSingleTupleTableSlot(visibility->event_slot);
-	index_close(visibility->retention_index, AccessShareLock);
-	index_close(visibility->truncated_index, AccessShareLock);
-	index_close(visibility->events_index, AccessShareLock);
-	table_close(visibility->retention, AccessShareLock);
-	table_close(visibility->truncated, AccessShareLock);
-	table_close(visibility->events, AccessShareLock);
+	table_scan_close(&visibility->retention);
+	table_scan_close(&visibility->truncated);
+	table_scan_close(&visibility->events);
 	hash_destroy(visibility->streams);
 	pfree(visibility);
 }
@@ -178,16 +159,14 @@ static void
 work_out(Visibility *v, const text *stream, StreamVisibility *result)
 {
 	ScanKeyData key;
-	bool		found;
 	bool		isnull;
 
 	result->first_version = 1;
 	result->oldest = DT_NOBEGIN;
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(result->stream_id));
-	(void) lookup_first(v->truncated, v->truncated_index, v->snapshot, 1, &key,
-					   ForwardScanDirection, v->truncated_slot, &found);
-	if (found)
-		result->first_version = DatumGetInt64(slot_getattr(v->truncated_slot, 2, &isnull));
+	key_int8(&key, 1, BTEqualStrategyNumber, result->stream_id);
+	if (table_scan_first(&v->truncated, 1, &key, v->snapshot, ForwardScanDirection))
+		result->first_version =
+			DatumGetInt64(slot_getattr(v->truncated.slot, TRUNCATED_BEFORE_VERSION + 1, &isnull));
 	if (!v->only_deletion)
 		apply_policies(v, stream, result);
 }
@@ -198,17 +177,17 @@ apply_policies(Visibility *v, const text *stream, StreamVisibility *result)
 	const char *name = VARDATA_ANY(stream);
 	int			length = VARSIZE_ANY_EXHDR(stream);
 	int			lengths[2] = {category_length(name, length), length};
-	Datum		policy[4] = {0};
-	bool		set[4] = {false};
+	Datum		policy[RETENTION_COLUMNS] = {0};
+	bool		set[RETENTION_COLUMNS] = {false};
 
 	for (int i = 0; i < 2; i++)
 	{
 		if ((i == 1 && lengths[0] == lengths[1]) || !find_policy(v, name, lengths[i]))
 			continue;
-		for (int column = RETENTION_MAX_COUNT; column <= RETENTION_TRUNCATE_BEFORE; column++)
+		for (int column = RETENTION_MAX_COUNT; column < RETENTION_COLUMNS; column++)
 		{
 			bool		isnull;
-			Datum		value = slot_getattr(v->retention_slot, column + 1, &isnull);
+			Datum		value = slot_getattr(v->retention.slot, column + 1, &isnull);
 
 			if (isnull)
 				continue;
@@ -230,15 +209,12 @@ apply_policies(Visibility *v, const text *stream, StreamVisibility *result)
 	if (set[RETENTION_MAX_COUNT])
 	{
 		ScanKeyData key;
-		bool		found;
 		bool		isnull;
 		int64		last = 0;
 
-		ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(result->stream_id));
-		(void) lookup_first(v->events, v->events_index, v->snapshot, 1, &key,
-						   BackwardScanDirection, v->event_slot, &found);
-		if (found)
-			last = DatumGetInt64(slot_getattr(v->event_slot, EVENT_VERSION + 1, &isnull));
+		key_int8(&key, 1, BTEqualStrategyNumber, result->stream_id);
+		if (table_scan_first(&v->events, 1, &key, v->snapshot, BackwardScanDirection))
+			last = DatumGetInt64(slot_getattr(v->events.slot, EVENT_VERSION + 1, &isnull));
 		result->first_version = Max(result->first_version,
 									last - DatumGetInt64(policy[RETENTION_MAX_COUNT]) + 1);
 	}
@@ -248,12 +224,7 @@ static bool
 find_policy(Visibility *v, const char *name, int length)
 {
 	ScanKeyData key;
-	bool		found;
 
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ,
-				PointerGetDatum(cstring_to_text_with_len(name, length)));
-	key.sk_collation = C_COLLATION_OID;
-	(void) lookup_first(v->retention, v->retention_index, v->snapshot, 1, &key,
-					   ForwardScanDirection, v->retention_slot, &found);
-	return found;
+	key_text(&key, RETENTION_NAME + 1, name, length);
+	return table_scan_first(&v->retention, 1, &key, v->snapshot, ForwardScanDirection);
 }

@@ -22,8 +22,9 @@
 #include "message_bus/endpoint/breaker_table.h"
 #include "message_bus/know/lane.h"
 #include "message_bus/know/note.h"
-#include "message_bus/know/table.h"
 #include "message_bus/place/aside.h"
+#include "pg/scan.h"
+#include "pg/writer.h"
 
 /* Columns of message_bus.breaker. */
 enum
@@ -158,7 +159,7 @@ breaker_write_down(const Endpoint *endpoint, const char *message_type, const Bus
 
 	fill_row(endpoint, message_type, breaker, values, nulls);
 	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
-	key_text(&keys[1], 2, message_type);
+	key_text(&keys[1], 2, message_type, (int) strlen(message_type));
 	table_scan_begin(&scan, &breaker_table, &breaker_index, 2, keys, NULL);
 	row = table_scan_next(&scan, ForwardScanDirection);
 	if (row != NULL)

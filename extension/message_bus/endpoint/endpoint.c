@@ -31,8 +31,8 @@
 #include "message_bus/endpoint/endpoint.h"
 #include "message_bus/endpoint/load.h"
 #include "message_bus/know/relations.h"
-#include "message_bus/know/table.h"
 #include "pg/callbacks.h"
+#include "pg/scan.h"
 #include "pg/settings.h"
 #include "pg/spi.h"
 
@@ -127,7 +127,7 @@ endpoint_by_name(const char *name, bool missing_ok)
 		entry = hash_search(by_name, name, HASH_FIND, NULL);
 		if (likely(entry != NULL))
 			return loaded(entry->endpoint);
-		key_text(&key, 1, name);
+		key_text(&key, 1, name, (int) strlen(name));
 		endpoint = load_endpoint(&bus_endpoint_name_index, &key);
 	}
 	if (endpoint == NULL && !missing_ok)
@@ -225,7 +225,7 @@ endpoint_routes(const char *message_type, const int32 **ids)
 		int32	   *list = buffer;
 		int			room = lengthof(buffer);
 
-		key_text(&key, 1, message_type);
+		key_text(&key, 1, message_type, (int) strlen(message_type));
 		table_scan_begin(&scan, &bus_route_table, &bus_route_index, 1, &key, NULL);
 		while ((row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
 		{

@@ -18,12 +18,12 @@
 
 #include "message_bus/endpoint/envelope.h"
 #include "message_bus/go/dead_letter.h"
-#include "message_bus/know/table.h"
 #include "message_bus/place/dead.h"
 #include "message_bus/place/row.h"
 #include "pg/clock.h"
 #include "pg/spi.h"
 #include "pg/subtransaction.h"
+#include "pg/writer.h"
 
 /* Bytes of an error that a Fault carries; the dead letter has all of it. */
 #define MAX_TEXT 8192

@@ -23,10 +23,10 @@
 #include "message_bus/go/lease_note.h"
 #include "message_bus/know/lane.h"
 #include "message_bus/know/note.h"
-#include "message_bus/know/table.h"
 #include "message_bus/place/aside.h"
 #include "message_bus/place/ring.h"
 #include "pg/clock.h"
+#include "pg/scan.h"
 #include "pg/spi.h"
 
 static ExtensionRelation lease_index = {"message_bus", "lease_pkey"};

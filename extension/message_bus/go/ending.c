@@ -18,9 +18,9 @@
 #include "message_bus/go/outbox.h"
 #include "message_bus/know/lane.h"
 #include "message_bus/know/note.h"
-#include "message_bus/know/table.h"
 #include "message_bus/place/aside.h"
 #include "pg/clock.h"
+#include "pg/writer.h"
 
 static void remember(const Delivery *delivery);
 static void set_aside(Delivery *delivery, const char *state, TimestampTz due, int32 attempt,

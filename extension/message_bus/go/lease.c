@@ -26,10 +26,10 @@
 #include "message_bus/go/lease.h"
 #include "message_bus/go/lease_note.h"
 #include "message_bus/know/note.h"
-#include "message_bus/know/table.h"
 #include "message_bus/place/aside.h"
 #include "pg/clock.h"
 #include "pg/spi.h"
+#include "pg/writer.h"
 
 static void lease_one(const ReceiveCall *call, int number);
 static bool leased_before(int first, int number);

@@ -19,9 +19,9 @@
 #include "message_bus/go/lease_note.h"
 #include "message_bus/know/lane.h"
 #include "message_bus/know/note.h"
-#include "message_bus/know/table.h"
 #include "message_bus/place/aside.h"
 #include "message_bus/place/cursor.h"
+#include "pg/scan.h"
 
 static ExtensionRelation lease_lane_index = {"message_bus", "lease_lane_idx"};
 

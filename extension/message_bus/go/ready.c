@@ -22,12 +22,12 @@
 #include "message_bus/go/ready.h"
 #include "message_bus/go/strict.h"
 #include "message_bus/know/lane.h"
-#include "message_bus/know/table.h"
 #include "message_bus/message_bus.h"
 #include "message_bus/place/aside.h"
 #include "message_bus/place/ring.h"
 #include "message_bus/place/row.h"
 #include "pg/clock.h"
+#include "pg/scan.h"
 #include "pg/spi.h"
 
 static bool lane_has_work(Endpoint *endpoint, int32 lane, TimestampTz now);

@@ -23,8 +23,8 @@
 #include "utils/uuid.h"
 
 #include "message_bus/go/strict.h"
-#include "message_bus/know/table.h"
 #include "message_bus/place/row.h"
+#include "pg/scan.h"
 
 typedef struct Head
 {

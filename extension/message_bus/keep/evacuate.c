@@ -43,8 +43,8 @@
 #include "message_bus/know/lane.h"
 #include "message_bus/know/note.h"
 #include "message_bus/know/relations.h"
-#include "message_bus/know/table.h"
 #include "message_bus/place/ring.h"
+#include "pg/scan.h"
 #include "pg/settings.h"
 #include "pg/spi.h"
 

@@ -31,11 +31,12 @@
 #include "message_bus/know/lane.h"
 #include "message_bus/know/note.h"
 #include "message_bus/know/relations.h"
-#include "message_bus/know/table.h"
 #include "message_bus/place/aside.h"
 #include "message_bus/place/passed.h"
 #include "message_bus/place/ring.h"
 #include "message_bus/place/row.h"
+#include "pg/scan.h"
+#include "pg/writer.h"
 
 /* Come back after so long to a lane that was taken, in microseconds. */
 #define TAKEN_PAUSE (200 * 1000)

@@ -27,13 +27,14 @@
 #include "message_bus/go/held.h"
 #include "message_bus/know/lane.h"
 #include "message_bus/know/note.h"
-#include "message_bus/know/table.h"
 #include "message_bus/place/aside.h"
 #include "message_bus/place/passed.h"
 #include "message_bus/place/ring.h"
 #include "message_bus/place/row.h"
 #include "pg/clock.h"
+#include "pg/scan.h"
 #include "pg/spi.h"
+#include "pg/writer.h"
 
 /* What is to become of messages. */
 typedef struct Removal

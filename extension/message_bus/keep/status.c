@@ -26,13 +26,13 @@
 #include "message_bus/keep/status.h"
 #include "message_bus/know/database.h"
 #include "message_bus/know/lane.h"
-#include "message_bus/know/table.h"
 #include "message_bus/message_bus.h"
 #include "message_bus/place/aside.h"
 #include "message_bus/place/passed.h"
 #include "message_bus/place/ring.h"
 #include "pg/clock.h"
 #include "pg/result.h"
+#include "pg/scan.h"
 #include "pg/spi.h"
 
 static uint64 count_aside(const Endpoint *endpoint, int32 lane, TimestampTz now);

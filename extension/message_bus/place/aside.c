@@ -22,9 +22,10 @@
 #include "log/wakeup.h"
 #include "message_bus/know/lane.h"
 #include "message_bus/know/note.h"
-#include "message_bus/know/table.h"
 #include "message_bus/place/aside.h"
 #include "message_bus/place/row.h"
+#include "pg/scan.h"
+#include "pg/writer.h"
 
 static void fill(RowValues *row, TimestampTz due_at, int32 attempt, const Failure *failure,
 				 int64 receipt);

@@ -7,8 +7,8 @@
 #include "catalog/pg_type.h"
 
 #include "message_bus/know/relations.h"
-#include "message_bus/know/table.h"
 #include "message_bus/place/dead.h"
+#include "pg/scan.h"
 #include "pg/spi.h"
 
 /*

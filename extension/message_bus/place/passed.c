@@ -8,8 +8,9 @@
 #include "catalog/pg_type.h"
 #include "utils/rel.h"
 
-#include "message_bus/know/table.h"
 #include "message_bus/place/passed.h"
+#include "pg/scan.h"
+#include "pg/writer.h"
 
 static const ExtensionColumn passed_columns[] = {
 	{"endpoint_id", INT4OID, true}, {"lane", INT4OID, true}, {"position", INT8OID, true}

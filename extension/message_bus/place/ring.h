@@ -11,7 +11,7 @@
 #include "utils/uuid.h"
 
 #include "message_bus/know/handle.h"
-#include "message_bus/know/table.h"
+#include "pg/scan.h"
 
 /* The segments that may have something, held open. */
 typedef struct RingView

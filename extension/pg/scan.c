@@ -1,52 +1,95 @@
 /*
- * table.c
- *		Reading and writing the bus's tables without the executor.
+ * scan.c
+ *		Reading our own tables in the order of an index, without the executor.
  *
- * EXECUTE on the calling function was the check of rights; what else somebody
- * has hung on a table, pg/writer.c sees to.  Scans see what is committed when
- * they begin, whatever the isolation level, because a lane's holder must see what
- * the holder before it did.
+ * EXECUTE on the calling function was the check of rights.  Without a snapshot of the
+ * caller's, scans see what is committed when they begin, whatever the isolation level:
+ * who holds a lock must see what its holder before him did.
  *
  * Lock protocol: a scan's lock goes when it ends, unless the place of a row is
- * remembered; then, and when something is written, it stays until the
- * transaction ends.
+ * remembered; then it stays until the transaction ends.
  */
 #include "postgres.h"
 
 #include "access/heaptoast.h"
 #include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "base/compat.h"
 #include "catalog/pg_collation.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/uuid.h"
 
-#include "message_bus/know/table.h"
-#include "pg/writer.h"
-
-static void fill_row(Writer *writer, const Datum *values, const bool *nulls);
+#include "pg/scan.h"
 
 /*
- * Begins a scan.  snapshot NULL takes a new one.
+ * Opens a table and an index of it, to look for rows.
+ */
+void
+table_scan_open(TableScan *scan, ExtensionRelation *table, ExtensionRelation *index)
+{
+	scan->table = extension_table_open(table, AccessShareLock);
+	scan->index = index_open(extension_relation_oid(index), AccessShareLock);
+	scan->slot = table_slot_create(scan->table, NULL);
+	scan->descriptor = extension_table_descriptor(table);
+	scan->scan = NULL;
+	scan->snapshot = NULL;
+}
+
+/*
+ * Looks for the first row that the keys find; the slot has it then.
+ */
+bool
+table_scan_first(TableScan *scan, int key_count, ScanKey keys, Snapshot snapshot,
+				 ScanDirection direction)
+{
+	bool		found;
+
+	(void) index_first(scan->table, scan->index, snapshot, key_count, keys, direction, scan->slot,
+					   &found);
+	return found;
+}
+
+void
+table_scan_close(TableScan *scan)
+{
+	ExecDropSingleTupleTableSlot(scan->slot);
+	index_close(scan->index, AccessShareLock);
+	table_close(scan->table, AccessShareLock);
+	if (scan->snapshot != NULL)
+		UnregisterSnapshot(scan->snapshot);
+}
+
+/*
+ * Begins to read what the keys find in a table that table_scan_open() has opened.
+ */
+void
+table_scan_start(TableScan *scan, int key_count, ScanKey keys, Snapshot snapshot)
+{
+	scan->scan = compat_index_beginscan(scan->table, scan->index, snapshot, key_count);
+	index_rescan(scan->scan, keys, key_count, NULL, 0);
+}
+
+/*
+ * Opens a table and begins to read.  snapshot NULL takes a new one.
  */
 void
 table_scan_begin(TableScan *scan, ExtensionRelation *table, ExtensionRelation *index,
 				 int key_count, ScanKey keys, Snapshot snapshot)
 {
-	Relation	relation = extension_table_open(table, AccessShareLock);
-	Snapshot	own = NULL;
-
+	table_scan_open(scan, table, index);
 	if (snapshot == NULL)
-		own = snapshot = RegisterSnapshot(GetLatestSnapshot());
-	table_scan_attach(scan, relation, index, key_count, keys, snapshot);
-	scan->snapshot = own;
-	scan->descriptor = extension_table_descriptor(table);
+		snapshot = scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	table_scan_start(scan, key_count, keys, snapshot);
+}
+
+void
+table_scan_end(TableScan *scan)
+{
+	index_endscan(scan->scan);
+	table_scan_close(scan);
 }
 
 /*
@@ -62,8 +105,15 @@ table_scan_attach(TableScan *scan, Relation table, ExtensionRelation *index,
 	scan->snapshot = NULL;
 	scan->descriptor = NULL;
 	scan->slot = table_slot_create(table, NULL);
-	scan->scan = compat_index_beginscan(table, scan->index, snapshot, key_count);
-	index_rescan(scan->scan, keys, key_count, NULL, 0);
+	table_scan_start(scan, key_count, keys, snapshot);
+}
+
+void
+table_scan_detach(TableScan *scan)
+{
+	index_endscan(scan->scan);
+	ExecDropSingleTupleTableSlot(scan->slot);
+	index_close(scan->index, AccessShareLock);
 }
 
 /*
@@ -77,21 +127,25 @@ table_scan_next(TableScan *scan, ScanDirection direction)
 	return ExecFetchSlotHeapTuple(scan->slot, false, NULL);
 }
 
-void
-table_scan_detach(TableScan *scan)
+/*
+ * The first row an index gives for some keys; *found says whether there is one,
+ * and slot holds it.  With a dirty snapshot, the running transaction that is
+ * inserting or deleting the row, else InvalidTransactionId.
+ */
+TransactionId
+index_first(Relation heap, Relation index, Snapshot snapshot, int key_count, ScanKey keys,
+			ScanDirection direction, TupleTableSlot *slot, bool *found)
 {
-	index_endscan(scan->scan);
-	ExecDropSingleTupleTableSlot(scan->slot);
-	index_close(scan->index, AccessShareLock);
-}
+	IndexScanDesc scan = compat_index_beginscan(heap, index, snapshot, key_count);
+	TransactionId in_progress = InvalidTransactionId;
 
-void
-table_scan_end(TableScan *scan)
-{
-	table_scan_detach(scan);
-	table_close(scan->table, AccessShareLock);
-	if (scan->snapshot != NULL)
-		UnregisterSnapshot(scan->snapshot);
+	index_rescan(scan, keys, key_count, NULL, 0);
+	*found = index_getnext_slot(scan, direction, slot);
+	if (*found && snapshot->snapshot_type == SNAPSHOT_DIRTY)
+		in_progress = TransactionIdIsValid(snapshot->xmin) ? snapshot->xmin : snapshot->xmax;
+	/* The slot keeps its own pin on the buffer. */
+	index_endscan(scan);
+	return in_progress;
 }
 
 /*
@@ -152,54 +206,6 @@ table_lock_row(TableScan *scan, HeapTuple row)
 	return result == TM_Ok;
 }
 
-/*
- * Inserts a row.
- */
-void
-table_insert(ExtensionRelation *table, const Datum *values, const bool *nulls)
-{
-	Writer	   *writer = writer_open(table, RowExclusiveLock);
-
-	fill_row(writer, values, nulls);
-	(void) writer_insert(writer, InvalidOid);
-	writer_close(writer);
-}
-
-/*
- * Replaces the row at tid, which nobody else may be changing.
- */
-void
-table_update(ExtensionRelation *table, ItemPointer tid, const Datum *values, const bool *nulls)
-{
-	Writer	   *writer = writer_open(table, RowExclusiveLock);
-
-	fill_row(writer, values, nulls);
-	writer_update(writer, tid);
-	writer_close(writer);
-}
-
-/*
- * Deletes the row at tid, which nobody else may be changing.
- */
-void
-table_delete(ExtensionRelation *table, ItemPointer tid)
-{
-	Writer	   *writer = writer_open(table, RowExclusiveLock);
-
-	writer_delete(writer, tid);
-	writer_close(writer);
-}
-
-static void
-fill_row(Writer *writer, const Datum *values, const bool *nulls)
-{
-	TupleTableSlot *row = writer_new_row(writer);
-	int			count = writer->table->column_count;
-
-	memcpy(row->tts_values, values, sizeof(Datum) * count);
-	memcpy(row->tts_isnull, nulls, sizeof(bool) * count);
-}
-
 void
 key_int4(ScanKey key, int column, StrategyNumber strategy, int32 value)
 {
@@ -213,6 +219,7 @@ key_int8(ScanKey key, int column, StrategyNumber strategy, int64 value)
 	static const RegProcedure compare[BTMaxStrategyNumber + 1] = {
 		[BTEqualStrategyNumber] = F_INT8EQ,
 		[BTGreaterStrategyNumber] = F_INT8GT,
+		[BTGreaterEqualStrategyNumber] = F_INT8GE,
 		[BTLessEqualStrategyNumber] = F_INT8LE,
 	};
 
@@ -232,14 +239,15 @@ key_time(ScanKey key, int column, StrategyNumber strategy, TimestampTz value)
 }
 
 void
-key_uuid(ScanKey key, int column, pg_uuid_t *value)
+key_uuid(ScanKey key, int column, const pg_uuid_t *value)
 {
 	ScanKeyInit(key, column, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(value));
 }
 
 void
-key_text(ScanKey key, int column, const char *value)
+key_text(ScanKey key, int column, const char *value, int length)
 {
 	ScanKeyEntryInitialize(key, 0, column, BTEqualStrategyNumber, InvalidOid,
-						   C_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(value));
+						   C_COLLATION_OID, F_TEXTEQ,
+						   PointerGetDatum(cstring_to_text_with_len(value, length)));
 }
