@@ -20,7 +20,7 @@ typedef struct Listener
 {
 	union
 	{
-		RelcacheCallbackFunction relation;
+		RelationCallback relation;
 		SyscacheCallbackFunction catalog;
 		XactCallback transaction;
 		SubXactCallback savepoint;
@@ -46,7 +46,7 @@ static void savepoint_ended(SubXactEvent event, SubTransactionId mine, SubTransa
  * for all.  Once per function.
  */
 void
-callback_on_relation(RelcacheCallbackFunction function)
+callback_on_relation(RelationCallback function)
 {
 	if (relations == NULL)
 		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
@@ -107,7 +107,7 @@ static void
 relation_changed(Datum arg, Oid relation)
 {
 	for (Listener *listener = relations; listener != NULL; listener = listener->next)
-		listener->tell.relation(arg, relation);
+		listener->tell.relation(relation);
 }
 
 static void

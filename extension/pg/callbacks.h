@@ -10,7 +10,9 @@
 #include "access/xact.h"
 #include "utils/inval.h"
 
-extern void callback_on_relation(RelcacheCallbackFunction function);
+typedef void (*RelationCallback) (Oid relation);
+
+extern void callback_on_relation(RelationCallback function);
 extern void callback_on_catalog(int cache, SyscacheCallbackFunction function);
 extern void callback_on_transaction(XactCallback function);
 extern void callback_on_savepoint(SubXactCallback function);

@@ -44,23 +44,18 @@
 /* Whether a dump is being restored into this database; layer log knows. */
 bool		(*extension_is_restored) (void) = NULL;
 
-/* Modules that keep what they know of relations. */
-#define MAX_WATCHERS 16
-
 static ExtensionRelation *known_relations = NULL;
 /* The extension's owner, InvalidOid if it is to be looked up. */
 static Oid	known_owner = InvalidOid;
 static uint64 changes = 0;
 static bool callback_registered = false;
-static void (*watchers[MAX_WATCHERS]) (Oid relation);
-static int	watcher_count = 0;
 
 static bool read_extension_row(Oid *owner, char **version);
 static void check_sql_version(void);
 static void register_callback(void);
 static void check_table(ExtensionRelation *table, Relation heap);
 static bool column_fits(const ExtensionColumn *column, TupleDesc descriptor, int number);
-static void forget_relation(Datum arg, Oid relid);
+static void forget_relation(Oid relid);
 
 /*
  * The object identifier of one of our relations.  An error if the SQL part of
@@ -127,20 +122,6 @@ extension_table_descriptor(ExtensionRelation *table)
 	table->descriptor = descriptor;
 	MemoryContextSwitchTo(old);
 	return descriptor;
-}
-
-/*
- * Has a function called whenever a relation may have changed; InvalidOid stands
- * for all.  PostgreSQL has few places for such callbacks: we take one for all of
- * our modules.
- */
-void
-extension_watch_relations(void (*changed) (Oid relation))
-{
-	if (watcher_count == MAX_WATCHERS)
-		elog(ERROR, "more than %d modules watch relations", MAX_WATCHERS);
-	register_callback();
-	watchers[watcher_count++] = changed;
 }
 
 static void
@@ -351,14 +332,12 @@ read_extension_row(Oid *owner, char **version)
 }
 
 static void
-forget_relation(Datum arg, Oid relid)
+forget_relation(Oid relid)
 {
 	ExtensionRelation **link = &known_relations;
 
 	known_owner = InvalidOid;
 	changes++;
-	for (int i = 0; i < watcher_count; i++)
-		watchers[i](relid);
 	while (*link != NULL)
 	{
 		ExtensionRelation *relation = *link;

@@ -51,7 +51,6 @@ extern Relation extension_table_open(ExtensionRelation *table, LOCKMODE lockmode
 extern TupleDesc extension_table_descriptor(ExtensionRelation *table);
 extern void extension_refuse_policies(Oid relation);
 extern void extension_row_check(TupleDesc row, const ExtensionColumn *columns, int count);
-extern void extension_watch_relations(void (*changed) (Oid relation));
 extern char *extension_sql_version(void);
 extern Oid	extension_owner(void);
 extern void extension_begin_transaction(void);

@@ -18,6 +18,7 @@
 #include "utils/plancache.h"
 #include "utils/snapmgr.h"
 
+#include "pg/callbacks.h"
 #include "pg/relation.h"
 #include "pg/spi.h"
 
@@ -217,7 +218,7 @@ check_tables(SpiStatement *statement)
 	ListCell   *relation;
 
 	if (!watching)
-		extension_watch_relations(count_change);
+		callback_on_relation(count_change);
 	watching = true;
 	changes = relation_changes;
 	foreach(source, SPI_plan_get_plan_sources(statement->plan))

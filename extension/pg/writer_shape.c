@@ -85,7 +85,7 @@ build_shape(ExtensionRelation *table, Relation heap)
 
 	if (!callbacks_registered)
 	{
-		extension_watch_relations(forget_shape);
+		callback_on_relation(forget_shape);
 		callback_on_transaction(release_shapes);
 		callbacks_registered = true;
 	}

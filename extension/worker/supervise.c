@@ -59,7 +59,7 @@ static bool any_units = false;
 static bool any_known = false;
 
 static bool any_work(void);
-static void work_changed(Datum arg, Oid relation);
+static void work_changed(Oid relation);
 static bool is_wanted(int place);
 static void note_end(Runner *runner);
 static bool start(int place);
@@ -124,7 +124,7 @@ any_work(void)
 }
 
 static void
-work_changed(Datum arg, Oid relation)
+work_changed(Oid relation)
 {
 	if (relation == InvalidOid || saga_is_definition_table(relation) ||
 		projection_is_table(relation))

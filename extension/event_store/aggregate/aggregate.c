@@ -231,7 +231,7 @@ start_cache(void)
 
 	if (!callbacks_registered)
 	{
-		extension_watch_relations(relation_changed);
+		callback_on_relation(relation_changed);
 		callback_on_catalog(PROCOID, function_changed);
 		callbacks_registered = true;
 	}

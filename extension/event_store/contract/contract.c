@@ -383,7 +383,7 @@ start_cache(void)
 
 	if (!callbacks_registered)
 	{
-		extension_watch_relations(relation_changed);
+		callback_on_relation(relation_changed);
 		callback_on_catalog(TYPEOID, type_changed);
 		callbacks_registered = true;
 	}

@@ -148,7 +148,7 @@ load_cache(void)
 
 	if (!callback_registered)
 	{
-		extension_watch_relations(relation_changed);
+		callback_on_relation(relation_changed);
 		callback_registered = true;
 	}
 	for (int tries = 1; stale && tries <= LOOKUP_TRIES; tries++)

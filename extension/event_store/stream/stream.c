@@ -36,10 +36,9 @@
 #include "event_store/stream/stream.h"
 #include "log/position.h"
 #include "pg/argument.h"
+#include "pg/lock.h"
 #include "pg/scan.h"
 #include "pg/sequence.h"
-
-#define LOCK_SPACE_STREAM_NAME 3
 
 static void create_stream(EventTables *tables, const StreamName *name, int64 id, Stream *stream);
 static int64 name_key(const char *name, int length);
@@ -222,14 +221,13 @@ create_stream(EventTables *tables, const StreamName *name, int64 id, Stream *str
 	Writer	   *streams = tables->streams;
 	SnapshotData dirty;
 	TransactionId in_progress;
-	LOCKTAG		tag;
+	uint32		hash = (uint32) name->key;
+	uint32		upper = (uint32) ((uint64) name->key >> 32);
 	int64		key;
 
 	memset(stream, 0, sizeof(*stream));
 	InitDirtySnapshot(dirty);
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) ((uint64) name->key >> 32),
-						 (uint32) name->key, LOCK_SPACE_STREAM_NAME);
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	(void) lock_take(LOCK_STREAM_NAME, upper, hash, ExclusiveLock, true);
 	if (!find_row(streams, name, &dirty, &key, &in_progress))
 	{
 		TupleTableSlot *row = writer_new_row(streams);
@@ -245,7 +243,7 @@ create_stream(EventTables *tables, const StreamName *name, int64 id, Stream *str
 		stream->id = id;
 		stream->key = key;
 	}
-	LockRelease(&tag, ExclusiveLock, false);
+	lock_give_back(LOCK_STREAM_NAME, upper, hash, ExclusiveLock);
 }
 
 /*

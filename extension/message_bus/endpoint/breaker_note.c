@@ -31,6 +31,7 @@
 #include "message_bus/know/lane.h"
 #include "message_bus/know/note.h"
 #include "pg/clock.h"
+#include "pg/lock.h"
 
 typedef enum NoteKind
 {
@@ -235,7 +236,7 @@ breaker_before_commit(void)
 	{
 		if (!change->will_be.dirty)
 			continue;
-		(void) bus_lock(BUS_LOCK_BREAKER, change->endpoint->id, 0, ExclusiveLock,
+		(void) lock_take(LOCK_BREAKER, change->endpoint->id, 0, ExclusiveLock,
 						true);
 		breaker_write_down(change->endpoint, change->breaker->message_type, &change->will_be);
 	}

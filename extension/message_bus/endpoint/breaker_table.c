@@ -23,6 +23,7 @@
 #include "message_bus/know/lane.h"
 #include "message_bus/know/note.h"
 #include "message_bus/place/aside.h"
+#include "pg/lock.h"
 #include "pg/scan.h"
 #include "pg/writer.h"
 
@@ -193,7 +194,7 @@ breaker_write_dirty(const Endpoint *endpoint)
 		if (!breaker->dirty)
 			continue;
 		if (!locked &&
-			!bus_lock(BUS_LOCK_BREAKER, endpoint->id, 0, ExclusiveLock, false))
+			!lock_take(LOCK_BREAKER, endpoint->id, 0, ExclusiveLock, false))
 			return;
 		locked = true;
 		note_begin();

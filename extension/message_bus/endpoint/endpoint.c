@@ -32,6 +32,7 @@
 #include "message_bus/endpoint/load.h"
 #include "message_bus/know/relations.h"
 #include "pg/callbacks.h"
+#include "pg/lock.h"
 #include "pg/scan.h"
 #include "pg/settings.h"
 #include "pg/spi.h"
@@ -92,7 +93,7 @@ static void forget_on_subabort(SubXactEvent event, SubTransactionId mine,
 void
 endpoint_cache_init(void)
 {
-	extension_watch_relations(forget_on_invalidation);
+	callback_on_relation(forget_on_invalidation);
 	callback_on_transaction(forget_on_abort);
 	callback_on_savepoint(forget_on_subabort);
 }
@@ -292,7 +293,7 @@ endpoint_use(int32 endpoint_id)
 	if (endpoint != NULL && endpoint->used_in == compat_local_transaction() &&
 		endpoint->used_under == GetCurrentSubTransactionId())
 		return endpoint;
-	(void) bus_lock(BUS_LOCK_ENDPOINT, endpoint_id, 0, ShareLock, true);
+	(void) lock_take(LOCK_ENDPOINT, endpoint_id, 0, ShareLock, true);
 	/* What was committed by whoever had the lock before. */
 	AcceptInvalidationMessages();
 	endpoint = endpoint_by_id(endpoint_id);
@@ -328,14 +329,14 @@ endpoint_lock_to_drop(const char *name)
 	Endpoint   *endpoint = endpoint_by_name(name, false);
 	int32		id = endpoint->id;
 
-	for (int round = 0; !bus_lock(BUS_LOCK_ENDPOINT, id, 0, ExclusiveLock, false); round++)
+	for (int round = 0; !lock_take(LOCK_ENDPOINT, id, 0, ExclusiveLock, false); round++)
 	{
 		if (round == DROP_ROUNDS)
 			ereport(ERROR,
 					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 					 errmsg("endpoint \"%s\" is in use without a break", name),
 					 errhint("Stop those who send to it and receive from it, and drop it again.")));
-		bus_lock_wait_for_holders(BUS_LOCK_ENDPOINT, id, 0, ExclusiveLock);
+		lock_wait_for_holders(LOCK_ENDPOINT, id, 0, ExclusiveLock);
 		/* Who has just ended has his locks a little longer than his transaction. */
 		pg_usleep(Min(round, 10) * 1000L);
 	}

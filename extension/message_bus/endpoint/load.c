@@ -36,6 +36,7 @@
 #include "message_bus/know/relations.h"
 #include "message_bus/place/aside.h"
 #include "message_bus/place/ring.h"
+#include "pg/lock.h"
 #include "pg/sequence.h"
 #include "pg/spi.h"
 
@@ -94,14 +95,14 @@ load_endpoint_state(Endpoint *endpoint)
 	if (likely(pg_atomic_read_u32(&shared->loaded) == generation))
 		return;
 	note_check_restored();
-	(void) bus_lock(BUS_LOCK_LOAD, endpoint->id, 0, ExclusiveLock, true);
+	(void) lock_take(LOCK_LOAD, endpoint->id, 0, ExclusiveLock, true);
 	if (pg_atomic_read_u32(&shared->loaded) != generation)
 	{
 		bool		again = pg_atomic_read_u32(&shared->loaded) != 0;
 
 		/* Who has used it before the restore cannot commit, but must have ended. */
 		if (again)
-			(void) bus_lock(BUS_LOCK_ENDPOINT, endpoint->id, 0, ExclusiveLock, true);
+			(void) lock_take(LOCK_ENDPOINT, endpoint->id, 0, ExclusiveLock, true);
 		load_lanes(endpoint);
 		breaker_load(endpoint);
 		load_deaths(database, endpoint->id);
@@ -109,9 +110,9 @@ load_endpoint_state(Endpoint *endpoint)
 		pg_write_barrier();
 		pg_atomic_write_u32(&shared->loaded, generation);
 		if (again)
-			bus_unlock(BUS_LOCK_ENDPOINT, endpoint->id, 0, ExclusiveLock);
+			lock_give_back(LOCK_ENDPOINT, endpoint->id, 0, ExclusiveLock);
 	}
-	bus_unlock(BUS_LOCK_LOAD, endpoint->id, 0, ExclusiveLock);
+	lock_give_back(LOCK_LOAD, endpoint->id, 0, ExclusiveLock);
 }
 
 static void
@@ -180,7 +181,7 @@ load_cursors(const Endpoint *endpoint, Datum id)
 	uint64		count;
 
 	/* Before the snapshot is taken, so that no ack disappears from it. */
-	(void) bus_lock(BUS_LOCK_FOLD, 0, 0, ShareLock, true);
+	(void) lock_take(LOCK_FOLD, 0, 0, ShareLock, true);
 	spi_begin(SPI_AS_OWNER);
 	count = spi_run_latest(&cursors, 1, (Oid[]) {INT4OID}, &id, NULL);
 	for (uint64 i = 0; i < count; i++)
@@ -192,7 +193,7 @@ load_cursors(const Endpoint *endpoint, Datum id)
 			pg_atomic_write_u64(&lane->cursor, (uint64) spi_int64(i, 1, 0));
 	}
 	spi_end();
-	bus_unlock(BUS_LOCK_FOLD, 0, 0, ShareLock);
+	lock_give_back(LOCK_FOLD, 0, 0, ShareLock);
 }
 
 /*

@@ -26,6 +26,7 @@
 #include "message_bus/place/aside.h"
 #include "message_bus/place/ring.h"
 #include "pg/clock.h"
+#include "pg/lock.h"
 #include "pg/scan.h"
 #include "pg/spi.h"
 
@@ -120,7 +121,7 @@ delivery_find_leased(Delivery *delivery, int64 delivery_id)
 	if (!delivery_of_lease(delivery, delivery_id))
 		return false;
 	note_begin();
-	(void) bus_lock(BUS_LOCK_LANE, delivery->endpoint->id, delivery->lane, ExclusiveLock, true);
+	(void) lock_take(LOCK_LANE, delivery->endpoint->id, delivery->lane, ExclusiveLock, true);
 	if (!delivery_of_lease(delivery, delivery_id))
 		return false;
 	(void) lane_checked(delivery->endpoint, delivery->lane);
@@ -164,7 +165,7 @@ delivery_find_expired(Delivery *delivery, int64 delivery_id)
 	if (!found)
 		return false;
 	note_begin();
-	(void) bus_lock(BUS_LOCK_LANE, endpoint_id, delivery->lane, ExclusiveLock, true);
+	(void) lock_take(LOCK_LANE, endpoint_id, delivery->lane, ExclusiveLock, true);
 	delivery->endpoint = endpoint_by_id(endpoint_id);
 	return delivery->endpoint != NULL && delivery_read(delivery) &&
 		!delivery->row.nulls[ASIDE_RECEIPT] &&

@@ -34,6 +34,7 @@
 #include "message_bus/place/ring.h"
 #include "message_bus/place/row.h"
 #include "pg/clock.h"
+#include "pg/lock.h"
 
 static HeldLane *lanes = NULL;
 static int	lane_count = 0;
@@ -86,7 +87,7 @@ held_lane_acquire(Endpoint *endpoint, int32 lane)
 	BusLane    *shared = lane_get(endpoint, lane);
 	HeldLane   *held;
 
-	if (!bus_lock(BUS_LOCK_LANE, endpoint->id, lane, ExclusiveLock, false) &&
+	if (!lock_take(LOCK_LANE, endpoint->id, lane, ExclusiveLock, false) &&
 		!DEBUG_BREAK("bus_no_lane_lock"))
 		return NULL;
 	note_begin();
@@ -110,7 +111,7 @@ void
 held_lane_release(HeldLane *lane)
 {
 	pg_atomic_write_u32(&shared_lane(lane)->holder, 0);
-	bus_unlock(BUS_LOCK_LANE, lane->endpoint->id, lane->lane, ExclusiveLock);
+	lock_give_back(LOCK_LANE, lane->endpoint->id, lane->lane, ExclusiveLock);
 	Assert(lane == &lanes[lane_count - 1]);
 	lane_count--;
 }

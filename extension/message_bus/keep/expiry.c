@@ -35,6 +35,7 @@
 #include "message_bus/place/passed.h"
 #include "message_bus/place/ring.h"
 #include "message_bus/place/row.h"
+#include "pg/lock.h"
 #include "pg/scan.h"
 #include "pg/writer.h"
 
@@ -136,7 +137,7 @@ bury_in_ring(ExpiryRun *run, HeapTuple row)
 	if (position <= (int64) pg_atomic_read_u64(&shared->cursor))
 		return true;
 	if (shared->leases.count > 0 || ++run->locked > BATCH ||
-		!bus_lock(BUS_LOCK_LANE, endpoint->id, lane, ExclusiveLock, false))
+		!lock_take(LOCK_LANE, endpoint->id, lane, ExclusiveLock, false))
 		return false;
 	if (shared->leases.count > 0)
 		return false;
@@ -211,7 +212,7 @@ bury_aside(ExpiryRun *run, HeapTuple row, TableScan *scan)
 		return true;
 	shared = lane_checked(endpoint, lane);
 	if (shared->leases.count > 0 || ++run->locked > BATCH ||
-		!bus_lock(BUS_LOCK_LANE, endpoint->id, lane, ExclusiveLock, false))
+		!lock_take(LOCK_LANE, endpoint->id, lane, ExclusiveLock, false))
 		return false;
 	/* Look again: a consumer may have had it until now. */
 	if (shared->leases.count > 0 || !table_lock_row(scan, row))

@@ -18,7 +18,7 @@
  * Evacuation is for endpoints that are behind: see evacuate.c.  The old messages
  * are truncated only when no snapshot can be left that sees them and not the copies.
  *
- * Lock protocol: one process turns the ring, under BUS_LOCK_LOAD.  It takes
+ * Lock protocol: one process turns the ring, under LOCK_LOAD.  It takes
  * locks on segments only if it can have them at once and never waits behind a
  * reader: then the segment stays, and another one is written.  Roles are kept in
  * shared memory; ring_version tells readers that they have changed.
@@ -49,6 +49,7 @@
 #include "message_bus/know/note.h"
 #include "message_bus/know/relations.h"
 #include "message_bus/place/ring.h"
+#include "pg/lock.h"
 #include "pg/scan.h"
 #include "pg/settings.h"
 #include "pg/spi.h"
@@ -80,7 +81,7 @@ rotate_run(TimestampTz now)
 	BusDatabase *database = database_state();
 	TimestampTz next = NEVER_DUE;
 
-	if (!bus_lock(BUS_LOCK_LOAD, 0, 2, ExclusiveLock, false))
+	if (!lock_take(LOCK_LOAD, 0, 2, ExclusiveLock, false))
 		return now + LATER;
 	evacuation_check(database);
 	for (int i = 0; i < RING_SEGMENTS; i++)

@@ -26,6 +26,7 @@
 #include "message_bus/know/lane.h"
 #include "message_bus/know/note.h"
 #include "message_bus/know/relations.h"
+#include "pg/lock.h"
 #include "pg/sequence.h"
 
 #define EPOCH_SHIFT 40
@@ -52,7 +53,7 @@ database_state(void)
 		return database;
 	PreventCommandDuringRecovery("using the message bus");
 	note_check_restored();
-	(void) bus_lock(BUS_LOCK_LOAD, 0, 0, ExclusiveLock, true);
+	(void) lock_take(LOCK_LOAD, 0, 0, ExclusiveLock, true);
 	if (pg_atomic_read_u32(&database->loaded) != generation)
 	{
 		if (pg_atomic_read_u32(&database->loaded) == 0)
@@ -63,7 +64,7 @@ database_state(void)
 		pg_write_barrier();
 		pg_atomic_write_u32(&database->loaded, generation);
 	}
-	bus_unlock(BUS_LOCK_LOAD, 0, 0, ExclusiveLock);
+	lock_give_back(LOCK_LOAD, 0, 0, ExclusiveLock);
 	return database;
 }
 
@@ -190,7 +191,7 @@ start_epoch(BusDatabase *database)
 	XLogRecPtr	lsn;
 	int64		epoch;
 
-	(void) bus_lock(BUS_LOCK_LOAD, 0, 1, ExclusiveLock, true);
+	(void) lock_take(LOCK_LOAD, 0, 1, ExclusiveLock, true);
 	if (pg_atomic_read_u64(&database->next_receipt) == before)
 	{
 		epoch = sequence_take(sequence);
@@ -203,7 +204,7 @@ start_epoch(BusDatabase *database)
 		XLogFlush(lsn);
 		pg_atomic_write_u64(&database->next_receipt, ((uint64) epoch << EPOCH_SHIFT) + 1);
 	}
-	bus_unlock(BUS_LOCK_LOAD, 0, 1, ExclusiveLock);
+	lock_give_back(LOCK_LOAD, 0, 1, ExclusiveLock);
 }
 
 /*

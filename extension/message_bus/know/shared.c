@@ -322,44 +322,6 @@ bus_endpoints(int *count)
 	return found;
 }
 
-/*
- * Takes a heavyweight lock until the transaction or bus_unlock() ends it.
- * False if it is taken and wait is false.
- */
-bool
-bus_lock(BusLockClass class, uint32 a, uint32 b, LOCKMODE mode, bool wait)
-{
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, a, b, class);
-	return LockAcquire(&tag, mode, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
-}
-
-/*
- * Waits until the transactions have ended that have the lock now.
- */
-void
-bus_lock_wait_for_holders(BusLockClass class, uint32 a, uint32 b, LOCKMODE mode)
-{
-	LOCKTAG		tag;
-	VirtualTransactionId *holders;
-
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, a, b, class);
-	holders = GetLockConflicts(&tag, mode, NULL);
-	for (; VirtualTransactionIdIsValid(*holders); holders++)
-		(void) VirtualXactLock(*holders, true);
-	CHECK_FOR_INTERRUPTS();
-}
-
-void
-bus_unlock(BusLockClass class, uint32 a, uint32 b, LOCKMODE mode)
-{
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, a, b, class);
-	LockRelease(&tag, mode, false);
-}
-
 void
 atomic_raise(pg_atomic_uint64 *value, uint64 at_least)
 {

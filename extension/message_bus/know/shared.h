@@ -205,16 +205,6 @@ typedef struct BusDatabase
 	BusDeath	deaths[DEATH_RECORDS];
 } BusDatabase;
 
-/* Heavyweight locks of the bus, told apart from advisory ones by field 4. */
-typedef enum BusLockClass
-{
-	BUS_LOCK_LANE = 0xEC01,		/* exclusive: the lane's holder */
-	BUS_LOCK_ENDPOINT = 0xEC02, /* share: whoever uses it; exclusive: drop */
-	BUS_LOCK_LOAD = 0xEC03,		/* exclusive: fills shared memory */
-	BUS_LOCK_FOLD = 0xEC04,		/* exclusive: folds acks; share: reads them */
-	BUS_LOCK_BREAKER = 0xEC05	/* exclusive: writes an endpoint's breakers down */
-} BusLockClass;
-
 extern Size bus_shared_size(void);
 extern void bus_shared_attach(void);
 extern BusDatabase *bus_database(void);
@@ -227,11 +217,6 @@ extern bool bus_claim(int32 endpoint_id, const pg_uuid_t *message_id, VirtualTra
 extern void bus_unclaim(int32 endpoint_id, const pg_uuid_t *message_id,
 						const VirtualTransactionId *owner);
 extern BusEndpoint **bus_endpoints(int *count);
-extern void bus_lock_init(LWLock *lock);
-
-extern bool bus_lock(BusLockClass class, uint32 a, uint32 b, LOCKMODE mode, bool wait);
-extern void bus_lock_wait_for_holders(BusLockClass class, uint32 a, uint32 b, LOCKMODE mode);
-extern void bus_unlock(BusLockClass class, uint32 a, uint32 b, LOCKMODE mode);
 
 extern void atomic_raise(pg_atomic_uint64 *value, uint64 at_least);
 extern void atomic_lower(pg_atomic_uint64 *value, uint64 at_most);

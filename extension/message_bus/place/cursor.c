@@ -11,7 +11,7 @@
  *
  * Lock protocol: as for the ring, writers read which table is current, lock it,
  * and read again.  Folding takes the old table exclusively, if it can be had at
- * once, and BUS_LOCK_FOLD, which keeps load.c from reading meanwhile.
+ * once, and LOCK_FOLD, which keeps load.c from reading meanwhile.
  *
  * A crash in the middle of folding leaves it undone: it is one transaction.
  */
@@ -26,6 +26,7 @@
 #include "message_bus/know/database.h"
 #include "message_bus/know/relations.h"
 #include "message_bus/place/cursor.h"
+#include "pg/lock.h"
 #include "pg/spi.h"
 #include "pg/writer.h"
 
@@ -110,7 +111,7 @@ fold(int table)
 		{"TRUNCATE message_bus.ack_0"}, {"TRUNCATE message_bus.ack_1"}
 	};
 
-	if (!bus_lock(BUS_LOCK_FOLD, 0, 0, ExclusiveLock, false))
+	if (!lock_take(LOCK_FOLD, 0, 0, ExclusiveLock, false))
 		return false;
 	if (!ConditionalLockRelationOid(extension_relation_oid(&bus_ack[table]), AccessExclusiveLock))
 		return false;

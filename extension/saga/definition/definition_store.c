@@ -63,7 +63,7 @@ definition_cache_refresh(void)
 
 	if (!callback_registered)
 	{
-		extension_watch_relations(definition_changed);
+		callback_on_relation(definition_changed);
 		callback_registered = true;
 	}
 	(void) extension_relation_oid(&definition_table);

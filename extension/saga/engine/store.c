@@ -26,15 +26,13 @@
 
 #include "log/restore.h"
 #include "log/wakeup.h"
+#include "pg/lock.h"
 #include "pg/sequence.h"
 #include "pg/settings.h"
 #include "pg/spi.h"
 #include "pg/tell.h"
 #include "saga/engine/store.h"
 #include "saga/value/step_key.h"
-
-/* Fourth field of an advisory lock's tag; users' have 1 and 2. */
-#define CLAIM_LOCK 21
 
 #define INSTANCE_COLUMNS \
 	"number, definition_version, current_state, version, created_at, updated_at, state_since," \
@@ -103,13 +101,11 @@ store_load_waiting(const char *saga, const pg_uuid_t *id, bool wait)
 bool
 store_claim(const char *saga, const pg_uuid_t *id, bool wait)
 {
-	LOCKTAG		tag;
 	uint64		hash = hash_bytes_extended((const unsigned char *) saga, (int) strlen(saga), 0);
 
 	restore_refuse_writing();
 	hash = hash_bytes_extended(id->data, UUID_LEN, hash);
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, CLAIM_LOCK);
-	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+	return lock_take(LOCK_SAGA_INSTANCE, (uint32) (hash >> 32), (uint32) hash, ExclusiveLock, wait);
 }
 
 static Machine *
