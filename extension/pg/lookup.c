@@ -63,3 +63,16 @@ lookup_end(Lookup *lookup)
 {
 	table_scan_end(&lookup->scan);
 }
+
+/*
+ * Room for one more element of an array that has count, moved whenever it is full.
+ */
+void *
+lookup_one_more(MemoryContext context, void *array, int count, Size element)
+{
+	if (count == 0)
+		return MemoryContextAlloc(context, element);
+	if ((count & (count - 1)) != 0)
+		return array;
+	return repalloc(array, element * count * 2);
+}

@@ -36,5 +36,6 @@ extern void lookup_begin_backward(Lookup *lookup, ExtensionRelation *table,
 								  const char *key, int length);
 extern bool lookup_next(Lookup *lookup, Datum *values, bool *nulls);
 extern void lookup_end(Lookup *lookup);
+extern void *lookup_one_more(MemoryContext context, void *array, int count, Size element);
 
 #endif

@@ -279,18 +279,17 @@ load_handlers(Aggregate *aggregate)
 	Lookup		lookup;
 	Datum		values[EVENT_HANDLER_COLUMNS];
 	bool		nulls[EVENT_HANDLER_COLUMNS];
-	int			room = 8;
 
-	aggregate->handlers = palloc(sizeof(EventHandler) * room);
 	lookup_begin(&lookup, &tables[1], &index_event_handler, VARDATA_ANY(aggregate->category),
 				 VARSIZE_ANY_EXHDR(aggregate->category));
 	while (lookup_next(&lookup, values, nulls))
 	{
+		int			count = aggregate->handler_count++;
 		EventHandler *handler;
 
-		if (aggregate->handler_count == room)
-			aggregate->handlers = repalloc(aggregate->handlers, sizeof(EventHandler) * (room *= 2));
-		handler = &aggregate->handlers[aggregate->handler_count++];
+		aggregate->handlers = lookup_one_more(cache_context, aggregate->handlers, count,
+											  sizeof(EventHandler));
+		handler = &aggregate->handlers[count];
 		handler->event_type = DatumGetTextPCopy(values[1]);
 		registration_init(&handler->registration,
 						  aggregate_handler_registration(aggregate->category, handler->event_type),

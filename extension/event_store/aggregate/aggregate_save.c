@@ -46,7 +46,6 @@ static void check_handlers(Aggregate *aggregate, const NewEvents *events);
 static void store_snapshot_if_due(Aggregate *aggregate, const StreamName *name,
 								  int64 version, int count);
 static text *category_argument(FunctionCallInfo fcinfo);
-static text *text_argument(FunctionCallInfo fcinfo, int argument, const char *name);
 static void expect_aggregate(Datum category);
 
 PG_FUNCTION_INFO_V1(event_store_save);
@@ -209,7 +208,7 @@ event_store_create_event_handler(PG_FUNCTION_ARGS)
 	Oid			arguments[2] = {JSONBOID, get_rel_type_id(extension_relation_oid(&relation_event))};
 	Datum		values[4] = {
 		PointerGetDatum(category_argument(fcinfo)),
-		PointerGetDatum(text_argument(fcinfo, 1, "event_type"))
+		PointerGetDatum(event_type_argument(fcinfo, 1))
 	};
 	Oid			owner;
 
@@ -243,7 +242,7 @@ event_store_drop_event_handler(PG_FUNCTION_ARGS)
 	};
 	Datum		values[2] = {
 		PointerGetDatum(category_argument(fcinfo)),
-		PointerGetDatum(text_argument(fcinfo, 1, "event_type"))
+		PointerGetDatum(event_type_argument(fcinfo, 1))
 	};
 	uint64		removed;
 
@@ -333,18 +332,4 @@ category_argument(FunctionCallInfo fcinfo)
 
 	category_check(VARDATA_ANY(category), VARSIZE_ANY_EXHDR(category));
 	return category;
-}
-
-static text *
-text_argument(FunctionCallInfo fcinfo, int argument, const char *name)
-{
-	text	   *value = PG_ARGISNULL(argument) ? cstring_to_text("") : PG_GETARG_TEXT_PP(argument);
-	int			length = VARSIZE_ANY_EXHDR(value);
-
-	if (length == 0 || length > EVENT_TYPE_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_ST_INVALID_EVENT),
-				 errmsg("%s has %d bytes, it must have 1 to %d", name, length, EVENT_TYPE_MAX),
-				 errhint("Use the name under which the events are appended.")));
-	return value;
 }

@@ -39,8 +39,14 @@
 #include "pg/rights.h"
 #include "pg/settings.h"
 
-#define EVENT_TYPE_COLUMNS lengthof(event_type_columns)
-#define UPCASTER_COLUMNS lengthof(upcaster_columns)
+/* Columns of event_store.event_type and upcaster. */
+enum
+{
+	EVENT_TYPE_NAME, EVENT_TYPE_SCHEMA_VERSION, EVENT_TYPE_PAYLOAD_TYPE, EVENT_TYPE_OWNER,
+	EVENT_TYPE_MAY_BE_CURRENT, EVENT_TYPE_COLUMNS,
+	UPCASTER_EVENT_TYPE = 0, UPCASTER_FROM_VERSION, UPCASTER_FUNCTION, UPCASTER_OWNER,
+	UPCASTER_COLUMNS
+};
 
 /* Enough for every shop; beyond it somebody makes up type names. */
 #define UNREGISTERED_MAX 1024
@@ -78,12 +84,12 @@ typedef struct Contract
 	int32		shown;			/* what reads return, 0: what is stored */
 } Contract;
 
-static const ExtensionColumn event_type_columns[] = {
+static const ExtensionColumn event_type_columns[EVENT_TYPE_COLUMNS] = {
 	{"event_type", TEXTOID, true}, {"schema_version", INT4OID, true},
 	{"payload_type", REGTYPEOID, true}, {"owner", TEXTOID, true},
 	{"may_be_current", BOOLOID, true}
 };
-static const ExtensionColumn upcaster_columns[] = {
+static const ExtensionColumn upcaster_columns[UPCASTER_COLUMNS] = {
 	{"event_type", TEXTOID, true}, {"from_version", INT4OID, true}, {"function", TEXTOID, true},
 	{"owner", TEXTOID, true}
 };
@@ -432,40 +438,37 @@ load_versions(Contract *contract)
 	Lookup		lookup;
 	Datum		values[EVENT_TYPE_COLUMNS];
 	bool		nulls[EVENT_TYPE_COLUMNS];
-	List	   *versions = NIL;
-	MemoryContext old;
-	ListCell   *cell;
+	int			current = 0;
 
 	lookup_begin(&lookup, &relation_event_type, &index_event_type,
 				 contract->name.text, contract->name.length);
 	while (lookup_next(&lookup, values, nulls))
 	{
-		Version    *version = palloc0(sizeof(Version));
+		int			count = contract->version_count;
+		Version    *version;
+		MemoryContext old;
 
-		version->number = DatumGetInt32(values[1]);
-		version->payload = DatumGetObjectId(values[2]);
-		version->may_be_current = DatumGetBool(values[4]);
+		contract->versions = lookup_one_more(cache_context, contract->versions, count,
+											  sizeof(Version));
+		version = &contract->versions[count];
+		memset(version, 0, sizeof(Version));
+		version->number = DatumGetInt32(values[EVENT_TYPE_SCHEMA_VERSION]);
+		version->payload = DatumGetObjectId(values[EVENT_TYPE_PAYLOAD_TYPE]);
+		version->may_be_current = DatumGetBool(values[EVENT_TYPE_MAY_BE_CURRENT]);
 		old = MemoryContextSwitchTo(cache_context);
 		registration_init(&version->registration,
 						  contract_type_registration(contract->name.text, contract->name.length,
 													 version->number),
-						  NULL, values[3]);
+						  NULL, values[EVENT_TYPE_OWNER]);
 		MemoryContextSwitchTo(old);
-		versions = lappend(versions, version);
+		if (version->may_be_current)
+			current = count;
+		contract->version_count++;
 	}
 	lookup_end(&lookup);
-	if (versions == NIL)
+	if (contract->version_count == 0)
 		return;
-	contract->versions = MemoryContextAlloc(cache_context, sizeof(Version) * list_length(versions));
-	contract->current = &contract->versions[0];
-	foreach(cell, versions)
-	{
-		Version    *version = &contract->versions[contract->version_count++];
-
-		*version = *(Version *) lfirst(cell);
-		if (version->may_be_current)
-			contract->current = version;
-	}
+	contract->current = &contract->versions[current];
 	contract->shown = contract->current->number;
 }
 
@@ -475,34 +478,30 @@ load_upcasters(Contract *contract)
 	Lookup		lookup;
 	Datum		values[UPCASTER_COLUMNS];
 	bool		nulls[UPCASTER_COLUMNS];
-	List	   *upcasters = NIL;
-	MemoryContext old;
-	ListCell   *cell;
 
 	lookup_begin(&lookup, &relation_upcaster, &index_upcaster,
 				 contract->name.text, contract->name.length);
 	while (lookup_next(&lookup, values, nulls))
 	{
-		Upcaster   *upcaster = palloc0(sizeof(Upcaster));
+		int			count = contract->upcaster_count++;
+		Upcaster   *upcaster;
+		MemoryContext old;
 
-		upcaster->from = DatumGetInt32(values[1]);
+		contract->upcasters = lookup_one_more(cache_context, contract->upcasters, count,
+											   sizeof(Upcaster));
+		upcaster = &contract->upcasters[count];
+		memset(upcaster, 0, sizeof(Upcaster));
+		upcaster->from = DatumGetInt32(values[UPCASTER_FROM_VERSION]);
 		old = MemoryContextSwitchTo(cache_context);
 		registration_init(&upcaster->registration,
 						  contract_upcaster_registration(contract->name.text,
 														 contract->name.length, upcaster->from),
-						  TextDatumGetCString(values[2]), values[3]);
+						  TextDatumGetCString(values[UPCASTER_FUNCTION]), values[UPCASTER_OWNER]);
 		MemoryContextSwitchTo(old);
-		upcasters = lappend(upcasters, upcaster);
 	}
 	lookup_end(&lookup);
-	if (upcasters == NIL)
-		return;
-	contract->upcasters = MemoryContextAlloc(cache_context,
-											 sizeof(Upcaster) * list_length(upcasters));
-	foreach(cell, upcasters)
-		contract->upcasters[contract->upcaster_count++] = *(Upcaster *) lfirst(cell);
 	/* Types that nobody registered have upcasters only. */
-	if (contract->version_count == 0)
+	if (contract->upcaster_count > 0 && contract->version_count == 0)
 		contract->shown = contract->upcasters[contract->upcaster_count - 1].from + 1;
 }
 

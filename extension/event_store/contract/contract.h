@@ -31,4 +31,6 @@ extern char *contract_upcaster_registration(const char *type, int length, int32 
 extern void contract_describe_upcasting(const char *type, int length, StringInfo description,
 										void (*describe_function) (StringInfo, Registration *));
 
+extern text *event_type_argument(FunctionCallInfo fcinfo, int argument);
+
 #endif

@@ -22,8 +22,24 @@
 #include "pg/spi.h"
 
 static char *type_registration(Datum name, int32 version);
-static text *checked_name(FunctionCallInfo fcinfo, int argument);
 static int32 checked_version(FunctionCallInfo fcinfo, int argument, const char *what);
+
+/*
+ * The name of an event type; ST004 unless it has one to EVENT_TYPE_MAX bytes.
+ */
+text *
+event_type_argument(FunctionCallInfo fcinfo, int argument)
+{
+	text	   *name = PG_ARGISNULL(argument) ? cstring_to_text("") : PG_GETARG_TEXT_PP(argument);
+	int			length = VARSIZE_ANY_EXHDR(name);
+
+	if (length == 0 || length > EVENT_TYPE_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_ST_INVALID_EVENT),
+				 errmsg("event_type has %d bytes, it must have 1 to %d", length, EVENT_TYPE_MAX),
+				 errhint("Name event types in PascalCase, for example OrderCreated.")));
+	return name;
+}
 
 PG_FUNCTION_INFO_V1(event_store_register_event_type);
 /*
@@ -43,7 +59,7 @@ event_store_register_event_type(PG_FUNCTION_ARGS)
 	};
 	static const Oid types[] = {TEXTOID, INT4OID, OIDOID, TEXTOID, BOOLOID};
 	Datum		values[5] = {
-		PointerGetDatum(checked_name(fcinfo, 0)),
+		PointerGetDatum(event_type_argument(fcinfo, 0)),
 		Int32GetDatum(checked_version(fcinfo, 2, "schema_version")),
 		PG_ARGISNULL(1) ? (Datum) 0 : PG_GETARG_DATUM(1),
 		(Datum) 0,
@@ -112,7 +128,7 @@ event_store_set_current_version(PG_FUNCTION_ARGS)
 	};
 	static const Oid types[] = {TEXTOID, INT4OID};
 	Datum		values[2] = {
-		PointerGetDatum(checked_name(fcinfo, 0)),
+		PointerGetDatum(event_type_argument(fcinfo, 0)),
 		Int32GetDatum(checked_version(fcinfo, 1, "schema_version"))
 	};
 	uint64		changed;
@@ -139,7 +155,7 @@ event_store_unregister_event_type(PG_FUNCTION_ARGS)
 		" WHERE event_type = $1 AND ($2 IS NULL OR schema_version = $2) RETURNING schema_version"
 	};
 	static const Oid types[] = {TEXTOID, INT4OID};
-	Datum		values[2] = {PointerGetDatum(checked_name(fcinfo, 0)), PG_GETARG_DATUM(1)};
+	Datum		values[2] = {PointerGetDatum(event_type_argument(fcinfo, 0)), PG_GETARG_DATUM(1)};
 	uint64		removed;
 
 	spi_begin(SPI_AS_OWNER);
@@ -165,7 +181,7 @@ event_store_register_upcaster(PG_FUNCTION_ARGS)
 	static const Oid types[] = {TEXTOID, INT4OID, TEXTOID, TEXTOID};
 	static const Oid arguments[] = {JSONBOID};
 	Datum		values[4] = {
-		PointerGetDatum(checked_name(fcinfo, 0)),
+		PointerGetDatum(event_type_argument(fcinfo, 0)),
 		Int32GetDatum(checked_version(fcinfo, 1, "from_version"))
 	};
 	Oid			owner;
@@ -190,7 +206,7 @@ PG_FUNCTION_INFO_V1(event_store_check_data);
 Datum
 event_store_check_data(PG_FUNCTION_ARGS)
 {
-	text	   *name = checked_name(fcinfo, 0);
+	text	   *name = event_type_argument(fcinfo, 0);
 	int32		version = CONTRACT_CURRENT;
 
 	if (PG_ARGISNULL(1) || !JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(1)))
@@ -203,20 +219,6 @@ event_store_check_data(PG_FUNCTION_ARGS)
 	(void) contract_check(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), &version,
 						  PG_GETARG_JSONB_P(1), -1);
 	PG_RETURN_INT32(version);
-}
-
-static text *
-checked_name(FunctionCallInfo fcinfo, int argument)
-{
-	text	   *name = PG_ARGISNULL(argument) ? cstring_to_text("") : PG_GETARG_TEXT_PP(argument);
-	int			length = VARSIZE_ANY_EXHDR(name);
-
-	if (length == 0 || length > EVENT_TYPE_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_ST_INVALID_EVENT),
-				 errmsg("event_type has %d bytes, it must have 1 to %d", length, EVENT_TYPE_MAX),
-				 errhint("Name event types in PascalCase, for example OrderCreated.")));
-	return name;
 }
 
 static int32

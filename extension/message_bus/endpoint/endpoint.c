@@ -163,22 +163,32 @@ endpoint_by_id(int32 id)
 }
 
 /*
- * The ids of all endpoints in their order, palloc'd.
+ * All endpoints in the order of their ids, palloc'd.
  */
-int32 *
+Endpoint **
 endpoint_all(int *count)
 {
 	static SpiStatement all = {"SELECT e.endpoint_id FROM message_bus.endpoint e ORDER BY 1"};
 	MemoryContext caller = CurrentMemoryContext;
+	Endpoint  **endpoints;
 	int32	   *ids;
+	int			found;
 
 	spi_begin(SPI_AS_OWNER);
-	*count = (int) spi_run_latest(&all, 0, NULL, NULL, NULL);
-	ids = MemoryContextAlloc(caller, sizeof(int32) * Max(*count, 1));
-	for (int i = 0; i < *count; i++)
+	found = (int) spi_run_latest(&all, 0, NULL, NULL, NULL);
+	endpoints = MemoryContextAlloc(caller, sizeof(Endpoint *) * Max(found, 1));
+	ids = MemoryContextAlloc(caller, sizeof(int32) * Max(found, 1));
+	for (int i = 0; i < found; i++)
 		ids[i] = spi_int32(i, 0, 0);
 	spi_end();
-	return ids;
+	*count = 0;
+	for (int i = 0; i < found; i++)
+	{
+		endpoints[*count] = endpoint_by_id(ids[i]);
+		*count += endpoints[*count] != NULL;
+	}
+	pfree(ids);
+	return endpoints;
 }
 
 /*

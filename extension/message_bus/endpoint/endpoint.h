@@ -13,7 +13,7 @@ extern void endpoint_cache_init(void);
 extern void endpoint_cache_changed(void);
 extern Endpoint *endpoint_by_name(const char *name, bool missing_ok);
 extern Endpoint *endpoint_by_id(int32 id);
-extern int32 *endpoint_all(int *count);
+extern Endpoint **endpoint_all(int *count);
 extern Endpoint **endpoint_in_use(int *count);
 extern int	endpoint_routes(const char *message_type, const int32 **ids);
 extern int	endpoint_max_depth(const Endpoint *endpoint);

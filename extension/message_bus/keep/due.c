@@ -143,12 +143,9 @@ static void
 load_all(void)
 {
 	int			count;
-	int32	   *ids;
 
 	(void) database_state();
-	ids = endpoint_all(&count);
-	for (int i = 0; i < count; i++)
-		(void) endpoint_by_id(ids[i]);
+	(void) endpoint_all(&count);
 }
 
 /*

@@ -238,20 +238,20 @@ static void
 remember_cursors(void)
 {
 	int			count;
-	int32	   *ids = endpoint_all(&count);
+	Endpoint  **endpoints = endpoint_all(&count);
 
 	for (int i = 0; i < count; i++)
 	{
-		Endpoint   *endpoint = endpoint_by_id(ids[i]);
+		Endpoint   *endpoint = endpoints[i];
 
-		for (int32 lane = 0; endpoint != NULL && lane < endpoint->lanes; lane++)
+		for (int32 lane = 0; lane < endpoint->lanes; lane++)
 		{
 			BusLane    *shared = lane_get(endpoint, lane);
 
 			pg_atomic_write_u64(&shared->evacuate_from, pg_atomic_read_u64(&shared->cursor));
 		}
 	}
-	pfree(ids);
+	pfree(endpoints);
 }
 
 /*
@@ -360,15 +360,17 @@ static bool
 walk(Turn *turn)
 {
 	int			count;
-	int32	   *ids = endpoint_all(&count);
+	Endpoint  **endpoints = endpoint_all(&count);
 	BusWalk		from = turn->at;
 
 	for (int i = 0; i < count; i++)
 	{
-		Endpoint   *endpoint = ids[i] >= from.endpoint_id ? endpoint_by_id(ids[i]) : NULL;
-		bool		again = ids[i] == from.endpoint_id;
+		Endpoint   *endpoint = endpoints[i];
+		bool		again = endpoint->id == from.endpoint_id;
 
-		for (int32 lane = again ? from.lane : 0; endpoint != NULL && lane < endpoint->lanes; lane++)
+		if (endpoint->id < from.endpoint_id)
+			continue;
+		for (int32 lane = again ? from.lane : 0; lane < endpoint->lanes; lane++)
 		{
 			BusLane    *shared = lane_get(endpoint, lane);
 			int64		after = (int64) pg_atomic_read_u64(&shared->evacuate_from);

@@ -215,15 +215,15 @@ static bool
 something_left(BusDatabase *database, int number)
 {
 	int			count;
-	int32	   *ids = endpoint_all(&count);
+	Endpoint  **endpoints = endpoint_all(&count);
 	uint32		generation = pg_atomic_read_u32(&database->segments[number].generation);
 	bool		left = false;
 
 	for (int i = 0; i < count && !left; i++)
 	{
-		Endpoint   *endpoint = endpoint_by_id(ids[i]);
+		Endpoint   *endpoint = endpoints[i];
 
-		for (int32 lane = 0; endpoint != NULL && lane < endpoint->lanes && !left; lane++)
+		for (int32 lane = 0; lane < endpoint->lanes && !left; lane++)
 		{
 			BusLane    *shared = lane_get(endpoint, lane);
 
@@ -234,7 +234,7 @@ something_left(BusDatabase *database, int number)
 				pg_atomic_write_u32(&shared->clean[number], generation);
 		}
 	}
-	pfree(ids);
+	pfree(endpoints);
 	return left;
 }
 

@@ -146,22 +146,20 @@ message_bus_endpoint_status(PG_FUNCTION_ARGS)
 	SetResult	result;
 	TimestampTz now = GetCurrentTimestamp();
 	int			count;
-	int32	   *ids;
+	Endpoint  **endpoints;
 
 	result_begin(fcinfo, &result);
 	if (RecoveryInProgress())
 		return (Datum) 0;
-	ids = endpoint_all(&count);
+	endpoints = endpoint_all(&count);
 	for (int i = 0; i < count; i++)
 	{
-		Endpoint   *endpoint = endpoint_by_id(ids[i]);
+		Endpoint   *endpoint = endpoints[i];
 		Datum		values[6];
 		bool		nulls[6] = {0};
 		uint64		in_flight = 0;
 		TimestampTz oldest;
 
-		if (endpoint == NULL)
-			continue;
 		for (int32 lane = 0; lane < endpoint->lanes; lane++)
 		{
 			BusLane    *shared = lane_get(endpoint, lane);
@@ -190,19 +188,14 @@ message_bus_breaker_status(PG_FUNCTION_ARGS)
 {
 	SetResult	result;
 	int			count;
-	int32	   *ids;
+	Endpoint  **endpoints;
 
 	result_begin(fcinfo, &result);
 	if (RecoveryInProgress())
 		return (Datum) 0;
-	ids = endpoint_all(&count);
+	endpoints = endpoint_all(&count);
 	for (int i = 0; i < count; i++)
-	{
-		Endpoint   *endpoint = endpoint_by_id(ids[i]);
-
-		if (endpoint != NULL)
-			breaker_describe(endpoint, &result);
-	}
+		breaker_describe(endpoints[i], &result);
 	return (Datum) 0;
 }
 
@@ -215,17 +208,17 @@ message_bus_lane_status(PG_FUNCTION_ARGS)
 {
 	SetResult	result;
 	int			count;
-	int32	   *ids;
+	Endpoint  **endpoints;
 
 	result_begin(fcinfo, &result);
 	if (RecoveryInProgress())
 		return (Datum) 0;
-	ids = endpoint_all(&count);
+	endpoints = endpoint_all(&count);
 	for (int i = 0; i < count; i++)
 	{
-		Endpoint   *endpoint = endpoint_by_id(ids[i]);
+		Endpoint   *endpoint = endpoints[i];
 
-		for (int32 lane = 0; endpoint != NULL && lane < endpoint->lanes; lane++)
+		for (int32 lane = 0; lane < endpoint->lanes; lane++)
 		{
 			BusLane    *shared = lane_get(endpoint, lane);
 			Datum		values[6];
@@ -291,20 +284,18 @@ message_bus_endpoint_totals(PG_FUNCTION_ARGS)
 {
 	SetResult	result;
 	int			count;
-	int32	   *ids;
+	Endpoint  **endpoints;
 
 	result_begin(fcinfo, &result);
 	if (RecoveryInProgress())
 		return (Datum) 0;
-	ids = endpoint_all(&count);
+	endpoints = endpoint_all(&count);
 	for (int i = 0; i < count; i++)
 	{
-		Endpoint   *endpoint = endpoint_by_id(ids[i]);
+		Endpoint   *endpoint = endpoints[i];
 		Datum		values[3];
 		bool		nulls[3] = {0};
 
-		if (endpoint == NULL)
-			continue;
 		values[0] = Int32GetDatum(endpoint->id);
 		values[1] = Int64GetDatum((int64) pg_atomic_read_u64(&endpoint->shared->sent.total));
 		values[2] = Int64GetDatum((int64) pg_atomic_read_u64(&endpoint->shared->acked.total));

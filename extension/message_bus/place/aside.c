@@ -24,7 +24,6 @@
 #include "message_bus/know/note.h"
 #include "message_bus/place/aside.h"
 #include "message_bus/place/row.h"
-#include "pg/scan.h"
 #include "pg/writer.h"
 
 static void fill(RowValues *row, TimestampTz due_at, int32 attempt, const Failure *failure,
@@ -110,9 +109,5 @@ set_column(RowValues *row, int column, Datum value, bool present)
 bool
 aside_has_message(const Endpoint *endpoint, pg_uuid_t *message_id)
 {
-	ScanKeyData keys[2];
-
-	key_uuid(&keys[0], 1, message_id);
-	key_int4(&keys[1], 2, BTEqualStrategyNumber, endpoint->id);
-	return table_has_row(&bus_aside_table, &bus_aside_id_index, 2, keys);
+	return row_exists(&bus_aside_table, &bus_aside_id_index, endpoint, message_id);
 }

@@ -8,7 +8,7 @@
 
 #include "message_bus/know/relations.h"
 #include "message_bus/place/dead.h"
-#include "pg/scan.h"
+#include "message_bus/place/row.h"
 #include "pg/spi.h"
 
 /*
@@ -17,11 +17,7 @@
 bool
 dead_has_message(const Endpoint *endpoint, pg_uuid_t *message_id)
 {
-	ScanKeyData keys[2];
-
-	key_uuid(&keys[0], 1, message_id);
-	key_int4(&keys[1], 2, BTEqualStrategyNumber, endpoint->id);
-	return table_has_row(&bus_dead_table, &bus_dead_id_index, 2, keys);
+	return row_exists(&bus_dead_table, &bus_dead_id_index, endpoint, message_id);
 }
 
 /*

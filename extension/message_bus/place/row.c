@@ -8,6 +8,21 @@
 #include "utils/builtins.h"
 
 #include "message_bus/place/row.h"
+#include "pg/scan.h"
+
+/*
+ * Has a table, by its index of ids, that message of the endpoint?
+ */
+bool
+row_exists(ExtensionRelation *table, ExtensionRelation *index, const Endpoint *endpoint,
+		   const pg_uuid_t *message_id)
+{
+	ScanKeyData keys[2];
+
+	key_uuid(&keys[0], 1, message_id);
+	key_int4(&keys[1], 2, BTEqualStrategyNumber, endpoint->id);
+	return table_has_row(table, index, 2, keys);
+}
 
 /*
  * Takes a row apart; values point into it.

@@ -11,6 +11,7 @@
 #include "access/tupdesc.h"
 #include "datatype/timestamp.h"
 
+#include "message_bus/know/handle.h"
 #include "message_bus/know/relations.h"
 
 /* A row of the ring, of message_bus.aside or message_bus.dead, taken apart. */
@@ -32,6 +33,8 @@ typedef struct Failure
 	TimestampTz last_at;
 } Failure;
 
+extern bool row_exists(ExtensionRelation *table, ExtensionRelation *index,
+					   const Endpoint *endpoint, const pg_uuid_t *message_id);
 extern void row_read(HeapTuple row, TupleDesc descriptor, RowValues *values);
 extern Failure row_failure(const RowValues *row, int32 attempts, TimestampTz now);
 extern const Failure *row_failed_before(const RowValues *row, Failure *failure);

@@ -55,6 +55,7 @@ typedef struct Burial
 static bool has_expired(const ParkedMessage *message, TimestampTz as_of);
 static void bury_parked(void *argument);
 static List *read_waiting(const Machine *machine);
+static List *all_parked(uint64 count, MemoryContext context);
 static ParkedMessage *read_parked(uint64 row, MemoryContext context);
 static void replay_one(void *argument);
 static void settle_replayed(Replay *replay, const ErrorData *error);
@@ -160,23 +161,35 @@ read_waiting(const Machine *machine)
 		" ORDER BY id"
 	};
 	MemoryContext caller = CurrentMemoryContext;
-	List	   *waiting = NIL;
+	List	   *waiting;
 	uint64		count;
 
 	spi_begin(SPI_AS_OWNER);
 	count = spi_run(&find, 2, (Oid[]) {UUIDOID, TEXTOID},
 					(Datum[]) {UUIDPGetDatum(&machine->id),
 						CStringGetTextDatum(machine->definition->name)}, NULL);
-	for (uint64 i = 0; i < count; i++)
-	{
-		ParkedMessage *message = read_parked(i, caller);
-		MemoryContext old = MemoryContextSwitchTo(caller);
-
-		waiting = lappend(waiting, message);
-		MemoryContextSwitchTo(old);
-	}
+	waiting = all_parked(count, caller);
 	spi_end();
 	return waiting;
+}
+
+/*
+ * The rows of the current result.
+ */
+static List *
+all_parked(uint64 count, MemoryContext context)
+{
+	List	   *messages = NIL;
+
+	for (uint64 i = 0; i < count; i++)
+	{
+		ParkedMessage *message = read_parked(i, context);
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		messages = lappend(messages, message);
+		MemoryContextSwitchTo(old);
+	}
+	return messages;
 }
 
 static ParkedMessage *
@@ -320,14 +333,7 @@ parked_expire(const char *endpoint, TimestampTz as_of)
 					(Oid[]) {TIMESTAMPTZOID, TEXTOID},
 					(Datum[]) {TimestampTzGetDatum(as_of),
 						endpoint == NULL ? (Datum) 0 : CStringGetTextDatum(endpoint)}, NULL);
-	for (uint64 i = 0; i < count; i++)
-	{
-		ParkedMessage *message = read_parked(i, caller);
-		MemoryContext old = MemoryContextSwitchTo(caller);
-
-		expired = lappend(expired, message);
-		MemoryContextSwitchTo(old);
-	}
+	expired = all_parked(count, caller);
 	spi_end();
 	foreach(cell, expired)
 	{
