@@ -41,14 +41,6 @@
 /* Who drops an endpoint waits so often for those who use it just then. */
 #define DROP_ROUNDS 1000
 
-/* Columns of message_bus.endpoint. */
-enum
-{
-	COLUMN_ID = 1, COLUMN_NAME, COLUMN_LANES, COLUMN_RETRY, COLUMN_DELAYS, COLUMN_BREAKER,
-	COLUMN_TIMEOUT, COLUMN_MAX_DEPTH, COLUMN_PAUSED, COLUMN_CREATED,
-	COLUMN_STRICT
-};
-
 static ExtensionRelation endpoint_id_index = {"message_bus", "endpoint_pkey"};
 
 typedef struct NameEntry
@@ -250,7 +242,7 @@ endpoint_routes(const char *message_type, const int32 **ids)
 				list = more;
 				room *= 2;
 			}
-			list[count++] = DatumGetInt32(heap_getattr(row, 2, scan.descriptor,
+			list[count++] = DatumGetInt32(heap_getattr(row, ROUTE_ENDPOINT_ID + 1, scan.descriptor,
 													   &isnull));
 		}
 		table_scan_end(&scan);
@@ -437,25 +429,25 @@ load_endpoint(ExtensionRelation *index, ScanKey key)
 static void
 read_row(HeapTuple row, TupleDesc descriptor, Endpoint *endpoint)
 {
-	bool		isnull;
+	Datum		values[ENDPOINT_COLUMNS];
+	bool		nulls[ENDPOINT_COLUMNS];
 
-#define COLUMN(n) heap_getattr(row, (n), descriptor, &isnull)
-	endpoint->id = DatumGetInt32(COLUMN(COLUMN_ID));
-	endpoint->name = TextDatumGetCString(COLUMN(COLUMN_NAME));
-	endpoint->lanes = DatumGetInt32(COLUMN(COLUMN_LANES));
+	heap_deform_tuple(row, descriptor, values, nulls);
+	endpoint->id = DatumGetInt32(values[ENDPOINT_ID]);
+	endpoint->name = TextDatumGetCString(values[ENDPOINT_NAME]);
+	endpoint->lanes = DatumGetInt32(values[ENDPOINT_LANES]);
 	if (endpoint->lanes < 1 || endpoint->lanes > MAX_LANES)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("endpoint \"%s\" has %d lanes", endpoint->name, endpoint->lanes),
 				 errhint("There are 1 to %d; mend the row in message_bus.endpoint.", MAX_LANES)));
-	retry_policy_parse(DatumGetJsonbP(COLUMN(COLUMN_RETRY)), &endpoint->retry);
-	retry_policy_set_delays(&endpoint->retry, DatumGetArrayTypeP(COLUMN(COLUMN_DELAYS)));
-	breaker_policy_parse(DatumGetJsonbP(COLUMN(COLUMN_BREAKER)), &endpoint->breaker);
-	endpoint->paused = DatumGetBool(COLUMN(COLUMN_PAUSED));
-	endpoint->strict = DatumGetBool(COLUMN(COLUMN_STRICT));
-	endpoint->max_depth = DatumGetInt32(COLUMN(COLUMN_MAX_DEPTH));
-	endpoint->has_max_depth = !isnull;
-#undef COLUMN
+	retry_policy_parse(DatumGetJsonbP(values[ENDPOINT_RETRY]), &endpoint->retry);
+	retry_policy_set_delays(&endpoint->retry, DatumGetArrayTypeP(values[ENDPOINT_RETRY_DELAYS]));
+	breaker_policy_parse(DatumGetJsonbP(values[ENDPOINT_BREAKER]), &endpoint->breaker);
+	endpoint->paused = DatumGetBool(values[ENDPOINT_PAUSED]);
+	endpoint->strict = DatumGetBool(values[ENDPOINT_STRICT_ORDER]);
+	endpoint->max_depth = DatumGetInt32(values[ENDPOINT_MAX_DEPTH]);
+	endpoint->has_max_depth = !nulls[ENDPOINT_MAX_DEPTH];
 }
 
 static void

@@ -74,15 +74,23 @@ static const ExtensionColumn ack_columns[ACK_COLUMNS] = {
 	[ACK_POSITION] = {"position", INT8OID, true},
 };
 
-static const ExtensionColumn endpoint_columns[] = {
-	{"endpoint_id", INT4OID, true}, {"name", TEXTOID, true}, {"lanes", INT4OID, true},
-	{"retry", JSONBOID, true}, {"retry_delays", INT4ARRAYOID, true}, {"breaker", JSONBOID, true},
-	{"timeout", INTERVALOID, true}, {"max_depth", INT4OID}, {"paused", BOOLOID, true},
-	{"created_at", TIMESTAMPTZOID, true}, {"strict_order", BOOLOID, true}
+static const ExtensionColumn endpoint_columns[ENDPOINT_COLUMNS] = {
+	[ENDPOINT_ID] = {"endpoint_id", INT4OID, true},
+	[ENDPOINT_NAME] = {"name", TEXTOID, true},
+	[ENDPOINT_LANES] = {"lanes", INT4OID, true},
+	[ENDPOINT_RETRY] = {"retry", JSONBOID, true},
+	[ENDPOINT_RETRY_DELAYS] = {"retry_delays", INT4ARRAYOID, true},
+	[ENDPOINT_BREAKER] = {"breaker", JSONBOID, true},
+	[ENDPOINT_TIMEOUT] = {"timeout", INTERVALOID, true},
+	[ENDPOINT_MAX_DEPTH] = {"max_depth", INT4OID},
+	[ENDPOINT_PAUSED] = {"paused", BOOLOID, true},
+	[ENDPOINT_CREATED_AT] = {"created_at", TIMESTAMPTZOID, true},
+	[ENDPOINT_STRICT_ORDER] = {"strict_order", BOOLOID, true},
 };
 
-static const ExtensionColumn route_columns[] = {
-	{"message_type", TEXTOID, true}, {"endpoint_id", INT4OID, true}
+static const ExtensionColumn route_columns[ROUTE_COLUMNS] = {
+	[ROUTE_MESSAGE_TYPE] = {"message_type", TEXTOID, true},
+	[ROUTE_ENDPOINT_ID] = {"endpoint_id", INT4OID, true},
 };
 
 #define BUS_TABLE(name, columns) EXTENSION_TABLE("message_bus", name, columns)

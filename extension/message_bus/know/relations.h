@@ -74,6 +74,31 @@ typedef enum LeaseColumn
 	LEASE_COLUMNS
 } LeaseColumn;
 
+/* Columns of message_bus.endpoint. */
+typedef enum EndpointColumn
+{
+	ENDPOINT_ID,
+	ENDPOINT_NAME,
+	ENDPOINT_LANES,
+	ENDPOINT_RETRY,
+	ENDPOINT_RETRY_DELAYS,
+	ENDPOINT_BREAKER,
+	ENDPOINT_TIMEOUT,
+	ENDPOINT_MAX_DEPTH,
+	ENDPOINT_PAUSED,
+	ENDPOINT_CREATED_AT,
+	ENDPOINT_STRICT_ORDER,
+	ENDPOINT_COLUMNS
+} EndpointColumn;
+
+/* Columns of message_bus.route. */
+typedef enum RouteColumn
+{
+	ROUTE_MESSAGE_TYPE,
+	ROUTE_ENDPOINT_ID,
+	ROUTE_COLUMNS
+} RouteColumn;
+
 /* Columns of message_bus.ack_0 and ack_1. */
 typedef enum AckColumn
 {

@@ -12,8 +12,16 @@
 #include "pg/scan.h"
 #include "pg/writer.h"
 
-static const ExtensionColumn passed_columns[] = {
-	{"endpoint_id", INT4OID, true}, {"lane", INT4OID, true}, {"position", INT8OID, true}
+/* Columns of message_bus.passed. */
+enum
+{
+	PASSED_ENDPOINT_ID, PASSED_LANE, PASSED_POSITION, PASSED_COLUMNS
+};
+
+static const ExtensionColumn passed_columns[PASSED_COLUMNS] = {
+	[PASSED_ENDPOINT_ID] = {"endpoint_id", INT4OID, true},
+	[PASSED_LANE] = {"lane", INT4OID, true},
+	[PASSED_POSITION] = {"position", INT8OID, true},
 };
 
 static ExtensionRelation passed_table = EXTENSION_TABLE("message_bus", "passed", passed_columns);
@@ -65,7 +73,7 @@ passed_forget(const Endpoint *endpoint, int32 lane, int64 cursor)
 	{
 		bool		isnull;
 
-		if (DatumGetInt64(heap_getattr(row, 3, scan.descriptor, &isnull)) <= cursor)
+		if (DatumGetInt64(heap_getattr(row, PASSED_POSITION + 1, scan.descriptor, &isnull)) <= cursor)
 			table_delete(&passed_table, &row->t_self);
 		else
 			none_left = false;
