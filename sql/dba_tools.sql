@@ -235,6 +235,14 @@ UPDATE message_bus.aside SET given = 'mine';
 CALL fail_one();
 SELECT given, attempt FROM message_bus.aside;
 CALL drain();
+-- In strict order they are read past, too.
+SELECT message_bus.create_endpoint('strict', 1, '{"kind": "interval", "limit": 1, "interval": "1 day"}',
+	"order" => 'strict');
+SELECT count(message_bus.send('strict', k, '{}', partition_key => k)) FROM unnest('{a,a,b}'::text[]) k;
+SELECT message_type, message_bus.fail(delivery_id, 'E', 'x') FROM message_bus.receive('strict', 1);
+SELECT message_type, message_bus.ack(delivery_id) FROM message_bus.receive('strict', 5);
+SELECT message_type, state FROM message_bus.aside ORDER BY 2;
+SELECT message_bus.drop_endpoint('strict', true);
 SELECT each_table('ALTER TABLE %s DROP COLUMN given, DROP COLUMN numbered, DROP COLUMN made, DROP COLUMN told') > 30;
 CALL whole_trip();
 SELECT appended('count-1', -1, 'A');

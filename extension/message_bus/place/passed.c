@@ -72,8 +72,9 @@ passed_forget(const Endpoint *endpoint, int32 lane, int64 cursor)
 	while ((row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
 	{
 		bool		isnull;
+		Datum		position = heap_getattr(row, PASSED_POSITION + 1, scan.descriptor, &isnull);
 
-		if (DatumGetInt64(heap_getattr(row, PASSED_POSITION + 1, scan.descriptor, &isnull)) <= cursor)
+		if (DatumGetInt64(position) <= cursor)
 			table_delete(&passed_table, &row->t_self);
 		else
 			none_left = false;
