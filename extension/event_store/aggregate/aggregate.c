@@ -31,8 +31,12 @@
 #include "pg/lookup.h"
 #include "pg/rights.h"
 
-#define AGGREGATE_COLUMNS lengthof(aggregate_columns)
-#define EVENT_HANDLER_COLUMNS lengthof(event_handler_columns)
+/* Columns of event_store.aggregate and event_handler. */
+enum
+{
+	AGGREGATE_CATEGORY, AGGREGATE_INITIAL_STATE, AGGREGATE_SNAPSHOT_EVERY, AGGREGATE_COLUMNS,
+	HANDLER_CATEGORY = 0, HANDLER_EVENT_TYPE, HANDLER_FUNCTION, HANDLER_OWNER, HANDLER_COLUMNS
+};
 
 typedef struct CacheEntry
 {
@@ -40,10 +44,10 @@ typedef struct CacheEntry
 	Aggregate  *aggregate;		/* NULL: there is none */
 } CacheEntry;
 
-static const ExtensionColumn aggregate_columns[] = {
+static const ExtensionColumn aggregate_columns[AGGREGATE_COLUMNS] = {
 	{"category", TEXTOID, true}, {"initial_state", JSONBOID, true}, {"snapshot_every", INT4OID}
 };
-static const ExtensionColumn event_handler_columns[] = {
+static const ExtensionColumn event_handler_columns[HANDLER_COLUMNS] = {
 	{"category", TEXTOID, true}, {"event_type", TEXTOID, true}, {"handler", TEXTOID, true},
 	{"owner", TEXTOID, true}
 };
@@ -262,9 +266,11 @@ load_aggregate(const char *category, int length)
 	if (lookup_next(&lookup, values, nulls))
 	{
 		aggregate = palloc0(sizeof(Aggregate));
-		aggregate->category = DatumGetTextPCopy(values[0]);
-		aggregate->initial_state = DatumGetJsonbPCopy(values[1]);
-		aggregate->snapshot_every = nulls[2] ? 0 : DatumGetInt32(values[2]);
+		aggregate->category = DatumGetTextPCopy(values[AGGREGATE_CATEGORY]);
+		aggregate->initial_state = DatumGetJsonbPCopy(values[AGGREGATE_INITIAL_STATE]);
+		aggregate->snapshot_every = nulls[AGGREGATE_SNAPSHOT_EVERY]
+			? 0
+			: DatumGetInt32(values[AGGREGATE_SNAPSHOT_EVERY]);
 	}
 	lookup_end(&lookup);
 	if (aggregate != NULL)
@@ -277,8 +283,8 @@ static void
 load_handlers(Aggregate *aggregate)
 {
 	Lookup		lookup;
-	Datum		values[EVENT_HANDLER_COLUMNS];
-	bool		nulls[EVENT_HANDLER_COLUMNS];
+	Datum		values[HANDLER_COLUMNS];
+	bool		nulls[HANDLER_COLUMNS];
 
 	lookup_begin(&lookup, &tables[1], &index_event_handler, VARDATA_ANY(aggregate->category),
 				 VARSIZE_ANY_EXHDR(aggregate->category));
@@ -290,10 +296,10 @@ load_handlers(Aggregate *aggregate)
 		aggregate->handlers = lookup_one_more(cache_context, aggregate->handlers, count,
 											  sizeof(EventHandler));
 		handler = &aggregate->handlers[count];
-		handler->event_type = DatumGetTextPCopy(values[1]);
+		handler->event_type = DatumGetTextPCopy(values[HANDLER_EVENT_TYPE]);
 		registration_init(&handler->registration,
 						  aggregate_handler_registration(aggregate->category, handler->event_type),
-						  TextDatumGetCString(values[2]), values[3]);
+						  TextDatumGetCString(values[HANDLER_FUNCTION]), values[HANDLER_OWNER]);
 		handler->idle = NULL;
 	}
 	lookup_end(&lookup);

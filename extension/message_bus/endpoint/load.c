@@ -207,10 +207,24 @@ load_waiting(const Endpoint *endpoint, Datum id, uint64 *settled)
 		" FROM message_bus.aside w WHERE w.endpoint_id = $1 GROUP BY 1"};
 	static SpiStatement leases = {
 		"SELECT l.lane, pg_catalog.count(*), pg_catalog.count(l.position),"
-		" pg_catalog.min(l.leased_until), pg_catalog.max(l.leased_until), pg_catalog.max(l.upto) FROM message_bus.lease l WHERE l.endpoint_id = $1 GROUP BY 1"};
+		" pg_catalog.min(l.leased_until), pg_catalog.max(l.upto) FROM message_bus.lease l"
+		" WHERE l.endpoint_id = $1 GROUP BY 1"};
 	static SpiStatement passed = {
 		"SELECT p.lane, pg_catalog.count(*) FROM message_bus.passed p WHERE p.endpoint_id = $1"
 		" GROUP BY 1"};
+	/* Columns, after the lane. */
+	enum
+	{
+		WAITING_FIRST_DUE = 1,
+		WAITING_SOME_HELD
+	};
+	enum
+	{
+		LEASES_COUNT = 1,
+		LEASES_IN_RING,
+		LEASES_FIRST_END,
+		LEASES_UPTO
+	};
 	Oid			types[] = {INT4OID};
 	uint64		count;
 
@@ -220,11 +234,11 @@ load_waiting(const Endpoint *endpoint, Datum id, uint64 *settled)
 	{
 		int32		number;
 		BusLane    *lane = lane_of_row(endpoint, i, &number);
-		TimestampTz due = spi_int64(i, 1, DT_NOEND);
+		TimestampTz due = spi_int64(i, WAITING_FIRST_DUE, DT_NOEND);
 
 		if (lane == NULL)
 			continue;
-		lane->held = spi_bool(i, 2);
+		lane->held = spi_bool(i, WAITING_SOME_HELD);
 		lane->next_due = TIMESTAMP_IS_NOEND(due) ? NEVER_DUE : due;
 		if (!TIMESTAMP_IS_NOEND(due))
 			lane_lower_worker(due);
@@ -237,13 +251,13 @@ load_waiting(const Endpoint *endpoint, Datum id, uint64 *settled)
 
 		if (lane == NULL)
 			continue;
-		lane->leases.count = (uint32) spi_int64(i, 1, 0);
-		lane->leases.in_ring = (uint32) spi_int64(i, 2, 0);
-		lane->leases.first_end = spi_int64(i, 3, 0);
-		lane->leases.last_end = spi_int64(i, 4, 0);
+		lane->leases.count = (uint32) spi_int64(i, LEASES_COUNT, 0);
+		lane->leases.in_ring = (uint32) spi_int64(i, LEASES_IN_RING, 0);
+		lane->leases.first_end = spi_int64(i, LEASES_FIRST_END, 0);
 		lane_lower_worker(lane->leases.first_end);
 		/* Of the leased batch some are settled; the cursor follows when all are. */
-		*settled += ring_count(endpoint, number, spi_int64(i, 5, 0)) - lane->leases.in_ring;
+		*settled += ring_count(endpoint, number, spi_int64(i, LEASES_UPTO, 0)) -
+			lane->leases.in_ring;
 	}
 	count = spi_run_latest(&passed, 1, types, &id, NULL);
 	for (uint64 i = 0; i < count; i++)

@@ -56,7 +56,6 @@ typedef struct HeldDelivery
 	Outcome		outcome;
 	SubTransactionId received_in;
 	SubTransactionId settled_in;
-	TimestampTz leased_until;	/* 0: no lease */
 } HeldDelivery;
 
 extern HeldLane *held_lane_find(const Endpoint *endpoint, int32 lane);

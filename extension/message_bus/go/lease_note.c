@@ -71,7 +71,6 @@ lease_read_lane(const Endpoint *endpoint, int32 lane, BusLeases *leases)
 		TimestampTz until = DatumGetTimestampTz(end);
 
 		leases->first_end = leases->count == 0 ? until : Min(leases->first_end, until);
-		leases->last_end = Max(leases->last_end, until);
 		leases->count++;
 		(void) heap_getattr(row, LEASE_POSITION + 1, scan.descriptor, &isnull);
 		leases->in_ring += !isnull;

@@ -41,7 +41,6 @@ typedef struct BusLeases
 	uint32		count;
 	uint32		in_ring;		/* of messages that had not been set aside */
 	TimestampTz first_end;
-	TimestampTz last_end;
 } BusLeases;
 
 /*
