@@ -234,6 +234,7 @@ SELECT saga.goto('waiting', id(46), 'A', 'go on', timers => '{"at": "1 h"}'), ti
 SELECT timers(46);
 -- what is left without all the same is seen
 UPDATE saga.stored_instance SET engine = engine - 'timers' WHERE correlation_id = id(46);
+SELECT saga.look_for_stuck();
 SELECT saga, correlation_id = id(46) AS it, current_state, reason, since IS NOT NULL AS dated, error FROM saga.stuck
 WHERE reason = 'no_timer';
 

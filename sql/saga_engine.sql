@@ -399,6 +399,7 @@ SELECT timer, due_at = '2000-01-01 00:00:00+00' AS at, token FROM saga.timers WH
 SELECT next_timer, next_timer_at FROM saga.instances WHERE saga = 'never' AND correlation_id = id(820);
 UPDATE saga.stored_instance SET engine = jsonb_set(engine, '{timers}', '[]') || '{"outstanding": {}, "alarm_since": "x", "alarm": 5}' WHERE saga = 'never' AND correlation_id = id(820);
 SELECT count(*) FROM saga.instances WHERE saga = 'never' AND correlation_id = id(820);
+SELECT saga.look_for_stuck();
 SELECT reason, error FROM saga.stuck WHERE saga = 'never' AND correlation_id = id(820) ORDER BY 1;
 DELETE FROM saga.stored_instance WHERE saga = 'never' AND correlation_id = id(820);
 

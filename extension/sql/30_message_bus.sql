@@ -459,7 +459,7 @@ COMMENT ON FUNCTION message_bus.maintain() IS
 CREATE FUNCTION message_bus._endpoint_status(OUT endpoint_id int, OUT depth bigint,
 	OUT in_flight bigint, OUT oldest_sent_at timestamptz,
 											 OUT sent_per_s float8, OUT acked_per_s float8)
-RETURNS SETOF record LANGUAGE c VOLATILE ROWS 10
+RETURNS SETOF record LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_endpoint_status';
 COMMENT ON FUNCTION message_bus._endpoint_status() IS
@@ -470,7 +470,7 @@ CREATE FUNCTION message_bus._breaker_status(OUT endpoint_id int, OUT message_typ
 											OUT window_start timestamptz,
 												OUT opened_at timestamptz, OUT retry_at timestamptz,
 											OUT probe_successes int)
-RETURNS SETOF record LANGUAGE c VOLATILE ROWS 50
+RETURNS SETOF record LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_breaker_status';
 COMMENT ON FUNCTION message_bus._breaker_status() IS
@@ -478,7 +478,7 @@ COMMENT ON FUNCTION message_bus._breaker_status() IS
 
 CREATE FUNCTION message_bus._lane_status(OUT endpoint_id int, OUT lane int, OUT cursor bigint,
 	OUT tail bigint, OUT next_due timestamptz, OUT leases int)
-RETURNS SETOF record LANGUAGE c VOLATILE ROWS 50
+RETURNS SETOF record LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_lane_status';
 COMMENT ON FUNCTION message_bus._lane_status() IS
@@ -486,7 +486,7 @@ COMMENT ON FUNCTION message_bus._lane_status() IS
 
 CREATE FUNCTION message_bus._ring_status(OUT segment int, OUT state text, OUT since timestamptz,
 	OUT unread float8)
-RETURNS SETOF record LANGUAGE c VOLATILE ROWS 8
+RETURNS SETOF record LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_ring_status';
 COMMENT ON FUNCTION message_bus._ring_status() IS

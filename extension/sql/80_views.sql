@@ -250,7 +250,7 @@ COMMENT ON VIEW message_bus._unsettled IS 'Messages in the ring that are not set
 -- A function, so that a primary neither reads the ring nor plans to.
 CREATE FUNCTION message_bus._standby_status(OUT endpoint_id int, OUT depth bigint,
 	OUT oldest_sent_at timestamptz)
-RETURNS SETOF record LANGUAGE plpgsql VOLATILE ROWS 10
+RETURNS SETOF record LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -262,6 +262,49 @@ END
 $$;
 COMMENT ON FUNCTION message_bus._standby_status() IS
 	'What the tables tell of endpoints, on a standby; no rows on a primary.';
+
+-- In functions, so that the planner neither thinks of compiling the view nor of other ways.
+CREATE VIEW message_bus._waits_aside AS
+SELECT a.endpoint_id, a.state, a.due_at, a.sent_at FROM message_bus.aside a;
+COMMENT ON VIEW message_bus._waits_aside IS 'What counts messages that were set aside.';
+
+CREATE VIEW message_bus._is_dead AS
+SELECT d.endpoint_id FROM message_bus.dead d;
+COMMENT ON VIEW message_bus._is_dead IS 'What counts dead letters.';
+
+CREATE FUNCTION message_bus._count_aside(endpoint_id int, OUT waiting bigint,
+	OUT scheduled bigint, OUT retrying bigint, OUT held bigint, OUT oldest_sent_at timestamptz,
+	OUT aside bigint)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $count_aside$
+#variable_conflict use_column
+DECLARE
+	now CONSTANT timestamptz := clock_timestamp();
+BEGIN
+	SELECT count(*) FILTER (WHERE a.due_at <= now OR a.state IN ('held', 'blocked')),
+		count(*) FILTER (WHERE a.state = 'scheduled' AND a.due_at > now),
+		count(*) FILTER (WHERE a.state = 'retrying' AND a.due_at > now),
+		count(*) FILTER (WHERE a.state = 'held'),
+		min(a.sent_at) FILTER (WHERE a.due_at <= now OR a.state IN ('held', 'blocked')), count(*)
+	INTO waiting, scheduled, retrying, held, oldest_sent_at, aside
+	FROM (SELECT a.state, a.due_at, a.sent_at FROM message_bus._waits_aside a
+		WHERE a.endpoint_id = _count_aside.endpoint_id LIMIT 10001) a;
+END
+$count_aside$;
+COMMENT ON FUNCTION message_bus._count_aside(int) IS
+'Messages of an endpoint that were set aside, by what they wait for, counted to 10 001.';
+
+CREATE FUNCTION message_bus._count_all_dead(endpoint_id int) RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $count_all_dead$
+BEGIN
+	RETURN (SELECT count(*) FROM (SELECT FROM message_bus._is_dead d
+		WHERE d.endpoint_id = _count_all_dead.endpoint_id LIMIT 10001) d);
+END
+$count_all_dead$;
+COMMENT ON FUNCTION message_bus._count_all_dead(int) IS 'Dead letters of an endpoint, counted to 10 001.';
 
 CREATE VIEW message_bus.endpoints AS
 SELECT e.name, e.lanes, e.paused,
@@ -275,23 +318,10 @@ SELECT e.name, e.lanes, e.paused,
 FROM message_bus.endpoint e
 LEFT JOIN message_bus._endpoint_status() s ON s.endpoint_id = e.endpoint_id
 LEFT JOIN message_bus._standby_status() u ON u.endpoint_id = e.endpoint_id
-CROSS JOIN LATERAL (
-	SELECT pg_catalog.count(*) FILTER (WHERE a.due_at <= pg_catalog.clock_timestamp()
-		OR a.state IN ('held', 'blocked')) AS waiting,
-		pg_catalog.count(*) FILTER (WHERE a.state = 'scheduled'
-			AND a.due_at > pg_catalog.clock_timestamp()) AS scheduled,
-		pg_catalog.count(*) FILTER (WHERE a.state = 'retrying'
-			AND a.due_at > pg_catalog.clock_timestamp()) AS retrying,
-		pg_catalog.count(*) FILTER (WHERE a.state = 'held') AS held,
-		pg_catalog.min(a.sent_at) FILTER (WHERE a.due_at <= pg_catalog.clock_timestamp()
-			OR a.state IN ('held', 'blocked')) AS oldest_sent_at,
-		pg_catalog.count(*) AS aside
-	FROM (SELECT a.state, a.due_at, a.sent_at FROM message_bus.aside a
-		WHERE a.endpoint_id = e.endpoint_id LIMIT 10001) a) a
+CROSS JOIN LATERAL message_bus._count_aside(e.endpoint_id) a
 CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS leased FROM message_bus.lease l
 	WHERE l.endpoint_id = e.endpoint_id) l
-CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS dead FROM (SELECT FROM message_bus.dead d
-	WHERE d.endpoint_id = e.endpoint_id LIMIT 10001) d) d;
+CROSS JOIN LATERAL message_bus._count_all_dead(e.endpoint_id) d (dead);
 COMMENT ON VIEW message_bus.endpoints IS
 'Every endpoint: depth is deliverable plus in flight, including what an open breaker holds; oldest_unacked_age the age of the oldest of them; '
 'scheduled and retrying wait for their time, held for a circuit breaker; dead counts dead letters; '
@@ -419,40 +449,3 @@ JOIN saga.definition f ON f.endpoint OPERATOR(pg_catalog.=) d.endpoint
 										  WHERE n.name OPERATOR(pg_catalog.=) f.name
 											AND n.endpoint OPERATOR(pg_catalog.=) f.endpoint);
 COMMENT ON VIEW saga._dead_letters IS 'Dead letters of the sagas'' endpoints and the correlation id of the instance each was for.';
-
-CREATE VIEW saga.stuck AS
-SELECT i.saga, i.correlation_id, i.current_state, 'compensation' AS reason,
-	   pg_catalog.min(saga._time(coalesce(o.value OPERATOR(pg_catalog.->) 'since', 'null'))) AS since,
-	   pg_catalog.string_agg(DISTINCT coalesce(o.value OPERATOR(pg_catalog.->>) 'rule',
-											   o.value OPERATOR(pg_catalog.->>) 'step'), ', ') AS error
-FROM saga.stored_instance i
-CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(
-	CASE WHEN pg_catalog.jsonb_typeof(i.engine OPERATOR(pg_catalog.->) 'outstanding') OPERATOR(pg_catalog.=) 'array'
-		 THEN i.engine OPERATOR(pg_catalog.->) 'outstanding' ELSE '[]' END) o
-WHERE o.value OPERATOR(pg_catalog.->) 'given_up' OPERATOR(pg_catalog.=) 'true'
-GROUP BY i.saga, i.correlation_id, i.current_state
-UNION ALL
-SELECT i.saga, i.correlation_id, i.current_state, 'overdue',
-	   coalesce(saga._time(i.engine OPERATOR(pg_catalog.->) 'alarm_since'), i.updated_at),
-	   coalesce(i.engine OPERATOR(pg_catalog.->>) 'timer_error', i.engine OPERATOR(pg_catalog.->>) 'alarm')
-FROM saga.stored_instance i
-WHERE i.engine OPERATOR(pg_catalog.?|) ARRAY['alarm', 'timer_failures']
-UNION ALL
-SELECT i.saga, i.correlation_id, i.current_state, 'no_timer', i.state_since, NULL
-FROM saga.stored_instance i
-JOIN saga.definition_state s ON s.name OPERATOR(pg_catalog.=) i.saga
-	AND s.version OPERATOR(pg_catalog.=) i.definition_version AND s.kind OPERATOR(pg_catalog.=) 'normal'
-	AND s.state OPERATOR(pg_catalog.=) i.current_state
-WHERE s.timer IS DISTINCT FROM 'none'
-	AND NOT EXISTS (SELECT FROM saga.timers t WHERE t.saga OPERATOR(pg_catalog.=) i.saga
-					AND t.correlation_id OPERATOR(pg_catalog.=) i.correlation_id)
-UNION ALL
-SELECT i.saga, i.correlation_id, i.current_state, 'dead_letter', pg_catalog.min(d.last_failed_at),
-	   (pg_catalog.array_agg(d.error ORDER BY d.last_failed_at DESC))[1]
-FROM saga._dead_letters d
-JOIN saga.stored_instance i ON i.saga OPERATOR(pg_catalog.=) d.saga
-	AND i.correlation_id::text OPERATOR(pg_catalog.=) d.instance
-WHERE d.reason OPERATOR(pg_catalog.<>) 'discarded'
-GROUP BY i.saga, i.correlation_id, i.current_state;
-COMMENT ON VIEW saga.stuck IS
-'Instances that need an operator: compensation (given up; error names what), overdue (an alarm of the definition, or a timer whose transition fails), no_timer (nothing would wake it in its state), dead_letter (a message for them is dead). error is the last one, as far as there is one.';

@@ -325,8 +325,14 @@ GRANT SELECT ON event_store._seen_event, event_store._seen_stream, event_store._
 	message_bus._seen_endpoint, message_bus._seen_ring, message_bus._seen_aside,
 	message_bus._seen_dead, message_bus._seen_lease, message_bus._seen_passed,
 	message_bus._lane_holders, message_bus._cursor,
-	message_bus.consumers, message_bus._ring
+	message_bus.consumers, message_bus._ring,
+	saga._seen_instance, saga._seen_history, saga._seen_number, saga._seen_definition,
+	saga._seen_state, saga._stuck, saga._sampled_instance, saga.attention, saga.patience,
+	event_store._seen_subscription, event_store._seen_projection, message_bus._open_dead,
+	message_bus._state, message_bus._waits_aside, message_bus._is_dead, ecommerce.problems
 	TO ecommerce_reader, ecommerce_monitor;
+GRANT SELECT ON ecommerce.units TO ecommerce_monitor;
+GRANT SELECT ON saga._attended, saga._recent_dead_letters TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION
 	ecommerce._reads(),
 	ecommerce._page(int),
@@ -344,6 +350,8 @@ GRANT EXECUTE ON FUNCTION
 	event_store._position_at(timestamptz, bigint, timestamptz, bigint, timestamptz, bigint),
 	event_store.rates(timestamptz, interval),
 	message_bus._endpoint_totals(),
+	message_bus._count_aside(int),
+	message_bus._count_all_dead(int),
 	message_bus._lane_status(),
 	message_bus._lane_of(int, text),
 	message_bus._endpoint_id(text),
@@ -359,7 +367,31 @@ GRANT EXECUTE ON FUNCTION
 	message_bus.peek(text, text, text, int),
 	message_bus.list_dead(jsonb, text, int),
 	message_bus.count_dead(jsonb),
-	message_bus.dead_groups(text, text, int)
+	message_bus.dead_groups(text, text, int),
+	saga._sample_percent(),
+	saga.overview(),
+	saga.list(text, text, text, int),
+	event_store._subscription_lag(text, int),
+	event_store._projection_lag(text, int),
+	event_store.position_counter(),
+	ecommerce._units(),
+	ecommerce._workers(),
+	ecommerce._store_problems(),
+	ecommerce._bus_problems(),
+	ecommerce._saga_problems(),
+	ecommerce.overview(),
+	ecommerce._is_uuid(text),
+	ecommerce._related(uuid),
+	ecommerce._story_messages(uuid[], uuid[]),
+	ecommerce._story_entries(uuid),
+	ecommerce.story(uuid, int),
+	ecommerce._find_id(uuid),
+	ecommerce._find_name(text),
+	ecommerce._find_trace(text),
+	ecommerce.find(text),
+	ecommerce._counter_metrics(),
+	ecommerce._gauge_metrics(),
+	ecommerce.metrics()
 	TO ecommerce_reader, ecommerce_monitor;
 GRANT EXECUTE ON FUNCTION
 	message_bus._redrive(uuid, int, timestamptz),
@@ -370,7 +402,9 @@ GRANT EXECUTE ON FUNCTION
 	message_bus._make_due(int, uuid, int),
 	message_bus.retry_now(text, uuid, int),
 	message_bus.cancel(uuid, text, text),
-	message_bus.purge(text, jsonb, text, int)
+	message_bus.purge(text, jsonb, text, int),
+	saga.set_patience(text, text, interval),
+	saga.look_for_stuck()
 	TO ecommerce_admin;
 
 -- ---------------------------------------------------------------- monitoring

@@ -62,6 +62,8 @@ SELECT pg_catalog.pg_extension_config_dump('saga.stored_instance', '');
 SELECT pg_catalog.pg_extension_config_dump('saga.history_entry', '');
 SELECT pg_catalog.pg_extension_config_dump('saga.deleted_instance', '');
 SELECT pg_catalog.pg_extension_config_dump('saga.timer_queue', '');
+SELECT pg_catalog.pg_extension_config_dump('saga.attention', '');
+SELECT pg_catalog.pg_extension_config_dump('saga.patience', '');
 SELECT pg_catalog.pg_extension_config_dump('saga.parked_message', '');
 SELECT pg_catalog.pg_extension_config_dump('saga.parked_message_id_seq', '');
 

@@ -20,6 +20,7 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -33,6 +34,8 @@
 #include "pg/duty.h"
 #include "pg/protect.h"
 #include "pg/relation.h"
+#include "pg/result.h"
+#include "saga/saga.h"
 #include "worker/worker.h"
 
 /* Nobody's lock keeps the duties for longer. */
@@ -48,6 +51,7 @@ static const Duty duties[] = {
 	{"notify event listeners", event_notify_run},
 	{"message bus", message_bus_duty},
 	{"start runners", supervise_duty},
+	{"look for stuck sagas", saga_attention_duty},
 };
 
 typedef enum ExtensionState
@@ -321,4 +325,33 @@ ecommerce_start_worker(PG_FUNCTION_ARGS)
 				 errmsg("could not start a background worker"),
 				 errhint("Raise max_worker_processes, commit CREATE EXTENSION first, or add ecommerce to shared_preload_libraries. The server's log and the view ecommerce.units may tell more.")));
 	PG_RETURN_INT32(pid);
+}
+
+PG_FUNCTION_INFO_V1(ecommerce_workers);
+/*
+ * ecommerce._workers(): the processes of this database that run.
+ */
+Datum
+ecommerce_workers(PG_FUNCTION_ARGS)
+{
+	static const char *const kinds[] = {
+		[WORKER_MAIN] = "worker", [WORKER_RUNNER] = "runner", [WORKER_SLOW_RUNNER] = "slow runner"
+	};
+	RegistryDatabase *shared = registry_database(MyDatabaseId, false);
+	SetResult	result;
+
+	result_begin(fcinfo, &result);
+	for (int i = 0; shared != NULL && i < WORKER_KINDS; i++)
+	{
+		uint32		slot = pg_atomic_read_u32(&shared->workers[i].slot);
+		Datum		values[2];
+		bool		nulls[2] = {false, false};
+
+		if (slot == 0)
+			continue;
+		values[0] = CStringGetTextDatum(kinds[i]);
+		values[1] = Int32GetDatum(BackendSlotProc(slot - 1)->pid);
+		result_put(&result, values, nulls);
+	}
+	return (Datum) 0;
 }

@@ -27,6 +27,7 @@ typedef struct ProjectionLag
 	int64		events;
 	TimestampTz oldest;
 	bool		capped;			/* there may be more events */
+	int			looks;
 } ProjectionLag;
 
 static void count_range(Projection *projection, int64 upto, ProjectionLag *lag);
@@ -43,7 +44,7 @@ count_range(Projection *projection, int64 upto, ProjectionLag *lag)
 	EventScan  *scan = event_scan_positions(&projection->filter, lag->checkpoint, upto, snapshot);
 	Event		event;
 
-	event_scan_limit(scan, LAG_LOOKS);
+	event_scan_limit(scan, lag->looks);
 	while (event_scan_next(scan, &event))
 	{
 		if (lag->events++ == 0)
@@ -62,7 +63,7 @@ static void
 count_deferred(Projection *projection, bool tell_checkpoint, int64 mark, ProjectionLag *lag)
 {
 	int64	   *positions;
-	int			count = deferred_positions(projection, LAG_LOOKS, &positions);
+	int			count = deferred_positions(projection, lag->looks, &positions);
 	Snapshot	snapshot;
 	EventScan  *scan;
 	Event		event;
@@ -79,12 +80,12 @@ count_deferred(Projection *projection, bool tell_checkpoint, int64 mark, Project
 		UnregisterSnapshot(snapshot);
 	}
 	lag->events += count;
-	lag->capped = lag->capped || count == LAG_LOOKS;
+	lag->capped = lag->capped || count == lag->looks;
 }
 
 PG_FUNCTION_INFO_V1(event_store_projection_lag);
 /*
- * event_store._projection_lag(name)
+ * event_store._projection_lag(name [, looks])
  */
 Datum
 event_store_projection_lag(PG_FUNCTION_ARGS)
@@ -92,7 +93,7 @@ event_store_projection_lag(PG_FUNCTION_ARGS)
 	Projection *projection;
 	int64		mark;
 	ProjectionProgress progress;
-	ProjectionLag lag = {0};
+	ProjectionLag lag = {.looks = PG_NARGS() > 1 ? PG_GETARG_INT32(1) : LAG_LOOKS};
 	TupleDesc	descriptor;
 	Datum		values[5];
 	bool		nulls[5] = {false, false, false, false, false};

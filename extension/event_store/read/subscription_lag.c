@@ -3,7 +3,7 @@
  *		How far behind the partitions of a subscription are, for the view
  *		event_store.subscriptions.
  *
- * One scan for all of them, which ends after LAG_LOOKS events: what the view
+ * One scan for all of them, which ends after so many events: what the view
  * costs grows neither with what has not been read nor with the partitions times
  * that.  Takes the high-water mark first.  Locks nothing.
  */
@@ -32,7 +32,7 @@ typedef struct PartitionLag
 
 static int64 read_checkpoints(const Subscription *subscription, PartitionLag *partitions);
 static bool count_unread(Subscription *subscription, PartitionLag *partitions, int64 lowest,
-						 int64 mark);
+						 int64 mark, int64 looks);
 
 /*
  * Reads where each partition is.  Returns the lowest of it.
@@ -68,7 +68,8 @@ read_checkpoints(const Subscription *subscription, PartitionLag *partitions)
  * Counts, up to mark.  Returns whether it stopped before.
  */
 static bool
-count_unread(Subscription *subscription, PartitionLag *partitions, int64 lowest, int64 mark)
+count_unread(Subscription *subscription, PartitionLag *partitions, int64 lowest, int64 mark,
+			 int64 looks)
 {
 	EventFilter filter = subscription->filter;
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -78,7 +79,7 @@ count_unread(Subscription *subscription, PartitionLag *partitions, int64 lowest,
 
 	filter.partitions = 0;
 	scan = event_scan_positions(&filter, lowest, mark, snapshot);
-	event_scan_limit(scan, LAG_LOOKS);
+	event_scan_limit(scan, looks);
 	while (event_scan_next(scan, &event))
 	{
 		PartitionLag *partition = &partitions[event.stream_id % subscription->filter.partitions];
@@ -94,7 +95,7 @@ count_unread(Subscription *subscription, PartitionLag *partitions, int64 lowest,
 
 PG_FUNCTION_INFO_V1(event_store_subscription_lag);
 /*
- * event_store._subscription_lag(name)
+ * event_store._subscription_lag(name [, looks])
  */
 Datum
 event_store_subscription_lag(PG_FUNCTION_ARGS)
@@ -110,7 +111,8 @@ event_store_subscription_lag(PG_FUNCTION_ARGS)
 	mark = position_mark(LOG_EVENT_STORE, event_filter_key(&subscription.filter));
 	partitions = palloc0(sizeof(PartitionLag) * subscription.filter.partitions);
 	capped = count_unread(&subscription, partitions,
-						  read_checkpoints(&subscription, partitions), mark);
+						  read_checkpoints(&subscription, partitions), mark,
+						  PG_NARGS() > 1 ? PG_GETARG_INT32(1) : LAG_LOOKS);
 	for (int i = 0; i < subscription.filter.partitions; i++)
 	{
 		const PartitionLag *partition = &partitions[i];

@@ -75,6 +75,8 @@ remove_all(const char *name)
 		{"DELETE FROM saga.stored_instance WHERE saga = $1"},
 		{"DELETE FROM saga.parked_message WHERE saga = $1"},
 		{"DELETE FROM saga.timer_queue WHERE saga = $1"},
+		{"DELETE FROM saga.attention WHERE saga = $1"},
+		{"DELETE FROM saga.patience WHERE saga = $1"},
 		{"DELETE FROM saga.definition_action a USING saga.definition_transition t"
 		" WHERE t.name = $1 AND a.transition_id = t.id"},
 		{"DELETE FROM saga.definition_transition WHERE name = $1"},

@@ -31,6 +31,7 @@
 #include "pg/settings.h"
 #include "pg/spi.h"
 #include "pg/tell.h"
+#include "saga/engine/attention.h"
 #include "saga/engine/store.h"
 #include "saga/value/step_key.h"
 
@@ -128,6 +129,7 @@ read_machine(const char *saga, const pg_uuid_t *id, MemoryContext context)
 	machine->wake_at = DatumGetTimestampTz(spi_value(0, 7, &isnull));
 	machine->data = tree_from_jsonb(DatumGetJsonbP(spi_copy(0, 8, context, &isnull)));
 	machine_decode(machine, tree_from_jsonb(DatumGetJsonbP(spi_copy(0, 9, context, &isnull))));
+	machine->attended = attention_is_due(machine);
 	MemoryContextSwitchTo(old);
 	return machine;
 }
@@ -177,6 +179,7 @@ store_write(Machine *machine)
 	};
 	static ExtensionRelation numbers = {"saga", "instance_number_seq"};
 	bool		is_new = machine->number == 0;
+	bool		stuck = attention_is_due(machine);
 	Datum		values[lengthof(types)];
 
 	plan_wake(machine);
@@ -198,6 +201,9 @@ store_write(Machine *machine)
 		elog(ERROR, "saga \"%s\" %s vanished", machine->definition->name, machine->id_text);
 	machine->number = spi_int64(0, 0, 0);
 	spi_end();
+	if (stuck != machine->attended)
+		attention_set(machine, stuck);
+	machine->attended = stuck;
 }
 
 /*
@@ -272,7 +278,8 @@ store_remove(Machine *machine, bool keep_history)
 {
 	static SpiStatement remove = {
 		"WITH gone AS (DELETE FROM saga.stored_instance WHERE saga = $1 AND correlation_id = $2),"
-		" unparked AS (DELETE FROM saga.parked_message WHERE saga = $1 AND correlation_id = $2)"
+		" unparked AS (DELETE FROM saga.parked_message WHERE saga = $1 AND correlation_id = $2),"
+		" unnoted AS (DELETE FROM saga.attention WHERE saga = $1 AND correlation_id = $2)"
 		" INSERT INTO saga.deleted_instance (number, saga, correlation_id)"
 		" SELECT $3, $1, $2 WHERE $4"
 	};

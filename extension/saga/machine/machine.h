@@ -74,6 +74,7 @@ typedef struct Machine
 	int			timer_failures;	/* in a row */
 	const char *timer_error;	/* of the last of them */
 	Tree	   *context;		/* of the message that created it */
+	bool		attended;		/* stored as one that may be stuck */
 } Machine;
 
 extern Machine *machine_new(Definition *definition, const pg_uuid_t *id, TimestampTz now);

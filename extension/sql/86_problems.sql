@@ -1,0 +1,286 @@
+-- What is wrong now, and how much there is of everything: from counters, keys and the
+-- first rows of indexes, so that it costs the same at any size.
+
+CREATE FUNCTION ecommerce._workers(OUT kind text, OUT pid int)
+RETURNS SETOF record LANGUAGE c VOLATILE ROWS 3
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'ecommerce_workers';
+COMMENT ON FUNCTION ecommerce._workers() IS
+'The background processes of this database that run: worker, runner, slow runner.';
+
+CREATE FUNCTION event_store._subscription_lag(name text, looks int, OUT partition int,
+	OUT checkpoint bigint, OUT head bigint, OUT lag_events bigint, OUT oldest timestamptz,
+	OUT capped boolean)
+RETURNS SETOF record LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE ROWS 1
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_subscription_lag';
+COMMENT ON FUNCTION event_store._subscription_lag(text, int) IS
+'As the other one, looking at so many events at most.';
+
+CREATE FUNCTION event_store._projection_lag(name text, looks int, OUT checkpoint bigint,
+	OUT head bigint, OUT lag_events bigint, OUT oldest timestamptz, OUT capped boolean)
+RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_projection_lag';
+COMMENT ON FUNCTION event_store._projection_lag(text, int) IS
+'As the other one, looking at so many events at most.';
+
+CREATE VIEW event_store._seen_subscription AS
+SELECT s.name, s.category, s.created_at FROM event_store.subscription s;
+COMMENT ON VIEW event_store._seen_subscription IS 'Names of subscriptions, for the lists.';
+
+CREATE VIEW event_store._seen_projection AS
+SELECT p.name, p.mode, CASE WHEN g.paused THEN 'paused' WHEN g.failed THEN 'failed'
+		WHEN g.last_error IS NOT NULL OR d.last_error IS NOT NULL THEN 'retrying'
+		WHEN g.rebuild_step IS NOT NULL THEN 'rebuilding' ELSE 'running' END AS state,
+	coalesce(g.error_position, d.position) AS error_position,
+	coalesce(g.last_error, d.last_error) AS last_error, g.updated_at
+FROM event_store.projection p
+JOIN event_store.projection_progress g ON g.name = p.name
+LEFT JOIN LATERAL (SELECT w.position, w.last_error FROM event_store.projection_deferred w
+	WHERE w.name = p.name AND w.last_error IS NOT NULL ORDER BY w.position LIMIT 1) d ON true;
+COMMENT ON VIEW event_store._seen_projection IS 'States of projections, without their lag.';
+
+CREATE INDEX dead_open_idx ON message_bus.dead (endpoint_id, last_failed_at)
+	WHERE reason <> 'discarded';
+CREATE VIEW message_bus._open_dead AS
+SELECT e.endpoint_id, e.name, c.dead, c.capped, o.last_failed_at AS oldest_at,
+	n.last_failed_at AS newest_at, n.message_type, n.error_code, n.error
+FROM message_bus.endpoint e
+CROSS JOIN LATERAL (SELECT d.last_failed_at FROM message_bus.dead d
+	WHERE d.endpoint_id = e.endpoint_id AND d.reason <> 'discarded'
+	ORDER BY d.last_failed_at LIMIT 1) o
+CROSS JOIN LATERAL (SELECT d.last_failed_at, d.message_type, d.error_code, d.error
+	FROM message_bus.dead d WHERE d.endpoint_id = e.endpoint_id AND d.reason <> 'discarded'
+	ORDER BY d.last_failed_at DESC LIMIT 1) n
+CROSS JOIN LATERAL (SELECT least(pg_catalog.count(*), 1000) AS dead,
+		pg_catalog.count(*) > 1000 AS capped
+	FROM (SELECT FROM message_bus.dead d WHERE d.endpoint_id = e.endpoint_id
+		AND d.reason <> 'discarded' LIMIT 1001) d) c;
+COMMENT ON VIEW message_bus._open_dead IS
+'Endpoints with dead letters that nobody has given up: how many (to 1000), the first and the last.';
+
+CREATE VIEW message_bus._state AS
+SELECT e.endpoint_id, e.name, e.lanes, e.paused, e.max_depth,
+	coalesce(s.depth, u.depth, 0) AS depth, coalesce(s.in_flight, 0) AS in_flight,
+	least(s.oldest_sent_at, u.oldest_sent_at) AS oldest_sent_at,
+	coalesce(s.sent_per_s, 0) AS sent_per_s, coalesce(s.acked_per_s, 0) AS acked_per_s
+FROM message_bus._seen_endpoint e
+LEFT JOIN message_bus._endpoint_status() s ON s.endpoint_id = e.endpoint_id
+LEFT JOIN message_bus._standby_status() u ON u.endpoint_id = e.endpoint_id;
+COMMENT ON VIEW message_bus._state IS
+'Endpoints as shared memory knows them: message_bus.endpoints without what was set aside and what is dead.';
+
+CREATE FUNCTION ecommerce._store_problems()
+RETURNS TABLE (kind text, object text, severity text, since timestamptz, holds_up text,
+	what_to_type text, detail jsonb)
+LANGUAGE sql VOLATILE ROWS 10
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $store_problems$
+	SELECT 'worker_missing', 'background worker', 'error', NULL::timestamptz,
+		'Timers, notifications, sagas and projections of this database stand still.',
+		'Look into the server''s log; SELECT ecommerce.start_worker()', '{}'::jsonb
+	WHERE ecommerce.preloaded() AND NOT pg_is_in_recovery()
+		AND NOT EXISTS (SELECT FROM ecommerce._workers() w WHERE w.kind = 'worker')
+	UNION ALL
+	SELECT CASE u.kind WHEN 'worker' THEN 'worker_refused' ELSE 'unit_failing' END,
+		u.kind || ' ' || u.name, 'error', u.since,
+		format('It has failed %s times in a row: %s', u.failures, u.last_error),
+		CASE u.kind WHEN 'projection' THEN format('SELECT * FROM event_store.projections WHERE name = %L', u.name)
+			ELSE 'Mend what the error says; it is tried again by itself' END,
+		jsonb_build_object('unit', u.name, 'kind', u.kind)
+	FROM ecommerce.units u WHERE u.failures > 0
+	UNION ALL
+	SELECT 'restore', 'session ' || r.pid, 'warning', r.since,
+		'A dump is being restored: nobody appends, sends, receives or fetches.',
+		format('When it has ended: SELECT ecommerce.restore_done(%s)', r.pid),
+		jsonb_build_object('pid', r.pid)
+	FROM ecommerce.restores r
+	UNION ALL
+	SELECT 'mark_held', 'session ' || a.pid, 'error', a.xact_start,
+		format('No reader gets beyond position %s%s.', a.lowest_position,
+			coalesce(' of category ' || a.category, '')),
+		format('SELECT pg_terminate_backend(%s)', a.pid), jsonb_build_object('pid', a.pid)
+	FROM event_store.appenders a WHERE a.xact_start < clock_timestamp() - interval '10 s'
+	UNION ALL
+	SELECT 'projection_' || p.state, 'projection ' || p.name,
+		CASE p.state WHEN 'failed' THEN 'error' ELSE 'warning' END, p.updated_at,
+		coalesce(format('Its read model is not up to date: event %s: %s', p.error_position, p.last_error),
+			'Its read model is not up to date.'),
+		format(CASE p.state WHEN 'paused' THEN 'SELECT event_store.resume_projection(%1$L)'
+			ELSE 'Mend its handler, then SELECT event_store.resume_projection(%1$L); or SELECT event_store.skip_event(%1$L, %2$s)'
+			END, p.name, coalesce(p.error_position, 0)),
+		jsonb_build_object('projection', p.name, 'position', p.error_position)
+	FROM event_store._seen_projection p WHERE p.state IN ('paused', 'failed', 'retrying')
+	UNION ALL
+	SELECT 'projection_behind', 'projection ' || p.name, 'warning', l.oldest,
+		format('Its read model is %s behind.', date_trunc('second', clock_timestamp() - l.oldest)),
+		format('SELECT * FROM event_store.projections WHERE name = %L', p.name),
+		jsonb_build_object('projection', p.name)
+	FROM event_store._seen_projection p
+	CROSS JOIN LATERAL event_store._projection_lag(p.name, 200) l
+	WHERE p.state = 'running' AND l.oldest < clock_timestamp() - interval '1 min'
+	UNION ALL
+	SELECT 'subscription_behind', 'subscription ' || s.name, 'warning', min(l.oldest),
+		format('Its consumer is %s behind.', date_trunc('second', clock_timestamp() - min(l.oldest))),
+		format('SELECT * FROM event_store.subscriptions WHERE name = %1$L; without a consumer: SELECT event_store.drop_subscription(%1$L)', s.name),
+		jsonb_build_object('subscription', s.name)
+	FROM event_store._seen_subscription s
+	CROSS JOIN LATERAL event_store._subscription_lag(s.name, 200) l
+	WHERE l.oldest < clock_timestamp() - interval '1 min' GROUP BY s.name
+$store_problems$;
+COMMENT ON FUNCTION ecommerce._store_problems() IS
+'What is wrong with worker, event store, subscriptions and projections, for ecommerce.problems.';
+
+CREATE FUNCTION ecommerce._bus_problems()
+RETURNS TABLE (kind text, object text, severity text, since timestamptz, holds_up text,
+	what_to_type text, detail jsonb)
+LANGUAGE sql VOLATILE ROWS 10
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $bus_problems$
+	SELECT 'endpoint_paused', 'endpoint ' || s.name, 'warning', s.oldest_sent_at,
+		format('%s messages wait.', s.depth), format('SELECT message_bus.resume(%L)', s.name),
+		jsonb_build_object('endpoint', s.name, 'count', s.depth)
+	FROM message_bus._state s WHERE s.paused AND s.depth > 0
+	UNION ALL
+	SELECT CASE WHEN c.consumer THEN 'endpoint_behind' ELSE 'no_consumer' END, 'endpoint ' || s.name,
+		CASE WHEN c.consumer THEN 'warning' ELSE 'error' END, s.oldest_sent_at,
+		format('%s messages wait%s.', s.depth, CASE WHEN c.consumer THEN ', its consumers do not keep up'
+			ELSE ', and nobody takes them' END),
+		format(CASE WHEN c.consumer THEN 'Start more consumers; SELECT * FROM message_bus.consumers WHERE endpoint = %1$L'
+			ELSE 'Start its consumer; SELECT * FROM message_bus.peek(%1$L)' END, s.name),
+		jsonb_build_object('endpoint', s.name, 'count', s.depth)
+	FROM message_bus._state s
+	CROSS JOIN LATERAL (SELECT s.acked_per_s > 0 OR s.in_flight > 0 AS consumer) c
+	WHERE NOT s.paused AND s.depth > 0 AND s.oldest_sent_at < clock_timestamp()
+		- CASE WHEN c.consumer THEN interval '1 min' ELSE interval '10 s' END
+	UNION ALL
+	SELECT 'endpoint_full', 'endpoint ' || s.name, 'error', s.oldest_sent_at,
+		format('Senders are refused (MB002): %s messages wait, %s may.', s.depth, m.max_depth),
+		format('Start more consumers, or SELECT message_bus.alter_endpoint(%L, max_depth => %s)', s.name, m.max_depth * 2),
+		jsonb_build_object('endpoint', s.name, 'count', s.depth)
+	FROM message_bus._state s
+	CROSS JOIN LATERAL (SELECT coalesce(s.max_depth,
+		current_setting('message_bus.max_depth', true)::int, -1) AS max_depth) m
+	WHERE m.max_depth > 0 AND s.depth >= m.max_depth
+	UNION ALL
+	SELECT 'breaker_open', format('circuit breaker %s of %s', b.message_type, b.endpoint), 'error',
+		b.opened_at, format('Messages of that type are held at %s until %s; %s of the last %s failed.',
+			b.endpoint, b.retry_at, b.failures, b.attempts),
+		format('When what they need is back: SELECT message_bus.reset_breaker(%L, %L)', b.endpoint, b.message_type),
+		jsonb_build_object('endpoint', b.endpoint, 'message_type', b.message_type)
+	FROM message_bus.circuit_breakers b WHERE b.state <> 'closed'
+	UNION ALL
+	SELECT 'dead_letters', 'endpoint ' || d.name, 'error', d.oldest_at,
+		format('%s%s messages were given up, the last a %s: %s', d.dead, CASE WHEN d.capped THEN '+' ELSE '' END,
+			d.message_type, coalesce(d.error_code || ': ', '') || coalesce(left(d.error, 200), 'no error')),
+		format('SELECT * FROM message_bus.dead_groups(%1$L); then SELECT * FROM message_bus.redrive_matching(''%2$s'')',
+			d.name, jsonb_build_object('endpoint', d.name)),
+		jsonb_build_object('endpoint', d.name, 'count', d.dead, 'count_capped', d.capped,
+			'message_type', d.message_type, 'error_code', d.error_code)
+	FROM message_bus._open_dead d
+	UNION ALL
+	SELECT 'ring_large', 'segment ' || r.segment, 'warning', r.since,
+		format('%s are kept for endpoints that are behind.', pg_size_pretty(r.bytes)),
+		'SELECT * FROM message_bus.endpoints ORDER BY depth DESC; SELECT * FROM message_bus.ring',
+		jsonb_build_object('segment', r.segment, 'bytes', r.bytes)
+	FROM (SELECT g.segment, s.since, pg_total_relation_size(format('message_bus.ring_%s', g.segment)::regclass) AS bytes
+		FROM generate_series(0, 7) g (segment)
+		LEFT JOIN message_bus._ring_status() s ON s.segment = g.segment) r
+	WHERE r.bytes > 4::bigint * 1024 * 1024 * 1024
+$bus_problems$;
+COMMENT ON FUNCTION ecommerce._bus_problems() IS
+'What is wrong with endpoints, for ecommerce.problems.';
+
+CREATE FUNCTION ecommerce._saga_problems()
+RETURNS TABLE (kind text, object text, severity text, since timestamptz, holds_up text,
+	what_to_type text, detail jsonb)
+LANGUAGE sql VOLATILE ROWS 10
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $saga_problems$
+	SELECT 'saga_stuck', 'saga ' || s.saga, 'error', min(s.since),
+		format('%s%s instances: %s, the last %s', least(count(*), 1000), CASE WHEN count(*) > 1000 THEN '+' ELSE '' END,
+			s.reason, coalesce((array_agg(s.error ORDER BY s.since DESC))[1], 'without an error')),
+		format('SELECT * FROM saga.stuck WHERE saga = %L AND reason = %L', s.saga, s.reason),
+		jsonb_build_object('saga', s.saga, 'reason', s.reason, 'count', least(count(*), 1000),
+			'count_capped', count(*) > 1000,
+			'correlation_id', (array_agg(s.correlation_id ORDER BY s.since DESC))[1])
+	FROM (SELECT * FROM saga._stuck LIMIT 1001) s
+	GROUP BY s.saga, s.reason
+$saga_problems$;
+COMMENT ON FUNCTION ecommerce._saga_problems() IS 'What is wrong with sagas, for ecommerce.problems.';
+
+CREATE VIEW ecommerce.problems AS
+SELECT p.kind, p.object, p.severity, p.since, p.holds_up, p.what_to_type, p.detail
+FROM (SELECT * FROM ecommerce._store_problems()
+	UNION ALL SELECT * FROM ecommerce._bus_problems()
+	UNION ALL SELECT * FROM ecommerce._saga_problems()) p
+ORDER BY p.severity, p.since, p.kind, p.object;
+COMMENT ON VIEW ecommerce.problems IS
+'One row for each thing that is wrong now; none when all is well. severity: error (somebody is needed now) or warning; since when; what it holds up; what to type; detail: names and numbers of the objects concerned. '
+'kind: worker_missing, worker_refused, unit_failing, restore, mark_held (an append that is open for more than 10 s), subscription_behind, projection_behind (more than a minute), projection_failed, projection_retrying, projection_paused, endpoint_paused, endpoint_behind (the oldest message waits for more than a minute), no_consumer (for more than 10 s, and nothing was taken meanwhile), endpoint_full, breaker_open, dead_letters, ring_large (a segment of more than 4 GB), saga_stuck. Counts go to 1000.';
+
+CREATE FUNCTION ecommerce.overview(OUT at timestamptz, OUT database text, OUT version text,
+	OUT in_recovery boolean, OUT preloaded boolean, OUT worker_pid int, OUT workers int,
+	OUT "position" bigint, OUT mark bigint, OUT mark_lag bigint, OUT mark_holder_pid int,
+	OUT mark_held_since timestamptz, OUT streams_estimate bigint, OUT endpoints int,
+	OUT depth bigint, OUT in_flight bigint, OUT oldest_unacked_age interval,
+	OUT sent_per_s float8, OUT acked_per_s float8, OUT dead bigint, OUT dead_capped boolean,
+	OUT newest_dead_at timestamptz, OUT breakers_open int, OUT sagas_estimate bigint,
+	OUT stuck bigint, OUT stuck_capped boolean, OUT subscriptions int,
+	OUT worst_lag interval, OUT worst_subscription text, OUT projections int,
+	OUT projections_failed int, OUT worst_projection_lag interval, OUT worst_projection text,
+	OUT problems_error int, OUT problems_warning int, OUT database_bytes bigint)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $overview$
+#variable_conflict use_column
+BEGIN
+	at := clock_timestamp();
+	database := current_database();
+	version := (SELECT x.extversion FROM pg_extension x WHERE x.extname = 'ecommerce');
+	in_recovery := pg_is_in_recovery();
+	preloaded := ecommerce.preloaded();
+	SELECT max(w.pid) FILTER (WHERE w.kind = 'worker'), count(*) INTO worker_pid, workers
+	FROM ecommerce._workers() w;
+	mark := event_store.high_water_mark();
+	"position" := event_store.position_counter();
+	mark_lag := "position" - mark;
+	SELECT a.pid, a.xact_start INTO mark_holder_pid, mark_held_since
+	FROM event_store.appenders a ORDER BY a.lowest_position LIMIT 1;
+	streams_estimate := (SELECT greatest(c.reltuples, 0) FROM pg_class c
+		WHERE c.oid = 'event_store.stream'::regclass);
+	SELECT count(*), coalesce(sum(s.depth), 0), coalesce(sum(s.in_flight), 0),
+		clock_timestamp() - min(s.oldest_sent_at), coalesce(sum(s.sent_per_s), 0),
+		coalesce(sum(s.acked_per_s), 0)
+	INTO endpoints, depth, in_flight, oldest_unacked_age, sent_per_s, acked_per_s
+	FROM message_bus._state s;
+	SELECT coalesce(sum(d.dead), 0), coalesce(bool_or(d.capped), false), max(d.newest_at)
+	INTO dead, dead_capped, newest_dead_at FROM message_bus._open_dead d;
+	breakers_open := (SELECT count(*) FROM message_bus.circuit_breakers b WHERE b.state <> 'closed');
+	sagas_estimate := (SELECT greatest(c.reltuples, 0) FROM pg_class c
+		WHERE c.oid = 'saga.stored_instance'::regclass);
+	SELECT least(count(*), 1000), count(*) > 1000 INTO stuck, stuck_capped
+	FROM (SELECT FROM saga._stuck LIMIT 1001) s;
+	subscriptions := (SELECT count(*) FROM event_store._seen_subscription);
+	SELECT clock_timestamp() - l.oldest, s.name INTO worst_lag, worst_subscription
+	FROM event_store._seen_subscription s
+	CROSS JOIN LATERAL event_store._subscription_lag(s.name, 200) l
+	WHERE l.oldest IS NOT NULL ORDER BY l.oldest LIMIT 1;
+	SELECT count(*), count(*) FILTER (WHERE p.state = 'failed') INTO projections, projections_failed
+	FROM event_store._seen_projection p;
+	SELECT clock_timestamp() - l.oldest, p.name INTO worst_projection_lag, worst_projection
+	FROM event_store._seen_projection p
+	CROSS JOIN LATERAL event_store._projection_lag(p.name, 200) l
+	WHERE l.oldest IS NOT NULL ORDER BY l.oldest LIMIT 1;
+	SELECT count(*) FILTER (WHERE p.severity = 'error'), count(*) FILTER (WHERE p.severity <> 'error')
+	INTO problems_error, problems_warning FROM ecommerce.problems p;
+	database_bytes := pg_database_size(current_database());
+END
+$overview$;
+COMMENT ON FUNCTION ecommerce.overview() IS
+'How things stand, in one row: worker, positions and who holds the mark, endpoints together, dead letters that nobody has given up (each endpoint to 1000), open breakers, stuck instances (to 1000), who is furthest behind and by how much time, how many rows ecommerce.problems has. _estimate: what ANALYZE last counted.';

@@ -1,0 +1,11 @@
+-- By hand, from 1.0 to 1.1; see README.md.
+-- After everything else
+INSERT INTO saga.attention (correlation_id, saga)
+SELECT i.correlation_id, i.saga FROM saga.stored_instance i
+LEFT JOIN saga.definition_state s ON s.name = i.saga AND s.version = i.definition_version
+	AND s.kind = 'normal' AND s.state = i.current_state
+WHERE i.engine ?| ARRAY['alarm', 'timer_failures']
+	OR i.engine -> 'outstanding' @> '[{"given_up": true}]'
+	OR s.timer IS DISTINCT FROM 'none' AND s.state IS NOT NULL
+		AND coalesce(i.engine -> 'timers', '{}') = '{}'
+ON CONFLICT DO NOTHING;
