@@ -126,6 +126,8 @@ answer_metrics(HttpCall *call)
 		metrics_set(&metric_consumer_up, consumer_connected(runtime->consumer) ? 1 : 0,
 					runtime->service->endpoint);
 	metrics_write(&body);
+	if (runtime->service->metrics)
+		runtime->service->metrics(&body);
 	http_reply(call, 200, "text/plain; version=0.0.4; charset=utf-8", body.data, body.length);
 	text_free(&body);
 }
@@ -133,5 +135,10 @@ answer_metrics(HttpCall *call)
 static void
 answer_openapi(HttpCall *call)
 {
-	http_reply_json(call, 200, health.runtime->service->openapi);
+	const char *openapi = health.runtime->service->openapi;
+
+	if (openapi)
+		http_reply_json(call, 200, openapi);
+	else
+		http_problem(call, 404, "there is no such resource", NULL);
 }

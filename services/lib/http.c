@@ -41,6 +41,7 @@ struct HttpServer
 	int			sending;		/* replies that the network has not taken yet */
 };
 
+static void add_headers(HttpCall *call, const char *type);
 static void add_length(struct evkeyvalq *headers, size_t length);
 static void on_request(struct evhttp_request *request, void *argument);
 static void on_client_gone(struct evhttp_connection *connection, void *argument);
@@ -147,10 +148,7 @@ http_reply(HttpCall *call, int status, const char *type, const char *body, size_
 		struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
 		struct evbuffer *buffer = evbuffer_new();
 
-		if (type)
-			evhttp_add_header(headers, "Content-Type", type);
-		evhttp_add_header(headers, "X-Correlation-Id", call->context.correlation_id);
-		evhttp_add_header(headers, "Cache-Control", "no-store");
+		add_headers(call, type);
 		if (status == 503)
 			evhttp_add_header(headers, "Retry-After", "1");
 		if (evhttp_request_get_command(request) == EVHTTP_REQ_HEAD)
@@ -165,6 +163,40 @@ http_reply(HttpCall *call, int status, const char *type, const char *body, size_
 		evbuffer_free(buffer);
 	}
 	end_call(call, status);
+}
+
+/*
+ * Ends the call, whose answer goes on for as long as the client is there: the
+ * caller has the request from now on, whose headers are set.  NULL: it has gone.
+ */
+struct evhttp_request *
+http_detach(HttpCall *call, const char *type)
+{
+	struct evhttp_request *request = call->request;
+
+	if (request)
+	{
+		add_headers(call, type);
+		evhttp_connection_set_closecb(evhttp_request_get_connection(request), NULL, NULL);
+	}
+	end_call(call, 200);
+	return request;
+}
+
+/* What every reply carries; a handler may have said how long its own may be kept. */
+static void
+add_headers(HttpCall *call, const char *type)
+{
+	struct evkeyvalq *headers = evhttp_request_get_output_headers(call->request);
+
+	if (type)
+		evhttp_add_header(headers, "Content-Type", type);
+	evhttp_add_header(headers, "X-Correlation-Id", call->context.correlation_id);
+	if (evhttp_find_header(headers, "Cache-Control") == NULL)
+		evhttp_add_header(headers, "Cache-Control", "no-store");
+	for (const HttpHeader *header = call->server->options.headers; header && header->name;
+		 header++)
+		evhttp_add_header(headers, header->name, header->value);
 }
 
 /* What the body would be long, of an answer without. */
@@ -305,6 +337,9 @@ on_client_gone(struct evhttp_connection *connection, void *argument)
 	HttpCall   *call = argument;
 
 	(void) connection;
+	/* one that its connection has let go of is ours to free */
+	if (evhttp_request_get_connection(call->request) == NULL)
+		evhttp_request_free(call->request);
 	call->request = NULL;
 }
 

@@ -42,6 +42,13 @@ typedef struct HttpRoute
 	bool		follows;		/* an empty page waits for events, see follow.c */
 } HttpRoute;
 
+/* A header that every reply carries; a list of them ends with a NULL name. */
+typedef struct HttpHeader
+{
+	const char *name;
+	const char *value;
+} HttpHeader;
+
 typedef struct HttpOptions
 {
 	struct event_base *base;
@@ -54,6 +61,7 @@ typedef struct HttpOptions
 	long		timeout_ms;
 	const char *gateway_secret;
 	struct Follower *follower;	/* for routes that follow */
+	const HttpHeader *headers;	/* may be NULL */
 } HttpOptions;
 
 typedef struct HttpServer HttpServer;
@@ -94,6 +102,7 @@ void		http_reply(HttpCall *call, int status, const char *type, const char *body,
 					   size_t length);
 void		http_reply_json(HttpCall *call, int status, const char *body);
 void		http_problem(HttpCall *call, int status, const char *detail, const char *errors);
+struct evhttp_request *http_detach(HttpCall *call, const char *type);
 const char *http_header(const HttpCall *call, const char *name);
 const char *http_parameter(const HttpCall *call, const char *name);
 

@@ -91,12 +91,27 @@ PgConnection *
 pg_connect(struct event_base *base, const char *conninfo, const char *application,
 		   const PgEvents *events, void *argument)
 {
-	/* of two values libpq takes the later, so conninfo's win over those before it */
+	return pg_connect_as(base, conninfo, application, NULL, NULL, events, argument);
+}
+
+/*
+ * The same as another role than conninfo names, with its password; user NULL: as
+ * conninfo says.
+ */
+PgConnection *
+pg_connect_as(struct event_base *base, const char *conninfo, const char *application,
+			  const char *user, const char *password, const PgEvents *events, void *argument)
+{
+	/*
+	 * Of two values libpq takes the later, so conninfo's win over those before it and lose
+	 * against those after it; a NULL value counts as not given.
+	 */
 	const char *const names[] = {"fallback_application_name", "keepalives_idle",
-		"keepalives_interval", "keepalives_count", "tcp_user_timeout", "dbname",
+		"keepalives_interval", "keepalives_count", "tcp_user_timeout", "dbname", "user", "password",
 	"client_encoding", NULL};
 	/* JSON is UTF-8, whatever the database or the environment prefers */
-	const char *const values[] = {application, "30", "10", "3", "30000", conninfo, "UTF8", NULL};
+	const char *const values[] = {application, "30", "10", "3", "30000", conninfo, user, password,
+	"UTF8", NULL};
 	PgConnection *connection = memory_zero(1, sizeof(*connection));
 	struct timeval now = {0, 0};
 
@@ -142,6 +157,13 @@ int
 pg_backend(const PgConnection *connection)
 {
 	return PQbackendPID(connection->pg);
+}
+
+/* Whether the server let the role in because of its password, and not on trust. */
+bool
+pg_asked_for_password(const PgConnection *connection)
+{
+	return PQconnectionUsedPassword(connection->pg) == 1;
 }
 
 /* Whether a batch may be given to the connection. */

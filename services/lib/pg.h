@@ -46,6 +46,10 @@ typedef void (*PgDone) (void *argument, const PgResults *results);
 
 PgConnection *pg_connect(struct event_base *base, const char *conninfo, const char *application,
 						 const PgEvents *events, void *argument);
+PgConnection *pg_connect_as(struct event_base *base, const char *conninfo,
+							const char *application, const char *user, const char *password,
+							const PgEvents *events, void *argument);
+bool		pg_asked_for_password(const PgConnection *connection);
 bool		pg_run(PgConnection *connection, const PgStep *steps, int nsteps, long deadline_ms,
 				   PgDone done, void *argument);
 void		pg_keep(PgConnection *connection);

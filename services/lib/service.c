@@ -143,6 +143,8 @@ service_main(const Service *service, int argc, char **argv)
 	int			code = EXIT_SUCCESS;
 
 	http_options[1].initial = service->port;
+	if (service->pool_size)
+		database_options[1].initial = service->pool_size;
 	switch (config_load(service->program, ECOMMERCE_VERSION, groups, service->options ? 5 : 4,
 						argc, argv))
 	{
@@ -199,13 +201,14 @@ start_parts(Runtime *runtime)
 	SessionOptions session = {.base = runtime->base, .application = service->program,
 		.setup = &life.step, .nsetup = 1, .transaction = &life.transaction, .ntransaction = 1};
 
+	runtime->conninfo = settings.conninfo;
 	life.conninfo = complete_conninfo(service);
 	snprintf(life.timeout, sizeof(life.timeout), "%ld", settings.request_timeout);
 	life.parameters[0] = life.parameters[1] = life.timeout;
 	life.parameters[2] = service->source;
 	life.step = (PgStep) {&api_session, life.parameters};
 	life.transaction = (PgStep) {&api_transaction, life.parameters};
-	session.conninfo = life.conninfo;
+	session.conninfo = runtime->own_conninfo = life.conninfo;
 
 	if (!outcall_start(runtime->base))
 		return false;
@@ -236,7 +239,7 @@ start_parts(Runtime *runtime)
 	runtime->http = http_start(&(HttpOptions) {
 		runtime->base, settings.address, (int) settings.port, runtime->pool, service->routes,
 		health_routes, (size_t) settings.max_body, settings.request_timeout,
-		settings.gateway_secret, runtime->follower
+		settings.gateway_secret, runtime->follower, service->headers
 	});
 	return runtime->http != NULL;
 }
@@ -244,6 +247,8 @@ start_parts(Runtime *runtime)
 static void
 stop_parts(Runtime *runtime)
 {
+	if (runtime->service->stop)
+		runtime->service->stop();
 	http_stop(runtime->http);
 	follower_close(runtime->follower);
 	duty_stop(runtime->duties);

@@ -40,7 +40,11 @@ typedef struct Service
 	int			(*room) (void);	/* how much work may be started, may be NULL */
 	bool		(*start) (Runtime *runtime);	/* after the options are known */
 	const HealthCheck *checks;	/* ends with a NULL name; may be NULL */
-	const char *openapi;		/* the document, NULL-terminated */
+	const char *openapi;		/* the document, NULL-terminated; may be NULL */
+	const HttpHeader *headers;	/* of every reply; may be NULL */
+	const char *pool_size;		/* unless told; NULL: as all have it */
+	void		(*metrics) (Text *target);	/* adds to /metrics; may be NULL */
+	void		(*stop) (void);	/* before the HTTP server goes; may be NULL */
 } Service;
 
 struct Runtime
@@ -53,6 +57,8 @@ struct Runtime
 	DutyRoster *duties;
 	struct Follower *follower;
 	HttpServer *http;
+	const char *conninfo;		/* as told; what it leaves out comes from PG* variables */
+	const char *own_conninfo;	/* the same as the service's own role */
 	bool		draining;
 };
 

@@ -178,6 +178,13 @@ PQbackendPID(const PGconn *conn)
 	return fake.pooled ? 0 : BACKEND;
 }
 
+int
+PQconnectionUsedPassword(const PGconn *conn)
+{
+	(void) conn;
+	return 0;
+}
+
 PGTransactionStatusType
 PQtransactionStatus(const PGconn *conn)
 {
