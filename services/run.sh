@@ -18,6 +18,9 @@ declare -A PORTS=(
 	[payment]=${PAYMENTD_PORT:-5003}
 	[shipping]=${SHIPPINGD_PORT:-5004} [notification]=${NOTIFICATIOND_PORT:-5005}
 	[access]=${ACCESSD_PORT:-5007})
+# consoled has no extension, so it is none of the services
+CONSOLE_PORT=${CONSOLED_PORT:-5006}
+CONSOLE_URL=http://127.0.0.1:$CONSOLE_PORT
 # of the daemons, in seconds; the gateway waits a little longer
 REQUEST_TIMEOUT=30
 GATEWAY_PORT=${ECOMMERCE_GATEWAY_PORT:-5000}

@@ -68,7 +68,7 @@ is(slurp_file("$shop->{run}/pg/data/postmaster.pid"), $server, 'nor the server')
 # One is missing, and every kind of pid file that tells nothing.
 kill 'KILL', $first->{paymentd};
 kill 'TERM', @$first{qw(orderd inventoryd shippingd)};
-$client->until('four have ended', sub { $shop->running == 3 });
+$client->until('four have ended', sub { $shop->running == 4 });
 my $zombie = zombie('orderd');
 pretend('orderd', $zombie);
 pretend('inventoryd', $$);
@@ -77,7 +77,8 @@ is(($shop->up)[0], 0, 'up when some have ended');
 waitpid $zombie, 0;
 is_deeply([ $shop->running ], \@all, 'all run again');
 my $second = pids();
-is($second->{$_}, $first->{$_}, "$_ was left alone") for qw(nginx notificationd accessd);
+is($second->{$_}, $first->{$_}, "$_ was left alone") for qw(nginx notificationd accessd
+	consoled);
 isnt($second->{orderd}, $zombie, 'a zombie does not run');
 isnt($second->{inventoryd}, $$, 'another program is not inventoryd');
 

@@ -9,7 +9,8 @@ use FindBin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 
-our @programs = qw(nginx orderd inventoryd paymentd shippingd notificationd accessd);
+our @programs = qw(nginx orderd inventoryd paymentd shippingd notificationd accessd
+	consoled);
 my @open;
 
 # The programs are those beside psql in PATH. Options: variables for the environment.
@@ -25,7 +26,7 @@ sub new
 	$ENV{ECOMMERCE_RUN} = $self->{run};
 	$ENV{$_} = PostgreSQL::Test::Cluster::get_free_port()
 	  for qw(ECOMMERCE_PORT ECOMMERCE_GATEWAY_PORT ORDERD_PORT INVENTORYD_PORT PAYMENTD_PORT
-	  SHIPPINGD_PORT NOTIFICATIOND_PORT ACCESSD_PORT);
+	  SHIPPINGD_PORT NOTIFICATIOND_PORT ACCESSD_PORT CONSOLED_PORT);
 	%ENV = (%ENV, %env);
 	push @open, $self;
 	return $self;

@@ -1,0 +1,114 @@
+// Mark and holders, ring, duties, sizes, vacuum, settings; verify() when it is wanted.
+import { html, useState } from './htm.js';
+import { get, live, useData, useStore } from './data.js';
+import { Ago, Answer, Badge, Card, Empty, Fields, Heading, State, Table, Trouble } from './ui.js';
+import * as format from './format.js';
+
+export function Health() {
+	const found = useData('health', {}, 5000);
+	const { sample } = useStore(live);
+	const of = sample?.overview;
+	const data = found.data;
+	return html`<${Heading} title="Health" note="The engine room." />
+		${of && html`<${Card} title="High-water mark" note="readers see everything at or below it">
+			<${Fields} of=${[['mark', format.count(of.mark)],
+			['newest position', format.count(of.position)],
+			['above the mark', format.count(of.mark_lag)],
+			['held by', of.mark_holder_pid ? `pid ${of.mark_holder_pid}` : 'nobody'],
+				['since', html`<${Ago} at=${of.mark_held_since} />`],
+				['worker', of.worker_pid ? html`<${Badge} kind="good">pid ${of.worker_pid}<//>`
+				: html`<${Badge} kind="error">none<//>`], ['processes', format.count(of.workers)],
+				['database', format.bytes(of.database_bytes)]]} /><//>`}
+		<${Answer} of=${found}>${data && html`<div class="grid"><${Card} title="Who appends now">
+			<${Table} label="Who appends now" rows=${data.appenders}
+			empty=${html`<${Empty} title="Nobody holds readers back." />`} columns=${[
+				{ head: 'Pid', num: true, cell: (row) => row.pid },
+					{ head: 'Role', cell: (row) => html`<bdi>${row.usename}</bdi>` },
+					{ head: 'Since', cell: (row) => html`<${Ago} at=${row.xact_start} />`,
+					fixed: true },
+				{ head: 'From position', num: true,
+					cell: (row) => format.count(row.lowest_position) },
+					{ head: 'Statement', grow: true,
+					cell: (row) => html`<bdi class="mono cut">${row.query}</bdi>` }]} /><//>
+			<${Card} title="Background work that fails">
+				<${Table} label="Background work" rows=${data.units}
+				empty=${html`<${Empty} title="All goes well." />`} rowClass=${() => 'error'}
+				columns=${[
+				{ head: 'Kind', cell: (row) => row.kind, fixed: true },
+					{ head: 'Name', cell: (row) => html`<bdi>${row.name}</bdi>` },
+					{ head: 'Failures', num: true, cell: (row) => row.failures },
+				{ head: 'Error', grow: true, cell: (row) => html`<bdi class="cut">${row.last_error}
+					</bdi>` }, { head: 'Again', cell: (row) => html`<${Ago} at=${row.retry_at} />`,
+					fixed: true }]} /><//></div>
+		<${Verify} />
+		<${Card} title="Ring" note="eight tables of messages, in turn">
+			<${Table} label="Ring" rows=${data.ring}
+			columns=${[{ head: 'Segment', num: true, cell: (row) => row.segment },
+			{ head: 'State', cell: (row) => html`<${State} value=${row.state} />`, fixed: true },
+			{ head: 'Since', cell: (row) => html`<${Ago} at=${row.since} />`, fixed: true },
+				{ head: 'Messages', num: true,
+				cell: (row) => `${row.messages_estimated ? '~'
+				: ''}${format.count(row.messages)}` },
+				{ head: 'Size', num: true, cell: (row) => format.bytes(row.bytes) },
+			{ head: 'Unread', num: true, cell: (row) => row.unread === null ? '–'
+				: `${Math.round(row.unread * 100)} %` },
+				{ head: 'Oldest', grow: true,
+				cell: (row) => html`<${Ago} at=${row.oldest_sent_at} />` }]} /><//>
+		<${Card} title="Tables" note="largest first">
+			<${Table} label="Tables" rows=${data.tables}
+			columns=${[{ head: 'Table', grow: true, cell: (row) => row.name },
+			{ head: 'Size', num: true, cell: (row) => format.bytes(row.bytes) },
+			{ head: 'Rows', num: true, cell: (row) => row.rows_estimate < 0 ? '–'
+				: `~${format.count(row.rows_estimate)}` },
+				{ head: 'Dead rows', num: true, cell: (row) => format.count(row.dead_rows) },
+				{ head: 'Vacuumed', cell: (row) => html`<${Ago} at=${row.vacuumed_at} />`,
+				fixed: true }]} /><//>
+		<${Card}><details><summary>Settings</summary>
+			<${Table} label="Settings" rows=${data.settings}
+			columns=${[{ head: 'Setting', cell: (row) => html`<code>${row.name}</code>`,
+			fixed: true }, { head: 'Value', num: true,
+			cell: (row) => html`${row.setting} ${row.unit ?? ''}` },
+			{ head: 'From', cell: (row) => row.source, fixed: true },
+				{ head: 'What it does', grow: true, cell: (row) => row.short_desc }]} /></details>
+				<//>`}<//>`;
+}
+
+const PARTS = [['verify-event-store', 'event store'], ['verify-message-bus', 'message bus'],
+	['verify-sagas', 'sagas']];
+
+// The checks, one after the other; each says where it is.
+function Verify() {
+	const [state, setState] = useState({ at: -1, rows: [] });
+	const run = async () => {
+		let rows = [];
+		for (let at = 0; at < PARTS.length; at++) {
+			setState({ at, rows, running: true });
+			try {
+				const found = await get(PARTS[at][0]);
+				rows = [...rows, ...found.map((row) => ({ part: PARTS[at][1], ...row }))];
+			} catch (error) {
+				setState({ at, rows, error });
+				return;
+			}
+		}
+		setState({ at: PARTS.length, rows, over: true });
+	};
+	return html`<${Card} title="Verify"
+		note="reads the whole store; takes a while where that is large"
+		tools=${html`<button disabled=${state.running} onClick=${run}>
+		${state.running ? 'Checking…' : 'Check now'}</button>`}>
+		${state.running && html`<div class="pad" role="status">
+			<p>Checking the ${PARTS[state.at][1]}: ${state.at + 1} of ${PARTS.length}</p>
+			<progress aria-label="Progress" max=${PARTS.length} value=${state.at}></progress>
+			</div>`}
+		<${Trouble} error=${state.error} />
+		${state.over && state.rows.length === 0
+			&& html`<${Empty} title="All is well.">The checks found nothing.<//>`}
+		${state.rows.length > 0 && html`<${Table} label="What the checks found" rows=${state.rows}
+			columns=${[{ head: 'Severity', cell: (row) => html`<${Badge}
+			kind=${row.severity === 'error' ? 'error' : 'warning'}>${row.severity}<//>`,
+			fixed: true },
+			{ head: 'Of', cell: (row) => row.part, fixed: true },
+				{ head: 'Object', cell: (row) => html`<bdi>${row.object}</bdi>` },
+				{ head: 'Problem', grow: true, cell: (row) => row.problem }]} />`}<//>`;
+}

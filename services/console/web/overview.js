@@ -1,0 +1,151 @@
+// Is anything wrong now, since when, and where to go.
+import { html, useState } from './htm.js';
+import { live, may, useData, useStore } from './data.js';
+import { Ago, Badge, Card, Empty, Fields, Heading, Loading, Span, Trouble,
+	storyLink } from './ui.js';
+import { Chart } from './chart.js';
+import * as format from './format.js';
+
+export function Overview() {
+	const { sample } = useStore(live);
+	const asked = useData(may.watch() && !sample ? 'overview' : null, {}, 5000);
+	const [range, setRange] = useState('10m');
+	const found = sample ?? asked.data;
+	if (!may.watch()) {
+		return html`<${Heading} title="Overview" /><${Card}>
+			<${Empty} title="Your role may not see counts.">
+			A member of ecommerce_monitor or ecommerce_reader may.<//><//>`;
+	}
+	if (!found) {
+		return html`<${Heading} title="Overview" />
+			<${Trouble} error=${asked.error} retry=${asked.reload} />
+			${!asked.error && html`<${Loading} />`}`;
+	}
+	return html`<${Heading} title="Overview" note="What the database says of itself, every second."
+		/>
+		<${Verdict} problems=${found.problems} />
+		${found.problems.length > 0 && html`<${Problems} of=${found.problems} />`}
+		<${Figures} of=${found.overview} />
+		<${Work} of=${found.overview} range=${range} setRange=${setRange} />`;
+}
+
+function Verdict({ problems }) {
+	const errors = problems.filter(({ severity }) => severity === 'error').length;
+	const kind = errors ? 'error' : problems.length ? 'warning' : 'good';
+	const warnings = problems.length - errors;
+	const parts = [errors && `${errors} need${errors === 1 ? 's' : ''} somebody now`,
+		warnings && `${warnings} can wait a little`].filter(Boolean);
+	return html`<section class="verdict ${kind}" aria-live="polite">
+		<span class="shape" aria-hidden="true">${
+		{ error: '■', warning: '▲', good: '●' }[kind]}</span>
+		<h2>${parts.length ? `${parts.join(', ')}.` : 'All is well.'}</h2></section>`;
+}
+
+const WORDS = {
+	worker_missing: 'background worker missing', worker_refused: 'background worker refused',
+	unit_failing: 'background work fails', restore: 'restore under way',
+		mark_held: 'readers are held back',
+	subscription_behind: 'subscription behind', projection_failed: 'projection has failed',
+	projection_retrying: 'projection tries again', projection_paused: 'projection paused',
+	projection_behind: 'projection behind', endpoint_paused: 'endpoint paused',
+	endpoint_behind: 'endpoint stands still', no_consumer: 'nobody consumes',
+		endpoint_full: 'endpoint full',
+	breaker_open: 'circuit breaker open', dead_letters: 'dead letters', saga_stuck: 'sagas stuck',
+	ring_large: 'ring large', saga_definition: 'saga definition', role_obstacle: 'role in the way',
+};
+
+// Where a problem is looked at, and what the button says.
+function remedy({ kind, object, detail }) {
+	const of = (name) => encodeURIComponent(detail?.[name] ?? object);
+	if (kind === 'dead_letters') return [`#/dead?endpoint=${of('endpoint')}`, 'Open dead letters'];
+	if (/^(endpoint|no_consumer|breaker)/.test(kind)) return [`#/messages/${of('endpoint')}`,
+		'Open endpoint'];
+	if (kind === 'saga_stuck' && detail?.correlation_id) return [storyLink(detail.correlation_id),
+		'Open story'];
+	if (/^saga/.test(kind)) return [`#/sagas/${of('saga')}`, 'Open saga'];
+	if (/^(subscription|projection)/.test(kind)) return ['#/readers', 'Open readers'];
+	return ['#/health', 'Open health'];
+}
+
+function Problems({ of }) {
+	return html`<section class="card" aria-label="What is wrong"><ul class="problems">
+		${of.map((problem) => {
+		const [href, label] = remedy(problem);
+		return html`<li><${Badge} kind=${problem.severity}>${problem.severity}<//>
+			<span class="what"><a href=${href}>
+				${WORDS[problem.kind] ?? format.words(problem.kind)}: <bdi>${
+				problem.object}</bdi></a></span>
+			<span class="since">${problem.since && html`since <${Ago} at=${problem.since} />`}
+				</span>
+			<span class="rest">${problem.holds_up && html`<span dir="auto">${problem.holds_up}
+				</span>`}
+				${problem.what_to_type && html`<code class="muted">${problem.what_to_type}</code>`}
+				<a href=${href}>${label}</a></span></li>`;
+	})}</ul></section>`;
+}
+
+function Figure({ name, value, below, href, kind = '' }) {
+	return html`<${href ? 'a' : 'div'} class="figure ${kind}" href=${href}><span class="name">
+		${name}</span>
+		<span class="value">${value}</span><span class="below">${below ?? ''}</span><//>`;
+}
+
+// The oldest event that a reader has not read.
+function worst(of) {
+	return [of.worst_lag, of.worst_projection_lag].filter(Boolean)
+		.sort((a, b) => format.interval(b) - format.interval(a))[0] ?? 'PT0S';
+}
+
+function Figures({ of }) {
+	return html`<section class="figures" aria-label="Figures">
+		<${Figure} name="Sent" value=${format.rate(of.sent_per_s)} below="per second"
+			href="#/messages" />
+		<${Figure} name="Handled" value=${format.rate(of.acked_per_s)} below="per second"
+			href="#/messages" />
+		<${Figure} name="Waiting" value=${format.count(of.depth)} below=${html`oldest <${Span}
+			value=${of.oldest_unacked_age} />`} href="#/messages" />
+		<${Figure} name="Dead letters" value=${format.count(of.dead, of.dead_capped)} href="#/dead"
+			kind=${of.dead ? 'error' : ''} below=${of.dead
+				? html`newest <${Ago} at=${of.newest_dead_at} />` : 'none'} />
+		<${Figure} name="Sagas running" value=${format.count(of.sagas_running_estimate)}
+			href="#/sagas"
+			below="by estimate" />
+		<${Figure} name="Sagas stuck" value=${format.count(of.stuck, of.stuck_capped)}
+			href="#/sagas"
+			kind=${of.stuck ? 'error' : ''} below=${of.stuck ? 'need somebody' : 'none'} />
+		<${Figure} name="Worst lag" value=${html`<${Span} value=${worst(of)} />`} href="#/readers"
+			below=${of.worst_subscription ?? of.worst_projection ?? 'all caught up'} />
+		<${Figure} name="Breakers open" value=${format.count(of.breakers_open)} href="#/messages"
+			kind=${of.breakers_open ? 'warning' : ''}
+				below=${of.breakers_open ? 'messages are held' : 'none'} />
+	</section>`;
+}
+
+function Work({ of, range, setRange }) {
+	return html`<div class="tools"><h2>Over time</h2><label><span class="sr">Range</span>
+			<select value=${range} onChange=${(event) => setRange(event.target.value)}>
+			<option value="10m">10 minutes</option><option value="2h">2 hours</option>
+			<option value="24h">24 hours</option></select></label></div>
+		<div class="grid">
+		<${Chart} title="Messages" unit="a second" range=${range} key=${`m${range}`} wanted=${[
+			{ label: 'sent', name: 'ecommerce_messages_sent_total', counter: true },
+			{ label: 'handled', name: 'ecommerce_messages_acked_total', counter: true }]} />
+		<${Chart} title="Waiting" unit="messages" range=${range} key=${`w${range}`} wanted=${[
+			{ label: 'waiting', name: 'ecommerce_endpoint_depth' },
+			{ label: 'dead', name: 'ecommerce_dead_letters' }]} /></div>
+		<${Card} title="Background work"><${Fields} of=${[
+			['worker', of.worker_pid ? html`<${Badge} kind="good">pid ${of.worker_pid}<//>` :
+				html`<${Badge} kind="error">none<//>`],
+			['processes', format.count(of.workers)],
+			['readers see up to', format.count(of.mark)],
+			['held back', of.mark_lag ? `${format.count(of.mark_lag)} positions, by pid ${
+				of.mark_holder_pid ?? '?'}` : 'nothing'],
+			['newest position', format.count(of.position)],
+			['streams', format.count(of.streams_estimate)],
+			['projections', html`${format.count(of.projections)}${of.projections_failed ? html`,
+				<span class="hot">${of.projections_failed} failed</span>` : ''}`],
+			['subscriptions', format.count(of.subscriptions)],
+			['database', html`<bdi>${of.database}</bdi>, ${format.bytes(of.database_bytes)}`],
+			['extension', `${of.version}${of.in_recovery ? ', on a standby' : ''}`],
+		]} /><//>`;
+}

@@ -1,0 +1,98 @@
+// Subscriptions and projections: who is behind, by how much, and what it fails at.
+import { html } from './htm.js';
+import { may, post, useData } from './data.js';
+import { Act, Ago, Answer, Badge, Card, Code, Empty, Heading, Id, Span, State, Table, streamLink,
+	storyLink } from './ui.js';
+import * as format from './format.js';
+
+export function Readers() {
+	const projections = useData('projections', {}, 3000);
+	const subscriptions = useData('subscriptions', {}, 3000);
+	return html`<${Heading} title="Subscriptions and projections"
+		note="Who reads the log, and how far he is." />
+		<${Card} title="Projections"><${Answer} of=${projections}
+			empty=${html`<${Empty} title="No projection is defined." />`}>
+			<${Projections} of=${projections} /><//><//>
+		${(projections.data ?? []).filter((row) => row.error_position).map((row) => html`<${Failing}
+			key=${row.name} of=${row} />`)}
+		<${Card} title="Subscriptions" note="a row for each partition">
+			<${Answer} of=${subscriptions} empty=${html`<${Empty}
+			title="Nobody has subscribed.">event_store.create_subscription() makes one.<//>`}>
+				<${Subscriptions} of=${subscriptions} /><//><//>`;
+}
+
+function lag(row) {
+	return row.lag_events === 0 && !row.lag_positions ? html`<span class="zero">0</span>` :
+		html`<span title=${`${row.lag_positions ?? '?'} positions`}>
+			${format.count(row.lag_events, row.lag_capped)}</span>`;
+}
+
+function Projections({ of }) {
+	const act = may.act();
+	return html`<${Table} label="Projections" rows=${of.data} rowKey=${(row) => row.name}
+		rowClass=${(row) => row.state === 'failed' ? 'error' :
+		row.state === 'running' ? '' : 'warning'} columns=${[
+		{ head: 'Projection', grow: true, cell: (row) => html`<bdi>${row.name}</bdi>` },
+		{ head: 'Mode', cell: (row) => row.mode, fixed: true },
+			{ head: 'State', cell: (row) => html`<${State} value=${row.state} />`, fixed: true },
+		{ head: 'Events behind', num: true, cell: lag },
+			{ head: 'Time behind', num: true, cell: (row) => html`<${Span} value=${row.lag} />` },
+		{ head: 'Read up to', num: true, cell: (row) => format.count(row.checkpoint) },
+		{ head: 'Moved', cell: (row) => html`<${Ago} at=${row.updated_at} />`, fixed: true },
+		act && { head: html`<span class="sr">Actions</span>`,
+			cell: (row) => html`<div class="tools">
+			${row.state === 'paused' || row.state === 'failed'
+				? html`<${Act} label="Resume" title=${`Resume ${row.name}`} done=${of.reload}
+				act=${() => post('resume-projection',
+					{ name: row.name })}>It goes on at event ${row.error_position
+					?? row.checkpoint}.<//>` :
+				html`<${Act} label="Pause" title=${`Pause ${row.name}`} done=${of.reload}
+					act=${() => post('pause-projection', { name: row.name })}>
+				It stands still until it is resumed; nothing is lost.<//>`}
+			<${Act} label="Rebuild" danger title=${`Rebuild ${row.name}`} done=${of.reload}
+				act=${() => post('rebuild-projection', { name: row.name })}>
+				Its tables are emptied and filled again from the first event on, in the
+					background.<//></div>` }]} />`;
+}
+
+function Failing({ of }) {
+	const event = useData('projection-event', { position: of.error_position });
+	return html`<${Card} title=${`${of.name} fails at position ${of.error_position}`}
+		tools=${may.act() && html`<${Act} label="Skip the event" danger
+		title=${`Skip event ${of.error_position} for ${of.name}`}
+			act=${() => post('skip-event', { name: of.name, position: of.error_position })}>
+		The projection will never have handled this event. It goes on with the next.<//>`}>
+		<p class="pad hot" dir="auto">${of.last_error}</p>
+		<${Answer} of=${event}>${event.data && html`<p class="pad">
+			<a href=${`#/streams?event=${event.data.event_id}`}><bdi>${event.data.event_type}</bdi>
+			</a>
+			of <a href=${streamLink(event.data.stream)}><bdi>${event.data.stream}</bdi>
+				</a>, <${Ago} at=${event.data.occurred_at} /></p>
+			<${Code} value=${event.data.data} label="Event's data" />`}<//><//>`;
+}
+
+function Subscriptions({ of }) {
+	return html`<${Table} label="Subscriptions" rows=${of.data}
+		rowKey=${(row) => `${row.name} ${row.partition}`} columns=${[
+		{ head: 'Subscription', grow: true, cell: (row) => html`<bdi>${row.name}
+			</bdi> <span class="note">partition ${row.partition}</span>` },
+		{ head: 'Reads', cell: (row) => html`<bdi>${row.stream ?? row.category ?? 'all'}</bdi>
+			${row.event_types ? html` <span class="note">${row.event_types.join(', ')}</span>`
+			: ''}` },
+		{ head: 'Events behind', num: true, cell: lag },
+			{ head: 'Time behind', num: true, cell: (row) => html`<${Span} value=${row.lag} />` },
+		{ head: 'Read up to', num: true, cell: (row) => format.count(row.checkpoint) },
+		{ head: 'Held by', cell: (row) => row.holder_pid
+			? html`<${Badge} kind="busy">pid ${row.holder_pid}<//>`
+			: html`<span class="muted">nobody</span>`, fixed: true },
+		{ head: 'Since', cell: (row) => html`<${Ago} at=${row.active_since} />`, fixed: true },
+		may.act() && { head: html`<span class="sr">Actions</span>`,
+			cell: (row) => html`<${Act} label="Reset" danger title=${`Reset ${row.name}`}
+			done=${of.reload}
+			fields=${[{ name: 'position', label: 'Read again from after position',
+				value: row.checkpoint, required: true }]}
+			act=${({ position }) => post('reset-subscription',
+				{ name: row.name, position: +position })}>
+			It reads again whatever comes after that position; whoever handles events sees them
+				again.<//>` }]} />`;
+}

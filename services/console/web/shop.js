@@ -1,0 +1,105 @@
+// Orders, money, stock; one order as customer, warehouse and bookkeeper see it.
+import { html } from './htm.js';
+import { useData, useList } from './data.js';
+import { Ago, Answer, Badge, Card, Empty, Fields, Heading, Id, List, State, Table, Tabs, storyLink,
+	streamLink } from './ui.js';
+import * as format from './format.js';
+
+const STATUSES = ['Created', 'Confirmed', 'Completed', 'Cancelled'];
+
+export function Shop({ parts, query }) {
+	if (parts[0] === 'stock') return html`<${Stock} />`;
+	return parts[0] ? html`<${Order} id=${parts[0]} />`
+		: html`<${Orders} status=${query.status} />`;
+}
+
+const tabs = (current) => html`<${Tabs} label="Views of the shop" current=${current}
+	of=${[['orders', '#/shop'], ['stock', '#/shop/stock']]} />`;
+const money = (value, currency) => value === null || value === undefined ? '–'
+	: `${Number(value).toFixed(2)}${currency ? ` ${currency}` : ''}`;
+
+function Orders({ status }) {
+	const list = useList('shop-orders', { status, max: 50 }, 'events');
+	return html`<${Heading} title="Shop" note="What customers have ordered, newest first." />
+		${tabs('orders')}
+		<${Card} title="Orders" tools=${html`<${Tabs} label="Status" current=${status ?? 'all'}
+			of=${[['all', '#/shop'], ...STATUSES.map((value) => [value, `#/shop?status=${value}`])]}
+			/>`}>
+			<${List} of=${list} label="Orders" rowKey=${(row) => row.order_id}
+				empty=${html`<${Empty} title=${status ? `No order is ${status}.` : 'No order yet.'}
+				/>`} columns=${[
+				{ head: 'Order', cell: (row) => html`<${Id} value=${row.order_id}
+					to=${`#/shop/${row.order_id}`} />`, fixed: true },
+					{ head: 'Status', cell: (row) => html`<${State} value=${row.status} />`,
+					fixed: true },
+				{ head: 'Total', num: true, cell: (row) => money(row.total_amount) },
+					{ head: 'Lines', num: true, cell: (row) => row.item_count },
+				{ head: 'Note', grow: true, cell: (row) => html`<bdi>
+					${row.cancel_reason ?? row.confirmation_number ?? ''}</bdi>` },
+					{ head: 'Ordered', cell: (row) => html`<${Ago} at=${row.created_at} />`,
+					fixed: true },
+				{ head: 'Moved', cell: (row) => html`<${Ago} at=${row.updated_at} />`,
+					fixed: true }]} /><//>`;
+}
+
+function Stock() {
+	const list = useList('shop-stock', { max: 50 }, 5000);
+	return html`<${Heading} title="Shop" note="What is on the shelves." />${tabs('stock')}
+		<${Card} title="Stock"><${List} of=${list} label="Stock" rowKey=${(row) => row.product_id}
+		rowClass=${(row) => row.kind === 'goods' && row.available <= 0 ? 'warning' : ''}
+		empty=${html`<${Empty} title="No product yet." />`}
+			columns=${[{ head: 'Article', cell: (row) => html`<bdi>${row.sku}</bdi>`, fixed: true },
+			{ head: 'Name', grow: true, cell: (row) => html`<bdi>${row.name}</bdi>` },
+			{ head: 'On hand', num: true, cell: (row) => format.count(row.on_hand) },
+				{ head: 'Reserved', num: true, cell: (row) => format.count(row.reserved) },
+			{ head: 'Available', num: true, cell: (row) => html`<strong>
+				${format.count(row.available)}</strong>` },
+				{ head: 'Price', num: true, cell: (row) => money(row.amount, row.currency) },
+			{ head: 'Moved', cell: (row) => html`<${Ago} at=${row.updated_at} />`, fixed: true }]}
+				/><//>`;
+}
+
+function Order({ id }) {
+	const found = useData('shop-order', { id }, 'events');
+	const data = found.data;
+	const order = data?.order;
+	return html`<${Heading} title=${order ? `Order ${format.short(id)}` : 'Order'}
+		note=${html`<span class="id">${id}</span>`}>
+		<a class="button" href=${`#/find/${id}`}>Find its story</a>
+			<a class="button" href=${streamLink(`order-${id}`)}>Its stream</a><//>
+		<${Answer} of=${found}>${data && (order ? html`<div class="grid">
+			<${Card} title="As the customer sees it">
+				<${Fields} of=${[['status', html`<${State} value=${order.status} />`],
+				['total', money(order.total_amount)], ['lines', order.item_count],
+				['ordered', html`<${Ago} at=${order.created_at} />`],
+					['confirmation', order.confirmation_number],
+					['cancelled because', order.cancel_reason]]} />
+				<${Rows} title="Messages to him" rows=${data.notifications}
+					columns=${[['Letter', (row) => row.template],
+					['Status', (row) => html`<${State} value=${row.status} />`],
+					['Sent', (row) => html`<${Ago} at=${row.sent_at} />`]]} /><//>
+			<${Card} title="As the warehouse sees it">
+				<${Rows} title="Reservations" rows=${data.reservations}
+				columns=${[['Status', (row) => html`<${State} value=${row.status} />`],
+				['Pieces', (row) => (row.items ?? []).reduce((sum, { quantity }) => sum + quantity,
+				0)],
+				['Moved', (row) => html`<${Ago} at=${row.updated_at} />`]]} />
+				<${Rows} title="Shipments" rows=${data.shipments}
+					columns=${[['Status', (row) => html`<${State} value=${row.status} />`],
+					['Carrier', (row) => row.carrier ?? '–'],
+					['Tracking', (row) => row.tracking_number ?? '–']]} /><//>
+			<${Card} title="As the bookkeeper sees it">
+				<${Rows} title="Payments" rows=${data.payments}
+				columns=${[['Status', (row) => html`<${State} value=${row.status} />`],
+				['Amount', (row) => money(row.amount, row.currency)],
+				['Card', (row) => row.last4_digits ? `${row.card_type} …${row.last4_digits}` : '–'],
+					['Refund', (row) => row.refund_id ?? '–']]} /><//></div>` :
+			html`<${Card}><${Empty} title="There is no such order."><a href="#/shop">All orders</a>
+				<//><//>`)}<//>`;
+}
+
+function Rows({ title, rows, columns }) {
+	return html`<h3 class="pad">${title}</h3>
+		<${Table} label=${title} rows=${rows} empty=${html`<p class="pad muted">None.</p>`}
+		columns=${columns.map(([head, cell]) => ({ head, cell }))} />`;
+}
