@@ -60,7 +60,7 @@ sub same_catalogue
 }
 
 # ---------------------------------------------------------------- a 1.0, with its data
-$node->safe_psql('postgres', "CREATE DATABASE $_") for qw(old fresh newer restored);
+$node->safe_psql('postgres', "CREATE DATABASE $_") for qw(old fresh newer restored filled);
 $node->safe_psql('fresh', join ';', map { "CREATE EXTENSION $_" } @extensions);
 my $offset = -s $node->logfile;
 $node->safe_psql('old', join ';', map { "CREATE EXTENSION $_ VERSION '$previous'" } @extensions);
@@ -89,6 +89,16 @@ cmp_ok(scalar @tables, '>', 60, 'there are tables');
 my @empty = grep { $node->safe_psql('old', "SELECT EXISTS (SELECT FROM $_)") eq 'f' } @tables;
 # one of the ring's segments and one of two is in use, as in any database
 is(join(' ', grep { !/^message_bus\.(?:ring_[1-7]|ack_1)$/ } @empty), '', 'none of them is empty');
+
+# What others have built on our views stands in no upgrade's way, and stays.
+my $others = $node->safe_psql('old', q{
+	SELECT string_agg(
+		format('CREATE VIEW public.on_%s AS SELECT * FROM %s', c.oid, c.oid::regclass), ';')
+	FROM pg_depend d JOIN pg_class c ON c.oid = d.objid
+	JOIN pg_extension x ON x.oid = d.refobjid
+	WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_extension'::regclass
+		AND d.deptype = 'e' AND x.extname LIKE 'ecommerce%' AND c.relkind = 'v'});
+$node->safe_psql('old', $others);
 
 # ---------------------------------------------------------------- ALTER EXTENSION UPDATE
 my $columns = $node->safe_psql('old', sprintf(q{
@@ -150,6 +160,10 @@ for my $change (
 }
 
 # ---------------------------------------------------------------- dumped, restored, dropped
+my @views = $others =~ /(public\.on_\d+)/g;
+cmp_ok(scalar @views, '>', 20, 'there are views of others');
+$node->safe_psql('old', join ';', map { "SELECT count(*) FROM $_" } @views);
+$node->safe_psql('old', join ';', map { "DROP VIEW $_" } @views);
 my $dump = $node->data_dir . '/../old.dump';
 command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $node->connstr('old') ], 'it is dumped');
 command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('restored'), $dump ],
@@ -162,6 +176,10 @@ $node->safe_psql('old', join ';',
 is( $node->safe_psql('old', q{SELECT string_agg(nspname, ' ') FROM pg_namespace
 		WHERE nspname ~ '^(ecommerce|event_store|message_bus|saga)'}),
 	'', 'and dropped, without a trace');
+
+# ---------------------------------------------------------------- the next freeze
+command_ok([ 'psql', '-Xq', '-d', $node->connstr('filled'), '-f', 't/upgrade/fill.sql' ],
+	'this version can be filled as well');
 
 # ---------------------------------------------------------------- a newer one
 # The library was put back.
