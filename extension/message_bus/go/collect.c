@@ -38,7 +38,6 @@ static bool consider(ReceiveCall *call, HeldDelivery *held);
 static bool is_its_turn(ReceiveCall *call, HeldDelivery *held, Delivery *delivery);
 static bool passes_breaker(ReceiveCall *call, HeldDelivery *held, Delivery *delivery);
 static bool is_dead(ReceiveCall *call, Delivery *delivery);
-static TimestampTz next_due_after(const Endpoint *endpoint, int32 lane, TimestampTz now);
 
 /*
  * Adds a lane's deliveries to a call of receive.
@@ -85,7 +84,7 @@ collect_due(ReceiveCall *call, HeldLane *lane)
 			breaker_has_released(endpoint, number);
 	}
 	if (look_due && none_due)
-		lane_due_computed(shared, version, next_due_after(endpoint, number, call->now),
+		lane_due_computed(shared, version, aside_first_due(endpoint, number, call->now + 1),
 						  shared->held);
 	else if (look_held && none_held)
 		lane_due_computed(shared, version, shared->next_due, false);
@@ -99,18 +98,11 @@ static bool
 collect_range(ReceiveCall *call, HeldLane *lane, bool held, bool *seen)
 {
 	TableScan	scan;
-	ScanKeyData keys[3];
 	HeapTuple	row;
 	bool		nothing = true;
 	int			number = held_lane_number(lane);
 
-	key_int4(&keys[0], 1, BTEqualStrategyNumber, lane->endpoint->id);
-	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane->lane);
-	if (held)
-		key_time(&keys[2], 3, BTEqualStrategyNumber, DUE_WHEN_RELEASED);
-	else
-		key_time(&keys[2], 3, BTLessEqualStrategyNumber, call->now);
-	table_scan_begin(&scan, &bus_aside_table, &bus_aside_due_index, 3, keys, NULL);
+	aside_scan_begin(&scan, lane->endpoint, lane->lane, held ? ASIDE_HELD : ASIDE_DUE, call->now);
 	*seen = false;
 	while (call->given < call->max && !call->full)
 	{
@@ -181,32 +173,6 @@ take_aside(ReceiveCall *call, HeldLane *lane, TableScan *scan, HeapTuple row)
 	delivery->tid = row->t_self;
 	delivery->attempt = DatumGetInt32(values.values[ASIDE_ATTEMPT]);
 	(void) consider(call, delivery);
-}
-
-static TimestampTz
-next_due_after(const Endpoint *endpoint, int32 lane, TimestampTz now)
-{
-	TableScan	scan;
-	ScanKeyData keys[3];
-	HeapTuple	row;
-	TimestampTz due = NEVER_DUE;
-
-	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
-	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
-	key_time(&keys[2], 3, BTGreaterEqualStrategyNumber, now + 1);
-	table_scan_begin(&scan, &bus_aside_table, &bus_aside_due_index, 3, keys, NULL);
-	row = table_scan_next(&scan, ForwardScanDirection);
-	if (row != NULL)
-	{
-		bool		isnull;
-
-		due = DatumGetTimestampTz(heap_getattr(row, ASIDE_DUE_AT + 1,
-											   scan.descriptor, &isnull));
-		if (due == DUE_WHEN_RELEASED)
-			due = NEVER_DUE;
-	}
-	table_scan_end(&scan);
-	return due;
 }
 
 /*

@@ -110,15 +110,11 @@ static bool
 held_is_released(Endpoint *endpoint, int32 number, TimestampTz now)
 {
 	TableScan	scan;
-	ScanKeyData keys[3];
 	HeapTuple	row;
 	StrictHeads *heads = endpoint->strict ? strict_heads(endpoint, number) : NULL;
 	bool		released = false;
 
-	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
-	key_int4(&keys[1], 2, BTEqualStrategyNumber, number);
-	key_time(&keys[2], 3, BTEqualStrategyNumber, DUE_WHEN_RELEASED);
-	table_scan_begin(&scan, &bus_aside_table, &bus_aside_due_index, 3, keys, NULL);
+	aside_scan_begin(&scan, endpoint, number, ASIDE_HELD, 0);
 	while (!released && (row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
 	{
 		RowValues	values;
@@ -140,25 +136,10 @@ aside_is_due(Endpoint *endpoint, int32 number, TimestampTz now)
 {
 	BusLane    *lane = lane_get(endpoint, number);
 	uint32		version = lane_due_version(lane);
-	TableScan	scan;
-	ScanKeyData keys[2];
-	HeapTuple	row;
-	TimestampTz due = NEVER_DUE;
+	TimestampTz due = aside_first_due(endpoint, number, DT_NOBEGIN);
 
-	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
-	key_int4(&keys[1], 2, BTEqualStrategyNumber, number);
-	table_scan_begin(&scan, &bus_aside_table, &bus_aside_due_index, 2, keys, NULL);
-	row = table_scan_next(&scan, ForwardScanDirection);
-	if (row != NULL)
-	{
-		bool		isnull;
-
-		due = DatumGetTimestampTz(heap_getattr(row, ASIDE_DUE_AT + 1,
-											   scan.descriptor, &isnull));
-	}
-	table_scan_end(&scan);
 	if (due > now && pg_atomic_read_u32(&lane->holder) == 0)
-		lane_due_computed(lane, version, due == DUE_WHEN_RELEASED ? NEVER_DUE : due, lane->held);
+		lane_due_computed(lane, version, due, lane->held);
 	return due <= now;
 }
 

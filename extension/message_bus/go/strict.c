@@ -43,12 +43,9 @@ strict_heads(const Endpoint *endpoint, int32 lane)
 	StrictHeads *heads = hash_create("keys of a lane", 64, &control,
 									 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	TableScan	scan;
-	ScanKeyData keys[2];
 	HeapTuple	row;
 
-	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
-	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
-	table_scan_begin(&scan, &bus_aside_table, &bus_aside_due_index, 2, keys, NULL);
+	aside_scan_begin(&scan, endpoint, lane, ASIDE_ALL, 0);
 	while ((row = table_scan_next(&scan, ForwardScanDirection)) != NULL)
 	{
 		RowValues	values;

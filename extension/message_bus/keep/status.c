@@ -36,7 +36,8 @@
 #include "pg/spi.h"
 
 static uint64 count_aside(const Endpoint *endpoint, int32 lane, TimestampTz now);
-static uint64 count_scan(int key_count, ScanKey keys);
+static uint64 count_range(const Endpoint *endpoint, int32 lane, AsideRange range,
+						  TimestampTz at);
 static TimestampTz oldest_in_ring(Endpoint *endpoint);
 
 /*
@@ -67,31 +68,22 @@ static uint64
 count_aside(const Endpoint *endpoint, int32 lane, TimestampTz now)
 {
 	BusLane    *shared = lane_get(endpoint, lane);
-	ScanKeyData keys[3];
 	uint64		count = 0;
 
-	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
-	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
 	if (shared->next_due <= now)
-	{
-		key_time(&keys[2], 3, BTLessEqualStrategyNumber, now);
-		count += count_scan(3, keys);
-	}
+		count += count_range(endpoint, lane, ASIDE_DUE, now);
 	if (shared->held)
-	{
-		key_time(&keys[2], 3, BTEqualStrategyNumber, DUE_WHEN_RELEASED);
-		count += count_scan(3, keys);
-	}
+		count += count_range(endpoint, lane, ASIDE_HELD, now);
 	return count;
 }
 
 static uint64
-count_scan(int key_count, ScanKey keys)
+count_range(const Endpoint *endpoint, int32 lane, AsideRange range, TimestampTz at)
 {
 	TableScan	scan;
 	uint64		count = 0;
 
-	table_scan_begin(&scan, &bus_aside_table, &bus_aside_due_index, key_count, keys, NULL);
+	aside_scan_begin(&scan, endpoint, lane, range, at);
 	while (table_scan_next(&scan, ForwardScanDirection) != NULL)
 		count++;
 	table_scan_end(&scan);

@@ -40,6 +40,51 @@ aside_descriptor(void)
 }
 
 /*
+ * Begins to read a lane's messages in the order of their due times.
+ */
+void
+aside_scan_begin(TableScan *scan, const Endpoint *endpoint, int32 lane, AsideRange range,
+				 TimestampTz at)
+{
+	static const StrategyNumber strategies[] = {
+		[ASIDE_DUE] = BTLessEqualStrategyNumber,
+		[ASIDE_FROM] = BTGreaterEqualStrategyNumber,
+		[ASIDE_HELD] = BTEqualStrategyNumber,
+	};
+	ScanKeyData keys[3];
+
+	key_int4(&keys[0], 1, BTEqualStrategyNumber, endpoint->id);
+	key_int4(&keys[1], 2, BTEqualStrategyNumber, lane);
+	if (range != ASIDE_ALL)
+		key_time(&keys[2], 3, strategies[range], range == ASIDE_HELD ? DUE_WHEN_RELEASED : at);
+	table_scan_begin(scan, &bus_aside_table, &bus_aside_due_index, range == ASIDE_ALL ? 2 : 3, keys,
+					 NULL);
+}
+
+/*
+ * When the first of a lane's messages is due, of those that are not due before that
+ * time; NEVER_DUE if there is none that waits for a time.
+ */
+TimestampTz
+aside_first_due(const Endpoint *endpoint, int32 lane, TimestampTz from)
+{
+	TableScan	scan;
+	HeapTuple	row;
+	TimestampTz due = NEVER_DUE;
+
+	aside_scan_begin(&scan, endpoint, lane, ASIDE_FROM, from);
+	row = table_scan_next(&scan, ForwardScanDirection);
+	if (row != NULL)
+	{
+		bool		isnull;
+
+		due = DatumGetTimestampTz(heap_getattr(row, ASIDE_DUE_AT + 1, scan.descriptor, &isnull));
+	}
+	table_scan_end(&scan);
+	return due;
+}
+
+/*
  * Sets a message aside.  The caller notes the due time for the lane.
  */
 void
