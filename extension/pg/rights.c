@@ -123,6 +123,23 @@ static const Pin pins[] = {
 static void pin(Rights *before);
 
 /*
+ * Acts as a role, under these restrictions too, until rights_become_again() or the
+ * abort of the (sub)transaction.
+ */
+void
+rights_become(Oid role, int restrictions, Identity *before)
+{
+	GetUserIdAndSecContext(&before->user, &before->security);
+	SetUserIdAndSecContext(role, before->security | SECURITY_LOCAL_USERID_CHANGE | restrictions);
+}
+
+void
+rights_become_again(const Identity *before)
+{
+	SetUserIdAndSecContext(before->user, before->security);
+}
+
+/*
  * Takes on the rights of a role.  An error if it does not exist (any more).
  */
 void
@@ -134,11 +151,9 @@ rights_take(Oid role, Rights *before)
 				 errmsg("the role with whose rights this runs does not exist"),
 				 errdetail("It was dropped, or does not exist where this was restored."),
 				 errhint("Register the function again, as the role that shall answer for it.")));
-	GetUserIdAndSecContext(&before->user, &before->security);
 	before->context = context_get();
 	pin(before);
-	SetUserIdAndSecContext(role, before->security | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
+	rights_become(role, SECURITY_RESTRICTED_OPERATION, &before->identity);
 }
 
 static void
@@ -178,7 +193,7 @@ void
 rights_give_back(const Rights *before)
 {
 	AtEOXact_GUC(false, before->guc_level);
-	SetUserIdAndSecContext(before->user, before->security);
+	rights_become_again(&before->identity);
 	if (context_get() != before->context)
 		context_put_back(before->context);
 }

@@ -19,14 +19,22 @@
 
 #include "pg/context.h"
 
-typedef struct Rights
+/* Who a process acts as. */
+typedef struct Identity
 {
 	Oid			user;
 	int			security;
+} Identity;
+
+typedef struct Rights
+{
+	Identity	identity;
 	int			guc_level;
 	const Context *context;
 } Rights;
 
+extern void rights_become(Oid role, int restrictions, Identity *before);
+extern void rights_become_again(const Identity *before);
 extern void rights_take(Oid role, Rights *before);
 extern void rights_renew(Rights *before);
 extern void rights_give_back(const Rights *before);

@@ -20,6 +20,7 @@
 
 #include "pg/callbacks.h"
 #include "pg/relation.h"
+#include "pg/rights.h"
 #include "pg/spi.h"
 
 /* What functions are pinned to in SQL; then there is nothing left to do. */
@@ -27,8 +28,7 @@
 
 typedef struct SpiFrame
 {
-	Oid			user;
-	int			security;
+	Identity	caller;
 	int			guc_level;
 } SpiFrame;
 
@@ -96,7 +96,6 @@ spi_begin(SpiRights rights)
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &level->on_free);
 	innermost = level;
 
-	GetUserIdAndSecContext(&level->frame.user, &level->frame.security);
 	level->frame.guc_level = -1;
 	if (strcmp(namespace_search_path, PINNED_SEARCH_PATH) != 0)
 	{
@@ -105,8 +104,9 @@ spi_begin(SpiRights rights)
 								 GUC_ACTION_SAVE, true, 0, false);
 	}
 	if (rights == SPI_AS_OWNER)
-		SetUserIdAndSecContext(owner, level->frame.security |
-							   SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+		rights_become(owner, SECURITY_NOFORCE_RLS, &level->frame.caller);
+	else
+		GetUserIdAndSecContext(&level->frame.caller.user, &level->frame.caller.security);
 }
 
 /*
@@ -120,7 +120,7 @@ spi_end(void)
 	if (innermost == NULL)
 		elog(ERROR, "spi_end without spi_begin");
 	frame = innermost->frame;
-	SetUserIdAndSecContext(frame.user, frame.security);
+	rights_become_again(&frame.caller);
 	if (frame.guc_level >= 0)
 		AtEOXact_GUC(false, frame.guc_level);
 	if (SPI_finish() != SPI_OK_FINISH)
@@ -252,7 +252,7 @@ spi_cursor_open(SpiStatement *statement, int nargs, const Oid *types,
 	cursor->portal = SPI_cursor_open(NULL, statement->plan, (Datum *) values, nulls, true);
 	PopActiveSnapshot();
 	/* The privileges have been checked: what the caller does between rows is his own. */
-	SetUserIdAndSecContext(innermost->frame.user, innermost->frame.security);
+	rights_become_again(&innermost->frame.caller);
 	if (cursor->portal == NULL)
 		elog(ERROR, "SPI_cursor_open failed: %s", SPI_result_code_string(SPI_result));
 	return cursor;

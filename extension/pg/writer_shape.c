@@ -32,6 +32,7 @@
 #include "utils/rel.h"
 
 #include "pg/callbacks.h"
+#include "pg/rights.h"
 #include "pg/writer_shape.h"
 
 static WriterShape *shapes = NULL;
@@ -194,17 +195,15 @@ prepare_index(WriterShape *shape, int number)
 	Relation	index = index_open(shape->indexes[number], AccessShareLock);
 	IndexInfo  *info = BuildIndexInfo(index);
 	bool		plain = index->rd_index->indimmediate && !index->rd_index->indisexclusion;
-	Oid			user;
-	int			security;
+	Identity	before;
 	int			last;
 
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(index->rd_rel->relowner, security | SECURITY_LOCAL_USERID_CHANGE);
+	rights_become(index->rd_rel->relowner, 0, &before);
 	if (info->ii_Predicate != NIL)
 		info->ii_PredicateState = ExecPrepareQual(info->ii_Predicate, shape->estate);
 	if (info->ii_Expressions != NIL)
 		info->ii_ExpressionsState = ExecPrepareExprList(info->ii_Expressions, shape->estate);
-	SetUserIdAndSecContext(user, security);
+	rights_become_again(&before);
 	shape->infos[number] = info;
 	last = last_column(info);
 	shape->last_indexed = Max(shape->last_indexed, last);
