@@ -36,7 +36,7 @@ END
 $$;
 CREATE TABLE call (n int GENERATED ALWAYS AS IDENTITY, statement text, function regprocedure);
 INSERT INTO call (statement, function) VALUES
-	('SELECT ecommerce.set_context(NULL)', 'ecommerce.set_context(uuid,uuid,text,text,jsonb,text)'),
+	('SELECT ecommerce.set_context(NULL)', 'ecommerce.set_context(uuid,uuid,text,text,jsonb,text,uuid)'),
 	('SELECT ecommerce.context()', 'ecommerce.context()'),
 	('SELECT * FROM event_store.read_stream(''order-1'')',
 		'event_store.read_stream(text,bigint,bigint,boolean)'),

@@ -177,6 +177,15 @@ extern bool compat_timestamptz_parse(char *text, TimestampTz *result);
 #define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
 #endif
 
+/* The timeline that is written, and how far WAL is on disk. */
+#if PG_VERSION_NUM >= 150000
+#define compat_timeline()		GetWALInsertionTimeLine()
+#define compat_flushed_upto()	GetFlushRecPtr(NULL)
+#else
+#define compat_timeline()		ThisTimeLineID
+#define compat_flushed_upto()	GetFlushRecPtr()
+#endif
+
 /* Whether the current user may execute a function, owns a database. */
 #if PG_VERSION_NUM >= 160000
 #define compat_may_execute(function) \

@@ -33,6 +33,12 @@
 #define ERRCODE_MB_ENDPOINT_IN_USE		MAKE_SQLSTATE('M', 'B', '0', '0', '4')
 #define ERRCODE_MB_INVALID_MESSAGE		MAKE_SQLSTATE('M', 'B', '0', '0', '5')
 
+#define ERRCODE_MB_FORWARDED			MAKE_SQLSTATE('M', 'B', '0', '0', '6')
+#define ERRCODE_MB_LANE_MOVED			MAKE_SQLSTATE('M', 'B', '0', '0', '7')
+#define ERRCODE_MB_SOURCE_LOST			MAKE_SQLSTATE('M', 'B', '0', '0', '8')
+#define ERRCODE_MB_TARGET_BEHIND		MAKE_SQLSTATE('M', 'B', '0', '0', '9')
+#define ERRCODE_MB_NO_LINK				MAKE_SQLSTATE('M', 'B', '0', '1', '0')
+
 #define ERRCODE_SG_NO_INSTANCE			MAKE_SQLSTATE('S', 'G', '0', '0', '1')
 #define ERRCODE_SG_VERSION_CONFLICT		MAKE_SQLSTATE('S', 'G', '0', '0', '2')
 #define ERRCODE_SG_INSTANCE_EXISTS		MAKE_SQLSTATE('S', 'G', '0', '0', '3')

@@ -42,6 +42,7 @@
 #include "common/hashfn.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "miscadmin.h"
 #include "replication/syncrep.h"
 #include "replication/walsender_private.h"
 #include "storage/bufmgr.h"
@@ -51,6 +52,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
 #include "base/debug_point.h"
@@ -71,11 +73,12 @@ static RegistrySlot *my_slot = NULL;	/* set while this transaction is announced 
 static RegistryLog *current_log(LogId log);
 static void raise_to(pg_atomic_uint64 *value, uint64 at_least);
 static int64 read_sequence(Oid sequence, XLogRecPtr *lsn);
-static bool make_durable(XLogRecPtr lsn, bool wait);
+static bool make_durable(XLogRecPtr lsn, long wait_ms);
 static bool standbys_have(XLogRecPtr lsn);
 static int64 published_mark(LogId log);
 static int64 mark_on_standby(LogId log);
 static bool take_mark(LogId log, uint32 key, bool wait, int64 *mark);
+static XLogRecPtr compute_mark(LogId log, RegistryLog *shared, uint32 key, int64 *mark);
 static void clear_announcements(RegistrySlot *slot);
 static void transaction_ended(XactEvent event, void *arg);
 
@@ -176,12 +179,27 @@ position_mark_nowait(LogId log, uint32 key, int64 *mark)
 	return take_mark(log, key, false, mark);
 }
 
+/*
+ * The mark of a log whatever the log's own readers need: safe on disk, and on
+ * synchronous standbys.  For who carries what he reads to another server.  Returns
+ * false if that takes longer than wait_ms.  *lsn: WAL up to there, which is safe, has
+ * all that the mark speaks of.
+ */
+bool
+position_mark_durable(LogId log, uint32 key, long wait_ms, int64 *mark, XLogRecPtr *lsn)
+{
+	PreventCommandDuringRecovery("reading a log by its durable mark");
+	*lsn = compute_mark(log, current_log(log), key, mark);
+	if (DEBUG_BREAK("link_no_durable"))
+		return true;
+	return make_durable(*lsn, wait_ms);
+}
+
 static bool
 take_mark(LogId log, uint32 key, bool wait, int64 *mark)
 {
 	RegistryLog *shared;
 	XLogRecPtr	lsn;
-	XLogRecPtr	commit_lsn;
 
 	shared = current_log(log);
 	if (RecoveryInProgress())
@@ -192,6 +210,25 @@ take_mark(LogId log, uint32 key, bool wait, int64 *mark)
 		raise_to(&shared->last, (uint64) *mark);
 		return true;
 	}
+	lsn = compute_mark(log, shared, key, mark);
+	if (!definitions[log].local && !make_durable(lsn, wait ? -1 : 0))
+	{
+		*mark = published_mark(log);
+		return false;
+	}
+	return true;
+}
+
+/*
+ * The mark as shared memory has it; returns what must be flushed before anybody may
+ * rely on it after a crash.
+ */
+static XLogRecPtr
+compute_mark(LogId log, RegistryLog *shared, uint32 key, int64 *mark)
+{
+	XLogRecPtr	lsn;
+	XLogRecPtr	commit_lsn;
+
 	*mark = read_sequence(shared->sequence, &lsn);
 	raise_to(&shared->last, (uint64) *mark);
 	pg_memory_barrier();
@@ -203,12 +240,7 @@ take_mark(LogId log, uint32 key, bool wait, int64 *mark)
 		*mark = lesser(*mark, definitions[log].newest(NULL));
 	pg_memory_barrier();
 	commit_lsn = pg_atomic_read_u64(&shared->lsn);
-	if (!definitions[log].local && !make_durable(Max(lsn, commit_lsn), wait))
-	{
-		*mark = published_mark(log);
-		return false;
-	}
-	return true;
+	return Max(lsn, commit_lsn);
 }
 
 /*
@@ -389,20 +421,27 @@ read_sequence(Oid sequence, XLogRecPtr *lsn)
 
 /*
  * Makes sure that WAL up to lsn survives a crash and, where synchronous
- * standbys are configured, a failover to one of them.  False if that would
- * mean to wait for a standby and wait is false.
+ * standbys are configured, a failover to one of them.  False if a standby has not
+ * got it after wait_ms; -1 waits for ever.
  */
 static bool
-make_durable(XLogRecPtr lsn, bool wait)
+make_durable(XLogRecPtr lsn, long wait_ms)
 {
 	bool		waited = false;
+	bool		reached = true;
+	TimestampTz began = wait_ms > 0 ? GetCurrentTimestamp() : 0;
 
 	if (!DEBUG_BREAK("no_flush"))
 		XLogFlush(lsn);
 	while (!standbys_have(lsn))
 	{
-		if (!wait)
-			return false;
+		if (wait_ms == 0 ||
+			(wait_ms > 0 &&
+			 TimestampDifferenceExceeds(began, GetCurrentTimestamp(), (int) wait_ms)))
+		{
+			reached = false;
+			break;
+		}
 		waited = true;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 1, PG_WAIT_EXTENSION);
@@ -412,7 +451,7 @@ make_durable(XLogRecPtr lsn, bool wait)
 	/* The latch may have been set for whoever waits in wakeup.c meanwhile. */
 	if (waited)
 		SetLatch(MyLatch);
-	return true;
+	return reached;
 }
 
 static bool

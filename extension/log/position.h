@@ -21,6 +21,7 @@
 
 #include "postgres.h"
 
+#include "access/xlogdefs.h"
 #include "utils/snapshot.h"
 
 #include "pg/relation.h"
@@ -62,6 +63,8 @@ extern void position_announce(LogId log, uint32 key, const char *name, int lengt
 extern int64 position_take(LogId log);
 extern int64 position_mark(LogId log, uint32 key);
 extern bool position_mark_nowait(LogId log, uint32 key, int64 *mark);
+extern bool position_mark_durable(LogId log, uint32 key, long wait_ms, int64 *mark,
+								  XLogRecPtr *lsn);
 extern int	position_holders(LogId log, PositionHolder **holders);
 extern int64 position_ended_since(LogId log, uint64 **running);
 extern int64 position_counter(LogId log);

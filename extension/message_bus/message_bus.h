@@ -50,6 +50,10 @@ typedef struct BusOutgoing
 	int32		schema_version; /* 0: the one that is current */
 	/* Stamped instead of the transaction's context, unless NULL. */
 	const Context *context;
+	/* It has been sent elsewhere, by source (NULL: unknown), at sent_at (0: now). */
+	bool		carried;
+	const char *source;
+	TimestampTz sent_at;
 } BusOutgoing;
 
 /* The envelope: message_bus.message. */

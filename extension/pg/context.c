@@ -318,7 +318,7 @@ is_traceparent(const char *text)
 
 PG_FUNCTION_INFO_V1(ecommerce_set_context);
 /*
- * ecommerce.set_context(correlation_id, causation_id, user_id, tenant_id, headers, traceparent)
+ * ecommerce.set_context(correlation_id, causation_id, user_id, tenant_id, headers, traceparent, conversation_id)
  */
 Datum
 ecommerce_set_context(PG_FUNCTION_ARGS)
@@ -337,6 +337,8 @@ ecommerce_set_context(PG_FUNCTION_ARGS)
 		context.headers = PG_GETARG_JSONB_P(4);
 	if (!PG_ARGISNULL(5))
 		context.traceparent = text_to_cstring(PG_GETARG_TEXT_PP(5));
+	if (PG_NARGS() > 6 && !PG_ARGISNULL(6))
+		context.conversation_id = PG_GETARG_UUID_P(6);
 	check_context(&context);
 	context_set(&context);
 	PG_RETURN_VOID();

@@ -2,13 +2,13 @@
 
 CREATE FUNCTION ecommerce.set_context(correlation_id uuid, causation_id uuid DEFAULT NULL,
 	user_id text DEFAULT NULL, tenant_id text DEFAULT NULL, headers jsonb DEFAULT '{}',
-	traceparent text DEFAULT NULL)
+	traceparent text DEFAULT NULL, conversation_id uuid DEFAULT NULL)
 RETURNS void LANGUAGE c VOLATILE PARALLEL RESTRICTED
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ecommerce_set_context';
-COMMENT ON FUNCTION ecommerce.set_context(uuid, uuid, text, text, jsonb, text) IS
+COMMENT ON FUNCTION ecommerce.set_context(uuid, uuid, text, text, jsonb, text, uuid) IS
 'Sets who acts and why until the transaction ends; every event and message is stamped with it. '
-'headers: a JSON object, traceparent: as in W3C Trace Context, else 22023. NULL leaves a member out.';
+'headers: a JSON object, traceparent: as in W3C Trace Context, else 22023. conversation_id NULL: the messages own, or the correlation id. NULL leaves a member out.';
 
 CREATE FUNCTION ecommerce.context(OUT correlation_id uuid, OUT causation_id uuid,
 	OUT user_id text, OUT tenant_id text, OUT headers jsonb, OUT traceparent text,

@@ -68,10 +68,11 @@ CREATE TABLE message_bus.endpoint (
 	max_depth int,
 	paused boolean NOT NULL DEFAULT false,
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-	strict_order boolean NOT NULL DEFAULT false
+	strict_order boolean NOT NULL DEFAULT false,
+	forward_to text
 );
 COMMENT ON TABLE message_bus.endpoint IS
-'An endpoint: where messages of one consumer wait. retry_delays: milliseconds, drawn once from the policy retry. max_depth: NULL takes the setting message_bus.max_depth, -1 is unlimited.';
+'An endpoint: where messages of one consumer wait. retry_delays: milliseconds, drawn once from the policy retry. max_depth: NULL takes the setting message_bus.max_depth, -1 is unlimited. forward_to: who gets its messages over a link or bridge; NULL: they are received here.';
 
 COMMENT ON SEQUENCE message_bus.position_seq IS 'Positions of messages over all lanes, with gaps.';
 COMMENT ON SEQUENCE message_bus.epoch_seq IS 'Starts of the server; the upper part of every receipt.';
@@ -261,11 +262,11 @@ CREATE FUNCTION message_bus.create_endpoint(
 	retry jsonb DEFAULT
 		'{"kind": "exponential", "limit": 5, "min": "1 s", "max": "30 s", "delta": "3 s"}',
 	breaker anycompatible DEFAULT 'none'::text,
-	timeout interval DEFAULT '30 s', "order" text DEFAULT 'relaxed')
-RETURNS void LANGUAGE c VOLATILE STRICT
+	timeout interval DEFAULT '30 s', "order" text DEFAULT 'relaxed', forward_to text DEFAULT NULL)
+RETURNS void LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_create_endpoint';
-COMMENT ON FUNCTION message_bus.create_endpoint(text, int, jsonb, anycompatible, interval, text) IS
+COMMENT ON FUNCTION message_bus.create_endpoint(text, int, jsonb, anycompatible, interval, text, text) IS
 'Creates an endpoint. lanes (1 to 256): how many consumers can work at once; messages with one partition key share a lane. '
 'retry: {"kind":"exponential","limit","min","max","delta"}, '
 '{"kind":"incremental","limit","initial","increment"}, '
@@ -274,8 +275,9 @@ COMMENT ON FUNCTION message_bus.create_endpoint(text, int, jsonb, anycompatible,
 'breaker, as text or jsonb: none, default, or {"tracking_period", "trip_threshold" (percent), "active_threshold", "reset_interval"}; '
 'default is {"tracking_period": "60 s", "trip_threshold": 15, "active_threshold": 10, "reset_interval": "5 min"}, for an endpoint whose messages all need one thing that may be away. '
 'timeout: of one execution, kept by the client library. '
-'"order" (quote the name): relaxed, where a message that is retried or scheduled lets others of its key pass; or strict, where they wait until it is acked, dead or cancelled. 42710: the endpoint exists. 22023: a '
-'malformed policy.';
+'"order" (quote the name): relaxed, where a message that is retried or scheduled lets others of its key pass; or strict, where they wait until it is acked, dead or cancelled. '
+'forward_to: the name of the database that a link or bridge carries the messages to; then they are not received here (MB006), and deliver_at and expires_at count where they arrive. '
+'42710: the endpoint exists. 22023: a malformed policy.';
 
 CREATE FUNCTION message_bus.alter_endpoint(name text, retry jsonb DEFAULT NULL,
 	breaker anycompatible DEFAULT NULL::text,
@@ -373,7 +375,7 @@ AS 'MODULE_PATHNAME', 'message_bus_receive_sql';
 COMMENT ON FUNCTION message_bus.receive(text, int, interval) IS
 'Takes up to max_messages from lanes that nobody holds. A body sent in an older version of its type comes in the current one as far as upcasters lead; if one fails, as it was sent. Without lease they belong to this transaction: what is not settled when it ends is returned. '
 'With lease (not in a transaction block, 25001) they are the caller''s for so long, '
-'whatever happens to his connection; when a lease has expired, its message comes alone. MB001: no such endpoint.';
+'whatever happens to his connection; when a lease has expired, its message comes alone. MB001: no such endpoint. MB006: it forwards its messages.';
 
 CREATE FUNCTION message_bus.ack(VARIADIC delivery_ids bigint[]) RETURNS int LANGUAGE c VOLATILE
 	STRICT

@@ -328,6 +328,16 @@ COMMENT ON VIEW message_bus.endpoints IS
 'rates are over the last ten seconds. '
 'It looks at 10 000 messages set aside and 10 000 dead letters of an endpoint at most: with counts_capped there are more (print "10 000+").';
 
+CREATE VIEW message_bus.forwards AS
+SELECT e.name AS endpoint, f.forward_to, e.lanes, e.paused, e.depth AS unconfirmed,
+	e.oldest_unacked_age AS oldest_unconfirmed_age, e.sent_per_s, e.acked_per_s AS confirmed_per_s,
+	f.max_depth
+FROM message_bus.endpoint f
+JOIN message_bus.endpoints e ON e.name = f.name
+WHERE f.forward_to IS NOT NULL;
+COMMENT ON VIEW message_bus.forwards IS
+'Endpoints whose messages go to other databases or brokers: unconfirmed are those not told to have arrived, oldest_unconfirmed_age the age of the oldest. Known here, whether or not the program that carries them runs.';
+
 CREATE VIEW message_bus.circuit_breakers AS
 SELECT e.name AS endpoint, b.message_type, b.state, b.attempts, b.failures, b.window_start,
 	b.opened_at, b.retry_at, b.probe_successes

@@ -39,7 +39,7 @@ GRANT USAGE ON SCHEMA
 
 -- ---------------------------------------------------------------- shared
 GRANT EXECUTE ON FUNCTION
-	ecommerce.set_context(uuid, uuid, text, text, jsonb, text),
+	ecommerce.set_context(uuid, uuid, text, text, jsonb, text, uuid),
 	ecommerce.context(),
 	ecommerce.preloaded(),
 	ecommerce._units()
@@ -241,7 +241,7 @@ GRANT EXECUTE ON FUNCTION
 	message_bus.extend_lease(bigint[], interval)
 	TO ecommerce_writer, ecommerce_worker;
 GRANT EXECUTE ON FUNCTION
-	message_bus.create_endpoint(text, int, jsonb, anycompatible, interval, text),
+	message_bus.create_endpoint(text, int, jsonb, anycompatible, interval, text, text),
 	message_bus.alter_endpoint(text, jsonb, anycompatible, interval, int),
 	message_bus.drop_endpoint(text, boolean),
 	message_bus.pause(text),
@@ -259,6 +259,26 @@ GRANT EXECUTE ON FUNCTION
 	message_bus._lane_problems(),
 	event_store._orphans(),
 	ecommerce._restore_problems()
+	TO ecommerce_admin;
+
+-- links between databases
+GRANT SELECT ON message_bus.link, message_bus.link_lane, message_bus.links, message_bus.link_lanes,
+	message_bus.forwards
+	TO ecommerce_reader;
+GRANT EXECUTE ON FUNCTION message_bus.forward_lanes(text), message_bus.link_position(text, int)
+	TO ecommerce_reader;
+GRANT EXECUTE ON FUNCTION
+	message_bus.forwarded(text, int, bigint, int, text),
+	message_bus.confirm_forwarded(text, int, bigint, text),
+	message_bus.accept(text, int, bigint, bigint, message_bus.message[], text),
+	message_bus.lose_link(text, int, bigint, text, text)
+	TO ecommerce_writer;
+GRANT EXECUTE ON FUNCTION
+	message_bus.create_link(text, text, text, text),
+	message_bus.pause_link(text),
+	message_bus.resume_link(text),
+	message_bus.drop_link(text, boolean),
+	message_bus.reset_link(text, int, bigint)
 	TO ecommerce_admin;
 
 -- ---------------------------------------------------------------- saga engine
@@ -420,6 +440,9 @@ GRANT SELECT ON
 	message_bus.circuit_breakers,
 	message_bus.ring,
 	message_bus._unsettled,
+	message_bus.links,
+	message_bus.link_lanes,
+	message_bus.forwards,
 	saga.timers,
 	saga.parked,
 	saga.stuck

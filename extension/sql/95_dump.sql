@@ -49,6 +49,9 @@ SELECT pg_catalog.pg_extension_config_dump('message_bus.passed', '');
 SELECT pg_catalog.pg_extension_config_dump('message_bus.lease', '');
 SELECT pg_catalog.pg_extension_config_dump('message_bus.death', '');
 SELECT pg_catalog.pg_extension_config_dump('message_bus.breaker', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.link', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.link_link_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.link_lane', '');
 
 -- ---------------------------------------------------------------- saga engine
 SELECT pg_catalog.pg_extension_config_dump('saga.definition', '');

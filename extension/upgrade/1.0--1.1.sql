@@ -9,3 +9,7 @@ WHERE i.engine ?| ARRAY['alarm', 'timer_failures']
 	OR s.timer IS DISTINCT FROM 'none' AND s.state IS NOT NULL
 		AND coalesce(i.engine -> 'timers', '{}') = '{}'
 ON CONFLICT DO NOTHING;
+-- Links between databases.
+ALTER TABLE message_bus.endpoint ADD COLUMN forward_to text;
+DROP FUNCTION message_bus.create_endpoint(text, int, jsonb, anycompatible, interval, text);
+DROP FUNCTION ecommerce.set_context(uuid, uuid, text, text, jsonb, text);

@@ -81,7 +81,7 @@ envelope_stamp(const BusOutgoing *outgoing, const pg_uuid_t *message_id,
 	set_uuid(row, ROW_CONVERSATION_ID,
 			 context->conversation_id != NULL ? context->conversation_id : correlation);
 	set_uuid(row, ROW_CAUSATION_ID, context->causation_id);
-	set_time(row, ROW_SENT_AT, clock_now(), true);
+	set_time(row, ROW_SENT_AT, outgoing->sent_at != 0 ? outgoing->sent_at : clock_now(), true);
 	row->values[ROW_SCHEMA_VERSION] = Int32GetDatum(schema_version);
 	row->nulls[ROW_SCHEMA_VERSION] = false;
 	set_text(row, ROW_MESSAGE_TYPE, outgoing->message_type);
@@ -92,7 +92,7 @@ envelope_stamp(const BusOutgoing *outgoing, const pg_uuid_t *message_id,
 	set_text(row, ROW_USER_ID, context->user_id);
 	set_text(row, ROW_TENANT_ID, context->tenant_id);
 	set_text(row, ROW_TRACEPARENT, context->traceparent);
-	set_text(row, ROW_SOURCE, sender());
+	set_text(row, ROW_SOURCE, outgoing->carried ? outgoing->source : sender());
 	set_time(row, ROW_DELIVER_AT, outgoing->deliver_at, outgoing->exact_times);
 	set_time(row, ROW_EXPIRES_AT, outgoing->expires_at, outgoing->exact_times);
 	set_text(row, ROW_PARTITION_KEY, outgoing->partition_key);

@@ -37,6 +37,7 @@
 /* So often all lanes are tried before a call gives nothing. */
 #define PASSES 3
 
+static void refuse_forwarded(const Endpoint *endpoint) pg_attribute_noreturn();
 static void serve_lanes(ReceiveCall *call);
 static void serve_lane(ReceiveCall *call, int32 number);
 static void hand_out(ReceiveCall *call);
@@ -61,6 +62,8 @@ receive(ReceiveCall *call, const char *endpoint, int max, TimestampTz leased_unt
 		return 0;
 	call->generation = restore_generation();
 	call->endpoint = endpoint_use_named(endpoint);
+	if (call->endpoint->forward_to != NULL)
+		refuse_forwarded(call->endpoint);
 	call->max = max;
 	call->now = clock_now();
 	call->leased_until = leased_until;
@@ -79,6 +82,16 @@ receive(ReceiveCall *call, const char *endpoint, int max, TimestampTz leased_unt
 	restore_check_unchanged(call->generation);
 	hand_out(call);
 	return call->given;
+}
+
+static void
+refuse_forwarded(const Endpoint *endpoint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_MB_FORWARDED),
+			 errmsg("endpoint \"%s\" forwards its messages", endpoint->name),
+			 errdetail("A link or bridge carries them to \"%s\".", endpoint->forward_to),
+			 errhint("Receive them there, or from an endpoint without forward_to.")));
 }
 
 /*

@@ -15,6 +15,7 @@
 #include "utils/timestamp.h"
 
 #include "event_store/contract/contract.h"
+#include "message_bus/endpoint/carry.h"
 #include "message_bus/endpoint/endpoint.h"
 #include "message_bus/endpoint/envelope.h"
 #include "message_bus/go/outbox.h"
@@ -26,6 +27,7 @@
 
 static int	redrive_rows(uint64 count, Jsonb *body, TimestampTz due);
 static void redrive_row(uint64 number, Jsonb *body, TimestampTz now, TimestampTz due);
+static bool send_as_link_does(const Endpoint *endpoint, const RowValues *row, TimestampTz due);
 
 /*
  * Sends the dead letters of the last result to their endpoints again, with the
@@ -68,17 +70,50 @@ redrive_row(uint64 number, Jsonb *body, TimestampTz now, TimestampTz due)
 			JsonbPGetDatum(contract_check(VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type), &version,
 										  body, -1));
 	}
+	if (strncmp(endpoint->name, LINK_ENDPOINT_PREFIX, strlen(LINK_ENDPOINT_PREFIX)) == 0 &&
+		send_as_link_does(endpoint, &row, due))
+		return;
 	/* It would be dead again at once. */
 	if (!row.nulls[ROW_EXPIRES_AT] && DatumGetTimestampTz(row.values[ROW_EXPIRES_AT]) <= now)
 		row.nulls[ROW_EXPIRES_AT] = true;
 	(void) outbox_claim(endpoint, DatumGetUUIDP(row.values[ROW_MESSAGE_ID]));
-	if (due <= now)
+	if (due <= now || endpoint->forward_to != NULL)
 		outbox_add(endpoint, &row, false);
 	else
 	{
 		aside_insert(&row, "scheduled", due, 1, NULL, 0);
 		note_due(endpoint, DatumGetInt32(row.values[ROW_LANE]), due);
 	}
+}
+
+/*
+ * A dead letter of a link that no endpoint could get goes where the link's messages
+ * go now.  False if the endpoint is no link's.
+ */
+static bool
+send_as_link_does(const Endpoint *endpoint, const RowValues *row, TimestampTz due)
+{
+	static SpiStatement find = {
+		"SELECT l.target FROM message_bus.link l WHERE l.endpoint_id = $1"};
+	Datum		id = Int32GetDatum(endpoint->id);
+	Datum		values[MESSAGE_COLUMNS];
+	bool		nulls[MESSAGE_COLUMNS];
+	Carried		carried;
+	pg_uuid_t	message_id;
+
+	if (spi_run_latest(&find, 1, (Oid[]) {INT4OID}, &id, NULL) == 0)
+		return false;
+	envelope_columns(row, 1, values, nulls);
+	/* It would be dead again at once. */
+	if (!nulls[MESSAGE_EXPIRES_AT])
+		nulls[MESSAGE_EXPIRES_AT] =
+			DatumGetTimestampTz(values[MESSAGE_EXPIRES_AT]) <= clock_now();
+	carry_columns(values, nulls, &carried);
+	carried.outgoing.endpoint = spi_text(0, 0, CurrentMemoryContext);
+	if (due > clock_now())
+		carried.outgoing.deliver_at = due;
+	message_bus_send(&carried.outgoing, &message_id);
+	return true;
 }
 
 /*

@@ -15,10 +15,12 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/debug_point.h"
 #include "base/errors.h"
 #include "event_store/contract/contract.h"
 #include "log/restore.h"
 #include "message_bus/endpoint/envelope.h"
+#include "message_bus/endpoint/via.h"
 #include "message_bus/go/dead_letter.h"
 #include "message_bus/go/outbox.h"
 #include "message_bus/know/database.h"
@@ -32,6 +34,8 @@
 static bool cancel_scheduled(const pg_uuid_t *message_id);
 static void check(BusOutgoing *outgoing, int32 *schema_version);
 static void take_place(RowValues *row);
+static bool goes_back(const Endpoint *endpoint, const BusOutgoing *outgoing,
+					  const RowValues *row);
 static void deliver(int32 endpoint_id, const BusOutgoing *outgoing, RowValues *row);
 
 /*
@@ -118,10 +122,14 @@ deliver(int32 endpoint_id, const BusOutgoing *outgoing, RowValues *row)
 		return;
 	if (endpoint == NULL)
 		endpoint = endpoint_use_named(outgoing->endpoint);
-	if (outgoing->message_id != NULL && !outbox_is_new(endpoint, outgoing->message_id))
+	if (endpoint->forward_to != NULL && goes_back(endpoint, outgoing, row))
+		return;
+	if (outgoing->message_id != NULL && !outbox_is_new(endpoint, outgoing->message_id) &&
+		!(outgoing->carried && (DEBUG_BREAK("link_no_dedupe") || DEBUG_BREAK("link_no_compare"))))
 		return;
 	envelope_address(row, endpoint);
-	if (!row->nulls[ROW_DELIVER_AT] &&
+	/* Where it arrives it waits, if it goes on from here. */
+	if (endpoint->forward_to == NULL && !row->nulls[ROW_DELIVER_AT] &&
 		DatumGetTimestampTz(row->values[ROW_DELIVER_AT]) > clock_now())
 	{
 		TimestampTz due = DatumGetTimestampTz(row->values[ROW_DELIVER_AT]);
@@ -133,6 +141,27 @@ deliver(int32 endpoint_id, const BusOutgoing *outgoing, RowValues *row)
 	}
 	else
 		outbox_add(endpoint, row, outgoing->beyond_depth);
+}
+
+/*
+ * Whether a message would go back to where it has come from, over an endpoint that
+ * forwards: published, it does not; sent there, it is refused.
+ */
+static bool
+goes_back(const Endpoint *endpoint, const BusOutgoing *outgoing, const RowValues *row)
+{
+	if (row->nulls[ROW_HEADERS] ||
+		!via_has(DatumGetJsonbP(row->values[ROW_HEADERS]), endpoint->forward_to))
+		return false;
+	if (outgoing->endpoint != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_MB_INVALID_MESSAGE),
+				 errmsg("message has come through \"%s\" and must not go back",
+						endpoint->forward_to),
+				 errdetail("Its header \"via\" says so, and endpoint \"%s\" forwards there.",
+						   endpoint->name),
+				 errhint("Send another message, without the header.")));
+	return true;
 }
 
 /*

@@ -103,22 +103,31 @@ breaker_argument(FunctionCallInfo fcinfo, int number)
 
 PG_FUNCTION_INFO_V1(message_bus_create_endpoint);
 /*
- * message_bus.create_endpoint(name, lanes, retry, breaker, timeout, order)
+ * message_bus.create_endpoint(name, lanes, retry, breaker, timeout, order, forward_to)
  */
 Datum
 message_bus_create_endpoint(PG_FUNCTION_ARGS)
 {
 	static SpiStatement insert = {
 		"INSERT INTO message_bus.endpoint (name, lanes, retry, retry_delays, breaker, timeout,"
-		" strict_order) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (name) DO NOTHING RETURNING endpoint_id"};
+		" strict_order, forward_to) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+		" ON CONFLICT (name) DO NOTHING RETURNING endpoint_id"};
 	Oid			types[] = {TEXTOID, INT4OID, JSONBOID, INT4ARRAYOID, JSONBOID, INTERVALOID,
-	BOOLOID};
-	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	int32		lanes = PG_GETARG_INT32(1);
+	BOOLOID, TEXTOID};
+	char	   *name;
+	int32		lanes;
 	RetryPolicy retry;
 	BreakerPolicy breaker;
-	Datum		values[7];
+	Datum		values[8] = {0};
+	char		nulls[] = "        ";
 
+	for (int i = 0; i < 6; i++)
+	{
+		if (PG_ARGISNULL(i))
+			PG_RETURN_NULL();
+	}
+	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	lanes = PG_GETARG_INT32(1);
 	check_name(name);
 	if (lanes < 1 || lanes > MAX_LANES)
 		ereport(ERROR,
@@ -135,8 +144,14 @@ message_bus_create_endpoint(PG_FUNCTION_ARGS)
 	values[3] = PointerGetDatum(retry_policy_delays(&retry));
 	values[5] = PG_GETARG_DATUM(4);
 	values[6] = BoolGetDatum(is_strict(text_to_cstring(PG_GETARG_TEXT_PP(5))));
+	nulls[7] = PG_ARGISNULL(6) ? 'n' : ' ';
+	if (!PG_ARGISNULL(6))
+	{
+		check_name(text_to_cstring(PG_GETARG_TEXT_PP(6)));
+		values[7] = PG_GETARG_DATUM(6);
+	}
 	spi_begin(SPI_AS_OWNER);
-	if (spi_run(&insert, 7, types, values, NULL) == 0)
+	if (spi_run(&insert, 8, types, values, nulls) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("endpoint \"%s\" already exists", name),
