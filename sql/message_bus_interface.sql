@@ -72,7 +72,7 @@ INSERT INTO call (statement, function) VALUES
 		'message_bus.extend_lease(bigint[],interval)'),
 	('CALL message_bus.wait(''q'', ''0'')', 'message_bus.wait(text,interval,boolean)'),
 	('SELECT message_bus.create_endpoint(''new'')',
-		'message_bus.create_endpoint(text,int,jsonb,anycompatible,interval,text)'),
+		'message_bus.create_endpoint(text,int,jsonb,anycompatible,interval,text,text)'),
 	('SELECT message_bus.alter_endpoint(''q'', timeout => ''1 s'')',
 		'message_bus.alter_endpoint(text,jsonb,anycompatible,interval,int)'),
 	('SELECT message_bus.drop_endpoint(''q'', true)', 'message_bus.drop_endpoint(text,boolean)'),

@@ -97,8 +97,8 @@ COMMENT ON FUNCTION message_bus.pause_link(text) IS
 CREATE FUNCTION message_bus.resume_link(link text) RETURNS void LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_resume_link';
-COMMENT ON FUNCTION message_bus.resume_link(text) IS '
-'	'Ends what pause_link() began. MB010: no such link.';
+COMMENT ON FUNCTION message_bus.resume_link(text) IS
+'Ends what pause_link() began. MB010: no such link.';
 
 CREATE FUNCTION message_bus.drop_link(link text, force boolean DEFAULT false)
 RETURNS void LANGUAGE c VOLATILE

@@ -1,4 +1,10 @@
 -- By hand, from 1.0 to 1.1; see README.md.
+
+-- Links between databases.
+ALTER TABLE message_bus.endpoint ADD COLUMN forward_to text;
+DROP FUNCTION message_bus.create_endpoint(text, int, jsonb, anycompatible, interval, text);
+DROP FUNCTION ecommerce.set_context(uuid, uuid, text, text, jsonb, text);
+
 -- After everything else
 INSERT INTO saga.attention (correlation_id, saga)
 SELECT i.correlation_id, i.saga FROM saga.stored_instance i
@@ -9,7 +15,3 @@ WHERE i.engine ?| ARRAY['alarm', 'timer_failures']
 	OR s.timer IS DISTINCT FROM 'none' AND s.state IS NOT NULL
 		AND coalesce(i.engine -> 'timers', '{}') = '{}'
 ON CONFLICT DO NOTHING;
--- Links between databases.
-ALTER TABLE message_bus.endpoint ADD COLUMN forward_to text;
-DROP FUNCTION message_bus.create_endpoint(text, int, jsonb, anycompatible, interval, text);
-DROP FUNCTION ecommerce.set_context(uuid, uuid, text, text, jsonb, text);

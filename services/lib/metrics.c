@@ -50,11 +50,15 @@ Metric		metric_exports = {"telemetry_exported_total", "Spans and log records exp
 METRIC_COUNTER, 2, {"signal", "outcome"}, NULL};
 Metric		metric_duties = {"duty_rows_total", "Rows that periodic duties have worked on.",
 METRIC_COUNTER, 1, {"duty"}, NULL};
+Metric		metric_link_messages = {"link_messages_total", "Messages brought over links.",
+METRIC_COUNTER, 2, {"link", "outcome"}, NULL};
+Metric		metric_link_up = {"link_up", "1 while a link carries.", METRIC_GAUGE, 1, {"link"}, NULL};
 
 static Metric *const all_metrics[] = {
 	&metric_http_requests, &metric_http_duration, &metric_messages, &metric_message_duration,
 	&metric_message_delay, &metric_work, &metric_calls, &metric_call_duration, &metric_breaker,
-	&metric_pool, &metric_consumer_up, &metric_exports, &metric_duties
+	&metric_pool, &metric_consumer_up, &metric_exports, &metric_duties, &metric_link_messages,
+	&metric_link_up
 };
 
 static Series *find_series(Metric *metric, va_list labels);

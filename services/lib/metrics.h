@@ -42,6 +42,8 @@ extern Metric metric_pool;					/* state */
 extern Metric metric_consumer_up;			/* endpoint */
 extern Metric metric_exports;				/* signal, outcome */
 extern Metric metric_duties;				/* duty: rows done */
+extern Metric metric_link_messages;			/* link, outcome */
+extern Metric metric_link_up;				/* link */
 
 /* The label values follow, as many strings as the metric has labels. */
 void		metrics_count(Metric *metric, double amount, ...);

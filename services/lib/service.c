@@ -277,10 +277,17 @@ complete_conninfo(const Service *service)
 
 	if (strncmp(settings.conninfo, "postgres", 8) == 0 && strstr(settings.conninfo, "://"))
 		return memory_string(settings.conninfo);
-	if (getenv("PGUSER") == NULL && getenv("PGSERVICE") == NULL)
+	if (service->role && getenv("PGUSER") == NULL && getenv("PGSERVICE") == NULL)
 		text_format(&conninfo, "user=%s ", service->role);
 	text_add(&conninfo, settings.conninfo);
 	return text_take(&conninfo);
+}
+
+/* The connection string of the daemon's own database, while it runs. */
+const char *
+service_conninfo(void)
+{
+	return life.conninfo;
 }
 
 /* Messages may leave work to be done outside: it is claimed with them. */

@@ -25,7 +25,7 @@ typedef struct Service
 {
 	const char *program;		/* "inventoryd" */
 	const char *source;			/* "InventoryService", stamped on what it publishes */
-	const char *role;			/* database user unless the connection string names one */
+	const char *role;			/* database user unless the connection string names one; may be NULL */
 	const char *port;
 	const char *endpoint;		/* of the bus; NULL: consumes nothing */
 	const char *bus;			/* endpoint without which it is not ready, when it consumes none */
@@ -39,6 +39,7 @@ typedef struct Service
 	void		(*work) (WorkItem *item);
 	int			(*room) (void);	/* how much work may be started, may be NULL */
 	bool		(*start) (Runtime *runtime);	/* after the options are known */
+	void		(*stop) (void);	/* gives back what start took; may be NULL */
 	const HealthCheck *checks;	/* ends with a NULL name; may be NULL */
 	const char *openapi;		/* the document, NULL-terminated; may be NULL */
 	const HttpHeader *headers;	/* of every reply; may be NULL */
@@ -62,6 +63,7 @@ struct Runtime
 	bool		draining;
 };
 
+const char *service_conninfo(void);
 int			service_main(const Service *service, int argc, char **argv);
 
 #endif

@@ -41,17 +41,6 @@
 /* Who drops an endpoint waits so often for those who use it just then. */
 #define DROP_ROUNDS 1000
 
-<<<<<<< HEAD
-=======
-/* Columns of message_bus.endpoint. */
-enum
-{
-	COLUMN_ID = 1, COLUMN_NAME, COLUMN_LANES, COLUMN_RETRY, COLUMN_DELAYS, COLUMN_BREAKER,
-	COLUMN_TIMEOUT, COLUMN_MAX_DEPTH, COLUMN_PAUSED, COLUMN_CREATED,
-	COLUMN_STRICT, COLUMN_FORWARD_TO
-};
-
->>>>>>> f26530e (Links: messages from one database to another, the SQL of it)
 static ExtensionRelation endpoint_id_index = {"message_bus", "endpoint_pkey"};
 
 typedef struct NameEntry
@@ -440,13 +429,8 @@ load_endpoint(ExtensionRelation *index, ScanKey key)
 static void
 read_row(HeapTuple row, TupleDesc descriptor, Endpoint *endpoint)
 {
-<<<<<<< HEAD
 	Datum		values[ENDPOINT_COLUMNS];
 	bool		nulls[ENDPOINT_COLUMNS];
-=======
-	bool		isnull;
-	Datum		forward_to;
->>>>>>> f26530e (Links: messages from one database to another, the SQL of it)
 
 	heap_deform_tuple(row, descriptor, values, nulls);
 	endpoint->id = DatumGetInt32(values[ENDPOINT_ID]);
@@ -457,7 +441,6 @@ read_row(HeapTuple row, TupleDesc descriptor, Endpoint *endpoint)
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("endpoint \"%s\" has %d lanes", endpoint->name, endpoint->lanes),
 				 errhint("There are 1 to %d; mend the row in message_bus.endpoint.", MAX_LANES)));
-<<<<<<< HEAD
 	retry_policy_parse(DatumGetJsonbP(values[ENDPOINT_RETRY]), &endpoint->retry);
 	retry_policy_set_delays(&endpoint->retry, DatumGetArrayTypeP(values[ENDPOINT_RETRY_DELAYS]));
 	breaker_policy_parse(DatumGetJsonbP(values[ENDPOINT_BREAKER]), &endpoint->breaker);
@@ -465,18 +448,8 @@ read_row(HeapTuple row, TupleDesc descriptor, Endpoint *endpoint)
 	endpoint->strict = DatumGetBool(values[ENDPOINT_STRICT_ORDER]);
 	endpoint->max_depth = DatumGetInt32(values[ENDPOINT_MAX_DEPTH]);
 	endpoint->has_max_depth = !nulls[ENDPOINT_MAX_DEPTH];
-=======
-	retry_policy_parse(DatumGetJsonbP(COLUMN(COLUMN_RETRY)), &endpoint->retry);
-	retry_policy_set_delays(&endpoint->retry, DatumGetArrayTypeP(COLUMN(COLUMN_DELAYS)));
-	breaker_policy_parse(DatumGetJsonbP(COLUMN(COLUMN_BREAKER)), &endpoint->breaker);
-	endpoint->paused = DatumGetBool(COLUMN(COLUMN_PAUSED));
-	endpoint->strict = DatumGetBool(COLUMN(COLUMN_STRICT));
-	endpoint->max_depth = DatumGetInt32(COLUMN(COLUMN_MAX_DEPTH));
-	endpoint->has_max_depth = !isnull;
-	forward_to = COLUMN(COLUMN_FORWARD_TO);
-	endpoint->forward_to = isnull ? NULL : TextDatumGetCString(forward_to);
-#undef COLUMN
->>>>>>> f26530e (Links: messages from one database to another, the SQL of it)
+	if (!nulls[ENDPOINT_FORWARD_TO])
+		endpoint->forward_to = TextDatumGetCString(values[ENDPOINT_FORWARD_TO]);
 }
 
 static void

@@ -7,33 +7,10 @@
 
 #include "postgres.h"
 
-<<<<<<< HEAD
 #include "message_bus/know/handle.h"
-=======
-#include "message_bus/know/policy.h"
-#include "message_bus/know/shared.h"
 
 /* A link's own endpoint, where dead letters lie that no other one could get. */
 #define LINK_ENDPOINT_PREFIX "link."
-
-/* Valid until the transaction ends. */
-typedef struct Endpoint
-{
-	int32		id;
-	char	   *name;
-	int32		lanes;
-	int32		max_depth;		/* its own, if it has one; see endpoint_max_depth() */
-	bool		has_max_depth;
-	bool		paused;
-	bool		strict;			/* order of a key's messages */
-	char	   *forward_to;		/* to whom a link or bridge carries them; NULL: received here */
-	RetryPolicy retry;
-	BreakerPolicy breaker;
-	BusEndpoint *shared;
-	LocalTransactionId used_in; /* in which endpoint_use() has locked it last, */
-	SubTransactionId used_under;	/* and under which savepoint */
-} Endpoint;
->>>>>>> f26530e (Links: messages from one database to another, the SQL of it)
 
 extern void endpoint_cache_init(void);
 extern void endpoint_cache_changed(void);

@@ -107,13 +107,14 @@ held_lane_acquire(Endpoint *endpoint, int32 lane)
  * Up to where this transaction has settled a lane without deliveries, 0 if it has not.
  */
 int64
-held_lane_swept(BusEndpoint *endpoint, int32 lane)
+held_lane_swept(const Endpoint *endpoint, int32 lane)
 {
 	int64		upto = 0;
 
 	for (int i = 0; i < lane_count; i++)
 	{
-		if (lanes[i].endpoint == endpoint && lanes[i].lane == lane && !lanes[i].released)
+		if (same_endpoint(lanes[i].endpoint, endpoint) && lanes[i].lane == lane &&
+			!lanes[i].released)
 			upto = greater(upto, lanes[i].swept_upto);
 	}
 	return upto;

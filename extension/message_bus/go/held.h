@@ -58,14 +58,9 @@ typedef struct HeldDelivery
 	SubTransactionId settled_in;
 } HeldDelivery;
 
-<<<<<<< HEAD
 extern HeldLane *held_lane_find(const Endpoint *endpoint, int32 lane);
 extern HeldLane *held_lane_acquire(Endpoint *endpoint, int32 lane);
-=======
-extern HeldLane *held_lane_find(BusEndpoint *endpoint, int32 lane);
-extern HeldLane *held_lane_acquire(BusEndpoint *endpoint, int32 lane);
-extern int64 held_lane_swept(BusEndpoint *endpoint, int32 lane);
->>>>>>> f26530e (Links: messages from one database to another, the SQL of it)
+extern int64 held_lane_swept(const Endpoint *endpoint, int32 lane);
 extern void held_lane_release(HeldLane *lane);
 extern HeldLane *held_lane_get(int number);
 extern int	held_lane_number(HeldLane *lane);

@@ -133,14 +133,10 @@ bury_in_ring(ExpiryRun *run, HeapTuple row)
 	endpoint = endpoint_by_id(DatumGetInt32(values.values[ROW_ENDPOINT_ID]));
 	if (endpoint == NULL || lane < 0 || lane >= endpoint->shared->lane_count)
 		return true;
-<<<<<<< HEAD
-	shared = lane_checked(endpoint, lane);
-=======
 	/* It may be on its way already: it expires where it arrives. */
 	if (endpoint->forward_to != NULL)
 		return true;
-	shared = bus_lane(endpoint->shared, lane);
->>>>>>> f26530e (Links: messages from one database to another, the SQL of it)
+	shared = lane_checked(endpoint, lane);
 	if (position <= (int64) pg_atomic_read_u64(&shared->cursor))
 		return true;
 	if (shared->leases.count > 0 || ++run->locked > BATCH ||

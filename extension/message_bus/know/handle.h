@@ -24,6 +24,7 @@ typedef struct Endpoint
 	bool		has_max_depth;
 	bool		paused;
 	bool		strict;			/* order of a key's messages */
+	char	   *forward_to;		/* to whom a link or bridge carries them; NULL: received here */
 	RetryPolicy retry;
 	BreakerPolicy breaker;
 	BusEndpoint *shared;

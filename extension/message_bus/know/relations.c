@@ -74,7 +74,6 @@ static const ExtensionColumn ack_columns[ACK_COLUMNS] = {
 	[ACK_POSITION] = {"position", INT8OID, true},
 };
 
-<<<<<<< HEAD
 static const ExtensionColumn endpoint_columns[ENDPOINT_COLUMNS] = {
 	[ENDPOINT_ID] = {"endpoint_id", INT4OID, true},
 	[ENDPOINT_NAME] = {"name", TEXTOID, true},
@@ -87,13 +86,7 @@ static const ExtensionColumn endpoint_columns[ENDPOINT_COLUMNS] = {
 	[ENDPOINT_PAUSED] = {"paused", BOOLOID, true},
 	[ENDPOINT_CREATED_AT] = {"created_at", TIMESTAMPTZOID, true},
 	[ENDPOINT_STRICT_ORDER] = {"strict_order", BOOLOID, true},
-=======
-static const ExtensionColumn endpoint_columns[] = {
-	{"endpoint_id", INT4OID, true}, {"name", TEXTOID, true}, {"lanes", INT4OID, true},
-	{"retry", JSONBOID, true}, {"retry_delays", INT4ARRAYOID, true}, {"breaker", JSONBOID, true},
-	{"timeout", INTERVALOID, true}, {"max_depth", INT4OID}, {"paused", BOOLOID, true},
-	{"created_at", TIMESTAMPTZOID, true}, {"strict_order", BOOLOID, true}, {"forward_to", TEXTOID}
->>>>>>> f26530e (Links: messages from one database to another, the SQL of it)
+	[ENDPOINT_FORWARD_TO] = {"forward_to", TEXTOID},
 };
 
 static const ExtensionColumn route_columns[ROUTE_COLUMNS] = {

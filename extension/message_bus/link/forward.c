@@ -265,7 +265,7 @@ let_go(const Endpoint *endpoint, int32 lane, int64 position)
 	int64		from;
 
 	/* Whoever else is moving it has nearly done. */
-	(void) bus_lock(BUS_LOCK_LANE, endpoint->id, lane, ExclusiveLock, true);
+	(void) lock_take(LOCK_LANE, endpoint->id, lane, ExclusiveLock, true);
 	from = greater((int64) pg_atomic_read_u64(&bus_lanes(shared)[lane].cursor),
 				   held_lane_swept(shared, lane));
 	if (position <= from)

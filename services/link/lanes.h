@@ -1,0 +1,45 @@
+/*
+ * lanes.h
+ *		How far the lanes of a link are, as this process knows, and as parameters.
+ */
+#ifndef SERVICES_LINK_LANES_H
+#define SERVICES_LINK_LANES_H
+
+#include <stdbool.h>
+
+#include "lib/text.h"
+
+#define LANES_MAX 256
+
+typedef struct Lane
+{
+	long long	position;		/* of what the target has */
+	long long	confirmed;		/* what the source was told, by us */
+	char	   *incarnation;	/* of the source, NULL: unknown */
+	bool		lost;
+} Lane;
+
+typedef struct Lanes
+{
+	Lane		lane[LANES_MAX];
+} Lanes;
+
+/* Some of them as arrays in text form, which is what statements take. */
+typedef struct LaneArrays
+{
+	Text		numbers;
+	Text		positions;
+	Text		incarnations;
+} LaneArrays;
+
+void		lanes_forget(Lanes *lanes);
+void		lanes_set(Lanes *lanes, int number, long long position, const char *incarnation,
+					  bool lost);
+void		lanes_moved(Lanes *lanes, int number, long long position, const char *incarnation);
+void		lanes_note_confirmed(Lanes *lanes);
+bool		lanes_unconfirmed(const Lanes *lanes, LaneArrays *arrays);
+void		lanes_readable(const Lanes *lanes, LaneArrays *arrays);
+bool		lanes_any_lost(const Lanes *lanes);
+void		lane_arrays_free(LaneArrays *arrays);
+
+#endif

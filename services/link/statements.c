@@ -1,0 +1,52 @@
+/*
+ * statements.c
+ *		The SQL that linkd sends.
+ *
+ * Messages travel as one text: the source makes an array of them, the target reads it,
+ * and nothing in between knows what a message consists of.
+ */
+#include "link/statements.h"
+
+const PgStatement sql_listen_links = {"LISTEN \"message_bus.links\"", 0};
+const PgStatement sql_links = {
+	"SELECT name, source, endpoint FROM message_bus.links ORDER BY name", 0
+};
+const PgStatement sql_load = {
+	"SELECT l.paused, p.lane, p.position, p.incarnation, p.error_code "
+	"FROM message_bus.link l LEFT JOIN message_bus.link_lane p ON p.link_id = l.link_id "
+	"WHERE l.name = $1::text", 1
+};
+const PgStatement sql_accept = {
+	"SELECT message_bus.accept($1::text, $2::int, $3::bigint, $4::bigint, "
+	"$5::message_bus.message[], $6::text)", 6
+};
+const PgStatement sql_lose = {
+	"SELECT message_bus.lose_link($1::text, $2::int, $3::bigint, $4::text, $5::text)", 5
+};
+
+const PgStatement sql_lazily = {
+	"SELECT pg_catalog.set_config('synchronous_commit', 'off', false)", 0
+};
+const PgStatement sql_confirm = {
+	"SELECT pg_catalog.sum(message_bus.confirm_forwarded($1::text, c.lane, c.at, c.incarnation)) "
+	"FROM ROWS FROM (pg_catalog.unnest($2::int[]), pg_catalog.unnest($3::bigint[]), "
+	"pg_catalog.unnest($4::text[])) AS c (lane, at, incarnation)", 4
+};
+/*
+ * Of the lanes given those that have something, or are not where we think; a lane with
+ * nothing that may leave yet has a row with a count of 0.
+ */
+const PgStatement sql_read = {
+	"SELECT l.lane, pg_catalog.count(f.position), pg_catalog.max(f.position), "
+	"pg_catalog.array_agg(f.message ORDER BY f.position)::text, pg_catalog.max(f.read_from) "
+	"FROM message_bus.forward_lanes($1::text) l "
+	"JOIN ROWS FROM (pg_catalog.unnest($2::int[]), pg_catalog.unnest($3::bigint[]), "
+	"pg_catalog.unnest($4::text[])) AS p (lane, at, incarnation) "
+	"ON p.lane = l.lane AND p.at <> l.newest "
+	"LEFT JOIN LATERAL message_bus.forwarded($1::text, l.lane, p.at, $5::int, p.incarnation) f "
+	"ON true GROUP BY l.lane ORDER BY l.lane", 5
+};
+const PgStatement sql_check = {
+	"SELECT pg_catalog.count(*) "
+	"FROM message_bus.forwarded($1::text, $2::int, $3::bigint, 1, $4::text)", 4
+};

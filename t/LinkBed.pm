@@ -1,0 +1,352 @@
+# Two databases with a link from the first to the second, programs that carry it, and
+# the question whether anything was lost, doubled, invented or reordered.
+#
+# What is sent is noted where it is sent, in the same transaction; what is handled where
+# it is handled. Keys belong to one client each, whose messages are numbered.
+package LinkBed;
+
+use strict;
+use warnings;
+
+use IO::Socket::UNIX;
+use POSIX ();
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More ();
+use Time::HiRes qw(usleep);
+
+our $conf = <<'EOT';
+shared_preload_libraries = 'ecommerce'
+log_statement = none
+fsync = on
+EOT
+
+# name; a => node that is there already; conf_a, conf_b => lines of postgresql.conf.
+sub new
+{
+	my ($class, $name, %options) = @_;
+	my $self = bless { name => $name, pids => [], directory => PostgreSQL::Test::Utils::tempdir_short(),
+		first => 0 }, $class;
+
+	for my $side (qw(a b))
+	{
+		my $node = $options{$side};
+		if (!$node)
+		{
+			$node = PostgreSQL::Test::Cluster->new("${name}_$side");
+			$node->init(allows_streaming => 1);
+			$node->append_conf('postgresql.conf', $conf . ($options{"conf_$side"} // ''));
+			$node->start;
+		}
+		$self->{$side} = $node;
+	}
+	$self->create($options{database} // 'shop');
+	return $self;
+}
+
+# The databases, and how they are linked.
+sub create
+{
+	my ($self, $database) = @_;
+
+	$self->{database} = $database;
+	for my $side (qw(a b))
+	{
+		$self->{$side}->safe_psql('postgres', "CREATE DATABASE $database");
+		$self->sql($side, 'CREATE EXTENSION ecommerce; CREATE SCHEMA stress');
+	}
+	$self->sql('a', <<'EOT');
+SELECT message_bus.create_endpoint('out', 4, forward_to => 'b');
+CREATE TABLE stress.sent (key text, n bigint);
+CREATE FUNCTION stress.send(client int, first bigint, count int) RETURNS void LANGUAGE sql AS $$
+	INSERT INTO stress.sent SELECT first / 10000000 || '-' || client || '-' || i % 3, i
+		FROM generate_series(first, first + count - 1) i;
+	SELECT message_bus.send('out', 'Counted', jsonb_build_object('key',
+		first / 10000000 || '-' || client || '-' || i % 3, 'n', i),
+		partition_key => first / 10000000 || '-' || client || '-' || i % 3)
+		FROM generate_series(first, first + count - 1) i;
+$$;
+EOT
+	$self->sql('b', <<'EOT');
+SELECT message_bus.create_endpoint('in', 3);
+SELECT message_bus.create_link('a_to_b', 'a', 'out', 'in');
+CREATE TABLE stress.handled (ord bigserial, key text, n bigint);
+CREATE FUNCTION stress.consume(count int) RETURNS bigint LANGUAGE sql AS $$
+	WITH r AS MATERIALIZED (SELECT * FROM message_bus.receive('in', count)),
+		h AS (INSERT INTO stress.handled (key, n)
+			SELECT r.body->>'key', (r.body->>'n')::bigint FROM r ORDER BY r.delivery_id)
+	SELECT CASE WHEN count(*) > 0 THEN message_bus.ack(VARIADIC array_agg(r.delivery_id))
+		ELSE 0 END FROM r
+$$;
+EOT
+	$self->write_services;
+	return;
+}
+
+sub sql
+{
+	my ($self, $side, $sql) = @_;
+	return $self->{$side}->safe_psql($self->{database}, $sql);
+}
+
+# Where the programs find the databases; more nodes for a are tried in their order.
+# socket => a directory and port instead of a's own.
+sub write_services
+{
+	my ($self, %options) = @_;
+	my @a = @{ $options{a} // [ $self->{a} ] };
+
+	open my $file, '>', "$self->{directory}/services" or die "cannot write: $!";
+	print $file "[a]\nhost=", $options{host} // join(',', map { $_->host } @a), "\nport=",
+	  $options{port} // join(',', map { $_->port } @a), "\ndbname=$self->{database}\n",
+	  "connect_timeout=5\n";
+	print $file "[b]\nhost=", $self->{b}->host, "\nport=", $self->{b}->port,
+	  "\ndbname=$self->{database}\n";
+	close $file;
+	return;
+}
+
+# Starts a program that carries; returns its process id.
+sub start_linkd
+{
+	my ($self, @options) = @_;
+	my $log = "$self->{directory}/linkd.log";
+	my $port = PostgreSQL::Test::Cluster::get_free_port();
+	my $pid = fork // die "cannot fork: $!";
+
+	if ($pid == 0)
+	{
+		$ENV{PGSERVICEFILE} = "$self->{directory}/services";
+		delete @ENV{qw(PGUSER PGSERVICE PGHOST PGPORT PGDATABASE)};
+		exec('linkd', '--database=service=b', "--port=$port", '--pool-size=1',
+			"--log-file=$log", @options) or POSIX::_exit(127);
+	}
+	$self->{log} = $log;
+	$self->{port}{$pid} = $port;
+	push @{ $self->{pids} }, $pid;
+	return $pid;
+}
+
+sub stop_linkd
+{
+	my ($self, $pid, $signal) = @_;
+
+	kill $signal // 'TERM', $pid;
+	kill 'CONT', $pid;
+	waitpid $pid, 0;
+	my $status = $?;
+	$self->{pids} = [ grep { $_ != $pid } @{ $self->{pids} } ];
+	return $status;
+}
+
+sub stop_all
+{
+	my ($self) = @_;
+
+	$self->stop_linkd($_, 'KILL') for @{ $self->{pids} };
+	return;
+}
+
+# Load for so many seconds, in a process of its own.
+sub start_senders
+{
+	my ($self, $seconds, $synchronous_commit) = @_;
+
+	$self->{first} += 10_000_000;
+	$self->_pgbench('a', "\\set n :n + 10\nSELECT stress.send(:client_id, :n, 10);\n",
+		'-c', 4, '-T', $seconds, '-D', "n=$self->{first}", $synchronous_commit // 'on');
+	return;
+}
+
+sub start_consumers
+{
+	my ($self) = @_;
+
+	$self->_pgbench('b', "SELECT stress.consume(50) AS got \\gset\n\\if :got = 0\n"
+		. "\\sleep 5 ms\n\\endif\n", '-c', 2, '-T', 600, 'on');
+	return;
+}
+
+sub _pgbench
+{
+	my ($self, $side, $script, @options) = @_;
+	my $file = "$self->{directory}/load_$side.sql";
+	my $synchronous_commit = pop @options;
+
+	open my $handle, '>', $file or die "cannot write: $!";
+	print $handle $script;
+	close $handle;
+	my $pid = fork // die "cannot fork: $!";
+	if ($pid == 0)
+	{
+		$ENV{PGOPTIONS} = "-c synchronous_commit=$synchronous_commit";
+		open STDIN, '<', '/dev/null';
+		open STDOUT, '>>', "$self->{directory}/pgbench.out";
+		open STDERR, '>&', \*STDOUT;
+		exec 'pgbench', '-n', '-M', 'prepared', @options, '-f', $file,
+		  $self->{$side}->connstr($self->{database}) or POSIX::_exit(127);
+	}
+	$self->{load}{$side} = $pid;
+	return;
+}
+
+sub finish_senders { waitpid delete $_[0]{load}{a}, 0; return; }
+
+sub stop_consumers
+{
+	my ($self) = @_;
+	my $pid = delete $self->{load}{b};
+
+	kill 'TERM', $pid;
+	waitpid $pid, 0;
+	return;
+}
+
+# Sends so many messages and notes them.
+sub send_some
+{
+	my ($self, $count, $key) = @_;
+
+	$self->{first} += 10_000_000;
+	$self->sql('a', "SELECT stress.send(0, $self->{first}, $count)");
+	return;
+}
+
+sub handle_all
+{
+	my ($self) = @_;
+	1 while $self->sql('b', 'SELECT stress.consume(500)') > 0;
+	return;
+}
+
+# Waits until all that was sent has been told to have arrived, and is handled.
+sub drained
+{
+	my ($self, $side) = @_;
+
+	return $self->{a}->poll_query_until($self->{database},
+		q{SELECT unconfirmed = 0 FROM message_bus.forwards WHERE endpoint = 'out'})
+	  && ($self->{load}{b}
+		? $self->{b}->poll_query_until($self->{database},
+			q{SELECT depth = 0 FROM message_bus.endpoints WHERE name = 'in'})
+		: ($self->handle_all, 1)[1]);
+}
+
+# Waits until nothing more has arrived for a while.
+sub stalled
+{
+	my ($self) = @_;
+	my ($before, $same) = (-1, 0);
+
+	while ($same < 3)
+	{
+		my $handled = $self->sql('b', 'SELECT count(*) FROM stress.handled, pg_sleep(1)');
+		$same = $handled == $before ? $same + 1 : 0;
+		$before = $handled;
+	}
+	return;
+}
+
+# What is wrong, one line each.
+sub complaints
+{
+	my ($self) = @_;
+	my %sent = map { $_ => 1 } split /\n/, $self->sql('a', q{SELECT key || ' ' || n FROM stress.sent});
+	my (%handled, %last);
+	my %wrong = (lost => 0, doubled => 0, invented => 0, reordered => 0);
+
+	for (split /\n/, $self->sql('b', q{SELECT key || ' ' || n FROM stress.handled ORDER BY ord}))
+	{
+		my ($key, $n) = split / /;
+		$wrong{doubled}++ if $handled{$_}++;
+		$wrong{invented}++ unless $sent{$_};
+		$wrong{reordered}++ if $n < ($last{$key} // 0);
+		$last{$key} = $n;
+	}
+	$wrong{lost} = grep { !$handled{$_} } keys %sent;
+	return join '', map { "$_: $wrong{$_}\n" } grep { $wrong{$_} } sort keys %wrong;
+}
+
+sub sent { return $_[0]->sql('a', 'SELECT count(*) FROM stress.sent'); }
+
+# Kills a server as a power failure would, and starts it again.
+sub crash
+{
+	my ($self, $side) = @_;
+	my $node = $self->{$side};
+
+	$node->kill9;
+	for (1 .. 300)
+	{
+		return if $node->start(fail_ok => 1);
+		usleep(100_000);
+		$node->stop('fast', fail_ok => 1);
+	}
+	die 'the server does not start again';
+}
+
+# A relay before a's socket, to be stopped and killed: a network that can be cut.
+sub start_relay
+{
+	my ($self) = @_;
+	my $server = $self->{a};
+	my $directory = PostgreSQL::Test::Utils::tempdir_short();
+	my $path = "$directory/.s.PGSQL.5432";
+	my $listen = IO::Socket::UNIX->new(Local => $path, Listen => 10) or die "no socket: $!";
+	my $pid = fork // die "cannot fork: $!";
+
+	if ($pid == 0)
+	{
+		_relay($listen, $server->host . '/.s.PGSQL.' . $server->port);
+		POSIX::_exit(0);
+	}
+	close $listen;
+	return ($pid, $directory);
+}
+
+sub _relay
+{
+	my ($listen, $path) = @_;
+	my %peer;
+
+	for (;;)
+	{
+		my $ready = '';
+		vec($ready, fileno $_, 1) = 1 for $listen, map { $_->[0] } values %peer;
+		select($ready, undef, undef, undef);
+		for my $number (keys %peer)
+		{
+			my ($from, $to) = @{ $peer{$number} // next };
+			next unless vec($ready, $number, 1);
+			if (!sysread $from, my $bytes, 65536)
+			{
+				delete @peer{ $number, fileno $to };
+				close $_ for $from, $to;
+			}
+			else
+			{
+				my $done = 0;
+				$done += syswrite($to, $bytes, length($bytes) - $done, $done) // last
+				  while $done < length $bytes;
+			}
+		}
+		if (vec($ready, fileno $listen, 1))
+		{
+			my $client = $listen->accept or next;
+			my $server = IO::Socket::UNIX->new(Peer => $path) or do { close $client; next };
+			$peer{ fileno $client } = [ $client, $server ];
+			$peer{ fileno $server } = [ $server, $client ];
+		}
+	}
+	return;
+}
+
+sub DESTROY
+{
+	my ($self) = @_;
+	local $? = $?;
+	kill 'KILL', @{ $self->{pids} }, values %{ $self->{load} // {} };
+	return;
+}
+
+1;
