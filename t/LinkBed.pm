@@ -25,8 +25,8 @@ EOT
 sub new
 {
 	my ($class, $name, %options) = @_;
-	my $self = bless { name => $name, pids => [], directory => PostgreSQL::Test::Utils::tempdir_short(),
-		first => 0 }, $class;
+	my $self = bless { name => $name, pids => [], first => 0,
+		directory => PostgreSQL::Test::Utils::tempdir_short() }, $class;
 
 	for my $side (qw(a b))
 	{
@@ -117,7 +117,7 @@ sub start_linkd
 	if ($pid == 0)
 	{
 		$ENV{PGSERVICEFILE} = "$self->{directory}/services";
-		delete @ENV{qw(PGUSER PGSERVICE PGHOST PGPORT PGDATABASE)};
+		delete @ENV{qw(PGUSER PGSERVICE PGHOST PGPORT PGDATABASE PGAPPNAME)};
 		exec('linkd', '--database=service=b', "--port=$port", '--pool-size=1',
 			"--log-file=$log", @options) or POSIX::_exit(127);
 	}
@@ -222,27 +222,34 @@ sub handle_all
 # Waits until all that was sent has been told to have arrived, and is handled.
 sub drained
 {
-	my ($self, $side) = @_;
+	my ($self) = @_;
 
-	return $self->{a}->poll_query_until($self->{database},
-		q{SELECT unconfirmed = 0 FROM message_bus.forwards WHERE endpoint = 'out'})
-	  && ($self->{load}{b}
-		? $self->{b}->poll_query_until($self->{database},
-			q{SELECT depth = 0 FROM message_bus.endpoints WHERE name = 'in'})
-		: ($self->handle_all, 1)[1]);
+	return 0
+	  unless $self->{a}->poll_query_until($self->{database},
+		q{SELECT unconfirmed = 0 FROM message_bus.forwards WHERE endpoint = 'out'});
+	return $self->{b}->poll_query_until($self->{database},
+		q{SELECT depth = 0 FROM message_bus.endpoints WHERE name = 'in'})
+	  if $self->{load}{b};
+	$self->handle_all;
+	return 1;
 }
 
-# Waits until nothing more has arrived for a while.
-sub stalled
+# Waits until all that was sent has arrived, or nothing more has for a while: what a broken
+# server has lost never comes.
+sub stalled_or_drained
 {
 	my ($self) = @_;
-	my ($before, $same) = (-1, 0);
+	my ($before, $same) = ('', 0);
 
-	while ($same < 3)
+	while ($same < 5)
 	{
-		my $handled = $self->sql('b', 'SELECT count(*) FROM stress.handled, pg_sleep(1)');
-		$same = $handled == $before ? $same + 1 : 0;
-		$before = $handled;
+		my $left = $self->sql('a', 'SELECT sum(unconfirmed) FROM message_bus.forwards');
+		my $now = $left . ' ' . $self->sql('b', 'SELECT sum(accepted) FROM message_bus.links');
+
+		return if $left == 0;
+		$same = $now eq $before ? $same + 1 : 0;
+		$before = $now;
+		$self->sql('b', 'SELECT pg_sleep(1)');
 	}
 	return;
 }
@@ -251,7 +258,8 @@ sub stalled
 sub complaints
 {
 	my ($self) = @_;
-	my %sent = map { $_ => 1 } split /\n/, $self->sql('a', q{SELECT key || ' ' || n FROM stress.sent});
+	my %sent = map { $_ => 1 } split /\n/,
+	  $self->sql('a', q{SELECT key || ' ' || n FROM stress.sent});
 	my (%handled, %last);
 	my %wrong = (lost => 0, doubled => 0, invented => 0, reordered => 0);
 

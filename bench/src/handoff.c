@@ -2,7 +2,7 @@
  * handoff.c
  *	  How long after the commit of a send a waiting consumer has the message.
  *
- * Usage: handoff COUNT SEND WAIT TAKE DONE
+ * Usage: [SENDER_DATABASE=name] handoff COUNT SEND WAIT TAKE DONE
  * One connection runs WAIT, a statement that returns when there may be something, and
  * then TAKE, whose first column is a receipt; without rows it waits again.  With the
  * first row the handler starts; DONE, in which %s is the receipt, ends it.  The other
@@ -170,6 +170,9 @@ main(int argc, char **argv)
 	consumer.wait = argv[3];
 	consumer.take = argv[4];
 	consumer.done = argv[5];
+	/* Elsewhere, if there is a way from there to here. */
+	if (getenv("SENDER_DATABASE") != NULL)
+		setenv("PGDATABASE", getenv("SENDER_DATABASE"), 1);
 	sender = client_connect();
 	result = PQprepare(sender, "send", argv[2], 0, NULL);
 	if (PQresultStatus(result) != PGRES_COMMAND_OK)

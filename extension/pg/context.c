@@ -318,7 +318,8 @@ is_traceparent(const char *text)
 
 PG_FUNCTION_INFO_V1(ecommerce_set_context);
 /*
- * ecommerce.set_context(correlation_id, causation_id, user_id, tenant_id, headers, traceparent, conversation_id)
+ * ecommerce.set_context(correlation_id, causation_id, user_id, tenant_id, headers, traceparent,
+ *						 conversation_id)
  */
 Datum
 ecommerce_set_context(PG_FUNCTION_ARGS)

@@ -52,7 +52,8 @@ Metric		metric_duties = {"duty_rows_total", "Rows that periodic duties have work
 METRIC_COUNTER, 1, {"duty"}, NULL};
 Metric		metric_link_messages = {"link_messages_total", "Messages brought over links.",
 METRIC_COUNTER, 2, {"link", "outcome"}, NULL};
-Metric		metric_link_up = {"link_up", "1 while a link carries.", METRIC_GAUGE, 1, {"link"}, NULL};
+Metric		metric_link_up = {"link_up", "1 while a link carries.", METRIC_GAUGE, 1, {"link"},
+NULL};
 
 static Metric *const all_metrics[] = {
 	&metric_http_requests, &metric_http_duration, &metric_messages, &metric_message_duration,

@@ -25,7 +25,7 @@ typedef struct Service
 {
 	const char *program;		/* "inventoryd" */
 	const char *source;			/* "InventoryService", stamped on what it publishes */
-	const char *role;			/* database user unless the connection string names one; may be NULL */
+	const char *role;			/* database user unless the string names one; may be NULL */
 	const char *port;
 	const char *endpoint;		/* of the bus; NULL: consumes nothing */
 	const char *bus;			/* endpoint without which it is not ready, when it consumes none */

@@ -27,6 +27,7 @@
 #include "lib/session.h"
 #include "lib/text.h"
 #include "link/lanes.h"
+#include "link/portion.h"
 #include "link/statements.h"
 
 #define DEADLINE_MS 60000
@@ -45,17 +46,6 @@ typedef enum Phase
 	PHASE_LOSING,
 	PHASE_RESTING
 } Phase;
-
-/* What is being accepted of a lane. */
-typedef struct Portion
-{
-	int			lane;
-	int			count;
-	long long	upto;
-	char	   *incarnation;
-	char		parameters[3][24];	/* lane, after, upto */
-	const char *values[6];
-} Portion;
 
 struct Carrier
 {
@@ -98,7 +88,6 @@ static void on_loaded(void *argument, const PgResults *results);
 static void read_next(Carrier *carrier);
 static void on_read(void *argument, const PgResults *results);
 static void accept_portions(Carrier *carrier, const PgResults *results, int step);
-static void fill_portion(Carrier *carrier, const PgResults *results, int step, int row);
 static void on_accepted(void *argument, const PgResults *results);
 static void not_accepted(Carrier *carrier, const PgResults *results);
 static void check_next(Carrier *carrier);
@@ -403,7 +392,8 @@ accept_portions(Carrier *carrier, const PgResults *results, int step)
 		int			row = (i + carrier->turn) % rows;
 
 		if (atoi(pg_value(results, step, row, READ_COUNT)) > 0)
-			fill_portion(carrier, results, step, row);
+			portion_fill(&carrier->portions[carrier->nportions++], carrier->name, &carrier->lanes,
+						 &(ReadRow) {results, step, row});
 	}
 	carrier->turn++;
 	if (carrier->nportions == 0)
@@ -424,29 +414,6 @@ accept_portions(Carrier *carrier, const PgResults *results, int step)
 	carrier->phase = PHASE_ACCEPTING;
 	if (!session_run(carrier->to, steps, carrier->nportions, DEADLINE_MS, on_accepted, carrier))
 		rest(carrier, RETRY_MIN_MS);
-}
-
-/* The messages stay in the results until they are sent; the rest is copied. */
-static void
-fill_portion(Carrier *carrier, const PgResults *results, int step, int row)
-{
-	Portion    *portion = &carrier->portions[carrier->nportions++];
-	const char *incarnation = pg_value(results, step, row, READ_INCARNATION);
-
-	portion->lane = atoi(pg_value(results, step, row, READ_LANE));
-	portion->count = atoi(pg_value(results, step, row, READ_COUNT));
-	portion->upto = strtoll(pg_value(results, step, row, READ_UPTO), NULL, 10);
-	free(portion->incarnation);
-	portion->incarnation = incarnation ? memory_string(incarnation) : NULL;
-	snprintf(portion->parameters[0], sizeof(portion->parameters[0]), "%d", portion->lane);
-	snprintf(portion->parameters[1], sizeof(portion->parameters[1]), "%lld",
-			 carrier->lanes.lane[portion->lane].position);
-	snprintf(portion->parameters[2], sizeof(portion->parameters[2]), "%lld", portion->upto);
-	portion->values[0] = carrier->name;
-	for (int i = 0; i < 3; i++)
-		portion->values[i + 1] = portion->parameters[i];
-	portion->values[4] = pg_value(results, step, row, READ_MESSAGES);
-	portion->values[5] = portion->incarnation;
 }
 
 static void
@@ -472,7 +439,8 @@ on_accepted(void *argument, const PgResults *results)
 			metrics_count(&metric_link_messages, portion->count - taken, carrier->name, "refused");
 	}
 	if (carrier->trouble[0])
-		log_write(LEVEL_INFORMATION, NULL, "Link {Link} carries again", "Link", carrier->name, NULL);
+		log_write(LEVEL_INFORMATION, NULL, "Link {Link} carries again", "Link", carrier->name,
+				  NULL);
 	carrier->trouble[0] = '\0';
 	carrier->attempt = 0;
 	carrier->width = carrier->width * 2 < MAX_WIDTH ? carrier->width * 2 : MAX_WIDTH;

@@ -33,6 +33,11 @@ static Option options[] = {
 	{NULL}
 };
 
+/* None but those that every daemon has. */
+static const HttpRoute routes[] = {
+	{NULL}
+};
+
 static struct
 {
 	Runtime    *runtime;
@@ -193,7 +198,8 @@ main(int argc, char **argv)
 {
 	static const HealthCheck checks[] = {{"links", links_state}, {NULL}};
 	static const Service service = {
-		.program = "linkd", .source = "linkd", .port = "5008", .options = options,
+		.program = "linkd", .source = "linkd", .port = "5008", .routes = routes,
+		.options = options,
 		.start = start, .stop = stop, .checks = checks, .openapi = openapi_document
 	};
 

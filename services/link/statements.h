@@ -11,13 +11,13 @@
 extern const PgStatement sql_listen_links;	/* told when links change */
 extern const PgStatement sql_links;			/* LinksColumn */
 extern const PgStatement sql_load;			/* link: LoadColumn */
-extern const PgStatement sql_accept;		/* link, lane, after, upto, messages, incarnation: taken */
+extern const PgStatement sql_accept;		/* link, lane, after, upto, messages, incarnation */
 extern const PgStatement sql_lose;			/* link, lane, position, code, error */
 
 /* At the source. */
 extern const PgStatement sql_lazily;		/* its commits need not wait for a disk */
 extern const PgStatement sql_confirm;		/* endpoint, lanes, positions, incarnations */
-extern const PgStatement sql_read;			/* endpoint, lanes, positions, incarnations, most: ReadColumn */
+extern const PgStatement sql_read;			/* the same, most messages: ReadColumn */
 extern const PgStatement sql_check;			/* endpoint, lane, position, incarnation */
 
 enum LinksColumn

@@ -1,0 +1,136 @@
+"""From one database to another over a link: how many, and how soon."""
+import contextlib
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from driver.load import PAYLOAD, LoadError, Meter
+from driver.registry import Bound, Case, Column, Measurement
+
+BACKLOG = "a backlog, 8 lanes, batches of 500"
+FLOW = "8 senders, batches of 50, 8 lanes"
+SENT = "commit at the source to handler at the target, idle"
+
+SOURCE, TARGET = "bench_link_source", "bench_link_target"
+PROGRAM = Path(__file__).resolve().parents[2] / "build/services/linkd"
+SEND = ("SELECT pg_catalog.count(message_bus.send('out', 'OrderSubmitted', '{payload}',"
+        " partition_key => i::text)) FROM pg_catalog.generate_series(1, {count}) i")
+HANDOFF = ("SELECT message_bus.send('out', 'OrderSubmitted', '{}')",
+           "CALL message_bus.wait('in', '10 s')",
+           "BEGIN; SELECT delivery_id FROM message_bus.receive('in')",
+           "SELECT message_bus.ack(%s); COMMIT")
+
+
+def install(server):
+    """The two databases anew."""
+    for database in (SOURCE, TARGET):
+        server.create_database(database)
+        server.sql(database, "CREATE EXTENSION ecommerce")
+    server.sql(SOURCE, "SELECT message_bus.create_endpoint('out', 8, forward_to => 'target')")
+    server.sql(TARGET, "SELECT message_bus.create_endpoint('in', 8),"
+                       " message_bus.create_link('link', 'source', 'out', 'in')")
+
+
+@contextlib.contextmanager
+def linkd(server):
+    """The program that carries, while the block runs."""
+    services = server.run_dir / "pg_service.conf"
+    services.write_text("".join(
+        f"[{name}]\nhost={server.run_dir}\nport={server.environment('')['PGPORT']}\n"
+        f"user=postgres\ndbname={database}\n"
+        for name, database in (("source", SOURCE), ("target", TARGET))))
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    process = subprocess.Popen(
+        [str(PROGRAM), "--database=service=target", "--port=54338", "--pool-size=1"],
+        env={**env, "PGSERVICEFILE": str(services)}, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def carried(server, process):
+    """Waits until the source was told that everything has arrived."""
+    while server.sql(SOURCE, "SELECT unconfirmed FROM message_bus.forwards") != "0":
+        if process.poll() is not None:
+            raise LoadError(f"linkd ended with {process.returncode}")
+        time.sleep(0.02)
+
+
+def backlog(bench, count):
+    """Everything is there when the program starts."""
+    def run():
+        server = bench.server
+        install(server)
+        for _ in range(count // 10_000):
+            server.sql(SOURCE, SEND.format(payload=PAYLOAD, count=10_000))
+        with Meter(server) as meter:
+            began = time.monotonic()
+            with linkd(server) as process:
+                carried(server, process)
+                elapsed = time.monotonic() - began
+        return {"per_s": count / elapsed, **meter.cost.per(count)}
+    return run
+
+
+def flow(bench, count):
+    """Sent while it is carried."""
+    def run():
+        server = bench.server
+        install(server)
+        script = server.run_dir / "send.sql"
+        script.write_text(SEND.format(payload=PAYLOAD, count=50) + ";\n")
+        with linkd(server) as process, Meter(server) as meter:
+            began = time.monotonic()
+            subprocess.run([str(server.bindir / "pgbench"), "-n", "-M", "prepared", "-c", "8",
+                            "-t", str(count // 400), "-f", str(script)], check=True,
+                           env=server.environment(SOURCE), capture_output=True)
+            carried(server, process)
+            elapsed = time.monotonic() - began
+        return {"per_s": count / elapsed, **meter.cost.per(count)}
+    return run
+
+
+def handoff(bench):
+    """Times from a commit to the handler; a consumer waits."""
+    def run():
+        install(bench.server)
+        with linkd(bench.server):
+            return bench.tool("handoff", TARGET, 100 if bench.quick else 400, *HANDOFF,
+                              environment={"SENDER_DATABASE": SOURCE})
+    return run
+
+
+def cases(bench):
+    count = 20_000 if bench.quick else 100_000
+    return [Case(BACKLOG, "ours", backlog(bench, count)), Case(FLOW, "ours", flow(bench, count)),
+            Case(SENT, "ours", handoff(bench))]
+
+
+def milliseconds(samples, metric):
+    return samples.median(SENT, "ours", metric) / 1000
+
+
+Measurement(
+    name="link",
+    title="messages from one database to another",
+    cases=cases,
+    primary="per_s",
+    baseline="ours",
+    columns=[Column("per_s", "messages/s"), Column("cpu_us", "CPU us/message", "{:.1f}"),
+             Column("wal_bytes", "WAL bytes"), Column("from_commit_p50", "from commit, p50 us"),
+             Column("from_commit_p99", "p99 us")],
+    bounds=[
+        Bound("messages/s over a link", 10_000, True,
+              lambda s: s.median(BACKLOG, "ours", "per_s"), "{:.0f}"),
+        Bound("commit at the source to handler at the target, p50 in ms", 2.0, False,
+              lambda s: milliseconds(s, "from_commit_p50"), "{:.3f}"),
+        Bound("commit at the source to handler at the target, p99 in ms", 10.0, False,
+              lambda s: milliseconds(s, "from_commit_p99"), "{:.3f}"),
+    ],
+    notes="""
+Two databases of one server and one linkd; every acceptance is a durable commit. A backlog is timed
+from the start of the program, its connections included, until the source was told of the last
+message. CPU is the server's, both databases.""")
