@@ -53,7 +53,6 @@ while (my ($kind, $database, $block, $shown) = splice @blocks, 0, 4)
 }
 is($compared, 2, 'results were compared');
 $linkd->signal('TERM');
-$linkd->finish;
-is($linkd->result, 0, 'linkd stops when asked to');
+ok($linkd->finish, 'linkd stops when asked to');
 $node->stop;
 done_testing();
