@@ -39,7 +39,6 @@ typedef struct Service
 	void		(*work) (WorkItem *item);
 	int			(*room) (void);	/* how much work may be started, may be NULL */
 	bool		(*start) (Runtime *runtime);	/* after the options are known */
-	void		(*stop) (void);	/* gives back what start took; may be NULL */
 	const HealthCheck *checks;	/* ends with a NULL name; may be NULL */
 	const char *openapi;		/* the document, NULL-terminated; may be NULL */
 	const HttpHeader *headers;	/* of every reply; may be NULL */

@@ -42,6 +42,7 @@
 #include "message_bus/place/ring.h"
 #include "message_bus/place/row.h"
 #include "pg/argument.h"
+#include "pg/lock.h"
 #include "pg/result.h"
 
 /* How long a standby may let readers wait before they are told that there is nothing. */
@@ -76,8 +77,8 @@ static void check_not_behind(const Endpoint *endpoint, int32 lane, int64 after);
 static void refuse_lost(const Endpoint *endpoint, int32 lane, const char *reason)
 			pg_attribute_noreturn();
 static void read_lane(Forwarding *call);
-static uint32 count_between(BusEndpoint *endpoint, int32 lane, int64 after, int64 upto);
-static int64 let_go(const Endpoint *endpoint, int32 lane, int64 position);
+static uint32 count_between(const Endpoint *endpoint, int32 lane, int64 after, int64 upto);
+static int64 let_go(Endpoint *endpoint, int32 lane, int64 position);
 static void note_let_go(void *argument);
 
 /*
@@ -147,7 +148,7 @@ refuse_lost(const Endpoint *endpoint, int32 lane, const char *reason)
 static void
 check_not_behind(const Endpoint *endpoint, int32 lane, int64 after)
 {
-	int64		cursor = (int64) pg_atomic_read_u64(&bus_lanes(endpoint->shared)[lane].cursor);
+	int64		cursor = (int64) pg_atomic_read_u64(&lane_get(endpoint, lane)->cursor);
 
 	if (after < cursor)
 		ereport(ERROR,
@@ -165,15 +166,14 @@ check_not_behind(const Endpoint *endpoint, int32 lane, int64 after)
 static void
 read_lane(Forwarding *call)
 {
-	BusEndpoint *shared = call->endpoint->shared;
-	BusLane    *lane = &bus_lanes(shared)[call->lane];
+	BusLane    *lane = lane_get(call->endpoint, call->lane);
 	LaneReader	reader;
 	HeapTuple	row;
 	int64		position;
 	int			given = 0;
 	Size		bytes = 0;
 
-	lane_reader_begin(&reader, shared, call->lane, call->after);
+	lane_reader_begin(&reader, call->endpoint, call->lane, call->after);
 	while (given < call->max && bytes < MAX_BATCH_BYTES &&
 		   (row = lane_reader_next(&reader, &position)) != NULL && position <= call->mark)
 	{
@@ -182,7 +182,7 @@ read_lane(Forwarding *call)
 		bool		nulls[3] = {false};
 
 		if (pg_atomic_read_u32(&lane->passed) != 0 &&
-			passed_has(shared->key.endpoint_id, call->lane, position))
+			passed_has(call->endpoint, call->lane, position))
 			continue;
 		row_read(row, ring_descriptor(), &values);
 		columns[1] = envelope_datum(&values, 1);
@@ -240,7 +240,7 @@ message_bus_forwarded(PG_FUNCTION_ARGS)
 }
 
 static uint32
-count_between(BusEndpoint *endpoint, int32 lane, int64 after, int64 upto)
+count_between(const Endpoint *endpoint, int32 lane, int64 after, int64 upto)
 {
 	LaneReader	reader;
 	int64		position;
@@ -257,24 +257,23 @@ count_between(BusEndpoint *endpoint, int32 lane, int64 after, int64 upto)
  * Moves the lane's cursor, never back.  Returns how many messages it lets go.
  */
 static int64
-let_go(const Endpoint *endpoint, int32 lane, int64 position)
+let_go(Endpoint *endpoint, int32 lane, int64 position)
 {
-	BusEndpoint *shared = endpoint->shared;
 	HeldLane   *held;
 	LetGo	   *effect;
 	int64		from;
 
 	/* Whoever else is moving it has nearly done. */
 	(void) lock_take(LOCK_LANE, endpoint->id, lane, ExclusiveLock, true);
-	from = greater((int64) pg_atomic_read_u64(&bus_lanes(shared)[lane].cursor),
-				   held_lane_swept(shared, lane));
+	from = greater((int64) pg_atomic_read_u64(&lane_get(endpoint, lane)->cursor),
+				   held_lane_swept(endpoint, lane));
 	if (position <= from)
 		return 0;
 	/* Each time anew: a savepoint that is rolled back takes its own back. */
-	held = held_lane_acquire(shared, lane);
+	held = held_lane_acquire(endpoint, lane);
 	effect = MemoryContextAlloc(note_memory(), sizeof(LetGo));
-	effect->endpoint = shared;
-	effect->count = count_between(shared, lane, from, position);
+	effect->endpoint = endpoint->shared;
+	effect->count = count_between(endpoint, lane, from, position);
 	held->swept_upto = position;
 	note_at_commit(note_let_go, effect);
 	return effect->count;
