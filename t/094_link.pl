@@ -10,7 +10,6 @@ use LinkBed;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(usleep);
 
 my $bed = LinkBed->new('link', conf_a => "max_wal_senders = 10\n");
 
@@ -86,7 +85,7 @@ subtest 'killed before, in and after accepting' => sub {
 	$bed->start_senders(6);
 	for (1 .. 15)
 	{
-		usleep(rand 300_000);
+		LinkBed::meanwhile(rand 300_000);
 		$bed->stop_linkd($pid, 'KILL');
 		$pid = $bed->start_linkd;
 	}
@@ -105,9 +104,9 @@ subtest 'two at once, one stopped and continued' => sub {
 	for (1 .. 8)
 	{
 		kill 'STOP', $pids[ $_ % 2 ];
-		usleep(200_000 + rand 300_000);
+		LinkBed::meanwhile(200_000 + rand 300_000);
 		kill 'CONT', $pids[ $_ % 2 ];
-		usleep(rand 100_000);
+		LinkBed::meanwhile(rand 100_000);
 	}
 	$bed->finish_senders;
 	ok($bed->drained, 'everything arrives');
@@ -123,7 +122,7 @@ subtest 'servers crash' => sub {
 	for my $side (qw(a b))
 	{
 		$bed->start_senders(3, 'off');
-		usleep(1_000_000);
+		LinkBed::meanwhile(1_000_000);
 		$bed->crash($side);
 		$bed->finish_senders;
 	}
@@ -143,9 +142,9 @@ subtest 'the network is cut' => sub {
 	$bed->start_senders(4);
 	for (1 .. 3)
 	{
-		usleep(500_000);
+		LinkBed::meanwhile(500_000);
 		kill 'STOP', $relay;
-		usleep(300_000);
+		LinkBed::meanwhile(300_000);
 		kill 'KILL', $relay;
 		waitpid $relay, 0;
 		($relay, $directory) = $bed->start_relay;
@@ -241,7 +240,7 @@ subtest 'failover of the source' => sub {
 				q{SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'})
 			  or die 'no synchronous standby';
 			$bed->start_senders(3);
-			usleep(1_500_000);
+			LinkBed::meanwhile(1_500_000);
 		}
 		else
 		{

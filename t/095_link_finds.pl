@@ -8,7 +8,6 @@ use FindBin;
 use lib $FindBin::RealBin;
 use LinkBed;
 use Test::More;
-use Time::HiRes qw(usleep);
 
 # What is left out, where, and what must be complained of.
 my %breaks = (
@@ -35,9 +34,9 @@ sub round
 	for (1 .. 4)
 	{
 		kill 'STOP', $pids[ $_ % 2 ];
-		usleep(100_000 + rand 200_000);
+		LinkBed::meanwhile(100_000 + rand 200_000);
 		kill 'CONT', $pids[ $_ % 2 ];
-		usleep(rand 100_000);
+		LinkBed::meanwhile(rand 100_000);
 	}
 	$bed->crash('a') if $crash;
 	$bed->finish_senders;

@@ -277,6 +277,9 @@ sub complaints
 
 sub sent { return $_[0]->sql('a', 'SELECT count(*) FROM stress.sent'); }
 
+# Lets the load go on for so many microseconds: when something happens is chance.
+sub meanwhile { usleep($_[0]); return; }
+
 # Kills a server as a power failure would, and starts it again.
 sub crash
 {
