@@ -150,6 +150,22 @@ subtest 'health' => sub {
 		mail => { status => 'ok' } } }, 'each dependency with its state');
 	is($shop->call('payment', 'GET', '/health/ready')->{body}{checks}{provider}{status}, 'ok',
 		'the provider too');
+	my $version = $shop->sql("SELECT extversion FROM pg_extension WHERE extname = 'ecommerce'");
+	for my $extension (qw(ecommerce ecommerce_payment))
+	{
+		my $set = "UPDATE pg_extension SET extversion = '%s' WHERE extname = '$extension'";
+		$shop->sql(sprintf $set, '0.10');
+		my $ready = $shop->call('payment', 'GET', '/health/ready');
+		$shop->sql(sprintf $set, $version);
+		is($ready->{status}, 503, "not ready with an older $extension");
+		is( $ready->{body}{checks}{sql}{status},
+			"$extension 0.10 is older than the daemon: type ALTER EXTENSION $extension UPDATE",
+			'and says what to type');
+	}
+	my $newer = "UPDATE pg_extension SET extversion = '%s' WHERE extname = 'ecommerce_payment'";
+	$shop->sql(sprintf $newer, '1.10');
+	is($shop->call('payment', 'GET', '/health/ready')->{status}, 200, 'a newer one is upgraded to');
+	$shop->sql(sprintf $newer, $version);
 	$shop->{node}->stop('immediate');
 	for my $service (qw(order notification))
 	{

@@ -76,6 +76,14 @@ const PgStatement api_bus_state = {
 	"SELECT paused, depth, dead FROM message_bus.endpoints WHERE name = $1::text", 1
 };
 
+const PgStatement api_older_sql = {
+	"SELECT pg_catalog.format('%s is older than the daemon: type ALTER EXTENSION %s UPDATE', "
+	"pg_catalog.concat_ws(' ', x.extname, x.extversion), x.extname) "
+	"FROM pg_catalog.pg_extension x WHERE x.extname IN ('ecommerce', $1::text) "
+	"AND pg_catalog.string_to_array(x.extversion, '.')::int[] "
+	"< pg_catalog.string_to_array($2::text, '.')::int[] ORDER BY x.extname LIMIT 1", 2
+};
+
 static PgStatement *make_statement(Text *sql, int nparameters);
 static void add_parameters(Text *sql, int n);
 

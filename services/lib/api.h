@@ -35,6 +35,7 @@ extern const PgStatement api_publish;		/* type, body, partition key, deliver at 
 extern const PgStatement api_redrive;		/* message id, body or null */
 extern const PgStatement api_authenticate;	/* SHA-256 of an API key */
 extern const PgStatement api_wait;			/* position, timeout, category; a row with the mark */
+extern const PgStatement api_older_sql;		/* extension, version; a row that says which is older */
 extern const PgStatement api_bus_state;		/* endpoint; a row with paused, depth, dead */
 
 enum ReceiveColumn

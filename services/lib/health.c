@@ -3,10 +3,11 @@
  *		The built-in routes: /health/live, /health/ready, /metrics, /openapi.json.
  *
  * Live says that the loop turns; ready asks the database at that moment whether
- * work can be taken.
+ * work can be taken: whether its SQL is not older than the daemon, too.
  */
 #include "lib/health.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/api.h"
@@ -18,9 +19,17 @@
 static struct
 {
 	Runtime    *runtime;
+	char		extension[64];
+	const char *versions[2];
 	const char *parameters[1];
-	PgStep		step;
+	PgStep		steps[2];
 } health;
+
+enum
+{
+	STEP_VERSION,
+	STEP_BUS
+};
 
 static void answer_live(HttpCall *call);
 static void answer_ready(HttpCall *call);
@@ -44,7 +53,13 @@ health_start(Runtime *runtime, const char *bus_endpoint)
 {
 	health.runtime = runtime;
 	health.parameters[0] = bus_endpoint;
-	health.step = (PgStep) {&api_bus_state, health.parameters};
+	/* orderd's SQL is in the extension ecommerce_order */
+	snprintf(health.extension, sizeof(health.extension), "ecommerce_%.*s",
+			 (int) strlen(runtime->service->program) - 1, runtime->service->program);
+	health.versions[0] = health.extension;
+	health.versions[1] = ECOMMERCE_VERSION;
+	health.steps[STEP_VERSION] = (PgStep) {&api_older_sql, health.versions};
+	health.steps[STEP_BUS] = (PgStep) {&api_bus_state, health.parameters};
 }
 
 static void
@@ -56,7 +71,7 @@ answer_live(HttpCall *call)
 static void
 answer_ready(HttpCall *call)
 {
-	if (!pool_run(health.runtime->pool, &health.step, 1, READY_DEADLINE_MS, on_bus_state, call))
+	if (!pool_run(health.runtime->pool, health.steps, 2, READY_DEADLINE_MS, on_bus_state, call))
 		on_bus_state(call, NULL);
 }
 
@@ -71,6 +86,8 @@ on_bus_state(void *argument, const PgResults *results)
 	bool		well = true;
 
 	good &= add_check(&checks, "database", results && !pg_lost(results) ? "ok" : "unreachable");
+	if (results && !pg_lost(results) && pg_rows(results, STEP_VERSION) > 0)
+		good &= add_check(&checks, "sql", pg_value(results, STEP_VERSION, 0, 0));
 	if (health.parameters[0])
 		good &= add_check(&checks, "bus", bus_state(results));
 	/* work for somebody outside who is away is taken all the same, and waits */
@@ -96,7 +113,7 @@ bus_state(const PgResults *results)
 		return "unreachable";
 	if (!pg_succeeded(results))
 		return "not installed";
-	if (pg_rows(results, 0) == 0)
+	if (pg_rows(results, STEP_BUS) == 0)
 		return "no endpoint";
 	if (runtime->consumer && !consumer_connected(runtime->consumer))
 		return "not consuming";
