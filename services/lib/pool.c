@@ -20,6 +20,7 @@ typedef struct Job
 {
 	struct Job *next;
 	Pool	   *pool;
+	int			session;		/* that runs it */
 	const PgStep *steps;
 	int			nsteps;
 	uint64_t	deadline;
@@ -30,6 +31,7 @@ typedef struct Job
 struct Pool
 {
 	Session   **sessions;
+	Job		  **running;		/* of each session, NULL: none */
 	int			size;
 	int			max_waiting;
 	int			waiting;
@@ -58,6 +60,7 @@ pool_open(const SessionOptions *template, int size, int max_waiting)
 	pool->last = &pool->first;
 	pool->timer = evtimer_new(template->base, sweep, pool);
 	pool->sessions = memory_zero((size_t) size, sizeof(Session *));
+	pool->running = memory_zero((size_t) size, sizeof(Job *));
 	options.ready = start_jobs;
 	options.lost = NULL;
 	options.notified = NULL;
@@ -82,7 +85,7 @@ pool_run(Pool *pool, const PgStep *steps, int nsteps, long deadline_ms, PgDone d
 	if (pool->waiting >= pool->max_waiting)
 		return false;
 	job = memory_zero(1, sizeof(*job));
-	*job = (Job) {NULL, pool, steps, nsteps, clock_steady_ms() + (uint64_t) deadline_ms, done,
+	*job = (Job) {NULL, pool, -1, steps, nsteps, clock_steady_ms() + (uint64_t) deadline_ms, done,
 	argument};
 	if (pool->first == NULL && start_job(pool, job))
 		return true;
@@ -122,7 +125,10 @@ pool_close(Pool *pool)
 	if (pool == NULL)
 		return;
 	for (int i = 0; i < pool->size; i++)
+	{
 		session_close(pool->sessions[i]);
+		free(pool->running[i]);
+	}
 	while (pool->first)
 	{
 		Job		   *job = pool->first;
@@ -132,6 +138,7 @@ pool_close(Pool *pool)
 	}
 	event_free(pool->timer);
 	free(pool->sessions);
+	free(pool->running);
 	free(pool);
 }
 
@@ -164,6 +171,8 @@ start_job(Pool *pool, Job *job)
 			session_run(pool->sessions[i], job->steps, job->nsteps, left, job_done, job))
 		{
 			pool->busy++;
+			pool->running[i] = job;
+			job->session = i;
 			return true;
 		}
 	return false;
@@ -177,6 +186,7 @@ job_done(void *argument, const PgResults *results)
 	PgDone		done = job->done;
 
 	argument = job->argument;
+	pool->running[job->session] = NULL;
 	free(job);
 	pool->busy--;
 	done(argument, results);
