@@ -94,7 +94,7 @@ sampler_stop(void)
 bool
 sampler_sees_server(void)
 {
-	return sampler.seen;
+	return sampler.runtime && pool_ready(sampler.runtime->pool) > 0;
 }
 
 /* The call becomes a stream of what is seen. */

@@ -113,8 +113,7 @@ function Mend({ filter, reload }) {
 			To see whether it goes now, before the others.<//>
 		<${Bulk} label=${`Redrive ${all}`} primary rates title=${`Redrive ${all}`} start="Redrive"
 			count=${count} done=${reload}
-			ask=${(max, refused, rate) => post('redrive',
-				{ filter: refused.length ? { ...filter, not: refused } : filter, max,
+			ask=${(max, after, rate) => post('redrive', { filter, max, after,
 				...(rate ? { per_second: +rate } : {}) })}>
 			Each goes to its endpoint once more, with the same id, those first that failed
 				first.<//>

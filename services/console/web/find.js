@@ -41,13 +41,12 @@ export function Find({ parts }) {
 				<${Table} label="Found" rows=${found.data} columns=${[
 					{ head: 'What', cell: (row) => html`<${Badge}>${row.kind.replace('_', ' ')}
 						<//>`, fixed: true },
-					{ head: 'Name', grow: true, cell: (row) => {
+					{ head: 'Id or name', grow: true, cell: (row) => {
 						const href = place(row);
-						return html`${href ? html`<a href=${href}><bdi>${row.label ?? row.id}</bdi>
-							</a>` :
-							html`<bdi>${row.label ?? row.id}</bdi>`}`;
+						return href ? html`<a class="mono" href=${href}><bdi>${row.id}</bdi></a>` :
+							html`<bdi class="mono">${row.id}</bdi>`;
 					} },
-					{ head: 'Id', cell: (row) => html`<${Id} value=${row.id} />` },
+					{ head: 'Is now', cell: (row) => html`<bdi>${row.label ?? ''}</bdi>` },
 					{ head: 'Story', cell: (row) => html`<${Id} value=${row.correlation_id}
 						to=${storyLink(row.correlation_id)} />` },
 					{ head: 'When', cell: (row) => html`<${Ago} at=${row.at} />`, fixed: true },

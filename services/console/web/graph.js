@@ -1,67 +1,102 @@
-// Drawings of boxes and arrows, placed by dagre.
+// Drawings of boxes and arrows: in columns from left to right, each box beyond those that it
+// hears from, as near as may be to them.
 import { html } from './htm.js';
-import { Graph, layout } from './dagre.js';
 
 const LINE = 16;
+const GAP = 26;
+const BETWEEN = 130;
 
-// nodes: {id, lines, kind, href, title}; edges: {from, to, label, kind, weight, title}
-export function Drawing({ nodes, edges, down, label }) {
-	const graph = new Graph({ multigraph: false });
-	graph.setGraph({ rankdir: down ? 'TB' : 'LR', nodesep: 26, ranksep: down ? 46 : 74, marginx: 6,
-		marginy: 6 });
-	graph.setDefaultEdgeLabel(() => ({}));
-	nodes.forEach((node) => {
-		const longest = Math.max(...node.lines.map((line) => line.length));
-		graph.setNode(node.id, { width: Math.max(64, longest * 7.2 + 24),
-			height: LINE * node.lines.length + 16 });
+// How many steps each node is from where it begins; an arrow that leads back counts for nothing.
+function columns(nodes, edges) {
+	const column = new Map();
+	const visit = (id, way) => {
+		if (column.has(id)) return column.get(id);
+		const before = edges.filter(({ from, to }) => to === id && !way.includes(from)
+			&& from !== id);
+		const steps = before.map(({ from }) => visit(from, [...way, id]) + 1);
+		column.set(id, Math.max(0, ...steps));
+		return column.get(id);
+	};
+	nodes.forEach(({ id }) => visit(id, [id]));
+	return column;
+}
+
+// The nodes of each column, ordered by the middle of their neighbours.
+function arrange(nodes, edges) {
+	const column = columns(nodes, edges);
+	const all = [];
+	nodes.forEach((node) => (all[column.get(node.id)] ??= []).push(node));
+	const rank = () => new Map(all.flatMap((list) => list.map((node, i) => [node.id,
+		i / list.length])));
+	for (let turn = 0; turn < 4; turn++) {
+		const at = rank();
+		const middle = ({ id }) => {
+			const near = edges.filter(({ from, to }) => from === id || to === id)
+				.map(({ from, to }) => at.get(from === id ? to : from));
+			return near.length ? near.reduce((sum, n) => sum + n, 0) / near.length : 1;
+		};
+		all.forEach((list) => list.sort((a, b) => middle(a) - middle(b)));
+	}
+	return all;
+}
+
+// Middle and size of each box, and of the drawing.
+function place(nodes, edges) {
+	const at = new Map();
+	const high = (node) => LINE * node.lines.length + 16;
+	const total = (list) => list.reduce((sum, node) => sum + high(node) + GAP, -GAP);
+	const all = arrange(nodes, edges);
+	const height = Math.max(...all.map(total)) + 12;
+	let left = 6;
+	all.forEach((list) => {
+		const width = Math.max(64, ...list.flatMap(({ lines }) =>
+			lines.map((line) => line.length * 7.2 + 24)));
+		let top = (height - total(list)) / 2;
+		list.forEach((node) => {
+			at.set(node.id, { x: left + width / 2, y: top + high(node) / 2, width,
+				height: high(node) });
+			top += high(node) + GAP;
+		});
+		left += width + BETWEEN;
 	});
-	edges.forEach(({ from, to, weight }) => graph.setEdge(from, to, { weight: weight ?? 1 }));
-	layout(graph);
-	const { width, height } = graph.graph();
+	return { at, width: left - BETWEEN + 6, height };
+}
+
+// nodes: {id, lines, kind, href, title, round}; edges: {from, to, label, kind, title}
+export function Drawing({ nodes, edges, label }) {
+	const { at, width, height } = place(nodes, edges);
 	return html`<div class="drawing" tabindex="0" role="region"
 		aria-label=${`${label}; the table says the same`}>
-		<svg width=${Math.ceil(width)} height=${Math.ceil(height)}
-			viewBox=${`0 0 ${Math.ceil(width)} ${Math.ceil(height)}`}>
-			${edges.map((edge) => html`<${Edge} edge=${edge}
-				points=${graph.edge(edge.from, edge.to).points} />`)}
-			${nodes.map((node) => html`<${Box} node=${node} at=${graph.node(node.id)} />`)}
+		<svg width=${width} height=${height + 30} viewBox=${`0 -15 ${width} ${height + 30}`}>
+			${edges.map((edge) => html`<${Edge} edge=${edge} from=${at.get(edge.from)}
+				to=${at.get(edge.to)} />`)}
+			${nodes.map((node) => html`<${Box} node=${node} at=${at.get(node.id)} />`)}
 		</svg></div>`;
 }
 
 export function Box({ node, at }) {
-	const top = at.y - at.height / 2;
 	const box = html`<g><title>${node.title ?? node.lines.join(', ')}</title>
-		<rect class=${`box ${node.kind ?? ''}`} x=${at.x - at.width / 2} y=${top} width=${at.width}
-			height=${at.height}
-			rx=${node.round ? at.height / 2 : 6} />
+		<rect class=${`box ${node.kind ?? ''}`} x=${at.x - at.width / 2} y=${at.y - at.height / 2}
+			width=${at.width} height=${at.height} rx=${node.round ? at.height / 2 : 6} />
 		${node.lines.map((line, i) => html`<text class=${i ? 'soft' : ''} x=${at.x}
-			y=${at.y + 4 + (i - (node.lines.length - 1) / 2) * LINE}
-			text-anchor="middle">${line}</text>`)}</g>`;
+			y=${at.y + 4 + (i - (node.lines.length - 1) / 2) * LINE} text-anchor="middle">${line}
+				</text>`)}</g>`;
 	return node.href ? html`<a href=${node.href}>${box}</a>` : box;
 }
 
-function Edge({ edge, points }) {
-	const end = points[points.length - 1];
-	const before = points[points.length - 2];
-	const turn = Math.atan2(end.y - before.y, end.x - before.x) * 180 / Math.PI;
-	const middle = points[Math.floor(points.length / 2)];
-	return html`<g><title>${edge.title ?? edge.label ?? ''}</title>
-		<path class=${`edge ${edge.kind ?? ''}`} d=${smooth(points)} />
-		<path class="arrow" d="M0 0L-8 -3.5V3.5z"
-			transform=${`translate(${end.x} ${end.y}) rotate(${turn})`} />
-		${edge.label && html`<text class="soft" x=${middle.x} y=${middle.y - 4}
-			text-anchor="middle">${edge.label}</text>`}</g>`;
-}
-
-// Through the middles of dagre's corners.
-function smooth(points) {
-	const at = ({ x, y }) => `${x.toFixed(1)} ${y.toFixed(1)}`;
-	const inner = points.slice(1, -1).map((point, i) => {
-		const next = points[i + 2];
-		const stop = i === points.length - 3 ? next
-			: { x: (point.x + next.x) / 2, y: (point.y + next.y) / 2 };
-		return `Q${at(point)} ${at(stop)}`;
-	});
-	return `M${at(points[0])}${inner.length ? inner.join('')
-		: `L${at(points[points.length - 1])}`}`;
+// To the right in a curve; back to the left around what lies between.
+function Edge({ edge, from, to }) {
+	const back = to.x <= from.x;
+	const start = { x: from.x + from.width / 2, y: from.y };
+	const end = { x: to.x - to.width / 2, y: to.y };
+	const bend = (end.x - start.x) / 2;
+	const under = back ? Math.max(from.y + from.height, to.y + to.height) : null;
+	const turns = back ? [start.x + 60, under, end.x - 60, under] :
+		[start.x + bend, start.y, end.x - bend, end.y];
+	const path = `M${start.x} ${start.y}C${turns.join(' ')} ${end.x} ${end.y}`;
+	return html`<g class="transition"><title>${edge.title ?? edge.label ?? ''}</title>
+		<path class=${`edge ${edge.kind ?? ''}`} d=${path} />
+		<path class="arrow" d="M0 0L-8 -3.5V3.5z" transform=${`translate(${end.x} ${end.y})`} />
+		${edge.label && html`<text class="soft" x=${end.x - 12} y=${end.y - 6} text-anchor="end">
+			${edge.label}</text>`}</g>`;
 }

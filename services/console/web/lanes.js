@@ -9,10 +9,10 @@ const TOP = 26;
 export function Lanes({ entries, chosen, onChoose }) {
 	const holder = useRef();
 	const lanes = [...new Set(entries.map(({ lane }) => lane ?? '?'))];
-	const step = Math.max(15, Math.min(64, 1000 / entries.length));
-	const width = LEFT + step * entries.length + 20;
+	const step = Math.max(15, Math.min(64, 870 / entries.length));
+	const width = step * entries.length + 20;
 	const height = TOP + ROW * lanes.length + 6;
-	const x = (index) => LEFT + 14 + index * step;
+	const x = (index) => 14 + index * step;
 	const y = (entry) => TOP + ROW * lanes.indexOf(entry.lane ?? '?') + ROW / 2;
 	const byId = new Map(entries.map((entry) => [entry.id, entry]));
 	const every = Math.max(1, Math.ceil(76 / step));
@@ -20,17 +20,16 @@ export function Lanes({ entries, chosen, onChoose }) {
 	useEffect(() => {
 		const box = holder.current;
 		const at = x(chosen ?? entries.length - 1);
-		if (at < box.scrollLeft + LEFT || at > box.scrollLeft + box.clientWidth - 30) {
+		if (at < box.scrollLeft || at > box.scrollLeft + box.clientWidth - 30) {
 			box.scrollLeft = Math.max(0, at - box.clientWidth / 2);
 		}
 	}, [chosen, entries.length]);
-	return html`<div class="drawing" ref=${holder} tabindex="0" role="region"
-		aria-label="Swim lanes; the table below says the same">
+	return html`<div class="lanes"><${Names} of=${lanes} height=${height} /><div class="drawing"
+		ref=${holder} tabindex="0" role="region"
+			aria-label="Swim lanes; the table below says the same">
 		<svg width=${width} height=${height} viewBox=${`0 0 ${width} ${height}`} aria-hidden="true">
-			${lanes.map((lane, i) => html`<g>
-				<rect class="lane ${i % 2 ? 'odd' : ''}" x="0" y=${TOP + ROW * i} width=${width}
-				height=${ROW} /><text x="8" y=${TOP + ROW * i + 24}>
-					${lane.length > 17 ? `${lane.slice(0, 16)}…` : lane}</text></g>`)}
+			${lanes.map((lane, i) => html`<rect class="lane ${i % 2 ? 'odd' : ''}" x="0"
+				y=${TOP + ROW * i} width=${width} height=${ROW} />`)}
 			${entries.filter((_, i) => i % every === 0).map((entry) => html`<text class="soft"
 				x=${x(entry.index)} y="16"
 				text-anchor="middle">${format.duration(new Date(entry.at) - start)}</text>`)}
@@ -48,12 +47,23 @@ export function Lanes({ entries, chosen, onChoose }) {
 					r="13" />`}
 				${entry.index === chosen && html`<circle class="ring chosen" cx=${x(entry.index)}
 					cy=${y(entry)} r="10" />`}</g>`)}
-		</svg></div>
+		</svg></div></div>
 		<div class="legend"><span><${Sample} kind="event" />event</span><span>
 			<${Sample} kind="message" />message</span>
 			<span><${Sample} kind="saga" />saga's step</span><span>
 				<${Sample} kind="timer" />expected or timer</span>
 			<span><${Sample} kind="dead_letter" />dead letter</span></div>`;
+}
+
+// The services, which stay where they are when one scrolls.
+function Names({ of, height }) {
+	return html`<svg width=${LEFT} height=${height} viewBox=${`0 0 ${LEFT} ${height}`}
+		aria-hidden="true">
+		${of.map((lane, i) => html`<g><rect class="lane ${i % 2 ? 'odd' : ''}" x="0"
+			y=${TOP + ROW * i}
+			width=${LEFT} height=${ROW} /><title>${lane}</title>
+				<text x="14" y=${TOP + ROW * i + 24}>${
+				lane.length > 15 ? `${lane.slice(0, 14)}…` : lane}</text></g>`)}</svg>`;
 }
 
 function Sample({ kind }) {

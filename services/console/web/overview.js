@@ -107,8 +107,7 @@ function Figures({ of }) {
 		<${Figure} name="Dead letters" value=${format.count(of.dead, of.dead_capped)} href="#/dead"
 			kind=${of.dead ? 'error' : ''} below=${of.dead
 				? html`newest <${Ago} at=${of.newest_dead_at} />` : 'none'} />
-		<${Figure} name="Sagas running" value=${format.count(of.sagas_running_estimate)}
-			href="#/sagas"
+		<${Figure} name="Sagas" value=${format.count(of.sagas_estimate)} href="#/sagas"
 			below="by estimate" />
 		<${Figure} name="Sagas stuck" value=${format.count(of.stuck, of.stuck_capped)}
 			href="#/sagas"

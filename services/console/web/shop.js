@@ -67,14 +67,14 @@ function Order({ id }) {
 		note=${html`<span class="id">${id}</span>`}>
 		<a class="button" href=${`#/find/${id}`}>Find its story</a>
 			<a class="button" href=${streamLink(`order-${id}`)}>Its stream</a><//>
-		<${Answer} of=${found}>${data && (order ? html`<div class="grid">
+		<${Answer} of=${found}>${data && (order ? html`<div class="grid three">
 			<${Card} title="As the customer sees it">
 				<${Fields} of=${[['status', html`<${State} value=${order.status} />`],
 				['total', money(order.total_amount)], ['lines', order.item_count],
 				['ordered', html`<${Ago} at=${order.created_at} />`],
 					['confirmation', order.confirmation_number],
 					['cancelled because', order.cancel_reason]]} />
-				<${Rows} title="Messages to him" rows=${data.notifications}
+				<${Rows} title="Mails" rows=${data.notifications}
 					columns=${[['Letter', (row) => row.template],
 					['Status', (row) => html`<${State} value=${row.status} />`],
 					['Sent', (row) => html`<${Ago} at=${row.sent_at} />`]]} /><//>

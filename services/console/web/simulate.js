@@ -69,7 +69,9 @@ function Result({ of, saga }) {
 			columns=${[
 			{ head: 'Run', num: true, cell: (row) => row.schedule },
 				{ head: 'Invariant', cell: (row) => html`<${Badge} kind="error">${row.invariant}
-				<//>` }, { head: 'Problem', grow: true, cell: (row) => row.problem },
+				<//>` }, { head: 'Problem', grow: true,
+					cell: (row) => html`<bdi class="cut" title=${row.problem}>${row.problem}
+					</bdi>` },
 			{ head: html`<span class="sr">Step through</span>`,
 				cell: (row) => html`<button aria-pressed=${row.i === chosen}
 				onClick=${() => setChosen(row.i)}>Step through</button>` }]} /><//>

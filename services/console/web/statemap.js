@@ -95,8 +95,8 @@ export function StateMap({ text, counts, way, here, stuck, href, label }) {
 				same=${at.get(edge.from).column === at.get(edge.to).column} />`)}
 			${[...at.keys()].map((state) => html`<${Box} at=${{ ...point(state), width: WIDE,
 				height: HIGH }} node=${{
-				lines: [state === '[*]' ? 'start' : state,
-					below(counts?.[state], stays(state).length)],
+				lines: state === '[*]' ? ['start'] :
+					[state, below(counts?.[state], stays(state).length)],
 				round: state === '[*]', href: state === '[*]' || !href ? null : href(state),
 				kind: state === here ? (stuck ? 'bad' : 'here') : ends.has(state) ? 'final' : '',
 				title: [state, ...stays(state).map((stay) => `stays on ${stay.label}`)].join('\n'),

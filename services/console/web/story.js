@@ -28,7 +28,8 @@ function Newest() {
 					to=${storyLink(row.correlation_id)} />`, fixed: true },
 				{ head: 'Newest event', cell: (row) => html`<bdi>${row.event_type}</bdi>`,
 					grow: true },
-				{ head: 'Stream', cell: (row) => html`<a href=${streamLink(row.stream)}><bdi>
+				{ head: 'Stream', grow: true,
+					cell: (row) => html`<a href=${streamLink(row.stream)}><bdi>
 					${row.stream}</bdi></a>` },
 				{ head: 'When', cell: (row) => html`<${Ago} at=${row.occurred_at} />`,
 					fixed: true }]} /><//>`;
@@ -53,10 +54,10 @@ function One({ id }) {
 	const hanging = entries.filter((entry) => entry.hangs);
 	const entry = entries[chosen ?? hanging[0]?.index];
 	const first = entries[0];
-	const last = entries[entries.length - 1];
+	const last = entries.filter(({ kind }) => kind !== 'timer').pop();
 	return html`<${Heading} title=${title(entries)}
 		note=${html`<span class="id">${id}</span>${first && html`, began <${Ago}
-			at=${first.at} />, last moved <${Ago} at=${last.at} />`}`}>
+			at=${first.at} />, last moved <${Ago} at=${last?.at} />`}`}>
 			<${Sagas} of=${data.sagas} reload=${story.reload} /><//>
 		${hanging.map((place) => html`<${Hangs} key=${place.index} entry=${place}
 			sagas=${data.sagas} reload=${story.reload} />`)}
@@ -159,7 +160,8 @@ function Tree({ entries, chosen, onChoose }) {
 				format.duration(new Date(entry.at) - start)}</span>` },
 			{ head: 'What', grow: true, cell: ({ entry, depth }) => html`<span class="tree">
 				<span class="twig"
-				aria-hidden="true">${'  '.repeat(Math.min(depth, 12))}${depth ? '└ ' : ''}</span>
+				aria-hidden="true" style=${{ paddingLeft: `${16 * Math.min(depth, 12)}px` }}>${
+				depth ? '└ ' : ''}</span>
 					<button class="plain"
 				aria-pressed=${entry.index === chosen} onClick=${() => onChoose(entry.index)}><bdi>
 					${entry.name}</bdi></button></span>` },
