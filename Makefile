@@ -94,6 +94,9 @@ check-dba:    ## a DBA's day under load: DBA_SECONDS (1200), DBA_SEED
 	@DBA_SECONDS=$${DBA_SECONDS:-1200} TAP_TIMEOUT=$$(($${DBA_SECONDS:-1200} + 1200)) \
 		TESTS=110_dba_day ci/check tap
 
+check-looking:     ## what operators look at costs the same with 10 million events
+	@LOOKING_SCALE=$${LOOKING_SCALE:-50} TAP_TIMEOUT=7200 TESTS=130_looking ci/check tap
+
 check-fuzz:   ## libFuzzer on what parses bytes: FUZZ_SECONDS (600) for each target, FUZZ_SEED
 	@PG_CONFIG=$$(ci/assert_pg) && export PG_CONFIG && \
 		FUZZ_SECONDS=$${FUZZ_SECONDS:-600} ci/check fuzz

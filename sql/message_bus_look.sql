@@ -148,6 +148,18 @@ SELECT fails($$SELECT message_bus.purge('queue', '{"odd": 1}')$$);
 SELECT fails($$SELECT message_bus.purge('queue', '{"state": "leased"}')$$);
 SELECT * FROM message_bus.verify();
 
+-- ---------------------------------------------------------------- dead letters that are forgotten
+SELECT message_bus.create_endpoint('last', 1), message_bus.send('last', 'Type1', '{"n": 1}') IS NOT NULL;
+SELECT message_bus.fail(delivery_id, 'odd', 'no good', false) FROM message_bus.receive('last');
+SELECT count(*) > 0 AS some FROM message_bus.list_dead();
+SELECT message_bus.maintain();
+SELECT count(*) > 0 AS some FROM message_bus.list_dead();
+SET message_bus.dead_letter_retention = '1 d';
+UPDATE message_bus.dead SET last_failed_at = last_failed_at - interval '2 days' WHERE reason = 'discarded';
+SELECT message_bus.maintain();
+SELECT count(*) FILTER (WHERE reason = 'discarded') AS old, count(*) FILTER (WHERE reason = 'fault') > 0 AS others FROM message_bus.list_dead();
+RESET message_bus.dead_letter_retention;
+
 -- ---------------------------------------------------------------- who may what
 CREATE ROLE regress_look_monitor IN ROLE ecommerce_monitor;
 SET ROLE regress_look_monitor;

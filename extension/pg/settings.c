@@ -31,6 +31,7 @@ int			setting_message_bus_max_depth = -1;
 int			setting_message_bus_max_message_size = 16 * 1024 * 1024;
 int			setting_message_bus_random_seed = -1;
 int			setting_message_bus_dedupe_window = 60 * 1000;
+int			setting_message_bus_dead_letter_retention = -1;
 
 typedef struct BoolSetting
 {
@@ -103,6 +104,9 @@ static const IntSetting int_settings[] = {
 	{"message_bus.dedupe_window", &setting_message_bus_dedupe_window,
 		60 * 1000, 100, 24 * 60 * 60 * 1000, PGC_SIGHUP, GUC_UNIT_MS,
 	"How long after its ack a message is still known, at least; bounds the ring too."},
+	{"message_bus.dead_letter_retention", &setting_message_bus_dead_letter_retention,
+		-1, -1, INT_MAX, PGC_SUSET, GUC_UNIT_S,
+	"How long dead letters are kept after their last failure; -1 is for ever."},
 };
 
 static const StringSetting string_settings[] = {

@@ -165,8 +165,8 @@ BEGIN
 		FROM message_bus._cursors(wanted) c
 		LEFT JOIN (SELECT u.lane, max(u.upto) AS upto FROM message_bus._seen_lease u
 			WHERE u.endpoint_id = wanted GROUP BY 1) b ON b.lane = c.lane
-		CROSS JOIN LATERAL (SELECT r.position, r.segment FROM message_bus._seen_ring r
-			WHERE r.endpoint_id = wanted AND r.lane = c.lane
+		CROSS JOIN LATERAL (SELECT DISTINCT ON (r.position) r.position, r.segment
+			FROM message_bus._seen_ring r WHERE r.endpoint_id = wanted AND r.lane = c.lane
 				AND r.position > greatest(c.cursor, _waiting.after)
 				AND NOT EXISTS (SELECT FROM message_bus._seen_passed p
 					WHERE p.endpoint_id = wanted AND p.lane = c.lane AND p.position = r.position)
@@ -174,8 +174,8 @@ BEGIN
 				AND (b.upto IS NULL OR r.position > b.upto
 					OR EXISTS (SELECT FROM message_bus._seen_lease l WHERE l.endpoint_id = wanted
 						AND l.lane = c.lane AND l.position = r.position))
-			ORDER BY r.position LIMIT _waiting.max * 2) w
-		ORDER BY w.position LIMIT _waiting.max * 2) r
+			ORDER BY r.position LIMIT _waiting.max) w
+		ORDER BY w.position LIMIT _waiting.max) r
 	LEFT JOIN message_bus._seen_lease l ON l.endpoint_id = wanted AND l.lane = r.lane
 		AND l.position = r.position
 	GROUP BY r.position, r.lane ORDER BY r.position LIMIT _waiting.max;

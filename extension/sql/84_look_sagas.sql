@@ -40,10 +40,13 @@ COMMENT ON VIEW saga._seen_state IS 'States of definitions, and how long an inst
 
 -- ---------------------------------------------------------------- stuck
 CREATE VIEW saga._attended AS
-SELECT i.saga, i.correlation_id, i.definition_version, i.current_state, i.state_since,
+SELECT a.saga, a.correlation_id, i.definition_version, i.current_state, i.state_since,
 	i.updated_at, i.engine
 FROM saga.attention a
-JOIN saga.stored_instance i ON i.correlation_id = a.correlation_id AND i.saga = a.saga;
+-- One after the other: few are noted, whatever the planner thinks.
+CROSS JOIN LATERAL (SELECT n.definition_version, n.current_state, n.state_since, n.updated_at, n.engine
+	FROM saga.stored_instance n
+	WHERE n.correlation_id = a.correlation_id AND n.saga = a.saga OFFSET 0) i;
 COMMENT ON VIEW saga._attended IS 'Instances that may be stuck.';
 
 CREATE VIEW saga._stuck AS

@@ -109,4 +109,4 @@ AS $metrics$
 	ORDER BY m.name, m.labels
 $metrics$;
 COMMENT ON FUNCTION ecommerce.metrics() IS
-'What a monitoring system scrapes, as Prometheus names and means it: name, labels (an object of texts), kind counter or gauge, value, help. Counters only rise, but begin at 0 again with the server, or with pg_stat_reset(). deploy/monitoring has a dashboard and alerts for them.';
+'What a monitoring system scrapes, as Prometheus names and means it: name, labels (an object of texts), kind counter or gauge, value, help. Counters only rise, but begin at 0 again with the server, or with pg_stat_reset(). docs/monitoring has a dashboard and alerts for them.';

@@ -43,6 +43,7 @@
 #include "message_bus/message_bus.h"
 #include "message_bus/place/aside.h"
 #include "message_bus/place/cursor.h"
+#include "message_bus/place/dead.h"
 #include "pg/notification.h"
 #include "pg/relation.h"
 #include "pg/settings.h"
@@ -53,6 +54,8 @@
 #define SWEEP_LANES 64
 /* Least time between two looks at the ring, in microseconds. */
 #define ROTATE_INTERVAL USECS_PER_SEC
+/* And between two at dead letters whose time is up. */
+#define FORGET_INTERVAL (60 * USECS_PER_SEC)
 
 static bool all_loaded = false;
 static TimestampTz next_rotation = 0;
@@ -371,7 +374,7 @@ notify_listeners(const Endpoint *endpoint, TimestampTz now)
 }
 
 /*
- * Folds acks and turns the ring.  Returns when to look again.
+ * Folds acks, turns the ring, and forgets dead letters.  Returns when to look again.
  */
 static TimestampTz
 run_housekeeping(TimestampTz now)
@@ -387,6 +390,13 @@ run_housekeeping(TimestampTz now)
 	commit_lazily();
 	next = rotate_run(now);
 	commit_transaction();
+	if (setting_message_bus_dead_letter_retention >= 0)
+	{
+		begin_transaction();
+		more |= dead_forget(now);
+		commit_transaction();
+		next = Min(next, now + FORGET_INTERVAL);
+	}
 	return more ? Min(next, now + ROTATE_INTERVAL) : next;
 }
 
@@ -429,5 +439,6 @@ message_bus_maintain_sql(PG_FUNCTION_ARGS)
 	(void) run_due(&next);
 	(void) cursor_fold();
 	(void) rotate_run(GetCurrentTimestamp());
+	(void) dead_forget(GetCurrentTimestamp());
 	PG_RETURN_VOID();
 }

@@ -7,11 +7,13 @@
 
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
 #include "utils/uuid.h"
 
 #include "message_bus/know/handle.h"
 
 extern bool dead_has_message(const Endpoint *endpoint, pg_uuid_t *message_id);
 extern bool dead_gives_way(const Endpoint *endpoint, pg_uuid_t *message_id);
+extern bool dead_forget(TimestampTz now);
 
 #endif

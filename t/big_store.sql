@@ -1,0 +1,68 @@
+-- Fills an empty store, for tests of what looking at a large one costs. Directly into the
+-- tables, as a restore would: millions of rows in seconds. psql variables: events, streams
+-- (10 events each at least), backlog (messages that nobody has received), dead, sagas.
+\set ON_ERROR_STOP on
+SET synchronous_commit = off;
+SELECT message_bus.create_endpoint('backlog'), message_bus.create_endpoint('failing'),
+	message_bus.create_endpoint('idle');
+SELECT saga.define('big', '{"endpoint": "big-saga", "initial": "Waiting", "given": ["n"],
+	"events": {"Asked": {}, "Answered": {}},
+	"start": {"Asked": {"goto": "Waiting", "schedule": {"timer": "late", "delay": "10 days"}}},
+	"states": {
+		"Waiting": {"default": "ignore", "on": {"Answered": {"goto": "Working"},
+			"timer:late": {"alarm": "nobody answers"}}},
+		"Working": {"default": "ignore", "on": {"Answered": {"goto": "Done"},
+			"timer:late": {"goto": "Done"}}},
+		"Done": {"kind": "final", "default": "ignore"}}}');
+SELECT event_store.create_subscription('far behind'), event_store.create_subscription('one category', 'order');
+
+-- A tenth of the streams is of each category; one event in 100 000 is of a rare type.
+INSERT INTO event_store.stream (stream_id, name_key, name)
+SELECT n, event_store._name_key(s.name), s.name FROM generate_series(1, :streams) n,
+	LATERAL (SELECT format('%s-%s', (ARRAY['order', 'invoice', 'customer', 'parcel', 'basket',
+		'payment', 'product', 'visit', 'price', 'letter'])[n % 10 + 1], md5(n::text)) AS name) s;
+INSERT INTO event_store.stored_event (position, stream, version, event_id, event_type,
+	schema_version, data, metadata, occurred_at, stream_id, category_key)
+SELECT n, s.name, (n - 1) / :streams + 1, md5('e' || n)::uuid,
+	CASE WHEN n % 100000 = 77 THEN 'Rare' ELSE 'Type' || n % 7 END, 1,
+	jsonb_build_object('n', n, 'text', repeat('x', 60)),
+	jsonb_build_object('correlation_id', md5('c' || s.stream_id)::uuid),
+	now() - (:events - n) * interval '10 ms', s.stream_id,
+	event_store._category_key(split_part(s.name, '-', 1))
+FROM event_store.stream s, LATERAL generate_series(s.stream_id, :events, :streams) n ORDER BY n;
+SELECT setval('event_store.position_seq', :events), setval('event_store.stream_id_seq', :streams);
+
+INSERT INTO message_bus.ring_0 (position, endpoint_id, lane, message_id, correlation_id,
+	conversation_id, sent_at, schema_version, message_type, body, partition_key)
+SELECT n, e.endpoint_id, n % 8, md5('m' || n)::uuid, md5('c' || n)::uuid, md5('c' || n)::uuid,
+	now() - interval '1 hour' + n * interval '1 ms', 1, 'Wait', '{"n": 1}', NULL
+FROM message_bus.endpoint e, generate_series(1, :backlog) n WHERE e.name = 'backlog';
+INSERT INTO message_bus.dead (position, endpoint_id, lane, message_id, correlation_id,
+	conversation_id, sent_at, schema_version, message_type, body, reason, error_code, error,
+	attempts, first_failed_at, last_failed_at)
+SELECT n, e.endpoint_id, n % 8, md5('d' || n)::uuid, md5('c' || n)::uuid, md5('c' || n)::uuid,
+	now() - interval '1 day', 1, 'Fail' || n % 5, '{"n": 1}',
+	CASE WHEN n % 50 = 0 THEN 'discarded' ELSE 'fault' END, 'code' || n % 3, 'it failed', 6,
+	now() - interval '1 day', now() - interval '1 day' + n * interval '1 ms'
+FROM message_bus.endpoint e, generate_series(1, :dead) n WHERE e.name = 'failing';
+SELECT setval('message_bus.position_seq', greatest(:backlog, :dead));
+
+INSERT INTO saga.stored_instance (correlation_id, created_at, updated_at, state_since, wake_at,
+	definition_version, version, saga, current_state, data, engine)
+SELECT md5('c' || n)::uuid, t.at, t.at, t.at, t.at + interval '10 days', 1, 1, 'big',
+	CASE WHEN n % 4 = 0 THEN 'Working' ELSE 'Waiting' END,
+	jsonb_build_object('n', n, 'text', repeat('y', 400)),
+	jsonb_build_object('token', 1, 'timers', jsonb_build_object('late', jsonb_build_array(
+		(extract(epoch FROM t.at + interval '10 days' - '2000-01-01+00') * 1000000)::bigint, 1)))
+	|| CASE WHEN n % 2000 = 5 THEN jsonb_build_object('alarm', 'nobody answers', 'alarm_since',
+		(extract(epoch FROM t.at - '2000-01-01+00') * 1000000)::bigint) ELSE '{}' END
+FROM generate_series(1, :sagas) n, LATERAL (SELECT now() - n * interval '1 s' AS at) t;
+INSERT INTO saga.timer_queue (due_at, correlation_id, saga)
+SELECT i.wake_at, i.correlation_id, 'big' FROM saga.stored_instance i WHERE i.saga = 'big';
+INSERT INTO saga.history_entry (number, at, version, to_state, event, actions)
+SELECT i.number, i.created_at, 1, i.current_state, 'Asked', '[]' FROM saga.stored_instance i;
+SELECT saga.look_for_stuck();
+VACUUM (ANALYZE) event_store.stored_event;
+VACUUM (ANALYZE) event_store.stream;
+VACUUM (ANALYZE) message_bus.dead;
+VACUUM (ANALYZE) saga.stored_instance;
