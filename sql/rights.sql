@@ -418,6 +418,35 @@ SELECT state -> 'seen' FROM event_store.load('unpinned-1');
 SELECT current_setting('timezone'), current_setting('code.left', true) AS left_behind;
 DROP FUNCTION public.unpin(jsonb, event_store.event) CASCADE;
 
+-- Upcasters of one read: each finds pinned what shall be, and nothing that another role's has set, nor one
+-- of its own role's that has moved a pin.
+CREATE FUNCTION public.lift(data jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+	seen text := concat_ws('|', current_user = 'regress_rights_thief', current_setting('search_path'),
+		current_setting('timezone'), current_setting('datestyle'), current_setting('code.left', true));
+BEGIN
+	PERFORM set_config('code.left', 'by ' || (data ->> 'by'), false);
+	PERFORM set_config(name, value, false)
+	FROM (VALUES ('search_path', 'trap, pg_catalog'), ('timezone', 'Asia/Tokyo'), ('datestyle', 'German')) AS s(name, value)
+	WHERE (data ->> 'n')::int % 2 = 1;
+	RETURN jsonb_build_object('seen', seen);
+END $$;
+CREATE FUNCTION public.lift_too(data jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN public.lift(data);
+END $$;
+ALTER FUNCTION public.lift_too(jsonb) OWNER TO regress_rights_thief;
+SELECT event_store.register_upcaster('Heavy', 1, 'public.lift(jsonb)'),
+	event_store.register_upcaster('Heavier', 1, 'public.lift_too(jsonb)');
+SELECT count(event_store.append('lifted-1', n, t, jsonb_build_object('n', n, 'by', t)))
+FROM unnest('{Heavy,Heavy,Heavy,Heavier,Heavier,Heavy}'::text[]) WITH ORDINALITY AS e(t, m), LATERAL (SELECT m - 1) AS v(n);
+SELECT (event_store.read_stream('lifted-1')).data ->> 'seen' AS seen;
+SELECT current_user = 'regress_rights_thief' AS thief, current_setting('timezone') AS zone,
+	current_setting('code.left', true) AS left_behind;
+SELECT r.data ->> 'seen' AS seen FROM event_store.read_stream('lifted-1') r;
+SELECT current_setting('timezone') AS zone, current_setting('code.left', true) AS left_behind;
+DROP FUNCTION public.lift(jsonb), public.lift_too(jsonb) CASCADE;
+
 SET event_store.allow_drop = on;
 DROP EXTENSION ecommerce CASCADE;
 

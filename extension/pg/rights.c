@@ -193,9 +193,29 @@ void
 rights_give_back(const Rights *before)
 {
 	AtEOXact_GUC(false, before->guc_level);
+	rights_rest(before);
+}
+
+/*
+ * Is the user from before until rights_resume(); settings stay pinned, so what runs
+ * in between must not depend on them.
+ */
+void
+rights_rest(const Rights *before)
+{
 	rights_become_again(&before->identity);
 	if (context_get() != before->context)
 		context_put_back(before->context);
+}
+
+/*
+ * Takes the role's rights on again.
+ */
+void
+rights_resume(Oid role, Rights *before)
+{
+	rights_renew(before);
+	rights_become(role, SECURITY_RESTRICTED_OPERATION, &before->identity);
 }
 
 /*

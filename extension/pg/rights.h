@@ -9,6 +9,10 @@
  *		... a call ...
  *		rights_give_back(&before);
  *
+ * Where only the caller's own code runs between the calls, and not with these rights:
+ *		rights_rest(&before);		after a call
+ *		rights_resume(role, &before);	before the next one, of the same role
+ *
  * An error in between needs no care: the abort of the (sub)transaction undoes
  * what was taken.
  */
@@ -38,6 +42,8 @@ extern void rights_become_again(const Identity *before);
 extern void rights_take(Oid role, Rights *before);
 extern void rights_renew(Rights *before);
 extern void rights_give_back(const Rights *before);
+extern void rights_rest(const Rights *before);
+extern void rights_resume(Oid role, Rights *before);
 extern void rights_pin_session(void);
 extern bool rights_reach(Oid owner, Oid role);
 extern Oid	rights_answerable(Oid owner, const char *what);

@@ -33,7 +33,7 @@
 #include "event_store/contract/contract.h"
 #include "event_store/contract/contract_check.h"
 #include "event_store/contract/contract_tree.h"
-#include "pg/callable.h"
+#include "event_store/contract/upcaster.h"
 #include "pg/callbacks.h"
 #include "pg/lookup.h"
 #include "pg/rights.h"
@@ -65,13 +65,6 @@ typedef struct Version
 	bool		may_be_current;
 	ContractNode *tree;			/* compiled at first use */
 } Version;
-
-typedef struct Upcaster
-{
-	int32		from;
-	Registration registration;
-	Callable   *idle;
-} Upcaster;
 
 typedef struct Contract
 {
@@ -118,8 +111,8 @@ static int	match_names(const void *a, const void *b, Size size);
 static void load_versions(Contract *contract);
 static void load_upcasters(Contract *contract);
 static ContractNode *tree_of(const Contract *contract, Version *version);
-static Jsonb *upcast(Contract *contract, int32 *schema_version, Jsonb *data, int32 upto);
-static Jsonb *apply_upcaster(Upcaster *upcaster, Jsonb *data);
+static Jsonb *upcast(Contract *contract, int32 *schema_version, Jsonb *data, int32 upto,
+					 Upcasting *many);
 static void relation_changed(Oid relation);
 static void type_changed(Datum arg, int cacheid, uint32 hash);
 
@@ -187,18 +180,23 @@ contract_current_version(const char *type, int length)
 /*
  * Brings stored data to the current version as far as its type's upcasters
  * lead; schema_version says which one that is.  Returns data itself when there
- * is nothing to do.  Upcasters run with the rights of who registered them.
+ * is nothing to do.  Upcasters run with the rights of who registered them; many, if
+ * not NULL, keeps what that takes for the next call.
  */
 Jsonb *
-contract_upcast(const char *type, int length, int32 *schema_version, Jsonb *data)
+contract_upcast(const char *type, int length, int32 *schema_version, Jsonb *data,
+				Upcasting *many)
 {
+	Upcasting	alone = {InvalidOid};
 	Contract   *contract;
 
 	/* Most stores have none, and reads are many. */
 	if (likely(cache != NULL && !stale && !any_upcaster))
 		return data;
 	contract = find_contract(type, length);
-	return upcast(contract, schema_version, data, contract->shown);
+	data = upcast(contract, schema_version, data, contract->shown, many != NULL ? many : &alone);
+	upcasting_end(&alone);
+	return data;
 }
 
 /*
@@ -207,13 +205,17 @@ contract_upcast(const char *type, int length, int32 *schema_version, Jsonb *data
 Jsonb *
 contract_upcast_to(const char *type, int length, int32 *schema_version, Jsonb *data, int32 upto)
 {
+	Upcasting	alone = {InvalidOid};
+
 	if (likely(cache != NULL && !stale && !any_upcaster))
 		return data;
-	return upcast(find_contract(type, length), schema_version, data, upto);
+	data = upcast(find_contract(type, length), schema_version, data, upto, &alone);
+	upcasting_end(&alone);
+	return data;
 }
 
 static Jsonb *
-upcast(Contract *contract, int32 *schema_version, Jsonb *data, int32 upto)
+upcast(Contract *contract, int32 *schema_version, Jsonb *data, int32 upto, Upcasting *many)
 {
 	for (int i = 0; i < contract->upcaster_count && *schema_version < upto; i++)
 	{
@@ -221,7 +223,7 @@ upcast(Contract *contract, int32 *schema_version, Jsonb *data, int32 upto)
 
 		if (upcaster->from != *schema_version)
 			continue;
-		data = apply_upcaster(upcaster, data);
+		data = upcaster_apply(upcaster, data, many, cache_context);
 		(*schema_version)++;
 	}
 	return data;
@@ -525,46 +527,6 @@ tree_of(const Contract *contract, Version *version)
 	MemoryContextSwitchTo(old);
 	rights_give_back(&before);
 	return version->tree;
-}
-
-static void
-name_upcaster(void *argument)
-{
-	const Upcaster *upcaster = argument;
-
-	errcontext("upcaster %s", upcaster->registration.signature);
-}
-
-static Jsonb *
-apply_upcaster(Upcaster *upcaster, Jsonb *data)
-{
-	ErrorContextCallback callback = {error_context_stack, name_upcaster, upcaster};
-	MemoryContext home = cache_context;
-	Registration *registration = &upcaster->registration;
-	Callable   *callable = callable_borrow(&upcaster->idle, registration, JSONBOID, home);
-	Datum		argument = JsonbPGetDatum(data);
-	Oid			role;
-	Datum		result;
-	bool		isnull;
-	Rights		before;
-
-	error_context_stack = &callback;
-	role = registration_owner(registration);
-	if (!callable_call_pure(callable, role, &argument, &result, &isnull))
-	{
-		rights_take(role, &before);
-		result = callable_call(callable, &argument, &isnull);
-		rights_give_back(&before);
-	}
-	if (isnull || !JB_ROOT_IS_OBJECT(DatumGetJsonbP(result)))
-		ereport(ERROR,
-				(errcode(ERRCODE_ST_INVALID_EVENT),
-				 errmsg("upcaster %s did not return a JSON object",
-						registration->signature),
-				 errhint("It must return the data of version %d.", upcaster->from + 1)));
-	error_context_stack = callback.previous;
-	callable_return(&upcaster->idle, callable, home);
-	return DatumGetJsonbP(result);
 }
 
 static void

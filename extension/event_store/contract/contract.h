@@ -11,6 +11,7 @@
 #include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 
+#include "event_store/contract/upcaster.h"
 #include "pg/registration.h"
 
 #define EVENT_TYPE_MAX 255
@@ -21,7 +22,8 @@
 extern Jsonb *contract_check(const char *type, int length, int32 *schema_version,
 						   Jsonb *data, int number);
 extern int32 contract_current_version(const char *type, int length);
-extern Jsonb *contract_upcast(const char *type, int length, int32 *schema_version, Jsonb *data);
+extern Jsonb *contract_upcast(const char *type, int length, int32 *schema_version, Jsonb *data,
+							  Upcasting *many);
 extern Jsonb *contract_upcast_to(const char *type, int length, int32 *schema_version, Jsonb *data,
 								 int32 upto);
 extern bool contract_upcasts(const char *type, int length, int32 schema_version);

@@ -27,6 +27,7 @@ event_result_begin(FunctionCallInfo fcinfo, EventResult *result)
 	result->slot = MakeSingleTupleTableSlot(result->rows.descriptor, &TTSOpsMinimalTuple);
 	MemoryContextSwitchTo(old);
 	result->as_stored = false;
+	result->upcasting.role = InvalidOid;
 	result->row_context = AllocSetContextCreate(CurrentMemoryContext, "event",
 												ALLOCSET_DEFAULT_SIZES);
 }
@@ -59,9 +60,18 @@ event_result_put(EventResult *result, const Event *event)
 		if (result->as_stored)
 			event_to_stored_values(event, values, nulls);
 		else
-			event_to_values(event, values, nulls);
+			event_to_values(event, values, nulls, &result->upcasting);
 		result_put(&result->rows, values, nulls);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(result->row_context);
+}
+
+/*
+ * There are no more events: gives back what upcasters needed.
+ */
+void
+event_result_end(EventResult *result)
+{
+	upcasting_end(&result->upcasting);
 }

@@ -14,9 +14,11 @@ typedef struct EventResult
 	TupleTableSlot *slot;
 	MemoryContext row_context;	/* reset after each row */
 	bool		as_stored;		/* events are given without upcasting */
+	Upcasting	upcasting;
 } EventResult;
 
 extern void event_result_begin(FunctionCallInfo fcinfo, EventResult *result);
 extern void event_result_put(EventResult *result, const Event *event);
+extern void event_result_end(EventResult *result);
 
 #endif

@@ -343,7 +343,7 @@ name_upcast_event(void *argument)
  * An event's data in the current version of its type; *schema_version is that.
  */
 static Jsonb *
-upcast_data(const Event *event, Jsonb *data, int32 *schema_version)
+upcast_data(const Event *event, Jsonb *data, int32 *schema_version, Upcasting *many)
 {
 	const char *type = VARDATA_ANY(event->event_type);
 	int			length = VARSIZE_ANY_EXHDR(event->event_type);
@@ -351,10 +351,8 @@ upcast_data(const Event *event, Jsonb *data, int32 *schema_version)
 		error_context_stack, name_upcast_event, unconstify(Event *, event)
 	};
 
-	if (!contract_upcasts(type, length, *schema_version))
-		return data;
 	error_context_stack = &callback;
-	data = contract_upcast(type, length, schema_version, data);
+	data = contract_upcast(type, length, schema_version, data, many);
 	error_context_stack = callback.previous;
 	return data;
 }
@@ -380,16 +378,16 @@ event_to_stored_values(const Event *event, Datum *values, bool *nulls)
 }
 
 /*
- * The same with data in the current shape.
+ * The same with data in the current shape; many as in contract_upcast().
  */
 void
-event_to_values(const Event *event, Datum *values, bool *nulls)
+event_to_values(const Event *event, Datum *values, bool *nulls, Upcasting *many)
 {
 	int32		schema_version = event->schema_version;
 
 	event_to_stored_values(event, values, nulls);
 	values[EVENT_DATA] = JsonbPGetDatum(
-		upcast_data(event, (Jsonb *) DatumGetPointer(values[EVENT_DATA]), &schema_version));
+		upcast_data(event, (Jsonb *) DatumGetPointer(values[EVENT_DATA]), &schema_version, many));
 	values[EVENT_SCHEMA_VERSION] = Int32GetDatum(schema_version);
 }
 
@@ -402,7 +400,7 @@ event_to_datum(const Event *event, TupleDesc descriptor)
 	Datum		values[EVENT_PUBLIC_COLUMNS + SPARE_ATTRIBUTES];
 	bool		nulls[EVENT_PUBLIC_COLUMNS + SPARE_ATTRIBUTES];
 
-	event_to_values(event, values, nulls);
+	event_to_values(event, values, nulls, NULL);
 	return heap_copy_tuple_as_datum(heap_form_tuple(descriptor, values, nulls), descriptor);
 }
 

@@ -15,6 +15,7 @@
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
 
+#include "event_store/contract/contract.h"
 #include "event_store/stream/visibility.h"
 
 /* An event as it was read.  Pointers last until the next one is read. */
@@ -73,6 +74,6 @@ extern uint32 event_filter_key(const EventFilter *filter);
 extern bool event_filter_admits(const EventFilter *filter, const Event *event);
 extern Datum event_to_datum(const Event *event, TupleDesc descriptor);
 extern void event_to_stored_values(const Event *event, Datum *values, bool *nulls);
-extern void event_to_values(const Event *event, Datum *values, bool *nulls);
+extern void event_to_values(const Event *event, Datum *values, bool *nulls, Upcasting *many);
 
 #endif

@@ -65,6 +65,7 @@ event_store_read_between(PG_FUNCTION_ARGS)
 		event_result_put(&result, &event);
 		count++;
 	}
+	event_result_end(&result);
 	spi_cursor_close(cursor);
 	visibility_close(visibility);
 	UnregisterSnapshot(snapshot);

@@ -197,6 +197,7 @@ read_events(FunctionCallInfo fcinfo, void (*open) (ReadCall *, const NullableDat
 	result.as_stored = as_stored;
 	while (read_call_next(&call, &event))
 		event_result_put(&result, &event);
+	event_result_end(&result);
 	read_call_close(&call);
 	return (Datum) 0;
 }

@@ -330,7 +330,7 @@ next_event(ReadScanState *state, TupleTableSlot *slot)
 	if (found)
 	{
 		MemoryContextSwitchTo(state->css.ss.ps.ps_ExprContext->ecxt_per_tuple_memory);
-		event_to_values(&event, values, nulls);
+		event_to_values(&event, values, nulls, NULL);
 		memcpy(slot->tts_values, values, sizeof(Datum) * slot->tts_tupleDescriptor->natts);
 		memcpy(slot->tts_isnull, nulls, sizeof(bool) * slot->tts_tupleDescriptor->natts);
 		ExecStoreVirtualTuple(slot);

@@ -394,6 +394,7 @@ event_store_fetch(PG_FUNCTION_ARGS)
 		event_result_put(&result, &event);
 		fetched = event.position;
 	}
+	event_result_end(&result);
 	event_scan_end(scan);
 	if (mark - lease->checkpoint > SKIP_BEFORE_MOVING)
 		mark = event_passable(mark, snapshot);

@@ -208,7 +208,7 @@ upcast(void *argument)
 	Upcast	   *work = argument;
 
 	work->body = contract_upcast(VARDATA_ANY(work->type), VARSIZE_ANY_EXHDR(work->type),
-								 &work->schema_version, work->body);
+								 &work->schema_version, work->body, NULL);
 }
 
 /*
