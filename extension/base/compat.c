@@ -4,6 +4,10 @@
  */
 #include "postgres.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include "base/compat.h"
 #include "fmgr.h"
 #include "replication/syncrep.h"
@@ -77,5 +81,19 @@ compat_sync_standbys_defined(void)
 	return SyncRepStandbyNames != NULL && SyncRepStandbyNames[0] != '\0';
 #else
 	return shared->sync_standbys_defined;
+#endif
+}
+
+/*
+ * From now on this process keeps up to so many bytes that it has no use for at the
+ * moment.  By itself glibc gives memory back when a transaction of some megabytes
+ * ends, and the next one pays for each page again.
+ */
+void
+compat_keep_memory(int bytes)
+{
+#ifdef __GLIBC__
+	(void) mallopt(M_TRIM_THRESHOLD, bytes);
+	(void) mallopt(M_MMAP_THRESHOLD, bytes);
 #endif
 }

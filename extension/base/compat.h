@@ -171,6 +171,7 @@ compat_max_backends(void)
 #endif
 
 extern bool compat_sync_standbys_defined(void);
+extern void compat_keep_memory(int bytes);
 extern bool compat_timestamptz_parse(char *text, TimestampTz *result);
 
 #if PG_VERSION_NUM < 150000

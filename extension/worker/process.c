@@ -34,6 +34,9 @@
 #include "pg/rights.h"
 #include "worker/worker.h"
 
+/* What a process keeps of the memory of one turn for the next, in bytes. */
+#define KEPT_MEMORY (32 * 1024 * 1024)
+
 /* What must be as it is here, whatever ALTER ROLE or ALTER DATABASE say. */
 static const struct
 {
@@ -87,6 +90,7 @@ worker_connect(Oid database, const char *name, const char *lock_timeout)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
+	compat_keep_memory(KEPT_MEMORY);
 	/* A reload since the fork has been ignored. */
 	ConfigReloadPending = true;
 	memcpy(&role, MyBgworkerEntry->bgw_extra, sizeof(role));
@@ -212,6 +216,8 @@ worker_sleep(WorkerKind kind, DutyWish *wish, uint32 *announced)
 	*announced = wish->wakes;
 	if (look_again)
 		return;
+	/* What came up in its own turns. */
+	wish->due = lesser(wish->due, (TimestampTz) pg_atomic_read_u64(&shared->due));
 	if (unsent > 0)
 		wish->due = lesser(wish->due, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), unsent));
 	pg_atomic_write_u64(&shared->due, (uint64) wish->due);
