@@ -75,6 +75,34 @@ $got = wait_and_get(q{SELECT message_bus.send('q', 'T', '{}',
 	deliver_at => clock_timestamp() + '500 ms')});
 like($got, qr/^\d+\.\d+\|1$/m, 'scheduled: it was woken when the message was due, not before');
 
+# Whoever waits at a paused endpoint is woken when it can know that it is no longer
+# paused: not yet when that is committed, but when other processes have heard of it.
+sql(q{SELECT message_bus.create_endpoint('rested', 1), message_bus.pause('rested')});
+sql(q{SELECT message_bus.send('rested', 'T', '{}')});
+{
+	my $state = q{SELECT count(*) = 1 FROM pg_stat_activity WHERE };
+	my ($stopper, $resumer) = (session(), session());
+
+	$waiter->query_until(qr/^waits$/m, "\\echo waits\nCALL message_bus.wait('rested', '1 h');\n");
+	ok( $node->poll_query_until('postgres',
+			$state . q{query LIKE '%wait(''rested''%' AND wait_event = 'Extension'}),
+		'a consumer waits at a paused endpoint');
+	$stopper->query_safe("SELECT pg_advisory_lock(hashtext('bus_committed')::bigint)");
+	$resumer->query_until(qr/^resumes$/m, "\\echo resumes\nSELECT message_bus.resume('rested');\n");
+	ok( $node->poll_query_until('postgres',
+			$state . q{query LIKE '%resume(''rested''%' AND wait_event = 'advisory'}),
+		'it is resumed by somebody who is held up at the end of his commit');
+	sql('SELECT 1') for 1 .. 20;
+	$stopper->query_safe("SELECT pg_advisory_unlock(hashtext('bus_committed')::bigint)");
+	ok( $node->poll_query_until('postgres',
+			$state . q{query LIKE '%wait(''rested''%' AND state = 'idle'}),
+		'and the consumer is woken');
+	like($waiter->query_safe(
+			q{SELECT message_bus.ack(delivery_id) FROM message_bus.receive('rested')}),
+		qr/^1$/m, 'and gets what there is');
+	$_->quit for $stopper, $resumer;
+}
+
 # Also one that was scheduled before a restart, at its time or, if that was then, at once.
 sql(q{SELECT message_bus.send('q', 'T', '{}', deliver_at => clock_timestamp() + '2 s')});
 $waiter->quit;

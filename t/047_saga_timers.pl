@@ -55,6 +55,8 @@ is( says(q{count(*) FROM rung i, saga.history('alarm', i.correlation_id) fired,
 		WHERE fired.version = 2 AND made.version = 1 AND a ->> 'timer' = 'alarm'
 		AND fired.at < (a ->> 'due_at')::timestamptz}), '0', 'none before it was due');
 comes_to_say('count(*) = 6000 FROM saga.instance', 'the others wait');
+# Entries of the queue that had one would be in the way of every look until they are vacuumed.
+cmp_ok(says(q{mxid_age('1'::xid)}), '<', 100, 'to lock a row and to change it is one transaction');
 
 # A saga whose function was slow becomes quick again amid much to do, and goes on.
 $node->safe_psql('postgres', <<'EOT');

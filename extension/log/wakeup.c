@@ -40,9 +40,11 @@ static RegistryWait at_end[AT_END_MAX];
 static int	at_end_count = 0;
 
 static void stop_listening_at_exit(int code, Datum arg);
-static bool runners_sleep_beyond(TimestampTz due);
+static void wake_process(RegistryWorker *worker, uint32 reasons);
+static void wake_runners_before(TimestampTz due);
 static void register_callback(void);
 static void transaction_ended(XactEvent event, void *arg);
+static void end_is_known(bool committed);
 static void wake_at_end(void);
 static void wake(const RegistryWait *wait);
 static bool wants(const RegistrySlot *waiter, uint32 log, uint32 key);
@@ -128,6 +130,9 @@ wakeup_sleep(TimestampTz deadline)
 	(void) WaitLatch(MyLatch, events, timeout, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
+	/* What is in caches may be what has changed. */
+	if (IsTransactionState())
+		AcceptInvalidationMessages();
 	return true;
 }
 
@@ -281,18 +286,21 @@ wakeup_worker(uint32 reasons)
 	RegistryDatabase *database = registry_my_database();
 
 	for (int kind = 0; kind < WORKER_KINDS; kind++)
-	{
-		RegistryWorker *worker = &database->workers[kind];
-		uint32		slot = pg_atomic_read_u32(&worker->slot);
-
-		if (slot != 0 && (pg_atomic_read_u32(&worker->wakes) & reasons) != 0 &&
-			pg_atomic_exchange_u32(&worker->wakes, 0) != 0)
-			SetLatch(&BackendSlotProc(slot - 1)->procLatch);
-	}
+		wake_process(&database->workers[kind], reasons);
 	if (pg_atomic_read_u32(&database->workers[WORKER_MAIN].slot) == 0 &&
 		pg_atomic_read_u32(&registry()->launcher) != 0 &&
 		pg_atomic_exchange_u32(&database->worker_wanted, 1) == 0)
 		wakeup_launcher();
+}
+
+static void
+wake_process(RegistryWorker *worker, uint32 reasons)
+{
+	uint32		slot = pg_atomic_read_u32(&worker->slot);
+
+	if (slot != 0 && (pg_atomic_read_u32(&worker->wakes) & reasons) != 0 &&
+		pg_atomic_exchange_u32(&worker->wakes, 0) != 0)
+		SetLatch(&BackendSlotProc(slot - 1)->procLatch);
 }
 
 /*
@@ -374,6 +382,7 @@ register_callback(void)
 	if (!callback_registered)
 	{
 		callback_on_transaction(transaction_ended);
+		callback_on_end(end_is_known);
 		callback_registered = true;
 	}
 }
@@ -383,20 +392,8 @@ transaction_ended(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_PREPARE)
 		at_end_count = 0;
-	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
-		return;
-	wake_at_end();
 	if (event == XACT_EVENT_ABORT)
 		wakeup_unlisten();
-	else
-	{
-		if (runner_due_at_commit != WAKEUP_NEVER && runners_sleep_beyond(runner_due_at_commit))
-			wake_worker_at_commit |= WAKE_FOR_UNITS;
-		if (wake_worker_at_commit != 0)
-			wakeup_worker(wake_worker_at_commit);
-	}
-	wake_worker_at_commit = 0;
-	runner_due_at_commit = WAKEUP_NEVER;
 }
 
 static void
@@ -414,23 +411,48 @@ wake_at_end(void)
 }
 
 /*
- * Whether a runner sleeps beyond due.  One that is not there yet looks when it
- * starts.
+ * Only now does who is woken find changed what he keeps in caches: definitions,
+ * endpoints, projections.
  */
-static bool
-runners_sleep_beyond(TimestampTz due)
+static void
+end_is_known(bool committed)
+{
+	uint32		reasons = wake_worker_at_commit;
+	TimestampTz due = runner_due_at_commit;
+
+	wake_worker_at_commit = 0;
+	runner_due_at_commit = WAKEUP_NEVER;
+	wake_at_end();
+	if (!committed)
+		return;
+	if (due != WAKEUP_NEVER)
+		wake_runners_before(due);
+	if (reasons != 0)
+		wakeup_worker(reasons);
+}
+
+/*
+ * Wakes the runners that would sleep beyond due, and nobody else.  Who is a runner
+ * itself remembers it until it goes to sleep.  Where there is no runner the main
+ * process does its work, or starts one, which looks first of all.
+ */
+static void
+wake_runners_before(TimestampTz due)
 {
 	RegistryDatabase *database = registry_my_database();
+	bool		any = pg_atomic_read_u32(&database->workers[WORKER_RUNNER].slot) != 0;
 
-	for (int kind = WORKER_RUNNER; kind < WORKER_KINDS; kind++)
+	for (int kind = any ? WORKER_RUNNER : WORKER_MAIN; kind < WORKER_KINDS; kind++)
 	{
 		RegistryWorker *worker = &database->workers[kind];
 
-		if (pg_atomic_read_u32(&worker->slot) != 0 &&
-			(TimestampTz) pg_atomic_read_u64(&worker->due) > due)
-			return true;
+		if ((TimestampTz) pg_atomic_read_u64(&worker->due) <= due)
+			continue;
+		if (pg_atomic_read_u32(&worker->slot) == MyBackendSlot() + 1)
+			pg_atomic_write_u64(&worker->due, (uint64) due);
+		else
+			wake_process(worker, WAKE_FOR_UNITS);
 	}
-	return false;
 }
 
 static void

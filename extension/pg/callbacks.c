@@ -4,7 +4,7 @@
  *
  * PostgreSQL has room for ten relcache callbacks in a process, and whoever comes
  * when all are taken ends with FATAL.  So the library takes one, one per system
- * cache, one for transactions and one for savepoints, and passes on what it is
+ * cache, two for transactions and one for savepoints, and passes on what it is
  * told; a server with other extensions has room for all of them.
  *
  * Who came last is told first, as PostgreSQL does with ends of transactions.
@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #include "pg/callbacks.h"
 
@@ -24,6 +25,7 @@ typedef struct Listener
 		SyscacheCallbackFunction catalog;
 		XactCallback transaction;
 		SubXactCallback savepoint;
+		EndCallback end;
 	}			tell;
 	int			cache;			/* of catalog */
 	struct Listener *next;
@@ -33,6 +35,7 @@ static Listener *relations = NULL;
 static Listener *catalogs = NULL;
 static Listener *transactions = NULL;
 static Listener *savepoints = NULL;
+static Listener *ends = NULL;
 
 static Listener *listen_first(Listener **list);
 static void relation_changed(Datum arg, Oid relation);
@@ -40,6 +43,7 @@ static void catalog_changed(Datum arg, int cache, uint32 hash);
 static void transaction_ended(XactEvent event, void *arg);
 static void savepoint_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
 							void *arg);
+static void resources_released(ResourceReleasePhase phase, bool committed, bool top, void *arg);
 
 /*
  * From now on the function is told of relations that have changed, InvalidOid
@@ -93,6 +97,19 @@ callback_on_savepoint(SubXactCallback function)
 	listen_first(&savepoints)->tell.savepoint = function;
 }
 
+/*
+ * From now on the function is told of ends of transactions when others can have
+ * heard of all that they have changed, and their locks are gone.  Whoever is woken
+ * before that reads from his caches what was there before.  It must not fail.
+ */
+void
+callback_on_end(EndCallback function)
+{
+	if (ends == NULL)
+		RegisterResourceReleaseCallback(resources_released, NULL);
+	listen_first(&ends)->tell.end = function;
+}
+
 static Listener *
 listen_first(Listener **list)
 {
@@ -132,4 +149,13 @@ savepoint_ended(SubXactEvent event, SubTransactionId mine, SubTransactionId pare
 {
 	for (Listener *listener = savepoints; listener != NULL; listener = listener->next)
 		listener->tell.savepoint(event, mine, parent, arg);
+}
+
+static void
+resources_released(ResourceReleasePhase phase, bool committed, bool top, void *arg)
+{
+	if (!top || phase != RESOURCE_RELEASE_AFTER_LOCKS)
+		return;
+	for (Listener *listener = ends; listener != NULL; listener = listener->next)
+		listener->tell.end(committed);
 }

@@ -22,6 +22,7 @@ typedef struct UnitTurn
 	bool		only_messages;	/* by a helper, who leaves timers to the runner */
 	int			portion;		/* so many pieces suit the time; the unit keeps it up to date */
 	/* what became of it */
+	bool		worked;			/* there was something to do */
 	bool		more;			/* there may be more to do at once */
 	TimestampTz due;			/* or then; WAKEUP_NEVER */
 	uint32		wakes;			/* or when woken for this: bits of log/wakeup.h */

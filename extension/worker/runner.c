@@ -278,7 +278,7 @@ after_turn(Turn *turn, TimestampTz started)
 
 	if (turn->by == WORKER_SLOW_RUNNER && TimestampDifferenceExceeds(started, now, LIMIT))
 		units_note_slow(turn->kind->name, turn->turn.name);
-	else if (units_note_quick(turn->kind->name, turn->turn.name, turn->turn.more))
+	else if (units_note_quick(turn->kind->name, turn->turn.name, turn->turn.worked))
 		wakeup_worker(WAKE_FOR_UNITS);
 }
 

@@ -132,7 +132,7 @@ run_unit(UnitTurn *turn)
 	if (!projection->is_inline)
 		turn->wakes |= WAKE_FOR_LOG(LOG_EVENT_STORE);
 	run_one(projection, BATCH, false, &outlook);
-	turn->more = outlook.more;
+	turn->worked = turn->more = outlook.more;
 	turn->due = outlook.due;
 }
 

@@ -4,8 +4,8 @@
  *
  * Before the commit: messages sent are written, then the cursors of lanes and
  * the outcomes of deliveries.  After it, when the transaction has left the
- * ProcArray and still holds its locks: shared memory follows, then whoever
- * waits is woken.
+ * ProcArray and still holds its locks: shared memory follows.  When others have
+ * heard of what it has changed, whoever waits is woken.
  *
  * Nothing can fail after it: memory has been allocated, and mapped, before; no entry
  * is looked up or removed in tables that may have grown elsewhere.  LWLocks are taken
@@ -21,6 +21,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/debug_point.h"
 #include "message_bus/endpoint/breaker_note.h"
 #include "message_bus/endpoint/death.h"
 #include "message_bus/go/held.h"
@@ -46,6 +47,7 @@ transaction_init(void)
 {
 	callback_on_transaction(transaction_ended);
 	callback_on_savepoint(subtransaction_ended);
+	callback_on_end(note_wake);
 }
 
 static void
@@ -111,6 +113,8 @@ after_end(bool committed)
 	breaker_end_transaction(committed);
 	due_end_transaction(committed);
 	note_run_effects(committed);
+	if (committed)
+		DEBUG_POINT("bus_committed");
 }
 
 static void

@@ -178,17 +178,27 @@ note_end_transaction(bool committed)
 }
 
 /*
- * After all others have done the same: what else was to be done, and whoever waits
- * is woken.
+ * After all others have done the same: what else was to be done.
  */
 void
 note_run_effects(bool committed)
 {
-	int32		last_woken = 0;
-
 	for (Effect *effect = effects; effect != NULL && committed; effect = effect->next)
 		effect->run(effect->argument);
 	effects = NULL;
+	if (!committed)
+		due_notes = NULL;
+	memory = NULL;
+}
+
+/*
+ * Others have heard of what has changed: whoever waits is woken.
+ */
+void
+note_wake(bool committed)
+{
+	int32		last_woken = 0;
+
 	for (DueNote *note = due_notes; note != NULL && committed; note = note->next)
 	{
 		int32		id = note->endpoint->id;
@@ -198,5 +208,4 @@ note_run_effects(bool committed)
 		last_woken = id;
 	}
 	due_notes = NULL;
-	memory = NULL;
 }

@@ -23,5 +23,6 @@ extern void note_end_subtransaction(bool committed, SubTransactionId mine,
 									SubTransactionId parent);
 extern void note_end_transaction(bool committed);
 extern void note_run_effects(bool committed);
+extern void note_wake(bool committed);
 
 #endif

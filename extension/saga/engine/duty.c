@@ -90,7 +90,7 @@ run_endpoint(UnitTurn *turn)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	InboxRun	run = {Min(turn->portion, BATCH_MESSAGES)};
-	bool		more;
+	int			expired;
 
 	definition_cache_refresh();
 	turn->wakes = WAKE_FOR_SAGAS | WAKE_FOR_UNITS;
@@ -99,13 +99,15 @@ run_endpoint(UnitTurn *turn)
 		limit_set(endpoint_timeout(turn->name));
 	inbox_run(turn->name, &run);
 	adapt_portion(turn, &run);
-	turn->more = run.settled > 0;
+	turn->worked = turn->more = run.settled > 0;
 	if (run.received > 0 && run.settled == 0)
 		turn->due = TimestampTzPlusMilliseconds(now, LOOK_AGAIN);
 	if (run.received > 0 || turn->only_messages || message_bus_holds_back(turn->name))
 		return;
-	turn->more = timers_fire(turn->name, now, BATCH_TIMERS, false, &more) > 0 || more;
-	turn->more = parked_expire(turn->name, now) > 0 || turn->more;
+	turn->worked = timers_fire(turn->name, now, BATCH_TIMERS, false, &turn->more) > 0;
+	expired = parked_expire(turn->name, now);
+	turn->worked |= expired > 0;
+	turn->more |= expired > 0;
 	turn->due = next_due(turn->name);
 }
 

@@ -7,9 +7,14 @@
  * become pointless is dropped when its time comes.
  *
  * Lock protocol: an entry is taken with its row lock, skipping those that others
- * have; then the instance is locked.  The worker does not wait for it, so that a
- * session that keeps one instance does not hold up the timers of all others; it
- * comes back a little later.  A crash leaves the entry.
+ * have, and removed; then the instance is locked.  The worker does not wait for it,
+ * so that a session that keeps one instance does not hold up the timers of all
+ * others; it puts the entry back for a little later.  A crash leaves the entry.
+ *
+ * An entry is locked and removed by one transaction, an instance locked and changed
+ * by one subtransaction: were it two, each row would get a MultiXact, and of the
+ * queue's dead entries every look would wade through all, since PostgreSQL does not
+ * mark those in the index.
  */
 #include "postgres.h"
 
@@ -61,15 +66,9 @@ typedef struct EntryRun
 	const QueueEntry *entry;
 	TimestampTz as_of;
 	bool		by_hand;
+	const ErrorData *error;		/* why it has failed before, NULL: it is the first time */
 	int			fired;
 } EntryRun;
-
-typedef struct Firing
-{
-	Machine    *machine;
-	int			timer;
-	TimestampTz now;
-} Firing;
 
 static const char *next_saga(const Search *search, TimestampTz *due);
 static const char *only_saga(const Search *search);
@@ -77,7 +76,7 @@ static bool take_entry(const Search *search, QueueEntry *entry);
 static void drop_entry(const QueueEntry *entry);
 static int	fire_entry(const QueueEntry *entry, TimestampTz as_of, bool by_hand);
 static void fire_instance(void *argument);
-static void fire_one(void *argument);
+static void fire_timer(Machine *machine, int timer, TimestampTz now);
 static void fire_failed(Machine *machine, int timer, TimestampTz now, const ErrorData *error);
 static void postpone_entry(const QueueEntry *entry, TimestampTz until);
 
@@ -100,6 +99,7 @@ timers_fire(const char *endpoint, TimestampTz as_of, int max, bool by_hand, bool
 	while (take_entry(&search, &entry))
 	{
 		limit_next_piece();
+		drop_entry(&entry);
 		fired += fire_entry(&entry, as_of, by_hand);
 		search.from = entry.due_at;
 		CHECK_FOR_INTERRUPTS();
@@ -233,8 +233,9 @@ drop_entry(const QueueEntry *entry)
 }
 
 /*
- * Fires what is due of the entry's instance.  If that cannot even be read it is
- * looked at again later, and the log tells; the others' timers go on.
+ * Fires what is due of the entry's instance.  If that fails, the instance is noted
+ * to have failed; if it cannot even be read it is looked at again later, and the log
+ * tells.  The others' timers go on.
  */
 static int
 fire_entry(const QueueEntry *entry, TimestampTz as_of, bool by_hand)
@@ -242,6 +243,14 @@ fire_entry(const QueueEntry *entry, TimestampTz as_of, bool by_hand)
 	EntryRun	run = {entry, as_of, by_hand};
 	ErrorData  *error;
 
+	if (subtransaction_run(fire_instance, &run, &error))
+		return run.fired;
+	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && !by_hand)
+	{
+		postpone_entry(entry, GetCurrentTimestamp() + LOCKED_DELAY);
+		return 0;
+	}
+	run.error = error;
 	if (subtransaction_run(fire_instance, &run, &error))
 		return run.fired;
 	if (by_hand)
@@ -264,18 +273,14 @@ fire_instance(void *argument)
 	const QueueEntry *entry = run->entry;
 	Machine    *machine = store_load_waiting(entry->saga, &entry->id, run->by_hand);
 	ArmedTimer *next;
-	Firing		firing;
-	ErrorData  *error;
+	TimestampTz now;
 
 	if (machine == NULL)
 	{
 		if (store_load(entry->saga, &entry->id, false) != NULL)
 			postpone_entry(entry, GetCurrentTimestamp() + BUSY_DELAY);
-		else
-			drop_entry(entry);
 		return;
 	}
-	drop_entry(entry);
 	machine->wake_at = DT_NOEND;
 	next = machine_next_timer(machine);
 	if (next == NULL || next->due > entry->due_at)
@@ -296,30 +301,23 @@ fire_instance(void *argument)
 		store_remove(machine, false);
 		return;
 	}
-	firing = (Firing) {machine_copy(machine), next->timer, run->by_hand ? next->due : run->as_of};
-	(void) subtransaction_run(fire_one, &firing, &error);
-	if (error != NULL && error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && !run->by_hand)
-	{
-		postpone_entry(entry, GetCurrentTimestamp() + LOCKED_DELAY);
-		return;
-	}
-	if (error != NULL)
-		fire_failed(machine, next->timer, firing.now, error);
+	now = run->by_hand ? next->due : run->as_of;
+	if (run->error == NULL)
+		fire_timer(machine, next->timer, now);
+	else
+		fire_failed(machine, next->timer, now, run->error);
 	run->fired = 1;
 }
 
 static void
-fire_one(void *argument)
+fire_timer(Machine *machine, int timer, TimestampTz now)
 {
-	Firing	   *firing = argument;
-	Machine    *machine = firing->machine;
-	TimestampTz before = clock_set(firing->now);
+	TimestampTz before = clock_set(now);
 	Effects		effects;
 	Cause		cause = {definition_event_name(machine->definition,
-											   event_of_timer(machine->definition,
-															  firing->timer))};
+											   event_of_timer(machine->definition, timer))};
 
-	react_timer(machine, firing->timer, firing->now, &effects);
+	react_timer(machine, timer, now, &effects);
 	engine_apply(machine, &effects, &cause);
 	if (effects.moved)
 		parked_replay(machine);
@@ -356,7 +354,6 @@ postpone_entry(const QueueEntry *entry, TimestampTz until)
 		" ON CONFLICT DO NOTHING"
 	};
 
-	drop_entry(entry);
 	spi_execute(&enqueue, 3, (Oid[]) {TIMESTAMPTZOID, UUIDOID, TEXTOID},
 				   (Datum[]) {TimestampTzGetDatum(Max(until, entry->due_at + 1)),
 					   UUIDPGetDatum(&entry->id), CStringGetTextDatum(entry->saga)}, NULL);
