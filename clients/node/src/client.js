@@ -17,6 +17,7 @@ export const connect = (options) => new Client(options);
 
 export class Client {
 	#own;
+	#closed;
 	#running = new Set();
 
 	constructor({ pool, source, log = standardLog, ...options } = {}) {
@@ -59,7 +60,12 @@ export class Client {
 	}
 
 	// Lets consumers and subscriptions finish what they have in hand, then ends the pool.
-	async close() {
+	close() {
+		this.#closed ??= this.#shutDown();
+		return this.#closed;
+	}
+
+	async #shutDown() {
 		await Promise.allSettled([...this.#running].map((running) => running.stop()));
 		await this.replies.close();
 		if (this.#own) await this.pool.end();

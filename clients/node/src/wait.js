@@ -18,13 +18,22 @@ export const backoff = (attempt, min, max, signal) =>
 export async function waitInDatabase(pool, statement, values, signal) {
 	if (signal.aborted) return undefined;
 	const connection = await pool.connect();
+
+	if (signal.aborted) {
+		connection.release();
+		return undefined;
+	}
 	const waiting = query(connection, statement, values);
-	const cancelled = () => cancel(connection);
+	const cancelled = () => {
+		cancel(connection);
+		// The first may come before the statement.
+		again = setInterval(() => cancel(connection), 200);
+	};
 	let broken;
+	let again;
 
 	signal.addEventListener('abort', cancelled, { once: true });
 	try {
-		if (signal.aborted) cancelled();
 		return (await waiting).rows[0];
 	} catch (error) {
 		if (signal.aborted) return undefined;
@@ -32,6 +41,7 @@ export async function waitInDatabase(pool, statement, values, signal) {
 		throw error;
 	} finally {
 		signal.removeEventListener('abort', cancelled);
+		clearInterval(again);
 		// A cancel that comes late must not hit a statement of somebody else.
 		connection.release(signal.aborted ? true : broken);
 	}

@@ -232,4 +232,5 @@ test('a pool that is too small for its consumers is refused', async () => {
 
 	assert.throws(() => small.bus.consume('plain', {}, { concurrency: 2 }), PoolTooSmall);
 	await small.close();
+	await small.close();
 });

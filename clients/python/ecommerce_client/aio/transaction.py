@@ -1,0 +1,74 @@
+"""A transaction with the store, the bus and the sagas in it."""
+from __future__ import annotations
+
+from typing import Any, Awaitable, Callable, Sequence
+
+from psycopg import pq
+
+from ..errors import TransactionAborted, TransactionEnded
+from ..statements import Context, beginning
+from .bus import Bus
+from .runner import Lock, resolve
+from .saga import Sagas
+from .store import Store
+from .wire import Rows, query, rollback, script
+
+
+class Transaction:
+    """What a handler is given: query() and the three APIs, until it has returned.
+
+    enter() runs before the first statement; a consumer sets its savepoint there.
+    """
+
+    in_transaction = True
+
+    def __init__(self, connection: Any, enter: Callable[[], list[str]] | None = None):
+        self._connection = connection
+        self._enter = enter
+        self._ended = False
+        self._busy = Lock()
+        self.store = Store(self)
+        self.bus = Bus(self)
+        self.saga = Sagas(self)
+
+    async def query(self, text: str, values: Sequence[Any] = ()) -> Rows:
+        """A statement of your own; parameters as in psycopg, rows as dictionaries."""
+        async with self._busy:
+            if self._ended:
+                raise TransactionEnded(
+                    "this transaction has ended",
+                    hint="Do everything that a handler begins before it returns.")
+            if self._enter is not None:
+                enter, self._enter = self._enter, None
+                await script(self._connection, *enter())
+            return await query(self._connection, text, values)
+
+    async def end(self) -> None:
+        """Refuses what comes from now on; returns when nothing is under way."""
+        self._ended = True
+        async with self._busy:
+            pass
+
+
+async def transact(client: Any, context: Context | None,
+                   function: Callable[[Transaction], Awaitable[Any] | Any],
+                   isolation: str | None) -> Any:
+    """Runs function in a transaction: its outcome is committed, an error rolls back."""
+    async with client.connection() as connection:
+        try:
+            await script(connection, *beginning(context, isolation=isolation,
+                                                source=client.source))
+            tx = Transaction(connection)
+            try:
+                value = await resolve(function(tx))
+            finally:
+                await tx.end()
+            if connection.info.transaction_status != pq.TransactionStatus.INTRANS:
+                raise TransactionAborted(
+                    "the transaction was rolled back: a statement failed",
+                    hint="Do not catch errors of statements inside a transaction.")
+            await query(connection, "COMMIT")
+            return value
+        except BaseException:
+            await rollback(connection)
+            raise

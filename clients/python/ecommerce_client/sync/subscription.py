@@ -1,0 +1,133 @@
+# Made by unasync of aio/subscription.py: do not edit.
+"""Follows the store: batches of events, each in a transaction with its checkpoint.
+
+A batch runs without savepoints. When a handler fails the transaction is rolled back; the events
+before the one that failed come again and are committed, then it comes alone, up to `retries` times
+more; then it is parked, and the subscription goes on, or it stops.
+"""
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from ..errors import text_of
+from ..shapes import Event
+from ..statements import beginning, literal
+from . import runner
+from .runner import Runner, Stop, backoff, log, resolve
+from .wire import rollback, script
+
+RETRY = (0.1, 5.0)
+
+
+class EventFailure(Exception):
+    """The handler failed on an event, after so many others of its batch."""
+
+    def __init__(self, error: Exception, event: Event, before: int):
+        super().__init__(str(error))
+        self.error, self.event, self.before = error, event, before
+
+
+class Subscription:
+    """category, stream: what is waited for, as create_subscription() has it. concurrency: loops
+    of this process. batch: events per transaction. retries, on_error: "stop" (join() raises the
+    error) or "park". wait: seconds after which an idle wait begins anew.
+    """
+
+    def __init__(self, client: Any, name: str, handler: Callable[[Event, Any], Any], *,
+                 category: str | None = None, stream: str | None = None, concurrency: int = 1,
+                 batch: int = 100, retries: int = 3, on_error: str = "stop", wait: float = 30):
+        if on_error not in ("stop", "park"):
+            raise ValueError(f"on_error must be stop or park, not {on_error}")
+        self._client, self._name, self._handler = client, name, handler
+        self._category, self._stream, self._batch = category, stream, batch
+        self._retries, self._on_error, self._wait_seconds = retries, on_error, wait
+        # position of an event whose handler failed: how often, and the error once that is enough
+        self._failures: dict[int, int] = {}
+        self._condemned: dict[int, Exception] = {}
+        self.runner = Runner(f"subscription {name}", concurrency, self._turn, self._wait)
+
+    def join(self) -> None:
+        """Returns when it has been stopped; raises the error of an event with on_error stop."""
+        self.runner.join()
+
+    def stop(self) -> None:
+        """Takes nothing more; returns when what is in hand has been committed."""
+        self.runner.stop()
+
+    def _wait(self, state: dict[str, Any], stop: Stop) -> None:
+        with self._client.connection() as connection:
+            runner.wait_cancellable(
+                connection, "CALL event_store.wait(%s, %s * interval '1 second', %s, %s)",
+                [state["mark"], self._wait_seconds, self._category, self._stream], stop)
+
+    def _turn(self, state: dict[str, Any], stop: Stop) -> int:
+        size = state.pop("size", self._batch)
+        failure = None
+        with self._client.connection() as connection:
+            try:
+                results = script(
+                    connection, *beginning(source=self._client.source),
+                    f"SELECT event_store.high_water_mark({literal(self._category)}) AS mark",
+                    f"SELECT * FROM event_store.fetch({literal(self._name)}, {size})")
+                state["mark"] = results[-2][0]["mark"]
+                events = [Event.of(row) for row in results[-1]]
+                if events:
+                    self._handle(connection, events)
+                else:
+                    rollback(connection)
+            except EventFailure as error:
+                rollback(connection)
+                failure = error
+            except BaseException:
+                rollback(connection)
+                raise
+        if failure is not None:
+            self._on_failure(state, failure, stop)
+            return 1
+        return len(events)
+
+    def _handle(self, connection: Any, events: list[Event]) -> None:
+        tx = self._client.transaction(connection)
+        handled = 0
+        try:
+            for event in events:
+                if event.position in self._condemned:
+                    self._park(tx, event)
+                else:
+                    resolve(self._handler(event, tx))
+                handled += 1
+        except Exception as error:
+            raise EventFailure(error, events[handled], handled)
+        finally:
+            tx.end()
+        script(
+            connection,
+            f"SELECT event_store.advance({literal(self._name)}, {events[-1].position})", "COMMIT")
+        for event in events:
+            self._failures.pop(event.position, None)
+            self._condemned.pop(event.position, None)
+
+    def _on_failure(self, state: dict[str, Any], failure: EventFailure,
+                          stop: Stop) -> None:
+        """The events before it first, then it alone, then what on_error says."""
+        if failure.before > 0:
+            state["size"] = failure.before
+            return
+        event, error = failure.event, failure.error
+        failures = self._failures[event.position] = self._failures.get(event.position, 0) + 1
+        log.warning("subscription %s, event %s (%s, %s): %s", self._name, event.position,
+                    event.type, event.stream, error)
+        state["size"] = 1
+        if failures <= self._retries:
+            backoff(failures - 1, *RETRY, stop)
+        elif self._on_error == "stop":
+            error.fatal = True  # type: ignore[attr-defined]
+            error.event = event  # type: ignore[attr-defined]
+            raise error
+        else:
+            self._condemned[event.position] = error
+
+    def _park(self, tx: Any, event: Event) -> None:
+        """SELECT event_store.park(subscription, position, error): kept for replay_parked()"""
+        tx.query("SELECT event_store.park(%s, %s, %s)",
+                       [self._name, event.position, text_of(self._condemned[event.position])])

@@ -1,0 +1,1 @@
+# Made by unasync of aio/__init__.py: do not edit.
