@@ -82,9 +82,6 @@ def run_rebuild(bench, contender, database, events):
 
 def run_rebuild_async(bench, database, events, name, handler):
     """Rebuilds an async projection that has caught up, while nobody appends."""
-    bench.server.sql(database, f"SELECT event_store.create_projection('{name}', '{handler}', "
-                               f"tables => '{{{name}}}')")
-
     def current():
         wait_until(bench, database, "checkpoint >= head AND state = 'running' "
                                     f"FROM event_store.projections WHERE name = '{name}'")
@@ -94,10 +91,14 @@ def run_rebuild_async(bench, database, events, name, handler):
         current()
 
     def run():
+        bench.server.sql(database, f"SELECT event_store.create_projection('{name}', '{handler}', "
+                                   f"tables => '{{{name}}}')")
         current()
         result = measured(bench, events, body)
         if bench.server.sql(database, f"SELECT sum(events) FROM {name}") != str(events):
             raise LoadError("after the rebuild the projection has not every event once")
+        bench.server.sql(database, f"SELECT event_store.drop_projection('{name}')")
+        bench.server.sql(database, f"TRUNCATE {name}")
         return result
     return run
 
@@ -126,13 +127,10 @@ def cases(bench):
                                   "tables => '{tally_inline}')")
         made.append(Case(REBUILD.format(events), "inline",
                          run_rebuild(bench, contender, rebuilt, events)))
-        alone = f"{contender.database}_alone"
-        bench.grow(contender, events, alone)
-        bench.server.psql(alone, "-f", contender.script("projection"))
         made += [Case(ALONE.format(events), "an event a call",
-                      run_rebuild_async(bench, alone, events, "tally", "note(event_store.event)")),
+                      run_rebuild_async(bench, grown, events, "tally", "note(event_store.event)")),
                  Case(ALONE.format(events), "arrays",
-                      run_rebuild_async(bench, alone, events, "tally_batch",
+                      run_rebuild_async(bench, grown, events, "tally_batch",
                                         "note_batch(event_store.event[])"))]
     return made
 

@@ -93,6 +93,18 @@ typedef struct RegistryDatabase
 	pg_atomic_uint32 connections;	/* how often a main one has connected */
 } RegistryDatabase;
 
+/* What failed again and again, see failure.c. */
+#define REGISTRY_FAILURES 256
+
+typedef struct RegistryFailure
+{
+	Oid			database;
+	uint32		key;
+	int64		position;		/* 0: somewhere up to upto */
+	int64		upto;
+	int			times;			/* 0: free */
+} RegistryFailure;
+
 typedef struct Registry
 {
 	LWLock		lock;			/* entries of databases */
@@ -103,6 +115,8 @@ typedef struct Registry
 	int			holds_per_slot;
 	pg_atomic_uint32 launcher;	/* slot of the launcher + 1, 0: none */
 	pg_atomic_uint32 rescan;	/* the launcher shall look at all databases again */
+	pg_atomic_uint32 failure_count;
+	RegistryFailure failures[REGISTRY_FAILURES];
 	RegistryDatabase databases[REGISTRY_DATABASES];
 	/* slots follow */
 } Registry;

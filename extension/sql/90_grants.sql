@@ -82,6 +82,11 @@ GRANT EXECUTE ON FUNCTION
 	event_store.fetch(text, int),
 	event_store.advance(text, bigint)
 	TO ecommerce_reader;
+GRANT SELECT ON event_store.parked_event, event_store.parked_events TO ecommerce_reader;
+GRANT EXECUTE ON FUNCTION event_store.park(text, bigint, text), event_store.position_at(timestamptz, text)
+	TO ecommerce_reader;
+GRANT EXECUTE ON FUNCTION event_store.replay_parked(text, bigint),
+	event_store.alter_subscription(text, text, text[], int) TO ecommerce_admin;
 GRANT EXECUTE ON FUNCTION event_store.replaying() TO ecommerce_reader, ecommerce_worker;
 GRANT EXECUTE ON PROCEDURE event_store.wait_subscription(text, interval, boolean),
 	event_store.wait_projection(text, bigint, interval, boolean),

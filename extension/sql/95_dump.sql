@@ -15,6 +15,7 @@ SELECT pg_catalog.pg_extension_config_dump('event_store.retention', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.truncated_stream', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.subscription', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_partition', '');
+SELECT pg_catalog.pg_extension_config_dump('event_store.parked_event', '');
 
 -- ---------------------------------------------------------------- domain models
 SELECT pg_catalog.pg_extension_config_dump('event_store.event_type', '');

@@ -13,7 +13,11 @@ typedef struct Subscription
 {
 	char	   *name;
 	EventFilter filter;
+	int			park_after;		/* failures of an event, 0: never */
+	bool		replays;		/* there are parked events to be given again */
 } Subscription;
+
+#define SUBSCRIPTION_PARTITIONS_MAX 1024
 
 /* Positions scanned in vain before the checkpoint is moved over them. */
 #define SKIP_BEFORE_MOVING 1000

@@ -45,6 +45,7 @@ static ExtensionRelation index_partition = {"event_store", "subscription_partiti
 static bool look(const char *name, TimestampTz *again);
 static bool is_held(HeapTupleHeader row);
 static int64 read_free_partitions(const Subscription *subscription, int64 *checkpoints);
+static bool has_replays(const Subscription *subscription, const int64 *checkpoints);
 static bool has_unread(const Subscription *subscription, const int64 *checkpoints, int64 lowest,
 					   int64 mark);
 
@@ -97,6 +98,8 @@ look(const char *name, TimestampTz *again)
 						TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WAIT_BEHIND_POLL));
 	checkpoints = palloc(sizeof(int64) * subscription.filter.partitions);
 	lowest = read_free_partitions(&subscription, checkpoints);
+	if (subscription.replays && has_replays(&subscription, checkpoints))
+		return true;
 	if (lowest >= mark)
 		return false;
 	/* fetch() would move it on, and then there is less to look through. */
@@ -149,6 +152,32 @@ is_held(HeapTupleHeader row)
 	if ((row->t_infomask & HEAP_XMAX_IS_MULTI) != 0)
 		return MultiXactIdIsRunning(holder, HEAP_XMAX_IS_LOCKED_ONLY(row->t_infomask));
 	return TransactionIdIsInProgress(holder);
+}
+
+/*
+ * Whether a parked event of a free partition is to be given again.
+ */
+static bool
+has_replays(const Subscription *subscription, const int64 *checkpoints)
+{
+	static SpiStatement list = {
+		"SELECT DISTINCT partition FROM event_store.parked_event WHERE subscription = $1 AND replay"
+	};
+	Datum		name = CStringGetTextDatum(subscription->name);
+	bool		found = false;
+	uint64		count;
+
+	spi_begin(SPI_AS_OWNER);
+	count = spi_run_latest(&list, 1, (Oid[]) {TEXTOID}, &name, NULL);
+	for (uint64 i = 0; i < count && !found; i++)
+	{
+		int			partition = spi_int32(i, 0, 0);
+
+		found = partition < subscription->filter.partitions &&
+			checkpoints[partition] != PG_INT64_MAX;
+	}
+	spi_end();
+	return found;
 }
 
 static bool

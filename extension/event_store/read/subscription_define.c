@@ -1,0 +1,209 @@
+/*
+ * subscription_define.c
+ *		Creating, changing, dropping and resetting subscriptions.
+ *
+ * Lock protocol: rows of partitions as in subscription_lease.c; so whoever moves
+ * or drops one waits for the consumer that holds it.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "base/errors.h"
+#include "event_store/read/subscription_lease.h"
+#include "event_store/stream/stream.h"
+#include "log/position.h"
+#include "pg/argument.h"
+#include "pg/spi.h"
+
+static void check_position(const char *parameter, int64 position);
+
+/*
+ * Fails unless somebody can have been at a position.  Beyond the counter lie
+ * events that would be passed over, and event_store.verify() would take such a
+ * checkpoint for the trace of events that were lost.
+ */
+static void
+check_position(const char *parameter, int64 position)
+{
+	int64		counter = position_counter(LOG_EVENT_STORE);
+
+	if (position >= 0 && position <= counter)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s must be between 0 and the newest position, " INT64_FORMAT, parameter, counter),
+			 errhint("0 starts at the first event, event_store.high_water_mark() at the next.")));
+}
+
+PG_FUNCTION_INFO_V1(event_store_create_subscription);
+/*
+ * event_store.create_subscription(name, category, event_types, start_after, partitions, stream)
+ */
+Datum
+event_store_create_subscription(PG_FUNCTION_ARGS)
+{
+	static SpiStatement create = {
+		"INSERT INTO event_store.subscription (name, category, event_types, partitions, stream)"
+		" VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name) DO NOTHING"
+	};
+	static SpiStatement same = {
+		"SELECT FROM event_store.subscription WHERE name = $1 AND category IS NOT DISTINCT FROM $2"
+		" AND event_types IS NOT DISTINCT FROM $3 AND partitions = $4 AND stream IS NOT DISTINCT FROM $5"
+	};
+	static const Oid argument_types[] = {TEXTOID, TEXTOID, TEXTARRAYOID, INT4OID, TEXTOID};
+	static SpiStatement divide = {
+		"INSERT INTO event_store.subscription_partition (name, partition, checkpoint)"
+		" SELECT $1, n, $3 FROM generate_series(0, $2 - 1) n"
+	};
+	char	   *name = subscription_argument(fcinfo);
+	int64		start_after = PG_ARGISNULL(3) ? 0 : PG_GETARG_INT64(3);
+	int			partitions = PG_ARGISNULL(4) ? 1 : PG_GETARG_INT32(4);
+	Datum		values[5] = {fcinfo->args[0].value, fcinfo->args[1].value, fcinfo->args[2].value,
+	Int32GetDatum(partitions), fcinfo->args[5].value};
+	char		nulls[5] = {' ', PG_ARGISNULL(1) ? 'n' : ' ', PG_ARGISNULL(2) ? 'n' : ' ', ' ',
+	PG_ARGISNULL(5) ? 'n' : ' '};
+	EventFilter types;
+	StreamName	stream;
+
+	if (name[0] == '\0' || strlen(name) > 255)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("name of a subscription must have 1 to 255 bytes"),
+				 errhint("Name it after the consumer, for example 'order list'.")));
+	if (partitions < 1 || partitions > SUBSCRIPTION_PARTITIONS_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("partitions must be between 1 and %d", SUBSCRIPTION_PARTITIONS_MAX),
+				 errhint("As many as consumers that shall work in parallel, or a few times more.")));
+	check_position("start_after", start_after);
+	if (!PG_ARGISNULL(1))
+		category_check(VARDATA_ANY(PG_GETARG_TEXT_PP(1)), VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(1)));
+	if (!PG_ARGISNULL(5))
+		stream_name(&stream, VARDATA_ANY(PG_GETARG_TEXT_PP(5)),
+					VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(5)));
+	event_filter_types(&types, PG_ARGISNULL(2) ? NULL : PG_GETARG_ARRAYTYPE_P(2));
+	event_filter_refuse_none(&types);
+	spi_begin(SPI_AS_OWNER);
+	if (spi_run(&create, 5, argument_types, values, nulls) == 0)
+	{
+		/* Where it starts is over once it has been created. */
+		if (spi_run_latest(&same, 5, argument_types, values, nulls) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("subscription \"%s\" exists already, with another definition", name),
+					 errhint("Use it as it is, or event_store.drop_subscription first.")));
+		spi_end();
+		PG_RETURN_VOID();
+	}
+	(void) spi_run(&divide, 3, (Oid[]){TEXTOID, INT4OID, INT8OID},
+				   (Datum[]){values[0], Int32GetDatum(partitions), Int64GetDatum(start_after)},
+				   NULL);
+	spi_end();
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(event_store_drop_subscription);
+/*
+ * event_store.drop_subscription(name)
+ */
+Datum
+event_store_drop_subscription(PG_FUNCTION_ARGS)
+{
+	static SpiStatement drop_partitions = {
+		"DELETE FROM event_store.subscription_partition WHERE name = $1"
+	};
+	static SpiStatement drop_parked = {
+		"DELETE FROM event_store.parked_event WHERE subscription = $1"
+	};
+	static SpiStatement drop = {"DELETE FROM event_store.subscription WHERE name = $1"};
+	char	   *name = subscription_argument(fcinfo);
+	Datum		value = CStringGetTextDatum(name);
+
+	spi_begin(SPI_AS_OWNER);
+	(void) spi_run(&drop_partitions, 1, (Oid[]) {TEXTOID}, &value, NULL);
+	(void) spi_run(&drop_parked, 1, (Oid[]) {TEXTOID}, &value, NULL);
+	if (spi_run(&drop, 1, (Oid[]) {TEXTOID}, &value, NULL) == 0)
+		subscription_unknown(name);
+	spi_end();
+	/* Another one that gets its name begins anew. */
+	if (lease_find(name) != NULL)
+		(void) lease_remember(name, NO_PARTITION, 0, 0);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(event_store_reset_subscription);
+/*
+ * event_store.reset_subscription(name, to_position)
+ */
+Datum
+event_store_reset_subscription(PG_FUNCTION_ARGS)
+{
+	static SpiStatement reset = {
+		"UPDATE event_store.subscription_partition SET checkpoint = $2 WHERE name = $1"
+	};
+	/* They come again by themselves. */
+	static SpiStatement unpark = {
+		"DELETE FROM event_store.parked_event WHERE subscription = $1 AND position > $2"
+	};
+	char	   *name = subscription_argument(fcinfo);
+	Lease	   *lease;
+
+	argument_not_null(&fcinfo->args[1], "to_position", "0 reads everything again.");
+	check_position("to_position", PG_GETARG_INT64(1));
+	spi_begin(SPI_AS_OWNER);
+	if (spi_run(&reset, 2, (Oid[]){TEXTOID, INT8OID},
+				(Datum[]){CStringGetTextDatum(name), Int64GetDatum(PG_GETARG_INT64(1))}, NULL) == 0)
+		subscription_unknown(name);
+	(void) spi_run(&unpark, 2, (Oid[]) {TEXTOID, INT8OID},
+				   (Datum[]) {CStringGetTextDatum(name), Int64GetDatum(PG_GETARG_INT64(1))}, NULL);
+	spi_end();
+	lease = lease_find(name);
+	if (lease != NULL)
+		(void) lease_remember(name, lease->partition, PG_GETARG_INT64(1), PG_GETARG_INT64(1));
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(event_store_alter_subscription);
+/*
+ * event_store.alter_subscription(name, category, event_types, park_after)
+ */
+Datum
+event_store_alter_subscription(PG_FUNCTION_ARGS)
+{
+	static SpiStatement hold = {
+		"SELECT FROM event_store.subscription_partition WHERE name = $1 ORDER BY partition FOR UPDATE"
+	};
+	static SpiStatement alter = {
+		"UPDATE event_store.subscription SET category = nullif(coalesce($2, category), ''),"
+		" event_types = nullif(coalesce($3, event_types), '{}'),"
+		" park_after = nullif(coalesce($4, park_after), 0) WHERE name = $1"
+	};
+	char	   *name = subscription_argument(fcinfo);
+	Datum		values[4] = {
+		CStringGetTextDatum(name), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2), PG_GETARG_DATUM(3)
+	};
+	char		nulls[] = "    ";
+
+	for (int i = 1; i < 4; i++)
+		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
+	PreventCommandDuringRecovery("event_store.alter_subscription");
+	if (!PG_ARGISNULL(1) && VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(1)) > 0)
+		category_check(VARDATA_ANY(PG_GETARG_TEXT_PP(1)), VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(1)));
+	if (!PG_ARGISNULL(3) && PG_GETARG_INT32(3) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("park_after must not be negative"),
+				 errhint("Pass how often an event may fail, or 0 to park none.")));
+	spi_begin(SPI_AS_OWNER);
+	/* What has been fetched was fetched of the old one. */
+	(void) spi_run_latest(&hold, 1, (Oid[]) {TEXTOID}, values, NULL);
+	if (spi_run_latest(&alter, 4, (Oid[]) {TEXTOID, TEXTOID, TEXTARRAYOID, INT4OID}, values,
+					   nulls) == 0)
+		subscription_unknown(name);
+	spi_end();
+	PG_RETURN_VOID();
+}
