@@ -51,6 +51,7 @@ INSERT INTO call (statement, function) VALUES
 	('SELECT event_store.channel(''order'')', 'event_store.channel(text)'),
 	('SELECT event_store.correlation_of(''{}'')', 'event_store.correlation_of(jsonb)'),
 	('CALL event_store.wait(0, ''0'')', 'event_store.wait(bigint,interval,text,text,bigint)'),
+	('CALL ecommerce.wait(''{nix}'', NULL, ''0'')', 'ecommerce.wait(text[],text[],interval,text[])'),
 	('SELECT event_store._position_holders()', 'event_store._position_holders()'),
 	('SELECT event_store.position_counter()', 'event_store.position_counter()'),
 	('SELECT event_store.published_mark()', 'event_store.published_mark()'),

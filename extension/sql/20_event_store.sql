@@ -235,8 +235,10 @@ CREATE TABLE event_store.subscription (
 	stream text,
 	event_types text[],
 	partitions int NOT NULL,
-	created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	park_after int CHECK (park_after >= 1)
 );
+COMMENT ON COLUMN event_store.subscription.park_after IS 'An event that has failed so often is parked; NULL: none is.';
 COMMENT ON TABLE event_store.subscription IS 'Persistent subscriptions; event_store.subscriptions shows how far they are.';
 
 CREATE TABLE event_store.subscription_partition (

@@ -1,8 +1,5 @@
 -- Events that subscriptions have put aside, so that they can go on.
 
-ALTER TABLE event_store.subscription ADD COLUMN park_after int CHECK (park_after >= 1);
-COMMENT ON COLUMN event_store.subscription.park_after IS 'An event that has failed so often is parked; NULL: none is.';
-
 CREATE TABLE event_store.parked_event (
 	subscription text COLLATE "C" NOT NULL,
 	position bigint NOT NULL,

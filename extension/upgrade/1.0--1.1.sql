@@ -5,6 +5,9 @@ ALTER TABLE message_bus.endpoint ADD COLUMN forward_to text;
 DROP FUNCTION message_bus.create_endpoint(text, int, jsonb, anycompatible, interval, text);
 DROP FUNCTION ecommerce.set_context(uuid, uuid, text, text, jsonb, text);
 
+-- Parked events.
+ALTER TABLE event_store.subscription ADD COLUMN park_after int CHECK (park_after >= 1);
+
 -- After everything else
 INSERT INTO saga.attention (correlation_id, saga)
 SELECT i.correlation_id, i.saga FROM saga.stored_instance i
