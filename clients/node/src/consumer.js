@@ -86,7 +86,8 @@ export class Consumer {
 			const messages = results.at(-1).rows;
 
 			if (messages.length === 0) {
-				await query(connection, 'ROLLBACK');
+				// receive() may have written something down: who has died of a message.
+				await query(connection, 'COMMIT');
 				return 0;
 			}
 			this.#singles = Math.max(this.#singles - 1, 0);

@@ -93,7 +93,8 @@ export class Subscription {
 		let handled = 0;
 
 		if (events.length === 0) {
-			await query(connection, 'ROLLBACK');
+			// fetch() may have moved a checkpoint over events of others.
+			await query(connection, 'COMMIT');
 			return;
 		}
 		try {

@@ -227,6 +227,17 @@ test('connections that are ended cost a batch and nothing else', async () => {
 	assert.deepEqual(await effects('cutting'), [25, 50, 75, 100]);
 });
 
+test('a message that always ends its connection is dead, also when there is no other', async () => {
+	await db.bus.createEndpoint('deadly', { retry: { kind: 'none' } });
+	await db.bus.send('deadly', 'Work', {});
+	const consumer = db.bus.consume('deadly', { Work: (_, tx) =>
+		tx.query('SELECT pg_terminate_backend(pg_backend_pid())') });
+
+	await until('it is dead', async () => (await dead('deadly')).length === 1);
+	await consumer.stop();
+	assert.equal((await dead('deadly'))[0].error_code, 'crash');
+});
+
 test('a pool that is too small for its consumers is refused', async () => {
 	const small = open({ max: 2 });
 

@@ -79,7 +79,8 @@ class Consumer:
                     self._singles = max(self._singles - 1, 0)
                     await self._handle(connection, messages, stop)
                 else:
-                    await rollback(connection)
+                    # receive() may have written something down: who has died of a message.
+                    await query(connection, "COMMIT")
                 return len(messages)
             except BaseException:
                 await rollback(connection)

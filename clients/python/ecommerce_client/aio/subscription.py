@@ -13,7 +13,7 @@ from ..shapes import Event
 from ..statements import beginning, literal
 from . import runner
 from .runner import Runner, Stop, backoff, log, resolve
-from .wire import rollback, script
+from .wire import query, rollback, script
 
 RETRY = (0.1, 5.0)
 
@@ -73,7 +73,8 @@ class Subscription:
                 if events:
                     await self._handle(connection, events)
                 else:
-                    await rollback(connection)
+                    # fetch() may have moved a checkpoint over events of others.
+                    await query(connection, "COMMIT")
             except EventFailure as error:
                 await rollback(connection)
                 failure = error

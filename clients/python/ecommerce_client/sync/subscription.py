@@ -14,7 +14,7 @@ from ..shapes import Event
 from ..statements import beginning, literal
 from . import runner
 from .runner import Runner, Stop, backoff, log, resolve
-from .wire import rollback, script
+from .wire import query, rollback, script
 
 RETRY = (0.1, 5.0)
 
@@ -74,7 +74,8 @@ class Subscription:
                 if events:
                     self._handle(connection, events)
                 else:
-                    rollback(connection)
+                    # fetch() may have moved a checkpoint over events of others.
+                    query(connection, "COMMIT")
             except EventFailure as error:
                 rollback(connection)
                 failure = error

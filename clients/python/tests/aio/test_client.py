@@ -240,6 +240,22 @@ class BusTest(Base):
         self.assertEqual(await self.effects(db, name), list(range(1, 101)))
         self.assertEqual(sorted(cut), [25, 50, 75, 100])
 
+    async def test_deadly(self) -> None:
+        db, name = await self.open(), self.name("deadly")
+        await db.bus.create_endpoint(name, retry={"kind": "none"})
+        await db.bus.send(name, "Work", {})
+
+        async def work(message: Any, tx: Any) -> None:
+            await tx.query("SELECT pg_terminate_backend(pg_backend_pid())")
+
+        consumer = db.bus.consume(name, {"Work": work})
+
+        async def is_dead() -> bool:
+            return await self.dead(db, name) == ["crash"]
+
+        await until("it is dead, though there is no other", is_dead)
+        await consumer.stop()
+
     async def test_request(self) -> None:
         db, name = await self.open(), self.name("adder")
         await db.bus.create_endpoint(name)

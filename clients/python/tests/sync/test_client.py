@@ -241,6 +241,22 @@ class BusTest(Base):
         self.assertEqual(self.effects(db, name), list(range(1, 101)))
         self.assertEqual(sorted(cut), [25, 50, 75, 100])
 
+    def test_deadly(self) -> None:
+        db, name = self.open(), self.name("deadly")
+        db.bus.create_endpoint(name, retry={"kind": "none"})
+        db.bus.send(name, "Work", {})
+
+        def work(message: Any, tx: Any) -> None:
+            tx.query("SELECT pg_terminate_backend(pg_backend_pid())")
+
+        consumer = db.bus.consume(name, {"Work": work})
+
+        def is_dead() -> bool:
+            return self.dead(db, name) == ["crash"]
+
+        until("it is dead, though there is no other", is_dead)
+        consumer.stop()
+
     def test_request(self) -> None:
         db, name = self.open(), self.name("adder")
         db.bus.create_endpoint(name)
