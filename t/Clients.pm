@@ -3,7 +3,8 @@
 #
 # A worker is a program of the client under test. It consumes the endpoint "work" and follows the
 # subscription "follow", notes in the table effect what it handles, in the transaction that does
-# so, ends itself with SIGKILL on a message Deadly, and ends well on SIGTERM.
+# so, ends itself with SIGKILL on a message Deadly, prints "ready PID" when it listens to SIGTERM,
+# and ends well on it.
 package Clients;
 
 use strict;
@@ -118,6 +119,8 @@ sub supervise
 	return;
 }
 
+sub worker_log { return "$PostgreSQL::Test::Utils::log_path/worker" }
+
 sub launch
 {
 	my ($self, $number) = @_;
@@ -125,7 +128,7 @@ sub launch
 	if ($pid == 0)
 	{
 		%ENV = (%ENV, $self->environment('test'));
-		open STDOUT, '>>', "$PostgreSQL::Test::Utils::log_path/worker" or die "cannot write: $!";
+		open STDOUT, '>>', $self->worker_log or die "cannot write: $!";
 		open STDERR, '>&', \*STDOUT or die "cannot write: $!";
 		exec(@{ $self->{worker} }) or die "cannot run @{ $self->{worker} }: $!";
 	}
@@ -198,10 +201,14 @@ sub survives
 	return;
 }
 
-# Every worker ends well when it is asked to.
+# Every worker ends well when it is asked to; one that has just been started first has to listen.
 sub end
 {
 	my ($self) = @_;
+	$self->until('all workers listen', sub {
+		my %ready = map { $_ => 1 } slurp_file($self->worker_log) =~ /^ready (\d+)$/mg;
+		!grep { !$ready{$_} } values %{ $self->{pid} };
+	});
 	my @pids = values %{ $self->{pid} };
 	$self->{pid} = {};
 	kill 'TERM', @pids;

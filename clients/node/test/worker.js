@@ -10,4 +10,6 @@ db.bus.consume('work', {
 }, { concurrency: 2, batch: 20 });
 db.store.subscribe('follow', { category: 'thing', batch: 20, concurrency: 2 },
 	(event, tx) => note('event', event.data.n, tx));
-await db.untilSignal();
+const ending = db.untilSignal();
+console.log(`ready ${process.pid}`);
+await ending;

@@ -3,6 +3,8 @@ import asyncio
 import os
 import signal
 import sys
+import threading
+import time
 
 from ecommerce_client import aio, connect
 
@@ -18,7 +20,14 @@ def note(kind):
     return handler
 
 
+def tell():
+    while signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        time.sleep(0.01)
+    print("ready", os.getpid(), flush=True)
+
+
 def begin(db):
+    threading.Thread(target=tell, daemon=True).start()
     db.bus.consume("work", {"Work": note("message"), "Deadly": deadly}, concurrency=2, batch=20)
     db.store.subscribe("follow", note("event"), category="thing", concurrency=2, batch=20)
 
