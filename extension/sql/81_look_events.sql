@@ -343,7 +343,7 @@ DECLARE
 	e record;
 	n int := 0;
 BEGIN
-	WHILE high - low > exactness LOOP
+	WHILE high - low > greatest(exactness, 1) LOOP
 		-- By proportion, and where events came unevenly, every third time by half.
 		n := n + 1;
 		share := CASE WHEN n % 3 = 0 OR high_at <= low_at THEN 0.5
