@@ -45,6 +45,13 @@ SELECT n, e.endpoint_id, n % 8, md5('d' || n)::uuid, md5('c' || n)::uuid, md5('c
 	CASE WHEN n % 50 = 0 THEN 'discarded' ELSE 'fault' END, 'code' || n % 3, 'it failed', 6,
 	now() - interval '1 day', now() - interval '1 day' + n * interval '1 ms'
 FROM message_bus.endpoint e, generate_series(1, :dead) n WHERE e.name = 'failing';
+-- And some of another endpoint at the end of the table.
+INSERT INTO message_bus.dead (position, endpoint_id, lane, message_id, correlation_id,
+	conversation_id, sent_at, schema_version, message_type, body, reason, error_code, error,
+	attempts, first_failed_at, last_failed_at)
+SELECT n, e.endpoint_id, 0, md5('r' || n)::uuid, md5('c' || n)::uuid, md5('c' || n)::uuid,
+	now(), 1, 'Late', '{}', 'fault', 'late', 'too late', 6, now(), now()
+FROM message_bus.endpoint e, generate_series(1, 1500) n WHERE e.name = 'idle';
 SELECT setval('message_bus.position_seq', greatest(:backlog, :dead));
 
 INSERT INTO saga.stored_instance (correlation_id, created_at, updated_at, state_since, wake_at,

@@ -277,6 +277,7 @@ CREATE FUNCTION message_bus._count_aside(endpoint_id int, OUT waiting bigint,
 	OUT aside bigint)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 AS $count_aside$
 #variable_conflict use_column
 DECLARE
@@ -298,6 +299,7 @@ COMMENT ON FUNCTION message_bus._count_aside(int) IS
 CREATE FUNCTION message_bus._count_all_dead(endpoint_id int) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 AS $count_all_dead$
 BEGIN
 	RETURN (SELECT count(*) FROM (SELECT FROM message_bus._is_dead d

@@ -373,6 +373,7 @@ CREATE FUNCTION message_bus._dead_page(filter jsonb, after text, max int, oldest
 RETURNS TABLE (message_id uuid, endpoint_id int, key text)
 LANGUAGE plpgsql VOLATILE ROWS 50
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 AS $dead_page$
 #variable_conflict use_column
 DECLARE
@@ -432,7 +433,7 @@ AS $list_dead$
 		d.first_failed_at, d.last_failed_at, d.sent_at, d.correlation_id, d.conversation_id,
 		d.causation_id, coalesce(d.partition_key, d.correlation_id::text), d.user_id, d.tenant_id,
 		d.source, d.traceparent, d.schema_version, d.expires_at, d.body, d.headers, p.key
-	FROM message_bus._dead_page(filter, after, max, false, 2000) WITH ORDINALITY
+	FROM message_bus._dead_page(filter, after, max, false, 1000) WITH ORDINALITY
 		p (message_id, endpoint_id, key, n)
 	LEFT JOIN LATERAL (SELECT * FROM message_bus._seen_dead d
 		WHERE d.message_id = p.message_id AND d.endpoint_id = p.endpoint_id OFFSET 0) d ON true
@@ -441,7 +442,7 @@ AS $list_dead$
 $list_dead$;
 COMMENT ON FUNCTION message_bus.list_dead(jsonb, text, int) IS
 'Dead letters, those first that failed last. filter: an object with any of endpoint, message_type, reason, error_code (null: none), error (a part of its text), message_ids (an array), correlation_id, from and to (when it failed last: not before from, before to); all must hold. body and headers are null to who may not read messages. '
-'after: the key of the last row, for what comes after it. By error, or by message_type, reason or error_code without all of these and the endpoint, it looks at 2000 dead letters: a last row whose message_id is null says that there may be others, ask again with its key. Errors: 22023 no such key of a filter, or max is not 1 to 1000; MB001 no such endpoint.';
+'after: the key of the last row, for what comes after it. By error, or by message_type, reason or error_code without all of these and the endpoint, it looks at 1000 dead letters: a last row whose message_id is null says that there may be others, ask again with its key. Errors: 22023 no such key of a filter, or max is not 1 to 1000; MB001 no such endpoint.';
 
 CREATE STATISTICS message_bus.dead_groups (mcv) ON endpoint_id, message_type, reason, error_code
 	FROM message_bus.dead;
@@ -450,6 +451,7 @@ COMMENT ON STATISTICS message_bus.dead_groups IS 'How many dead letters of a kin
 CREATE FUNCTION message_bus._count_dead(condition text, OUT count bigint, OUT capped boolean)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
 AS $count_dead$
 #variable_conflict use_column
 DECLARE

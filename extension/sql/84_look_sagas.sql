@@ -180,7 +180,7 @@ DECLARE
 	of_saga CONSTANT text := list.saga;
 	of_state CONSTANT text := list.state;
 	page CONSTANT int := ecommerce._page(list.max);
-	looks CONSTANT int := page + 1500;
+	looks CONSTANT int := page + 1000;
 	from_id CONSTANT uuid := coalesce(split_part(list.after, '|', 1)::uuid,
 		'00000000-0000-0000-0000-000000000000');
 	from_saga CONSTANT text := coalesce(split_part(list.after, '|', 2), '');
@@ -218,4 +218,4 @@ END
 $list$;
 COMMENT ON FUNCTION saga.list(text, text, text, int) IS
 'Instances of a saga (NULL: of all), in a state (NULL: in any), in the order of their correlation ids; next timer, and why it is stuck (see saga.stuck; dead letters are not looked at). data is null to who may not read instances. '
-'after: the key of the last row, for what comes after it. It looks at 1500 instances and max more: a last row whose correlation_id is null says that there may be others, ask again with its key. Error: 22023 max is not 1 to 1000.';
+'after: the key of the last row, for what comes after it. It looks at 1000 instances and max more: a last row whose correlation_id is null says that there may be others, ask again with its key. Error: 22023 max is not 1 to 1000.';

@@ -43,6 +43,24 @@ COMMENT ON VIEW event_store._seen_projection IS 'States of projections, without 
 
 CREATE INDEX dead_open_idx ON message_bus.dead (endpoint_id, last_failed_at)
 	WHERE reason <> 'discarded';
+CREATE VIEW message_bus._is_open_dead AS
+SELECT d.endpoint_id FROM message_bus.dead d WHERE d.reason <> 'discarded';
+COMMENT ON VIEW message_bus._is_open_dead IS 'What counts dead letters that nobody has given up.';
+
+-- The first so many of the table need not be this endpoint's: never without an index.
+CREATE FUNCTION message_bus._count_open_dead(endpoint_id int) RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+AS $count_open_dead$
+BEGIN
+	RETURN (SELECT count(*) FROM (SELECT FROM message_bus._is_open_dead d
+		WHERE d.endpoint_id = _count_open_dead.endpoint_id LIMIT 1001) d);
+END
+$count_open_dead$;
+COMMENT ON FUNCTION message_bus._count_open_dead(int) IS
+'Dead letters of an endpoint that nobody has given up, counted to 1001.';
+
 CREATE VIEW message_bus._open_dead AS
 SELECT e.endpoint_id, e.name, c.dead, c.capped, o.last_failed_at AS oldest_at,
 	n.last_failed_at AS newest_at, n.message_type, n.error_code, n.error
@@ -53,10 +71,8 @@ CROSS JOIN LATERAL (SELECT d.last_failed_at FROM message_bus.dead d
 CROSS JOIN LATERAL (SELECT d.last_failed_at, d.message_type, d.error_code, d.error
 	FROM message_bus.dead d WHERE d.endpoint_id = e.endpoint_id AND d.reason <> 'discarded'
 	ORDER BY d.last_failed_at DESC LIMIT 1) n
-CROSS JOIN LATERAL (SELECT least(pg_catalog.count(*), 1000) AS dead,
-		pg_catalog.count(*) > 1000 AS capped
-	FROM (SELECT FROM message_bus.dead d WHERE d.endpoint_id = e.endpoint_id
-		AND d.reason <> 'discarded' LIMIT 1001) d) c;
+CROSS JOIN LATERAL (SELECT least(t.n, 1000) AS dead, t.n > 1000 AS capped
+	FROM message_bus._count_open_dead(e.endpoint_id) t (n)) c;
 COMMENT ON VIEW message_bus._open_dead IS
 'Endpoints with dead letters that nobody has given up: how many (to 1000), the first and the last.';
 

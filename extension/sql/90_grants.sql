@@ -354,7 +354,7 @@ GRANT SELECT ON event_store._seen_event, event_store._seen_stream, event_store._
 	saga._seen_instance, saga._seen_history, saga._seen_number, saga._seen_definition,
 	saga._seen_state, saga._stuck, saga._sampled_instance, saga.attention, saga.patience,
 	event_store._seen_subscription, event_store._seen_projection, message_bus._open_dead,
-	message_bus._state, message_bus._waits_aside, message_bus._is_dead, ecommerce.problems
+	message_bus._state, message_bus._waits_aside, message_bus._is_dead, message_bus._is_open_dead, ecommerce.problems
 	TO ecommerce_reader, ecommerce_monitor;
 GRANT SELECT ON ecommerce.units TO ecommerce_monitor;
 GRANT SELECT ON saga._attended, saga._recent_dead_letters TO ecommerce_reader;
@@ -377,6 +377,7 @@ GRANT EXECUTE ON FUNCTION
 	message_bus._endpoint_totals(),
 	message_bus._count_aside(int),
 	message_bus._count_all_dead(int),
+	message_bus._count_open_dead(int),
 	message_bus._lane_status(),
 	message_bus._lane_of(int, text),
 	message_bus._endpoint_id(text),
