@@ -70,10 +70,30 @@ the_message_bus() {
 	as_owner env PG_BINDIR="$BIN" bash "$WORK/bus.sh" | sed 's/^\([^ ]\)/  \1/'
 }
 
+# Where the console tells two orders' stories: one that went well, and one that did not.
+story_links() {
+	query -c "SELECT format('            %s/#/story/%s    an order that ended %s', '$CONSOLE_URL',
+			i.correlation_id, i.current_state)
+		FROM (SELECT DISTINCT ON (current_state) * FROM saga.list('order', NULL, NULL, 1000)
+			ORDER BY current_state, updated_at DESC) i
+		ORDER BY i.current_state = 'Completed' DESC, i.current_state LIMIT 2"
+}
+
+console_log_ins() {
+	local role
+	for role in console_viewer console_operator; do
+		[[ ! -s $RUN/keys/$role ]] || printf '            as %s with the password %s\n' \
+			"$role" "$(<"$RUN/keys/$role")"
+	done
+}
+
 your_turn() {
 	local again=${ECOMMERCE_RUN:+ECOMMERCE_RUN=$ECOMMERCE_RUN }
 	step "Your turn"
 	cat <<-TEXT
+	  Console:  $CONSOLE_URL    what happens, what is wrong, and what mends it
+	$(console_log_ins)
+	$(story_links)
 	  Connect:  $BIN/psql -h $PGHOST -p ${PGPORT:-5432} -U ${PGUSER:-$USER} $PGDATABASE
 	            \df event_store.*    TABLE saga.stuck;    TABLE message_bus.dead_letters;
 	  Order:    curl -H @$RUN/keys/operator --json @order.json $GATEWAY_URL/orders

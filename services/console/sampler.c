@@ -1,11 +1,11 @@
 /*
  * sampler.c
- *		Looks at the database once a second and tells all browsers; keeps what can
- *		be drawn; gives it to Prometheus.
+ *		Looks at the database every two seconds and tells all browsers; keeps what
+ *		can be drawn; gives metrics to Prometheus.
  *
- * However many browsers look on, there is one look a second, over one connection,
- * and one connection that listens for events.  While nobody looks on, a look every
- * ten seconds keeps the history going.
+ * However many browsers look on, there is one look, over one connection, and one
+ * connection that listens for events.  While nobody looks on, a look every ten
+ * seconds keeps the history going; metrics, which cost more, are looked at as often.
  */
 #include "console/sampler.h"
 
@@ -20,8 +20,9 @@
 #include "lib/api.h"
 #include "lib/log.h"
 
-#define LOOK_S 1
-#define IDLE_LOOKS 10			/* while nobody looks on, one of so many takes place */
+#define LOOK_S 2
+#define IDLE_LOOKS 5			/* while nobody looks on, one of so many takes place */
+#define FIGURE_KEY "overview_"	/* series of the overview's figures begin so */
 #define LOOK_DEADLINE_MS 10000
 #define TELL_MS 500				/* of new events, at most this often */
 #define STALE_S 60				/* older samples are not given to Prometheus */
@@ -37,8 +38,9 @@ static struct
 	struct event *timer;
 	struct event *tell;
 	bool		looking;
+	bool		with_metrics;
 	bool		seen;			/* the last look succeeded */
-	int			skipped;
+	int			looks;
 	Text		sample;			/* newest, empty: none yet */
 	Text		metrics;		/* newest in Prometheus' format */
 	time_t		sampled;
@@ -46,6 +48,7 @@ static struct
 
 static void on_time(evutil_socket_t socket, short what, void *argument);
 static void on_sampled(void *argument, const PgResults *results);
+static void keep_figures(const char *sample, time_t now);
 static void keep_metrics(const PgResults *results, time_t now);
 static void write_metric(Text *target, const PgResults *results, int row, const char *previous);
 static void add_labels(Text *target, const char *json);
@@ -152,11 +155,11 @@ on_time(evutil_socket_t socket, short what, void *argument)
 	(void) argument;
 	if (sampler.looking)
 		return;
-	if (channel_count(sampler.channel) == 0 && sampler.seen && ++sampler.skipped < IDLE_LOOKS)
-		return;
-	sampler.skipped = 0;
-	sampler.looking = pool_run(sampler.runtime->pool, sampler.steps, 2, LOOK_DEADLINE_MS,
-							   on_sampled, NULL);
+	sampler.with_metrics = !sampler.seen || ++sampler.looks % IDLE_LOOKS == 0;
+	if (channel_count(sampler.channel) > 0 || sampler.with_metrics)
+		sampler.looking = pool_run(sampler.runtime->pool, sampler.steps,
+								   sampler.with_metrics ? 2 : 1, LOOK_DEADLINE_MS, on_sampled,
+								   NULL);
 }
 
 static void
@@ -179,7 +182,30 @@ on_sampled(void *argument, const PgResults *results)
 	text_reset(&sampler.sample);
 	text_add(&sampler.sample, pg_value(results, 0, 0, 0));
 	channel_send(sampler.channel, "sample", sampler.sample.data);
-	keep_metrics(results, sampler.sampled);
+	keep_figures(sampler.sample.data, sampler.sampled);
+	if (sampler.with_metrics)
+		keep_metrics(results, sampler.sampled);
+}
+
+/* The numbers of the overview, each as a series. */
+static void
+keep_figures(const char *sample, time_t now)
+{
+	json_t	   *root = json_loads(sample, 0, NULL);
+	const char *name;
+	json_t	   *value;
+	Text		key = {0};
+
+	json_object_foreach(json_object_get(root, "overview"), name, value)
+	{
+		if (!json_is_number(value))
+			continue;
+		text_reset(&key);
+		text_format(&key, FIGURE_KEY "%s", name);
+		series_put(key.data, (uint64_t) now, json_number_value(value));
+	}
+	text_free(&key);
+	json_decref(root);
 }
 
 static void

@@ -1,6 +1,6 @@
 /*
  * sampler.h
- *		One look at the database a second, for all browsers together.
+ *		One look at the database every two seconds, for all browsers together.
  */
 #ifndef SERVICES_CONSOLE_SAMPLER_H
 #define SERVICES_CONSOLE_SAMPLER_H

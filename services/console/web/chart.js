@@ -10,24 +10,15 @@ function colour(name) {
 	return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-// From counters: what they grow by in a second. A counter that falls has begun anew.
-function perSecond(values, step) {
-	return values.map((value, i) => {
-		const before = values[i - 1];
-		return i === 0 || value === null || before === null || value < before ? null :
-			(value - before) / step;
-	});
-}
-
 // All series of a name added up, or each by itself: {label: values}.
 function lines(samples, wanted) {
 	const points = Math.max(0, ...Object.values(samples.series).map((values) => values.length));
-	const found = wanted.map(({ label, name, counter }) => {
+	const found = wanted.map(({ label, name }) => {
 		const total = new Array(points).fill(null);
 		Object.entries(samples.series).forEach(([key, values]) => {
 			if (key !== name && !key.startsWith(`${name}{`)) return;
 			const padded = [...new Array(points - values.length).fill(null), ...values];
-			(counter ? perSecond(padded, samples.step) : padded).forEach((value, i) => {
+			padded.forEach((value, i) => {
 				if (value !== null) total[i] = (total[i] ?? 0) + value;
 			});
 		});
@@ -38,7 +29,7 @@ function lines(samples, wanted) {
 	return { times, found };
 }
 
-// wanted: [{label, name, counter}]
+// wanted: [{label, name}]
 export function Chart({ title, wanted, unit, range }) {
 	const holder = useRef();
 	const plot = useRef(null);
@@ -94,7 +85,8 @@ export function Chart({ title, wanted, unit, range }) {
 	return html`<section class="card"><header><h2>${title}</h2><span class="note">${unit}</span>
 		</header>
 		<${Trouble} error=${error} />
-		${young ? html`<${Empty} title="Too young for a line.">A point is added each second.<//>` :
+		${young ? html`<${Empty} title="Too young for a line.">A point is added every two
+			seconds.<//>` :
 			html`<div class="chart" ref=${holder} aria-hidden="true"></div>`}
 		${data && !young && html`<${Numbers} data=${data} title=${title} />`}</section>`;
 }

@@ -28,7 +28,7 @@ export function Find({ parts }) {
 	return html`<${Heading} title="Find"
 		note="An id of an order, event, message, correlation, saga or trace; a stream, endpoint,
 			type or reader by the beginning of its name; a position." />
-		<form class="filter" role="search" onSubmit=${submit}>
+		<form class="filter" onSubmit=${submit}>
 			<input type="search" class="text" value=${text}
 			aria-label="What to find" spellcheck="false"
 				onInput=${(event) => setText(event.target.value)} />

@@ -21,7 +21,8 @@ export function Overview() {
 			<${Trouble} error=${asked.error} retry=${asked.reload} />
 			${!asked.error && html`<${Loading} />`}`;
 	}
-	return html`<${Heading} title="Overview" note="What the database says of itself, every second."
+	return html`<${Heading} title="Overview" note="What the database says of itself, every two
+		seconds."
 		/>
 		<${Verdict} problems=${found.problems} />
 		${found.problems.length > 0 && html`<${Problems} of=${found.problems} />`}
@@ -127,11 +128,11 @@ function Work({ of, range, setRange }) {
 			<option value="24h">24 hours</option></select></label></div>
 		<div class="grid">
 		<${Chart} title="Messages" unit="a second" range=${range} key=${`m${range}`} wanted=${[
-			{ label: 'sent', name: 'ecommerce_messages_sent_total', counter: true },
-			{ label: 'handled', name: 'ecommerce_messages_acked_total', counter: true }]} />
+			{ label: 'sent', name: 'overview_sent_per_s' },
+			{ label: 'handled', name: 'overview_acked_per_s' }]} />
 		<${Chart} title="Waiting" unit="messages" range=${range} key=${`w${range}`} wanted=${[
-			{ label: 'waiting', name: 'ecommerce_endpoint_depth' },
-			{ label: 'dead', name: 'ecommerce_dead_letters' }]} /></div>
+			{ label: 'waiting', name: 'overview_depth' },
+			{ label: 'dead', name: 'overview_dead' }]} /></div>
 		<${Card} title="Background work"><${Fields} of=${[
 			['worker', of.worker_pid ? html`<${Badge} kind="good">pid ${of.worker_pid}<//>` :
 				html`<${Badge} kind="error">none<//>`],
