@@ -51,6 +51,12 @@ down:         ## stop them; the data stays
 docs:         ## write docs/reference.md from the comments in the database
 	@$(prepare) && ci/docs
 
+pictures:     ## take the console's pictures in docs/pictures anew, as make check does
+	@mkdir -p build && KEEP=1 TESTS=095_console ci/check tap | tee build/pictures.log
+	@taken=$$(sed -n 's/^logs and outputs are in //p' build/pictures.log)/debug/tap-out && \
+		for name in overview story; do \
+			cp "$$taken/console_pictures/$$name-light.png" docs/pictures/ || exit; done
+
 bench:        ## measure beside the limit and the peers; BENCH_ARGS go to bench/run
 	@ci/deps && $(prepare) && $(MAKE) -s -C bench PG_CONFIG="$$PG_BINDIR/pg_config" && \
 		bench/run $(BENCH_ARGS)
@@ -138,4 +144,4 @@ help:         ## list the targets
 	check-regress check-isolation check-tap check-services check-tidy accept format \
 	coverage check-assert check-discard check-valgrind check-pg17 check-pg18 check-compile-all \
 	check-fresh check-packages check-kubernetes deb dist check-dba check-hostile check-fuzz \
-	check-upgrade freeze help
+	check-upgrade freeze help pictures

@@ -1,0 +1,321 @@
+// Drives a browser through the console for 095_console.pl, which it asks for what only the
+// test can do ("do stop server") and tells what it has found, in lines of TAP. It reads where
+// the console is and who may log in from its input, as a line of JSON.
+import { createRequire } from 'node:module';
+import { createInterface } from 'node:readline';
+import { readFileSync } from 'node:fs';
+import { gzipSync } from 'node:zlib';
+import { chromium } from 'playwright-core';
+
+const MOST_BYTES = 100 * 1024;
+const PATIENCE = 120000;
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const input = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const { address, password, order, story, pictures, profile } =
+	JSON.parse((await input.next()).value);
+
+const tell = (line) => process.stdout.write(`${String(line).replace(/\n/g, ' ')}\n`);
+const ok = (good, what) => tell(`${good ? '' : 'not '}ok ${what}`);
+const is = (got, expected, what) => {
+	ok(got === expected, what);
+	if (got !== expected) tell(`# ${what}: ${JSON.stringify(got)}, expected ${JSON.stringify(
+		expected)}`);
+};
+
+async function please(duty) {
+	tell(`do ${duty}`);
+	await input.next();
+}
+
+const context = await chromium.launchPersistentContext(profile, {
+	executablePath: '/usr/bin/chromium', colorScheme: 'light', reducedMotion: 'reduce',
+	viewport: { width: 1280, height: 800 }, bypassCSP: false,
+	args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+		'--disable-background-networking', '--disable-component-update', '--disable-sync'],
+});
+context.setDefaultTimeout(PATIENCE);
+const reports = [];
+const failures = [];
+const strangers = [];
+let bytes = 0;
+await context.exposeFunction('report', (report) => reports.push(report));
+await context.addInitScript(() => {
+	addEventListener('securitypolicyviolation', (event) => window.report(
+		`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));
+});
+
+// A page that tells of everything that goes wrong in it.
+async function open() {
+	const page = await context.newPage();
+	page.on('pageerror', (error) => failures.push(error.stack));
+	page.on('request', (request) => request.url().startsWith(address)
+		|| strangers.push(request.url()));
+	return page;
+}
+
+async function logIn(page, role) {
+	await context.clearCookies();
+	await page.goto(`${address}/`);
+	await page.fill('#role', role);
+	await page.fill('input[type=password]', password[role]);
+	await page.keyboard.press('Enter');
+	await page.waitForSelector('.frame');
+}
+
+// Shows a page of the console, complete: nothing is being loaded any more.
+async function show(page, hash) {
+	await page.goto(`${address}/#/${hash}`);
+	await settled(page);
+}
+
+async function settled(page) {
+	await page.waitForFunction(() => document.querySelector('main h1') &&
+		!document.querySelector('.loading'), undefined, { polling: 100 });
+}
+
+// What differs between the themes is the contrast, so that is all that is looked at twice.
+async function accessible(page, what, rules) {
+	if (await page.evaluate(() => !window.axe)) await page.evaluate(axe);
+	const { violations } = await page.evaluate((only) => window.axe.run(document, {
+		resultTypes: ['violations'], ...(only ? { runOnly: { type: 'rule', values: only } } : {}),
+	}), rules);
+	ok(violations.length === 0, `${what}: axe finds nothing`);
+	violations.forEach(({ id, help, nodes }) => tell(`# ${what}: ${id}: ${help}: ${
+		nodes.slice(0, 3).map(({ html, failureSummary }) => `${html} ${failureSummary}`).join(
+			' | ')}`));
+}
+
+// Those that documents show.
+const PICTURED = ['overview', 'story'];
+
+const PAGES = [
+	['overview', 'overview', 'Overview'], ['find', `find/${order}`, 'Find'],
+	['story', `story/${story}`, /Story/], ['stories', 'story', 'Story'],
+	['streams', 'streams', 'Streams'], ['newest', 'streams?tail=1', 'Streams'],
+	['stream', `streams/order-${order}`, /order/],
+		['state', `streams/order-${order}/state`, /order/],
+	['readers', 'readers', /Subscriptions/], ['messages', 'messages', 'Messages'],
+	['endpoint', 'messages/billing', 'billing'], ['dead', 'dead', 'Dead letters'],
+	['group', 'dead?endpoint=billing&error_code=08006', 'Dead letters'],
+		['sagas', 'sagas', 'Sagas'],
+	['saga', 'sagas/order', 'order'], ['instance', `sagas/order/instance/${order}`, /order/],
+	['flow', 'flow', 'Flow'], ['simulate', 'simulate', 'Simulate'], ['shop', 'shop', 'Shop'],
+	['stock', 'shop/stock', 'Shop'], ['order', `shop/${order}`, /Order/],
+		['health', 'health', 'Health'],
+];
+
+async function everyPage() {
+	const page = await open();
+	const seen = new Map();
+	page.on('response', async (reply) => {
+		const { pathname } = new URL(reply.url());
+		if (pathname === '/' || pathname.startsWith('/app/')) {
+			seen.set(pathname, gzipSync(await reply.body(), { level: 9 }).length);
+		}
+	});
+	await logIn(page, 'operator');
+	bytes = [...seen.values()].reduce((sum, n) => sum + n, 0);
+	ok(seen.size > 10 && bytes <= MOST_BYTES, `all of it is ${bytes} bytes, ${MOST_BYTES} at most`);
+	for (const [name, hash, title] of PAGES) {
+		await show(page, hash);
+		const heading = await page.textContent('main h1');
+		ok(title instanceof RegExp ? title.test(heading) : heading === title,
+			`${name}: its heading`);
+		is(await page.locator('main .trouble').count(), 0, `${name}: nothing is refused`);
+		const text = await page.locator('main .trouble').allTextContents();
+		text.forEach((line) => tell(`# ${name}: ${line}`));
+		ok(await page.locator('main td, main dd, main pre, main details, main .empty').count() > 0,
+			`${name}: shows something`);
+		for (const scheme of ['light', 'dark']) {
+			await page.evaluate((mode) => localStorage.setItem('theme', mode), scheme);
+			await page.emulateMedia({ colorScheme: scheme });
+			await page.evaluate((mode) => {
+				document.documentElement.dataset.theme = mode;
+				dispatchEvent(new Event('theme'));
+			}, scheme);
+			await accessible(page, `${name}, ${scheme}`, scheme === 'dark' ? ['color-contrast']
+				: null);
+			if (scheme === 'light' || PICTURED.includes(name)) {
+				await page.screenshot({ path: `${pictures}/${name}-${scheme}.png` });
+			}
+		}
+		await page.setViewportSize({ width: 380, height: 800 });
+		await settled(page);
+		const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+		ok(wide <= 0, `${name}: a narrow screen need not scroll to the side`);
+		await page.setViewportSize({ width: 1280, height: 800 });
+	}
+	await page.close();
+}
+
+// What others have written is text, wherever it is shown.
+async function hostile() {
+	const page = await open();
+	await please('hostile data');
+	await logIn(page, 'operator');
+	const name = encodeURIComponent('<script>window.hurt=1</script>');
+	for (const hash of ['dead', `dead?endpoint=${name}`, `messages/${name}`, 'streams',
+		'streams?tail=1',
+		'messages', 'overview', 'flow', `find/${name}`]) {
+		await show(page, hash);
+		is(await page.evaluate(() => window.hurt), undefined, `${hash}: nothing of it runs`);
+		is(await page.locator('main script, main iframe, main img, main b').count(), 0,
+			`${hash}: it is no markup`);
+	}
+	await show(page, `dead?endpoint=${name}`);
+	ok(await page.getByText('"><svg onload=window.hurt=1>').count() > 0,
+		'the name is read as it is');
+	await page.getByRole('link', { name: '"><svg onload=window.hurt=1>' }).last().click();
+	await page.waitForSelector('main pre');
+	ok((await page.textContent('main pre')).includes('<b>&amp;<b>&amp;'),
+		'a body of a megabyte too');
+	await page.getByRole('button', { name: /Show all/ }).click();
+	await page.waitForFunction(() => document.querySelector(
+		'main pre').textContent.length > 900000);
+	ok(true, 'also all of it');
+	is(await page.evaluate(() => window.hurt), undefined, 'and nothing of it runs');
+	await page.close();
+}
+
+// From logging in to mending, without a mouse.
+async function keyboard() {
+	const page = await open();
+	await context.clearCookies();
+	await page.goto(`${address}/`);
+	await page.waitForSelector('#role');
+	await page.keyboard.type('operator');
+	await page.keyboard.press('Tab');
+	await page.keyboard.type(password.operator);
+	await page.keyboard.press('Enter');
+	await page.waitForSelector('.frame');
+	await page.keyboard.press('g');
+	await page.keyboard.press('d');
+	await page.waitForFunction(() => document.querySelector('h1')?.textContent === 'Dead letters');
+	ok(true, 'g d goes to the dead letters');
+	await page.keyboard.press('/');
+	is(await page.evaluate(() => document.activeElement.id), 'search', '/ goes to the search box');
+	await page.keyboard.type('billing');
+	await page.keyboard.press('Enter');
+	await page.getByRole('table', { name: undefined }).first().waitFor();
+	ok(page.url().endsWith('#/find/billing'), 'and Enter searches');
+	await page.keyboard.press('?');
+	await page.waitForSelector('dialog[open]');
+	await page.keyboard.press('Escape');
+	await page.waitForSelector('dialog[open]', { state: 'detached' });
+	ok(true, '? shows the keys, Escape closes');
+	await show(page, 'messages/billing');
+	await tabTo(page, 'Pause');
+	await page.keyboard.press('Enter');
+	await page.waitForSelector('dialog[open]');
+	await tabTo(page, 'Pause', 'dialog');
+	await page.keyboard.press('Enter');
+	await page.getByText('done').waitFor();
+	await page.keyboard.press('Escape');
+	await tabTo(page, 'Resume');
+	ok(true, 'an endpoint is paused without a mouse');
+	await page.keyboard.press('Enter');
+	await tabTo(page, 'Resume', 'dialog');
+	await page.keyboard.press('Enter');
+	await page.getByText('done').waitFor();
+	ok(await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle !== 'none' ||
+		document.activeElement === document.body), 'one sees where one is');
+	await page.close();
+}
+
+async function tabTo(page, label, within = 'main') {
+	await page.locator(`${within} button`, { hasText: label }).first().waitFor();
+	for (let i = 0; i < 300; i++) {
+		const there = await page.evaluate(([text, place]) =>
+			document.activeElement.tagName === 'BUTTON' &&
+			document.activeElement.textContent.trim() === text &&
+			document.activeElement.closest(place) !== null, [label, within]);
+		if (there) return;
+		await page.keyboard.press('Tab');
+	}
+	throw new Error(`Tab never comes to ${label}`);
+}
+
+// A viewer sees what his role may, and no button.
+async function viewer() {
+	const page = await open();
+	await logIn(page, 'viewer');
+	await show(page, 'messages/billing');
+	is(await page.locator('main .heading button').count(), 0, 'a viewer has no buttons');
+	await page.close();
+	const other = await open();
+	await logIn(other, 'stranger');
+	await other.getByText('Your role may not see counts.').waitFor();
+	ok(true, 'a stranger is told why he sees nothing');
+	await other.close();
+}
+
+// The server goes and comes back; so does the page.
+async function restart() {
+	const page = await open();
+	await logIn(page, 'operator');
+	await page.locator('.bar .badge.good').waitFor();
+	await please('stop server');
+	await page.getByText('The database does not answer.').waitFor();
+	ok(true, 'the page says that the database is away');
+	await please('start server');
+	await page.locator('.bar .badge.good').waitFor();
+	is(await page.locator('.banner').count(), 0, 'and comes back by itself');
+	await show(page, 'messages');
+	await page.getByRole('link', { name: 'payment' }).first().waitFor();
+	ok(true, 'with what it shows');
+	await page.close();
+}
+
+// A role that has expired is out as soon as its connection is made anew.
+async function expiry() {
+	const page = await open();
+	await logIn(page, 'viewer');
+	await show(page, 'messages');
+	await please('expire viewer');
+	await page.waitForSelector('#role');
+	ok(true, 'who may not log in any more is logged out');
+	await page.close();
+}
+
+// Something is broken in a service. Whoever only clicks finds it and mends it.
+async function film() {
+	const page = await open();
+	await logIn(page, 'operator');
+	await please('break payment');
+	for (let i = 0; i < 3; i++) await please('order');
+	let clicks = 0;
+	const click = async (locator) => {
+		await locator.first().click();
+		clicks++;
+	};
+	await click(page.getByRole('link', { name: /dead letters: endpoint payment/ }));
+	await page.getByText('broken').first().waitFor();
+	ok(true, 'the cause is read on the page');
+	await page.screenshot({ path: `${pictures}/film.png` });
+	await please('mend payment');
+	await click(page.getByRole('button', { name: /^Redrive (all|these)$/ }));
+	await page.waitForFunction(() => document.querySelector('dialog .primary:not([disabled])'));
+	await click(page.locator('dialog').getByRole('button', { name: 'Redrive' }));
+	await page.getByText('finished').waitFor();
+	await click(page.locator('dialog').getByRole('button', { name: 'Close' }));
+	ok(clicks <= 5, `mended in ${clicks} clicks`);
+	await please('books agree');
+	await page.close();
+}
+
+for (const part of [everyPage, hostile, keyboard, viewer, restart, film, expiry]) {
+	try {
+		await part();
+	} catch (error) {
+		ok(false, `${part.name}: ${error.stack}`);
+		const pages = context.pages();
+		await pages[pages.length - 1].screenshot({ path: `${pictures}/failed-${part.name}.png` });
+	}
+}
+is(reports.length, 0, 'no page has broken its content security policy');
+reports.slice(0, 5).forEach((report) => tell(`# ${report}`));
+is(failures.length, 0, 'no script has failed');
+failures.slice(0, 5).forEach((failure) => tell(`# ${failure}`));
+is(strangers.length, 0, 'nobody else was asked for anything');
+await context.close();
+process.exit(0);
