@@ -95,10 +95,11 @@ def run_idle(bench, ours):
         pids = server.sql(database, WORKERS).split()
         if len(pids) < 2:
             raise LoadError("the worker does not run")
-        # What the statements above left to do is done after this.
-        for _ in range(10):
+        # What the statements above left to do is done after this; counters that PostgreSQL would
+        # not take so soon after the last ones it is given 10 s later.
+        for _ in range(5):
             counted = switches(pids)
-            time.sleep(2)
+            time.sleep(12)
             if switches(pids) == counted:
                 break
         with Meter(server) as meter:

@@ -199,6 +199,20 @@ worker_report(const char *what, const char *name)
 }
 
 /*
+ * Gives PostgreSQL what it counts, once a second at most; what it does not take now
+ * is due later.  Once in a round of the loop: were it in the middle, the rest of the
+ * round would be left to tell each time, and an idle process wake every 10 s for it.
+ */
+void
+worker_tell_counters(DutyWish *wish)
+{
+	long		unsent = compat_report_stat();
+
+	if (unsent > 0)
+		wish->due = lesser(wish->due, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), unsent));
+}
+
+/*
  * Sleeps until woken or due, having told others when that is; returns at once if
  * something is wanted that was not announced before the turn, since it may have
  * happened meanwhile.  *announced is the process's own, 0 at first.
@@ -207,19 +221,17 @@ void
 worker_sleep(WorkerKind kind, DutyWish *wish, uint32 *announced)
 {
 	RegistryWorker *shared = &registry_my_database()->workers[kind];
-	long		unsent = compat_report_stat();
 	uint32		left = pg_atomic_exchange_u32(&shared->wakes, wish->wakes);
 	/* Who has taken what was announced may have come before the turn, another in it. */
 	bool		look_again = (wish->wakes & ~(*announced & left)) != 0;
 	long		timeout = -1;
 
+	worker_tell_counters(wish);
 	*announced = wish->wakes;
 	if (look_again)
 		return;
 	/* What came up in its own turns. */
 	wish->due = lesser(wish->due, (TimestampTz) pg_atomic_read_u64(&shared->due));
-	if (unsent > 0)
-		wish->due = lesser(wish->due, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), unsent));
 	pg_atomic_write_u64(&shared->due, (uint64) wish->due);
 	pg_memory_barrier();
 	if (wish->due != WAKEUP_NEVER)

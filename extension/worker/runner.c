@@ -81,6 +81,7 @@ typedef struct Listing
 static HTAB *known_units = NULL;
 static Trouble listing_trouble;
 
+static void sleep_as_helper(DutyWish *wish);
 static void serve_kind(WorkerKind by, bool only_messages, const UnitKind *kind, DutyWish *wish);
 static void serve(Turn *turn, DutyWish *wish);
 static void list_units(void *argument);
@@ -142,13 +143,20 @@ ecommerce_runner_main(Datum arg)
 			runner_round(kind, is_helper, &wish);
 		if (!is_helper)
 			worker_sleep(kind, &wish, &announced);
-		else if (wish.due > GetCurrentTimestamp())
-		{
-			worker_report(NULL, NULL);
-			(void) wakeup_sleep(wish.due);
-		}
+		else
+			sleep_as_helper(&wish);
 		wakeup_unlisten();
 	}
+}
+
+static void
+sleep_as_helper(DutyWish *wish)
+{
+	worker_tell_counters(wish);
+	if (wish->due <= GetCurrentTimestamp())
+		return;
+	worker_report(NULL, NULL);
+	(void) wakeup_sleep(wish->due);
 }
 
 /*
@@ -265,7 +273,6 @@ run_turn(void *argument)
 	PopActiveSnapshot();
 	limit_end();
 	CommitTransactionCommand();
-	(void) compat_report_stat();
 }
 
 /*

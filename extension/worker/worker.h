@@ -23,6 +23,7 @@ extern void worker_begin_turn(MemoryContext loop_context);
 extern bool worker_shall_leave(void);
 extern bool worker_may_work(void);
 extern void worker_report(const char *what, const char *name);
+extern void worker_tell_counters(DutyWish *wish);
 extern void worker_sleep(WorkerKind kind, DutyWish *wish, uint32 *announced);
 
 /* supervise.c */
