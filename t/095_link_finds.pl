@@ -16,9 +16,8 @@ my %breaks = (
 	# Nothing: the guard of the guard.
 	link_no_dedupe => [ 'b', '' ]);
 
-# What is not flushed at once shall not be for a while.
-my $bed = LinkBed->new('finds', conf_a => "wal_writer_delay = 10s\nwal_writer_flush_after = 1GB\n"
-	. "autovacuum = off\n");
+# Nothing but what somebody waits for shall be written for a while.
+my $bed = LinkBed->new('finds', conf_a => "wal_buffers = 64MB\nautovacuum = off\n");
 my $rounds = 0;
 
 # One round of load on databases of its own, with two programs that carry, stopped and
@@ -30,6 +29,7 @@ sub round
 	$rounds++;
 	$bed->create("round_$rounds");
 	my @pids = map { $bed->start_linkd } 1 .. 2;
+	$bed->hold_log('a') if $crash;
 	$bed->start_senders(3, 'off');
 	for (1 .. 4)
 	{

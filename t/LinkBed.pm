@@ -83,10 +83,12 @@ EOT
 	return;
 }
 
+# {source} is the name of a's database, where it is another than b's.
 sub sql
 {
 	my ($self, $side, $sql) = @_;
-	return $self->{$side}->safe_psql($self->{database}, $sql);
+	return $self->{$side}->safe_psql(
+		$side eq 'a' && $self->{source} || $self->{database}, $sql);
 }
 
 # Where the programs find the databases; more nodes for a are tried in their order.
@@ -98,8 +100,8 @@ sub write_services
 
 	open my $file, '>', "$self->{directory}/services" or die "cannot write: $!";
 	print $file "[a]\nhost=", $options{host} // join(',', map { $_->host } @a), "\nport=",
-	  $options{port} // join(',', map { $_->port } @a), "\ndbname=$self->{database}\n",
-	  "connect_timeout=5\n";
+	  $options{port} // join(',', map { $_->port } @a), "\ndbname=",
+	  $self->{source} // $self->{database}, "\nconnect_timeout=5\n";
 	print $file "[b]\nhost=", $self->{b}->host, "\nport=", $self->{b}->port,
 	  "\ndbname=$self->{database}\n";
 	close $file;
@@ -219,13 +221,26 @@ sub handle_all
 	return;
 }
 
+# Lets the lanes go on from where the source says that it has everything still.
+sub reset_to_confirmed
+{
+	my ($self) = @_;
+
+	for (split /\n/, $self->sql('a', q{SELECT lane, confirmed FROM message_bus.forward_lanes('out')}))
+	{
+		my ($lane, $position) = split /\|/;
+		$self->sql('b', "SELECT message_bus.reset_link('a_to_b', $lane, $position)");
+	}
+	return;
+}
+
 # Waits until all that was sent has been told to have arrived, and is handled.
 sub drained
 {
 	my ($self) = @_;
 
 	return 0
-	  unless $self->{a}->poll_query_until($self->{database},
+	  unless $self->{a}->poll_query_until($self->{source} // $self->{database},
 		q{SELECT unconfirmed = 0 FROM message_bus.forwards WHERE endpoint = 'out'});
 	return $self->{b}->poll_query_until($self->{database},
 		q{SELECT depth = 0 FROM message_bus.endpoints WHERE name = 'in'})
@@ -280,6 +295,18 @@ sub sent { return $_[0]->sql('a', 'SELECT count(*) FROM stress.sent'); }
 # Lets the load go on for so many microseconds: when something happens is chance.
 sub meanwhile { usleep($_[0]); return; }
 
+# Stops the process that writes what nobody waits for, until crash(): what has been
+# committed without waiting is then lost, as it is in a power failure.
+sub hold_log
+{
+	my ($self, $side) = @_;
+
+	$self->{writer} = $self->sql($side,
+		q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'});
+	kill 'STOP', $self->{writer};
+	return;
+}
+
 # Kills a server as a power failure would, and starts it again.
 sub crash
 {
@@ -287,6 +314,7 @@ sub crash
 	my $node = $self->{$side};
 
 	$node->kill9;
+	kill 'KILL', delete $self->{writer} if $self->{writer};
 	for (1 .. 300)
 	{
 		return if $node->start(fail_ok => 1);
