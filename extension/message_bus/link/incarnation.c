@@ -45,7 +45,7 @@ incarnation_write(char *text, XLogRecPtr upto)
 	Incarnation mine = current(upto);
 
 	snprintf(text, INCARNATION_SIZE, "%llu:%u:%X/%X:%u:%u", mine.system, mine.timeline,
-			 LSN_FORMAT_ARGS(upto), mine.database, mine.extension);
+			 (uint32) (upto >> 32), (uint32) upto, mine.database, mine.extension);
 }
 
 static Incarnation
