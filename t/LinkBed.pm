@@ -295,18 +295,6 @@ sub sent { return $_[0]->sql('a', 'SELECT count(*) FROM stress.sent'); }
 # Lets the load go on for so many microseconds: when something happens is chance.
 sub meanwhile { usleep($_[0]); return; }
 
-# Stops the process that writes what nobody waits for, until crash(): what has been
-# committed without waiting is then lost, as it is in a power failure.
-sub hold_log
-{
-	my ($self, $side) = @_;
-
-	$self->{writer} = $self->sql($side,
-		q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'});
-	kill 'STOP', $self->{writer};
-	return;
-}
-
 # Kills a server as a power failure would, and starts it again.
 sub crash
 {
@@ -314,7 +302,6 @@ sub crash
 	my $node = $self->{$side};
 
 	$node->kill9;
-	kill 'KILL', delete $self->{writer} if $self->{writer};
 	for (1 .. 300)
 	{
 		return if $node->start(fail_ok => 1);
