@@ -226,7 +226,8 @@ sub reset_to_confirmed
 {
 	my ($self) = @_;
 
-	for (split /\n/, $self->sql('a', q{SELECT lane, confirmed FROM message_bus.forward_lanes('out')}))
+	for (split /\n/,
+		$self->sql('a', q{SELECT lane, confirmed FROM message_bus.forward_lanes('out')}))
 	{
 		my ($lane, $position) = split /\|/;
 		$self->sql('b', "SELECT message_bus.reset_link('a_to_b', $lane, $position)");
