@@ -206,6 +206,8 @@ sub end
 {
 	my ($self) = @_;
 	$self->until('all workers listen', sub {
+		# The deadly message may have taken one with it just now.
+		$self->supervise;
 		my %ready = map { $_ => 1 } slurp_file($self->worker_log) =~ /^ready (\d+)$/mg;
 		!grep { !$ready{$_} } values %{ $self->{pid} };
 	});

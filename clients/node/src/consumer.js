@@ -149,8 +149,6 @@ export class Consumer {
 
 	// Calls the handler; undefined when all is well, else the error, and nothing is left of it.
 	async #attempt(batch, message, handler) {
-		const limit = new AbortController();
-		const deadline = new Error();
 		const enter = () => {
 			const statements = ['SAVEPOINT message',
 				`SELECT message_bus.handle(${literal(message.deliveryId)}::bigint)`];
@@ -159,16 +157,13 @@ export class Consumer {
 			batch.saved = batch.entered = true;
 			return statements;
 		};
-		const tx = new Transaction(batch.connection, { enter, signal: limit.signal });
-		const timer = setTimeout(() => limit.abort(deadline), this.#timeout);
-		const late = new Promise((_, reject) => {
-			limit.signal.addEventListener('abort', () => reject(new HandlerTimeout(
-				`${message.type} took longer than ${this.#timeout} ms`, { sqlstate: '57014' })));
-		});
+		const tx = new Transaction(batch.connection, { enter });
 
 		batch.entered = false;
 		try {
-			await Promise.race([handler(message, tx), late]);
+			const running = handler(message, tx);
+
+			if (typeof running?.then === 'function') await this.#inTime(message, tx, running);
 			return undefined;
 		} catch (error) {
 			tx.end();
@@ -177,8 +172,20 @@ export class Consumer {
 			return error;
 		} finally {
 			tx.end();
-			clearTimeout(timer);
 		}
+	}
+
+	// Fails when the handler has not ended before its time is over.
+	#inTime(message, tx, running) {
+		return new Promise((resolve, reject) => {
+			const timer = setTimeout(() => {
+				tx.abort();
+				reject(new HandlerTimeout(`${message.type} took longer than ${this.#timeout} ms`,
+					{ sqlstate: '57014' }));
+			}, this.#timeout);
+
+			running.then(resolve, reject).finally(() => clearTimeout(timer));
+		});
 	}
 
 	async #fail({ connection }, message, error) {

@@ -11,14 +11,36 @@ export class Transaction {
 	#connection;
 	#enter;
 	#ended = false;
+	#late;
+	#store;
+	#bus;
+	#saga;
 
-	constructor(connection, { enter, signal } = {}) {
+	constructor(connection, { enter } = {}) {
 		this.#connection = connection;
 		this.#enter = enter;
-		this.signal = signal;
-		this.store = new StoreApi(this);
-		this.bus = new BusApi(this);
-		this.saga = new SagaApi(this);
+	}
+
+	// Made when they are asked for: a consumer makes a transaction for each message.
+	get store() {
+		return this.#store ??= new StoreApi(this);
+	}
+
+	get bus() {
+		return this.#bus ??= new BusApi(this);
+	}
+
+	get saga() {
+		return this.#saga ??= new SagaApi(this);
+	}
+
+	// Aborted when the time of a handler is over.
+	get signal() {
+		return (this.#late ??= new AbortController()).signal;
+	}
+
+	abort() {
+		this.#late?.abort();
 	}
 
 	async query(text, values) {
