@@ -1,7 +1,7 @@
 # Build, install and test. `make help` lists the targets.
 PG_CONFIG ?= pg_config
 EXTENSION_MAKE = $(MAKE) --no-print-directory -f extension.mk PG_CONFIG="$(PG_CONFIG)"
-export TESTS
+export TESTS DATABASES
 
 .DEFAULT_GOAL = all
 
@@ -39,7 +39,7 @@ private-pg:   ## copy PostgreSQL to build/pg, print its pg_config
 # where its programs are.
 prepare = PG_BINDIR=$$(ci/prepare) && export PG_BINDIR
 
-demo:         ## up, then real orders from invoice to delivery, and a tour
+demo:         ## up, then real orders from invoice to delivery, and a tour; DATABASES=five
 	@$(prepare) && services/up && demo/demo.sh
 
 up:           ## start what is missing of PostgreSQL, the daemons and the gateway

@@ -19,6 +19,10 @@ declare -A PORTS=(
 	[shipping]=${SHIPPINGD_PORT:-5004} [notification]=${NOTIFICATIOND_PORT:-5005}
 	[access]=${ACCESSD_PORT:-5007})
 # consoled has no extension, so it is none of the services
+declare -A LINK_PORTS=(
+	[order]=${LINKD_ORDER_PORT:-5011} [inventory]=${LINKD_INVENTORY_PORT:-5012}
+	[payment]=${LINKD_PAYMENT_PORT:-5013} [shipping]=${LINKD_SHIPPING_PORT:-5014}
+	[notification]=${LINKD_NOTIFICATION_PORT:-5015})
 CONSOLE_PORT=${CONSOLED_PORT:-5006}
 CONSOLE_URL=http://127.0.0.1:$CONSOLE_PORT
 # of the daemons, in seconds; the gateway waits a little longer
@@ -112,12 +116,13 @@ local_curl() {
 	curl -q --silent --show-error --noproxy '*' "$@"
 }
 
-# Whether the pid file names a process that runs that program. One that has ended
+# Whether the pid file names a process that runs that program (of several instances, such
+# as linkd-order, the part before the dash). One that has ended
 # and waits for its parent (a zombie) does not run.
 runs() {
 	local name=$1 pid
 	[[ -f $RUN/$name.pid ]] && pid=$(<"$RUN/$name.pid") && [[ $pid =~ ^[0-9]+$ ]] || return 1
-	[[ $(cat "/proc/$pid/comm" 2>/dev/null) == "$name" ]] &&
+	[[ $(cat "/proc/$pid/comm" 2>/dev/null) == "${name%%-*}" ]] &&
 		! grep -q '^State:[[:space:]]*Z' "/proc/$pid/status" 2>/dev/null
 }
 

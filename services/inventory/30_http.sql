@@ -167,6 +167,8 @@ BEGIN
 		OR NOT ecommerce_inventory._product_body(known) @> wanted THEN
 		PERFORM ecommerce_inventory._record('product-' || id, coalesce(known.version, 0),
 			'ProductDescribed', wanted);
+		-- for order services in other databases; here they see the event
+		PERFORM message_bus.publish('ProductDescribed', wanted, partition_key => id::text);
 	END IF;
 	answer := ecommerce_inventory.get_product(id::text);
 	IF known.product_id IS NULL THEN

@@ -233,7 +233,7 @@ start_parts(Runtime *runtime)
 			.committed = on_messages, .rolled_back = on_messages_lost, .argument = runtime
 		});
 	runtime->duties = duty_start(runtime->base, runtime->pool, service->duties);
-	health_start(runtime, service->endpoint ? service->endpoint : service->bus);
+	health_start(runtime, service->bus ? service->bus : service->endpoint);
 	if (service->follows)
 		runtime->follower = follower_open(&session, service->follows, settings.request_timeout);
 	runtime->http = http_start(&(HttpOptions) {

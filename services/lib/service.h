@@ -28,7 +28,7 @@ typedef struct Service
 	const char *role;			/* database user unless the string names one; may be NULL */
 	const char *port;
 	const char *endpoint;		/* of the bus; NULL: consumes nothing */
-	const char *bus;			/* endpoint without which it is not ready, when it consumes none */
+	const char *bus;			/* endpoint without which it is not ready; NULL: the one above */
 	const MessageHandler *handlers;
 	const HttpRoute *routes;
 	const char *follows;		/* category of events that routes follow; may be NULL */

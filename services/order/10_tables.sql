@@ -84,6 +84,18 @@ $apply_product$;
 COMMENT ON FUNCTION ecommerce_order._apply_product(event_store.event) IS
 'Handler of the inline projection "price_list".';
 
+CREATE FUNCTION ecommerce_order.describe_product(product jsonb)
+RETURNS void LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $describe_product$
+BEGIN
+	PERFORM event_store.append('product-' || (product ->> 'product_id')::uuid, -1,
+		'ProductDescribed', product);
+END
+$describe_product$;
+COMMENT ON FUNCTION ecommerce_order.describe_product(jsonb) IS
+'Handles ProductDescribed, which comes here only from an inventory in another database: the catalogue''s event is kept in this one too, and price_list follows it.';
+
 CREATE FUNCTION ecommerce_order.install()
 RETURNS void LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -92,6 +104,9 @@ BEGIN
 	PERFORM ecommerce.register_contracts();
 	PERFORM ecommerce.install_order_aggregate();
 	PERFORM ecommerce.install_order_saga();
+	IF NOT EXISTS (SELECT FROM message_bus.endpoints e WHERE e.name = 'catalogue') THEN
+		PERFORM message_bus.create_endpoint('catalogue', lanes => 1);
+	END IF;
 	IF NOT EXISTS (SELECT FROM event_store.projections p WHERE p.name = 'order_summary') THEN
 		PERFORM event_store.create_projection('order_summary',
 			'ecommerce_order._apply(event_store.event)'::regprocedure,

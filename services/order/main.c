@@ -1,11 +1,16 @@
 /*
  * main.c
- *		orderd: orders over HTTP.  It consumes no endpoint; the order saga in the
- *		database speaks for orders.
+ *		orderd: orders over HTTP; the order saga in the database speaks for orders.
+ *		What it consumes are products of an inventory in a database of its own.
  */
 #include "lib/service.h"
 
 extern const char openapi_document[];
+
+static const MessageHandler handlers[] = {
+	{"ProductDescribed", "ecommerce_order.describe_product"},
+	{NULL}
+};
 
 static const HttpRoute routes[] = {
 	{"POST", "/orders", "ecommerce_order.submit_order", "body caller",
@@ -33,7 +38,7 @@ main(int argc, char **argv)
 {
 	static const Service service = {
 		.program = "orderd", .source = "OrderService", .role = "ecommerce_order", .port = "5001",
-		.bus = "order",
+		.endpoint = "catalogue", .bus = "order", .handlers = handlers,
 		.routes = routes, .follows = "order", .duties = duties, .openapi = openapi_document
 	};
 
