@@ -31,6 +31,7 @@
 #include "message_bus/place/passed.h"
 #include "message_bus/place/ring.h"
 #include "message_bus/place/row.h"
+#include "pg/argument.h"
 #include "pg/clock.h"
 #include "pg/scan.h"
 #include "pg/spi.h"
@@ -211,6 +212,7 @@ message_bus_take_from_ring(PG_FUNCTION_ARGS)
 	int64	   *positions;
 
 	PreventCommandIfReadOnly("message_bus.cancel()");
+	argument_not_null(&fcinfo->args[2], "positions", "Pass the positions of messages.");
 	if (removal.endpoint == NULL || removal.lane < 0 ||
 		removal.lane >= removal.endpoint->lanes || (held = take_lane(&removal)) == NULL)
 		PG_RETURN_INT32(-1);
@@ -239,6 +241,7 @@ message_bus_take_aside(PG_FUNCTION_ARGS)
 	bool		taken;
 
 	PreventCommandIfReadOnly("message_bus.cancel()");
+	argument_not_null(&fcinfo->args[1], "message_id", "Pass the id of a message.");
 	if (removal.endpoint == NULL)
 		PG_RETURN_INT32(0);
 	if (!PG_ARGISNULL(2))
