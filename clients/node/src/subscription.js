@@ -34,7 +34,7 @@ export class Subscription {
 		}
 		this.#runner = new Runner(client, `subscription ${name}`, this.#options.concurrency,
 			(state, signal) => this.#turn(state, signal),
-			(state, signal) => this.#wait(state, signal));
+			(state, signal) => this.#wait(signal));
 	}
 
 	// A loop that waits works with the connection of its wait, the others rest without any.
@@ -56,27 +56,24 @@ export class Subscription {
 		return this.#runner.stop();
 	}
 
-	#wait(state, signal) {
-		const { category = null, stream = null, wait } = this.#options;
-
+	// Woken by appends, by replay_parked(), and by a consumer that let go of a partition.
+	#wait(signal) {
 		return waitInDatabase(this.#client.pool,
-			'CALL event_store.wait($1, $2::interval, $3, $4)',
-			[state.mark, `${wait} milliseconds`, category, stream], signal);
+			'CALL event_store.wait_subscription($1, $2::interval)',
+			[this.#name, `${this.#options.wait} milliseconds`], signal);
 	}
 
 	async #turn(state, signal) {
 		const connection = await this.#client.pool.connect();
-		const { category, batch } = this.#options;
+		const { batch } = this.#options;
 		let broken;
 
 		try {
 			const results = await script(connection,
 				...beginning(null, { source: this.#client.source }),
-				`SELECT event_store.high_water_mark(${literal(category)}) AS mark`,
 				`SELECT * FROM event_store.fetch(${literal(this.#name)}, ${state.size ?? batch})`);
 			const events = results.at(-1).rows.map(toEvent);
 
-			state.mark = results.at(-2).rows[0].mark;
 			await this.#batch(connection, state, events);
 			return events.length;
 		} catch (error) {

@@ -81,6 +81,29 @@ test('with onError stop it ends with the error, and what was before is committed
 	assert.equal((await count('strict')).n, 3);
 });
 
+test('with onError park it goes on, and a replay wakes it', async () => {
+	await db.store.createSubscription('parking', { category: 'parking' });
+	let mended = false;
+	const parked = () => rows(db, `SELECT 1 FROM event_store.parked_events
+		WHERE subscription = 'parking'`);
+	const subscription = db.store.subscribe('parking',
+		{ retries: 0, onError: 'park', wait: 600000 }, async (event, tx) => {
+			if (event.version === 2 && !mended) throw new Error('two');
+			await note('parking')(event, tx);
+		});
+
+	await fill('parking', 1, 4);
+	await until('the others are seen', async () => (await count('parking')).n === 3);
+	await until('it waits', async () => (await rows(db, `SELECT 1 FROM pg_stat_activity
+		WHERE query LIKE 'CALL event_store.wait%' AND wait_event = 'Extension'`)).length > 0);
+	assert.equal((await parked()).length, 1);
+	mended = true;
+	await db.query(`SELECT event_store.replay_parked('parking')`);
+	await until('it is seen', async () => (await count('parking')).n === 4);
+	assert.equal((await parked()).length, 0);
+	await subscription.stop();
+});
+
 test('an unknown subscription is an error that is told', async () => {
 	const subscription = db.store.subscribe('nobody', {}, () => {});
 

@@ -106,6 +106,7 @@ export interface SubscriptionOptions {
 	startAfter?: number;
 }
 
+/** Of what createSubscription() was told, nothing need be said again. */
 export interface SubscribeOptions extends SubscriptionOptions {
 	/** Loops of this process; 1. */
 	concurrency?: number;

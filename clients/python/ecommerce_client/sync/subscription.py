@@ -28,9 +28,9 @@ class EventFailure(Exception):
 
 
 class Subscription:
-    """category, stream: what is waited for, as create_subscription() has it. concurrency: loops
-    of this process. batch: events per transaction. retries, on_error: "stop" (join() raises the
-    error) or "park". wait: seconds after which an idle wait begins anew.
+    """category, stream: may be left out, the database knows what create_subscription() said.
+    concurrency: loops of this process. batch: events per transaction. retries, on_error: "stop"
+    (join() raises the error) or "park". wait: seconds after which an idle wait begins anew.
     """
 
     def __init__(self, client: Any, name: str, handler: Callable[[Event, Any], Any], *,
@@ -39,8 +39,8 @@ class Subscription:
         if on_error not in ("stop", "park"):
             raise ValueError(f"on_error must be stop or park, not {on_error}")
         self._client, self._name, self._handler = client, name, handler
-        self._category, self._stream, self._batch = category, stream, batch
-        self._retries, self._on_error, self._wait_seconds = retries, on_error, wait
+        self._batch, self._retries = batch, retries
+        self._on_error, self._wait_seconds = on_error, wait
         # position of an event whose handler failed: how often, and the error once that is enough
         self._failures: dict[int, int] = {}
         self._condemned: dict[int, Exception] = {}
@@ -54,11 +54,12 @@ class Subscription:
         """Takes nothing more; returns when what is in hand has been committed."""
         self.runner.stop()
 
-    def _wait(self, state: dict[str, Any], stop: Stop) -> None:
+    def _wait(self, _state: dict[str, Any], stop: Stop) -> None:
+        # Woken by appends, by replay_parked(), and by a consumer that let go of a partition.
         with self._client.connection() as connection:
             runner.wait_cancellable(
-                connection, "CALL event_store.wait(%s, %s * interval '1 second', %s, %s)",
-                [state["mark"], self._wait_seconds, self._category, self._stream], stop)
+                connection, "CALL event_store.wait_subscription(%s, %s * interval '1 second')",
+                [self._name, self._wait_seconds], stop)
 
     def _turn(self, state: dict[str, Any], stop: Stop) -> int:
         size = state.pop("size", self._batch)
@@ -67,9 +68,7 @@ class Subscription:
             try:
                 results = script(
                     connection, *beginning(source=self._client.source),
-                    f"SELECT event_store.high_water_mark({literal(self._category)}) AS mark",
                     f"SELECT * FROM event_store.fetch({literal(self._name)}, {size})")
-                state["mark"] = results[-2][0]["mark"]
                 events = [Event.of(row) for row in results[-1]]
                 if events:
                     self._handle(connection, events)

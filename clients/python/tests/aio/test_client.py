@@ -153,6 +153,32 @@ class SubscriptionTest(Base):
             await db.store.subscribe(name, handler, category=name, retries=1).join()
         self.assertEqual(await self.effects(db, name), [1, 2, 3])
 
+    async def test_park_and_replay(self) -> None:
+        db, name = await self.open(), self.name("parking")
+        await db.store.create_subscription(name, category=name)
+        mended: list[bool] = []
+
+        async def handler(event: Any, tx: Any) -> None:
+            if event.version == 2 and not mended:
+                raise RuntimeError("two")
+            await note(tx, name, event.version)
+
+        async def seen(expected: list[int]) -> bool:
+            return await self.effects(db, name) == expected
+
+        async def waits() -> bool:
+            return bool(await db.query("SELECT 1 FROM pg_stat_activity WHERE wait_event = "
+                                       "'Extension' AND query LIKE 'CALL event_store.wait%%'"))
+
+        subscription = db.store.subscribe(name, handler, retries=0, on_error="park", wait=600)
+        await db.store.append(f"{name}-1", NEW, [ADDED] * 4)
+        await until("the others are seen", lambda: seen([1, 3, 4]))
+        await until("it waits", waits)
+        mended.append(True)
+        await db.query("SELECT event_store.replay_parked(%s)", [name])
+        await until("a replay wakes it", lambda: seen([1, 2, 3, 4]))
+        await subscription.stop()
+
 
 class BusTest(Base):
     async def test_failures(self) -> None:

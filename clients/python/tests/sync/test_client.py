@@ -154,6 +154,32 @@ class SubscriptionTest(Base):
             db.store.subscribe(name, handler, category=name, retries=1).join()
         self.assertEqual(self.effects(db, name), [1, 2, 3])
 
+    def test_park_and_replay(self) -> None:
+        db, name = self.open(), self.name("parking")
+        db.store.create_subscription(name, category=name)
+        mended: list[bool] = []
+
+        def handler(event: Any, tx: Any) -> None:
+            if event.version == 2 and not mended:
+                raise RuntimeError("two")
+            note(tx, name, event.version)
+
+        def seen(expected: list[int]) -> bool:
+            return self.effects(db, name) == expected
+
+        def waits() -> bool:
+            return bool(db.query("SELECT 1 FROM pg_stat_activity WHERE wait_event = "
+                                       "'Extension' AND query LIKE 'CALL event_store.wait%%'"))
+
+        subscription = db.store.subscribe(name, handler, retries=0, on_error="park", wait=600)
+        db.store.append(f"{name}-1", NEW, [ADDED] * 4)
+        until("the others are seen", lambda: seen([1, 3, 4]))
+        until("it waits", waits)
+        mended.append(True)
+        db.query("SELECT event_store.replay_parked(%s)", [name])
+        until("a replay wakes it", lambda: seen([1, 2, 3, 4]))
+        subscription.stop()
+
 
 class BusTest(Base):
     def test_failures(self) -> None:
