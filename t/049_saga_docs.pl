@@ -36,7 +36,13 @@ my ($diagram) = $text =~ /^```mermaid\n(.*?)^```/ms;
 my $real = $node->safe_psql('postgres', q{SELECT saga.diagram('trip')});
 is(join("\n", grep { index($real, $_) < 0 } split /\n/, $diagram), '', 'the diagram');
 # What stands there as JSON is a part of a definition that is accepted.
-my ($part) = $text =~ /^```json\n(.*?)^```/ms;
+my ($timers, $part) = $text =~ /^```json\n(.*?)^```/msg;
+my ($seat, $asked) = ('5d0c2a52-9c1b-4b7e-8a51-1f2e3d4c5b6a', '{"correlate": "$.message.seat"}');
+$node->safe_psql('postgres', qq{SELECT saga.define('seat', \$\$\{$timers, "endpoint": "seat",
+	"initial": "AwaitingPayment", "events": {"SeatAsked": $asked, "SeatPaid": $asked}\}\$\$);
+	SELECT message_bus.publish('SeatAsked', '{"seat": "$seat"}'); SELECT saga.run()});
+is( $node->safe_psql('postgres', q{SELECT current_state, next_timer FROM saga.instances
+	WHERE saga = 'seat'}), 'AwaitingPayment|pay', 'the timer');
 my $definition = qq(\{$part, "endpoint": "paying", "initial": "A", "start": {"Begun": {}},
 	"given": ["cancelled"],
 	"states": {"A": {"kind": "final", "default": "ignore"}}\});
