@@ -103,6 +103,9 @@ check-dba:    ## a DBA's day under load: DBA_SECONDS (1200), DBA_SEED
 check-looking:     ## what operators look at costs the same with 10 million events
 	@LOOKING_SCALE=$${LOOKING_SCALE:-50} TAP_TIMEOUT=7200 TESTS=130_looking ci/check tap
 
+check-ha:     ## kills leaders under Patroni and etcd, under load: HA_KILLS (4), HA_SYNCHRONOUS
+	@ci/ha
+
 check-fuzz:   ## libFuzzer on what parses bytes: FUZZ_SECONDS (600) for each target, FUZZ_SEED
 	@PG_CONFIG=$$(ci/assert_pg) && export PG_CONFIG && \
 		FUZZ_SECONDS=$${FUZZ_SECONDS:-600} ci/check fuzz
@@ -144,4 +147,4 @@ help:         ## list the targets
 	check-regress check-isolation check-tap check-services check-tidy accept format \
 	coverage check-assert check-discard check-valgrind check-pg17 check-pg18 check-compile-all \
 	check-fresh check-packages check-kubernetes deb dist check-dba check-hostile check-fuzz \
-	check-upgrade freeze help pictures
+	check-ha check-upgrade freeze help pictures

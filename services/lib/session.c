@@ -4,7 +4,8 @@
  *
  * States: waiting (timer runs) > connecting > asking > setting up > ready > waiting ...
  * The back-off starts again at its least delay only after a session was ready,
- * so that a server which refuses the setup is not hammered.
+ * so that a server which refuses the setup is not hammered.  It stays short: a failover
+ * takes some 20 s, and whoever has waited for it must not sleep on after it.
  */
 #include "lib/session.h"
 
@@ -19,7 +20,7 @@
 #include "lib/text.h"
 
 #define RECONNECT_MIN_MS 100
-#define RECONNECT_MAX_MS 15000
+#define RECONNECT_MAX_MS 3000
 #define SETUP_DEADLINE_MS 30000
 
 struct Session
