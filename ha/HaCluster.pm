@@ -15,6 +15,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Time::HiRes qw(usleep);
 
+# Seconds for a condition; where things get lost, not everything comes.
 use constant PATIENCE => 300;
 
 # nodes => how many servers; synchronous => 'true' or 'false'.
@@ -44,7 +45,8 @@ sub new
 	return $self;
 }
 
-# What the documentation says, but synchronous or not as the test wants it.
+# What the documentation says, but synchronous or not as the test wants it; if not, those
+# take over too that Patroni would find too far behind.
 sub _read_settings
 {
 	my ($self) = @_;
@@ -52,7 +54,9 @@ sub _read_settings
 	  PostgreSQL::Test::Utils::slurp_file(dirname(__FILE__) . '/../docs/high-availability.md');
 
 	($self->{settings}) = $document =~ /^```yaml\n(.*?)^```$/ms or die "no settings are documented";
-	$self->{settings} =~ s/synchronous_mode: true/synchronous_mode: $self->{synchronous}/
+	my $mode = 'synchronous_mode: ' . $self->{synchronous};
+	$mode .= "\n    maximum_lag_on_failover: 1000000000" if $self->{synchronous} eq 'false';
+	$self->{settings} =~ s/synchronous_mode: true/$mode/
 	  or die "synchronous_mode is not documented";
 	($self->{ttl}) = $self->{settings} =~ /ttl: (\d+)/ or die "ttl is not documented";
 	return;
@@ -193,11 +197,14 @@ sub kill_leader
 	my @receivers = $deaf ? $self->_processes(qr/walreceiver/) : ();
 	my $postmaster = $self->_postmaster($name);
 
+	die 'standbys without a receiver' if $deaf && @receivers != $self->{nodes} - 1;
 	kill 'STOP', @receivers;
 	usleep(1_500_000) if $deaf;
 	kill 'KILL', $self->{pids}{$name};
 	waitpid delete $self->{pids}{$name}, 0;
 	kill 'KILL', $postmaster, $self->_children($postmaster);
+	# What lies in their sockets they shall not read either.
+	kill 'TERM', @receivers;
 	kill 'CONT', @receivers;
 	return $name;
 }
@@ -231,7 +238,7 @@ sub _processes
 sub until
 {
 	my ($self, $what, $condition) = @_;
-	my $deadline = time + PATIENCE;
+	my $deadline = time + ($self->{synchronous} eq 'true' ? PATIENCE : PATIENCE / 4);
 
 	while (time < $deadline)
 	{

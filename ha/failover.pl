@@ -166,22 +166,24 @@ for my $round (1 .. $ENV{HA_KILLS} // 4)
 	isnt($successor, $dead, "$dead died, $successor leads");
 	diag(sprintf 'gap between acknowledged appends: %.1f s, ttl %d s',
 		appended_since($died) - $died, $cluster->{ttl});
-	ok(daemons_are_ready(), 'daemons are ready again');
+	ok(eval { daemons_are_ready() }, 'daemons are ready again');
 	my $before = arrived();
-	$cluster->until('the link carries', sub { arrived() > $before });
+	ok(eval { $cluster->until('the link carries', sub { arrived() > $before }) },
+		'the link carries');
 	$cluster->start($dead);
-	ok($cluster->until_whole, "$dead follows");
+	ok(eval { $cluster->until_whole }, "$dead follows");
 }
 
 finish('load-write');
-$cluster->until('all that was sent is handled', sub {
-		$cluster->sql('shop', <<'EOT') eq 't' && $cluster->sql('stock', <<'EOT') eq 't' });
+ok(eval { $cluster->until('it is handled', sub {
+		$cluster->sql('shop', <<'EOT') eq 't' && $cluster->sql('stock', <<'EOT') eq 't' }) },
 SELECT (SELECT sum(depth) = 0 FROM message_bus.endpoints WHERE name <> 'to-stock')
 	AND (SELECT sum(unconfirmed) = 0 FROM message_bus.forwards)
 	AND NOT EXISTS (SELECT FROM saga.instance WHERE current_state = 'Booking')
 EOT
 SELECT depth = 0 FROM message_bus.endpoints WHERE name = 'in'
 EOT
+	'all that was sent is handled');
 $cluster->until('the standby has shown all', sub {
 		my $newest = $cluster->sql('shop', 'SELECT event_store.high_water_mark()');
 		my ($least) = sort { $a <=> $b } map { (split ' ', (noted("read.$_"))[-1])[0] }

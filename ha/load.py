@@ -54,6 +54,15 @@ def appender(number):
 
     def turn(connection):
         nonlocal last
+        try:
+            append(connection)
+        except psycopg.Error as error:
+            if error.sqlstate == "ST001":   # what it knows has been lost
+                last = json.loads(error.diag.message_detail)["actual_version"]
+            raise
+
+    def append(connection):
+        nonlocal last
         version, position = connection.execute(
             "SELECT version, position FROM event_store.append(%s, %s, 'Counted', %s,"
             " event_id => %s)",
