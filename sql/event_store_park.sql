@@ -63,6 +63,7 @@ SELECT event_store.advance('mailer', 4);
 COMMIT;
 SELECT subscription, position, stream, version, event_type, error, attempts, replay
 FROM event_store.parked_events;
+SELECT kind, object, severity, holds_up, what_to_type FROM ecommerce.problems WHERE kind = 'parked_events';
 -- What is not in hand is not parked.
 SELECT * FROM attempt($$SELECT event_store.park('mailer', 5)$$);
 BEGIN;

@@ -29,6 +29,16 @@ CREATE VIEW event_store._seen_subscription AS
 SELECT s.name, s.category, s.created_at FROM event_store.subscription s;
 COMMENT ON VIEW event_store._seen_subscription IS 'Names of subscriptions, for the lists.';
 
+CREATE VIEW event_store._seen_parked AS
+SELECT s.name, f.parked_at, f.error, f.position, least(c.n, 1000) AS parked, c.n > 1000 AS capped
+FROM event_store.subscription s
+CROSS JOIN LATERAL (SELECT p.parked_at, p.error, p.position FROM event_store.parked_event p
+	WHERE p.subscription = s.name ORDER BY p.position LIMIT 1) f
+CROSS JOIN LATERAL (SELECT count(*) FROM (SELECT FROM event_store.parked_event p
+	WHERE p.subscription = s.name LIMIT 1001) p) c (n);
+COMMENT ON VIEW event_store._seen_parked IS
+'Subscriptions with events that they have put aside: how many (to 1000), and the first.';
+
 CREATE VIEW event_store._seen_projection AS
 SELECT p.name, p.mode, CASE WHEN g.paused THEN 'paused' WHEN g.failed THEN 'failed'
 		WHEN g.last_error IS NOT NULL OR d.last_error IS NOT NULL THEN 'retrying'
@@ -145,6 +155,14 @@ AS $store_problems$
 	FROM event_store._seen_subscription s
 	CROSS JOIN LATERAL event_store._subscription_lag(s.name, 200) l
 	WHERE l.oldest < clock_timestamp() - interval '1 min' GROUP BY s.name
+	UNION ALL
+	SELECT 'parked_events', 'subscription ' || p.name, 'error', p.parked_at,
+		format('%s%s events were put aside, the first at position %s: %s', p.parked,
+			CASE WHEN p.capped THEN '+' ELSE '' END, p.position,
+			coalesce(left(p.error, 200), 'no error')),
+		format('SELECT * FROM event_store.parked_events WHERE subscription = %1$L; when it is mended: SELECT event_store.replay_parked(%1$L)', p.name),
+		jsonb_build_object('subscription', p.name, 'count', p.parked, 'count_capped', p.capped)
+	FROM event_store._seen_parked p
 $store_problems$;
 COMMENT ON FUNCTION ecommerce._store_problems() IS
 'What is wrong with worker, event store, subscriptions and projections, for ecommerce.problems.';
