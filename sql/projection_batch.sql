@@ -71,3 +71,25 @@ SELECT stream, version, replayed FROM seen ORDER BY position;
 -- Neither one nor the other.
 CREATE FUNCTION wrong(events event_store.new_event[]) RETURNS void LANGUAGE sql AS '';
 SELECT event_store.create_projection('wrong', 'wrong(event_store.new_event[])');
+
+-- Among events that were rolled back, which leave dead entries in the index that is read.
+DO $$
+BEGIN
+	FOR i IN 1 .. 3000 LOOP
+		BEGIN
+			PERFORM event_store.append('order-' || i % 7, -1, 'Placed', '{"lost": true}');
+			RAISE division_by_zero;
+		EXCEPTION WHEN division_by_zero THEN
+			NULL;
+		END;
+		PERFORM event_store.append('order-' || i % 7, -1, 'Placed', '{}');
+	END LOOP;
+END $$;
+CREATE TABLE survived (position bigint PRIMARY KEY);
+CREATE FUNCTION survive(events event_store.event[]) RETURNS void LANGUAGE sql AS
+	'INSERT INTO public.survived SELECT e.position FROM unnest(events) e';
+SELECT event_store.create_projection('survived', 'survive(event_store.event[])', 'order',
+	tables => '{survived}');
+CALL event_store.wait_projection('survived', event_store.position_counter(), '2 min');
+SELECT count(*) = (SELECT count(*) FROM event_store.read_all(category => 'order',
+	max_count => 100000)) AS all_of_them FROM survived;

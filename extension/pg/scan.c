@@ -64,10 +64,12 @@ table_scan_close(TableScan *scan)
 
 /*
  * Begins to read what the keys find in a table that table_scan_open() has opened.
+ * The current memory context must live as long as the scan.
  */
 void
 table_scan_start(TableScan *scan, int key_count, ScanKey keys, Snapshot snapshot)
 {
+	scan->context = CurrentMemoryContext;
 	scan->scan = compat_index_beginscan(scan->table, scan->index, snapshot, key_count);
 	index_rescan(scan->scan, keys, key_count, NULL, 0);
 }
@@ -122,7 +124,7 @@ table_scan_detach(TableScan *scan)
 HeapTuple
 table_scan_next(TableScan *scan, ScanDirection direction)
 {
-	if (!index_getnext_slot(scan->scan, direction, scan->slot))
+	if (!table_scan_next_slot(scan, direction))
 		return NULL;
 	return ExecFetchSlotHeapTuple(scan->slot, false, NULL);
 }

@@ -35,6 +35,7 @@ typedef struct TableScan
 	TupleTableSlot *slot;		/* the row that was found */
 	Snapshot	snapshot;		/* ours to unregister, or NULL */
 	TupleDesc	descriptor;		/* of the columns we know */
+	MemoryContext context;		/* lives as long as the scan */
 } TableScan;
 
 extern void table_scan_open(TableScan *scan, ExtensionRelation *table, ExtensionRelation *index);
@@ -66,12 +67,18 @@ extern void key_uuid(ScanKey key, int column, const pg_uuid_t *value);
 extern void key_text(ScanKey key, int column, const char *value, int length);
 
 /*
- * The same into the scan's slot; false after the last.
+ * The same into the scan's slot; false after the last.  Whatever context the caller
+ * is in: an index remembers things from one row to the next where it is called, such
+ * as which entries are dead.
  */
 static inline bool
 table_scan_next_slot(TableScan *scan, ScanDirection direction)
 {
-	return index_getnext_slot(scan->scan, direction, scan->slot);
+	MemoryContext old = MemoryContextSwitchTo(scan->context);
+	bool		found = index_getnext_slot(scan->scan, direction, scan->slot);
+
+	MemoryContextSwitchTo(old);
+	return found;
 }
 
 #endif
