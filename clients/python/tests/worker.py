@@ -28,7 +28,8 @@ def tell():
 
 def begin(db):
     threading.Thread(target=tell, daemon=True).start()
-    db.bus.consume("work", {"Work": note("message"), "Deadly": deadly}, concurrency=2, batch=20)
+    # One loop: with two, what the other has in hand dies with the deadly message too.
+    db.bus.consume("work", {"Work": note("message"), "Deadly": deadly}, batch=20)
     db.store.subscribe("follow", note("event"), category="thing", concurrency=2, batch=20)
 
 
