@@ -50,7 +50,8 @@ TABLE noted;
 -- what only looks like it
 BEGIN;
 CREATE TEMP TABLE sent AS SELECT message_bus.send('here', 'T', '{}') AS id;
-INSERT INTO sent SELECT message_bus.send('here', 'T', '{}') FROM generate_series(1, 4);
+INSERT INTO sent SELECT message_bus.send('here', 'T', '{}', partition_key => n::text)
+FROM generate_series(1, 4) n;
 UPDATE message_bus.endpoint SET paused = false;
 COMMIT;
 TABLE noted;
