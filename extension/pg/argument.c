@@ -11,13 +11,13 @@
 #include "pg/argument.h"
 
 /*
- * Raises 22004 for an argument.
+ * Raises the error for an argument.
  */
 void
-argument_refuse_null(const char *name, const char *hint)
+argument_refuse_null(int sqlstate, const char *name, const char *hint)
 {
 	ereport(ERROR,
-			(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+			(errcode(sqlstate),
 			 errmsg("%s must not be null", name),
 			 errhint("%s", hint)));
 }

@@ -9,16 +9,28 @@
 
 #include "base/errors.h"
 
-extern void argument_refuse_null(const char *name, const char *hint) pg_attribute_noreturn();
+extern void argument_refuse_null(int sqlstate, const char *name, const char *hint)
+	pg_attribute_noreturn();
 
 /*
- * Refuses NULL for an argument; hint says what to pass.
+ * Refuses NULL for an argument with an error code of a module's own; hint says what
+ * to pass.
+ */
+static inline void
+argument_not_null_as(int sqlstate, const NullableDatum *argument, const char *name,
+					 const char *hint)
+{
+	if (unlikely(argument->isnull))
+		argument_refuse_null(sqlstate, name, hint);
+}
+
+/*
+ * The same with PostgreSQL's.
  */
 static inline void
 argument_not_null(const NullableDatum *argument, const char *name, const char *hint)
 {
-	if (unlikely(argument->isnull))
-		argument_refuse_null(name, hint);
+	argument_not_null_as(ERRCODE_NULL_VALUE_NOT_ALLOWED, argument, name, hint);
 }
 
 #endif

@@ -8,7 +8,9 @@
  * told; a server with other extensions has room for all of them.
  *
  * Who came last is told first, as PostgreSQL does with ends of transactions.
- * Nobody ever leaves.  The lists are the process's own; a crash leaves nothing.
+ * Nobody ever leaves, and who comes again is told once all the same: nobody needs
+ * to remember that he came, but where it happens with every event or message.
+ * The lists are the process's own; a crash leaves nothing.
  */
 #include "postgres.h"
 
@@ -17,10 +19,14 @@
 
 #include "pg/callbacks.h"
 
+/* What is kept of any of them, to see whether it is the same. */
+typedef void (*Callback) (void);
+
 typedef struct Listener
 {
 	union
 	{
+		Callback	any;
 		RelationCallback relation;
 		SyscacheCallbackFunction catalog;
 		XactCallback transaction;
@@ -37,7 +43,7 @@ static Listener *transactions = NULL;
 static Listener *savepoints = NULL;
 static Listener *ends = NULL;
 
-static Listener *listen_first(Listener **list);
+static void listen_first(Listener **list, Callback function, int cache);
 static void relation_changed(Datum arg, Oid relation);
 static void catalog_changed(Datum arg, int cache, uint32 hash);
 static void transaction_ended(XactEvent event, void *arg);
@@ -47,14 +53,14 @@ static void resources_released(ResourceReleasePhase phase, bool committed, bool 
 
 /*
  * From now on the function is told of relations that have changed, InvalidOid
- * for all.  Once per function.
+ * for all.
  */
 void
 callback_on_relation(RelationCallback function)
 {
 	if (relations == NULL)
 		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
-	listen_first(&relations)->tell.relation = function;
+	listen_first(&relations, (Callback) function, 0);
 }
 
 /*
@@ -64,15 +70,12 @@ void
 callback_on_catalog(int cache, SyscacheCallbackFunction function)
 {
 	bool		known = false;
-	Listener   *listener;
 
-	for (listener = catalogs; listener != NULL; listener = listener->next)
+	for (Listener *listener = catalogs; listener != NULL; listener = listener->next)
 		known |= listener->cache == cache;
 	if (!known)
 		CacheRegisterSyscacheCallback(cache, catalog_changed, (Datum) 0);
-	listener = listen_first(&catalogs);
-	listener->tell.catalog = function;
-	listener->cache = cache;
+	listen_first(&catalogs, (Callback) function, cache);
 }
 
 /*
@@ -83,7 +86,7 @@ callback_on_transaction(XactCallback function)
 {
 	if (transactions == NULL)
 		RegisterXactCallback(transaction_ended, NULL);
-	listen_first(&transactions)->tell.transaction = function;
+	listen_first(&transactions, (Callback) function, 0);
 }
 
 /*
@@ -94,7 +97,7 @@ callback_on_savepoint(SubXactCallback function)
 {
 	if (savepoints == NULL)
 		RegisterSubXactCallback(savepoint_ended, NULL);
-	listen_first(&savepoints)->tell.savepoint = function;
+	listen_first(&savepoints, (Callback) function, 0);
 }
 
 /*
@@ -107,17 +110,27 @@ callback_on_end(EndCallback function)
 {
 	if (ends == NULL)
 		RegisterResourceReleaseCallback(resources_released, NULL);
-	listen_first(&ends)->tell.end = function;
+	listen_first(&ends, (Callback) function, 0);
 }
 
-static Listener *
-listen_first(Listener **list)
+/*
+ * Puts a function before the others of its list, unless it is there.
+ */
+static void
+listen_first(Listener **list, Callback function, int cache)
 {
-	Listener   *listener = MemoryContextAllocZero(TopMemoryContext, sizeof(Listener));
+	Listener   *listener;
 
+	for (listener = *list; listener != NULL; listener = listener->next)
+	{
+		if (listener->tell.any == function && listener->cache == cache)
+			return;
+	}
+	listener = MemoryContextAlloc(TopMemoryContext, sizeof(Listener));
+	listener->tell.any = function;
+	listener->cache = cache;
 	listener->next = *list;
 	*list = listener;
-	return listener;
 }
 
 static void

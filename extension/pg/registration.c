@@ -59,7 +59,6 @@
 
 /* Rises with every change of a function, a role or a membership. */
 static uint64 generation = 1;
-static bool callbacks_registered = false;
 
 static void store(const char *name, const char *definition, Oid role);
 static Oid	find_stand_in(const char *name);
@@ -213,13 +212,9 @@ resolve(Registration *registration)
 	uint64		as_of = generation;
 	HeapTuple	row;
 
-	if (!callbacks_registered)
-	{
-		callback_on_catalog(PROCOID, something_changed);
-		callback_on_catalog(AUTHOID, something_changed);
-		callback_on_catalog(AUTHMEMROLEMEM, something_changed);
-		callbacks_registered = true;
-	}
+	callback_on_catalog(PROCOID, something_changed);
+	callback_on_catalog(AUTHOID, something_changed);
+	callback_on_catalog(AUTHMEMROLEMEM, something_changed);
 	registration->stand_in = find_stand_in(registration->name);
 	row = OidIsValid(registration->stand_in)
 			  ? SearchSysCache1(PROCOID, ObjectIdGetDatum(registration->stand_in))

@@ -48,11 +48,9 @@ static ExtensionRelation *known_relations = NULL;
 /* The extension's owner, InvalidOid if it is to be looked up. */
 static Oid	known_owner = InvalidOid;
 static uint64 changes = 0;
-static bool callback_registered = false;
 
 static bool read_extension_row(Oid *owner, char **version);
 static void check_sql_version(void);
-static void register_callback(void);
 static void check_table(ExtensionRelation *table, Relation heap);
 static bool column_fits(const ExtensionColumn *column, TupleDesc descriptor, int number);
 static void forget_relation(Oid relid);
@@ -68,7 +66,7 @@ extension_relation_oid(ExtensionRelation *relation)
 
 	if (relation->known)
 		return relation->oid;
-	register_callback();
+	callback_on_relation(forget_relation);
 	check_sql_version();
 	schema = get_namespace_oid(relation->schema, true);
 	relation->oid = OidIsValid(schema) ? get_relname_relid(relation->name, schema) : InvalidOid;
@@ -122,15 +120,6 @@ extension_table_descriptor(ExtensionRelation *table)
 	table->descriptor = descriptor;
 	MemoryContextSwitchTo(old);
 	return descriptor;
-}
-
-static void
-register_callback(void)
-{
-	if (callback_registered)
-		return;
-	callback_on_relation(forget_relation);
-	callback_registered = true;
 }
 
 static void
@@ -241,7 +230,7 @@ extension_owner(void)
 
 	if (likely(OidIsValid(known_owner)))
 		return known_owner;
-	register_callback();
+	callback_on_relation(forget_relation);
 	as_of = changes;
 	if (!read_extension_row(&owner, NULL))
 		ereport(ERROR,

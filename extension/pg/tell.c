@@ -39,18 +39,13 @@ static void savepoint_ended(SubXactEvent event, SubTransactionId level, SubTrans
 void
 tell_when_committed(int level, const char *format, ...)
 {
-	static bool registered = false;
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
 	StringInfoData text;
 	va_list		arguments;
 	int			needed;
 
-	if (!registered)
-	{
-		callback_on_transaction(transaction_ended);
-		callback_on_savepoint(savepoint_ended);
-		registered = true;
-	}
+	callback_on_transaction(transaction_ended);
+	callback_on_savepoint(savepoint_ended);
 	initStringInfo(&text);
 	for (;;)
 	{

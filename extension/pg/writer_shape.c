@@ -36,7 +36,6 @@
 #include "pg/writer_shape.h"
 
 static WriterShape *shapes = NULL;
-static bool callbacks_registered = false;
 
 static WriterShape *build_shape(ExtensionRelation *table, Relation heap);
 static void judge(WriterShape *shape, Relation heap, bool plain_indexes);
@@ -84,12 +83,8 @@ build_shape(ExtensionRelation *table, Relation heap)
 	ListCell   *cell;
 	bool		plain = true;
 
-	if (!callbacks_registered)
-	{
-		callback_on_relation(forget_shape);
-		callback_on_transaction(release_shapes);
-		callbacks_registered = true;
-	}
+	callback_on_relation(forget_shape);
+	callback_on_transaction(release_shapes);
 	shape->table = table;
 	shape->relation = RelationGetRelid(heap);
 	shape->context = context;

@@ -103,13 +103,7 @@ supervise_duty(DutyWish *wish)
 static bool
 any_work(void)
 {
-	static bool callback_registered = false;
-
-	if (!callback_registered)
-	{
-		callback_on_relation(work_changed);
-		callback_registered = true;
-	}
+	callback_on_relation(work_changed);
 	/* A transaction hears of changes; starting one is what others do each turn too. */
 	extension_begin_transaction();
 	if (!any_known)

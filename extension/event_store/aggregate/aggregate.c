@@ -230,15 +230,10 @@ describe_function(StringInfo description, Registration *registration)
 static void
 start_cache(void)
 {
-	static bool callbacks_registered = false;
 	HASHCTL		control = {0};
 
-	if (!callbacks_registered)
-	{
-		callback_on_relation(relation_changed);
-		callback_on_catalog(PROCOID, function_changed);
-		callbacks_registered = true;
-	}
+	callback_on_relation(relation_changed);
+	callback_on_catalog(PROCOID, function_changed);
 	if (cache_context != NULL)
 		MemoryContextSetParent(cache_context, TopTransactionContext);
 	cache = NULL;

@@ -312,11 +312,8 @@ event_store_append_batch(PG_FUNCTION_ARGS)
 {
 	NewEvents	events = {0};
 
-	if (PG_ARGISNULL(2))
-		ereport(ERROR,
-				(errcode(ERRCODE_ST_INVALID_EVENT),
-				 errmsg("events must not be null"),
-				 errhint("Pass an array, '{}' to append nothing.")));
+	argument_not_null_as(ERRCODE_ST_INVALID_EVENT, &fcinfo->args[2], "events",
+						 "Pass an array, '{}' to append nothing.");
 	new_events_from_array(PG_GETARG_ARRAYTYPE_P(2), &events);
 	return append_to(fcinfo, &events);
 }
@@ -330,11 +327,8 @@ event_store_append_json(PG_FUNCTION_ARGS)
 {
 	NewEvents	events = {0};
 
-	if (PG_ARGISNULL(2))
-		ereport(ERROR,
-				(errcode(ERRCODE_ST_INVALID_EVENT),
-				 errmsg("events must not be null"),
-				 errhint("Pass a JSON array, '[]' to append nothing.")));
+	argument_not_null_as(ERRCODE_ST_INVALID_EVENT, &fcinfo->args[2], "events",
+						 "Pass a JSON array, '[]' to append nothing.");
 	new_events_from_json(PG_GETARG_JSONB_P(2), &events);
 	return append_to(fcinfo, &events);
 }

@@ -383,18 +383,13 @@ forget_unregistered(void)
 static void
 start_cache(void)
 {
-	static bool callbacks_registered = false;
 	HASHCTL		control = {0};
 	Lookup		lookup;
 	Datum		values[UPCASTER_COLUMNS];
 	bool		nulls[UPCASTER_COLUMNS];
 
-	if (!callbacks_registered)
-	{
-		callback_on_relation(relation_changed);
-		callback_on_catalog(TYPEOID, type_changed);
-		callbacks_registered = true;
-	}
+	callback_on_relation(relation_changed);
+	callback_on_catalog(TYPEOID, type_changed);
 	if (cache_context != NULL)
 		MemoryContextSetParent(cache_context, TopTransactionContext);
 	cache = NULL;

@@ -140,17 +140,12 @@ projection_cache_context(void)
 static void
 load_cache(void)
 {
-	static bool callback_registered = false;
 	Lookup		lookup;
 	Datum		values[PROJECTION_COLUMNS];
 	bool		nulls[PROJECTION_COLUMNS];
 	MemoryContext old;
 
-	if (!callback_registered)
-	{
-		callback_on_relation(relation_changed);
-		callback_registered = true;
-	}
+	callback_on_relation(relation_changed);
 	for (int tries = 1; stale && tries <= LOOKUP_TRIES; tries++)
 	{
 		int			room = 8;

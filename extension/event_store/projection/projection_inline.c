@@ -126,7 +126,6 @@ give_or_defer(ProjectionRun *run)
 static void
 enter(const Projection *projection)
 {
-	static bool callbacks_registered = false;
 	Nesting    *entry;
 
 	if (nesting != NULL && nesting->depth == NESTED_MAX)
@@ -135,12 +134,8 @@ enter(const Projection *projection)
 				 errmsg("inline projection \"%s\" appends events that it is given itself, %d deep",
 						projection->name, NESTED_MAX),
 				 errhint("Leave the event types that its handler appends out of event_types, or make it async.")));
-	if (!callbacks_registered)
-	{
-		callback_on_transaction(transaction_ended);
-		callback_on_savepoint(savepoint_ended);
-		callbacks_registered = true;
-	}
+	callback_on_transaction(transaction_ended);
+	callback_on_savepoint(savepoint_ended);
 	entry = MemoryContextAlloc(TopTransactionContext, sizeof(Nesting));
 	entry->depth = nesting != NULL ? nesting->depth + 1 : 1;
 	entry->level = GetCurrentSubTransactionId();

@@ -32,7 +32,6 @@
 #include "pg/spi.h"
 
 static Lease *leases = NULL;	/* in TopTransactionContext */
-static bool callbacks_registered = false;
 
 static void transaction_ended(XactEvent event, void *arg);
 static void savepoint_ended(SubXactEvent event, SubTransactionId level,
@@ -146,12 +145,8 @@ lease_remember(const char *name, int partition, int64 fetched, int64 checkpoint)
 	{
 		Lease	   *entry = MemoryContextAlloc(TopTransactionContext, sizeof(Lease));
 
-		if (!callbacks_registered)
-		{
-			callback_on_transaction(transaction_ended);
-			callback_on_savepoint(savepoint_ended);
-			callbacks_registered = true;
-		}
+		callback_on_transaction(transaction_ended);
+		callback_on_savepoint(savepoint_ended);
 		entry->subscription = MemoryContextStrdup(TopTransactionContext, name);
 		entry->level = GetCurrentSubTransactionId();
 		entry->first = lease != NULL ? lease->first : 0;

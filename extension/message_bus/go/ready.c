@@ -26,6 +26,7 @@
 #include "message_bus/place/aside.h"
 #include "message_bus/place/ring.h"
 #include "message_bus/place/row.h"
+#include "pg/argument.h"
 #include "pg/clock.h"
 #include "pg/scan.h"
 #include "pg/spi.h"
@@ -192,11 +193,8 @@ message_bus_wait_sql(PG_FUNCTION_ARGS)
 	Datum		value;
 
 	wakeup_require_top_level("message_bus.wait", call == NULL || call->atomic);
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("endpoint and timeout must not be null"),
-				 errhint("Type CALL message_bus.wait('my-endpoint', '30 s').")));
+	argument_not_null(&fcinfo->args[0], "endpoint", "Names are in message_bus.endpoints.");
+	argument_not_null(&fcinfo->args[1], "timeout", "For example '30 s'.");
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	deadline = clock_after(GetCurrentTimestamp(), PG_GETARG_INTERVAL_P(1), "timeout");
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)

@@ -31,6 +31,7 @@
 #include "message_bus/know/lane.h"
 #include "message_bus/message_bus.h"
 #include "message_bus/place/row.h"
+#include "pg/argument.h"
 #include "pg/clock.h"
 #include "pg/result.h"
 
@@ -322,11 +323,8 @@ message_bus_receive_sql(PG_FUNCTION_ARGS)
 	ReceiveCall call;
 	TimestampTz leased_until = 0;
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("endpoint and max_messages must not be null"),
-				 errhint("Names of endpoints are in message_bus.endpoints; max_messages may be left out.")));
+	argument_not_null(&fcinfo->args[0], "endpoint", "Names are in message_bus.endpoints.");
+	argument_not_null(&fcinfo->args[1], "max_messages", "It may be left out.");
 	if (!PG_ARGISNULL(2))
 		leased_until = lease_end(PG_GETARG_INTERVAL_P(2), IsTransactionBlock());
 	receive(&call, text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_INT32(1), leased_until,

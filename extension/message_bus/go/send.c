@@ -26,6 +26,7 @@
 #include "message_bus/know/database.h"
 #include "message_bus/know/note.h"
 #include "message_bus/place/row.h"
+#include "pg/argument.h"
 #include "pg/clock.h"
 #include "pg/spi.h"
 
@@ -213,11 +214,10 @@ send_from_arguments(FunctionCallInfo fcinfo, int first, const char *endpoint)
 	BusOutgoing outgoing = {0};
 	pg_uuid_t  *message_id = palloc(sizeof(pg_uuid_t));
 
-	if (PG_ARGISNULL(first) || PG_ARGISNULL(first + 1))
-		ereport(ERROR,
-				(errcode(ERRCODE_MB_INVALID_MESSAGE),
-				 errmsg("message type and body must not be null"),
-				 errhint("Pass '{}' for an empty body.")));
+	argument_not_null_as(ERRCODE_MB_INVALID_MESSAGE, &fcinfo->args[first], "message_type",
+						 "Say what it is, such as OrderPlaced.");
+	argument_not_null_as(ERRCODE_MB_INVALID_MESSAGE, &fcinfo->args[first + 1], "body",
+						 "Pass '{}' for an empty body.");
 	outgoing.endpoint = endpoint;
 	outgoing.message_type = text_to_cstring(PG_GETARG_TEXT_PP(first));
 	outgoing.body = PG_GETARG_JSONB_P(first + 1);
@@ -255,11 +255,8 @@ PG_FUNCTION_INFO_V1(message_bus_send_sql);
 Datum
 message_bus_send_sql(PG_FUNCTION_ARGS)
 {
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_MB_NO_ENDPOINT),
-				 errmsg("endpoint must not be null"),
-				 errhint("Name an endpoint, or use message_bus.publish.")));
+	argument_not_null_as(ERRCODE_MB_NO_ENDPOINT, &fcinfo->args[0], "endpoint",
+						 "Name an endpoint, or use message_bus.publish.");
 	return send_from_arguments(fcinfo, 1, text_to_cstring(PG_GETARG_TEXT_PP(0)));
 }
 

@@ -184,11 +184,8 @@ Datum
 message_bus_fail_sql(PG_FUNCTION_ARGS)
 {
 	PreventCommandIfReadOnly("message_bus.fail()");
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(3))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("delivery_id and retryable must not be null"),
-				 errhint(RECEIPT_HINT)));
+	argument_not_null(&fcinfo->args[0], "delivery_id", RECEIPT_HINT);
+	argument_not_null(&fcinfo->args[3], "retryable", "Pass false for what cannot heal, else true.");
 	message_bus_fail(PG_GETARG_INT64(0),
 					 PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)),
 					 PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)),
@@ -204,11 +201,7 @@ Datum
 message_bus_skip_sql(PG_FUNCTION_ARGS)
 {
 	PreventCommandIfReadOnly("message_bus.skip()");
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("delivery_id must not be null"),
-				 errhint(RECEIPT_HINT)));
+	argument_not_null(&fcinfo->args[0], "delivery_id", RECEIPT_HINT);
 	message_bus_skip(PG_GETARG_INT64(0),
 					 PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	PG_RETURN_VOID();

@@ -24,6 +24,7 @@
 #include "message_bus/endpoint/endpoint.h"
 #include "message_bus/know/note.h"
 #include "message_bus/know/policy.h"
+#include "pg/argument.h"
 #include "pg/clock.h"
 #include "pg/spi.h"
 
@@ -225,11 +226,8 @@ message_bus_alter_endpoint(PG_FUNCTION_ARGS)
 static Endpoint *
 named_endpoint(FunctionCallInfo fcinfo, int number)
 {
-	if (PG_ARGISNULL(number))
-		ereport(ERROR,
-				(errcode(ERRCODE_MB_NO_ENDPOINT),
-				 errmsg("endpoint must not be null"),
-				 errhint("Names are in message_bus.endpoints.")));
+	argument_not_null_as(ERRCODE_MB_NO_ENDPOINT, &fcinfo->args[number], "endpoint",
+						 "Names are in message_bus.endpoints.");
 	return endpoint_use_named(text_to_cstring(PG_GETARG_TEXT_PP(number)));
 }
 

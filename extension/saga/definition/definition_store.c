@@ -43,7 +43,6 @@ static List *current = NIL;		/* of Definition, the newest version of each name *
 static List *homes = NIL;		/* of Home */
 static bool current_known = false;
 static bool stale = false;
-static bool callback_registered = false;
 
 static Definition *definition_current(const char *name);
 static void definition_changed(Oid relid);
@@ -61,11 +60,7 @@ definition_cache_refresh(void)
 {
 	ListCell   *cell;
 
-	if (!callback_registered)
-	{
-		callback_on_relation(definition_changed);
-		callback_registered = true;
-	}
+	callback_on_relation(definition_changed);
 	(void) extension_relation_oid(&definition_table);
 	if (!stale)
 		return;

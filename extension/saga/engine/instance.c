@@ -15,6 +15,7 @@
 #include "utils/timestamp.h"
 
 #include "base/errors.h"
+#include "pg/argument.h"
 #include "pg/context.h"
 #include "pg/spi.h"
 #include "pg/tell.h"
@@ -275,17 +276,6 @@ instance_datum(FunctionCallInfo fcinfo, Machine *machine)
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
 }
 
-/*
- * A parameter that must not be null.
- */
-void
-repository_not_null(FunctionCallInfo fcinfo, int argument, const char *name)
-{
-	if (PG_ARGISNULL(argument))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("\"%s\" is null", name)));
-}
-
 PG_FUNCTION_INFO_V1(saga_get);
 PG_FUNCTION_INFO_V1(saga_create);
 PG_FUNCTION_INFO_V1(saga_update);
@@ -309,8 +299,8 @@ saga_get(PG_FUNCTION_ARGS)
 Datum
 saga_create(PG_FUNCTION_ARGS)
 {
-	repository_not_null(fcinfo, 0, "saga");
-	repository_not_null(fcinfo, 1, "correlation_id");
+	argument_not_null(&fcinfo->args[0], "saga", "The view saga.definitions lists them.");
+	argument_not_null(&fcinfo->args[1], "correlation_id", "The view saga.instances lists them.");
 	return instance_datum(
 		fcinfo, create(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_UUID_P(1),
 					   PG_ARGISNULL(2) ? tree_object() : tree_from_jsonb(PG_GETARG_JSONB_P(2)),
@@ -320,9 +310,9 @@ saga_create(PG_FUNCTION_ARGS)
 Datum
 saga_update(PG_FUNCTION_ARGS)
 {
-	repository_not_null(fcinfo, 0, "saga");
-	repository_not_null(fcinfo, 1, "correlation_id");
-	repository_not_null(fcinfo, 2, "expected_version");
+	argument_not_null(&fcinfo->args[0], "saga", "The view saga.definitions lists them.");
+	argument_not_null(&fcinfo->args[1], "correlation_id", "The view saga.instances lists them.");
+	argument_not_null(&fcinfo->args[2], "expected_version", "Use the version you read.");
 	PG_RETURN_INT32(update(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_UUID_P(1),
 						   PG_GETARG_INT32(2),
 						   PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3)),

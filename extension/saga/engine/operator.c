@@ -13,6 +13,7 @@
 #include "utils/timestamp.h"
 
 #include "base/errors.h"
+#include "pg/argument.h"
 #include "pg/spi.h"
 #include "saga/engine/engine.h"
 #include "saga/engine/repository.h"
@@ -290,9 +291,9 @@ saga_goto(PG_FUNCTION_ARGS)
 	Machine    *machine;
 
 	engine_require_read_committed("saga.goto()");
-	repository_not_null(fcinfo, 0, "saga");
-	repository_not_null(fcinfo, 1, "correlation_id");
-	repository_not_null(fcinfo, 2, "state");
+	argument_not_null(&fcinfo->args[0], "saga", "The view saga.definitions lists them.");
+	argument_not_null(&fcinfo->args[1], "correlation_id", "The view saga.instances lists them.");
+	argument_not_null(&fcinfo->args[2], "state", "Name a state of the saga's definition.");
 	machine = repository_require(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_UUID_P(1),
 								 "goto");
 	PG_RETURN_INT32(go_to(machine, text_to_cstring(PG_GETARG_TEXT_PP(2)),
@@ -304,8 +305,8 @@ Datum
 saga_cancel(PG_FUNCTION_ARGS)
 {
 	engine_require_read_committed("saga.cancel()");
-	repository_not_null(fcinfo, 0, "saga");
-	repository_not_null(fcinfo, 1, "correlation_id");
+	argument_not_null(&fcinfo->args[0], "saga", "The view saga.definitions lists them.");
+	argument_not_null(&fcinfo->args[1], "correlation_id", "The view saga.instances lists them.");
 	PG_RETURN_INT32(cancel(text_to_cstring(PG_GETARG_TEXT_PP(0)), PG_GETARG_UUID_P(1),
 						   PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2))));
 }
@@ -317,8 +318,8 @@ saga_migrate(PG_FUNCTION_ARGS)
 	char	   *saga;
 
 	engine_require_read_committed("saga.migrate()");
-	repository_not_null(fcinfo, 0, "name");
-	repository_not_null(fcinfo, 2, "to_version");
+	argument_not_null(&fcinfo->args[0], "name", "The view saga.definitions lists them.");
+	argument_not_null(&fcinfo->args[2], "to_version", "The view saga.definitions lists them.");
 	saga = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	definition_cache_refresh();
 	(void) definition_require(saga);

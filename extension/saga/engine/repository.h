@@ -11,6 +11,5 @@
 
 extern int	repository_state(const Definition *definition, const char *name);
 extern Machine *repository_require(const char *saga, const pg_uuid_t *id, const char *purpose);
-extern void repository_not_null(FunctionCallInfo fcinfo, int argument, const char *name);
 
 #endif
