@@ -1,13 +1,16 @@
 /*
  * pg.c
- *		One connection to PostgreSQL on the event loop; with pg_results.c the only
- *		file that calls libpq.
+ *		One connection to PostgreSQL on the event loop; with pg_hosts.c and pg_results.c
+ *		the only file that calls libpq.
  *
  * In a backend of our own statements are prepared on first use and known by the
  * address of their PgStatement.  A batch that gets no answer by its deadline costs the
  * connection: PQcancel would block, and a server that is alive ends the
  * statement by its own statement_timeout.  A crash at any point leaves the
  * server to roll the open transaction back.
+ *
+ * Of several servers one that does not answer while it is connected to is left out, and
+ * the next is tried.
  *
  * Name resolution inside PQconnectStart blocks; give addresses or sockets
  * where that matters.
@@ -20,10 +23,10 @@
 #include <string.h>
 #include <sys/time.h>
 
+#include "lib/log.h"
+#include "lib/pg_hosts.h"
 #include "lib/pg_results.h"
 #include "lib/text.h"
-
-#define CONNECT_TIMEOUT_SECONDS 10
 
 /* A prepared statement is named after its place in the connection's list. */
 typedef struct Prepared
@@ -42,6 +45,7 @@ typedef struct Expected
 struct PgConnection
 {
 	struct event_base *base;
+	PgHosts    *hosts;			/* while connecting */
 	PGconn	   *pg;
 	const PgEvents *events;
 	void	   *argument;
@@ -65,6 +69,9 @@ struct PgConnection
 	void	   *done_argument;
 };
 
+static void start_attempt(PgConnection *connection);
+static void limit_attempt(PgConnection *connection);
+static bool try_others(PgConnection *connection);
 static void connecting(evutil_socket_t socket, short what, void *argument);
 static void await_socket(PgConnection *connection, short what);
 static void established(PgConnection *connection);
@@ -102,36 +109,57 @@ PgConnection *
 pg_connect_as(struct event_base *base, const char *conninfo, const char *application,
 			  const char *user, const char *password, const PgEvents *events, void *argument)
 {
-	/*
-	 * Of two values libpq takes the later, so conninfo's win over those before it and lose
-	 * against those after it; a NULL value counts as not given.
-	 */
-	const char *const names[] = {"fallback_application_name", "keepalives_idle",
-		"keepalives_interval", "keepalives_count", "tcp_user_timeout", "dbname", "user", "password",
-	"client_encoding", NULL};
-	/* JSON is UTF-8, whatever the database or the environment prefers */
-	const char *const values[] = {application, "30", "10", "3", "30000", conninfo, user, password,
-	"UTF8", NULL};
 	PgConnection *connection = memory_zero(1, sizeof(*connection));
-	struct timeval now = {0, 0};
 
 	connection->base = base;
 	connection->events = events;
 	connection->argument = argument;
 	connection->current.failed_step = -1;
 	connection->deadline = evtimer_new(base, overdue, connection);
-	connection->pg = PQconnectStartParams(names, values, 1);
+	connection->hosts = pg_hosts_open(conninfo, application, user, password);
+	start_attempt(connection);
+	return connection;
+}
+
+static void
+start_attempt(PgConnection *connection)
+{
+	struct timeval now = {0, 0};
+
+	connection->pg = pg_hosts_start(connection->hosts);
 	if (connection->pg != NULL && PQstatus(connection->pg) != CONNECTION_BAD)
 	{
-		struct timeval limit = {CONNECT_TIMEOUT_SECONDS, 0};
-
-		evtimer_add(connection->deadline, &limit);
+		limit_attempt(connection);
 		await_socket(connection, EV_WRITE);
 	}
 	else
 		/* report from the loop, when the caller has stored the connection */
 		evtimer_add(connection->deadline, &now);
-	return connection;
+}
+
+/* So long may the server that is tried say nothing. */
+static void
+limit_attempt(PgConnection *connection)
+{
+	long		patience = pg_hosts_patience_ms(connection->hosts);
+	struct timeval limit = {patience / 1000, patience % 1000 * 1000};
+
+	evtimer_add(connection->deadline, &limit);
+}
+
+/* The server that is tried hangs: whether there are others to try without it. */
+static bool
+try_others(PgConnection *connection)
+{
+	if (connection->hosts == NULL || !pg_hosts_leave_out(connection->hosts, connection->pg))
+		return false;
+	log_write(LEVEL_WARNING, NULL, "Database server {Server} does not answer, trying the others",
+			  "Server", PQhost(connection->pg), NULL);
+	event_free(connection->socket_event);
+	connection->socket_event = NULL;
+	PQfinish(connection->pg);
+	start_attempt(connection);
+	return true;
 }
 
 /* The backend serves nobody else: statements are prepared there from now on. */
@@ -228,10 +256,14 @@ static void
 connecting(evutil_socket_t socket, short what, void *argument)
 {
 	PgConnection *connection = argument;
+	PostgresPollingStatusType status = PQconnectPoll(connection->pg);
 
 	(void) socket;
 	(void) what;
-	switch (PQconnectPoll(connection->pg))
+
+	if (pg_hosts_moved(connection->hosts, connection->pg))
+		limit_attempt(connection);
+	switch (status)
 	{
 		case PGRES_POLLING_READING:
 			await_socket(connection, EV_READ);
@@ -264,6 +296,8 @@ established(PgConnection *connection)
 	int			socket = PQsocket(connection->pg);
 
 	evtimer_del(connection->deadline);
+	pg_hosts_close(connection->hosts);
+	connection->hosts = NULL;
 	event_free(connection->socket_event);
 	connection->socket_event = event_new(connection->base, socket, EV_READ | EV_PERSIST,
 										 readable, connection);
@@ -326,7 +360,7 @@ overdue(evutil_socket_t socket, short what, void *argument)
 	(void) what;
 	if (connection->pg == NULL || PQstatus(connection->pg) == CONNECTION_BAD)
 		lose(connection, PQerrorMessage(connection->pg));
-	else
+	else if (!try_others(connection))
 		lose(connection, "no answer from the server in time");
 }
 
@@ -543,6 +577,7 @@ release(PgConnection *connection)
 	if (connection->busy)
 		pg_results_clear(&connection->current);
 	PQfinish(connection->pg);
+	pg_hosts_close(connection->hosts);
 	free(connection->prepared);
 	free(connection->expected);
 	free(connection);

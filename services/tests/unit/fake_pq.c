@@ -147,6 +147,34 @@ PQconnectStartParams(const char *const *keywords, const char *const *values, int
 	return conn;
 }
 
+/* One server, of which nothing is known. */
+PQconninfoOption *
+PQconninfo(PGconn *conn)
+{
+	(void) conn;
+	return NULL;
+}
+
+void
+PQconninfoFree(PQconninfoOption *options)
+{
+	assert_null(options);
+}
+
+char *
+PQhost(const PGconn *conn)
+{
+	(void) conn;
+	return "";
+}
+
+char *
+PQport(const PGconn *conn)
+{
+	(void) conn;
+	return "5432";
+}
+
 PostgresPollingStatusType
 PQconnectPoll(PGconn *conn)
 {
