@@ -103,6 +103,16 @@ check-dba:    ## a DBA's day under load: DBA_SECONDS (1200), DBA_SEED
 check-looking:     ## what operators look at costs the same with 10 million events
 	@LOOKING_SCALE=$${LOOKING_SCALE:-50} TAP_TIMEOUT=7200 TESTS=130_looking ci/check tap
 
+check-links:  ## a million messages over a link, 1000 kills, failovers: LINK_MESSAGES, LINK_SEED
+	@LINK_MESSAGES=$${LINK_MESSAGES:-1000000} LINK_KILLS=$${LINK_KILLS:-1000} \
+		LINK_FAILOVERS=$${LINK_FAILOVERS:-20} TAP_TIMEOUT=$${TAP_TIMEOUT:-14400} \
+		TESTS=099_link_long ci/check tap
+
+check-five:   ## the shop in five databases for longer, all killed: SHOP_ORDERS, SHOP_SEED
+	@SHOP_ORDERS=$${SHOP_ORDERS:-1000} SHOP_ROUNDS=$${SHOP_ROUNDS:-30} \
+		TAP_TIMEOUT=$${TAP_TIMEOUT:-7200} \
+		TESTS="081_five_chaos 089_five_reconciliation 097_five_databases" ci/check tap
+
 check-ha:     ## kills leaders under Patroni and etcd, under load: HA_KILLS (4), HA_SYNCHRONOUS
 	@ci/ha
 
@@ -147,4 +157,4 @@ help:         ## list the targets
 	check-regress check-isolation check-tap check-services check-tidy accept format \
 	coverage check-assert check-discard check-valgrind check-pg17 check-pg18 check-compile-all \
 	check-fresh check-packages check-kubernetes deb dist check-dba check-hostile check-fuzz \
-	check-ha check-upgrade freeze help pictures
+	check-ha check-links check-five check-upgrade freeze help pictures

@@ -1,17 +1,19 @@
 # shellcheck shell=bash
 # Which database each service has: one for all, or with DATABASES=five one each, joined by
-# links (docs/links.md). Shared by up, down and the demo, after run.sh.
+# links (docs/links.md). Shared by up, down, setup and the demo, which have query() and die().
 #
 # The orders' database keeps the name PGDATABASE and has the saga, the keys and, over
-# postgres_fdw, the tables of the others to look at; theirs are PGDATABASE_inventory and so on.
+# postgres_fdw, the tables of the others to look at; theirs are PGDATABASE_inventory and so on,
+# on the same server unless INVENTORY_PGHOST and INVENTORY_PGPORT name another.
 
 DATABASES=${DATABASES:-}
+SERVICES=(order inventory payment shipping notification access)
 LINKED=(inventory payment shipping notification)
 
 # What was opened as five stays so without being told again.
 if [[ -z $DATABASES ]]; then
 	DATABASES=one
-	[[ ! -f $RUN/pg_service.conf ]] || DATABASES=five
+	[[ ! -f ${RUN:-/nonexistent}/pg_service.conf ]] || DATABASES=five
 fi
 [[ $DATABASES == one || $DATABASES == five ]] || die "DATABASES is one or five"
 
@@ -28,20 +30,80 @@ database_of() {
 	fi
 }
 
+# The server that has it: <NAME>_PGHOST and <NAME>_PGPORT where given, else everybody's.
+host_of() {
+	local name=${1^^}_PGHOST
+	echo "${!name:-${PGHOST:-}}"
+}
+
+port_of() {
+	local name=${1^^}_PGPORT
+	echo "${!name:-${PGPORT:-5432}}"
+}
+
 # query_in SERVICE: as query, in that service's database
 query_in() {
-	local database
-	database=$(database_of "$1")
+	local database host port
+	database=$(database_of "$1") host=$(host_of "$1") port=$(port_of "$1")
 	shift
-	PGDATABASE=$database query "$@"
+	PGDATABASE=$database PGHOST=$host PGPORT=$port query "$@"
+}
+
+# The database of a service, with the extension in it.
+database_create() {
+	local name
+	name=$(database_of "$1")
+	if [[ -z $(query_in "$1" -d "${PGMAINTENANCE:-postgres}" \
+		-c "SELECT 1 FROM pg_database WHERE datname = '$name'") ]]; then
+		query_in "$1" -d "${PGMAINTENANCE:-postgres}" -c "CREATE DATABASE \"$name\""
+	fi
+	extension_create "$1" ecommerce
+	query_in "$1" -c 'SELECT ecommerce.start_worker() WHERE NOT ecommerce.preloaded()' >/dev/null
+}
+
+# extension_create SERVICE NAME: in that service's database; with EXTENSION_UPDATE what is
+# there is brought up to date
+extension_create() {
+	query_in "$1" -c "CREATE EXTENSION IF NOT EXISTS $2" \
+		${EXTENSION_UPDATE:+-c "ALTER EXTENSION $2 UPDATE"}
+}
+
+service_create() {
+	extension_create "$1" "ecommerce_$1"
+	query_in "$1" -c "SELECT ecommerce_$1.install()" >/dev/null
+}
+
+# A role that has no extension: role_create SERVICE NAME IN, in that service's database.
+role_create() {
+	query_in "$1" -c "DO \$\$ BEGIN CREATE ROLE $2 LOGIN IN ROLE $3;
+		EXCEPTION WHEN duplicate_object THEN NULL; END \$\$"
+}
+
+# Everything that has to be there before daemons run; what is there already stays.
+databases_create() {
+	local service
+	database_create order
+	[[ $DATABASES == one ]] || forwards_create
+	for service in "${SERVICES[@]}"; do
+		[[ $(database_of "$service") == "$PGDATABASE" ]] || database_create "$service"
+		service_create "$service"
+	done
+	[[ $DATABASES == five ]] || return 0
+	query -c "SELECT message_bus.subscribe('catalogue', 'ProductDescribed')" >/dev/null
+	for service in $(linked); do
+		role_create "$service" ecommerce_link ecommerce_writer
+	done
+	links_create
+	reports_create
 }
 
 # Where linkd finds the databases: addresses are not in any of them.
 services_file_write() {
 	local service file=$RUN/pg_service.conf
 	for service in $(linked); do
-		printf '[%s]\nhost=%s\nport=%s\ndbname=%s\nuser=%s\n\n' "$service" "$PGHOST" \
-			"${PGPORT:-5432}" "$(database_of "$service")" ecommerce_link
+		printf '[%s]\nhost=%s\nport=%s\ndbname=%s\nuser=%s\n\n' "$service" \
+			"$(host_of "$service")" "$(port_of "$service")" "$(database_of "$service")" \
+			ecommerce_link
 	done >"$file.new"
 	mv "$file.new" "$file"
 }
@@ -82,24 +144,36 @@ links_create() {
 
 # The others' tables in the orders' database, under the names that they have there, for
 # reports, the demo and the console: to look at, in whatever right the reader has over there.
+# A password that we came with goes into the mapping of our own role, for nobody else to see.
 reports_create() {
 	local service
 	query -c 'CREATE EXTENSION IF NOT EXISTS postgres_fdw'
 	for service in "${LINKED[@]}"; do
-		query -v host="$PGHOST" -v port="${PGPORT:-5432}" -v me="${PGUSER:-$USER}" \
-			-v name="$(database_of "$service")" <<-SQL
-				SELECT EXISTS (SELECT FROM pg_foreign_server
-					WHERE srvname = '$service') AS there \gset
-				\if :there
-					\quit
-				\endif
+		query -v host="$(host_of "$service")" -v port="$(port_of "$service")" \
+			-v name="$(database_of "$service")" -v password="" <<-SQL
+				\getenv password PGPASSWORD
+				SELECT current_user AS me, :'password' <> '' AS secret, EXISTS (
+					SELECT FROM pg_foreign_server WHERE srvname = '$service') AS there \gset
 				BEGIN;
-				CREATE SERVER $service FOREIGN DATA WRAPPER postgres_fdw
-					OPTIONS (host :'host', port :'port', dbname :'name');
+				\if :there
+					ALTER SERVER $service OPTIONS (SET host :'host', SET port :'port',
+						SET dbname :'name');
+					DROP USER MAPPING IF EXISTS FOR CURRENT_USER SERVER $service;
+				\else
+					CREATE SERVER $service FOREIGN DATA WRAPPER postgres_fdw
+						OPTIONS (host :'host', port :'port', dbname :'name');
+				\endif
 				CREATE USER MAPPING FOR CURRENT_USER SERVER $service OPTIONS (user :'me');
-				CREATE SCHEMA ecommerce_$service;
-				IMPORT FOREIGN SCHEMA ecommerce_$service EXCEPT (idempotency)
-					FROM SERVER $service INTO ecommerce_$service;
+				\if :secret
+					ALTER USER MAPPING FOR CURRENT_USER SERVER $service
+						OPTIONS (ADD password :'password');
+				\endif
+				\if :there
+				\else
+					CREATE SCHEMA ecommerce_$service;
+					IMPORT FOREIGN SCHEMA ecommerce_$service EXCEPT (idempotency)
+						FROM SERVER $service INTO ecommerce_$service;
+				\endif
 				COMMIT;
 			SQL
 	done

@@ -12,7 +12,6 @@ umask 022
 
 RUN=$(realpath -ms "${ECOMMERCE_RUN:-/tmp/ecommerce}")
 PG_DIR=$RUN/pg
-SERVICES=(order inventory payment shipping notification access)
 declare -A PORTS=(
 	[order]=${ORDERD_PORT:-5001} [inventory]=${INVENTORYD_PORT:-5002}
 	[payment]=${PAYMENTD_PORT:-5003}

@@ -9,6 +9,7 @@ use strict;
 use warnings;
 
 use IO::Socket::UNIX;
+use IPC::Run ();
 use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -165,7 +166,7 @@ sub start_consumers
 	my ($self) = @_;
 
 	$self->_pgbench('b', "SELECT stress.consume(50) AS got \\gset\n\\if :got = 0\n"
-		. "\\sleep 5 ms\n\\endif\n", '-c', 2, '-T', 600, 'on');
+		. "\\sleep 5 ms\n\\endif\n", '-c', 2, '-T', 86400, 'on');
 	return;
 }
 
@@ -274,21 +275,30 @@ sub stalled_or_drained
 sub complaints
 {
 	my ($self) = @_;
-	my %sent = map { $_ => 1 } split /\n/,
-	  $self->sql('a', q{SELECT key || ' ' || n FROM stress.sent});
-	my (%handled, %last);
-	my %wrong = (lost => 0, doubled => 0, invented => 0, reordered => 0);
 
-	for (split /\n/, $self->sql('b', q{SELECT key || ' ' || n FROM stress.handled ORDER BY ord}))
-	{
-		my ($key, $n) = split / /;
-		$wrong{doubled}++ if $handled{$_}++;
-		$wrong{invented}++ unless $sent{$_};
-		$wrong{reordered}++ if $n < ($last{$key} // 0);
-		$last{$key} = $n;
-	}
-	$wrong{lost} = grep { !$handled{$_} } keys %sent;
-	return join '', map { "$_: $wrong{$_}\n" } grep { $wrong{$_} } sort keys %wrong;
+	$self->sql('b', 'DROP TABLE IF EXISTS stress.sent;
+		CREATE TABLE stress.sent (key text, n bigint)');
+	IPC::Run::run([ $self->_psql('a', 'COPY stress.sent TO STDOUT') ],
+		'|', [ $self->_psql('b', 'COPY stress.sent FROM STDIN') ])
+	  or die 'what was sent cannot be compared';
+	return join '', map { "$_\n" } split /\n/, $self->sql('b', <<'EOT');
+WITH s AS (SELECT DISTINCT key, n FROM stress.sent),
+h AS (SELECT key, n, count(*) AS times FROM stress.handled GROUP BY key, n),
+wrong AS (
+	SELECT 'doubled' AS what, sum(times - 1) AS many FROM h
+	UNION ALL SELECT 'invented', sum(times) FROM h LEFT JOIN s USING (key, n) WHERE s IS NULL
+	UNION ALL SELECT 'lost', count(*) FROM s LEFT JOIN h USING (key, n) WHERE h IS NULL
+	UNION ALL SELECT 'reordered', count(*) FROM (SELECT n < lag(n) OVER
+		(PARTITION BY key ORDER BY ord) AS wrong FROM stress.handled) o WHERE o.wrong)
+SELECT what || ': ' || many FROM wrong WHERE many > 0 ORDER BY what
+EOT
+}
+
+sub _psql
+{
+	my ($self, $side, $sql) = @_;
+	return ('psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-c', $sql, '-d',
+		$self->{$side}->connstr($side eq 'a' && $self->{source} || $self->{database}));
 }
 
 sub sent { return $_[0]->sql('a', 'SELECT count(*) FROM stress.sent'); }
@@ -303,6 +313,15 @@ sub crash
 	my $node = $self->{$side};
 
 	$node->kill9;
+	start_after_crash($node);
+	return;
+}
+
+# Processes of the dead one may still be there for a moment.
+sub start_after_crash
+{
+	my ($node) = @_;
+
 	for (1 .. 300)
 	{
 		return if $node->start(fail_ok => 1);

@@ -23,38 +23,141 @@ my $json = JSON::PP->new->canonical->allow_nonref;
 # sanitizers.
 # Options: name, env => {variable => value of the daemons}, bin => directory of the daemons,
 # conf => lines of postgresql.conf. $self->{server} may be set to where the daemons shall
-# connect instead.
+# connect instead. databases => 'five' (or SHOP_DATABASES in the environment): a database for
+# each service on three servers, as services/setup makes them, with the programs that carry
+# between them.
 sub new
 {
 	my ($class, %options) = @_;
-	my $self = bless { env => {}, bin => $ENV{SHOP_BIN} // '', %options }, $class;
+	my $self = bless { env => {}, bin => $ENV{SHOP_BIN} // '',
+		databases => $ENV{SHOP_DATABASES} // 'one', elsewhere => {}, %options }, $class;
 	$self->{env}{ECOMMERCE_GATEWAY_SECRET} //= $self->{secret} = 'test' . uuid();
-	my $node = PostgreSQL::Test::Cluster->new($self->{name} // 'shop');
-
-	$self->{node} = $node;
 	$self->{http} = HTTP::Tiny->new(timeout => 40, keep_alive => 1);
+	$self->{node} = $self->_server($self->{name} // 'shop');
+	if ($self->{databases} eq 'five')
+	{
+		$self->_create_five;
+	}
+	else
+	{
+		$self->_create_database($self->{node}, 'shop');
+		$self->sql('CREATE EXTENSION ecommerce');
+		$self->sql("CREATE EXTENSION ecommerce_$_; SELECT ecommerce_$_.install()") for @services;
+	}
+	$self->{port}{$_} = PostgreSQL::Test::Cluster::get_free_port() for $self->programs;
+	return $self;
+}
+
+sub _server
+{
+	my ($self, $name) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
 	$node->init;
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'ecommerce'");
 	$node->append_conf('postgresql.conf', $self->{conf}) if $self->{conf};
 	$node->start;
-	$node->safe_psql('postgres', q{CREATE DATABASE shop ENCODING 'UTF8' TEMPLATE template0});
-	$self->sql('CREATE EXTENSION ecommerce');
-	$self->sql("CREATE EXTENSION ecommerce_$_; SELECT ecommerce_$_.install()") for @services;
-	$self->{port}{$_} = PostgreSQL::Test::Cluster::get_free_port() for @services;
-	return $self;
+	push @{ $self->{nodes} }, $node;
+	return $node;
 }
 
+sub _create_database
+{
+	my ($self, $node, $name) = @_;
+	$node->safe_psql('postgres', "CREATE DATABASE $name ENCODING 'UTF8' TEMPLATE template0");
+	return;
+}
+
+# Orders on the first server, inventory and payment on the second, the rest on the third.
+sub _create_five
+{
+	my ($self) = @_;
+	my @servers = ($self->{node}, map { $self->_server(($self->{name} // 'shop') . "_$_") } 2, 3);
+	my %at = (inventory => 1, payment => 1, shipping => 2, notification => 2);
+	my $file = $self->{services} = PostgreSQL::Test::Utils::tempdir() . '/pg_service.conf';
+	local %ENV = (%ENV, DATABASES => 'five', PGDATABASE => 'shop', PGHOST => $servers[0]->host,
+		PGPORT => $servers[0]->port);
+
+	$self->_create_database($servers[0], 'shop');
+	for my $service (qw(order inventory payment shipping notification))
+	{
+		my $node = $servers[ $at{$service} // 0 ];
+		my $name = 'shop' . ($at{$service} ? "_$service" : '');
+
+		if ($at{$service})
+		{
+			$self->{elsewhere}{$service} = [ $node, $name ];
+			$self->_create_database($node, $name);
+			@ENV{ "\U$service\E_PGHOST", "\U$service\E_PGPORT" } = ($node->host, $node->port);
+		}
+		PostgreSQL::Test::Utils::append_to_file($file, "[$service]\nhost=" . $node->host
+			. "\nport=" . $node->port . "\ndbname=$name\nuser=ecommerce_link\n");
+	}
+	system("$FindBin::RealBin/../services/setup") == 0 or die "the five databases are not made\n";
+	return;
+}
+
+# The programs of the shop: the services, and in five databases those that carry.
+sub programs
+{
+	my ($self) = @_;
+	return (@services, $self->carriers);
+}
+
+sub carriers
+{
+	my ($self) = @_;
+	return map { "linkd-$_" } grep { keys %{ $self->{elsewhere} } } 'order',
+	  sort keys %{ $self->{elsewhere} };
+}
+
+# Asks the orders' database, which in five has the others' tables to look at.
 sub sql
 {
 	my ($self, $sql) = @_;
-	return $self->{node}->safe_psql('shop', $sql);
+	return $self->sql_at('order', $sql);
 }
 
-# Starts the named services, all without a name; returns when they are ready.
+# Asks the database of that service.
+sub sql_at
+{
+	my ($self, $service, $sql) = @_;
+	my ($node, $name) = @{ $self->{elsewhere}{$service} // [ $self->{node}, 'shop' ] };
+	return $node->safe_psql($name, $sql);
+}
+
+# The same of all databases: the sum of what each answers, a number.
+sub sum_everywhere
+{
+	my ($self, $sql) = @_;
+	my $sum = 0;
+
+	$sum += $self->sql_at($_, $sql) for 'order', keys %{ $self->{elsewhere} };
+	return $sum;
+}
+
+# Messages that are under way.
+sub under_way
+{
+	my ($self) = @_;
+	return $self->sum_everywhere(
+		'SELECT coalesce(sum(depth + scheduled + retrying), 0) FROM message_bus.endpoints');
+}
+
+# Dead letters, with why they are.
+sub dead_letters
+{
+	my ($self, $where) = @_;
+	return join '', map { $self->sql_at($_, 'SELECT message_type, reason, error
+		FROM message_bus.dead_letters WHERE ' . ($where // 'true')) } 'order',
+	  sort keys %{ $self->{elsewhere} };
+}
+
+# Starts the named programs, all without a name; returns when they are ready.
 sub start
 {
 	my ($self, @names) = @_;
-	@names = @services unless @names;
+	@names = $self->programs unless @names;
 	for my $name (@names)
 	{
 		my $pid = fork // die "cannot fork: $!";
@@ -62,9 +165,10 @@ sub start
 		{
 			%ENV = (%ENV, %{ $self->{env} });
 			delete @ENV{qw(PGUSER PGSERVICE)};
-			my $dsn = ($self->{server} // $self->{node}->connstr('shop')) . " user=ecommerce_$name";
-			exec($self->program($name), "--database=$dsn", "--port=$self->{port}{$name}",
-				'--log-file=' . $self->log_file($name)) or die "cannot run ${name}d: $!";
+			$ENV{PGSERVICEFILE} = $self->{services} if $self->{services};
+			exec($self->program($name), '--database=' . $self->_connection($name),
+				"--port=$self->{port}{$name}", '--log-file=' . $self->log_file($name))
+			  or die "cannot run ${name}d: $!";
 		}
 		$self->{pid}{$name} = $pid;
 	}
@@ -73,10 +177,19 @@ sub start
 	return;
 }
 
+sub _connection
+{
+	my ($self, $name) = @_;
+	return "service=$1" if $name =~ /^linkd-(.*)/;
+	my ($node, $database) = @{ $self->{elsewhere}{$name} // [ $self->{node}, 'shop' ] };
+	return ($self->{server} // $node->connstr($database)) . " user=ecommerce_$name";
+}
+
 sub program
 {
 	my ($self, $name) = @_;
-	return ($self->{bin} ? "$self->{bin}/" : '') . "${name}d";
+	my $program = $name =~ /^linkd-/ ? 'linkd' : "${name}d";
+	return ($self->{bin} ? "$self->{bin}/" : '') . $program;
 }
 
 sub log_file
@@ -237,6 +350,9 @@ sub product
 
 	is($reply->{status}, 201, 'product created') or diag explain $reply;
 	$self->call('inventory', 'POST', "/products/$id/stock", { delta => $stock, reason => 'test' });
+	# From another database it comes a moment later.
+	$self->until('the price is known', sub { $self->sql(
+		"SELECT 1 FROM ecommerce_order.price_list WHERE product_id = '$id'") }) if $self->carriers;
 	return $id;
 }
 
@@ -369,6 +485,13 @@ sub shipments
 sub violations
 {
 	my ($self) = @_;
+	return join '', $self->_violations, $self->_stock_violations;
+}
+
+# What the tables of all services say of each other.
+sub _violations
+{
+	my ($self) = @_;
 	return $self->sql(<<'SQL');
 WITH o AS (SELECT s.order_id, s.status, s.total_amount FROM ecommerce_order.order_summary s),
 charged AS (SELECT order_id, count(*) FILTER (WHERE status = 'captured') AS n,
@@ -404,14 +527,6 @@ WHERE p.reserved <> (SELECT coalesce(sum((line ->> 'quantity')::bigint), 0)
 	FROM ecommerce_inventory.reservation r, jsonb_array_elements(r.items) AS line
 	WHERE r.status = 'held' AND (line ->> 'product_id')::uuid = p.product_id)
 UNION ALL
-SELECT 'on hand disagrees', p.product_id::text FROM ecommerce_inventory.product p
-WHERE p.on_hand <> (SELECT coalesce(sum((e.data ->> 'delta')::bigint), 0)
-	FROM event_store.read_stream('product-' || p.product_id) e
-	WHERE e.event_type = 'StockAdjusted')
-	- (SELECT coalesce(sum((line ->> 'quantity')::bigint), 0)
-	FROM ecommerce_inventory.reservation r, jsonb_array_elements(r.items) AS line
-	WHERE r.status = 'committed' AND (line ->> 'product_id')::uuid = p.product_id)
-UNION ALL
 SELECT 'confirmed but not shipped', o.order_id::text FROM o
 WHERE o.status IN ('Confirmed', 'Completed') AND (SELECT count(*) FROM ecommerce_shipping.shipment s
 	WHERE s.order_id = o.order_id AND s.status IN ('arranged', 'dispatched', 'delivered')) <> 1
@@ -423,16 +538,31 @@ ORDER BY 1, 2
 SQL
 }
 
+# What inventory's tables and events say.
+sub _stock_violations
+{
+	my ($self) = @_;
+	return $self->sql_at('inventory', <<'SQL');
+SELECT 'on hand disagrees', p.product_id::text FROM ecommerce_inventory.product p
+WHERE p.on_hand <> (SELECT coalesce(sum((e.data ->> 'delta')::bigint), 0)
+	FROM event_store.read_stream('product-' || p.product_id) e
+	WHERE e.event_type = 'StockAdjusted')
+	- (SELECT coalesce(sum((line ->> 'quantity')::bigint), 0)
+	FROM ecommerce_inventory.reservation r, jsonb_array_elements(r.items) AS line
+	WHERE r.status = 'committed' AND (line ->> 'product_id')::uuid = p.product_id)
+SQL
+}
+
 # Waits until nothing is under way any more; then all must agree, and each customer has
 # heard of everything once.
 sub agrees
 {
 	my ($self, $what) = @_;
 
-	$self->until('everything is at rest', sub { $self->sql(q{
-		SELECT (SELECT sum(depth + scheduled + retrying) FROM message_bus.endpoints)
-			+ (SELECT count(*) FROM ecommerce_notification.notification WHERE status = 'pending')})
-		== 0 });
+	$self->until('everything is at rest', sub {
+		$self->under_way + $self->sql(q{SELECT count(*) FROM ecommerce_notification.notification
+			WHERE status = 'pending'}) == 0;
+	});
 	is($self->violations, '', "$what: money, stock, shipments and events agree");
 	is($self->sql(q{SELECT o.order_id, n.template, count(n.key)
 		FROM ecommerce_order.order_summary o
