@@ -1,12 +1,12 @@
 -- What is wrong now, and how much there is of everything: from counters, keys and the
 -- first rows of indexes, so that it costs the same at any size.
 
-CREATE FUNCTION ecommerce._workers(OUT kind text, OUT pid int)
+CREATE FUNCTION ecommerce._workers(OUT kind text, OUT pid int, OUT duty text)
 RETURNS SETOF record LANGUAGE c VOLATILE ROWS 3
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ecommerce_workers';
 COMMENT ON FUNCTION ecommerce._workers() IS
-'The background processes of this database that run: worker, runner, slow runner.';
+'The background processes of this database that run: worker, runner, slow runner; and the duty that each is at, or was at last.';
 
 CREATE FUNCTION event_store._subscription_lag(name text, looks int, OUT partition int,
 	OUT checkpoint bigint, OUT head bigint, OUT lag_events bigint, OUT oldest timestamptz,
@@ -257,8 +257,29 @@ COMMENT ON VIEW ecommerce.problems IS
 'One row for each thing that is wrong now; none when all is well. severity: error (somebody is needed now) or warning; since when; what it holds up; what to type; detail: names and numbers of the objects concerned. '
 'kind: worker_missing, worker_refused, unit_failing, restore, mark_held (an append that is open for more than 10 s), subscription_behind, projection_behind (more than a minute), projection_failed, projection_retrying, projection_paused, endpoint_paused, endpoint_behind (the oldest message waits for more than a minute), no_consumer (for more than 10 s, and nothing was taken meanwhile), endpoint_full, breaker_open, dead_letters, ring_large (a segment of more than 4 GB), saga_stuck. Counts go to 1000.';
 
-CREATE FUNCTION ecommerce.overview(OUT at timestamptz, OUT database text, OUT version text,
-	OUT in_recovery boolean, OUT preloaded boolean, OUT worker_pid int, OUT workers int,
+CREATE FUNCTION ecommerce._severities(problems jsonb, OUT error int, OUT warning int)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $severities$
+BEGIN
+	IF problems IS NULL THEN
+		SELECT count(*) FILTER (WHERE p.severity = 'error'),
+			count(*) FILTER (WHERE p.severity <> 'error')
+		INTO error, warning FROM ecommerce.problems p;
+	ELSE
+		SELECT count(*) FILTER (WHERE p ->> 'severity' = 'error'),
+			count(*) FILTER (WHERE p ->> 'severity' <> 'error')
+		INTO error, warning FROM jsonb_array_elements(problems) p;
+	END IF;
+END
+$severities$;
+COMMENT ON FUNCTION ecommerce._severities(jsonb) IS
+'How many rows of ecommerce.problems there are; they are asked for unless they are given.';
+
+-- problems: what ecommerce.problems says, from whoever has just asked it.
+CREATE FUNCTION ecommerce.overview(problems jsonb DEFAULT NULL, OUT at timestamptz,
+	OUT database text, OUT version text, OUT in_recovery boolean, OUT preloaded boolean,
+	OUT worker_pid int, OUT workers int, OUT duties text[],
 	OUT "position" bigint, OUT mark bigint, OUT mark_lag bigint, OUT mark_holder_pid int,
 	OUT mark_held_since timestamptz, OUT streams_estimate bigint, OUT endpoints int,
 	OUT depth bigint, OUT in_flight bigint, OUT oldest_unacked_age interval,
@@ -279,8 +300,9 @@ BEGIN
 	version := (SELECT x.extversion FROM pg_extension x WHERE x.extname = 'ecommerce');
 	in_recovery := pg_is_in_recovery();
 	preloaded := ecommerce.preloaded();
-	SELECT max(w.pid) FILTER (WHERE w.kind = 'worker'), count(*) INTO worker_pid, workers
-	FROM ecommerce._workers() w;
+	SELECT max(w.pid) FILTER (WHERE w.kind = 'worker'), count(*),
+		array_agg(w.kind || ': ' || w.duty ORDER BY w.kind DESC) FILTER (WHERE w.duty <> '')
+	INTO worker_pid, workers, duties FROM ecommerce._workers() w;
 	mark := event_store.high_water_mark();
 	"position" := event_store.position_counter();
 	mark_lag := "position" - mark;
@@ -311,10 +333,10 @@ BEGIN
 	FROM event_store._seen_projection p
 	CROSS JOIN LATERAL event_store._projection_lag(p.name, 200) l
 	WHERE l.oldest IS NOT NULL ORDER BY l.oldest LIMIT 1;
-	SELECT count(*) FILTER (WHERE p.severity = 'error'), count(*) FILTER (WHERE p.severity <> 'error')
-	INTO problems_error, problems_warning FROM ecommerce.problems p;
+	SELECT s.error, s.warning INTO problems_error, problems_warning
+	FROM ecommerce._severities(overview.problems) s;
 	database_bytes := pg_database_size(current_database());
 END
 $overview$;
-COMMENT ON FUNCTION ecommerce.overview() IS
-'How things stand, in one row: worker, positions and who holds the mark, endpoints together, dead letters that nobody has given up (each endpoint to 1000), open breakers, stuck instances (to 1000), who is furthest behind and by how much time, how many rows ecommerce.problems has. _estimate: what ANALYZE last counted.';
+COMMENT ON FUNCTION ecommerce.overview(jsonb) IS
+'How things stand, in one row: worker and what the background processes are at, positions and who holds the mark, endpoints together, dead letters that nobody has given up (each endpoint to 1000), open breakers, stuck instances (to 1000), who is furthest behind and by how much time, how many rows ecommerce.problems has (problems: these rows as an array, if they are known already). _estimate: what ANALYZE last counted.';

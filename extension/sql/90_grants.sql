@@ -354,7 +354,7 @@ GRANT SELECT ON event_store._seen_event, event_store._seen_stream, event_store._
 	saga._seen_instance, saga._seen_history, saga._seen_number, saga._seen_definition,
 	saga._seen_state, saga._stuck, saga._sampled_instance, saga.attention, saga.patience,
 	event_store._seen_subscription, event_store._seen_projection, event_store._seen_parked,
-	message_bus._open_dead,
+	message_bus._open_dead, message_bus._ring_tail,
 	message_bus._state, message_bus._waits_aside, message_bus._is_dead, message_bus._is_open_dead, ecommerce.problems
 	TO ecommerce_reader, ecommerce_monitor;
 GRANT SELECT ON ecommerce.units TO ecommerce_monitor;
@@ -395,6 +395,8 @@ GRANT EXECUTE ON FUNCTION
 	message_bus.list_dead(jsonb, text, int),
 	message_bus.count_dead(jsonb),
 	message_bus.dead_groups(text, text, int),
+	message_bus._newest_sent(int),
+	message_bus.flow(int),
 	saga._sample_percent(),
 	saga.overview(),
 	saga.list(text, text, text, int),
@@ -406,7 +408,8 @@ GRANT EXECUTE ON FUNCTION
 	ecommerce._store_problems(),
 	ecommerce._bus_problems(),
 	ecommerce._saga_problems(),
-	ecommerce.overview(),
+	ecommerce._severities(jsonb),
+	ecommerce.overview(jsonb),
 	ecommerce._is_uuid(text),
 	ecommerce._related(uuid),
 	ecommerce._story_messages(uuid[], uuid[]),
@@ -417,8 +420,8 @@ GRANT EXECUTE ON FUNCTION
 	ecommerce._find_trace(text),
 	ecommerce.find(text),
 	ecommerce._counter_metrics(),
-	ecommerce._gauge_metrics(),
-	ecommerce.metrics()
+	ecommerce._gauge_metrics(jsonb),
+	ecommerce.metrics(jsonb)
 	TO ecommerce_reader, ecommerce_monitor;
 GRANT EXECUTE ON FUNCTION
 	message_bus._redrive(uuid, int, timestamptz),
