@@ -40,13 +40,15 @@ COMMENT ON VIEW event_store._seen_parked IS
 'Subscriptions with events that they have put aside: how many (to 1000), and the first.';
 
 CREATE VIEW event_store._seen_projection AS
-SELECT p.name, p.mode, CASE WHEN g.paused THEN 'paused' WHEN g.failed THEN 'failed'
+SELECT p.name, p.mode, CASE WHEN r.error_code IS NOT NULL THEN 'lost' WHEN g.paused THEN 'paused' WHEN g.failed THEN 'failed'
 		WHEN g.last_error IS NOT NULL OR d.last_error IS NOT NULL THEN 'retrying'
 		WHEN g.rebuild_step IS NOT NULL THEN 'rebuilding' ELSE 'running' END AS state,
 	coalesce(g.error_position, d.position) AS error_position,
-	coalesce(g.last_error, d.last_error) AS last_error, g.updated_at
+	coalesce(CASE WHEN r.error_code IS NOT NULL THEN r.error END, g.last_error, d.last_error)
+		AS last_error, g.updated_at, p.source, r.heard_at
 FROM event_store.projection p
 JOIN event_store.projection_progress g ON g.name = p.name
+LEFT JOIN event_store.projection_remote r ON r.name = p.name
 LEFT JOIN LATERAL (SELECT w.position, w.last_error FROM event_store.projection_deferred w
 	WHERE w.name = p.name AND w.last_error IS NOT NULL ORDER BY w.position LIMIT 1) d ON true;
 COMMENT ON VIEW event_store._seen_projection IS 'States of projections, without their lag.';
@@ -131,14 +133,23 @@ AS $store_problems$
 	FROM event_store.appenders a WHERE a.xact_start < clock_timestamp() - interval '10 s'
 	UNION ALL
 	SELECT 'projection_' || p.state, 'projection ' || p.name,
-		CASE p.state WHEN 'failed' THEN 'error' ELSE 'warning' END, p.updated_at,
-		coalesce(format('Its read model is not up to date: event %s: %s', p.error_position, p.last_error),
-			'Its read model is not up to date.'),
+		CASE WHEN p.state IN ('failed', 'lost') THEN 'error' ELSE 'warning' END, p.updated_at,
+		CASE WHEN p.state = 'lost' THEN format('Its source %s is not what it was: %s', p.source, p.last_error)
+			ELSE coalesce(format('Its read model is not up to date: event %s: %s', p.error_position, p.last_error),
+				'Its read model is not up to date.') END,
 		format(CASE p.state WHEN 'paused' THEN 'SELECT event_store.resume_projection(%1$L)'
+			WHEN 'lost' THEN 'SELECT event_store.rebuild_projection(%1$L)'
 			ELSE 'Mend its handler, then SELECT event_store.resume_projection(%1$L); or SELECT event_store.skip_event(%1$L, %2$s)'
 			END, p.name, coalesce(p.error_position, 0)),
 		jsonb_build_object('projection', p.name, 'position', p.error_position)
-	FROM event_store._seen_projection p WHERE p.state IN ('paused', 'failed', 'retrying')
+	FROM event_store._seen_projection p WHERE p.state IN ('paused', 'failed', 'retrying', 'lost')
+	UNION ALL
+	SELECT 'projection_unfed', 'projection ' || p.name, 'warning', coalesce(p.heard_at, p.updated_at),
+		format('Nobody brings it events of service %s.', p.source),
+		'Start linkd for this database, or look into its log', jsonb_build_object('projection', p.name)
+	FROM event_store._seen_projection p
+	WHERE p.source IS NOT NULL AND p.state IN ('running', 'rebuilding')
+		AND coalesce(p.heard_at, p.updated_at) < clock_timestamp() - interval '5 min'
 	UNION ALL
 	SELECT 'projection_behind', 'projection ' || p.name, 'warning', l.oldest,
 		format('Its read model is %s behind.', date_trunc('second', clock_timestamp() - l.oldest)),
@@ -255,7 +266,7 @@ FROM (SELECT * FROM ecommerce._store_problems()
 ORDER BY p.severity, p.since, p.kind, p.object;
 COMMENT ON VIEW ecommerce.problems IS
 'One row for each thing that is wrong now; none when all is well. severity: error (somebody is needed now) or warning; since when; what it holds up; what to type; detail: names and numbers of the objects concerned. '
-'kind: worker_missing, worker_refused, unit_failing, restore, mark_held (an append that is open for more than 10 s), subscription_behind, projection_behind (more than a minute), projection_failed, projection_retrying, projection_paused, endpoint_paused, endpoint_behind (the oldest message waits for more than a minute), no_consumer (for more than 10 s, and nothing was taken meanwhile), endpoint_full, breaker_open, dead_letters, ring_large (a segment of more than 4 GB), saga_stuck. Counts go to 1000.';
+'kind: worker_missing, worker_refused, unit_failing, restore, mark_held (an append that is open for more than 10 s), subscription_behind, projection_behind (more than a minute), projection_failed, projection_retrying, projection_paused, projection_lost (its source no longer holds what was read), projection_unfed (its source was not heard of for 5 minutes), endpoint_paused, endpoint_behind (the oldest message waits for more than a minute), no_consumer (for more than 10 s, and nothing was taken meanwhile), endpoint_full, breaker_open, dead_letters, ring_large (a segment of more than 4 GB), saga_stuck. Counts go to 1000.';
 
 CREATE FUNCTION ecommerce._severities(problems jsonb, OUT error int, OUT warning int)
 LANGUAGE plpgsql VOLATILE

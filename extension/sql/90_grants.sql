@@ -45,6 +45,9 @@ GRANT EXECUTE ON FUNCTION
 	ecommerce._units()
 	TO ecommerce_reader, ecommerce_worker;
 GRANT EXECUTE ON FUNCTION ecommerce.position_mark(text) TO ecommerce_reader;
+GRANT EXECUTE ON FUNCTION ecommerce.facade(text[]) TO ecommerce_admin;
+GRANT EXECUTE ON FUNCTION ecommerce.new_id(), ecommerce.cell_of(uuid)
+	TO ecommerce_reader, ecommerce_worker, ecommerce_monitor;
 GRANT EXECUTE ON FUNCTION ecommerce.next_position(text) TO ecommerce_writer;
 GRANT EXECUTE ON FUNCTION ecommerce.start_worker(), ecommerce.restore_done(int) TO ecommerce_admin;
 GRANT SELECT ON ecommerce.restores TO ecommerce_reader;
@@ -121,6 +124,7 @@ GRANT SELECT ON
 	event_store.snapshot,
 	event_store.projection,
 	event_store.projection_progress,
+	event_store.projection_remote,
 	event_store.projection_deferred,
 	event_store.projections
 	TO ecommerce_reader;
@@ -167,7 +171,7 @@ GRANT EXECUTE ON FUNCTION
 	event_store.drop_aggregate(text),
 	event_store.create_event_handler(text, text, regprocedure, boolean),
 	event_store.drop_event_handler(text, text),
-	event_store.create_projection(text, regprocedure, text, text[], text, regclass[], text),
+	event_store.create_projection(text, regprocedure, text, text[], text, regclass[], text, text),
 	event_store.drop_projection(text),
 	event_store.pause_projection(text),
 	event_store.resume_projection(text),
@@ -265,6 +269,15 @@ GRANT EXECUTE ON FUNCTION
 	event_store._orphans(),
 	ecommerce._restore_problems()
 	TO ecommerce_admin;
+
+-- remote projections
+GRANT EXECUTE ON FUNCTION event_store.read_durable(bigint, int, text, text[], text)
+	TO ecommerce_reader;
+GRANT EXECUTE ON FUNCTION
+	event_store.apply_remote(text, bigint, event_store.event[], bigint, text, bigint),
+	event_store.lose_remote(text, bigint, text, text)
+	TO ecommerce_writer;
+GRANT EXECUTE ON FUNCTION event_store.reset_remote(text, bigint) TO ecommerce_admin;
 
 -- links between databases
 GRANT SELECT ON message_bus.link, message_bus.link_lane, message_bus.links, message_bus.link_lanes,

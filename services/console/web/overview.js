@@ -48,6 +48,7 @@ const WORDS = {
 		mark_held: 'readers are held back',
 	subscription_behind: 'subscription behind', projection_failed: 'projection has failed',
 	projection_retrying: 'projection tries again', projection_paused: 'projection paused',
+	projection_lost: 'projection has lost its source', projection_unfed: 'projection is not fed',
 	projection_behind: 'projection behind', endpoint_paused: 'endpoint paused',
 	endpoint_behind: 'endpoint stands still', no_consumer: 'nobody consumes',
 		endpoint_full: 'endpoint full',
