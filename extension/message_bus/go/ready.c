@@ -20,6 +20,7 @@
 #include "log/wakeup.h"
 #include "message_bus/endpoint/breaker.h"
 #include "message_bus/go/ready.h"
+#include "message_bus/go/share.h"
 #include "message_bus/go/strict.h"
 #include "message_bus/know/lane.h"
 #include "message_bus/message_bus.h"
@@ -145,13 +146,16 @@ aside_is_due(Endpoint *endpoint, int32 number, TimestampTz now)
 }
 
 /*
- * Adds an endpoint to what wakeup_listen_wanted() is about; MB001 if there is none
- * of that name.
+ * Adds an endpoint to what wakeup_listen_wanted() is about, as one whose lanes this
+ * process wants a part of until then; MB001 if there is none of that name.
  */
 void
-endpoint_want(const char *name)
+endpoint_want(const char *name, TimestampTz until)
 {
-	wakeup_want(LOG_MESSAGE_BUS, lane_key(endpoint_by_name(name, false)->id, 0), LANE_KEY_MASK);
+	const Endpoint *endpoint = endpoint_by_name(name, false);
+
+	wakeup_want(LOG_MESSAGE_BUS, lane_key(endpoint->id, 0), LANE_KEY_MASK);
+	share_want(endpoint, until);
 }
 
 /*
@@ -204,7 +208,7 @@ message_bus_wait_sql(PG_FUNCTION_ARGS)
 
 	/* From here on without a snapshot, so that vacuum is not held up. */
 	spi_commit_transaction();
-	endpoint_want(name);
+	endpoint_want(name, deadline);
 	wakeup_listen_wanted();
 	while (!(ready = message_bus_ready(name)) && GetCurrentTimestamp() < deadline)
 		(void) wakeup_sleep(lesser(deadline, endpoint_next_due(name)));

@@ -10,7 +10,7 @@
 #include "message_bus/endpoint/endpoint.h"
 
 extern bool lane_may_have_work(Endpoint *endpoint, int32 lane, TimestampTz now);
-extern void endpoint_want(const char *name);
+extern void endpoint_want(const char *name, TimestampTz until);
 extern TimestampTz endpoint_next_due(const char *name);
 
 #endif

@@ -5,7 +5,8 @@
  * Lanes the transaction holds already come first, then free ones, beginning
  * with another one in every process so that consumers do not all try the same.
  * A lane that turns out to be empty is given back at once; the others are held
- * until the transaction ends.
+ * until the transaction ends.  While other consumers want messages too, a call takes
+ * no more than its part of the free lanes (share.c).
  */
 #include "postgres.h"
 
@@ -40,6 +41,8 @@
 
 static void refuse_forwarded(const Endpoint *endpoint) pg_attribute_noreturn();
 static void serve_lanes(ReceiveCall *call);
+static int	fair_lanes(ReceiveCall *call);
+static bool is_served(const ReceiveCall *call);
 static void serve_lane(ReceiveCall *call, int32 number);
 static void hand_out(ReceiveCall *call);
 
@@ -82,6 +85,10 @@ receive(ReceiveCall *call, const char *endpoint, int max, TimestampTz leased_unt
 	}
 	restore_check_unchanged(call->generation);
 	hand_out(call);
+	if (call->given == 0)
+		share_want(call->endpoint, 0);
+	else
+		share_served(&call->wanting);
 	return call->given;
 }
 
@@ -106,23 +113,53 @@ serve_lanes(ReceiveCall *call)
 
 	if (turn == 0)
 		turn = (uint32) MyProcPid;
-	for (int32 i = 0; i < lanes && call->given < call->max && !call->full; i++)
+	for (int32 i = 0; i < lanes && !is_served(call); i++)
 	{
 		HeldLane   *held = held_lane_find(call->endpoint, i);
 
 		if (held != NULL)
 			collect_lane(call, held);
 	}
+	call->lanes_left = fair_lanes(call);
 	/* A lane that was taken when we came by may be free by now. */
 	for (int pass = 0;
 		 pass < PASSES && (pass == 0 || (call->given == 0 && call->busy));
 		 pass++)
 	{
 		call->busy = false;
-		for (int32 i = 0; i < lanes && call->given < call->max && !call->full; i++)
+		for (int32 i = 0; i < lanes && call->lanes_left > 0 && !is_served(call); i++)
 			serve_lane(call, (int32) ((turn + i) % lanes));
 	}
 	turn++;
+}
+
+static bool
+is_served(const ReceiveCall *call)
+{
+	return call->given >= call->max || call->full;
+}
+
+/*
+ * How many lanes the call may take: of those that are free and not empty, one part
+ * for each who wants some.
+ */
+static int
+fair_lanes(ReceiveCall *call)
+{
+	int			parts;
+	int			free = 0;
+
+	share_look(call->endpoint, &call->wanting);
+	if (likely(call->wanting.others == 0))
+		return call->endpoint->lanes;
+	parts = call->wanting.others + 1;
+	for (int32 i = 0; i < call->endpoint->lanes; i++)
+	{
+		if (pg_atomic_read_u32(&lane_get(call->endpoint, i)->holder) == 0 &&
+			lane_may_have_work(call->endpoint, i, call->now))
+			free++;
+	}
+	return Max((free + parts - 1) / parts, 1);
 }
 
 /*
@@ -134,6 +171,7 @@ serve_lane(ReceiveCall *call, int32 number)
 	BusLane    *shared = lane_get(call->endpoint, number);
 	HeldLane   *lane;
 	int			before = held_delivery_count();
+	int			given;
 
 	if (!lane_may_have_work(call->endpoint, number, call->now))
 		return;
@@ -159,8 +197,11 @@ serve_lane(ReceiveCall *call, int32 number)
 		if (swept != LEASE_LANE_FREE)
 			return;
 	}
+	given = call->given;
 	collect_lane(call, lane);
-	if (held_delivery_count() == before && lane->swept_upto == 0)
+	if (call->given > given)
+		call->lanes_left--;
+	else if (held_delivery_count() == before && lane->swept_upto == 0)
 		held_lane_release(lane);
 }
 

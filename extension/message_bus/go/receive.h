@@ -9,6 +9,7 @@
 
 #include "message_bus/endpoint/endpoint.h"
 #include "message_bus/go/held.h"
+#include "message_bus/go/share.h"
 #include "message_bus/go/strict.h"
 
 /* One call of receive. */
@@ -21,6 +22,8 @@ typedef struct ReceiveCall
 	TimestampTz leased_until;	/* 0: for the transaction */
 	int			first;			/* number of the first delivery of this call */
 	int			given;			/* deliveries that go to the caller */
+	Wanting		wanting;		/* who else wants some, */
+	int			lanes_left;		/* so that it may take so many lanes more */
 	bool		busy;			/* a lane was left out because somebody has it */
 	bool		full;			/* nothing may be added, though max is not reached */
 	bool		guarded;		/* by the endpoint's circuit breakers */

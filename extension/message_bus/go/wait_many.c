@@ -125,7 +125,7 @@ ecommerce_wait(PG_FUNCTION_ARGS)
 	foreach(cell, subscriptions)
 		subscription_want(lfirst(cell));
 	foreach(cell, endpoints)
-		endpoint_want(lfirst(cell));
+		endpoint_want(lfirst(cell), deadline);
 	wakeup_listen_wanted();
 	for (;;)
 	{

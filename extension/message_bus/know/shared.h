@@ -24,6 +24,8 @@
 #define MAX_LANES 256
 #define RATE_SECONDS 16
 #define DEATH_RECORDS 64
+/* Where the processes enter themselves that want messages of an endpoint; see go/share.c. */
+#define WANTING_PLACES 16
 /* Message types of an endpoint that have a circuit breaker of their own. */
 #define MAX_BREAKERS 1000
 #define BREAKER_BUCKETS 64
@@ -93,6 +95,7 @@ typedef struct BusEndpoint
 	pg_atomic_uint64 notified_at;
 	BusRate		sent;
 	BusRate		acked;
+	pg_atomic_uint64 wanting[WANTING_PLACES];	/* see go/share.c; 0: free */
 	pg_atomic_uint32 tripped;	/* breakers that are not closed */
 	LWLock		lock;			/* the breakers and what is in them */
 	dsa_pointer breakers;		/* BusBreaker, linked, the newest first */

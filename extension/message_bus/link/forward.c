@@ -30,7 +30,6 @@
 
 #include "base/errors.h"
 #include "base/order.h"
-#include "log/incarnation.h"
 #include "log/position.h"
 #include "log/restore.h"
 #include "message_bus/endpoint/endpoint.h"
@@ -38,6 +37,7 @@
 #include "message_bus/go/held.h"
 #include "message_bus/know/lane.h"
 #include "message_bus/know/note.h"
+#include "message_bus/link/incarnation.h"
 #include "message_bus/place/passed.h"
 #include "message_bus/place/ring.h"
 #include "message_bus/place/row.h"
