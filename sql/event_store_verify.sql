@@ -86,3 +86,31 @@ SELECT event_store.published_mark() >= 2000;
 BEGIN READ ONLY;
 SELECT * FROM event_store.verify();
 COMMIT;
+
+-- Rows of what is not there, of the younger kinds.
+BEGIN;
+INSERT INTO event_store.parked_event (subscription, position, partition, attempts) VALUES ('none', 1, 0, 1);
+INSERT INTO event_store.projection_deferred (name, position) VALUES ('none', 1);
+INSERT INTO event_store.upcaster VALUES ('None', 1, 'none(jsonb)', 'nobody');
+SELECT object, problem FROM event_store.verify() WHERE severity = 'error' ORDER BY 1;
+ROLLBACK;
+SELECT ecommerce.restore_done() >= 0;
+
+-- Tables that others follow by position: a counter that a restore forgot.
+CREATE TABLE invoice (id int PRIMARY KEY,
+	position bigint NOT NULL UNIQUE DEFAULT ecommerce.next_position('invoices'));
+INSERT INTO invoice SELECT n FROM generate_series(1, 10) n;
+CREATE TABLE secret (LIKE invoice INCLUDING ALL);
+CREATE FUNCTION spy() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'ran'; END $$;
+ALTER TABLE secret ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY spy ON secret USING (spy());
+SELECT * FROM event_store.verify();
+SELECT setval('ecommerce.position_seq', 3);
+SELECT * FROM event_store.verify();
+CREATE ROLE regress_event_store_verify_stranger IN ROLE ecommerce_admin;
+SET ROLE regress_event_store_verify_stranger;
+SELECT * FROM event_store.verify();
+RESET ROLE;
+SELECT setval('ecommerce.position_seq', 10);
+SELECT * FROM event_store.verify();
+DROP ROLE regress_event_store_verify_stranger;

@@ -303,3 +303,18 @@ SELECT outcome($$SELECT message_bus.create_link('b', 'shop', 'to-mail')$$);
 SELECT outcome($$UPDATE message_bus.link_lane SET position = 0$$);
 RESET ROLE;
 DROP ROLE regress_message_bus_link_carrier;
+
+-- ---------------------------------------------------------------- verify
+
+-- Half a restore, a target that was dropped, a counter that was forgotten.
+SELECT * FROM message_bus.verify();
+BEGIN;
+DELETE FROM message_bus.link WHERE name = 'again';
+SELECT regexp_replace(object, '\d+', 'N'), regexp_replace(problem, '\d+', 'N') FROM message_bus.verify();
+ROLLBACK;
+BEGIN;
+UPDATE message_bus.link SET endpoint_id = 99, target = 'none';
+SELECT * FROM message_bus.verify() ORDER BY problem;
+ROLLBACK;
+SELECT setval('message_bus.link_link_id_seq', 1);
+SELECT object, regexp_replace(problem, 'behind \d+', 'behind N') FROM message_bus.verify();

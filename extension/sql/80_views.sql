@@ -64,6 +64,18 @@ AS $orphans$
 	FROM event_store.subscription_partition p
 	WHERE NOT EXISTS (SELECT FROM event_store.subscription s WHERE s.name = p.name
 		AND p.partition BETWEEN 0 AND s.partitions - 1)
+	UNION ALL SELECT format('parked event %s of subscription %s', k.position, k.subscription),
+		'there is no such subscription'
+	FROM event_store.parked_event k
+	WHERE NOT EXISTS (SELECT FROM event_store.subscription s WHERE s.name = k.subscription)
+	UNION ALL SELECT format('event %s that projection %s still has to get', d.position, d.name),
+		'there is no such projection'
+	FROM event_store.projection_deferred d
+	WHERE NOT EXISTS (SELECT FROM event_store.projection p WHERE p.name = d.name)
+	UNION ALL SELECT format('upcaster of %s from version %s', u.event_type, u.from_version),
+		'there is no such version of the type'
+	FROM event_store.upcaster u
+	WHERE NOT EXISTS (SELECT FROM event_store.event_type t WHERE t.event_type = u.event_type)
 $orphans$;
 COMMENT ON FUNCTION event_store._orphans() IS 'Rows of the event store without what they belong to.';
 
@@ -170,6 +182,7 @@ BEGIN
 
 	RETURN QUERY
 	SELECT 'error'::text, o.object, o.problem FROM event_store._orphans() o
+	UNION ALL SELECT 'error', q.object, q.problem FROM ecommerce._position_problems() q
 	UNION ALL SELECT 'warning', r.object, r.problem FROM ecommerce._restore_problems() r;
 
 	RETURN QUERY SELECT u.severity, u.object, u.problem FROM event_store._verify_upcasting() u;
@@ -208,7 +221,7 @@ END
 $$;
 COMMENT ON FUNCTION event_store.verify(boolean) IS
 'Checks the whole store; no row means all is well. severity is error, repaired or warning (a restore goes on; an upcaster is missing). '
-'Finds gaps in versions, positions out of order, events without their stream, rows without what they belong to, upcasters that are missing, fail or bring events into a shape that breaks their contract, and counters behind the data or behind what readers have passed (after a restore or a failover); repair => true mends the counters.';
+'Finds gaps in versions, positions out of order, events without their stream, rows without what they belong to, upcasters that are missing, fail or bring events into a shape that breaks their contract, and counters behind the data or behind what readers have passed (after a restore or a failover); repair => true mends the counters of the store. Tables with ecommerce.next_position() are looked at where the caller may read them.';
 
 -- ---------------------------------------------------------------- message bus
 CREATE VIEW message_bus._ring AS

@@ -14,14 +14,22 @@ AS $orphans$
 		UNION ALL SELECT 'breaker', b.endpoint_id, 0, b.message_type FROM message_bus.breaker b
 		UNION ALL SELECT 'settled message', p.endpoint_id, p.lane, p.position::text
 		FROM message_bus.passed p
+		UNION ALL SELECT 'link', k.endpoint_id, 0, k.name FROM message_bus.link k
 		UNION ALL SELECT 'cursor', l.endpoint_id, l.lane, 'lane ' || l.lane FROM message_bus.lane l)
 	SELECT format('%s %s', c.kind, c.of), CASE WHEN e.endpoint_id IS NULL
 		THEN format('there is no endpoint %s', c.endpoint_id)
 		ELSE format('endpoint %s has no lane %s', e.name, c.lane) END
 	FROM child c LEFT JOIN message_bus.endpoint e ON e.endpoint_id = c.endpoint_id
 	WHERE e.endpoint_id IS NULL OR c.lane NOT BETWEEN 0 AND e.lanes - 1
+	UNION ALL SELECT format('link %s', k.name), format('there is no endpoint %s for its messages', k.target)
+	FROM message_bus.link k
+	WHERE k.target IS NOT NULL
+		AND NOT EXISTS (SELECT FROM message_bus.endpoint e WHERE e.name = k.target)
+	UNION ALL SELECT format('lane %s of a link', p.lane), format('there is no link %s', p.link_id)
+	FROM message_bus.link_lane p
+	WHERE NOT EXISTS (SELECT FROM message_bus.link k WHERE k.link_id = p.link_id)
 $orphans$;
-COMMENT ON FUNCTION message_bus._orphans() IS 'Rows of the bus without their endpoint or lane.';
+COMMENT ON FUNCTION message_bus._orphans() IS 'Rows of the bus without their endpoint, lane or link.';
 
 CREATE FUNCTION message_bus._counter_problems() RETURNS TABLE (object text, problem text)
 LANGUAGE sql VOLATILE
@@ -36,6 +44,8 @@ AS $counter_problems$
 			FROM message_bus.lease l) FROM message_bus.epoch_seq p
 		UNION ALL SELECT 'endpoint_endpoint_id_seq', p.last_value, (SELECT max(e.endpoint_id)
 			FROM message_bus.endpoint e) FROM message_bus.endpoint_endpoint_id_seq p
+		UNION ALL SELECT 'link_link_id_seq', p.last_value, (SELECT max(k.link_id)
+			FROM message_bus.link k) FROM message_bus.link_link_id_seq p
 		) AS c (name, at, used)
 	WHERE c.used > c.at
 $counter_problems$;
@@ -110,7 +120,7 @@ END
 $verify$;
 COMMENT ON FUNCTION message_bus.verify() IS
 'Checks the whole bus; no row means all is well. severity is error or warning (a restore goes on). '
-'Finds rows without their endpoint or lane, counters behind what was counted, segments of the ring taken for free, and lanes of which shared memory and tables tell different things. Not in REPEATABLE READ, where the tables stand still.';
+'Finds rows without their endpoint, lane or link, counters behind what was counted, segments of the ring taken for free, and lanes of which shared memory and tables tell different things. Not in REPEATABLE READ, where the tables stand still.';
 
 -- ---------------------------------------------------------------- sagas
 CREATE FUNCTION saga._orphans() RETURNS TABLE (object text, problem text)
@@ -136,6 +146,9 @@ AS $orphans$
 		p.saga)
 	FROM saga.parked_message p
 	WHERE NOT EXISTS (SELECT FROM saga.definition d WHERE d.name = p.saga)
+	UNION ALL SELECT format('patience with state %s', p.state), format('there is no saga %s', p.saga)
+	FROM saga.patience p
+	WHERE NOT EXISTS (SELECT FROM saga.definition d WHERE d.name = p.saga)
 	UNION ALL SELECT format('saga %s %s', i.saga, i.correlation_id),
 		format('it waits for %s, and is not in the timer queue', i.wake_at)
 	FROM saga.stored_instance i
@@ -144,13 +157,34 @@ AS $orphans$
 $orphans$;
 COMMENT ON FUNCTION saga._orphans() IS 'Rows of sagas without what they belong to.';
 
+CREATE FUNCTION saga._counter_problems() RETURNS TABLE (object text, problem text)
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $counter_problems$
+	SELECT 'sequence saga.' || c.name, format('the counter is at %s, behind %s', c.at, c.used)
+	FROM (SELECT 'instance_number_seq', p.last_value,
+			greatest((SELECT max(i.number) FROM saga.stored_instance i),
+				(SELECT max(d.number) FROM saga.deleted_instance d))
+		FROM saga.instance_number_seq p
+		UNION ALL SELECT 'definition_transition_id_seq', p.last_value,
+			(SELECT max(t.id) FROM saga.definition_transition t)
+		FROM saga.definition_transition_id_seq p
+		UNION ALL SELECT 'parked_message_id_seq', p.last_value,
+			(SELECT max(m.id) FROM saga.parked_message m)
+		FROM saga.parked_message_id_seq p
+		) AS c (name, at, used)
+	WHERE c.used > c.at
+$counter_problems$;
+COMMENT ON FUNCTION saga._counter_problems() IS 'Counters of sagas behind what was counted.';
+
 CREATE FUNCTION saga.verify() RETURNS TABLE (severity text, object text, problem text)
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $verify$
 	SELECT 'error', o.object, o.problem FROM saga._orphans() o
+	UNION ALL SELECT 'error', o.object, o.problem FROM saga._counter_problems() o
 	UNION ALL SELECT v.severity, format('saga %s', d.name), v.problem
 	FROM (SELECT DISTINCT name FROM saga.definition) d CROSS JOIN LATERAL saga.verify(d.name) v
 $verify$;
 COMMENT ON FUNCTION saga.verify() IS
-'Checks all sagas; no row means all is well. severity is error or warning. Finds instances, parts of definitions and parked messages without their definition, instances that nothing will wake, and what saga.verify(name) finds in each.';
+'Checks all sagas; no row means all is well. severity is error or warning. Finds instances, parts of definitions and parked messages without their definition, instances that nothing will wake, counters behind what was counted, and what saga.verify(name) finds in each.';
