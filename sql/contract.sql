@@ -57,6 +57,8 @@ INSERT INTO specified VALUES
 	('out_of_stock_item', 'product_id uuid, sku text, requested_quantity int,
 		available_quantity int'),
 	('item', 'product_id uuid, sku text, quantity int'),
+	('product_price', 'amount numeric?, currency text?, percent numeric?'),
+	('ProductDescribed', 'product_id uuid, sku text, name text, kind text?, price product_price?'),
 	-- domain events
 	('OrderCreated', 'customer_id uuid, items order_item[], total_amount numeric,
 		shipping_address address, payment_method payment_method, currency text?'),
@@ -144,7 +146,7 @@ CREATE VIEW built AS
 	LEFT JOIN (pg_attribute a CROSS JOIN LATERAL plain_type(a.atttypid) p)
 		ON a.attrelid = c.oid AND a.attnum > 0
 	WHERE c.relkind = 'c' AND c.relnamespace = 'ecommerce'::regnamespace
-		AND (r.event_type IS NOT NULL OR c.relname ~ 'item$|address|method')
+		AND (r.event_type IS NOT NULL OR c.relname ~ 'item$|address|method|price')
 	GROUP BY 1;
 SELECT 'specified' AS only, * FROM (TABLE specified EXCEPT TABLE built) s
 UNION ALL SELECT 'built', * FROM (TABLE built EXCEPT TABLE specified) b;

@@ -195,6 +195,27 @@ SELECT outcome($$SELECT ecommerce_order.list_orders(NULL, NULL, id(1)::text)$$);
 SELECT jsonb_array_length(body -> 'items'), body #>> '{items,0,event_type}', body #> '{items,0,data,payment_method}',
 	body #> '{items,0}' ? 'position' FROM ecommerce_order.follow_orders('0', '1');
 SELECT body - 'cursor' FROM ecommerce_order.follow_orders('999999');
+-- a customer's own: those of his orders and of no others, page by page
+CREATE FUNCTION pg_temp.follows(customer uuid) RETURNS uuid[] LANGUAGE plpgsql AS $$
+DECLARE
+	cursor text := '0';
+	seen uuid[] := '{}';
+	page jsonb;
+BEGIN
+	LOOP
+		page := (ecommerce_order.follow_orders(cursor, '2', NULL, customer)).body;
+		EXIT WHEN page -> 'items' = '[]';
+		seen := seen || ARRAY(SELECT (i ->> 'event_id')::uuid FROM jsonb_array_elements(page -> 'items') i);
+		cursor := coalesce(page ->> 'next', page ->> 'cursor');
+	END LOOP;
+	RETURN seen;
+END $$;
+SELECT count(*) > 0 AS some, bool_and(pg_temp.follows(c.customer_id) = ARRAY(
+	SELECT e.event_id FROM event_store.read_all(0, 10000, 'order') e
+	JOIN ecommerce_order.order_summary s ON e.stream = 'order-' || s.order_id
+	WHERE s.customer_id = c.customer_id ORDER BY e.position)) AS own
+FROM (SELECT DISTINCT customer_id FROM ecommerce_order.order_summary) c;
+SELECT pg_temp.follows(id(404));
 SELECT outcome($$SELECT ecommerce_order.follow_orders('x', '0', '21')$$);
 SELECT jsonb_array_length(body -> 'items') FROM ecommerce_order.list_orders(id(2)::text);
 SELECT outcome($$SELECT ecommerce_order.list_orders('x')$$);

@@ -72,7 +72,7 @@ $node->safe_psql(
 ($status, $said) = check(q{SELECT jsonb_agg(jsonb_build_object('schema', schema, 'data', data,
 	'fits', fits(type, data))) FROM sample});
 is($status, 0, 'with all contracts') or diag($said);
-like($said, qr/^messages 41$/m, 'it has every message');
+like($said, qr/^messages 42$/m, 'it has every message');
 is($node->safe_psql('postgres', 'SELECT count(DISTINCT fits(type, data)) FROM sample'),
 	'2', 'some samples fit and some do not');
 

@@ -173,6 +173,8 @@ subtest 'what is another customer\'s is not there' => sub {
 		is($fields->('bert', $path), 0, "$path: and nothing to others");
 	}
 	is($fields->('customer', "/orders?customer_id=$bert"), 0, 'nor does naming another help');
+	cmp_ok($fields->('customer', '/orders/events'), '>', 0, 'one follows one\'s own orders');
+	is($fields->('bert', '/orders/events'), 0, 'and nobody else\'s');
 	for my $route ([ 'GET', "/orders/$order" ], [ 'GET', "/orders/$order/events" ],
 		[ 'POST', "/orders/$order/cancel", { reason => 'x' } ])
 	{

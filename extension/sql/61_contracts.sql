@@ -458,7 +458,7 @@ DECLARE
 	contracts CONSTANT text[] := ARRAY[
 		'OrderCreated', 'OrderConfirmed', 'OrderCancelled', 'OrderCompleted',
 		'OrderSubmitted', 'OrderCancellationRequested', 'OrderCancellationRejected',
-		'OrderCancellationAmended',
+		'OrderCancellationAmended', 'ProductDescribed',
 		'ReserveInventory', 'CommitReservation', 'ReleaseInventory', 'InventoryReserved',
 		'InventoryReservationFailed', 'InventoryReleased', 'InventoryReleaseFailed',
 		'ReservationCommitted', 'ReservationCommitFailed', 'ReservationExpired',

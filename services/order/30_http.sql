@@ -131,8 +131,21 @@ $list_orders$;
 COMMENT ON FUNCTION ecommerce_order.list_orders(text, text, text, text, uuid) IS
 'GET /orders, of the customer caller only unless that is NULL: in the order of their positions, by customer and status; after takes the cursor that next or cursor gave, and whoever follows it sees each order once. 503 while the list is rebuilt.';
 
+CREATE FUNCTION ecommerce_order._events_of(customer uuid, after bigint, size int, mark bigint)
+RETURNS SETOF event_store.event LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $events_of$
+	SELECT e.* FROM ecommerce_order.order_summary s
+	CROSS JOIN LATERAL event_store.read_stream('order-' || s.order_id, 1, 1000) AS e
+	WHERE s.customer_id = customer AND e.position > after
+		AND e.position <= (SELECT ecommerce_order._followed('order_summary', mark))
+	ORDER BY e.position LIMIT size
+$events_of$;
+COMMENT ON FUNCTION ecommerce_order._events_of(uuid, bigint, int, bigint) IS
+'Events of a customer''s orders after a position and up to mark, in the order of their positions. Reads no order of others.';
+
 CREATE FUNCTION ecommerce_order.follow_orders(after text DEFAULT NULL, page text DEFAULT NULL,
-	wait text DEFAULT NULL)
+	wait text DEFAULT NULL, caller uuid DEFAULT NULL)
 RETURNS ecommerce_order.reply LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $follow_orders$
@@ -156,11 +169,14 @@ BEGIN
 			-- a stream of that category that is none of ours
 			FILTER (WHERE ecommerce_order._as_uuid(substr(e.stream, 7)) IS NOT NULL),
 			size, max(e.position), greatest(mark, after::bigint)::text)
-		FROM event_store.read_all(coalesce(after::bigint, 0), size, 'order') AS e);
+		FROM (SELECT * FROM event_store.read_all(coalesce(after::bigint, 0), size, 'order')
+				WHERE caller IS NULL
+			UNION ALL SELECT * FROM ecommerce_order._events_of(caller, coalesce(after::bigint, 0),
+				size, mark) WHERE caller IS NOT NULL) AS e);
 END
 $follow_orders$;
-COMMENT ON FUNCTION ecommerce_order.follow_orders(text, text, text) IS
-'GET /orders/events: the events of all orders in the order of their positions, without the token of the payment; after as in list_orders. wait, at most 20 seconds, is for the daemon, which asks again when there is something.';
+COMMENT ON FUNCTION ecommerce_order.follow_orders(text, text, text, uuid) IS
+'GET /orders/events: the events of all orders, or of the customer caller''s, in the order of their positions, without the token of the payment; after as in list_orders. wait, at most 20 seconds, is for the daemon, which asks again when there is something.';
 
 CREATE FUNCTION ecommerce_order._cancel_errors(body jsonb)
 RETURNS jsonb LANGUAGE plpgsql IMMUTABLE
