@@ -126,6 +126,7 @@ subtest 'fields' => sub {
 			10000000 1e-20) ],
 		[ 'shipping_address' => 'null', '[]', '1' ],
 		[ 'shipping_address.street' => '{}', '{"street": ""}', '{"street": "  "}', '{"street": 1}',
+			'{"street": "\t"}', '{"street": "\u00a0\u2003"}',
 			'{"street": "' . 'x' x 201 . '"}' ],
 		[ 'payment_method' => '"card"', 'true' ],
 		[ 'currency' => '"EUR"' ], [ 'items[0].color' => '[{"color": 1}]' ],

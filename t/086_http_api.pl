@@ -6,7 +6,9 @@ use warnings;
 
 use FindBin;
 use lib $FindBin::RealBin;
+use HTTP::Tiny;
 use IPC::Run qw(run);
+use POSIX ();
 use Shop;
 use Test::More;
 
@@ -34,6 +36,38 @@ sub fields
 {
 	my ($reply) = @_;
 	return join ' ', sort map { $_->{field} } @{ $reply->{body}{errors} // [] };
+}
+
+# The statuses of clients that all at once make a product of their own, each with that sku.
+sub race
+{
+	my ($sku) = @_;
+	my (@pids, %statuses);
+
+	pipe my $begin, my $all or die "cannot pipe: $!";
+	for my $client (1 .. 6)
+	{
+		my $path = '/products/' . Shop::uuid();
+		my $pid = fork // die "cannot fork: $!";
+		if ($pid == 0)
+		{
+			my $http = HTTP::Tiny->new(timeout => 60);
+			close $all;
+			sysread $begin, my $nothing, 1;
+			POSIX::_exit($http->put("http://127.0.0.1:$shop->{port}{inventory}$path",
+				{ headers => { 'Content-Type' => 'application/json',
+						$shop->credentials('inventory') },
+					content => $shop->encode({ sku => $sku, name => 'Wanted' }) })->{status} - 200);
+		}
+		push @pids, $pid;
+	}
+	close $all;
+	for my $pid (@pids)
+	{
+		waitpid $pid, 0;
+		$statuses{ 200 + ($? >> 8) }++;
+	}
+	return join ' ', map { "$statuses{$_} x $_" } sort keys %statuses;
 }
 
 # All items of a collection, by pages of two.
@@ -97,6 +131,9 @@ subtest 'products' => sub {
 		'all are named');
 	is(fields(try(422, 'inventory', 'POST', "/products/$id/stock", { delta => 0.5 })),
 		'delta reason', 'all are named');
+	is_deeply(try(422, 'inventory', 'POST', "/products/$id/stock", { delta => 10**12,
+		reason => 'x' })->{body}{errors}, [ { field => 'delta',
+		detail => 'must be a whole number of at most 12 digits' } ], 'whole, but too large');
 	try(409, 'inventory', 'POST', "/products/$id/stock", { delta => -101, reason => 'x' });
 	try(404, 'inventory', 'POST', "/products/$nothing/stock", { delta => 1, reason => 'x' });
 	try(404, 'inventory', 'GET', "/products/$_") for $nothing, 'x';
@@ -111,6 +148,10 @@ subtest 'products' => sub {
 };
 
 my @orders;
+subtest 'one sku, many who want it' => sub {
+	is(race("wanted-$_"), '1 x 201 5 x 409', 'one has it, the others are told so') for 1 .. 10;
+};
+
 subtest 'orders' => sub {
 	my $body = $shop->order_body($id, 2, customer_id => $customer);
 	$body->{items}[0]{sku} = 'A';

@@ -204,10 +204,14 @@ api_retryable(const char *sqlstate)
 	return true;
 }
 
+/*
+ * Errors of who came second.  Tried again, a function sees what the first one did, and
+ * says what that means: also of a key that was free when it looked.
+ */
 bool
 api_lost_race(const char *sqlstate)
 {
-	static const char *const races[] = {"40001", "40P01", "ST001", "SG002"};
+	static const char *const races[] = {"40001", "40P01", "ST001", "SG002", "23505"};
 
 	for (size_t i = 0; i < lengthof(races); i++)
 		if (strcmp(sqlstate, races[i]) == 0)

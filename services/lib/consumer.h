@@ -8,7 +8,11 @@
 #include "lib/session.h"
 
 /* A handler is a SQL function fn(body jsonb); the table ends with a NULL type. */
-typedef EcommerceHandler MessageHandler;
+typedef struct MessageHandler
+{
+	const char *message_type;
+	const char *function;
+} MessageHandler;
 
 typedef struct ConsumerOptions
 {

@@ -9,7 +9,7 @@
 
 #include "lib/pg.h"
 
-struct EcommerceResults
+struct PgResults
 {
 	PGresult  **results;		/* one per step, NULL where none came */
 	int			nsteps;

@@ -28,7 +28,7 @@ typedef struct Job
 	void	   *argument;
 } Job;
 
-struct EcommercePool
+struct Pool
 {
 	Session   **sessions;
 	Job		  **running;		/* of each session, NULL: none */

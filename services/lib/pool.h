@@ -7,7 +7,7 @@
 
 #include "lib/session.h"
 
-typedef EcommercePool Pool;
+typedef struct Pool Pool;
 
 Pool	   *pool_open(const SessionOptions *template, int size, int max_waiting);
 bool		pool_run(Pool *pool, const PgStep *steps, int nsteps, long deadline_ms, PgDone done,

@@ -24,6 +24,7 @@ typedef struct Translation
 static const Translation translations[] = {
 	{"ST001", 409, "the resource was changed by somebody else at the same time"},
 	{"ST002", 409, "the resource was deleted"},
+	{"23505", 409, "somebody else has made the same at the same time"},
 	{"ST004", 422, NULL},
 	{"MB002", 503, "too much work is waiting, try again later"},
 	{"MB005", 422, NULL},

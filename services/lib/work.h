@@ -15,10 +15,9 @@
 #include "lib/context.h"
 #include "lib/pool.h"
 
-typedef EcommerceWorkLoop WorkLoop;
-typedef EcommerceWork WorkItem;
+typedef struct WorkLoop WorkLoop;
 
-struct EcommerceWork
+typedef struct WorkItem
 {
 	WorkLoop   *loop;
 	char		id[UUID_LENGTH + 1];
@@ -33,7 +32,7 @@ struct EcommerceWork
 	PgStep		step;
 	struct event *timer;		/* free for the adapter until it settles */
 	void	   *adapter;		/* the adapter's own */
-};
+} WorkItem;
 
 typedef struct WorkOptions
 {
