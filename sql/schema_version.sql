@@ -130,6 +130,10 @@ SELECT saga.define('asking', asking(2));
 SELECT type_versions FROM saga.definition ORDER BY version;
 SELECT saga.run();
 SELECT * FROM sent();
+-- and what it names goes before what was current
+SELECT message_bus.send('asking', 'Ask', '{"id": "00000000-0000-4000-8000-000000000003", "whats": ["again"]}') IS NOT NULL AS sent;
+SELECT saga.run();
+SELECT message_type, schema_version, body FROM sent() ORDER BY 1;
 SELECT correlation_id, definition_version, current_state FROM saga.instances ORDER BY 1;
 SELECT message_type, error FROM message_bus.dead_letters;
 SELECT refusal(format('SELECT saga.define(%L, %L)', 'wrong', jsonb_set(asking(1), '{start,Ask,append,0,schema_version}', v)))

@@ -58,6 +58,11 @@ comes_to_say('count(*) = 6000 FROM saga.instance', 'the others wait');
 # Entries of the queue that had one would be in the way of every look until they are vacuumed.
 cmp_ok(says(q{mxid_age('1'::xid)}), '<', 100, 'to lock a row and to change it is one transaction');
 
+# What only the runner writes is counted, or nobody would vacuum it.
+comes_to_say(q{min(n_tup_ins) >= 6000 AND sum(n_tup_upd) >= 2000 FROM pg_stat_all_tables
+	WHERE relid IN ('saga.stored_instance'::regclass, 'saga.history_entry'::regclass)},
+	'the statistics have it');
+
 # A saga whose function was slow becomes quick again amid much to do, and goes on.
 $node->safe_psql('postgres', <<'EOT');
 CREATE TABLE gate AS SELECT true AS closed;

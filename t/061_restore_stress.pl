@@ -1,8 +1,8 @@
 # A dump restored into a running server, whose worker starts in the middle and whose
-# consumers keep polling, loses, doubles and passes over nothing: messages that wait, are
-# scheduled, leased, retrying, dead; segments of the ring; events of a subscription and of
-# projections; sagas with their timers. However it is restored. RESTORES=100 does so a
-# hundred times.
+# consumers keep polling, loses, doubles, reorders and passes over nothing: messages that
+# wait, are scheduled, leased, retrying, dead; segments of the ring; events of a
+# subscription and of projections; sagas with their timers, those that come due meanwhile
+# and those that are far away. However it is restored. RESTORES=100 does so a hundred times.
 use strict;
 use warnings FATAL => 'all';
 
@@ -25,7 +25,9 @@ $node->safe_psql('shop', <<'EOT');
 CREATE EXTENSION ecommerce;
 SELECT message_bus.create_endpoint('plain', 4,
 	'{"kind": "interval", "limit": 5, "interval": "1 ms"}', '{"kind": "none"}'),
-	message_bus.create_endpoint('bulk', 4), message_bus.create_endpoint('unread');
+	message_bus.create_endpoint('bulk', 4), message_bus.create_endpoint('unread'),
+	message_bus.create_endpoint('later', 2,
+		'{"kind": "interval", "limit": 5, "interval": "1 day"}');
 SELECT message_bus.subscribe('plain', 'Happened');
 SELECT event_store.create_subscription('mailer', 'letter', partitions => 2);
 CREATE TABLE tally (stream text PRIMARY KEY, n int);
@@ -44,7 +46,8 @@ SELECT event_store.append('letter-' || n % 10, -1, 'Written', '{}')
 	FROM generate_series(1, 500) n;
 SELECT saga.define('alarm', '{"endpoint": "alarm", "initial": "Waiting",
 	"events": {"Set": {"correlate": "$.message.id"}},
-	"start": {"Set": {"goto": "Waiting", "schedule": [{"timer": "alarm", "delay": "1 ms"}]}},
+	"start": {"Set": {"goto": "Waiting", "schedule": [{"timer": "alarm",
+		"delay": {"$path": "$.message.delay", "default": "1 ms"}}]}},
 	"states": {"Waiting": {"default": "ignore", "on": {"timer:alarm": {"goto": "Rung"}}},
 		"Rung": {"kind": "final", "default": "ignore"}}}');
 EOT
@@ -57,9 +60,14 @@ $node->safe_psql('shop', $_) for (
 	q{SELECT event_store.append('letter-' || n % 10, -1, 'Written', '{}')
 		FROM generate_series(1, 2500) n},
 	# Two segments and a bit, consumed in part.
-	(   q{SELECT count(message_bus.send(e, 'T', jsonb_build_object('text', repeat('x', 300))))
-			FROM generate_series(1, 3000) n, unnest('{bulk,unread}'::text[]) e},
-		q{SELECT count(message_bus.ack(delivery_id)) FROM message_bus.receive('bulk', 2000)}) x 2,
+	(   map {
+			(qq{SELECT count(message_bus.send(e, 'T', jsonb_build_object('n', n,
+					'text', repeat('x', 300)), partition_key => (n % 16)::text))
+				FROM generate_series($_ * 3000 + 1, $_ * 3000 + 3000) n,
+					unnest('{bulk,unread}'::text[]) e},
+				q{SELECT count(message_bus.ack(delivery_id))
+				FROM message_bus.receive('bulk', 2000)})
+		} 0, 1),
 	q{SELECT message_bus.send('plain', 'T', '{}') FROM generate_series(1, 20)},
 	q{SELECT message_bus.ack(delivery_id) FROM message_bus.receive('plain', 3)},
 	q{SELECT message_bus.fail(delivery_id, 'E', 'dead', false)
@@ -68,15 +76,41 @@ $node->safe_psql('shop', $_) for (
 	q{SELECT message_bus.fail(delivery_id, 'E', 'later') FROM message_bus.receive('plain', 2)},
 	q{SELECT message_bus.send('plain', 'T', '{}', deliver_at => clock_timestamp() + '10 ms')
 		FROM generate_series(1, 5)},
+	q{SELECT count(message_bus.publish('Set', jsonb_build_object('id', md5('far' || n)::uuid,
+			'delay', '1 day'))) FROM generate_series(1, 5) n},
+	'SELECT saga.run(100)',
 	q{SELECT count(message_bus.publish('Set', jsonb_build_object('id', md5(n::text)::uuid)))
 		FROM generate_series(1, 20) n},
 	'SELECT saga.run(10)',
+	# What nobody touches, and must be as it was.
+	q{SELECT message_bus.send('later', 'T', jsonb_build_object('n', n), partition_key => n::text)
+		FROM generate_series(1, 20) n},
+	q{SELECT message_bus.fail(delivery_id, 'E', 'later') FROM message_bus.receive('later', 4)},
+	q{SELECT message_bus.fail(delivery_id, 'E', 'dead', false)
+		FROM message_bus.receive('later', 2)},
+	q{SELECT count(*) FROM message_bus.receive('later', 3, '1 day')},
+	q{SELECT message_bus.send('later', 'T', jsonb_build_object('n', n),
+			deliver_at => clock_timestamp() + '1 day') FROM generate_series(100, 104) n},
 	# As a dump finds it while it runs.
 	q{UPDATE event_store.projection_progress SET paused = false WHERE name = 'tally'});
 my $waiting = $node->safe_psql('shop', q{SELECT sum(depth + scheduled + retrying)
 	FROM message_bus.endpoints WHERE name IN ('plain', 'bulk')});
 my $unread = $node->safe_psql('shop',
 	q{SELECT depth FROM message_bus.endpoints WHERE name = 'unread'});
+# Message by message: where it is, how often it was tried, when it comes.
+my $later = q{SELECT string_agg(concat_ws(' ', p.state, p.message_id, p.lane, p.attempt, p.due_at,
+		p.leased_until, p.error_code), E'\n' ORDER BY p.message_id)
+	FROM message_bus.peek('later', max => 1000) p
+	UNION ALL SELECT string_agg(concat_ws(' ', d.message_id, d.reason, d.error_code, d.attempts),
+		E'\n' ORDER BY d.message_id) FROM message_bus.dead_letters d WHERE d.endpoint = 'later'
+	UNION ALL SELECT string_agg(concat_ws(' ', t.correlation_id, t.timer, t.due_at), E'\n'
+		ORDER BY t.correlation_id) FROM saga.timers t WHERE t.due_at > now() + interval '1 h'};
+my $as_it_was = $node->safe_psql('shop', $later);
+my %states;
+$states{ (split ' ')[0] }++ for split /\n/, $as_it_was;
+is_deeply([ @states{qw(leased retrying scheduled)} ], [ 3, 4, 5 ],
+	'messages are leased, wait for a retry, are scheduled');
+is(scalar(() = $as_it_was =~ / alarm /g), 5, 'and timers are far away');
 
 my $custom = $node->basedir . '/shop.dump';
 my $plain = $node->basedir . '/shop.sql';
@@ -125,8 +159,8 @@ $node->safe_psql('postgres', 'CREATE DATABASE polled');
 $node->safe_psql('polled', <<'EOT');
 CREATE SCHEMA poll;
 CREATE TABLE poll.stop (at timestamptz);
-CREATE TABLE poll.got (endpoint text, message_id uuid);
-CREATE TABLE poll.event (position bigint);
+CREATE TABLE poll.got (id bigserial, endpoint text, message_id uuid, key text, n int);
+CREATE TABLE poll.event (id bigserial, stream text, position bigint);
 CREATE PROCEDURE poll.run() LANGUAGE plpgsql AS $$
 BEGIN
 	WHILE NOT EXISTS (SELECT FROM poll.stop) LOOP
@@ -135,15 +169,19 @@ BEGIN
 				SELECT r.* FROM unnest('{plain,bulk}'::text[]) e, message_bus.receive(e, 100) r),
 			a AS MATERIALIZED (SELECT message_bus.ack(VARIADIC array_agg(delivery_id)) FROM r
 				HAVING count(*) > 0)
-			INSERT INTO poll.got SELECT r.endpoint, r.message_id FROM r, a;
+			INSERT INTO poll.got (endpoint, message_id, key, n)
+				SELECT r.endpoint, r.message_id, r.partition_key, (r.body ->> 'n')::int FROM r, a
+				ORDER BY r.delivery_id;
 		EXCEPTION WHEN OTHERS THEN NULL;
 		END;
 		COMMIT;
 		BEGIN
-			WITH f AS MATERIALIZED (SELECT f.position FROM event_store.fetch('mailer', 100) f),
+			WITH f AS MATERIALIZED (SELECT f.stream, f.position
+				FROM event_store.fetch('mailer', 100) f),
 			a AS MATERIALIZED (SELECT event_store.advance('mailer', max(f.position)) FROM f
 				HAVING count(*) > 0)
-			INSERT INTO poll.event SELECT f.position FROM f, a;
+			INSERT INTO poll.event (stream, position) SELECT f.stream, f.position FROM f, a
+				ORDER BY f.position;
 		EXCEPTION WHEN OTHERS THEN NULL;
 		END;
 		COMMIT;
@@ -157,7 +195,9 @@ my @ways = (
 	[ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-o', '/dev/null', '-f', $plain ],
 	[ 'pg_restore', '--exit-on-error', '-j', '2', $custom ],
 	[ 'pg_restore', '--exit-on-error', '--single-transaction', $custom ],
-	[ 'pg_restore', '--exit-on-error', '-j', '8', $directory ]);
+	[ 'pg_restore', '--exit-on-error', '-j', '8', $directory ],
+	[   'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-o', '/dev/null', '--single-transaction',
+		'-f', $plain ]);
 my $rounds = $ENV{RESTORES} || @ways;
 
 sub restore
@@ -200,12 +240,25 @@ sub restore
 	is( $node->safe_psql($name, q{SELECT count(*) - count(DISTINCT (endpoint, message_id))
 			FROM poll.got UNION ALL SELECT count(*) - count(DISTINCT position) FROM poll.event}),
 		"0\n0", "$what: nothing twice");
+	# Of a key in the order of sending, of a stream in that of positions. What was leased, or
+	# failed, at plain may come later.
+	is( $node->safe_psql($name, q{
+			SELECT key, before, n FROM (SELECT key, n, lag(n) OVER (PARTITION BY key ORDER BY id)
+				AS before FROM poll.got WHERE endpoint = 'bulk') b WHERE n < before
+			UNION ALL SELECT stream, before, position FROM (SELECT stream, position,
+				lag(position) OVER (PARTITION BY stream ORDER BY id) AS before
+				FROM poll.event) e WHERE position < before}),
+		'', "$what: nothing out of its order");
+	is($node->safe_psql($name, $later), $as_it_was, "$what: what has time is as it was");
+	is( $node->safe_psql($name, q{SELECT saga.fire_due(now() + interval '2 days');
+			SELECT count(*) FROM saga.instances WHERE current_state = 'Rung'}) =~ s/.*\n//sr,
+		25, "$what: and timers fire when they are due");
 	is($node->safe_psql($name, 'SELECT sum(n) FROM tally_inline'), 3000,
 		"$what: the inline projection");
 	# The worker goes through the ring a few times.
 	$node->safe_psql($name, q{SELECT message_bus.maintain() FROM generate_series(1, 3)});
 	is( $node->safe_psql($name, q{SELECT name, depth + scheduled + retrying, dead
-			FROM message_bus.endpoints WHERE name <> 'alarm' ORDER BY name}),
+			FROM message_bus.endpoints WHERE name NOT IN ('alarm', 'later') ORDER BY name}),
 		"bulk|0|0\nplain|0|1\nunread|$unread|0", "$what: what nobody has read is still there");
 	is( $node->safe_psql($name, q{SELECT * FROM event_store.verify()
 			UNION ALL SELECT * FROM message_bus.verify()}),

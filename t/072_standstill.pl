@@ -1,6 +1,9 @@
 # One fault never stops the rest: while a function hangs, a lock is held, a message kills
-# its process or something is missing, notifications, timers, the bus, other sagas and
-# other projections go on.  STANDSTILL_ROUNDS (1) does it all so many times.
+# its process, something is missing, or an endpoint is unread for longer than the ring,
+# notifications, timers, the bus, other sagas and other projections go on.
+# STANDSTILL_ROUNDS (1) does it all so many times. STANDSTILL_PROBES measures meanwhile how
+# late they are, with so many probes in each fault, and holds that against what it is
+# without one: twice as late at most.  That needs a machine with nothing else to do.
 use strict;
 use warnings FATAL => 'all';
 
@@ -13,6 +16,7 @@ $node->init;
 $node->append_conf('postgresql.conf', <<'EOT');
 shared_preload_libraries = 'ecommerce'
 saga.log_transitions = off
+message_bus.dedupe_window = 300ms
 max_worker_processes = 16
 autovacuum_naptime = 1h
 restart_after_crash = on
@@ -72,13 +76,14 @@ CREATE FUNCTION see_nothing(event event_store.event) RETURNS void LANGUAGE sql A
 SELECT event_store.create_projection('well', 'see(event_store.event)', 'probe');
 SELECT event_store.create_projection('slow', 'see_late(event_store.event)', 'late');
 SELECT event_store.create_projection('broken', 'see_nothing(event_store.event)', 'late');
-SELECT message_bus.create_endpoint('plain');
+SELECT message_bus.create_endpoint(e) FROM unnest('{plain,away,busy}'::text[]) e;
 CREATE FUNCTION id(n int) RETURNS uuid LANGUAGE sql AS $$ SELECT md5(n::text)::uuid $$;
 CREATE FUNCTION tell(type text, n int, more jsonb DEFAULT '{}') RETURNS void LANGUAGE sql AS $$
 	SELECT message_bus.publish(type, jsonb_build_object('id', id(n), 'n', n) || more) $$;
 EOT
 
 my $number = 1000;
+my $probes = $ENV{STANDSTILL_PROBES} // 0;
 
 sub says { return $node->safe_psql('postgres', "SELECT $_[0]") }
 
@@ -87,6 +92,75 @@ sub comes_to_say
 	my ($query, $what, $answer) = @_;
 
 	return ok($node->poll_query_until('postgres', "SELECT $query", $answer // 't'), $what);
+}
+
+# How late a message comes to its saga, a timer of it, and the news of an event; again and
+# again, under the name of the fault that there is.
+$node->safe_psql('postgres', <<'EOT');
+CREATE TABLE probe_now (fault text);
+INSERT INTO probe_now VALUES (NULL);
+CREATE TABLE probe (fault text, message interval, timer interval, news interval);
+SELECT saga.define('probed', '{"endpoint": "probed", "initial": "A",
+	"events": {"probedGo": {"correlate": "$.message.id"}},
+	"start": {"probedGo": {"goto": "A", "schedule": {"timer": "rings", "delay": "0.02 s"}}},
+	"states": {"A": {"default": "ignore", "on": {"timer:rings": {"goto": "Z"}}},
+		"Z": {"kind": "final", "default": "ignore"}}}');
+CREATE FUNCTION ms(late interval) RETURNS numeric LANGUAGE sql AS
+$$ SELECT round(1000 * extract(epoch FROM late), 2) $$;
+CREATE PROCEDURE probe() LANGUAGE plpgsql AS $$
+DECLARE
+	what text;
+	id uuid;
+	place bigint;
+	sent timestamptz;
+	told timestamptz;
+	at timestamptz[];
+BEGIN
+	LOOP
+		what := (SELECT fault FROM public.probe_now);
+		EXIT WHEN what = 'stop';
+		id := gen_random_uuid();
+		PERFORM message_bus.publish('probedGo', jsonb_build_object('id', id));
+		place := (SELECT "position" FROM event_store.append('sounding-' || id, 0, 'Sounded', '{}'));
+		sent := clock_timestamp();
+		COMMIT;
+		told := NULL;
+		LOOP
+			IF told IS NULL AND event_store.published_mark() >= place THEN
+				told := clock_timestamp();
+			END IF;
+			at := (SELECT array_agg(h.at ORDER BY h.version) FROM saga.history('probed', id) h);
+			EXIT WHEN told IS NOT NULL AND cardinality(at) = 2;
+			COMMIT;
+			PERFORM pg_sleep(0.0005);
+		END LOOP;
+		INSERT INTO public.probe VALUES (what, at[1] - sent, at[2] - at[1] - interval '0.02 s',
+			told - sent);
+		COMMIT;
+		PERFORM pg_sleep(0.005);
+	END LOOP;
+END $$;
+EOT
+
+my $prober;
+
+sub start_prober
+{
+	$prober = $node->background_psql('postgres', on_error_stop => 1);
+	$prober->query_until(qr/probing/, "\\echo probing\nCALL probe();\n");
+	return;
+}
+
+# Probes while something is so.
+sub probe
+{
+	my ($fault) = @_;
+
+	return if !$probes;
+	$node->safe_psql('postgres', "UPDATE probe_now SET fault = '$fault'");
+	comes_to_say("count(*) >= $probes FROM probe WHERE fault = '$fault'", "$fault: probed");
+	$node->safe_psql('postgres', "UPDATE probe_now SET fault = NULL");
+	return;
 }
 
 # Everything that must go on, once more, while the fault is still there.
@@ -108,6 +182,7 @@ sub all_goes_on
 	comes_to_say("event_store.published_mark() >= $position", "$fault: listeners are notified");
 	comes_to_say("count(*) = 1 FROM message_bus.dead_letters WHERE message_id = id($n)",
 		"$fault: the bus's timers go on");
+	probe($fault);
 	ok(says($still_there) eq 't', "$fault: and it was there all the time") if $still_there;
 }
 
@@ -231,6 +306,47 @@ sub missing_endpoint
 		'and works again');
 }
 
+# Somebody drops an endpoint that somebody else uses.
+sub dropped_endpoint
+{
+	my $user = in_transaction(q{SELECT message_bus.create_endpoint('short'); COMMIT; BEGIN;
+		SELECT message_bus.send('short', 'T', '{}')});
+	my $dropper = $node->background_psql('postgres', on_error_stop => 1);
+
+	$dropper->query_until(qr/dropping/,
+		"\\echo dropping\nSELECT message_bus.drop_endpoint('short', true);\n");
+	comes_to_say("count(*) = 1 FROM pg_stat_activity WHERE state = 'active'
+		AND query LIKE 'SELECT message_bus.drop_endpoint%'", 'a drop waits');
+	all_goes_on('an endpoint that is being dropped',
+		"count(*) = 1 FROM message_bus.endpoints WHERE name = 'short'");
+	$user->query_safe('COMMIT');
+	$_->quit for $user, $dropper;
+	comes_to_say("count(*) = 0 FROM message_bus.endpoints WHERE name = 'short'", 'it is gone');
+}
+
+# Nobody reads an endpoint, for longer than the ring is: each time so much that a segment
+# is full, which must be free again before the next but one.
+sub unread
+{
+	my ($segments) = @_;
+
+	for my $n (1 .. $segments)
+	{
+		$node->safe_psql('postgres', q{
+			SELECT count(message_bus.send(name, 'T', '{}')) FROM generate_series(1, 2500) i,
+				unnest('{away,busy,busy,busy}'::text[]) name;
+			WITH r AS MATERIALIZED (SELECT delivery_id FROM message_bus.receive('busy', 9999))
+			SELECT message_bus.ack(VARIADIC array_agg(delivery_id)) FROM r});
+		comes_to_say("count(*) > 0 FROM message_bus.ring WHERE state = 'current'
+			AND messages < 9000", "the ring turns, $n");
+		all_goes_on('an unread endpoint') if $n % 4 == 3;
+	}
+	comes_to_say("count(*) FILTER (WHERE state NOT IN ('free', 'store') AND messages > 0) <= 3
+		FROM message_bus.ring", 'and keeps nothing of what others have consumed');
+	is(says("depth >= 2500 * $segments FROM message_bus.endpoints WHERE name = 'away'"), 't',
+		'what is unread is there');
+}
+
 # Tables that duties need; what needs none of it goes on.
 sub held_tables
 {
@@ -274,6 +390,24 @@ sub paused
 		'heldGo heldDo heldEnd', 'and was before the timer');
 }
 
+# Of ten probes nine are at most twice as late as without a fault, and a millisecond.
+sub compare_probes
+{
+	my $late = $node->safe_psql('postgres', q{
+		WITH seen AS (SELECT fault, what, percentile_disc(0.9) WITHIN GROUP (ORDER BY late) AS late,
+				percentile_disc(0.5) WITHIN GROUP (ORDER BY late) AS median, max(late)
+			FROM probe, LATERAL (VALUES ('message', message), ('timer', timer), ('news', news))
+				w (what, late) WHERE fault IS NOT NULL GROUP BY 1, 2)
+		SELECT format('%s: %s p50 %s ms, p90 %s ms (%s ms), max %s ms', s.fault, s.what,
+			ms(s.median), ms(s.late), ms(idle.late), ms(s.max)),
+			s.late > 2 * idle.late + interval '1 ms'
+		FROM seen s JOIN seen idle ON idle.fault = 'nothing' AND idle.what = s.what ORDER BY 2, 1});
+
+	note($late);
+	is(join(' / ', grep { /\|t$/ } split /\n/, $late), '',
+		'nothing is much later than without a fault');
+}
+
 # Processes that are killed come back, whatever they were at.
 sub killed
 {
@@ -296,6 +430,11 @@ sub killed
 	}
 }
 
+if ($probes)
+{
+	start_prober();
+	probe('nothing');
+}
 for my $round (1 .. ($ENV{STANDSTILL_ROUNDS} // 1))
 {
 	my $n = $round * 10;
@@ -305,11 +444,23 @@ for my $round (1 .. ($ENV{STANDSTILL_ROUNDS} // 1))
 	slow_functions($n);
 	deaths($n);
 	missing_endpoint($n);
+	dropped_endpoint();
+	unread($probes ? 10 : 3);
 	held_tables($n);
 	paused($n + 5);
+	if ($probes)
+	{
+		# Who kills the server's processes kills the prober.
+		$node->safe_psql('postgres', "UPDATE probe_now SET fault = 'stop'");
+		$prober->quit;
+		compare_probes();
+		$probes = 0;
+	}
 	killed('TERM');
 	killed('KILL');
 }
+comes_to_say("n_tup_ins > 0 FROM pg_stat_user_tables WHERE relname = 'seen'",
+	'what the runner has written is counted');
 is(says('count(*) FROM event_store.verify()'), '0', 'verify finds nothing');
 my $log = slurp_file($node->logfile);
 like($log, qr/saga endpoint "slow" took longer than \d+ ms and goes on in the slow runner/,

@@ -1,9 +1,10 @@
 # Money that moves on its own: while orders come in, are cancelled, dispatched and delivered,
 # the provider refunds, has disputes that are won, lost or left open, lets refunds wait and
-# fail, and is away from time to time; its webhooks come in any order, twice. In the end the
-# provider, the payments, orders, stock, parcels and mails agree, or somebody is told.
-# SHOP_SEED takes another course, SHOP_ROUNDS a longer one; with SHOP_DATABASES=five it goes
-# through five databases, whose carriers are killed meanwhile.
+# fail, and is away from time to time; its webhooks come in any order, twice. Daemons are
+# killed meanwhile, and the server. In the end the provider, the payments, orders, stock,
+# parcels and mails agree, or somebody is told. SHOP_SEED takes another course, SHOP_ROUNDS a
+# longer one; with SHOP_DATABASES=five it goes through five databases, whose carriers are
+# killed meanwhile.
 use strict;
 use warnings;
 
@@ -26,7 +27,8 @@ my ($port, $stub) = StripeStub::start();
 my $shop = Shop->new(name => 'reconciliation', env => { PAYMENTD_PROVIDER => 'stripe',
 	PAYMENTD_STRIPE_URL => "http://127.0.0.1:$port", PAYMENTD_STRIPE_SECRET_KEY => 'sk_test',
 	PAYMENTD_WEBHOOK_SECRET => 'whsec', PAYMENTD_PROVIDER_TIMEOUT => '2s',
-	ECOMMERCE_POLL_INTERVAL => '100ms' });
+	# what a killed daemon had claimed is taken up soon
+	ECOMMERCE_WORK_LEASE => '3s', ECOMMERCE_POLL_INTERVAL => '100ms' });
 my @tokens = qw(tok_fine tok_fine tok_fine tok_refund_pending tok_capture_failed);
 my (@orders, @outstanding);
 my $heard = 0;
@@ -126,6 +128,27 @@ sub hurry
 	return;
 }
 
+# A daemon dies in the middle of its work; once the server does.
+sub kill_some
+{
+	my ($round) = @_;
+	my $victim = (qw(payment payment shipping inventory notification order))[ rand 6 ];
+
+	$shop->kill_daemon($victim, 'KILL');
+	if ($round == int(ROUNDS / 2))
+	{
+		$shop->{node}->stop('immediate');
+		$shop->{node}->start;
+	}
+	$shop->start($victim);
+	for my $service (qw(order payment shipping))
+	{
+		$shop->until("$service is ready again",
+			sub { $shop->call($service, 'GET', '/health/ready')->{status} == 200 });
+	}
+	return;
+}
+
 for my $round (1 .. ROUNDS)
 {
 	stub('away') if $round % 3 == 0;
@@ -137,6 +160,7 @@ for my $round (1 .. ROUNDS)
 			WHERE current_state ~ 'Inventory|Processing'}) < ORDERS;
 	}) if $round % 3;
 	provider_acts();
+	kill_some($round);
 	people_act();
 	for my $carrier ((shuffle $shop->carriers)[ 0 .. 2 ])
 	{

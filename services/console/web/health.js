@@ -30,14 +30,12 @@ export function Health() {
 					cell: (row) => format.count(row.lowest_position) },
 					{ head: 'Statement', grow: true,
 					cell: (row) => html`<bdi class="mono cut">${row.query}</bdi>` }]} /><//>
-			<${Card} title="Background work that fails or is slow">
+			<${Card} title="Background work that fails">
 				<${Table} label="Background work" rows=${data.units}
-				empty=${html`<${Empty} title="All goes well." />`}
-				rowClass=${(row) => row.failures ? 'error' : ''}
+				empty=${html`<${Empty} title="All goes well." />`} rowClass=${() => 'error'}
 				columns=${[
 				{ head: 'Kind', cell: (row) => row.kind, fixed: true },
-					{ head: 'Name', cell: (row) => html`<bdi>${row.name}</bdi> ${row.slow
-						? html`<span class="note">slow</span>` : ''}` },
+					{ head: 'Name', cell: (row) => html`<bdi>${row.name}</bdi>` },
 					{ head: 'Failures', num: true, cell: (row) => row.failures },
 				{ head: 'Error', grow: true, cell: (row) => html`<bdi class="cut">${row.last_error}
 					</bdi>` }, { head: 'Again', cell: (row) => html`<${Ago} at=${row.retry_at} />`,
