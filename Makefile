@@ -108,6 +108,9 @@ check-links:  ## a million messages over a link, 1000 kills, failovers: LINK_MES
 		LINK_FAILOVERS=$${LINK_FAILOVERS:-20} TAP_TIMEOUT=$${TAP_TIMEOUT:-14400} \
 		TESTS=099_link_long ci/check tap
 
+check-network:     ## a link whose network is cut until TCP gives up; 3 minutes
+	@TAP_DIRECTORY=ha TESTS=network ci/check tap
+
 check-five:   ## the shop in five databases for longer, all killed: SHOP_ORDERS, SHOP_SEED
 	@SHOP_ORDERS=$${SHOP_ORDERS:-1000} SHOP_ROUNDS=$${SHOP_ROUNDS:-30} \
 		TAP_TIMEOUT=$${TAP_TIMEOUT:-7200} \
@@ -157,4 +160,4 @@ help:         ## list the targets
 	check-regress check-isolation check-tap check-services check-tidy accept format \
 	coverage check-assert check-discard check-valgrind check-pg17 check-pg18 check-compile-all \
 	check-fresh check-packages check-kubernetes deb dist check-dba check-hostile check-fuzz \
-	check-ha check-links check-five check-upgrade freeze help pictures
+	check-ha check-links check-five check-network check-upgrade freeze help pictures

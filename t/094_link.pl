@@ -60,25 +60,48 @@ subtest 'at rest it wakes nobody' => sub {
 	$bed->stop_linkd($pid);
 };
 
-subtest 'killed before, in and after accepting' => sub {
+# Messages are on their way, and linkd is killed while a server is at that point of the code;
+# as many have arrived by then, and the source has let go of none.
+sub killed_at
+{
+	my ($side, $point, $arrived, $what) = @_;
 	my $pid = $bed->start_linkd;
-	my $stopper = $bed->{b}->background_psql($bed->{database});
+	my $stopper = $bed->{$side}->background_psql($bed->{database});
+	my $of_linkd = q{FROM pg_stat_activity WHERE application_name = 'linkd'};
 
-	# Stopped in the middle of accept(), before the positions move.
-	$stopper->query_safe(q{SELECT pg_advisory_lock(hashtext('link_lane_read')::bigint)});
+	# What came before has been told.
+	$bed->send_some(1);
+	ok($bed->drained, 'it carries');
+	$stopper->query_safe("SELECT pg_advisory_lock(hashtext('$point')::bigint)");
 	$bed->send_some(100);
-	ok($bed->{b}->poll_query_until($bed->{database}, q{SELECT count(*) > 0 FROM pg_locks
-		WHERE locktype = 'advisory' AND NOT granted}), 'a batch is being accepted');
+	ok($bed->{$side}->poll_query_until($bed->{database}, q{SELECT count(*) > 0 FROM pg_locks
+		WHERE locktype = 'advisory' AND NOT granted}), "$what is being done");
 	$bed->stop_linkd($pid, 'KILL');
+	$bed->sql($side, "SELECT pg_terminate_backend(pid) $of_linkd");
+	ok($bed->{$_}->poll_query_until($bed->{database}, "SELECT count(*) = 0 $of_linkd"),
+		"nobody is left at $_") for qw(a b);
+	is($bed->sql('b', q{SELECT depth FROM message_bus.endpoints WHERE name = 'in'}), $arrived,
+		"$arrived have arrived before it");
 	$stopper->query_safe(q{SELECT pg_advisory_unlock_all()});
 	$stopper->quit;
-	ok($bed->{b}->poll_query_until($bed->{database}, q{SELECT count(*) = 0 FROM pg_stat_activity
-		WHERE application_name = 'linkd'}), 'the one who brought it has gone');
-	is($bed->sql('a', q{SELECT unconfirmed FROM message_bus.forwards}), 100,
-		'the source was not told');
+	return;
+}
+
+subtest 'killed before, in and after accepting, before and in confirming' => sub {
+	my $pid;
+
+	for ([ 'b', 'link_accept', 0, 'accepting' ], [ 'b', 'link_lane_read', 0, 'moving the lane' ],
+		[ 'a', 'link_confirm', 100, 'confirming' ])
+	{
+		killed_at(@$_);
+		is($bed->sql('a', q{SELECT unconfirmed FROM message_bus.forwards}), 100,
+			'the source was not told');
+		$pid = $bed->start_linkd;
+		ok($bed->drained, 'another one goes on');
+		is($bed->complaints, '', 'nothing is lost or doubled');
+		$bed->stop_linkd($pid);
+	}
 	$pid = $bed->start_linkd;
-	ok($bed->drained, 'another one goes on');
-	is($bed->complaints, '', 'nothing is lost or doubled');
 
 	# At any moment, under load.
 	$bed->start_consumers;

@@ -109,7 +109,7 @@ sub write_services
 	return;
 }
 
-# Starts a program that carries; returns its process id.
+# Starts a program that carries; returns its process id. {before} may be a command to run it.
 sub start_linkd
 {
 	my ($self, @options) = @_;
@@ -121,8 +121,8 @@ sub start_linkd
 	{
 		$ENV{PGSERVICEFILE} = "$self->{directory}/services";
 		delete @ENV{qw(PGUSER PGSERVICE PGHOST PGPORT PGDATABASE PGAPPNAME)};
-		exec('linkd', '--database=service=b', "--port=$port", '--pool-size=1',
-			"--log-file=$log", @options) or POSIX::_exit(127);
+		exec(@{ $self->{before} // [] }, 'linkd', '--database=service=b', "--port=$port",
+			'--pool-size=1', "--log-file=$log", @options) or POSIX::_exit(127);
 	}
 	$self->{log} = $log;
 	$self->{port}{$pid} = $port;

@@ -48,7 +48,10 @@
 #include "pg/relation.h"
 #include "pg/settings.h"
 
-/* Least time between two notifications on one channel, in microseconds. */
+/*
+ * Least time between two notifications on one channel, in microseconds, unless somebody
+ * is known to wait for it.
+ */
 #define NOTIFY_INTERVAL (10 * 1000)
 /* Lanes that are swept in one transaction. */
 #define SWEEP_LANES 64
@@ -346,7 +349,8 @@ send_notifications(TimestampTz now)
 		if (pg_atomic_read_u32(&endpoints[i]->shared->notify) == 0)
 			continue;
 		/* a clock that was set back counts as time that has passed */
-		if (now >= last && now < last + NOTIFY_INTERVAL)
+		if (now >= last && now < last + NOTIFY_INTERVAL &&
+			pg_atomic_read_u32(&endpoints[i]->shared->awaited) == 0)
 			next = Min(next, last + NOTIFY_INTERVAL);
 		else
 			notify_listeners(endpoints[i], now);
@@ -364,6 +368,7 @@ notify_listeners(const Endpoint *endpoint, TimestampTz now)
 	char		payload[32];
 
 	pg_atomic_write_u64(&endpoint->shared->notified_at, (uint64) now);
+	pg_atomic_write_u32(&endpoint->shared->awaited, 0);
 	take_notification(endpoint);
 	/* Cut off as LISTEN cuts it off. */
 	channel = psprintf("message_bus.%s", endpoint->name);

@@ -243,6 +243,8 @@ may_go_better(const ErrorData *error)
 	const char *state = unpack_sql_state(error->sqlerrcode);
 
 	if (error->sqlerrcode == ERRCODE_MB_DEPTH_EXCEEDED)
+		return !DEBUG_BREAK("link_full_is_final");
+	if (DEBUG_BREAK("link_nothing_is_final"))
 		return true;
 	for (int i = 0; i < lengthof(classes); i++)
 	{
@@ -333,6 +335,7 @@ message_bus_accept(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("message_bus.accept()");
 	restore_refuse_writing();
 	read_arguments(fcinfo, &call);
+	DEBUG_POINT("link_accept");
 	commit_durably();
 	move_lane(&call);
 	if (call.count > 0 && !subtransaction_run(take_all, &call, &error))

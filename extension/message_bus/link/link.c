@@ -101,6 +101,8 @@ link_lane_move(const Link *link, int32 lane, const LinkLane *from, int64 upto, i
 	char		nulls[] = "    n n";
 	bool		moved;
 
+	if (DEBUG_BREAK("link_no_position"))
+		return true;
 	if (incarnation != NULL)
 	{
 		values[4] = CStringGetTextDatum(incarnation);
