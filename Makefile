@@ -101,7 +101,17 @@ check-dba:    ## a DBA's day under load: DBA_SECONDS (1200), DBA_SEED
 		TESTS=110_dba_day ci/check tap
 
 check-looking:     ## what operators look at costs the same with 10 million events
-	@LOOKING_SCALE=$${LOOKING_SCALE:-50} TAP_TIMEOUT=7200 TESTS=130_looking ci/check tap
+	@LOOKING_SCALE=$${LOOKING_SCALE:-50} TAP_TIMEOUT=7200 \
+		TESTS="$${TESTS:-130_looking 134_console_large}" ci/check tap
+
+gallery:      ## pictures of every page with nothing, little and much in it: somebody looks at them
+	@KEEP=1 TAP_DIRECTORY=t/gallery TAP_TIMEOUT=3600 ci/check tap
+
+check-film:   ## a daemon dies at FILM_RATE (100) orders a second; who only clicks mends it
+	@FILM_RATE=$${FILM_RATE:-100} TAP_TIMEOUT=1800 TESTS=132_console_film ci/check tap
+
+check-live:   ## what 100 browsers cost, over LIVE_SECONDS (60)
+	@LIVE_SECONDS=$${LIVE_SECONDS:-60} TESTS=133_console_live ci/check tap
 
 check-links:  ## a million messages over a link, 1000 kills, failovers: LINK_MESSAGES, LINK_SEED
 	@LINK_MESSAGES=$${LINK_MESSAGES:-1000000} LINK_KILLS=$${LINK_KILLS:-1000} \
@@ -160,4 +170,5 @@ help:         ## list the targets
 	check-regress check-isolation check-tap check-services check-tidy accept format \
 	coverage check-assert check-discard check-valgrind check-pg17 check-pg18 check-compile-all \
 	check-fresh check-packages check-kubernetes deb dist check-dba check-hostile check-fuzz \
-	check-ha check-links check-five check-network check-upgrade freeze help pictures
+	check-ha check-links check-five check-network check-upgrade freeze help pictures \
+	check-looking check-film check-live gallery

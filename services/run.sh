@@ -27,6 +27,9 @@ CONSOLE_URL=http://127.0.0.1:$CONSOLE_PORT
 # of the daemons, in seconds; the gateway waits a little longer
 REQUEST_TIMEOUT=30
 GATEWAY_PORT=${ECOMMERCE_GATEWAY_PORT:-5000}
+# on: the console is under /console/ of the gateway too
+GATEWAY_CONSOLE=${ECOMMERCE_GATEWAY_CONSOLE:-}
+[[ ! $GATEWAY_CONSOLE =~ ^(off|no|0)$ ]] || GATEWAY_CONSOLE=
 GATEWAY_ADDRESS=${ECOMMERCE_GATEWAY_ADDRESS:-127.0.0.1}
 # what listens on all addresses is asked on this machine's own
 GATEWAY_URL=http://${GATEWAY_ADDRESS/#0.0.0.0/127.0.0.1}:$GATEWAY_PORT

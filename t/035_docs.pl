@@ -3,7 +3,7 @@
 use strict;
 use warnings FATAL => 'all';
 
-use FindBin;
+use Docs;
 use IPC::Run qw(run);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -15,34 +15,9 @@ $node->append_conf('postgresql.conf', "shared_preload_libraries = 'ecommerce'");
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION ecommerce');
 
-my $text = slurp_file("$FindBin::RealBin/../docs/domain-models.md");
-
-# Runs the statements of a document; returns how many results below them were compared.
-sub run_statements
-{
-	my ($database, $document, $least) = @_;
-	my @blocks = $document =~ /^```sql\n(.*?)^```\n\n?((?:    [^\n]*\n)*)/msg;
-	my $compared = 0;
-
-	cmp_ok(scalar @blocks / 2, '>=', $least, "there are statements for $database");
-	while (my ($block, $shown) = splice @blocks, 0, 2)
-	{
-		my ($first) = $block =~ /^(.*)$/m;
-		my ($out, $err) = ('', '');
-		run [ 'psql', '-X', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($database) ],
-		  '<', \$block, '>', \$out, '2>', \$err;
-		is($?, 0, $first) or diag($err);
-		next unless $shown;
-		$shown =~ s/^    //mg;
-		$out =~ s/ +$//mg;
-		ok(index($out, $shown) >= 0, "what is written below: $first") or diag($out);
-		$compared++;
-	}
-	return $compared;
-}
-
+my $text = document('docs/domain-models.md');
 my ($out, $err);
-is(run_statements('postgres', $text, 7), 1, 'a result was compared');
+is(run_statements($node, 'postgres', $text, 7), 1, 'a result was compared');
 is($node->safe_psql('postgres', q{SELECT schema_version, data -> 'authors'
 		FROM event_store.read_stream('book-1', 1, 1)}),
 	'2|["Kernighan", "Ritchie"]', 'the upcast event');
@@ -60,10 +35,10 @@ like($err, qr/ERROR:  \Q$message\E$/m, 'the error');
 
 $node->safe_psql('postgres', 'CREATE DATABASE deploying');
 $node->safe_psql('deploying', 'CREATE EXTENSION ecommerce');
-is( run_statements('deploying', slurp_file("$FindBin::RealBin/../docs/deploying.md"), 4),
+is( run_statements($node, 'deploying', document('docs/deploying.md'), 4),
 	1, 'deploying: a result was compared');
 
-my ($tour) = slurp_file("$FindBin::RealBin/../README.md") =~ /^## A tour in SQL\n(.*?)^## /ms;
+my ($tour) = document('README.md') =~ /^## A tour in SQL\n(.*?)^## /ms;
 my $pasted = join '', $tour =~ /^    (.*\n)/mg;
 $node->safe_psql('postgres', 'CREATE DATABASE tour');
 $node->safe_psql('tour', 'CREATE EXTENSION ecommerce');

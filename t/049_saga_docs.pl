@@ -1,9 +1,9 @@
-# The statements in docs/sagas.md run as they stand, and say what is written below them.
+# The statements in docs/sagas.md and docs/saga-language.md run as they stand, and say what is
+# written below them.
 use strict;
 use warnings FATAL => 'all';
 
-use FindBin;
-use IPC::Run qw(run);
+use Docs;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -13,24 +13,8 @@ $node->init;
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION ecommerce');
 
-my $text = slurp_file("$FindBin::RealBin/../docs/sagas.md");
-my @blocks = $text =~ /^```sql\n(.*?)^```\n\n?((?:    [^\n]*\n)*)/msg;
-my $compared = 0;
-while (my ($block, $shown) = splice @blocks, 0, 2)
-{
-	my ($first) = $block =~ /^(.*)$/m;
-	my ($out, $err) = ('', '');
-	my @psql = ('psql', '-X', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'));
-
-	run(\@psql, '<', \$block, '>', \$out, '2>', \$err);
-	is($?, 0, $first) or diag($err);
-	next unless $shown;
-	$shown =~ s/^    //mg;
-	$out =~ s/ +$//mg;
-	ok(index($out, $shown) >= 0, "what is written below: $first") or diag($out);
-	$compared++;
-}
-is($compared, 6, 'results were compared');
+my $text = document('docs/sagas.md');
+is(run_statements($node, 'postgres', $text, 8), 6, 'results were compared');
 # The part of the diagram is one of the real one.
 my ($diagram) = $text =~ /^```mermaid\n(.*?)^```/ms;
 my $real = $node->safe_psql('postgres', q{SELECT saga.diagram('trip')});
@@ -49,5 +33,10 @@ my $definition = qq(\{$part, "endpoint": "paying", "initial": "A", "start": {"Be
 $node->safe_psql('postgres', q{SELECT message_bus.create_endpoint('payment')});
 is( $node->safe_psql('postgres', qq{SELECT saga.define('paying',
 		jsonb_set(\$\$$definition\$\$, '{events,Begun}', '{}'))}), '1', 'the facts');
+# The language, each construct with its example; every one of its results is shown.
+$node->safe_psql('postgres', 'CREATE DATABASE language');
+$node->safe_psql('language', 'CREATE EXTENSION ecommerce');
+is(run_statements($node, 'language', document('docs/saga-language.md'), 16), 24,
+	'language: results were compared');
 $node->stop;
 done_testing();

@@ -6,6 +6,7 @@ use warnings;
 
 use FindBin;
 use lib $FindBin::RealBin;
+use HTTP::Tiny;
 use OpenShop;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -87,6 +88,24 @@ like($output, qr/^== $_/m, "it shows: $_")
   'Projections', 'The event store', 'A version conflict', 'A read by time', 'How far the follower',
   'Throughput', 'The message bus', 'Your turn';
 unlike($output, qr/│ NO$/m, 'nothing disagrees');
+
+# The console: where it is, who may log in, two orders to look at.
+my $console = "http://127.0.0.1:$ENV{CONSOLED_PORT}";
+like($output, qr/^  Console:  \Q$console\E /m, 'it says where the console is');
+my @stories = $output =~ m{^ +\Q$console\E/#/story/(\S+)    an order that ended (\w+)$}mg;
+is(scalar @stories, 4, 'and which two stories to look at');
+my $http = HTTP::Tiny->new;
+for my $role (qw(console_viewer console_operator))
+{
+	my ($password) = $output =~ /^ +as $role with the password (\S+)$/m;
+	my $reply = $http->post("$console/api/log-in", { headers => { 'Content-Type' =>
+		'application/json' }, content => qq({"role": "$role", "password": "$password"}) });
+	my ($cookie) = ($reply->{headers}{'set-cookie'} // '') =~ /^([^;]+)/;
+
+	is($reply->{status}, 200, "$role is let in") or diag($reply->{content});
+	$reply = $http->get("$console/api/story?id=$stories[0]", { headers => { Cookie => $cookie } });
+	like($reply->{content}, qr/"current_state":"$stories[1]"/, 'and sees the story');
+}
 
 for my $i (0 .. $#lines)
 {

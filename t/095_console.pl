@@ -1,15 +1,15 @@
 # The console in a browser: every page with data and without, by keyboard alone, in light and
 # dark, narrow and wide, with hostile data; under its content security policy, without a
-# violation of WCAG that axe finds; what each role may do; what becomes of the page when the
-# server goes away; and a film: a service is killed, somebody who only clicks finds the cause
-# and mends it. console_pages.mjs drives the browser. Pictures are left beside the logs.
+# violation of WCAG that axe finds; behind the gateway; what each role may do, and that this is
+# what psql lets it do; what becomes of the page when the server, the console or the network go
+# away. console_pages.mjs drives the browser. Pictures are left beside the logs.
 use strict;
 use warnings;
 
 use FindBin;
 use lib $FindBin::RealBin;
+use Console;
 use HTTP::Tiny;
-use IPC::Open2;
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -19,144 +19,143 @@ use Test::More;
 my $json = JSON::PP->new->canonical->allow_nonref;
 my $shop = Shop->new(name => 'console');
 my $node = $shop->{node};
-my $port = PostgreSQL::Test::Cluster::get_free_port();
-my $address = "http://127.0.0.1:$port";
-my $http = HTTP::Tiny->new(timeout => 60);
-my %password = map { $_ => 'secret-' . Shop::uuid() } qw(viewer monitor operator stranger);
-my $console;
-
-END
-{
-	if ($console)
-	{
-		local $?;
-		kill 'TERM', $console;
-		waitpid $console, 0;
-	}
-}
-
-sub start_console
-{
-	my (@options) = @_;
-	if ($console)
-	{
-		kill 'TERM', $console;
-		waitpid $console, 0;
-		is($?, 0, 'consoled stops on request');
-	}
-	$console = fork // die "cannot fork: $!\n";
-	if ($console == 0)
-	{
-		delete @ENV{qw(PGUSER PGSERVICE)};
-		exec($shop->program('console'), '--database=' . $node->connstr('shop')
-			  . ' user=ecommerce_console', "--port=$port", '--log-file='
-			  . $shop->log_file('console'), @options) or die "cannot run consoled: $!\n";
-	}
-	$shop->until('consoled is ready', sub { $http->get("$address/health/ready")->{status} == 200 });
-	return;
-}
-
-# Logs in; returns the headers that go with every request, or the status.
-sub log_in
-{
-	my ($role, $word) = @_;
-	my $reply = $http->post("$address/api/log-in", { headers => { 'Content-Type' =>
-		'application/json' }, content => $json->encode({ role => $role, password => $word }) });
-	return $reply if $reply->{status} != 200;
-	my ($cookie) = $reply->{headers}{'set-cookie'} =~
-	  /^([^;]+); Path=\/; HttpOnly; SameSite=Strict$/;
-	return { Cookie => $cookie, 'X-CSRF-Token' => $json->decode($reply->{content})->{csrf} };
-}
-
-sub act
-{
-	my ($who, $action, $body) = @_;
-	return $http->post("$address/api/$action", { headers => { %$who, 'Content-Type' =>
-		'application/json' }, content => $json->encode($body) });
-}
-
-# Who may log in with a password, and by what else he is somebody.
-$node->safe_psql('shop', "CREATE ROLE ecommerce_console LOGIN IN ROLE ecommerce_monitor;
-	SET password_encryption = 'scram-sha-256';
-	CREATE ROLE viewer LOGIN IN ROLE ecommerce_reader PASSWORD '$password{viewer}';
-	CREATE ROLE monitor LOGIN IN ROLE ecommerce_monitor PASSWORD '$password{monitor}';
-	CREATE ROLE operator LOGIN IN ROLE ecommerce_admin PASSWORD '$password{operator}';
-	CREATE ROLE stranger LOGIN PASSWORD '$password{stranger}'");
-my $hba = $node->data_dir . '/pg_hba.conf';
-my $before = slurp_file($hba);
-unlink $hba;
-append_to_file($hba, "local all viewer,monitor,operator,stranger scram-sha-256\n$before");
-$node->reload;
+my %groups = (viewer => 'ecommerce_reader', monitor => 'ecommerce_monitor',
+	operator => 'ecommerce_admin', writer => 'ecommerce_writer', stranger => '',
+	shipper => 'ecommerce_shipping', forgetful => 'ecommerce_reader');
+my $console = Console->new($shop, %groups);
+my $http = $console->{http};
 $shop->start;
-start_console();
+$console->start;
 
 subtest 'who is let in' => sub {
-	is(log_in('viewer', 'wrong')->{status}, 401, 'not with a wrong password');
-	is(log_in('nobody', 'wrong')->{status}, 401, 'nor without a role');
-	my $trusted = log_in('postgres', 'anything');
+	is($console->log_in('viewer', 'wrong')->{status}, 401, 'not with a wrong password');
+	is($console->log_in('nobody', 'wrong')->{status}, 401, 'nor without a role');
+	my $trusted = $console->log_in('postgres', 'anything');
 	is($trusted->{status}, 401, 'nor whom the server asks for no password');
 	like($trusted->{content}, qr/does not ask this role for a password/, 'and it says so');
-	is($http->get("$address/api/endpoints")->{status}, 401, 'without a cookie nothing is shown');
-	my $viewer = log_in('viewer', $password{viewer});
-	is($http->get("$address/api/endpoints", { headers => $viewer })->{status}, 200, 'with one');
-	is(act($viewer, 'pause-endpoint', { endpoint => 'payment' })->{status}, 403,
+	is($console->get(undef, 'api/endpoints')->{status}, 401, 'without a cookie nothing is shown');
+	my $viewer = $console->log_in('viewer');
+	is($console->get($viewer, 'api/endpoints')->{status}, 200, 'with one');
+	is($console->post($viewer, 'pause-endpoint', { endpoint => 'payment' })->{status}, 403,
 		'nothing is done without --actions');
-	$http->post("$address/api/log-out", { headers => { %$viewer, 'Content-Type' =>
-		'application/json' }, content => '{}' });
-	is($http->get("$address/api/endpoints", { headers => $viewer })->{status}, 401,
-		'and nothing after logging out');
+	$console->post($viewer, 'log-out', {});
+	is($console->get($viewer, 'api/endpoints')->{status}, 401, 'and nothing after logging out');
 };
 
-start_console('--actions', '--pool-size=1');
-my %who = map { $_ => log_in($_, $password{$_}) } keys %password;
+subtest 'wrong passwords' => sub {
+	my @told = map { $console->log_in('forgetful', 'wrong')->{status} } 1 .. 3;
+	is_deeply(\@told, [ 401, 401, 401 ], 'one may be wrong three times');
+	my $refused = $console->log_in('forgetful');
+	is($refused->{status}, 429, 'then one waits, even with the right one');
+	like($refused->{headers}{'retry-after'}, qr/^[1-9]\d?$/, 'and is told how long');
+	is(ref $console->log_in('viewer'), 'HASH', 'others do not wait');
+	my $elsewhere = HTTP::Tiny->new(local_address => '127.0.0.2');
+	my $let_in = $console->log_in('forgetful', undef, $elsewhere);
+	ok($let_in->{Cookie}, 'nor does he elsewhere, where nobody was wrong');
+	ok($shop->until('the wait is over', sub { $console->log_in('forgetful')->{Cookie} }),
+		'he is let in when the time is over');
+	is($console->log_in('forgetful', 'wrong')->{status}, 401, 'and has all tries again');
+};
 
-# Each action once as everybody: what is no right of the role is refused by the server.
+$console->start('--actions', '--pool-size=1');
+my %who = map { $_ => $console->log_in($_) } keys %groups;
+
+# Each action once as everybody, and the same by psql: the console lets a role do what the
+# server lets it do, and nothing else.
 subtest 'roles and actions' => sub {
 	my $none = Shop::uuid();
-	my %body = (
-		redrive => { filter => { endpoint => 'payment' } },
-		'redrive-one' => { message_id => $none, endpoint => 'payment' },
-		discard => { filter => { endpoint => 'payment' } },
-		cancel => { message_id => $none, endpoint => 'payment' },
-		'retry-now' => { endpoint => 'payment' },
-		purge => { endpoint => 'payment', filter => { message_type => 'Nothing' } },
-		'pause-endpoint' => { endpoint => 'payment' },
-		'resume-endpoint' => { endpoint => 'payment' },
-		'reset-breaker' => { endpoint => 'payment', message_type => 'Nothing' },
-		'pause-projection' => { name => 'order_summary' },
-		'resume-projection' => { name => 'order_summary' },
-		'skip-event' => { name => 'order_summary', position => 1 },
-		'rebuild-projection' => { name => 'order_summary' },
-		'reset-subscription' => { name => 'nobody', position => 0 },
-		'retry-saga' => { saga => 'order', id => $none },
-		'cancel-saga' => { saga => 'order', id => $none },
-		'goto-saga' => { saga => 'order', id => $none, state => 'Cancelled' },
-		'migrate-saga' => { saga => 'order', id => $none, version => 1 },
-		'set-patience' => { saga => 'order', state => 'Confirmed', longest => '30 days' });
-	my $table = slurp_file("$FindBin::RealBin/../services/console/actions.c");
-	my @actions = $table =~ /\bACTION\("([\w-]+)"/g;
+	my $everything = q('{"endpoint": "payment"}');
+	my %case = (
+		redrive => [ { filter => { endpoint => 'payment' } },
+			"SELECT message_bus.redrive_matching($everything)" ],
+		'redrive-one' => [ { message_id => $none, endpoint => 'payment' },
+			"SELECT message_bus.redrive('$none'::uuid, NULL::jsonb, 'payment')" ],
+		discard => [ { filter => { endpoint => 'payment' } },
+			"SELECT message_bus.discard_matching($everything)" ],
+		cancel => [ { message_id => $none, endpoint => 'payment' },
+			"SELECT message_bus.cancel('$none', 'payment')" ],
+		'retry-now' => [ { endpoint => 'payment' }, q(SELECT message_bus.retry_now('payment')) ],
+		purge => [ { endpoint => 'payment', filter => { message_type => 'Nothing' } },
+			q(SELECT message_bus.purge('payment', '{"message_type": "Nothing"}')) ],
+		'pause-endpoint' => [ { endpoint => 'payment' }, q(SELECT message_bus.pause('payment')) ],
+		'resume-endpoint' => [ { endpoint => 'payment' },
+			q(SELECT message_bus.resume('payment')) ],
+		'reset-breaker' => [ { endpoint => 'payment', message_type => 'Nothing' },
+			q(SELECT message_bus.reset_breaker('payment', 'Nothing')) ],
+		send => [ { endpoint => 'spare', message_type => 'Nothing', body => {} },
+			q(SELECT message_bus.send('spare', 'Nothing', '{}')) ],
+		'pause-projection' => [ { name => 'order_summary' },
+			q(SELECT event_store.pause_projection('order_summary')) ],
+		'resume-projection' => [ { name => 'order_summary' },
+			q(SELECT event_store.resume_projection('order_summary')) ],
+		'skip-event' => [ { name => 'order_summary', position => 1 },
+			q(SELECT event_store.skip_event('order_summary', 1)) ],
+		'rebuild-projection' => [ { name => 'order_summary' },
+			q(SELECT event_store.rebuild_projection('order_summary')) ],
+		'reset-subscription' => [ { name => 'nobody', position => 0 },
+			q(SELECT event_store.reset_subscription('nobody', 0)) ],
+		'retry-saga' => [ { saga => 'order', id => $none },
+			"SELECT saga.retry('order', '$none')" ],
+		'cancel-saga' => [ { saga => 'order', id => $none },
+			"SELECT saga.cancel('order', '$none', NULL)" ],
+		'goto-saga' => [ { saga => 'order', id => $none, state => 'Cancelled' },
+			"SELECT saga.goto('order', '$none', 'Cancelled', NULL)" ],
+		'migrate-saga' => [ { saga => 'order', id => $none, version => 1 },
+			"SELECT saga.migrate('order', '$none'::uuid, 1)" ],
+		'set-patience' => [ { saga => 'order', state => 'Confirmed', longest => '30 days' },
+			q(SELECT saga.set_patience('order', 'Confirmed', '30 days')) ],
+		# what takes a body and changes nothing
+		check => [ { message_type => 'Nothing', body => {} },
+			q(SELECT event_store.check_data('Nothing', '{}', NULL)) ],
+		simulate => [ { saga => 'order', scenario => {}, schedules => 1 },
+			q(SELECT saga.simulate('order', '{}', 1, 0)) ]);
+	my %table = map { $_ => slurp_file("$FindBin::RealBin/../services/console/$_.c") }
+	  qw(actions resources);
+	my @posts = ($table{actions} =~ /\bACTION\("([\w-]+)"/g,
+		$table{resources} =~ /^\t\{"([\w-]+)", "body/mg);
 
-	is_deeply([ grep { !$body{$_} && $_ ne 'send' } @actions ], [], 'none is forgotten');
-	for my $action (sort keys %body)
+	is_deeply([ sort @posts ], [ sort keys %case ], 'each POST is tried');
+	$shop->sql(q(SELECT message_bus.create_endpoint('spare')));
+	for my $role (sort keys %groups)
 	{
-		for my $role (qw(viewer monitor stranger))
+		my %told = psql_says($role, \%case);
+
+		for my $action (sort keys %case)
 		{
-			is(act($who{$role}, $action, $body{$action})->{status}, 403, "$role may not $action");
+			my $may = $told{$action} ne '42501';
+			my $reply = $console->post($who{$role}, $action, $case{$action}[0]);
+			my $did = $reply->{status} == 200
+			  || $reply->{status} == 422 && $reply->{content} !~ /"sqlstate":"42501/;
+
+			ok($may ? $did : $reply->{status} == 403, sprintf '%s %s %s, as in psql', $role,
+				$may ? 'may' : 'may not', $action) or diag("$told{$action} $reply->{content}");
 		}
-		my $reply = act($who{operator}, $action, $body{$action});
-		ok( $reply->{status} == 200
-			  || $reply->{status} == 422 && $reply->{content} !~ /"sqlstate":"42/,
-			"operator may $action") or diag($reply->{content});
+	}
+	for my $action (sort keys %case)
+	{
 		my %forged = (%{ $who{operator} }, 'X-CSRF-Token' => $who{viewer}{'X-CSRF-Token'});
-		is(act(\%forged, $action, $body{$action})->{status}, 403, 'but not another page for him');
+		is($console->post(\%forged, $action, $case{$action}[0])->{status}, 403,
+			"a page of somebody else's may not $action for him");
 	}
 	my ($acted) = $node->safe_psql('shop', "SELECT count(*) FROM
 		event_store.read_stream('console-operator') WHERE event_type = 'OperatorActed'
 			AND data ->> 'action' = 'pause-endpoint'");
 	is($acted, 1, 'who acted is recorded');
-	is($node->safe_psql('shop', "SELECT count(*) FROM event_store.streams
-		WHERE category = 'console'"), 1, 'what was refused is not');
+	is($node->safe_psql('shop', "SELECT string_agg(DISTINCT stream || ' ' || (data ->> 'action'),
+		', ') FROM event_store.read_all(0, 1000, 'console') WHERE stream <> 'console-operator'"),
+		'console-shipper send, console-writer send', 'what was refused is not');
 };
+
+# Action => SQLSTATE of what psql makes of its statement as that role; all is taken back.
+sub psql_says
+{
+	my ($role, $case) = @_;
+	local $ENV{PGPASSWORD} = $console->{password}{$role};
+	my ($code, $out) = $node->psql('shop', join('', map {
+		"BEGIN; $case->{$_}[1] \\g /dev/null\n\\echo $_ :SQLSTATE\nROLLBACK;\n" } sort keys %$case),
+		on_error_stop => 0, extra_params => [ '-U', $role ]);
+	return map { split / / } split /\n/, $out;
+}
 
 subtest 'what can be looked at' => sub {
 	my $table = slurp_file("$FindBin::RealBin/../services/console/resources.c");
@@ -165,15 +164,15 @@ subtest 'what can be looked at' => sub {
 	ok(@resources > 30, 'there are many');
 	for my $resource (grep { !/^verify/ } @resources)
 	{
-		my $reply = $http->get("$address/api/$resource", { headers => $who{stranger} });
+		my $reply = $console->get($who{stranger}, "api/$resource");
 		ok($reply->{status} =~ /^(?:403|404|422)$/, "$resource is not for strangers")
 		  or diag($reply->{status} . $reply->{content});
 	}
-	is($http->get("$address/api/$_", { headers => $who{stranger} })->{status}, 403,
+	is($console->get($who{stranger}, "api/$_")->{status}, 403,
 		"$_: what the daemon sees is not for strangers either") for qw(live samples);
-	is($http->get("$address/api/endpoints?nothing=1", { headers => $who{viewer} })->{status}, 422,
+	is($console->get($who{viewer}, 'api/endpoints?nothing=1')->{status}, 422,
 		'an unknown parameter is refused');
-	like($http->get("$address/metrics")->{content}, qr/^ecommerce_console_up 1$/m, '/metrics');
+	like($console->get(undef, 'metrics')->{content}, qr/^ecommerce_console_up 1$/m, '/metrics');
 };
 
 # A day's work: orders that go well and not, dead letters.
@@ -185,55 +184,36 @@ $node->safe_psql('shop', slurp_file("$FindBin::RealBin/console_data.sql"));
 my $correlation = $node->safe_psql('shop', "SELECT metadata ->> 'correlation_id'
 	FROM event_store.read_stream('order-$orders[0]', 1, 1)");
 
-# The browser tells what it found as lines of TAP, and asks for what only we can do.
-my $pictures = "$ENV{TESTLOGDIR}/console_pictures";
-mkdir $pictures;
-my $pid = open2(my $out, my $in, 'node', "$FindBin::RealBin/console_pages.mjs");
-print $in $json->encode({ address => $address, password => \%password, order => $orders[0],
-	story => $correlation, pictures => $pictures,
-	profile => PostgreSQL::Test::Utils::tempdir() }), "\n";
-$in->flush;
+# Behind the gateway, where that was asked for.
+my $render = "$FindBin::RealBin/../services/gateway/render";
+$shop->start_gateway($render);
+is($shop->call('gateway', 'GET', '/console/')->{status}, 404, 'the gateway has no console');
+$shop->stop_gateway;
+$shop->start_gateway($render, GATEWAY_CONSOLED => "127.0.0.1:$console->{port}");
+for my $path ('metrics', 'health/ready', 'nothing')
+{
+	is($shop->call('gateway', 'GET', "/console/$path")->{status}, 404,
+		"with one, its /$path stays inside");
+}
+is($shop->call('gateway', 'GET', '/console/api/endpoints', undef, Authorization => undef)->{status},
+	401, 'and a key is no way in');
+is($shop->call('gateway', 'GET', '/console')->{status}, 200, '/console leads there');
 
-my %duties = (
+$console->browse('console_pages.mjs', { order => $orders[0], story => $correlation,
+		gateway => "http://127.0.0.1:$shop->{port}{gateway}" },
 	'hostile data' => sub {
 		$node->safe_psql('shop', slurp_file("$FindBin::RealBin/console_hostile.sql"));
+		return;
 	},
-	'stop server' => sub { $node->stop('fast') },
-	'start server' => sub { $node->start },
-	'kill payment' => sub { $shop->kill_daemon('payment', 'KILL') },
-	'start payment' => sub { $shop->start('payment') },
-	'order' => sub { push @orders, $shop->order($product, 1) },
-	'break payment' => sub {
-		$node->safe_psql('shop', 'ALTER TABLE ecommerce_payment.payment
-			ADD CONSTRAINT broken CHECK (amount < 0) NOT VALID');
-	},
-	'mend payment' => sub {
-		$node->safe_psql('shop', 'ALTER TABLE ecommerce_payment.payment DROP CONSTRAINT broken');
-	},
-	'books agree' => sub {
-		$shop->reaches($_, 'Confirmed') for @orders[ -3 .. -1 ];
-		my $last = join("', '", @orders[ -3 .. -1 ]);
-		is($node->safe_psql('shop', "SELECT count(*) FROM ecommerce_payment.payment
-			WHERE status = 'captured' AND order_id IN ('$last')"), 3, 'each was paid once');
-	},
+	'stop server' => sub { $node->stop('fast'); return },
+	'start server' => sub { $node->start; return },
+	'stop console' => sub { kill 'STOP', $console->{pid}; return },
+	'continue console' => sub { kill 'CONT', $console->{pid}; return },
 	'expire viewer' => sub {
 		$node->safe_psql('shop', "ALTER ROLE viewer VALID UNTIL '2000-01-01'");
 		$node->safe_psql('shop', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 			WHERE usename = 'viewer'");
+		return;
 	});
-while (my $line = <$out>)
-{
-	chomp $line;
-	if ($line =~ /^(not )?ok (.*)/) { ok(!$1, $2) }
-	elsif ($line =~ /^do (.*)/)
-	{
-		$duties{$1}->();
-		print $in "done\n";
-		$in->flush;
-	}
-	else { diag($line) }
-}
-waitpid $pid, 0;
-is($?, 0, 'the browser ran to its end');
-start_console();
+$console->stop;
 done_testing();

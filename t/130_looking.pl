@@ -80,7 +80,7 @@ my @queries = (
 	q{message_bus.list_dead('{"error": "nowhere"}')}, "message_bus.dead_groups()",
 	q{message_bus.count_dead('{"endpoint": "failing"}')},
 	"message_bus.dead_groups('idle')", q{message_bus.count_dead('{"endpoint": "idle"}')},
-	"message_bus.endpoints WHERE name = 'idle'",
+	"message_bus.endpoints WHERE name = 'idle'", "message_bus.flow()",
 	"saga.overview()", "saga.list()", "saga.list('big', 'Working')", "saga.list('big', 'Never')",
 	"saga.stuck");
 for my $query (@queries)

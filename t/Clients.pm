@@ -153,6 +153,19 @@ sub python
 	die "no python3 with psycopg and psycopg_pool: make deps\n";
 }
 
+# The server is killed and started again.
+sub crash
+{
+	my ($self) = @_;
+	my $node = $self->{node};
+	my ($pid) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+
+	$node->kill9;
+	$self->until('the server is gone', sub { !kill 0, $pid });
+	$self->until('it starts again', sub { $node->start(fail_ok => 1) });
+	return;
+}
+
 # Workers consume and follow while they, and the server, are killed.
 sub survives
 {
@@ -179,14 +192,7 @@ sub survives
 		$self->until("$goal are handled", sub {
 			$node->safe_psql('test', 'SELECT count(*) FROM effect') >= $goal;
 		});
-		if ($round == 2)
-		{
-			my ($pid) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
-
-			$node->kill9;
-			$self->until('the server is gone', sub { !kill 0, $pid });
-			$self->until('it starts again', sub { $node->start(fail_ok => 1) });
-		}
+		if ($round == 2) { $self->crash }
 		else { kill 'KILL', (values %{ $self->{pid} })[ $round % WORKERS ] }
 	}
 	$self->until("every $_ is handled", sub { $self->handled($_) =~ /^\d+ @{[MESSAGES]}$/ })

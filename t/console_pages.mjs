@@ -1,77 +1,15 @@
-// Drives a browser through the console for 095_console.pl, which it asks for what only the
-// test can do ("do stop server") and tells what it has found, in lines of TAP. It reads where
-// the console is and who may log in from its input, as a line of JSON.
+// What 095_console.pl has looked at in a browser: every page, with hostile data, by keyboard,
+// while things go away, and as somebody who may not.
 import { createRequire } from 'node:module';
-import { createInterface } from 'node:readline';
 import { readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
-import { chromium } from 'playwright-core';
+import { context, facts, is, logIn, ok, open, please, run, settled, show, tell }
+	from './console_browser.mjs';
 
 const MOST_BYTES = 100 * 1024;
-const PATIENCE = 120000;
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const input = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-const { address, password, order, story, pictures, profile } =
-	JSON.parse((await input.next()).value);
-
-const tell = (line) => process.stdout.write(`${String(line).replace(/\n/g, ' ')}\n`);
-const ok = (good, what) => tell(`${good ? '' : 'not '}ok ${what}`);
-const is = (got, expected, what) => {
-	ok(got === expected, what);
-	if (got !== expected) tell(`# ${what}: ${JSON.stringify(got)}, expected ${JSON.stringify(
-		expected)}`);
-};
-
-async function please(duty) {
-	tell(`do ${duty}`);
-	await input.next();
-}
-
-const context = await chromium.launchPersistentContext(profile, {
-	executablePath: '/usr/bin/chromium', colorScheme: 'light', reducedMotion: 'reduce',
-	viewport: { width: 1280, height: 800 }, bypassCSP: false,
-	args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-		'--disable-background-networking', '--disable-component-update', '--disable-sync'],
-});
-context.setDefaultTimeout(PATIENCE);
-const reports = [];
-const failures = [];
-const strangers = [];
+const { address, gateway, password, order, story, pictures } = facts;
 let bytes = 0;
-await context.exposeFunction('report', (report) => reports.push(report));
-await context.addInitScript(() => {
-	addEventListener('securitypolicyviolation', (event) => window.report(
-		`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));
-});
-
-// A page that tells of everything that goes wrong in it.
-async function open() {
-	const page = await context.newPage();
-	page.on('pageerror', (error) => failures.push(error.stack));
-	page.on('request', (request) => request.url().startsWith(address)
-		|| strangers.push(request.url()));
-	return page;
-}
-
-async function logIn(page, role) {
-	await context.clearCookies();
-	await page.goto(`${address}/`);
-	await page.fill('#role', role);
-	await page.fill('input[type=password]', password[role]);
-	await page.keyboard.press('Enter');
-	await page.waitForSelector('.frame');
-}
-
-// Shows a page of the console, complete: nothing is being loaded any more.
-async function show(page, hash) {
-	await page.goto(`${address}/#/${hash}`);
-	await settled(page);
-}
-
-async function settled(page) {
-	await page.waitForFunction(() => document.querySelector('main h1') &&
-		!document.querySelector('.loading'), undefined, { polling: 100 });
-}
 
 // What differs between the themes is the contrast, so that is all that is looked at twice.
 async function accessible(page, what, rules) {
@@ -277,45 +215,55 @@ async function expiry() {
 	await page.close();
 }
 
-// Something is broken in a service. Whoever only clicks finds it and mends it.
-async function film() {
+// A network that drops says nothing: the page does, and comes back.
+async function silence() {
 	const page = await open();
 	await logIn(page, 'operator');
-	await please('break payment');
-	for (let i = 0; i < 3; i++) await please('order');
-	let clicks = 0;
-	const click = async (locator) => {
-		await locator.first().click();
-		clicks++;
-	};
-	await click(page.getByRole('link', { name: /dead letters: endpoint payment/ }));
-	await page.getByText('broken').first().waitFor();
-	ok(true, 'the cause is read on the page');
-	await page.screenshot({ path: `${pictures}/film.png` });
-	await please('mend payment');
-	await click(page.getByRole('button', { name: /^Redrive (all|these)$/ }));
-	await page.waitForFunction(() => document.querySelector('dialog .primary:not([disabled])'));
-	await click(page.locator('dialog').getByRole('button', { name: 'Redrive' }));
-	await page.getByText('finished').waitFor();
-	await click(page.locator('dialog').getByRole('button', { name: 'Close' }));
-	ok(clicks <= 5, `mended in ${clicks} clicks`);
-	await please('books agree');
+	await page.locator('.bar .badge.good').waitFor();
+	await please('stop console');
+	await page.getByText('The console does not answer.').waitFor();
+	ok(true, 'the page says that nothing comes any more');
+	await please('continue console');
+	await page.locator('.bar .badge.good').waitFor();
+	is(await page.locator('.banner').count(), 0, 'and comes back by itself then, too');
 	await page.close();
 }
 
-for (const part of [everyPage, hostile, keyboard, viewer, restart, film, expiry]) {
-	try {
-		await part();
-	} catch (error) {
-		ok(false, `${part.name}: ${error.stack}`);
-		const pages = context.pages();
-		await pages[pages.length - 1].screenshot({ path: `${pictures}/failed-${part.name}.png` });
-	}
+// The browser's own network goes.
+async function offline() {
+	const page = await open();
+	await logIn(page, 'operator');
+	await show(page, 'messages');
+	await context.setOffline(true);
+	await page.getByText('the console cannot be reached').first().waitFor();
+	ok(true, 'offline, the page says what it cannot get');
+	await context.setOffline(false);
+	await page.locator('main .trouble').waitFor({ state: 'detached' });
+	await page.locator('.bar .badge.good').waitFor();
+	ok(true, 'and goes on when the network is back');
+	await page.close();
 }
-is(reports.length, 0, 'no page has broken its content security policy');
-reports.slice(0, 5).forEach((report) => tell(`# ${report}`));
-is(failures.length, 0, 'no script has failed');
-failures.slice(0, 5).forEach((failure) => tell(`# ${failure}`));
-is(strangers.length, 0, 'nobody else was asked for anything');
-await context.close();
-process.exit(0);
+
+// Under the gateway's address everything is as it is under its own.
+async function behindGateway() {
+	const at = `${gateway}/console`;
+	const page = await open(at);
+	await logIn(page, 'operator', at);
+	await page.locator('.bar .badge.good').waitFor();
+	await page.goto(`${at}/#/messages/billing`);
+	await settled(page);
+	is(await page.locator('main .trouble').count(), 0, 'behind the gateway pages get their data');
+	const [cookie] = await context.cookies(`${at}/`);
+	is(cookie.path, '/console/', 'the cookie is for the console alone');
+	await page.getByRole('button', { name: 'Pause' }).last().click();
+	await page.locator('dialog').getByRole('button', { name: 'Pause' }).click();
+	await page.getByText('done').waitFor();
+	await page.locator('dialog').getByRole('button', { name: 'Close' }).click();
+	await page.getByRole('button', { name: 'Resume' }).click();
+	await page.locator('dialog').getByRole('button', { name: 'Resume' }).click();
+	await page.getByText('done').waitFor();
+	ok(true, 'and act');
+	await page.close();
+}
+
+await run([everyPage, hostile, keyboard, viewer, behindGateway, silence, offline, restart, expiry]);

@@ -22,6 +22,8 @@
 #define ERRCODE_ST_NO_HANDLER			MAKE_SQLSTATE('S', 'T', '0', '1', '0')
 #define ERRCODE_ST_NO_AGGREGATE			MAKE_SQLSTATE('S', 'T', '0', '1', '1')
 #define ERRCODE_ST_NO_PROJECTION		MAKE_SQLSTATE('S', 'T', '0', '1', '2')
+#define ERRCODE_ST_PROJECTION_MOVED		MAKE_SQLSTATE('S', 'T', '0', '2', '0')
+#define ERRCODE_ST_SOURCE_LOST			MAKE_SQLSTATE('S', 'T', '0', '2', '1')
 
 #define ERRCODE_SB_NO_SUBSCRIPTION		MAKE_SQLSTATE('S', 'B', '0', '0', '1')
 #define ERRCODE_SB_NOT_FETCHED			MAKE_SQLSTATE('S', 'B', '0', '0', '2')

@@ -26,6 +26,7 @@ bool		setting_ecommerce_require_registered_types = false;
 char	   *setting_ecommerce_currency = NULL;
 int			setting_saga_workers = 1;
 int			setting_ecommerce_handler_timeout = 30 * 1000;
+int			setting_ecommerce_cell = 0;
 bool		setting_saga_log_transitions = true;
 int			setting_message_bus_max_depth = -1;
 int			setting_message_bus_max_message_size = 16 * 1024 * 1024;
@@ -90,6 +91,8 @@ static const IntSetting int_settings[] = {
 	{"ecommerce.handler_timeout", &setting_ecommerce_handler_timeout,
 		30 * 1000, 1, INT_MAX, PGC_SUSET, GUC_UNIT_MS,
 	"How long a projection's handler may take for one event in the background."},
+	{"ecommerce.cell", &setting_ecommerce_cell, 0, 0, 4095, PGC_SUSET, 0,
+	"Number of this database among those that share the same work; ecommerce.new_id() carries it."},
 	{"saga.workers", &setting_saga_workers, 1, 0, 64, PGC_SUSET, 0,
 	"Number of background workers that run this database's sagas; 0 switches them off."},
 	{"message_bus.max_depth", &setting_message_bus_max_depth,

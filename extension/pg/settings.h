@@ -16,6 +16,7 @@ extern bool setting_ecommerce_require_registered_types;
 extern char *setting_ecommerce_currency;
 extern int	setting_saga_workers;
 extern int	setting_ecommerce_handler_timeout;
+extern int	setting_ecommerce_cell;
 extern bool setting_saga_log_transitions;
 extern int	setting_message_bus_max_depth;	/* messages, -1: unlimited */
 extern int	setting_message_bus_max_message_size;	/* bytes */

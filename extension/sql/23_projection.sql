@@ -9,10 +9,12 @@ CREATE TABLE event_store.projection (
 	event_types text[],
 	tables text[] NOT NULL,
 	on_error text NOT NULL DEFAULT 'refuse' CHECK (on_error IN ('refuse', 'defer')),
-	CHECK (category <> '')
+	CHECK (category <> ''),
+	source text CHECK (source IS NULL OR mode = 'async')
 );
 COMMENT ON TABLE event_store.projection IS 'Definitions of projections. Changed by create_projection() and drop_projection(); see the view event_store.projections.';
 COMMENT ON COLUMN event_store.projection.owner IS 'The role that created it, with whose rights the handler runs.';
+COMMENT ON COLUMN event_store.projection.source IS 'The service whose database the events come from; NULL: this one.';
 
 CREATE TABLE event_store.projection_progress (
 	name text COLLATE "C" PRIMARY KEY,
@@ -31,6 +33,19 @@ COMMENT ON TABLE event_store.projection_progress IS 'How far each projection is;
 COMMENT ON COLUMN event_store.projection_progress.checkpoint IS 'Position up to which events have been given to the handler. Of an inline projection it counts during a rebuild only.';
 COMMENT ON COLUMN event_store.projection_progress.rebuild_until IS 'The rebuild is over when the checkpoint gets here.';
 COMMENT ON COLUMN event_store.projection_progress.failures IS 'How often in a row the event at error_position has failed.';
+
+CREATE TABLE event_store.projection_remote (
+	name text COLLATE "C" PRIMARY KEY,
+	incarnation text,
+	head bigint NOT NULL DEFAULT 0,
+	heard_at timestamptz,
+	behind_since timestamptz,
+	error_code text,
+	error text,
+	lost_at timestamptz
+) WITH (fillfactor = 50);
+COMMENT ON TABLE event_store.projection_remote IS
+'What is known of the source of a projection: incarnation it was read from, as of the checkpoint; head: up to where it has events, as it said at heard_at; behind_since: since when it has some that are not handled. error_code: not NULL when it no longer holds what was read.';
 
 -- While a row is here, appends give no event to the inline projection but put it here
 -- too, so that every event is given to the handler exactly once and in order. Position
@@ -55,15 +70,17 @@ CREATE FUNCTION event_store.create_projection(name text, handler regprocedure,
 											  event_types text[] DEFAULT NULL,
 											  mode text DEFAULT 'async',
 											  tables regclass[] DEFAULT '{}',
-											  on_error text DEFAULT 'refuse')
+											  on_error text DEFAULT 'refuse',
+											  source text DEFAULT NULL)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_create_projection';
-COMMENT ON FUNCTION event_store.create_projection(text, regprocedure, text, text[], text, regclass[], text) IS
+COMMENT ON FUNCTION event_store.create_projection(text, regprocedure, text, text[], text, regclass[], text, text) IS
 'From now on handler(event event_store.event) RETURNS void, or handler(events event_store.event[]) which gets many at once, is given every event of the category and types (NULL: all). mode async: in the background worker, from the first event ever on, exactly once for what it writes to this database; inline: inside the append, from now on. '
 'The handler runs with the rights of the role that calls this, with search_path pg_catalog and TimeZone UTC: qualify the names in it. tables: what it writes, so that rebuild_projection() can empty it. '
 'on_error is about inline ones. refuse: an append fails with its handler, which so decides what may be appended: a unique index on a read model is a rule over many streams. defer: the append goes on, and the event and all after it are left to the background worker. While a projection is paused or rebuilt, appends leave their events to the worker in either case. '
 'A handler that fails in the background is tried again 5 times over about 10 s, then its projection stops, with a line in the log; appends and other projections go on. '
+'source: the events are those of the database behind that service of pg_service.conf, no address and no secret; linkd brings them, each once, in order, from the first one ever on, and the checkpoint is a position over there. '
 'The same call again does nothing. Errors: 42710 the name is taken by another definition, 55006 another projection writes one of the tables.';
 
 CREATE FUNCTION event_store.drop_projection(name text)
@@ -118,7 +135,8 @@ COMMENT ON FUNCTION event_store._projection_lag(text) IS
 
 CREATE VIEW event_store.projections AS
 SELECT p.name, p.mode,
-	CASE WHEN g.paused THEN 'paused'
+	CASE WHEN r.error_code IS NOT NULL THEN 'lost'
+		WHEN g.paused THEN 'paused'
 		WHEN g.failed THEN 'failed'
 		WHEN g.last_error IS NOT NULL OR d.last_error IS NOT NULL THEN 'retrying'
 		WHEN g.rebuild_step IS NOT NULL THEN 'rebuilding'
@@ -128,17 +146,21 @@ SELECT p.name, p.mode,
 	greatest(coalesce(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) l.oldest,
 		'0'::pg_catalog.interval), '0'::pg_catalog.interval) AS lag,
 	coalesce(g.error_position, d.position) AS error_position,
-	coalesce(g.last_error, d.last_error) AS last_error,
+	coalesce(CASE WHEN r.error_code IS NOT NULL THEN r.error END, g.last_error, d.last_error)
+		AS last_error,
 	g.updated_at,
 	greatest(l.head OPERATOR(pg_catalog.-) l.checkpoint, 0) AS lag_positions,
-	l.capped AS lag_capped
+	l.capped AS lag_capped,
+	p.source, r.heard_at
 FROM event_store.projection p
 JOIN event_store.projection_progress g ON g.name OPERATOR(pg_catalog.=) p.name
 CROSS JOIN LATERAL event_store._projection_lag(p.name) l
+LEFT JOIN event_store.projection_remote r ON r.name OPERATOR(pg_catalog.=) p.name
 LEFT JOIN LATERAL (
 	SELECT w.position, w.last_error FROM event_store.projection_deferred w
 	WHERE w.name OPERATOR(pg_catalog.=) p.name AND w.last_error IS NOT NULL
 	ORDER BY w.position LIMIT 1) d ON true;
 COMMENT ON VIEW event_store.projections IS
-'One row per projection: state running, paused, retrying, failed or rebuilding; checkpoint, head (high-water mark), how many events and how long it is behind (age of the oldest event it has not handled), and the event it fails at with the error. '
-'It looks at 10 000 events at most: with lag_capped, lag_events are those it has found (print "10 000+"), and lag_positions tells how far it is.';
+'One row per projection: state running, paused, retrying, failed, rebuilding or lost; checkpoint, head (high-water mark), how many events and how long it is behind (age of the oldest event it has not handled), and the event it fails at with the error. '
+'It looks at 10 000 events at most: with lag_capped, lag_events are those it has found (print "10 000+"), and lag_positions tells how far it is. '
+'With a source, positions are those of the source, head and lag are as it said at heard_at, and lag_events is NULL as long as some are missing. lost: it no longer holds what was read (ST021); rebuild_projection() or reset_remote() ends that.';

@@ -123,7 +123,7 @@ LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'saga_simulate';
 COMMENT ON FUNCTION saga.simulate(text, jsonb, int, bigint) IS
-'Runs the current definition in memory through many orders of messages, with losses, duplicates and timeouts, and checks invariants in each. Returns {schedules, transitions, end_states, violation_count, violations: [{schedule, invariant, problem, trace}]}, the first ten violations with how they came about. The same seed gives the same schedules. The scenario is described in extension/saga/README.md. Errors: SG004 no such saga, SG005 a scenario that does not parse.';
+'Runs the current definition in memory through many orders of messages, with losses, duplicates and timeouts, and checks invariants in each. Returns {schedules, transitions, end_states, violation_count, violations: [{schedule, invariant, problem, trace}]}, the first ten violations with how they came about. The same seed gives the same schedules. The scenario is described in docs/saga-language.md. Errors: SG004 no such saga, SG005 a scenario that does not parse.';
 
 CREATE FUNCTION ecommerce.uuid_v5(namespace uuid, name text) RETURNS uuid
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE

@@ -1,4 +1,4 @@
--- The order saga: a definition for the saga engine. How to read it: extension/saga/README.md.
+-- The order saga: a definition for the saga engine. How to read it: docs/saga-language.md.
 
 CREATE FUNCTION ecommerce.order_saga_definition() RETURNS jsonb
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp

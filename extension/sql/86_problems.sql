@@ -1,12 +1,12 @@
 -- What is wrong now, and how much there is of everything: from counters, keys and the
 -- first rows of indexes, so that it costs the same at any size.
 
-CREATE FUNCTION ecommerce._workers(OUT kind text, OUT pid int)
+CREATE FUNCTION ecommerce._workers(OUT kind text, OUT pid int, OUT duty text)
 RETURNS SETOF record LANGUAGE c VOLATILE ROWS 3
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'ecommerce_workers';
 COMMENT ON FUNCTION ecommerce._workers() IS
-'The background processes of this database that run: worker, runner, slow runner.';
+'The background processes of this database that run: worker, runner, slow runner; and the duty that each is at, or was at last.';
 
 CREATE FUNCTION event_store._subscription_lag(name text, looks int, OUT partition int,
 	OUT checkpoint bigint, OUT head bigint, OUT lag_events bigint, OUT oldest timestamptz,
@@ -40,13 +40,15 @@ COMMENT ON VIEW event_store._seen_parked IS
 'Subscriptions with events that they have put aside: how many (to 1000), and the first.';
 
 CREATE VIEW event_store._seen_projection AS
-SELECT p.name, p.mode, CASE WHEN g.paused THEN 'paused' WHEN g.failed THEN 'failed'
+SELECT p.name, p.mode, CASE WHEN r.error_code IS NOT NULL THEN 'lost' WHEN g.paused THEN 'paused' WHEN g.failed THEN 'failed'
 		WHEN g.last_error IS NOT NULL OR d.last_error IS NOT NULL THEN 'retrying'
 		WHEN g.rebuild_step IS NOT NULL THEN 'rebuilding' ELSE 'running' END AS state,
 	coalesce(g.error_position, d.position) AS error_position,
-	coalesce(g.last_error, d.last_error) AS last_error, g.updated_at
+	coalesce(CASE WHEN r.error_code IS NOT NULL THEN r.error END, g.last_error, d.last_error)
+		AS last_error, g.updated_at, p.source, r.heard_at
 FROM event_store.projection p
 JOIN event_store.projection_progress g ON g.name = p.name
+LEFT JOIN event_store.projection_remote r ON r.name = p.name
 LEFT JOIN LATERAL (SELECT w.position, w.last_error FROM event_store.projection_deferred w
 	WHERE w.name = p.name AND w.last_error IS NOT NULL ORDER BY w.position LIMIT 1) d ON true;
 COMMENT ON VIEW event_store._seen_projection IS 'States of projections, without their lag.';
@@ -131,14 +133,23 @@ AS $store_problems$
 	FROM event_store.appenders a WHERE a.xact_start < clock_timestamp() - interval '10 s'
 	UNION ALL
 	SELECT 'projection_' || p.state, 'projection ' || p.name,
-		CASE p.state WHEN 'failed' THEN 'error' ELSE 'warning' END, p.updated_at,
-		coalesce(format('Its read model is not up to date: event %s: %s', p.error_position, p.last_error),
-			'Its read model is not up to date.'),
+		CASE WHEN p.state IN ('failed', 'lost') THEN 'error' ELSE 'warning' END, p.updated_at,
+		CASE WHEN p.state = 'lost' THEN format('Its source %s is not what it was: %s', p.source, p.last_error)
+			ELSE coalesce(format('Its read model is not up to date: event %s: %s', p.error_position, p.last_error),
+				'Its read model is not up to date.') END,
 		format(CASE p.state WHEN 'paused' THEN 'SELECT event_store.resume_projection(%1$L)'
+			WHEN 'lost' THEN 'SELECT event_store.rebuild_projection(%1$L)'
 			ELSE 'Mend its handler, then SELECT event_store.resume_projection(%1$L); or SELECT event_store.skip_event(%1$L, %2$s)'
 			END, p.name, coalesce(p.error_position, 0)),
 		jsonb_build_object('projection', p.name, 'position', p.error_position)
-	FROM event_store._seen_projection p WHERE p.state IN ('paused', 'failed', 'retrying')
+	FROM event_store._seen_projection p WHERE p.state IN ('paused', 'failed', 'retrying', 'lost')
+	UNION ALL
+	SELECT 'projection_unfed', 'projection ' || p.name, 'warning', coalesce(p.heard_at, p.updated_at),
+		format('Nobody brings it events of service %s.', p.source),
+		'Start linkd for this database, or look into its log', jsonb_build_object('projection', p.name)
+	FROM event_store._seen_projection p
+	WHERE p.source IS NOT NULL AND p.state IN ('running', 'rebuilding')
+		AND coalesce(p.heard_at, p.updated_at) < clock_timestamp() - interval '5 min'
 	UNION ALL
 	SELECT 'projection_behind', 'projection ' || p.name, 'warning', l.oldest,
 		format('Its read model is %s behind.', date_trunc('second', clock_timestamp() - l.oldest)),
@@ -255,10 +266,31 @@ FROM (SELECT * FROM ecommerce._store_problems()
 ORDER BY p.severity, p.since, p.kind, p.object;
 COMMENT ON VIEW ecommerce.problems IS
 'One row for each thing that is wrong now; none when all is well. severity: error (somebody is needed now) or warning; since when; what it holds up; what to type; detail: names and numbers of the objects concerned. '
-'kind: worker_missing, worker_refused, unit_failing, restore, mark_held (an append that is open for more than 10 s), subscription_behind, projection_behind (more than a minute), projection_failed, projection_retrying, projection_paused, endpoint_paused, endpoint_behind (the oldest message waits for more than a minute), no_consumer (for more than 10 s, and nothing was taken meanwhile), endpoint_full, breaker_open, dead_letters, ring_large (a segment of more than 4 GB), saga_stuck. Counts go to 1000.';
+'kind: worker_missing, worker_refused, unit_failing, restore, mark_held (an append that is open for more than 10 s), subscription_behind, projection_behind (more than a minute), projection_failed, projection_retrying, projection_paused, projection_lost (its source no longer holds what was read), projection_unfed (its source was not heard of for 5 minutes), endpoint_paused, endpoint_behind (the oldest message waits for more than a minute), no_consumer (for more than 10 s, and nothing was taken meanwhile), endpoint_full, breaker_open, dead_letters, ring_large (a segment of more than 4 GB), saga_stuck. Counts go to 1000.';
 
-CREATE FUNCTION ecommerce.overview(OUT at timestamptz, OUT database text, OUT version text,
-	OUT in_recovery boolean, OUT preloaded boolean, OUT worker_pid int, OUT workers int,
+CREATE FUNCTION ecommerce._severities(problems jsonb, OUT error int, OUT warning int)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $severities$
+BEGIN
+	IF problems IS NULL THEN
+		SELECT count(*) FILTER (WHERE p.severity = 'error'),
+			count(*) FILTER (WHERE p.severity <> 'error')
+		INTO error, warning FROM ecommerce.problems p;
+	ELSE
+		SELECT count(*) FILTER (WHERE p ->> 'severity' = 'error'),
+			count(*) FILTER (WHERE p ->> 'severity' <> 'error')
+		INTO error, warning FROM jsonb_array_elements(problems) p;
+	END IF;
+END
+$severities$;
+COMMENT ON FUNCTION ecommerce._severities(jsonb) IS
+'How many rows of ecommerce.problems there are; they are asked for unless they are given.';
+
+-- problems: what ecommerce.problems says, from whoever has just asked it.
+CREATE FUNCTION ecommerce.overview(problems jsonb DEFAULT NULL, OUT at timestamptz,
+	OUT database text, OUT version text, OUT in_recovery boolean, OUT preloaded boolean,
+	OUT worker_pid int, OUT workers int, OUT duties text[],
 	OUT "position" bigint, OUT mark bigint, OUT mark_lag bigint, OUT mark_holder_pid int,
 	OUT mark_held_since timestamptz, OUT streams_estimate bigint, OUT endpoints int,
 	OUT depth bigint, OUT in_flight bigint, OUT oldest_unacked_age interval,
@@ -279,8 +311,9 @@ BEGIN
 	version := (SELECT x.extversion FROM pg_extension x WHERE x.extname = 'ecommerce');
 	in_recovery := pg_is_in_recovery();
 	preloaded := ecommerce.preloaded();
-	SELECT max(w.pid) FILTER (WHERE w.kind = 'worker'), count(*) INTO worker_pid, workers
-	FROM ecommerce._workers() w;
+	SELECT max(w.pid) FILTER (WHERE w.kind = 'worker'), count(*),
+		array_agg(w.kind || ': ' || w.duty ORDER BY w.kind DESC) FILTER (WHERE w.duty <> '')
+	INTO worker_pid, workers, duties FROM ecommerce._workers() w;
 	mark := event_store.high_water_mark();
 	"position" := event_store.position_counter();
 	mark_lag := "position" - mark;
@@ -311,10 +344,10 @@ BEGIN
 	FROM event_store._seen_projection p
 	CROSS JOIN LATERAL event_store._projection_lag(p.name, 200) l
 	WHERE l.oldest IS NOT NULL ORDER BY l.oldest LIMIT 1;
-	SELECT count(*) FILTER (WHERE p.severity = 'error'), count(*) FILTER (WHERE p.severity <> 'error')
-	INTO problems_error, problems_warning FROM ecommerce.problems p;
+	SELECT s.error, s.warning INTO problems_error, problems_warning
+	FROM ecommerce._severities(overview.problems) s;
 	database_bytes := pg_database_size(current_database());
 END
 $overview$;
-COMMENT ON FUNCTION ecommerce.overview() IS
-'How things stand, in one row: worker, positions and who holds the mark, endpoints together, dead letters that nobody has given up (each endpoint to 1000), open breakers, stuck instances (to 1000), who is furthest behind and by how much time, how many rows ecommerce.problems has. _estimate: what ANALYZE last counted.';
+COMMENT ON FUNCTION ecommerce.overview(jsonb) IS
+'How things stand, in one row: worker and what the background processes are at, positions and who holds the mark, endpoints together, dead letters that nobody has given up (each endpoint to 1000), open breakers, stuck instances (to 1000), who is furthest behind and by how much time, how many rows ecommerce.problems has (problems: these rows as an array, if they are known already). _estimate: what ANALYZE last counted.';

@@ -23,7 +23,7 @@ AS $counter_metrics$
 $counter_metrics$;
 COMMENT ON FUNCTION ecommerce._counter_metrics() IS 'The counters of ecommerce.metrics().';
 
-CREATE FUNCTION ecommerce._gauge_metrics()
+CREATE FUNCTION ecommerce._gauge_metrics(problems jsonb)
 RETURNS TABLE (name text, labels jsonb, kind text, value float8)
 LANGUAGE sql VOLATILE ROWS 100
 SET search_path = pg_catalog, pg_temp
@@ -33,8 +33,9 @@ AS $gauge_metrics$
 		(EXISTS (SELECT FROM ecommerce._workers() w WHERE w.kind = k.kind))::int::float8
 	FROM (VALUES ('worker'), ('runner'), ('slow runner')) k (kind)
 	UNION ALL SELECT 'ecommerce_problems', jsonb_build_object('severity', s.severity), 'gauge',
-		(SELECT count(*) FROM ecommerce.problems p WHERE p.severity = s.severity)::float8
-	FROM (VALUES ('error'), ('warning')) s (severity)
+		s.value::float8
+	FROM ecommerce._severities(_gauge_metrics.problems) n
+	CROSS JOIN LATERAL (VALUES ('error', n.error), ('warning', n.warning)) s (severity, value)
 	UNION ALL SELECT 'ecommerce_mark_held_seconds', '{}', 'gauge', coalesce(extract(epoch FROM
 		clock_timestamp() - min(a.xact_start)), 0)::float8 FROM event_store.appenders a
 	UNION ALL SELECT 'ecommerce_subscription_lag_seconds', jsonb_build_object('subscription', s.name),
@@ -71,15 +72,16 @@ AS $gauge_metrics$
 		'kind', o.kind), 'gauge', sum(o.instances)::float8
 	FROM saga.overview() o GROUP BY o.saga, o.state, o.kind
 $gauge_metrics$;
-COMMENT ON FUNCTION ecommerce._gauge_metrics() IS 'The gauges of ecommerce.metrics().';
+COMMENT ON FUNCTION ecommerce._gauge_metrics(jsonb) IS 'The gauges of ecommerce.metrics().';
 
-CREATE FUNCTION ecommerce.metrics()
+CREATE FUNCTION ecommerce.metrics(problems jsonb DEFAULT NULL)
 RETURNS TABLE (name text, labels jsonb, kind text, value float8, help text)
 LANGUAGE sql VOLATILE ROWS 100
 SET search_path = pg_catalog, pg_temp
 AS $metrics$
 	SELECT m.name, m.labels, m.kind, m.value, h.help
-	FROM (SELECT * FROM ecommerce._counter_metrics() UNION ALL SELECT * FROM ecommerce._gauge_metrics()) m
+	FROM (SELECT * FROM ecommerce._counter_metrics()
+		UNION ALL SELECT * FROM ecommerce._gauge_metrics(metrics.problems)) m
 	LEFT JOIN (VALUES
 		('ecommerce_positions_total', 'Positions taken by appends, rolled-back ones too.'),
 		('ecommerce_events_appended_total', 'Events appended, as the statistics of tables count.'),
@@ -108,5 +110,5 @@ AS $metrics$
 		) h (name, help) ON h.name = m.name
 	ORDER BY m.name, m.labels
 $metrics$;
-COMMENT ON FUNCTION ecommerce.metrics() IS
-'What a monitoring system scrapes, as Prometheus names and means it: name, labels (an object of texts), kind counter or gauge, value, help. Counters only rise, but begin at 0 again with the server, or with pg_stat_reset(). docs/monitoring has a dashboard and alerts for them.';
+COMMENT ON FUNCTION ecommerce.metrics(jsonb) IS
+'What a monitoring system scrapes, as Prometheus names and means it: name, labels (an object of texts), kind counter or gauge, value, help. Counters only rise, but begin at 0 again with the server, or with pg_stat_reset(). problems: the rows of ecommerce.problems as an array, if they are known already. docs/monitoring has a dashboard and alerts for them.';

@@ -45,6 +45,9 @@ GRANT EXECUTE ON FUNCTION
 	ecommerce._units()
 	TO ecommerce_reader, ecommerce_worker;
 GRANT EXECUTE ON FUNCTION ecommerce.position_mark(text) TO ecommerce_reader;
+GRANT EXECUTE ON FUNCTION ecommerce.facade(text[]) TO ecommerce_admin;
+GRANT EXECUTE ON FUNCTION ecommerce.new_id(), ecommerce.cell_of(uuid)
+	TO ecommerce_reader, ecommerce_worker, ecommerce_monitor;
 GRANT EXECUTE ON FUNCTION ecommerce.next_position(text) TO ecommerce_writer;
 GRANT EXECUTE ON FUNCTION ecommerce.start_worker(), ecommerce.restore_done(int) TO ecommerce_admin;
 GRANT SELECT ON ecommerce.restores TO ecommerce_reader;
@@ -121,6 +124,7 @@ GRANT SELECT ON
 	event_store.snapshot,
 	event_store.projection,
 	event_store.projection_progress,
+	event_store.projection_remote,
 	event_store.projection_deferred,
 	event_store.projections
 	TO ecommerce_reader;
@@ -167,7 +171,7 @@ GRANT EXECUTE ON FUNCTION
 	event_store.drop_aggregate(text),
 	event_store.create_event_handler(text, text, regprocedure, boolean),
 	event_store.drop_event_handler(text, text),
-	event_store.create_projection(text, regprocedure, text, text[], text, regclass[], text),
+	event_store.create_projection(text, regprocedure, text, text[], text, regclass[], text, text),
 	event_store.drop_projection(text),
 	event_store.pause_projection(text),
 	event_store.resume_projection(text),
@@ -267,6 +271,15 @@ GRANT EXECUTE ON FUNCTION
 	ecommerce._restore_problems()
 	TO ecommerce_admin;
 
+-- remote projections
+GRANT EXECUTE ON FUNCTION event_store.read_durable(bigint, int, text, text[], text)
+	TO ecommerce_reader;
+GRANT EXECUTE ON FUNCTION
+	event_store.apply_remote(text, bigint, event_store.event[], bigint, text, bigint),
+	event_store.lose_remote(text, bigint, text, text)
+	TO ecommerce_writer;
+GRANT EXECUTE ON FUNCTION event_store.reset_remote(text, bigint) TO ecommerce_admin;
+
 -- links between databases
 GRANT SELECT ON message_bus.link, message_bus.link_lane, message_bus.links, message_bus.link_lanes,
 	message_bus.forwards
@@ -356,7 +369,7 @@ GRANT SELECT ON event_store._seen_event, event_store._seen_stream, event_store._
 	saga._seen_instance, saga._seen_history, saga._seen_number, saga._seen_definition,
 	saga._seen_state, saga._stuck, saga._sampled_instance, saga.attention, saga.patience,
 	event_store._seen_subscription, event_store._seen_projection, event_store._seen_parked,
-	message_bus._open_dead,
+	message_bus._open_dead, message_bus._ring_tail,
 	message_bus._state, message_bus._waits_aside, message_bus._is_dead, message_bus._is_open_dead, ecommerce.problems
 	TO ecommerce_reader, ecommerce_monitor;
 GRANT SELECT ON ecommerce.units TO ecommerce_monitor;
@@ -397,6 +410,8 @@ GRANT EXECUTE ON FUNCTION
 	message_bus.list_dead(jsonb, text, int),
 	message_bus.count_dead(jsonb),
 	message_bus.dead_groups(text, text, int),
+	message_bus._newest_sent(int),
+	message_bus.flow(int),
 	saga._sample_percent(),
 	saga.overview(),
 	saga.list(text, text, text, int),
@@ -408,7 +423,8 @@ GRANT EXECUTE ON FUNCTION
 	ecommerce._store_problems(),
 	ecommerce._bus_problems(),
 	ecommerce._saga_problems(),
-	ecommerce.overview(),
+	ecommerce._severities(jsonb),
+	ecommerce.overview(jsonb),
 	ecommerce._is_uuid(text),
 	ecommerce._related(uuid),
 	ecommerce._story_messages(uuid[], uuid[]),
@@ -419,8 +435,8 @@ GRANT EXECUTE ON FUNCTION
 	ecommerce._find_trace(text),
 	ecommerce.find(text),
 	ecommerce._counter_metrics(),
-	ecommerce._gauge_metrics(),
-	ecommerce.metrics()
+	ecommerce._gauge_metrics(jsonb),
+	ecommerce.metrics(jsonb)
 	TO ecommerce_reader, ecommerce_monitor;
 GRANT EXECUTE ON FUNCTION
 	message_bus._redrive(uuid, int, timestamptz),

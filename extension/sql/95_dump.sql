@@ -25,6 +25,7 @@ SELECT pg_catalog.pg_extension_config_dump('event_store.event_handler', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.snapshot', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.projection', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.projection_progress', '');
+SELECT pg_catalog.pg_extension_config_dump('event_store.projection_remote', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.projection_deferred', '');
 
 -- ---------------------------------------------------------------- message bus

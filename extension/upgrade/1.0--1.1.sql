@@ -8,6 +8,10 @@ DROP FUNCTION ecommerce.set_context(uuid, uuid, text, text, jsonb, text);
 -- Parked events.
 ALTER TABLE event_store.subscription ADD COLUMN park_after int CHECK (park_after >= 1);
 
+-- Remote projections.
+ALTER TABLE event_store.projection ADD COLUMN source text CHECK (source IS NULL OR mode = 'async');
+DROP FUNCTION event_store.create_projection(text, regprocedure, text, text[], text, regclass[], text);
+
 -- After everything else
 INSERT INTO saga.attention (correlation_id, saga)
 SELECT i.correlation_id, i.saga FROM saga.stored_instance i

@@ -20,6 +20,7 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/acl.h"
+#include "utils/backend_status.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -344,13 +345,17 @@ ecommerce_workers(PG_FUNCTION_ARGS)
 	for (int i = 0; shared != NULL && i < WORKER_KINDS; i++)
 	{
 		uint32		slot = pg_atomic_read_u32(&shared->workers[i].slot);
-		Datum		values[2];
-		bool		nulls[2] = {false, false};
+		Datum		values[3];
+		bool		nulls[3] = {false, false, false};
+		int			pid;
 
 		if (slot == 0)
 			continue;
+		pid = BackendSlotProc(slot - 1)->pid;
 		values[0] = CStringGetTextDatum(kinds[i]);
-		values[1] = Int32GetDatum(BackendSlotProc(slot - 1)->pid);
+		values[1] = Int32GetDatum(pid);
+		/* what worker_report() has said: our own words, no statement of a user's */
+		values[2] = CStringGetTextDatum(pgstat_get_backend_current_activity(pid, false));
 		result_put(&result, values, nulls);
 	}
 	return (Datum) 0;

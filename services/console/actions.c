@@ -32,7 +32,7 @@ const Resource api_actions[] = {
 	ACTION("cancel", ROWS("SELECT * FROM message_bus.cancel(" TEXT("message_id") "::uuid, "
 						  TEXT("endpoint") ", " TEXT("reason") ")")),
 	ACTION("retry-now", DONE("message_bus.retry_now(" TEXT("endpoint") ", "
-							 TEXT("message_id") "::uuid)")),
+							 TEXT("message_id") "::uuid, " MAX(1000) ")")),
 	ACTION("purge", ROWS("SELECT * FROM message_bus.purge(" TEXT("endpoint") ", " FILTER ", "
 						 TEXT("after") ", " MAX(1000) ")")),
 	ACTION("pause-endpoint", VOID("message_bus.pause(" TEXT("endpoint") ")")),

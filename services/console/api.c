@@ -33,6 +33,7 @@ const PgStatement api_whoami = {
 	"'monitor', pg_catalog.pg_has_role('ecommerce_monitor', 'usage') "
 	"OR pg_catalog.pg_has_role('ecommerce_reader', 'usage'), "
 	"'reader', pg_catalog.pg_has_role('ecommerce_reader', 'usage'), "
+	"'writer', pg_catalog.pg_has_role('ecommerce_writer', 'usage'), "
 	"'admin', pg_catalog.pg_has_role('ecommerce_admin', 'usage'), "
 	"'shop', pg_catalog.to_regnamespace('ecommerce_order') IS NOT NULL)::text", 0
 };
@@ -49,14 +50,19 @@ const PgStatement api_record_action = {
 	"CASE WHEN pg_catalog.length($2::text) <= 10000 THEN $2::jsonb "
 	"ELSE pg_catalog.to_jsonb(pg_catalog.left($2::text, 10000)) END))", 2
 };
+/*
+ * What is wrong costs most to find out, and so is asked for once: the overview counts its
+ * rows, and metrics in the same transaction find them where this has put them.
+ */
 const PgStatement api_sample = {
 	"SELECT pg_catalog.json_build_object('overview', "
-	"(SELECT pg_catalog.to_json(o) FROM ecommerce.overview() o), 'problems', "
-	"(SELECT coalesce(pg_catalog.json_agg(p), '[]') FROM "
-	"(SELECT * FROM ecommerce.problems LIMIT 100) p))::text", 0
+	"(SELECT pg_catalog.to_json(o) FROM ecommerce.overview(p.problems) o), 'problems', "
+	"pg_catalog.jsonb_path_query_array(p.problems, '$[0 to 99]'))::text, "
+	"pg_catalog.set_config('console.problems', p.problems::text, true) FROM " API_PROBLEMS, 0
 };
 const PgStatement api_metrics = {
-	"SELECT name, labels::text, kind, value, help FROM ecommerce.metrics()", 0
+	"SELECT name, labels::text, kind, value, help FROM "
+	"ecommerce.metrics(pg_catalog.current_setting('console.problems')::jsonb)", 0
 };
 const PgStatement api_listen_events = {"LISTEN event_store", 0};
 

@@ -11,6 +11,10 @@
 #define API_DEADLINE_MS 5000	/* the server itself gives up after two seconds */
 #define API_SLOW_DEADLINE_MS 120000
 
+/* All that is wrong, as one row with one array, asked for once. */
+#define API_PROBLEMS \
+	"(SELECT coalesce(pg_catalog.jsonb_agg(p), '[]') AS problems FROM ecommerce.problems p) p"
+
 /*
  * Something to be asked for, GET /api/<name>, or done, POST /api/<name>.  The statement gives
  * one row with one value, the reply; its arguments are as in http.h.  Whatever takes a body is

@@ -7,10 +7,12 @@
  * sees counts and lags but nothing that is stored.
  */
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "console/answer.h"
 #include "console/api.h"
+#include "console/guard.h"
 #include "console/login.h"
 #include "console/sampler.h"
 #include "lib/arguments.h"
@@ -20,6 +22,14 @@
 
 extern const StaticFile static_files[];
 
+/* A log-in that the server is asked about. */
+typedef struct Try
+{
+	HttpCall   *call;
+	char	   *role;
+	char		address[64];
+} Try;
+
 static bool allow_actions;
 static bool secure_cookie;
 static long idle_ms;
@@ -28,8 +38,11 @@ static long longest_ms;
 static void serve_index(HttpCall *call);
 static void serve_file(HttpCall *call);
 static void log_in(HttpCall *call);
+static bool may_try(HttpCall *call, const char *role, const char *address);
 static void on_logged_in(void *argument, Login *login, const char *reason);
+static void free_try(Try *attempt);
 static void log_out(HttpCall *call);
+static void caller_address(const HttpCall *call, char *address, size_t size);
 static void set_cookie(HttpCall *call, const char *token);
 static void tell_session(HttpCall *call);
 static void reply_session(HttpCall *call, const Login *login);
@@ -97,26 +110,92 @@ log_in(HttpCall *call)
 	json_t	   *body = json_loads(call->body, 0, NULL);
 	const char *role = json_string_value(json_object_get(body, "role"));
 	const char *password = json_string_value(json_object_get(body, "password"));
+	Try		   *attempt;
 
 	if (role == NULL || role[0] == '\0' || password == NULL || password[0] == '\0')
+	{
 		http_problem(call, 422, "role and password are needed", NULL);
-	else if (!login_begin(role, password, on_logged_in, call))
+		json_decref(body);
+		return;
+	}
+	attempt = memory_zero(1, sizeof(*attempt));
+	attempt->call = call;
+	attempt->role = memory_string(role);
+	caller_address(call, attempt->address, sizeof(attempt->address));
+	if (!may_try(call, role, attempt->address))
+		free_try(attempt);
+	else if (login_begin(role, password, on_logged_in, attempt))
+		guard_begin(role, attempt->address, clock_steady_ms());
+	else
+	{
 		http_problem(call, 503, "too many are logging in or logged in", NULL);
+		free_try(attempt);
+	}
 	json_decref(body);
+}
+
+/* Not while somebody who gives wrong passwords has to wait; 429 is the reply then. */
+static bool
+may_try(HttpCall *call, const char *role, const char *address)
+{
+	long		wait = guard_wait(role, address, clock_steady_ms());
+	Text		text = {0};
+
+	if (wait == 0)
+		return true;
+	text_format(&text, "%ld", (wait + 999) / 1000);
+	evhttp_add_header(evhttp_request_get_output_headers(call->request), "Retry-After", text.data);
+	text_reset(&text);
+	text_format(&text, "too many wrong passwords: the next try in %ld s", (wait + 999) / 1000);
+	http_problem(call, 429, text.data, NULL);
+	text_free(&text);
+	return false;
 }
 
 static void
 on_logged_in(void *argument, Login *login, const char *reason)
 {
-	HttpCall   *call = argument;
+	Try		   *attempt = argument;
 
-	if (login == NULL)
+	if (login)
 	{
-		http_problem(call, sampler_sees_server() ? 401 : 503, reason, NULL);
+		guard_succeeded(attempt->role, attempt->address);
+		set_cookie(attempt->call, login_token(login));
+		reply_session(attempt->call, login);
+	}
+	else
+	{
+		if (!sampler_sees_server())
+			guard_take_back(attempt->role, attempt->address);
+		http_problem(attempt->call, sampler_sees_server() ? 401 : 503, reason, NULL);
+	}
+	free_try(attempt);
+}
+
+static void
+free_try(Try *attempt)
+{
+	free(attempt->role);
+	free(attempt);
+}
+
+/* Whence somebody comes; the gateway, which proves itself, says for whom it asks. */
+static void
+caller_address(const HttpCall *call, char *address, size_t size)
+{
+	const char *forwarded = http_header(call, "X-Forwarded-For");
+	const char *last = forwarded ? strrchr(forwarded, ',') : NULL;
+	char	   *peer = NULL;
+	ev_uint16_t port;
+
+	if (forwarded && call->identity.access & ACCESS_GATEWAY)
+	{
+		last = last ? last + 1 : forwarded;
+		copy_string(address, size, last + strspn(last, " "));
 		return;
 	}
-	set_cookie(call, login_token(login));
-	reply_session(call, login);
+	evhttp_connection_get_peer(evhttp_request_get_connection(call->request), &peer, &port);
+	copy_string(address, size, peer ? peer : "");
 }
 
 static void

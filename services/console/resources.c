@@ -26,9 +26,9 @@
 
 const Resource api_resources[] = {
 	{"overview", "", false, false,
-		"SELECT json_build_object('overview', (SELECT to_json(o) FROM ecommerce.overview() o), "
-		"'problems', (SELECT coalesce(json_agg(p), '[]') FROM "
-		"(SELECT * FROM ecommerce.problems LIMIT 200) p))::text"
+		"SELECT json_build_object('overview', (SELECT to_json(o) FROM "
+		"ecommerce.overview(p.problems) o), 'problems', pg_catalog.jsonb_path_query_array("
+		"p.problems, '$[0 to 199]'))::text FROM " API_PROBLEMS
 	},
 	{"find", "query:id", false, false, ROWS("SELECT * FROM ecommerce.find($1) LIMIT 100")},
 	{"story", "query:id query:max", false, false,
@@ -128,8 +128,8 @@ const Resource api_resources[] = {
 			 "coalesce($3::int, 50))")
 	},
 	{"dead-letter", "query:id query:endpoint", false, false,
-		ROW("SELECT d.* FROM message_bus.list_dead(jsonb_build_object('message_ids', "
-			"jsonb_build_array($1::text), 'endpoint', $2::text), NULL, 1) d")
+		ROW("SELECT d.* FROM message_bus.list_dead(jsonb_strip_nulls(jsonb_build_object("
+			"'message_ids', jsonb_build_array($1::text), 'endpoint', $2::text)), NULL, 1) d")
 	},
 	/* whether a body keeps the contract of its type, by what it raises */
 	{"check", "body", false, false,
@@ -168,9 +168,12 @@ const Resource api_resources[] = {
 	},
 	{"saga-problems", "query:saga", false, false, ROWS("SELECT * FROM saga.verify($1)")},
 
-	/* who sends what: what definitions and routes say */
+	/* who sends what: what was sent lately, and what definitions and routes say */
 	{"flow", "", false, false,
-		"SELECT json_build_object('routes', (SELECT "
+		"SELECT json_build_object('sent', (SELECT coalesce(json_agg(f), '[]') FROM "
+		"(SELECT source, consumes, endpoint, message_type, messages, per_s, newest_at, dead, "
+		"dead_capped, pg_catalog.left(newest_error, 400) AS newest_error "
+		"FROM message_bus.flow() LIMIT 500) f), 'routes', (SELECT "
 		"coalesce(json_agg(json_build_object('message_type', "
 		"r.message_type, 'endpoint', e.name)), '[]') FROM message_bus.route r JOIN "
 		"message_bus.endpoint e "
@@ -200,6 +203,22 @@ const Resource api_resources[] = {
 			 "FROM ecommerce_order.order_summary WHERE ($1::text IS NULL OR status = $1) "
 			 "AND ($2::text IS NULL OR position < $2::bigint) ORDER BY position DESC "
 			 "LIMIT least(coalesce($3::int, 50), 500)")
+	},
+	/* by what is counted anyway, and by the newest: it costs the same with a million orders */
+	{"shop-totals", "", false, false,
+		"SELECT json_build_object('currency', ecommerce.currency(), 'states', (SELECT "
+		"coalesce(json_agg(s), '[]') FROM (SELECT state, kind, sum(instances) AS orders, "
+		"bool_or(estimated) AS estimated, max(longest) AS longest FROM saga.overview() "
+		"WHERE saga = 'order' GROUP BY state, kind ORDER BY kind DESC, 3 DESC) s), "
+		"'newest', (SELECT coalesce(json_agg(n), '[]') FROM (SELECT status, count(*) AS orders, "
+		"sum(total_amount) AS amount, min(created_at) AS since FROM (SELECT status, "
+		"total_amount, created_at FROM ecommerce_order.order_summary ORDER BY position DESC "
+		"LIMIT 1000) o GROUP BY status ORDER BY 2 DESC) n), "
+		"'stock', (SELECT to_json(p) FROM (SELECT count(*) AS articles, count(*) = 2000 AS "
+		"capped, count(*) FILTER (WHERE on_hand <= reserved) AS sold_out, "
+		"sum(on_hand) AS on_hand, sum(reserved) AS reserved FROM (SELECT on_hand, reserved "
+		"FROM ecommerce_inventory.product WHERE kind = 'goods' ORDER BY position DESC LIMIT 2000"
+		") t) p))::text"
 	},
 	{"shop-stock", PAGE, false, false,
 		ROWS("SELECT product_id, sku, name, on_hand, reserved, on_hand - reserved AS available, "

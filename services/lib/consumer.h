@@ -8,11 +8,7 @@
 #include "lib/session.h"
 
 /* A handler is a SQL function fn(body jsonb); the table ends with a NULL type. */
-typedef struct MessageHandler
-{
-	const char *message_type;
-	const char *function;
-} MessageHandler;
+typedef EcommerceHandler MessageHandler;
 
 typedef struct ConsumerOptions
 {

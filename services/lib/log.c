@@ -27,6 +27,7 @@ static struct
 	int			descriptor;
 	LogLevel	threshold;
 	LogSink		sink;
+	LogSink		instead;		/* of writing lines */
 } logger = {.descriptor = STDERR_FILENO, .threshold = LEVEL_INFORMATION};
 
 static const char *const level_names[] = {"Debug", "Information", "Warning", "Error", "Fatal"};
@@ -93,6 +94,25 @@ log_set_sink(LogSink sink)
 	logger.sink = sink;
 }
 
+/* Passes each record to sink instead of writing a line; NULL writes lines again. */
+void
+log_divert(LogSink sink)
+{
+	logger.instead = sink;
+}
+
+/* Back to what it was at the start: standard error, no name. */
+void
+log_close(void)
+{
+	if (logger.descriptor != STDERR_FILENO)
+		close(logger.descriptor);
+	logger.descriptor = STDERR_FILENO;
+	free(logger.service);
+	free(logger.file);
+	logger.service = logger.file = NULL;
+}
+
 const char *
 log_level_name(LogLevel level)
 {
@@ -117,10 +137,15 @@ log_write(LogLevel level, const Context *context, const char *template, ...)
 
 	render(&message, template, fields, record.nfields);
 	record.message = text_value(&message);
-	add_line(&line, &record, template);
-	/* nobody is left to tell when the log itself cannot be written */
-	if (write(logger.descriptor, line.data, line.length) < 0)
-		errno = 0;
+	if (logger.instead)
+		logger.instead(&record);
+	else
+	{
+		add_line(&line, &record, template);
+		/* nobody is left to tell when the log itself cannot be written */
+		if (write(logger.descriptor, line.data, line.length) < 0)
+			errno = 0;
+	}
 	if (logger.sink)
 		logger.sink(&record);
 	text_free(&message);

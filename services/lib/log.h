@@ -42,6 +42,8 @@ bool		log_open(const char *service, const char *level, const char *file);
 bool		log_reopen(void);
 bool		log_set_level(const char *level);
 void		log_set_sink(LogSink sink);
+void		log_divert(LogSink sink);
+void		log_close(void);
 const char *log_level_name(LogLevel level);
 
 /*

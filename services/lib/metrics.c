@@ -55,11 +55,16 @@ METRIC_COUNTER, 2, {"link", "outcome"}, NULL};
 Metric		metric_link_up = {"link_up", "1 while a link carries.", METRIC_GAUGE, 1, {"link"},
 NULL};
 
+Metric		metric_feed_events = {"feed_events_total", "Events brought to projections.",
+METRIC_COUNTER, 2, {"projection", "outcome"}, NULL};
+Metric		metric_feed_up = {"feed_up", "1 while a projection is fed.", METRIC_GAUGE, 1,
+{"projection"}, NULL};
+
 static Metric *const all_metrics[] = {
 	&metric_http_requests, &metric_http_duration, &metric_messages, &metric_message_duration,
 	&metric_message_delay, &metric_work, &metric_calls, &metric_call_duration, &metric_breaker,
 	&metric_pool, &metric_consumer_up, &metric_exports, &metric_duties, &metric_link_messages,
-	&metric_link_up
+	&metric_link_up, &metric_feed_events, &metric_feed_up
 };
 
 static Series *find_series(Metric *metric, va_list labels);

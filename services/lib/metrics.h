@@ -44,6 +44,8 @@ extern Metric metric_exports;				/* signal, outcome */
 extern Metric metric_duties;				/* duty: rows done */
 extern Metric metric_link_messages;			/* link, outcome */
 extern Metric metric_link_up;				/* link */
+extern Metric metric_feed_events;			/* projection, outcome */
+extern Metric metric_feed_up;				/* projection */
 
 /* The label values follow, as many strings as the metric has labels. */
 void		metrics_count(Metric *metric, double amount, ...);

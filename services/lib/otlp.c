@@ -64,6 +64,8 @@ static char *make_url(const char *endpoint, const char *whole, const char *path)
 static void stop_queue(Queue *queue);
 static void on_timer(evutil_socket_t socket, short what, void *argument);
 static void on_log(const LogRecord *record);
+static void on_span(const Context *context, SpanKind kind, const char *name, uint64_t start_ns,
+					uint64_t end_ns, const char *error);
 static void enqueue(Queue *queue, const ProtobufCMessage *message);
 static void send_queue(Queue *queue);
 static void pack_request(Text *target, Queue *queue);
@@ -93,6 +95,8 @@ otlp_start(struct event_base *base, const OtlpOptions *options)
 	event_add(exporter.timer, &interval);
 	if (logs.url)
 		log_set_sink(on_log);
+	if (spans.url)
+		trace_set_sink(on_span);
 }
 
 /* Sends what has gathered, without waiting for the timer. */
@@ -107,6 +111,7 @@ void
 otlp_stop(void)
 {
 	log_set_sink(NULL);
+	trace_set_sink(NULL);
 	stop_queue(&spans);
 	stop_queue(&logs);
 	if (exporter.timer)
@@ -118,9 +123,9 @@ otlp_stop(void)
 		free((char *) exporter.headers[i]);
 }
 
-void
-trace_record(const Context *context, SpanKind kind, const char *name, uint64_t start_ns,
-			 uint64_t end_ns, const char *error)
+static void
+on_span(const Context *context, SpanKind kind, const char *name, uint64_t start_ns,
+		uint64_t end_ns, const char *error)
 {
 	Otlp__Span	span = OTLP__SPAN__INIT;
 	Otlp__Status status = OTLP__STATUS__INIT;
@@ -131,8 +136,6 @@ trace_record(const Context *context, SpanKind kind, const char *name, uint64_t s
 	Otlp__KeyValue *attributes[2];
 	const char *subject = context->is_message ? "messaging.message.type" : "http.route";
 
-	if (spans.url == NULL || !context->sampled)
-		return;
 	span.trace_id = from_hex(trace_id, context->trace_id);
 	span.span_id = from_hex(span_id, context->span_id);
 	span.parent_span_id = from_hex(parent_id, context->parent_span_id);

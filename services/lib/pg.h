@@ -17,22 +17,15 @@
 #include <stdbool.h>
 #include <event2/event.h>
 
+#include "lib/ecommerce.h"
+
 /* Known to the connection by its address: static, or kept until it closes. */
-typedef struct PgStatement
-{
-	const char *sql;
-	int			nparameters;
-} PgStatement;
-
+typedef EcommerceStatement PgStatement;
 /* parameters are text, NULL is null; they need not outlive pg_run */
-typedef struct PgStep
-{
-	const PgStatement *statement;
-	const char *const *parameters;
-} PgStep;
-
+typedef EcommerceStep PgStep;
+typedef EcommerceResults PgResults;
+typedef EcommerceDone PgDone;
 typedef struct PgConnection PgConnection;
-typedef struct PgResults PgResults;
 
 /* Calls up; each may close the connection. */
 typedef struct PgEvents
@@ -41,8 +34,6 @@ typedef struct PgEvents
 	void		(*lost) (void *argument, const char *reason);
 	void		(*notified) (void *argument, const char *channel, const char *payload);
 } PgEvents;
-
-typedef void (*PgDone) (void *argument, const PgResults *results);
 
 PgConnection *pg_connect(struct event_base *base, const char *conninfo, const char *application,
 						 const PgEvents *events, void *argument);

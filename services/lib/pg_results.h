@@ -9,7 +9,7 @@
 
 #include "lib/pg.h"
 
-struct PgResults
+struct EcommerceResults
 {
 	PGresult  **results;		/* one per step, NULL where none came */
 	int			nsteps;

@@ -28,7 +28,7 @@ typedef struct Job
 	void	   *argument;
 } Job;
 
-struct Pool
+struct EcommercePool
 {
 	Session   **sessions;
 	Job		  **running;		/* of each session, NULL: none */

@@ -7,7 +7,7 @@
 
 #include "lib/session.h"
 
-typedef struct Pool Pool;
+typedef EcommercePool Pool;
 
 Pool	   *pool_open(const SessionOptions *template, int size, int max_waiting);
 bool		pool_run(Pool *pool, const PgStep *steps, int nsteps, long deadline_ms, PgDone done,

@@ -23,7 +23,7 @@
 #define RECONNECT_MAX_MS 3000
 #define SETUP_DEADLINE_MS 30000
 
-struct Session
+struct EcommerceSession
 {
 	SessionOptions options;
 	PgConnection *connection;	/* NULL while waiting */

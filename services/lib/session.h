@@ -26,7 +26,7 @@ typedef struct SessionOptions
 	void	   *argument;
 } SessionOptions;
 
-typedef struct Session Session;
+typedef EcommerceSession Session;
 
 Session    *session_open(const SessionOptions *options);
 bool		session_ready(const Session *session);

@@ -17,11 +17,15 @@ typedef enum SpanKind
 	SPAN_CONSUMER = 5
 } SpanKind;
 
+typedef void (*TraceSink) (const Context *context, SpanKind kind, const char *name,
+						   uint64_t start_ns, uint64_t end_ns, const char *error);
+
 /*
  * Records the span that the context stands for.  error NULL is success.  Does
  * nothing unless traces are exported and this trace is sampled.
  */
 void		trace_record(const Context *context, SpanKind kind, const char *name,
 						 uint64_t start_ns, uint64_t end_ns, const char *error);
+void		trace_set_sink(TraceSink sink);
 
 #endif

@@ -26,7 +26,7 @@
 #define SETTLE_MIN_MS 100
 #define SETTLE_MAX_MS 5000
 
-struct WorkLoop
+struct EcommerceWorkLoop
 {
 	WorkOptions options;
 	PgStatement *claim;

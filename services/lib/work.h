@@ -15,9 +15,10 @@
 #include "lib/context.h"
 #include "lib/pool.h"
 
-typedef struct WorkLoop WorkLoop;
+typedef EcommerceWorkLoop WorkLoop;
+typedef EcommerceWork WorkItem;
 
-typedef struct WorkItem
+struct EcommerceWork
 {
 	WorkLoop   *loop;
 	char		id[UUID_LENGTH + 1];
@@ -32,7 +33,7 @@ typedef struct WorkItem
 	PgStep		step;
 	struct event *timer;		/* free for the adapter until it settles */
 	void	   *adapter;		/* the adapter's own */
-} WorkItem;
+};
 
 typedef struct WorkOptions
 {

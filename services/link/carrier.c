@@ -97,7 +97,6 @@ static void on_losing(void *argument, const PgResults *results);
 static void rest(Carrier *carrier, long milliseconds);
 static void retry(Carrier *carrier, const PgResults *results, const char *what);
 static bool expected(Carrier *carrier, Phase phase, const PgResults *results);
-static char *source_conninfo(const char *service);
 
 /* Opens the connections; the rest follows by itself. */
 Carrier *
@@ -112,7 +111,7 @@ carrier_open(const CarrierOptions *options, const char *name, const char *source
 	carrier->name = memory_string(name);
 	carrier->source = memory_string(source);
 	carrier->endpoint = memory_string(endpoint);
-	carrier->conninfo = source_conninfo(source);
+	carrier->conninfo = carrier_conninfo(source);
 	carrier->listen = api_listen(endpoint);
 	carrier->setup[0] = *options->setup;
 	carrier->setup[1] = (PgStep) {&sql_lazily, NULL};
@@ -131,8 +130,8 @@ carrier_open(const CarrierOptions *options, const char *name, const char *source
 }
 
 /* A name of pg_service.conf as a connection string, for the server that may be written to. */
-static char *
-source_conninfo(const char *service)
+char *
+carrier_conninfo(const char *service)
 {
 	Text		conninfo = {0};
 

@@ -8,6 +8,7 @@
 #include "link/statements.h"
 
 const PgStatement sql_listen_links = {"LISTEN \"message_bus.links\"", 0};
+const PgStatement sql_listen_feeds = {"LISTEN \"event_store.remote\"", 0};
 const PgStatement sql_links = {
 	"SELECT name, source, endpoint FROM message_bus.links ORDER BY name", 0
 };
@@ -22,6 +23,30 @@ const PgStatement sql_accept = {
 };
 const PgStatement sql_lose = {
 	"SELECT message_bus.lose_link($1::text, $2::int, $3::bigint, $4::text, $5::text)", 5
+};
+
+const PgStatement sql_feeds = {
+	"SELECT name, source, category FROM event_store.projection WHERE source IS NOT NULL "
+	"ORDER BY name", 0
+};
+const PgStatement sql_load_feed = {
+	"SELECT CASE WHEN r.error_code IS NOT NULL THEN 'lost' WHEN g.paused THEN 'paused' "
+	"WHEN g.failed THEN 'failed' WHEN g.retry_at > pg_catalog.clock_timestamp() THEN 'retrying' "
+	"ELSE 'running' END, g.checkpoint, p.event_types, r.incarnation, "
+	"pg_catalog.ceil(extract(epoch FROM g.retry_at - pg_catalog.clock_timestamp()) * 1000) "
+	"FROM event_store.projection p JOIN event_store.projection_progress g USING (name) "
+	"LEFT JOIN event_store.projection_remote r USING (name) WHERE p.name = $1::text", 1
+};
+const PgStatement sql_apply_feed = {
+	"SELECT event_store.apply_remote($1::text, $2::bigint, $3::event_store.event[], $4::bigint, "
+	"$5::text, $6::bigint)", 6
+};
+const PgStatement sql_lose_feed = {
+	"SELECT event_store.lose_remote($1::text, $2::bigint, $3::text, $4::text)", 4
+};
+const PgStatement sql_read_feed = {
+	"SELECT upto, head, count, events::text, read_from "
+	"FROM event_store.read_durable($1::bigint, $2::int, $3::text, $4::text[], $5::text)", 5
 };
 
 const PgStatement sql_lazily = {

@@ -174,12 +174,9 @@ RETURNS uuid LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $new_id$
 BEGIN
-	RETURN encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
-		PLACING substring(int8send(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
-			FROM 3) FROM 1 FOR 6),
-		52, 1), 53, 1), 'hex')::uuid;
+	RETURN ecommerce.new_id();
 END
 $new_id$;
 COMMENT ON FUNCTION ecommerce_order._new_id() IS
-'A UUIDv7 (RFC 9562): 48 bits of milliseconds, then random bits.';
+'A new order''s id: ecommerce.new_id(), which tells in which cell the order is.';
 

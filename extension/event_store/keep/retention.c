@@ -409,7 +409,7 @@ passed_by_all(const text *name)
 		" UNION ALL"
 		" SELECT j.category, false, CASE WHEN g.rebuild_step = 'requested' THEN 0 ELSE g.checkpoint END"
 		" FROM event_store.projection j JOIN event_store.projection_progress g ON g.name = j.name"
-		" WHERE j.mode = 'async' OR g.rebuild_step IS NOT NULL"
+		" WHERE j.source IS NULL AND (j.mode = 'async' OR g.rebuild_step IS NOT NULL)"
 		" UNION ALL"
 		" SELECT j.category, false, d.position - 1"
 		" FROM event_store.projection j JOIN event_store.projection_deferred d ON d.name = j.name"

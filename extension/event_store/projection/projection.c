@@ -33,6 +33,7 @@ typedef enum ProjectionColumn
 	PROJECTION_EVENT_TYPES,
 	PROJECTION_TABLES,
 	PROJECTION_ON_ERROR,
+	PROJECTION_SOURCE,
 	PROJECTION_COLUMNS
 } ProjectionColumn;
 
@@ -45,6 +46,7 @@ static const ExtensionColumn projection_columns[PROJECTION_COLUMNS] = {
 	[PROJECTION_EVENT_TYPES] = {"event_types", TEXTARRAYOID},
 	[PROJECTION_TABLES] = {"tables", TEXTARRAYOID, true},
 	[PROJECTION_ON_ERROR] = {"on_error", TEXTOID, true},
+	[PROJECTION_SOURCE] = {"source", TEXTOID},
 };
 
 static ExtensionRelation relation_projection =
@@ -193,6 +195,8 @@ read_projection(Datum *values, bool *nulls)
 	if (!nulls[PROJECTION_EVENT_TYPES])
 		event_filter_types(&projection->filter,
 						   DatumGetArrayTypePCopy(values[PROJECTION_EVENT_TYPES]));
+	if (!nulls[PROJECTION_SOURCE])
+		projection->source = TextDatumGetCString(values[PROJECTION_SOURCE]);
 	projection->tables = list_tables(DatumGetArrayTypeP(values[PROJECTION_TABLES]));
 	return projection;
 }

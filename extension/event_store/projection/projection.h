@@ -27,6 +27,7 @@ typedef struct Projection
 	bool		refuses;		/* an append fails with the handler, inside of it */
 	EventFilter filter;
 	char	   *tables;			/* as TRUNCATE takes them; NULL: none */
+	char	   *source;			/* service that the events come from; NULL: this database */
 	Callable   *idle;
 	/* what this backend remembers, so that an idle look costs little */
 	int64		seen;			/* no event of it lies above the checkpoint and up to here */
@@ -39,7 +40,8 @@ typedef enum ProjectionSource
 {
 	SOURCE_RANGE,				/* those above after and up to upto that the filter admits */
 	SOURCE_POSITIONS,			/* single ones */
-	SOURCE_STREAM				/* versions of a stream that the filter admits */
+	SOURCE_STREAM,				/* versions of a stream that the filter admits */
+	SOURCE_BROUGHT				/* given by the caller, from another database */
 } ProjectionSource;
 
 /* One attempt to give events to a handler, in a subtransaction. */
@@ -51,6 +53,7 @@ typedef struct ProjectionRun
 	int64		upto;
 	const int64 *positions;
 	int			position_count;
+	Datum	   *brought;		/* the events at those positions */
 	const StreamName *stream;
 	int			limit;			/* stop after so many events */
 	bool		replaying;		/* these events have been given before */

@@ -36,6 +36,7 @@ static void give_events(void *argument);
 static void name_failing_event(void *argument);
 static void give_from_scan(ProjectionRun *run, EventScan *scan, Callable *callable, TupleDesc row,
 						   Rights *before);
+static void give_brought(ProjectionRun *run, Callable *callable, Rights *before);
 static int	take_events(ProjectionRun *run, EventScan *scan, TupleDesc row, int most,
 						Datum *events, bool *more);
 static void give_to_handler(ProjectionRun *run, Callable *callable, Datum *events, int count,
@@ -150,6 +151,8 @@ give_events(void *argument)
 			run->passed = i + 1;
 		}
 	}
+	else if (run->source == SOURCE_BROUGHT)
+		give_brought(run, callable, &before);
 	else
 	{
 		EventScan  *scan = projection_scan(run, snapshot);
@@ -198,6 +201,33 @@ give_from_scan(ProjectionRun *run, EventScan *scan, Callable *callable, TupleDes
 		CHECK_FOR_INTERRUPTS();
 	}
 	MemoryContextDelete(call_context);
+}
+
+/*
+ * Gives the events that the caller has brought.
+ */
+static void
+give_brought(ProjectionRun *run, Callable *callable, Rights *before)
+{
+	MemoryContext call_context = AllocSetContextCreate(CurrentMemoryContext, "events to project",
+													   ALLOCSET_DEFAULT_SIZES);
+	int			most = run->projection->takes_batch ? BATCH_EVENTS : 1;
+
+	while (run->applied < run->position_count && run->applied < run->limit)
+	{
+		MemoryContext old = MemoryContextSwitchTo(call_context);
+		int			left = Min(run->position_count, run->limit) - run->applied;
+		int			count = Min(most, left);
+
+		limit_next_piece();
+		run->position = run->positions[run->applied + count - 1];
+		give_to_handler(run, callable, run->brought + run->applied, count, before);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(call_context);
+		CHECK_FOR_INTERRUPTS();
+	}
+	MemoryContextDelete(call_context);
+	run->exhausted = run->applied == run->position_count;
 }
 
 /*

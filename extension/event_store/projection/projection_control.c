@@ -19,9 +19,11 @@
 #include "utils/lsyscache.h"
 
 #include "base/errors.h"
+#include "base/order.h"
 #include "event_store/projection/projection.h"
 #include "event_store/projection/projection_deferred.h"
 #include "event_store/projection/projection_progress.h"
+#include "event_store/projection/projection_remote.h"
 #include "event_store/stream/stream.h"
 #include "log/position.h"
 #include "log/wakeup.h"
@@ -30,36 +32,44 @@
 #include "pg/rights.h"
 #include "pg/spi.h"
 
+/* Bytes of the name of a source. */
+#define MAX_SOURCE 100
+
 static ExtensionRelation relation_event = {"event_store", "event"};
 static ExtensionRelation relation_projection = {"event_store", "projection"};
 
 static void refuse_shared_tables(Datum name);
 static Oid	check_definition(FunctionCallInfo fcinfo);
+static bool has_source(FunctionCallInfo fcinfo);
+static void check_source(FunctionCallInfo fcinfo);
+static void control_changed(const Projection *projection);
 static Datum table_names(ArrayType *tables, Oid owner);
 static Projection *lock_argument(FunctionCallInfo fcinfo, ProjectionProgress *progress);
 
 PG_FUNCTION_INFO_V1(event_store_create_projection);
 /*
- * event_store.create_projection(name, handler, category, event_types, mode, tables, on_error)
+ * event_store.create_projection(name, handler, category, event_types, mode, tables, on_error,
+ *		source)
  */
 Datum
 event_store_create_projection(PG_FUNCTION_ARGS)
 {
 	static SpiStatement insert = {
 		"INSERT INTO event_store.projection"
-		" (name, handler, owner, mode, category, event_types, tables, on_error)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING"
+		" (name, handler, owner, mode, category, event_types, tables, on_error, source)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING"
 	};
 	static SpiStatement same = {
 		"SELECT FROM event_store.projection WHERE name = $1 AND handler = $2 AND owner = $3"
 		" AND mode = $4 AND category IS NOT DISTINCT FROM $5"
 		" AND event_types IS NOT DISTINCT FROM $6 AND tables = $7 AND on_error = $8"
+		" AND source IS NOT DISTINCT FROM $9"
 	};
 	static SpiStatement start = {"INSERT INTO event_store.projection_progress (name) VALUES ($1)"};
 	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTARRAYOID,
-		TEXTARRAYOID, TEXTOID};
-	Datum		values[8];
-	char		nulls[] = "        ";
+		TEXTARRAYOID, TEXTOID, TEXTOID};
+	Datum		values[9] = {0};
+	char		nulls[] = "        n";
 	Oid			owner;
 
 	PreventCommandIfReadOnly("event_store.create_projection");
@@ -77,17 +87,22 @@ event_store_create_projection(PG_FUNCTION_ARGS)
 	values[7] = PG_GETARG_DATUM(6);
 	nulls[4] = PG_ARGISNULL(2) ? 'n' : ' ';
 	nulls[5] = PG_ARGISNULL(3) ? 'n' : ' ';
+	if (has_source(fcinfo))
+	{
+		values[8] = PG_GETARG_DATUM(7);
+		nulls[8] = ' ';
+	}
 	/* Two that are created at once must see each other's tables. */
 	LockRelationOid(extension_relation_oid(&relation_projection), ShareRowExclusiveLock);
 	spi_begin(SPI_AS_OWNER);
-	if (spi_run_latest(&same, 8, types, values, nulls) > 0)
+	if (spi_run_latest(&same, 9, types, values, nulls) > 0)
 	{
 		spi_end();
 		registration_store(projection_registration(TextDatumGetCString(values[0])),
 						   PG_GETARG_OID(1), owner);
 		PG_RETURN_VOID();
 	}
-	if (spi_run(&insert, 8, types, values, nulls) == 0)
+	if (spi_run(&insert, 9, types, values, nulls) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("projection \"%s\" exists already, with another definition",
@@ -100,7 +115,11 @@ event_store_create_projection(PG_FUNCTION_ARGS)
 					   owner);
 	/* What an append left behind after an earlier one of that name was dropped. */
 	deferred_remove_all(TextDatumGetCString(values[0]));
-	wakeup_worker_after_commit(WAKE_FOR_UNITS);
+	remote_forget(TextDatumGetCString(values[0]));
+	if (has_source(fcinfo))
+		remote_tell();
+	else
+		wakeup_worker_after_commit(WAKE_FOR_UNITS);
 	PG_RETURN_VOID();
 }
 
@@ -162,6 +181,8 @@ check_definition(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("on_error is neither \"refuse\" nor \"defer\""),
 				 errhint("refuse lets the append fail with an inline handler, defer leaves the event to the background worker.")));
+	if (has_source(fcinfo))
+		check_source(fcinfo);
 	if (!PG_ARGISNULL(2))
 	{
 		text	   *category = PG_GETARG_TEXT_PP(2);
@@ -173,6 +194,37 @@ check_definition(FunctionCallInfo fcinfo)
 	if (function_signature_takes_array(function_signature(PG_GETARG_OID(1))))
 		arguments[0] = get_array_type(arguments[0]);
 	return function_expect(PG_GETARG_OID(1), 1, arguments, VOIDOID);
+}
+
+/*
+ * Whether events shall come from another database; version 1.0 has no such argument.
+ */
+static bool
+has_source(FunctionCallInfo fcinfo)
+{
+	return PG_NARGS() > 7 && !PG_ARGISNULL(7);
+}
+
+static void
+check_source(FunctionCallInfo fcinfo)
+{
+	char	   *source = text_to_cstring(PG_GETARG_TEXT_PP(7));
+	bool		strange = source[0] == '\0' || strlen(source) > MAX_SOURCE;
+
+	for (const char *p = source; *p != '\0'; p++)
+		strange |= (unsigned char) *p < ' ' || *p == 0x7F;
+	/* A connection string would end up in views, logs and dumps. */
+	if (strange || strchr(source, '=') != NULL || strstr(source, "://") != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("source must be a name of 1 to %d bytes, not a connection string",
+						MAX_SOURCE),
+				 errhint("Name a service of pg_service.conf; addresses and secrets stay there.")));
+	if (strcmp(text_to_cstring(PG_GETARG_TEXT_PP(4)), "async") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a projection of another database's events cannot be inline"),
+				 errhint("Leave mode out.")));
 }
 
 /*
@@ -221,10 +273,25 @@ event_store_drop_projection(PG_FUNCTION_ARGS)
 	Datum		name = CStringGetTextDatum(projection->name);
 
 	deferred_remove_all(projection->name);
+	remote_forget(projection->name);
 	spi_execute(&remove_progress, 1, (Oid[]) {TEXTOID}, &name, NULL);
 	spi_execute(&remove, 1, (Oid[]) {TEXTOID}, &name, NULL);
 	registration_remove(projection_registration(projection->name));
+	if (projection->source != NULL)
+		remote_tell();
 	PG_RETURN_VOID();
+}
+
+/*
+ * Whoever gives it events looks at it again.
+ */
+static void
+control_changed(const Projection *projection)
+{
+	if (projection->source != NULL)
+		remote_tell();
+	else
+		wakeup_worker_after_commit(WAKE_FOR_UNITS);
 }
 
 PG_FUNCTION_INFO_V1(event_store_pause_projection);
@@ -241,6 +308,7 @@ event_store_pause_projection(PG_FUNCTION_ARGS)
 	if (projection->is_inline)
 		deferred_hold_back(projection);
 	progress_write(projection, &progress);
+	control_changed(projection);
 	PG_RETURN_VOID();
 }
 
@@ -259,7 +327,7 @@ event_store_resume_projection(PG_FUNCTION_ARGS)
 	if (projection->is_inline && progress.rebuild_step == REBUILD_NONE)
 		deferred_let_go(projection);
 	progress_write(projection, &progress);
-	wakeup_worker_after_commit(WAKE_FOR_UNITS);
+	control_changed(projection);
 	PG_RETURN_VOID();
 }
 
@@ -289,7 +357,7 @@ event_store_skip_event(PG_FUNCTION_ARGS)
 		progress.checkpoint = position;
 	progress_forget_error(&progress);
 	progress_write(projection, &progress);
-	wakeup_worker_after_commit(WAKE_FOR_UNITS);
+	control_changed(projection);
 	PG_RETURN_VOID();
 }
 
@@ -315,12 +383,18 @@ event_store_rebuild_projection(PG_FUNCTION_ARGS)
 	else
 	{
 		projection_truncate(projection);
+		if (projection->source == NULL)
+			progress.rebuild_until = event_newest_position(NULL);
+		else
+		{
+			progress.rebuild_until = greater(progress.rebuild_until, progress.checkpoint);
+			remote_begin_anew(projection->name);
+		}
 		progress.checkpoint = 0;
 		progress.rebuild_step = REBUILD_REPLAYING;
-		progress.rebuild_until = event_newest_position(NULL);
 	}
 	progress_write(projection, &progress);
-	wakeup_worker_after_commit(WAKE_FOR_UNITS);
+	control_changed(projection);
 	PG_RETURN_VOID();
 }
 

@@ -14,11 +14,16 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/order.h"
 #include "event_store/projection/projection.h"
 #include "event_store/projection/projection_deferred.h"
 #include "event_store/projection/projection_progress.h"
+#include "event_store/projection/projection_remote.h"
 #include "log/position.h"
 #include "pg/argument.h"
+
+/* Of a projection whose events lie in another database. */
+#define UNKNOWN_EVENTS (-1)
 
 /* What the view shows of a projection. */
 typedef struct ProjectionLag
@@ -31,6 +36,7 @@ typedef struct ProjectionLag
 } ProjectionLag;
 
 static void count_range(Projection *projection, int64 upto, ProjectionLag *lag);
+static void read_remote(const Projection *projection, int64 *head, ProjectionLag *lag);
 static void count_deferred(Projection *projection, bool tell_checkpoint, int64 mark,
 						   ProjectionLag *lag);
 
@@ -83,6 +89,21 @@ count_deferred(Projection *projection, bool tell_checkpoint, int64 mark, Project
 	lag->capped = lag->capped || count == lag->looks;
 }
 
+/*
+ * What is known here of a projection whose events come from another database: how
+ * many are missing is not.
+ */
+static void
+read_remote(const Projection *projection, int64 *head, ProjectionLag *lag)
+{
+	ProjectionRemote remote;
+
+	(void) remote_read(projection, &remote);
+	*head = greater(remote.head, lag->checkpoint);
+	lag->events = *head > lag->checkpoint ? UNKNOWN_EVENTS : 0;
+	lag->oldest = remote.behind_since;
+}
+
 PG_FUNCTION_INFO_V1(event_store_projection_lag);
 /*
  * event_store._projection_lag(name [, looks])
@@ -106,7 +127,9 @@ event_store_projection_lag(PG_FUNCTION_ARGS)
 	if (!progress_read(projection, &progress))
 		PG_RETURN_NULL();
 	lag.checkpoint = progress.checkpoint;
-	if (!projection->is_inline)
+	if (projection->source != NULL)
+		read_remote(projection, &mark, &lag);
+	else if (!projection->is_inline)
 		count_range(projection, mark, &lag);
 	else
 	{
@@ -118,7 +141,8 @@ event_store_projection_lag(PG_FUNCTION_ARGS)
 	values[1] = Int64GetDatum(mark);
 	values[2] = Int64GetDatum(lag.events);
 	values[3] = TimestampTzGetDatum(lag.oldest);
-	nulls[3] = lag.events == 0;
+	nulls[2] = lag.events == UNKNOWN_EVENTS;
+	nulls[3] = lag.events == 0 || lag.oldest == 0;
 	values[4] = BoolGetDatum(lag.capped);
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
 }

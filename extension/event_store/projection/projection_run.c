@@ -29,6 +29,7 @@
 #include "event_store/projection/projection.h"
 #include "event_store/projection/projection_deferred.h"
 #include "event_store/projection/projection_progress.h"
+#include "event_store/projection/projection_trial.h"
 #include "log/position.h"
 #include "log/restore.h"
 #include "log/wakeup.h"
@@ -90,7 +91,7 @@ projection_any(void)
 }
 
 /*
- * The names of all projections, in the given context.
+ * The names of all projections of events of this database, in the given context.
  */
 static List *
 list_projections(MemoryContext context)
@@ -100,8 +101,11 @@ list_projections(MemoryContext context)
 
 	for (int i = 0; (projection = projection_get(i)) != NULL; i++)
 	{
-		MemoryContext old = MemoryContextSwitchTo(context);
+		MemoryContext old;
 
+		if (projection->source != NULL)
+			continue;
+		old = MemoryContextSwitchTo(context);
 		names = lappend(names, pstrdup(projection->name));
 		MemoryContextSwitchTo(old);
 	}
@@ -182,7 +186,8 @@ run_one(Projection *projection, int max, bool by_hand, Outlook *outlook)
 	uint32		key = event_filter_key(&projection->filter);
 	int64		mark;
 
-	if (!progress_read(projection, &progress) || progress.paused || progress.failed)
+	if (projection->source != NULL || !progress_read(projection, &progress) ||
+		progress.paused || progress.failed)
 		return;
 	if (progress.retry_at > clock_now())
 	{
@@ -423,40 +428,18 @@ affordable_events(const Projection *projection, int max)
 }
 
 /*
- * Makes an attempt; when it fails, another one with what came before the
- * failure.  Returns whether all went through; if not, run tells what did, and
- * progress what did not.
+ * Gives a projection what an attempt is about; as projection_try(), whose outcome
+ * it notes.
  */
 static bool
 attempt_up_to_failure(ProjectionRun *run, ProjectionProgress *progress, Outlook *outlook)
 {
-	TimestampTz started = GetCurrentTimestamp();
-	ErrorData  *error;
-	bool		failed = false;
+	bool		failed;
+	bool		all = projection_try(run, progress, &failed);
 
-	if (projection_attempt(run, &error))
-	{
-		if (run->applied > 0)
-			run->projection->event_us = (double) (GetCurrentTimestamp() - started) / run->applied;
-		progress_forget_error(progress);
-		outlook->handled += run->applied;
-		return true;
-	}
-	for (;;)
-	{
-		/* Which of those that it got together it failed at, only fewer of them can tell. */
-		if (run->together > 1)
-			run->limit = run->applied + run->together / 2;
-		else
-		{
-			progress_note_failure(run->projection, progress, run->position, error);
-			failed = true;
-			run->limit = run->applied;
-		}
-		if (run->limit == 0 || projection_attempt(run, &error))
-			break;
-	}
 	outlook->handled += run->applied + (failed ? 1 : 0);
+	if (all)
+		return true;
 	if (!failed)
 		outlook->more = true;
 	if (!progress->failed)

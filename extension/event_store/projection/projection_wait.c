@@ -59,6 +59,9 @@ has_reached(Projection *projection, int64 position, int64 mark)
 
 	if (!progress_read(projection, &progress))
 		projection_unknown(projection->name);
+	/* at_position is the source's then, of which nothing is known here but this. */
+	if (projection->source != NULL)
+		return progress.checkpoint >= position;
 	if (projection->is_inline)
 		return mark >= position &&
 			(!progress_is_replaying(&progress) || progress.checkpoint >= position) &&

@@ -195,6 +195,16 @@ event_scan_was_limited(const EventScan *scan)
 }
 
 /*
+ * The position of the last event that a scan by position has looked at, admitted or
+ * not; where it began if there was none.
+ */
+int64
+event_scan_position(const EventScan *scan)
+{
+	return scan->position;
+}
+
+/*
  * Begins a scan again with its first event.
  */
 void

@@ -26,6 +26,19 @@
 /* When what could not be buried is tried again, in microseconds. */
 #define BURY_AGAIN (INT64CONST(3600) * USECS_PER_SEC)
 
+/* What is read of a parked message, and where it stands in the result. */
+#define PARKED_COLUMNS "id, message_id, message_type, endpoint, deferred, envelope, body"
+enum
+{
+	ID,
+	MESSAGE_ID,
+	MESSAGE_TYPE,
+	ENDPOINT,
+	DEFERRED,
+	ENVELOPE,
+	BODY
+};
+
 typedef struct ParkedMessage
 {
 	int64		id;
@@ -156,8 +169,7 @@ static List *
 read_waiting(const Machine *machine)
 {
 	static SpiStatement find = {
-		"SELECT id, message_id, message_type, endpoint, deferred, envelope, body, saga,"
-		" correlation_id FROM saga.parked_message WHERE correlation_id = $1 AND saga = $2"
+		"SELECT " PARKED_COLUMNS " FROM saga.parked_message WHERE correlation_id = $1 AND saga = $2"
 		" ORDER BY id"
 	};
 	MemoryContext caller = CurrentMemoryContext;
@@ -200,16 +212,16 @@ read_parked(uint64 row, MemoryContext context)
 	const Tree *expires;
 	bool		isnull;
 
-	message->id = spi_int64(row, 0, 0);
-	message->message_id = *DatumGetUUIDP(spi_value(row, 1, &isnull));
-	message->type = spi_text(row, 2, context);
-	message->endpoint = spi_text(row, 3, context);
-	message->deferred = spi_bool(row, 4);
-	message->envelope = tree_from_jsonb(DatumGetJsonbP(spi_copy(row, 5, context, &isnull)));
+	message->id = spi_int64(row, ID, 0);
+	message->message_id = *DatumGetUUIDP(spi_value(row, MESSAGE_ID, &isnull));
+	message->type = spi_text(row, MESSAGE_TYPE, context);
+	message->endpoint = spi_text(row, ENDPOINT, context);
+	message->deferred = spi_bool(row, DEFERRED);
+	message->envelope = tree_from_jsonb(DatumGetJsonbP(spi_copy(row, ENVELOPE, context, &isnull)));
 	expires = tree_get(message->envelope, "expires_at");
 	message->expires_at =
 		expires == NULL || expires->type == TREE_NULL ? BUS_NO_TIME : time_from_tree(expires);
-	message->body = tree_from_jsonb(DatumGetJsonbP(spi_copy(row, 6, context, &isnull)));
+	message->body = tree_from_jsonb(DatumGetJsonbP(spi_copy(row, BODY, context, &isnull)));
 	MemoryContextSwitchTo(old);
 	return message;
 }
@@ -314,13 +326,11 @@ int
 parked_expire(const char *endpoint, TimestampTz as_of)
 {
 	static SpiStatement find = {
-		"SELECT id, message_id, message_type, endpoint, deferred, envelope, body"
-		" FROM saga.parked_message WHERE park_until <= $1"
+		"SELECT " PARKED_COLUMNS " FROM saga.parked_message WHERE park_until <= $1"
 		" ORDER BY park_until LIMIT 100 FOR UPDATE SKIP LOCKED"
 	};
 	static SpiStatement find_at = {
-		"SELECT id, message_id, message_type, endpoint, deferred, envelope, body"
-		" FROM saga.parked_message WHERE endpoint = $2 AND park_until <= $1"
+		"SELECT " PARKED_COLUMNS " FROM saga.parked_message WHERE endpoint = $2 AND park_until <= $1"
 		" ORDER BY park_until LIMIT 100 FOR UPDATE SKIP LOCKED"
 	};
 	MemoryContext caller = CurrentMemoryContext;

@@ -35,9 +35,23 @@
 #include "saga/engine/store.h"
 #include "saga/value/step_key.h"
 
+/* What is read of an instance, and where it stands in the result. */
 #define INSTANCE_COLUMNS \
 	"number, definition_version, current_state, version, created_at, updated_at, state_since," \
 	" wake_at, data, engine"
+enum
+{
+	NUMBER,
+	DEFINITION_VERSION,
+	CURRENT_STATE,
+	VERSION,
+	CREATED_AT,
+	UPDATED_AT,
+	STATE_SINCE,
+	WAKE_AT,
+	DATA,
+	ENGINE
+};
 
 static Machine *read_machine(const char *saga, const pg_uuid_t *id, MemoryContext context);
 static void plan_wake(Machine *machine);
@@ -113,22 +127,23 @@ static Machine *
 read_machine(const char *saga, const pg_uuid_t *id, MemoryContext context)
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
-	Machine    *machine = machine_new(definition_get(saga, spi_int32(0, 1, 0)), id, 0);
-	char	   *state = spi_text(0, 2, context);
+	int			version = spi_int32(0, DEFINITION_VERSION, 0);
+	Machine    *machine = machine_new(definition_get(saga, version), id, 0);
+	char	   *state = spi_text(0, CURRENT_STATE, context);
 	bool		isnull;
 
-	machine->number = spi_int64(0, 0, 0);
+	machine->number = spi_int64(0, NUMBER, 0);
 	machine->state = definition_find_state(machine->definition, state);
 	if (machine->state == NOWHERE)
 		elog(ERROR, "saga \"%s\" %s is in state \"%s\", which its definition does not have",
 			 saga, machine->id_text, state);
-	machine->version = spi_int32(0, 3, 0);
-	machine->created_at = DatumGetTimestampTz(spi_value(0, 4, &isnull));
-	machine->updated_at = DatumGetTimestampTz(spi_value(0, 5, &isnull));
-	machine->state_since = DatumGetTimestampTz(spi_value(0, 6, &isnull));
-	machine->wake_at = DatumGetTimestampTz(spi_value(0, 7, &isnull));
-	machine->data = tree_from_jsonb(DatumGetJsonbP(spi_copy(0, 8, context, &isnull)));
-	machine_decode(machine, tree_from_jsonb(DatumGetJsonbP(spi_copy(0, 9, context, &isnull))));
+	machine->version = spi_int32(0, VERSION, 0);
+	machine->created_at = DatumGetTimestampTz(spi_value(0, CREATED_AT, &isnull));
+	machine->updated_at = DatumGetTimestampTz(spi_value(0, UPDATED_AT, &isnull));
+	machine->state_since = DatumGetTimestampTz(spi_value(0, STATE_SINCE, &isnull));
+	machine->wake_at = DatumGetTimestampTz(spi_value(0, WAKE_AT, &isnull));
+	machine->data = tree_from_jsonb(DatumGetJsonbP(spi_copy(0, DATA, context, &isnull)));
+	machine_decode(machine, tree_from_jsonb(DatumGetJsonbP(spi_copy(0, ENGINE, context, &isnull))));
 	machine->attended = attention_is_due(machine);
 	MemoryContextSwitchTo(old);
 	return machine;

@@ -1,7 +1,7 @@
 // Something for all that match: how many, then batch by batch, with what became of each, and
 // a stop.
 import { html, useEffect, useRef, useState } from './htm.js';
-import { Badge, Dialog, Table, Trouble, closeDialog } from './ui.js';
+import { Badge, Dialog, Table, Trouble, closeDialog, openDialog } from './ui.js';
 import * as format from './format.js';
 
 const BATCH = 100;
@@ -9,18 +9,13 @@ const KEPT = 200;
 
 // count(): {count, capped}. ask(max, after, rate): the rows of one batch, the last with the key
 // to go on from; none: it is over.
-export function Bulk({ label, title, danger, primary, start, count, ask, done, rates, children }) {
-	const [open, setOpen] = useState(false);
+export function Bulk({ label, title, danger, primary, ...rest }) {
 	return html`<button class=${danger ? 'danger' : primary ? 'primary' : ''}
-		onClick=${() => setOpen(true)}>${label}</button>
-		${open && html`<${Run} ...${{ title: title ?? label, danger, start, count, ask, rates,
-			children }} onClose=${() => {
-			setOpen(false);
-			done?.();
-		}} />`}`;
+		onClick=${() => openDialog(Run, { title: title ?? label, danger, ...rest })}>
+		${label}</button>`;
 }
 
-function Run({ title, danger, start, count, ask, rates, children, onClose }) {
+function Run({ title, danger, start, count, ask, done, rates, children, onClose }) {
 	const [expected, setExpected] = useState(null);
 	const [rate, setRate] = useState('');
 	const [state, setState] = useState({ phase: 'asked', tally: {}, rows: [] });
@@ -57,7 +52,11 @@ function Run({ title, danger, start, count, ask, rates, children, onClose }) {
 	const total = Object.values(state.tally).reduce((sum, n) => sum + n, 0);
 	const running = state.phase === 'running';
 	const over = state.phase === 'done' || state.phase === 'stopped';
-	return html`<${Dialog} title=${title} onClose=${onClose}><form onSubmit=${run}>
+	const close = () => {
+		onClose();
+		done?.();
+	};
+	return html`<${Dialog} title=${title} onClose=${close}><form onSubmit=${run}>
 		<div class="explain">${children}</div>
 		${count && !over && !running && html`<p role="status">
 			${expected ? html`<strong>${format.count(expected.count, expected.capped)}

@@ -43,20 +43,26 @@ export class Refusal extends Error {
 	}
 }
 
+// A network that drops says nothing: how long an answer may take, in ms.
+const PATIENCE = { GET: 20000, POST: 60000, slow: 130000 };
+
 async function request(method, path, body) {
-	const options = { method, headers: {}, cache: 'no-store' };
+	const patience = /^(verify-|simulate)/.test(path) ? PATIENCE.slow : PATIENCE[method];
+	const options = { method, headers: {}, cache: 'no-store',
+		signal: AbortSignal.timeout(patience) };
 	if (body !== undefined) {
 		options.body = JSON.stringify(body);
 		options.headers['Content-Type'] = 'application/json';
 		options.headers['X-CSRF-Token'] = session.get()?.csrf ?? '';
 	}
 	let reply;
+	let text;
 	try {
 		reply = await fetch(`api/${path}`, options);
+		text = await reply.text();
 	} catch {
 		throw new Refusal(0);
 	}
-	const text = await reply.text();
 	let answer = null;
 	try {
 		answer = JSON.parse(text);
@@ -99,42 +105,64 @@ export async function findSession() {
 
 export const may = {
 	act: () => Boolean(session.get()?.actions && session.get()?.who.admin),
+	send: () => Boolean(session.get()?.actions && session.get()?.who.writer),
 	read: () => Boolean(session.get()?.who.reader),
 	watch: () => Boolean(session.get()?.who.monitor),
 };
 
 // One stream for the page, closed while nobody sees it.
 let source = null;
+let silence = null;
+
+// Something comes every two seconds, or after ten that the database does not answer.
+const SILENCE = 15000;
 
 export function follow() {
 	const wanted = session.get() && may.watch() && !paused.get() && !document.hidden;
 	if (!wanted) {
-		source?.close();
-		source = null;
-		live.set({ ...live.get(), connection: 'paused' });
+		forsake('paused');
 	} else if (!source) {
 		listen();
 	}
 }
 
+function forsake(connection) {
+	clearTimeout(silence);
+	source?.close();
+	source = null;
+	live.set({ ...live.get(), connection });
+}
+
 function listen() {
 	source = new EventSource('api/live');
-	source.addEventListener('sample', (message) => {
-		live.set({ connection: 'live', sample: JSON.parse(message.data), at: Date.now() });
+	const on = (name, handle) => source.addEventListener(name, (message) => {
+		heard();
+		handle(message);
 	});
-	source.addEventListener('down', () => live.set({ ...live.get(), connection: 'down' }));
-	source.addEventListener('events', () => events.set(events.get() + 1));
+	heard();
+	on('sample', ({ data }) => live.set({ connection: 'live', sample: JSON.parse(data),
+		at: Date.now() }));
+	on('down', () => live.set({ ...live.get(), connection: 'down' }));
+	on('events', () => events.set(events.get() + 1));
 	source.addEventListener('error', () => {
 		live.set({ ...live.get(), connection: 'lost' });
-		if (source?.readyState === EventSource.CLOSED) {
-			source = null;
-			setTimeout(retry, 2000);
-		}
+		if (source?.readyState === EventSource.CLOSED) again();
 	});
+}
+
+function heard() {
+	clearTimeout(silence);
+	silence = setTimeout(again, SILENCE);
+}
+
+function again() {
+	forsake('lost');
+	setTimeout(retry, 2000);
 }
 
 // The browser gives up where the answer was no stream: perhaps nobody is logged in any more.
 async function retry() {
+	if (source) return;
 	try {
 		if (session.get()) await get('session');
 	} catch {
@@ -191,10 +219,11 @@ export function useData(path, parameters, every) {
 	return { ...state, reload: load };
 }
 
-// A list page by page: {rows, error, loading, more, loadMore, reload}.
+// A list page by page: {rows, error, loading, more, loadMore, still, reload}. Whoever has gone on
+// from its first page reads on in peace: it stands still then, or there would be gaps.
 export function useList(path, parameters, every) {
-	const page = useData(path, parameters, every);
 	const [older, setOlder] = useState([]);
+	const page = useData(path, parameters, older.length ? undefined : every);
 	const [end, setEnd] = useState(false);
 	const [error, setError] = useState(null);
 	const address = path + query(parameters);
@@ -212,6 +241,12 @@ export function useList(path, parameters, every) {
 	const full = (older.length ? end === false : (page.data ?? []).length >= size || !whole);
 	return {
 		...page, rows, error: error ?? page.error, more: Boolean(last) && full,
+		still: older.length > 0 && Boolean(every),
+		reload() {
+			setOlder([]);
+			setEnd(false);
+			return page.reload();
+		},
 		async loadMore() {
 			try {
 				const next = await get(path, { ...parameters, after: last.key });

@@ -29,7 +29,7 @@ export function Find({ parts }) {
 		note="An id of an order, event, message, correlation, saga or trace; a stream, endpoint,
 			type or reader by the beginning of its name; a position." />
 		<form class="filter" onSubmit=${submit}>
-			<input type="search" class="text" value=${text}
+			<input type="search" class="text long" value=${text}
 			aria-label="What to find" spellcheck="false"
 				onInput=${(event) => setText(event.target.value)} />
 			<button class="primary">Find</button></form>
@@ -46,7 +46,8 @@ export function Find({ parts }) {
 						return href ? html`<a class="mono" href=${href}><bdi>${row.id}</bdi></a>` :
 							html`<bdi class="mono">${row.id}</bdi>`;
 					} },
-					{ head: 'Is now', cell: (row) => html`<bdi>${row.label ?? ''}</bdi>` },
+					{ head: 'Is now', wide: true,
+						cell: (row) => html`<bdi>${row.label ?? ''}</bdi>` },
 					{ head: 'Story', cell: (row) => html`<${Id} value=${row.correlation_id}
 						to=${storyLink(row.correlation_id)} />` },
 					{ head: 'When', cell: (row) => html`<${Ago} at=${row.at} />`, fixed: true },

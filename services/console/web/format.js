@@ -94,6 +94,11 @@ export function short(id) {
 	return /^[0-9a-f]{8}-/.test(id ?? '') ? `${id.slice(0, 8)}…${id.slice(-4)}` : id;
 }
 
+// The name of a stream, with what is a uuid in it made short.
+export function shortStream(name) {
+	return String(name ?? '').replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/gi, short);
+}
+
 export function isUuid(text) {
 	return /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/i.test(text);
 }

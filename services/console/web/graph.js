@@ -97,6 +97,8 @@ function Edge({ edge, from, to }) {
 	return html`<g class="transition"><title>${edge.title ?? edge.label ?? ''}</title>
 		<path class=${`edge ${edge.kind ?? ''}`} d=${path} />
 		<path class="arrow" d="M0 0L-8 -3.5V3.5z" transform=${`translate(${end.x} ${end.y})`} />
-		${edge.label && html`<text class="soft" x=${end.x - 12} y=${end.y - 6} text-anchor="end">
-			${edge.label}</text>`}</g>`;
+		${edge.label && html`<text class="soft onedge" x=${(start.x + end.x) / 8
+			+ 3 * (turns[0] + turns[2]) / 8} text-anchor="middle"
+			y=${(start.y + end.y) / 8 + 3 * (turns[1] + turns[3]) / 8 + 4}>${edge.label}
+				</text>`}</g>`;
 }

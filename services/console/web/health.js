@@ -30,12 +30,14 @@ export function Health() {
 					cell: (row) => format.count(row.lowest_position) },
 					{ head: 'Statement', grow: true,
 					cell: (row) => html`<bdi class="mono cut">${row.query}</bdi>` }]} /><//>
-			<${Card} title="Background work that fails">
+			<${Card} title="Background work that fails or is slow">
 				<${Table} label="Background work" rows=${data.units}
-				empty=${html`<${Empty} title="All goes well." />`} rowClass=${() => 'error'}
+				empty=${html`<${Empty} title="All goes well." />`}
+				rowClass=${(row) => row.failures ? 'error' : ''}
 				columns=${[
 				{ head: 'Kind', cell: (row) => row.kind, fixed: true },
-					{ head: 'Name', cell: (row) => html`<bdi>${row.name}</bdi>` },
+					{ head: 'Name', cell: (row) => html`<bdi>${row.name}</bdi> ${row.slow
+						? html`<span class="note">slow</span>` : ''}` },
 					{ head: 'Failures', num: true, cell: (row) => row.failures },
 				{ head: 'Error', grow: true, cell: (row) => html`<bdi class="cut">${row.last_error}
 					</bdi>` }, { head: 'Again', cell: (row) => html`<${Ago} at=${row.retry_at} />`,

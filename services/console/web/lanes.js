@@ -1,5 +1,5 @@
 // Swim lanes: a row for each service, entries from left to right in order of time.
-import { html, useEffect, useRef } from './htm.js';
+import { html, useEffect, useRef, useState } from './htm.js';
 import * as format from './format.js';
 
 const ROW = 40;
@@ -9,14 +9,21 @@ const TOP = 26;
 export function Lanes({ entries, chosen, onChoose }) {
 	const holder = useRef();
 	const lanes = [...new Set(entries.map(({ lane }) => lane ?? '?'))];
-	const step = Math.max(15, Math.min(64, 870 / entries.length));
-	const width = step * entries.length + 20;
+	const [room, setRoom] = useState(900);
+	const step = Math.max(15, Math.min(90, (room - 30) / entries.length));
+	const width = Math.max(room, step * entries.length + 20);
 	const height = TOP + ROW * lanes.length + 6;
 	const x = (index) => 14 + index * step;
 	const y = (entry) => TOP + ROW * lanes.indexOf(entry.lane ?? '?') + ROW / 2;
 	const byId = new Map(entries.map((entry) => [entry.id, entry]));
 	const every = Math.max(1, Math.ceil(76 / step));
 	const start = +new Date(entries[0].at);
+	useEffect(() => {
+		const measure = () => setRoom(holder.current.clientWidth);
+		measure();
+		addEventListener('resize', measure);
+		return () => removeEventListener('resize', measure);
+	}, []);
 	useEffect(() => {
 		const box = holder.current;
 		const at = x(chosen ?? entries.length - 1);

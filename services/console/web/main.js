@@ -1,7 +1,7 @@
 // The frame: who is logged in, the menu, the search box, which page is shown, the keys.
 import { html, render, useEffect, useRef, useState } from './htm.js';
 import { findSession, follow, live, logOut, may, paused, session, useStore } from './data.js';
-import { Badge, Dialog, Trouble, closeDialog } from './ui.js';
+import { Badge, Dialog, Dialogs, Trouble, closeDialog } from './ui.js';
 import * as format from './format.js';
 import { LogIn } from './login.js';
 import { Overview } from './overview.js';
@@ -74,7 +74,7 @@ function Frame() {
 			<${Menu} current=${address.name} shop=${who.who.shop} />
 			<main id="main" tabindex="-1"><${Page} key=${address.name} parts=${address.parts}
 				query=${address.query} /></main>
-		</div>
+		</div><${Dialogs} place=${place} />
 		${help && html`<${Help} onClose=${() => setHelp(false)} />`}`;
 }
 
@@ -137,6 +137,9 @@ function Banner() {
 function Menu({ current, shop }) {
 	const { sample } = useStore(live);
 	const marks = tally(sample?.problems ?? []);
+	// on a narrow screen it is a line that is longer than the screen
+	useEffect(() => document.querySelector('.menu [aria-current]')?.scrollIntoView(
+		{ block: 'nearest', inline: 'center' }), [current]);
 	return html`<nav class="menu" aria-label="Pages"><div>
 		${['', 'Mend', 'Look'].map((group) => html`
 		<section>${group && html`<h2>${group}</h2>`}<div class="list">

@@ -31,6 +31,11 @@ function Endpoints() {
 					</a> ${row.paused ?
 					html`<${Badge} kind="warning">paused<//>` : ''} ${row.breakers
 						? html`<${Badge} kind="warning">breaker open<//>` : ''}` },
+				{ head: 'Dead', num: true, cell: (row) => row.dead
+					? html`<a class="hot" href=${`#/dead?endpoint=${encodeURIComponent(row.name)}`}>
+					${
+					format.count(row.dead, row.counts_capped && row.dead >= 10000)}</a>`
+						: zero(0) },
 				{ head: 'Waiting', num: true, cell: (row) => zero(row.depth) },
 				{ head: 'Oldest', num: true, cell: (row) => html`<${Span}
 					value=${row.oldest_unacked_age} />` },
@@ -40,11 +45,6 @@ function Endpoints() {
 				{ head: 'Scheduled', num: true,
 					cell: (row) => zero(row.scheduled, '', row.counts_capped) },
 				{ head: 'Held', num: true, cell: (row) => zero(row.held, '', row.counts_capped) },
-				{ head: 'Dead', num: true, cell: (row) => row.dead
-					? html`<a class="hot" href=${`#/dead?endpoint=${encodeURIComponent(row.name)}`}>
-					${
-					format.count(row.dead, row.counts_capped && row.dead >= 10000)}</a>`
-						: zero(0) },
 				{ head: 'Sent/s', num: true, cell: (row) => format.rate(row.sent_per_s) },
 				{ head: 'Handled/s', num: true, cell: (row) => format.rate(row.acked_per_s) },
 				{ head: 'Lanes', num: true, cell: (row) => row.lanes }]} /><//><//>`;
@@ -60,12 +60,13 @@ function Endpoint({ name, state }) {
 		<//>`;
 	return html`<${Heading} title=${name} note=${row?.paused
 		? html`<${Badge} kind="warning">paused<//> nothing is received from it` : 'Endpoint'}>
-			${row && may.act() && html`<${Tools} of=${row} reload=${all.reload} />`}<//>
+			${row && (may.act() ? html`<${Tools} of=${row} reload=${all.reload} />`
+				: may.send() && html`<${Send} endpoint=${name} />`)}<//>
 		<${Trouble} error=${all.error} retry=${all.reload} />
 		${row && html`<section class="figures">
 			${[['Waiting', row.depth], ['In hand', row.in_flight], ['Retrying', row.retrying],
-			['Scheduled', row.scheduled],
-			['Held', row.held]].map(([title, value]) => html`<div class="figure"><span class="name">
+			['Scheduled', row.scheduled], ['Held', row.held]].map(([title, value]) =>
+				html`<div class="figure"><span class="name">
 				${title}</span><span class="value">${format.count(value)}</span></div>`)}
 			<a class="figure ${row.dead ? 'error' : ''}"
 				href=${`#/dead?endpoint=${encodeURIComponent(name)}`}>
@@ -99,14 +100,25 @@ function Tools({ of, reload }) {
 		html`<${Act} label="Pause" title=${`Pause ${name}`} done=${reload}
 			act=${() => post('pause-endpoint', { endpoint: name })}>
 		Nothing is received from it until it is resumed; sending goes on.<//>`}
-	<${Act} label="Retry all now" title=${`Retry what waits in ${name}`} done=${reload}
-		act=${() => post('retry-now', { endpoint: name })}>
+	<${Bulk} label="Retry all now" title=${`Retry what waits in ${name}`} start="Retry them"
+		count=${async () => ({ count: of.retrying, capped: of.counts_capped })}
+		ask=${(max, done) => retrySome(of, max, done ?? 0)} done=${reload}>
 		Messages that wait for another attempt are due at once.<//>
 	<${Send} endpoint=${name} />
 	<${Bulk} label="Purge" danger title=${`Purge ${name}`} start="Remove them"
+		count=${async () => ({ count: of.depth + of.retrying + of.scheduled + of.held,
+			capped: of.counts_capped })}
 		ask=${(max, after) => post('purge', { endpoint: name, max, after })} done=${reload}>
 		Everything that waits here is removed and will never be handled. Lanes that somebody holds
 			are passed over.<//>`;
+}
+
+// A batch of those that wait for another attempt, as bulk.js wants it. Not more than there
+// were at first: what fails again must not be tried again at once.
+async function retrySome({ name, retrying }, max, done) {
+	if (done >= retrying) return [];
+	const { result } = await post('retry-now', { endpoint: name, max });
+	return result > 0 ? [{ result: 'due now', count: result, key: done + result }] : [];
 }
 
 function Send({ endpoint }) {

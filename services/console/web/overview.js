@@ -1,7 +1,7 @@
 // Is anything wrong now, since when, and where to go.
 import { html, useState } from './htm.js';
 import { live, may, useData, useStore } from './data.js';
-import { Ago, Badge, Card, Empty, Fields, Heading, Loading, Span, Trouble,
+import { Ago, Badge, Card, Empty, Fields, Figure, Heading, Loading, Span, Trouble,
 	storyLink } from './ui.js';
 import { Chart } from './chart.js';
 import * as format from './format.js';
@@ -48,6 +48,7 @@ const WORDS = {
 		mark_held: 'readers are held back',
 	subscription_behind: 'subscription behind', projection_failed: 'projection has failed',
 	projection_retrying: 'projection tries again', projection_paused: 'projection paused',
+	projection_lost: 'projection has lost its source', projection_unfed: 'projection is not fed',
 	projection_behind: 'projection behind', endpoint_paused: 'endpoint paused',
 	endpoint_behind: 'endpoint stands still', no_consumer: 'nobody consumes',
 		endpoint_full: 'endpoint full',
@@ -78,17 +79,10 @@ function Problems({ of }) {
 				problem.object}</bdi></a></span>
 			<span class="since">${problem.since && html`since <${Ago} at=${problem.since} />`}
 				</span>
-			<span class="rest">${problem.holds_up && html`<span dir="auto">${problem.holds_up}
-				</span>`}
+			<span class="rest"><span dir="auto">${problem.holds_up ?? ''}</span>
 				${problem.what_to_type && html`<code class="muted">${problem.what_to_type}</code>`}
-				<a href=${href}>${label}</a></span></li>`;
+				</span><a class="button go" href=${href}>${label}</a></li>`;
 	})}</ul></section>`;
-}
-
-function Figure({ name, value, below, href, kind = '' }) {
-	return html`<${href ? 'a' : 'div'} class="figure ${kind}" href=${href}><span class="name">
-		${name}</span>
-		<span class="value">${value}</span><span class="below">${below ?? ''}</span><//>`;
 }
 
 // The oldest event that a reader has not read.
@@ -137,6 +131,7 @@ function Work({ of, range, setRange }) {
 			['worker', of.worker_pid ? html`<${Badge} kind="good">pid ${of.worker_pid}<//>` :
 				html`<${Badge} kind="error">none<//>`],
 			['processes', format.count(of.workers)],
+			['at work, or lately', (of.duties ?? []).join('; ') || 'nothing yet'],
 			['readers see up to', format.count(of.mark)],
 			['held back', of.mark_lag ? `${format.count(of.mark_lag)} positions, by pid ${
 				of.mark_holder_pid ?? '?'}` : 'nothing'],

@@ -2,7 +2,7 @@
 import { html, useState } from './htm.js';
 import { may, post, useData, useList } from './data.js';
 import { Act, Ago, Answer, Badge, Card, Code, Empty, Fields, Heading, Id, List, Loading, Span,
-	State, Table, Tabs, Trouble, storyLink } from './ui.js';
+	State, Table, Tabs, Trouble, endpointLink, storyLink } from './ui.js';
 import { StateMap, parseDiagram } from './statemap.js';
 import * as format from './format.js';
 
@@ -97,7 +97,7 @@ function Saga({ name, state, view }) {
 			html`<${StateMap} text=${about.data.diagram}  counts=${shown}
 				here=${state} label="States of the saga"
 				href=${(of) => `${sagaLink(name)}?state=${encodeURIComponent(of)}`} />`)}<//><//>`}
-		<div class="split"><${Instances} name=${name} state=${state} />
+		<div class="split even"><${Instances} name=${name} state=${state} />
 			<${States} name=${name} rows=${mine} reload=${states.reload} chosen=${state} /></div>`;
 }
 
@@ -200,10 +200,35 @@ function Instance({ saga, id }) {
 		${one && about.data && html`<${Card} title="Its way" note="where it went is drawn thick">
 			<${StateMap} text=${about.data.diagram}  way=${way}
 			here=${one.current_state} stuck=${problem} label="Its way through the states" /><//>`}
+		${one && html`<${Commands} id=${id} />`}
 		${data && data.history.length > 0 && html`<${History} rows=${data.history} />`}
 		${one && html`<${Card} title="Data">${one.data === null
 			? html`<${Empty} title="Your role may not see it." />`
 			: html`<${Code} value=${one.data} label="Data" />`}<//>`}`;
+}
+
+// What the instance has sent, what waits for an answer first.
+function Commands({ id }) {
+	const story = useData('story', { id, max: 500 }, 'events');
+	const entries = story.data?.entries ?? [];
+	const sent = new Set(entries.flatMap(({ kind, summary }) => kind === 'saga'
+		? summary?.sent ?? [] : []));
+	const answers = new Map(entries.filter(({ kind }) => kind === 'message').map((entry) =>
+		[entry.caused_by, entry.name]));
+	const rows = entries.filter(({ kind, id: one }) => sent.has(one) && kind !== 'event')
+		.sort((a, b) => answers.has(a.id) - answers.has(b.id));
+	return html`<${Card} title="Commands" note="outstanding first"><${Answer} of=${story}>
+		<${Table} label="Commands" rows=${rows} rowKey=${(row) => row.id}
+		rowClass=${(row) => row.hangs ? 'error' : ''}
+		empty=${html`<${Empty} title="It has sent nothing that is still known." />`} columns=${[
+		{ head: 'Command', grow: true, cell: (row) => html`<bdi>${row.name}</bdi>` },
+		{ head: 'To', cell: (row) => html`<a href=${endpointLink(row.lane)}><bdi>${row.lane}
+			</bdi></a>` },
+		{ head: 'Sent', cell: (row) => html`<${Ago} at=${row.at} />`, fixed: true },
+		{ head: 'State', cell: (row) => html`<${State} value=${row.state} />`, fixed: true },
+		{ head: 'Answer', cell: (row) => answers.has(row.id)
+			? html`<bdi>${answers.get(row.id)}</bdi>`
+			: html`<${Badge} kind="idle">none yet<//>` }]} /><//><//>`;
 }
 
 function History({ rows }) {

@@ -1,7 +1,7 @@
 // Orders, money, stock; one order as customer, warehouse and bookkeeper see it.
 import { html } from './htm.js';
 import { useData, useList } from './data.js';
-import { Ago, Answer, Badge, Card, Empty, Fields, Heading, Id, List, State, Table, Tabs, storyLink,
+import { Ago, Answer, Card, Empty, Fields, Figure, Heading, Id, List, State, Table, Tabs, Trouble,
 	streamLink } from './ui.js';
 import * as format from './format.js';
 
@@ -21,7 +21,7 @@ const money = (value, currency) => value === null || value === undefined ? '–'
 function Orders({ status }) {
 	const list = useList('shop-orders', { status, max: 50 }, 'events');
 	return html`<${Heading} title="Shop" note="What customers have ordered, newest first." />
-		${tabs('orders')}
+		${tabs('orders')}<${Totals} />
 		<${Card} title="Orders" tools=${html`<${Tabs} label="Status" current=${status ?? 'all'}
 			of=${[['all', '#/shop'], ...STATUSES.map((value) => [value, `#/shop?status=${value}`])]}
 			/>`}>
@@ -42,13 +42,41 @@ function Orders({ status }) {
 					fixed: true }]} /><//>`;
 }
 
+// How much there is of everything, from what is counted anyway and from the newest.
+function Totals() {
+	const found = useData('shop-totals', {}, 5000);
+	const data = found.data;
+	if (!data) return html`<${Trouble} error=${found.error} retry=${found.reload} />`;
+	const amount = data.newest.reduce((sum, row) => sum + +row.amount, 0);
+	const orders = data.newest.reduce((sum, row) => sum + row.orders, 0);
+	const lost = data.newest.find(({ status }) => status === 'Cancelled');
+	const { stock } = data;
+	return html`<section class="figures" aria-label="Orders, money, stock">
+		${data.states.filter((row) => row.orders > 0).map((row) => html`<${Figure}
+			key=${row.state} name=${row.state}
+			value=${`${row.estimated ? '~' : ''}${format.count(row.orders)}`}
+			below=${row.kind === 'final' ? 'orders, ended' : 'orders'}
+			href=${`#/sagas/order?state=${encodeURIComponent(row.state)}`} />`)}
+		<${Figure} name="Ordered" value=${money(amount)} below=${`${data.currency}, ${
+			orders >= 1000 ? 'newest 1,000' : format.count(orders)} orders`} />
+		<${Figure} name="Of it cancelled" value=${money(lost?.amount ?? 0)}
+			below=${`${data.currency}, ${format.count(lost?.orders ?? 0)} orders`} />
+		<${Figure} name="On hand" value=${format.count(stock.on_hand ?? 0)} href="#/shop/stock"
+			below=${`${format.count(stock.reserved ?? 0)} reserved`} />
+		<${Figure} name="Sold out" value=${format.count(stock.sold_out)} href="#/shop/stock"
+			kind=${stock.sold_out ? 'warning' : ''}
+			below=${`of ${stock.capped ? 'the newest ' : ''}${
+				format.count(stock.articles)} articles`}
+			/></section>`;
+}
+
 function Stock() {
 	const list = useList('shop-stock', { max: 50 }, 5000);
 	return html`<${Heading} title="Shop" note="What is on the shelves." />${tabs('stock')}
 		<${Card} title="Stock"><${List} of=${list} label="Stock" rowKey=${(row) => row.product_id}
 		rowClass=${(row) => row.kind === 'goods' && row.available <= 0 ? 'warning' : ''}
 		empty=${html`<${Empty} title="No product yet." />`}
-			columns=${[{ head: 'Article', cell: (row) => html`<bdi>${row.sku}</bdi>`, fixed: true },
+			columns=${[{ head: 'Article', cell: (row) => html`<bdi>${row.sku}</bdi>` },
 			{ head: 'Name', grow: true, cell: (row) => html`<bdi>${row.name}</bdi>` },
 			{ head: 'On hand', num: true, cell: (row) => format.count(row.on_hand) },
 				{ head: 'Reserved', num: true, cell: (row) => format.count(row.reserved) },

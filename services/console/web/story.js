@@ -2,8 +2,7 @@
 import { html, useEffect, useState } from './htm.js';
 import { may, post, useData, useList } from './data.js';
 import { Act, Ago, Answer, Badge, Card, Code, Empty, Fields, Heading, Id, List, Loading, State,
-	Table, Trouble,
-	storyLink, streamLink, endpointLink } from './ui.js';
+	StreamName, Table, Trouble, storyLink, streamLink, endpointLink } from './ui.js';
 import { Lanes } from './lanes.js';
 import * as format from './format.js';
 
@@ -29,8 +28,7 @@ function Newest() {
 				{ head: 'Newest event', cell: (row) => html`<bdi>${row.event_type}</bdi>`,
 					grow: true },
 				{ head: 'Stream', grow: true,
-					cell: (row) => html`<a href=${streamLink(row.stream)}><bdi>
-					${row.stream}</bdi></a>` },
+					cell: (row) => html`<${StreamName} name=${row.stream} />` },
 				{ head: 'When', cell: (row) => html`<${Ago} at=${row.occurred_at} />`,
 					fixed: true }]} /><//>`;
 }

@@ -1,8 +1,8 @@
 // Streams by category, one stream, one event, its state at any version.
 import { html, useEffect, useState } from './htm.js';
 import { may, useData, useList } from './data.js';
-import { Ago, Answer, Badge, Card, Code, Empty, Fields, Heading, Id, List, Table, Tabs, Trouble,
-	storyLink, streamLink } from './ui.js';
+import { Ago, Answer, Badge, Card, Code, Empty, Fields, Heading, Id, List, StreamName, Table, Tabs,
+	Trouble, storyLink, streamLink } from './ui.js';
 import { Changes } from './changes.js';
 import * as format from './format.js';
 
@@ -59,8 +59,10 @@ function StreamList({ query }) {
 				<button>Filter</button>
 			${query.category && html`<a href="#/streams">All</a>`}</form>`}>
 		<${List} of=${list} label="Streams" rowKey=${(row) => row.stream}
-			empty=${html`<${Empty} title="No stream matches.">
-			An exact name is found however old it is.<//>`} columns=${[
+			empty=${query.category || query.prefix ? html`<${Empty} title="No stream matches.">
+			An exact name is found however old it is.<//>`
+			: html`<${Empty} title="There is no stream yet.">
+			The first event of a stream makes it.<//>`} columns=${[
 			{ head: 'Stream', grow: true, cell: (row) => html`<a href=${streamLink(row.stream)}>
 				<bdi>${row.stream}</bdi></a> ${
 				row.tombstoned ? html`<${Badge} kind="error">tombstoned<//>` : row.deleted
@@ -97,8 +99,7 @@ function eventColumns(stream) {
 		: row.version },
 		{ head: 'Type', cell: (row) => html`<a href=${`#/streams?event=${row.event_id}`}><bdi>
 			${row.event_type}</bdi></a>` },
-		stream && { head: 'Stream', cell: (row) => html`<a href=${streamLink(row.stream)}><bdi>
-			${row.stream}</bdi></a>` },
+		stream && { head: 'Stream', cell: (row) => html`<${StreamName} name=${row.stream} />` },
 		{ head: 'Data', grow: true, cell: (row) => html`<bdi class="mono cut">${row.data}</bdi>` },
 		{ head: 'Story', cell: (row) => html`<${Id} value=${row.correlation_id}
 			to=${storyLink(row.correlation_id)} />` },
@@ -135,6 +136,9 @@ function States({ name }) {
 	}, [top]);
 	const one = useData(version ? 'state' : null, { stream: name, version });
 	const before = useData(other ? 'state' : null, { stream: name, version: other });
+	if (newest.data?.length === 0) {
+		return html`<${Card}><${Empty} title="The stream has no event that can be read." /><//>`;
+	}
 	const pick = (value, set, label) => html`<label>
 		${label} <input type="number" min="1" max=${top} value=${value ?? ''}
 		onChange=${(event) => set(+event.target.value || null)} /></label>`;

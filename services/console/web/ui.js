@@ -54,6 +54,11 @@ export const storyLink = (id) => `#/story/${id}`;
 export const streamLink = (name) => `#/streams/${encodeURIComponent(name)}`;
 export const endpointLink = (name) => `#/messages/${encodeURIComponent(name)}`;
 
+export function StreamName({ name }) {
+	return html`<a href=${streamLink(name)} title=${name}><bdi>${format.shortStream(name)}</bdi>
+		</a>`;
+}
+
 export function Heading({ title, note, children }) {
 	useEffect(() => {
 		document.title = `${title} · ecommerce console`;
@@ -116,8 +121,9 @@ export function Table({ columns, rows, label, rowKey, rowClass, empty }) {
 	</div>`;
 }
 
-function classes({ num, grow, fixed }) {
-	return [num && 'num', grow && 'grow', fixed && 'fixed'].filter(Boolean).join(' ');
+function classes({ num, grow, fixed, wide }) {
+	return [num && 'num', grow && 'grow', fixed && 'fixed', wide && 'wide'].filter(Boolean)
+		.join(' ');
 }
 
 // A list that is read page by page.
@@ -126,13 +132,23 @@ export function List({ of, columns, label, empty, rowKey, rowClass }) {
 	return html`<${Trouble} error=${of.error} retry=${of.reload} />
 		${of.data && html`<${Table} columns=${columns} rows=${of.rows} label=${label} empty=${empty}
 			rowKey=${rowKey} rowClass=${rowClass} />`}
-		${of.more && html`<div class="more"><button onClick=${of.loadMore}>Show more</button>
-			<span class="note">${format.count(of.rows.length)} shown</span></div>`}`;
+		${(of.more || of.still) && html`<div class="more">
+			${of.more && html`<button onClick=${of.loadMore}>Show more</button>`}
+			<span class="note">${format.count(of.rows.length)} shown</span>
+			${of.still && html`<button class="plain" onClick=${of.reload}>Back to the first page,
+				live</button>`}</div>`}`;
 }
 
 export function Fields({ of }) {
 	return html`<dl class="fields">${of.filter(Boolean).map(([name, value]) => html`
 		<div><dt>${name}</dt><dd>${value ?? '–'}</dd></div>`)}</dl>`;
+}
+
+// One of the numbers that say how things stand.
+export function Figure({ name, value, below, href, kind = '' }) {
+	return html`<${href ? 'a' : 'div'} class="figure ${kind}" href=${href}><span class="name">
+		${name}</span>
+		<span class="value">${value}</span><span class="below">${below ?? ''}</span><//>`;
 }
 
 const SHOWN = 20000;
@@ -169,11 +185,32 @@ export function closeDialog(event) {
 	event.target.closest('dialog').close();
 }
 
+// The dialog that is open. It belongs to the frame: what has been done often takes away the row
+// or page whose button has opened it, and what became of it must still be read.
+const shown = store(null);
+let opened = 0;
+
+export function openDialog(Part, props) {
+	shown.set({ Part, props, key: ++opened });
+}
+
+export function Dialogs({ place }) {
+	const one = useStore(shown);
+	useEffect(() => () => shown.set(null), [place]);
+	return one && html`<${one.Part} key=${one.key} ...${one.props}
+		onClose=${() => shown.set(null)} />`;
+}
+
 // Asks before something is done, does it, and says what became of it.
-export function Act({ label, title, danger, children, act, done, disabled, fields }) {
-	const [open, setOpen] = useState(false);
+export function Act({ label, danger, disabled, ...rest }) {
+	return html`<button class=${danger ? 'danger' : ''} disabled=${disabled}
+		onClick=${() => openDialog(Ask, { label, danger, ...rest })}>${label}</button>`;
+}
+
+function Ask({ label, title, danger, children, act, done, fields, onClose }) {
 	const [state, setState] = useState({});
-	const [values, setValues] = useState({});
+	const [values, setValues] = useState(Object.fromEntries((fields ?? []).map((field) =>
+		[field.name, field.value ?? ''])));
 	const run = async (event) => {
 		event.preventDefault();
 		setState({ running: true });
@@ -184,33 +221,25 @@ export function Act({ label, title, danger, children, act, done, disabled, field
 			setState({ error });
 		}
 	};
-	const begin = () => {
-		setState({});
-		setValues(Object.fromEntries((fields ?? []).map((field) => [field.name,
-			field.value ?? ''])));
-		setOpen(true);
-	};
-	return html`<button class=${danger ? 'danger' : ''} disabled=${disabled} onClick=${begin}>
-		${label}</button>
-		${open && html`<${Dialog} title=${title ?? label} onClose=${() => setOpen(false)}>
-			<form onSubmit=${run}>
-				<div class="explain">${children}</div>
-				${(fields ?? []).map((field) => html`<label>${field.label}
-					<input value=${values[field.name]} required=${field.required}
-						onInput=${(event) => setValues({ ...values,
-							[field.name]: event.target.value })} />
-				</label>`)}
-				<${Trouble} error=${state.error} />
-				${state.result && html`<p role="status">
-					<${Badge} kind="good">done<//> ${said(state.result)}</p>`}
-				<div class="buttons">
-					<button type="button" onClick=${closeDialog}>
-						${state.result ? 'Close' : 'Leave it'}</button>
-					${!state.result && html`<button class="primary ${danger ? 'danger' : ''}"
-						disabled=${state.running}>${state.running ? 'Working…' : label}</button>`}
-				</div>
-			</form>
-		<//>`}`;
+	return html`<${Dialog} title=${title ?? label} onClose=${onClose}>
+		<form onSubmit=${run}>
+			<div class="explain">${children}</div>
+			${(fields ?? []).map((field) => html`<label>${field.label}
+				<input value=${values[field.name]} required=${field.required}
+					onInput=${(event) => setValues({ ...values,
+						[field.name]: event.target.value })} />
+			</label>`)}
+			<${Trouble} error=${state.error} />
+			${state.result && html`<p role="status">
+				<${Badge} kind="good">done<//> ${said(state.result)}</p>`}
+			<div class="buttons">
+				<button type="button" onClick=${closeDialog}>
+					${state.result ? 'Close' : 'Leave it'}</button>
+				${!state.result && html`<button class="primary ${danger ? 'danger' : ''}"
+					disabled=${state.running}>${state.running ? 'Working…' : label}</button>`}
+			</div>
+		</form>
+	<//>`;
 }
 
 // What the database answered, in words.

@@ -1,6 +1,7 @@
 /*
  * test_console.c
- *		Files that a program carries, streams to many clients, values over time.
+ *		Files that a program carries, streams to many clients, values over time, wrong
+ *		passwords.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -12,6 +13,7 @@
 #include <cmocka.h>
 #include <event2/buffer.h>
 
+#include "console/guard.h"
 #include "console/series.h"
 #include "lib/log.h"
 #include "lib/metrics.h"
@@ -312,6 +314,65 @@ series_are_limited(void **state)
 	series_clear();
 }
 
+/* Waits grow, for the role and address that they are of alone. */
+static void
+wrong_passwords_slow_down(void **state)
+{
+	const long	waits[] = {0, 0, 1000, 2000, 4000, 8000, 16000, 30000, 30000};
+	uint64_t	now = 5000000;
+
+	(void) state;
+	for (size_t i = 0; i < lengthof(waits); i++)
+	{
+		assert_int_equal(guard_wait("anna", "10.0.0.1", now), 0);
+		guard_begin("anna", "10.0.0.1", now);
+		assert_int_equal(guard_wait("anna", "10.0.0.1", now), waits[i]);
+		assert_int_equal(guard_wait("anna", "10.0.0.2", now), 0);
+		assert_int_equal(guard_wait("otto", "10.0.0.1", now), 0);
+		if (waits[i] > 0)
+			assert_int_equal(guard_wait("anna", "10.0.0.1", now + (uint64_t) waits[i] - 1), 1);
+		now += (uint64_t) waits[i];
+	}
+	assert_int_equal(guard_wait("anna", "10.0.0.1", now - 30000 + 900000), 0);
+	guard_begin("anna", "10.0.0.1", now + 900000);
+	assert_int_equal(guard_wait("anna", "10.0.0.1", now + 900000), 0);
+	guard_clear();
+}
+
+static void
+right_passwords_forgive(void **state)
+{
+	(void) state;
+	for (int i = 0; i < 3; i++)
+		guard_begin("anna", "10.0.0.1", 5000000);
+	guard_take_back("anna", "10.0.0.1");
+	assert_int_equal(guard_wait("anna", "10.0.0.1", 5000000), 0);
+	guard_begin("anna", "10.0.0.1", 5000000);
+	assert_int_equal(guard_wait("anna", "10.0.0.1", 5000000), 1000);
+	guard_succeeded("anna", "10.0.0.1");
+	assert_int_equal(guard_wait("anna", "10.0.0.1", 5000000), 0);
+	guard_clear();
+}
+
+/* Whoever tries many names does not fill the memory, and what is newest is not lost. */
+static void
+guards_are_limited(void **state)
+{
+	char		role[32];
+
+	(void) state;
+	for (int i = 0; i < 5000; i++)
+	{
+		snprintf(role, sizeof(role), "r%d", i);
+		for (int n = 0; n < 3; n++)
+			guard_begin(role, "10.0.0.1", 5000000 + (uint64_t) i);
+	}
+	assert_int_equal(guard_wait("r4999", "10.0.0.1", 5004999), 1000);
+	assert_int_equal(guard_wait("r4000", "10.0.0.1", 5004000), 1000);
+	assert_int_equal(guard_wait("r0", "10.0.0.1", 5000000), 0);
+	guard_clear();
+}
+
 int
 main(void)
 {
@@ -323,6 +384,9 @@ main(void)
 		cmocka_unit_test(slow_clients_are_cut_off),
 		cmocka_unit_test(values_over_time),
 		cmocka_unit_test(series_are_limited),
+		cmocka_unit_test(wrong_passwords_slow_down),
+		cmocka_unit_test(right_passwords_forgive),
+		cmocka_unit_test(guards_are_limited),
 	};
 
 	log_open("test", "Error", "/dev/null");

@@ -2,8 +2,8 @@
  * incarnation.h
  *		Which history of a database something was read from.
  */
-#ifndef ECOMMERCE_MESSAGE_BUS_LINK_INCARNATION_H
-#define ECOMMERCE_MESSAGE_BUS_LINK_INCARNATION_H
+#ifndef ECOMMERCE_LOG_INCARNATION_H
+#define ECOMMERCE_LOG_INCARNATION_H
 
 #include "postgres.h"
 

@@ -19,8 +19,8 @@
 #include "miscadmin.h"
 
 #include "base/compat.h"
-#include "message_bus/know/relations.h"
-#include "message_bus/link/incarnation.h"
+#include "log/incarnation.h"
+#include "pg/relation.h"
 
 typedef struct Incarnation
 {
@@ -30,6 +30,9 @@ typedef struct Incarnation
 	Oid			database;
 	Oid			extension;		/* a table of it: another after CREATE EXTENSION */
 } Incarnation;
+
+/* Any of the extension's tables tells one CREATE EXTENSION from another. */
+static ExtensionRelation some_table = {"message_bus", "endpoint"};
 
 static void parse(const char *text, Incarnation *incarnation);
 static Incarnation current(XLogRecPtr upto);
@@ -53,7 +56,7 @@ current(XLogRecPtr upto)
 {
 	Incarnation mine = {
 		(unsigned long long) GetSystemIdentifier(), compat_timeline(), upto,
-		MyDatabaseId, extension_relation_oid(&bus_endpoint_table)
+		MyDatabaseId, extension_relation_oid(&some_table)
 	};
 
 	return mine;
@@ -72,7 +75,7 @@ parse(const char *text, Incarnation *incarnation)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"%s\" is no incarnation", text),
-				 errhint("Pass what message_bus.forwarded() gave, or NULL.")));
+				 errhint("Pass what the source gave with the batch, or NULL.")));
 	incarnation->upto = (uint64) high << 32 | low;
 }
 

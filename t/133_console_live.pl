@@ -1,0 +1,103 @@
+# A hundred browsers look on: there is one look at the database for all of them, which finds out
+# once what is wrong, over one connection, and one that listens. LIVE_SECONDS: measures so long
+# what that costs, and insists on less than 1 % of a core (`make check-live`).
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use Console;
+use IO::Select;
+use IO::Socket::INET;
+use PostgreSQL::Test::Utils;
+use POSIX ();
+use Shop;
+use Test::More;
+use Time::HiRes qw(time);
+
+use constant { BROWSERS => 100, SAMPLES => 6 };
+
+my $shop = Shop->new(name => 'live', conf => "track_functions = 'all'");
+my $console = Console->new($shop, viewer => 'ecommerce_reader');
+$console->start;
+my $viewer = $console->log_in('viewer');
+my $select = IO::Select->new;
+my (%buffer, %samples);
+
+for (1 .. BROWSERS)
+{
+	my $socket = IO::Socket::INET->new(PeerAddr => "127.0.0.1:$console->{port}")
+	  or die "cannot connect: $!\n";
+
+	print $socket "GET /api/live HTTP/1.1\r\nHost: a\r\nCookie: $viewer->{Cookie}\r\n\r\n";
+	$buffer{$socket} = '';
+	$samples{$socket} = 0;
+	$select->add($socket);
+}
+
+# Reads what has come; a browser that is cut off is a failure.
+sub hear
+{
+	for my $socket ($select->can_read(0.2))
+	{
+		sysread($socket, $buffer{$socket}, 1 << 20, length $buffer{$socket})
+		  or die "a browser was cut off\n";
+		$samples{$socket}++ while $buffer{$socket} =~ s/\A.*?^event: sample$//ms;
+	}
+	return;
+}
+
+# Seconds of CPU of the daemon and its connections.
+sub cpu
+{
+	my $seconds = 0;
+
+	for my $pid ($console->{pid}, split /\n/, $shop->sql(q(SELECT pid FROM pg_stat_activity
+		WHERE usename = 'ecommerce_console')))
+	{
+		my @field = split ' ', (slurp_file("/proc/$pid/stat") =~ s/.*\) //sr);
+		$seconds += ($field[11] + $field[12]) / POSIX::sysconf(POSIX::_SC_CLK_TCK());
+	}
+	return $seconds;
+}
+
+sub least
+{
+	my ($value) = sort { $a <=> $b } values %samples;
+	return $value;
+}
+
+$shop->until('all look on', sub {
+	hear();
+	least() > 0;
+});
+like($console->get(undef, 'metrics')->{content}, qr/^ecommerce_console_browsers 100$/m,
+	'a hundred look on');
+is($shop->sql(q(SELECT count(*) FROM pg_stat_activity WHERE usename = 'ecommerce_console')), 2,
+	'the daemon has two connections');
+my ($begun, $cpu) = (time, cpu());
+my $wanted = least() + SAMPLES;
+$shop->until('all have seen more', sub {
+	hear();
+	least() >= $wanted;
+});
+if (my $seconds = $ENV{LIVE_SECONDS})
+{
+	hear() until time > $begun + $seconds;
+	my $share = 100 * (cpu() - $cpu) / (time - $begun);
+
+	cmp_ok($share, '<', 1, sprintf 'they cost less than 1 %% of a core: %.2f %%', $share);
+}
+my ($most) = sort { $b <=> $a } values %samples;
+$_->close for $select->handles;
+
+# Its connections tell what they have called when they end.
+$console->stop;
+my %calls = map { split /\|/ } split /\n/, $shop->sql(q(SELECT funcname, calls
+	FROM pg_stat_user_functions WHERE schemaname = 'ecommerce'));
+note("$most samples seen, $calls{overview} looks");
+cmp_ok($calls{overview}, '<=', $most + 8, 'one look for all of them');
+is($calls{$_}, $calls{overview}, "$_ was asked once for each look")
+  for qw(_store_problems _bus_problems _saga_problems);
+cmp_ok($calls{metrics}, '>', 0, 'also when metrics were wanted');
+done_testing();
