@@ -40,6 +40,7 @@
 #define ERRCODE_MB_SOURCE_LOST			MAKE_SQLSTATE('M', 'B', '0', '0', '8')
 #define ERRCODE_MB_TARGET_BEHIND		MAKE_SQLSTATE('M', 'B', '0', '0', '9')
 #define ERRCODE_MB_NO_LINK				MAKE_SQLSTATE('M', 'B', '0', '1', '0')
+#define ERRCODE_MB_NO_BRIDGE			MAKE_SQLSTATE('M', 'B', '0', '1', '1')
 
 #define ERRCODE_SG_NO_INSTANCE			MAKE_SQLSTATE('S', 'G', '0', '0', '1')
 #define ERRCODE_SG_VERSION_CONFLICT		MAKE_SQLSTATE('S', 'G', '0', '0', '2')

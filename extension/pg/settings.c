@@ -33,6 +33,7 @@ int			setting_message_bus_max_message_size = 16 * 1024 * 1024;
 int			setting_message_bus_random_seed = -1;
 int			setting_message_bus_dedupe_window = 60 * 1000;
 int			setting_message_bus_dead_letter_retention = -1;
+int			setting_message_bus_inbox_retention = 7 * 24 * 60 * 60;
 
 typedef struct BoolSetting
 {
@@ -110,6 +111,9 @@ static const IntSetting int_settings[] = {
 	{"message_bus.dead_letter_retention", &setting_message_bus_dead_letter_retention,
 		-1, -1, INT_MAX, PGC_SUSET, GUC_UNIT_S,
 	"How long dead letters are kept after their last failure; -1 is for ever."},
+	{"message_bus.inbox_retention", &setting_message_bus_inbox_retention,
+		7 * 24 * 60 * 60, 7, INT_MAX, PGC_SUSET, GUC_UNIT_S,
+	"How long a foreign message's id is known, at least, so that it takes effect once."},
 };
 
 static const StringSetting string_settings[] = {

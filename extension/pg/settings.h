@@ -23,6 +23,7 @@ extern int	setting_message_bus_max_message_size;	/* bytes */
 extern int	setting_message_bus_random_seed;	/* -1: none */
 extern int	setting_message_bus_dedupe_window;	/* milliseconds */
 extern int	setting_message_bus_dead_letter_retention;	/* seconds, -1: for ever */
+extern int	setting_message_bus_inbox_retention;	/* seconds */
 
 extern void settings_define(void);
 

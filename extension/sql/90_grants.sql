@@ -300,6 +300,53 @@ GRANT EXECUTE ON FUNCTION
 	message_bus.reset_link(text, int, bigint)
 	TO ecommerce_admin;
 
+-- bridges to brokers
+GRANT SELECT ON message_bus.bridge, message_bus.bridges, message_bus.inbox, message_bus.inbox_turn,
+	message_bus.inbox_0, message_bus.inbox_1, message_bus.inbox_2, message_bus.inbox_3,
+	message_bus.inbox_4, message_bus.inbox_5, message_bus.inbox_6, message_bus.inbox_7
+	TO ecommerce_reader;
+GRANT EXECUTE ON FUNCTION
+	message_bus.recase(jsonb, text),
+	message_bus.to_envelope(text, message_bus.message, jsonb),
+	message_bus.from_envelope(text, jsonb, jsonb),
+	message_bus._foreign_id(text, text),
+	message_bus._their_type(text, jsonb, text),
+	message_bus._own_type(text, jsonb, text),
+	message_bus._address_name(text),
+	message_bus._give_headers(message_bus.message),
+	message_bus._take_headers(message_bus.message, jsonb),
+	message_bus._expiration(message_bus.message),
+	message_bus._expires_at(jsonb),
+	message_bus._utc(timestamptz),
+	message_bus._refuse_envelope(text, text),
+	message_bus._body(jsonb),
+	message_bus._to_masstransit(message_bus.message, jsonb),
+	message_bus._to_masstransit_fault(jsonb, text, jsonb),
+	message_bus._from_masstransit_fault(jsonb, text, jsonb),
+	message_bus._from_masstransit(jsonb, jsonb),
+	message_bus._to_nservicebus(message_bus.message, jsonb),
+	message_bus._from_nservicebus(jsonb, jsonb),
+	message_bus._to_cloudevents(message_bus.message, jsonb),
+	message_bus._from_cloudevents(jsonb, jsonb),
+	message_bus._to_raw(message_bus.message, jsonb),
+	message_bus._from_raw(jsonb, jsonb),
+	message_bus._answered(int, message_bus.message),
+	message_bus.bridge_topology(text)
+	TO ecommerce_reader;
+GRANT EXECUTE ON FUNCTION
+	message_bus.accept_foreign(text, jsonb[]),
+	message_bus.refuse_forwarded(text, int, bigint, text, text),
+	message_bus.claim_bridge(text),
+	message_bus.read_bridge(text, int)
+	TO ecommerce_writer;
+GRANT EXECUTE ON FUNCTION
+	message_bus.create_bridge(text, text, jsonb),
+	message_bus.alter_bridge(text, jsonb),
+	message_bus.pause_bridge(text),
+	message_bus.resume_bridge(text),
+	message_bus.drop_bridge(text, boolean)
+	TO ecommerce_admin;
+
 -- ---------------------------------------------------------------- saga engine
 GRANT SELECT ON
 	saga.definition,

@@ -54,6 +54,17 @@ SELECT pg_catalog.pg_extension_config_dump('message_bus.breaker', '');
 SELECT pg_catalog.pg_extension_config_dump('message_bus.link', '');
 SELECT pg_catalog.pg_extension_config_dump('message_bus.link_link_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('message_bus.link_lane', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.bridge', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.bridge_bridge_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.inbox_turn', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.inbox_0', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.inbox_1', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.inbox_2', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.inbox_3', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.inbox_4', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.inbox_5', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.inbox_6', '');
+SELECT pg_catalog.pg_extension_config_dump('message_bus.inbox_7', '');
 
 -- ---------------------------------------------------------------- saga engine
 SELECT pg_catalog.pg_extension_config_dump('saga.definition', '');

@@ -54,6 +54,10 @@ Metric		metric_link_messages = {"link_messages_total", "Messages brought over li
 METRIC_COUNTER, 2, {"link", "outcome"}, NULL};
 Metric		metric_link_up = {"link_up", "1 while a link carries.", METRIC_GAUGE, 1, {"link"},
 NULL};
+Metric		metric_bridge_messages = {"bridge_messages_total", "Messages to and from brokers.",
+METRIC_COUNTER, 2, {"bridge", "outcome"}, NULL};
+Metric		metric_bridge_up = {"bridge_up", "1 while the broker can be reached.", METRIC_GAUGE, 2,
+{"bridge", "direction"}, NULL};
 
 Metric		metric_feed_events = {"feed_events_total", "Events brought to projections.",
 METRIC_COUNTER, 2, {"projection", "outcome"}, NULL};
@@ -64,7 +68,8 @@ static Metric *const all_metrics[] = {
 	&metric_http_requests, &metric_http_duration, &metric_messages, &metric_message_duration,
 	&metric_message_delay, &metric_work, &metric_calls, &metric_call_duration, &metric_breaker,
 	&metric_pool, &metric_consumer_up, &metric_exports, &metric_duties, &metric_link_messages,
-	&metric_link_up, &metric_feed_events, &metric_feed_up
+	&metric_link_up, &metric_feed_events, &metric_feed_up, &metric_bridge_messages,
+	&metric_bridge_up
 };
 
 static Series *find_series(Metric *metric, va_list labels);

@@ -46,6 +46,8 @@ extern Metric metric_link_messages;			/* link, outcome */
 extern Metric metric_link_up;				/* link */
 extern Metric metric_feed_events;			/* projection, outcome */
 extern Metric metric_feed_up;				/* projection */
+extern Metric metric_bridge_messages;		/* bridge, outcome */
+extern Metric metric_bridge_up; /* bridge, direction */
 
 /* The label values follow, as many strings as the metric has labels. */
 void		metrics_count(Metric *metric, double amount, ...);

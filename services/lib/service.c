@@ -362,7 +362,8 @@ on_drain(evutil_socket_t socket, short what, void *argument)
 	struct timeval wait = {0, DRAIN_STEP_MS * 1000};
 	bool		busy = http_pending(runtime->http) > 0 || work_pending(runtime->work) > 0 ||
 	duty_pending(runtime->duties) > 0 ||
-	(runtime->consumer && !consumer_drained(runtime->consumer));
+	(runtime->consumer && !consumer_drained(runtime->consumer)) ||
+	(runtime->service->pending && runtime->service->pending() > 0);
 
 	(void) socket;
 	(void) what;

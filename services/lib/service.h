@@ -45,6 +45,7 @@ typedef struct Service
 	const char *pool_size;		/* unless told; NULL: as all have it */
 	void		(*metrics) (Text *target);	/* adds to /metrics; may be NULL */
 	void		(*stop) (void);	/* before the HTTP server goes; may be NULL */
+	int			(*pending) (void);	/* when stopping: what is in hand still; may be NULL */
 } Service;
 
 struct Runtime

@@ -9,8 +9,9 @@
 
 #include "message_bus/know/handle.h"
 
-/* A link's own endpoint, where dead letters lie that no other one could get. */
+/* The own endpoint of a link or bridge, where dead letters lie that no other could get. */
 #define LINK_ENDPOINT_PREFIX "link."
+#define BRIDGE_ENDPOINT_PREFIX "bridge."
 
 extern void endpoint_cache_init(void);
 extern void endpoint_cache_changed(void);

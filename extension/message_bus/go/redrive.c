@@ -27,7 +27,8 @@
 
 static int	redrive_rows(uint64 count, Jsonb *body, TimestampTz due);
 static void redrive_row(uint64 number, Jsonb *body, TimestampTz now, TimestampTz due);
-static bool send_as_link_does(const Endpoint *endpoint, const RowValues *row, TimestampTz due);
+static bool brings_from_outside(const char *endpoint);
+static bool send_as_it_does(const Endpoint *endpoint, const RowValues *row, TimestampTz due);
 
 /*
  * Sends the dead letters of the last result to their endpoints again, with the
@@ -70,8 +71,7 @@ redrive_row(uint64 number, Jsonb *body, TimestampTz now, TimestampTz due)
 			JsonbPGetDatum(contract_check(VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type), &version,
 										  body, -1));
 	}
-	if (strncmp(endpoint->name, LINK_ENDPOINT_PREFIX, strlen(LINK_ENDPOINT_PREFIX)) == 0 &&
-		send_as_link_does(endpoint, &row, due))
+	if (brings_from_outside(endpoint->name) && send_as_it_does(endpoint, &row, due))
 		return;
 	/* It would be dead again at once. */
 	if (!row.nulls[ROW_EXPIRES_AT] && DatumGetTimestampTz(row.values[ROW_EXPIRES_AT]) <= now)
@@ -87,14 +87,25 @@ redrive_row(uint64 number, Jsonb *body, TimestampTz now, TimestampTz due)
 }
 
 /*
- * A dead letter of a link that no endpoint could get goes where the link's messages
- * go now.  False if the endpoint is no link's.
+ * Whether an endpoint may be a link's or a bridge's own.
  */
 static bool
-send_as_link_does(const Endpoint *endpoint, const RowValues *row, TimestampTz due)
+brings_from_outside(const char *endpoint)
+{
+	return strncmp(endpoint, LINK_ENDPOINT_PREFIX, strlen(LINK_ENDPOINT_PREFIX)) == 0 ||
+		strncmp(endpoint, BRIDGE_ENDPOINT_PREFIX, strlen(BRIDGE_ENDPOINT_PREFIX)) == 0;
+}
+
+/*
+ * A dead letter of a link or bridge that no endpoint could get goes where its messages
+ * go now.  False if the endpoint is of neither.
+ */
+static bool
+send_as_it_does(const Endpoint *endpoint, const RowValues *row, TimestampTz due)
 {
 	static SpiStatement find = {
-		"SELECT l.target FROM message_bus.link l WHERE l.endpoint_id = $1"};
+		"SELECT l.target FROM message_bus.link l WHERE l.endpoint_id = $1 UNION ALL"
+		" SELECT b.options ->> 'target' FROM message_bus.bridge b WHERE b.endpoint_id = $1"};
 	Datum		id = Int32GetDatum(endpoint->id);
 	Datum		values[MESSAGE_COLUMNS];
 	bool		nulls[MESSAGE_COLUMNS];

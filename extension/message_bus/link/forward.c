@@ -42,6 +42,7 @@
 #include "message_bus/go/held.h"
 #include "message_bus/know/lane.h"
 #include "message_bus/know/note.h"
+#include "message_bus/link/forward.h"
 #include "message_bus/place/passed.h"
 #include "message_bus/place/ring.h"
 #include "message_bus/place/row.h"
@@ -73,8 +74,6 @@ typedef struct LetGo
 	uint32		count;
 } LetGo;
 
-static Endpoint *forwarding_endpoint(FunctionCallInfo fcinfo, bool use);
-static int32 lane_argument(FunctionCallInfo fcinfo, const Endpoint *endpoint);
 static void check_given(const Endpoint *endpoint, int32 lane, int64 position,
 						const char *known);
 static void check_not_behind(const Endpoint *endpoint, int32 lane, int64 after);
@@ -88,8 +87,8 @@ static void note_let_go(void *argument);
 /*
  * The endpoint that the first argument names; MB006 unless it forwards.
  */
-static Endpoint *
-forwarding_endpoint(FunctionCallInfo fcinfo, bool use)
+Endpoint *
+forward_endpoint_argument(FunctionCallInfo fcinfo, bool use)
 {
 	char	   *name;
 	Endpoint   *endpoint;
@@ -105,8 +104,11 @@ forwarding_endpoint(FunctionCallInfo fcinfo, bool use)
 	return endpoint;
 }
 
-static int32
-lane_argument(FunctionCallInfo fcinfo, const Endpoint *endpoint)
+/*
+ * The lane that the second argument names.
+ */
+int32
+forward_lane_argument(FunctionCallInfo fcinfo, const Endpoint *endpoint)
 {
 	int32		lane;
 
@@ -213,8 +215,8 @@ message_bus_forwarded(PG_FUNCTION_ARGS)
 	result_begin(fcinfo, &call.result);
 	if (restore_goes_on())
 		return (Datum) 0;
-	call.endpoint = forwarding_endpoint(fcinfo, false);
-	call.lane = lane_argument(fcinfo, call.endpoint);
+	call.endpoint = forward_endpoint_argument(fcinfo, false);
+	call.lane = forward_lane_argument(fcinfo, call.endpoint);
 	argument_not_null(&fcinfo->args[2], "after_position", "0 is the beginning.");
 	argument_not_null(&fcinfo->args[3], "max_messages", "Leave it out for 500.");
 	call.after = PG_GETARG_INT64(2);
@@ -308,8 +310,8 @@ message_bus_confirm_forwarded(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("message_bus.confirm_forwarded()");
 	restore_refuse_writing();
 	DEBUG_POINT("link_confirm");
-	endpoint = forwarding_endpoint(fcinfo, true);
-	lane = lane_argument(fcinfo, endpoint);
+	endpoint = forward_endpoint_argument(fcinfo, true);
+	lane = forward_lane_argument(fcinfo, endpoint);
 	argument_not_null(&fcinfo->args[2], "position", "message_bus.link_position() gives it.");
 	check_given(endpoint, lane, PG_GETARG_INT64(2),
 				PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3)));
@@ -331,7 +333,7 @@ message_bus_forward_lanes(PG_FUNCTION_ARGS)
 	result_begin(fcinfo, &result);
 	if (restore_goes_on())
 		return (Datum) 0;
-	endpoint = forwarding_endpoint(fcinfo, false);
+	endpoint = forward_endpoint_argument(fcinfo, false);
 	lanes = bus_lanes(endpoint->shared);
 	/* Before looking: whoever commits later finds that he is waited for. */
 	(void) pg_atomic_exchange_u32(&endpoint->shared->awaited, 1);

@@ -17,50 +17,12 @@
 #include "message_bus/endpoint/endpoint.h"
 #include "message_bus/know/shared.h"
 #include "message_bus/link/link.h"
+#include "message_bus/link/own_endpoint.h"
 #include "pg/argument.h"
 #include "pg/spi.h"
 
-#define MAX_NAME 100
-
-static void check_name(const char *name, const char *what);
-static int32 create_own_endpoint(const char *link);
-static void drop_own_endpoint(const Link *link, bool force);
 static void set_paused(FunctionCallInfo fcinfo, bool paused);
 static int32 lane_argument(FunctionCallInfo fcinfo);
-
-static void
-check_name(const char *name, const char *what)
-{
-	bool		control = false;
-
-	for (const char *p = name; *p != '\0'; p++)
-		control |= (unsigned char) *p < ' ' || *p == 0x7F;
-	if (name[0] == '\0' || strlen(name) > MAX_NAME || control)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must have 1 to %d bytes and no control characters", what, MAX_NAME),
-				 errhint("Choose a name like 'orders'.")));
-	/* A connection string would end up in views, logs and dumps. */
-	if (strchr(name, '=') != NULL || strstr(name, "://") != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be a name, not a connection string", what),
-				 errhint("Name a service of pg_service.conf; addresses and secrets stay there.")));
-}
-
-static int32
-create_own_endpoint(const char *link)
-{
-	static SpiStatement create = {
-		"SELECT message_bus.create_endpoint($1, 1, '{\"kind\": \"none\"}')"};
-	static SpiStatement find = {
-		"SELECT e.endpoint_id FROM message_bus.endpoint e WHERE e.name = $1"};
-	Datum		name = CStringGetTextDatum(psprintf("%s%s", LINK_ENDPOINT_PREFIX, link));
-
-	(void) spi_run(&create, 1, (Oid[]) {TEXTOID}, &name, NULL);
-	(void) spi_run_latest(&find, 1, (Oid[]) {TEXTOID}, &name, NULL);
-	return spi_int32(0, 0, 0);
-}
 
 PG_FUNCTION_INFO_V1(message_bus_create_link);
 /*
@@ -90,7 +52,7 @@ message_bus_create_link(PG_FUNCTION_ARGS)
 			continue;
 		values[i] = PG_GETARG_DATUM(i);
 		if (i < 2)
-			check_name(text_to_cstring(PG_GETARG_TEXT_PP(i)), names[i]);
+			own_endpoint_check_name(text_to_cstring(PG_GETARG_TEXT_PP(i)), names[i]);
 	}
 	if (!PG_ARGISNULL(3))
 		(void) endpoint_use_named(text_to_cstring(PG_GETARG_TEXT_PP(3)));
@@ -100,7 +62,8 @@ message_bus_create_link(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("link \"%s\" already exists", text_to_cstring(PG_GETARG_TEXT_PP(0))),
 				 errhint("Drop it with message_bus.drop_link(), or choose another name.")));
-	values[4] = Int32GetDatum(create_own_endpoint(text_to_cstring(PG_GETARG_TEXT_PP(0))));
+	values[4] = Int32GetDatum(own_endpoint_create(LINK_ENDPOINT_PREFIX,
+													text_to_cstring(PG_GETARG_TEXT_PP(0))));
 	(void) spi_run(&insert, 5, (Oid[]) {TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID}, values,
 				   nulls);
 	spi_end();
@@ -125,25 +88,11 @@ message_bus_drop_link(PG_FUNCTION_ARGS)
 	link = link_argument(fcinfo);
 	id = Int32GetDatum(link->id);
 	spi_begin(SPI_AS_OWNER);
-	drop_own_endpoint(link, !PG_ARGISNULL(1) && PG_GETARG_BOOL(1));
+	own_endpoint_drop(link->endpoint_id, !PG_ARGISNULL(1) && PG_GETARG_BOOL(1));
 	for (int i = 0; i < lengthof(removals); i++)
 		(void) spi_run_latest(&removals[i], 1, (Oid[]) {INT4OID}, &id, NULL);
 	spi_end();
 	PG_RETURN_VOID();
-}
-
-static void
-drop_own_endpoint(const Link *link, bool force)
-{
-	static SpiStatement drop = {"SELECT message_bus.drop_endpoint($1, $2)"};
-	Endpoint   *endpoint = endpoint_by_id(link->endpoint_id);
-	Datum		values[2];
-
-	if (endpoint == NULL)
-		return;
-	values[0] = CStringGetTextDatum(endpoint->name);
-	values[1] = BoolGetDatum(force);
-	(void) spi_run(&drop, 2, (Oid[]) {TEXTOID, BOOLOID}, values, NULL);
 }
 
 /*

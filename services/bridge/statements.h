@@ -1,0 +1,35 @@
+/*
+ * statements.h
+ *		The SQL that bridged sends.
+ */
+#ifndef SERVICES_BRIDGE_STATEMENTS_H
+#define SERVICES_BRIDGE_STATEMENTS_H
+
+#include "lib/pg.h"
+
+extern const PgStatement sql_listen_bridges;	/* told when bridges change */
+extern const PgStatement sql_bridges;	/* BridgesColumn */
+extern const PgStatement sql_claim; /* bridge */
+extern const PgStatement sql_lazily;	/* what is lost of its commits is done again; nobody waits for one who is silent */
+extern const PgStatement sql_read;	/* bridge, most messages: ReadColumn */
+extern const PgStatement sql_settle;	/* endpoint; lanes, positions and errors of what was
+										 * refused; lanes and positions of what has arrived */
+extern const PgStatement sql_accept;	/* bridge, envelopes: AcceptColumn */
+
+enum BridgesColumn
+{
+	BRIDGES_NAME, BRIDGES_BROKER, BRIDGES_ENDPOINT, BRIDGES_QUEUE, BRIDGES_PAUSED,
+	BRIDGES_UNROUTABLE, BRIDGES_TOPOLOGY, BRIDGES_ALL
+};
+
+enum ReadColumn
+{
+	READ_LANE, READ_POSITION, READ_ENVELOPE
+};
+
+enum AcceptColumn
+{
+	ACCEPT_ACCEPTED, ACCEPT_REPEATED, ACCEPT_REFUSED
+};
+
+#endif

@@ -1,0 +1,35 @@
+/*
+ * wire.h
+ *		A connection to a broker, for a thread that may block.
+ */
+#ifndef SERVICES_BRIDGE_WIRE_H
+#define SERVICES_BRIDGE_WIRE_H
+
+#include <stdbool.h>
+#include <amqp.h>
+
+#include "bridge/brokers.h"
+#include "bridge/worker.h"
+
+#define WIRE_CHANNEL 1
+
+typedef struct Wire
+{
+	Worker	   *worker;
+	amqp_connection_state_t state;	/* NULL: none */
+	int			heartbeat;		/* seconds */
+	int			code;			/* of the last error that the broker has named, else 0 */
+	char		error[512];
+} Wire;
+
+bool		wire_connect(Wire *wire, const Broker *broker);
+void		wire_close(Wire *wire);
+int			wire_socket(const Wire *wire);
+bool		wire_open_channel(Wire *wire);
+bool		wire_replied(Wire *wire, amqp_rpc_reply_t reply);
+bool		wire_sent(Wire *wire, int status);
+bool		wire_next_frame(Wire *wire, long milliseconds, amqp_frame_t *frame, bool *any);
+bool		wire_alive(Wire *wire);
+amqp_bytes_t wire_bytes(const char *text);
+
+#endif
