@@ -129,6 +129,9 @@ check-five:   ## the shop in five databases for longer, all killed: SHOP_ORDERS,
 check-ha:     ## kills leaders under Patroni and etcd, under load: HA_KILLS (4), HA_SYNCHRONOUS
 	@ci/ha
 
+check-bridge:     ## whoever carries to and from RabbitMQ is killed: BRIDGE_ROUNDS (60)
+	@BRIDGE_ROUNDS=$${BRIDGE_ROUNDS:-60} TAP_TIMEOUT=3600 TESTS=100_bridge ci/check tap
+
 check-fuzz:   ## libFuzzer on what parses bytes: FUZZ_SECONDS (600) for each target, FUZZ_SEED
 	@PG_CONFIG=$$(ci/assert_pg) && export PG_CONFIG && \
 		FUZZ_SECONDS=$${FUZZ_SECONDS:-600} ci/check fuzz
@@ -171,4 +174,4 @@ help:         ## list the targets
 	coverage check-assert check-discard check-valgrind check-pg17 check-pg18 check-compile-all \
 	check-fresh check-packages check-kubernetes deb dist check-dba check-hostile check-fuzz \
 	check-ha check-links check-five check-network check-upgrade freeze help pictures \
-	check-looking check-film check-live gallery
+	check-bridge check-looking check-film check-live gallery

@@ -1,13 +1,15 @@
 // Foreign programs at a broker: what they send and get, in the formats they speak. None of
 // them knows of a bridge.
-//   bridge_peer.mjs URL declare JSON         {"exchanges": [[name, type]], "queues": {name: [[exchange, key]]},
-//                                            "arguments": {}}
-//   bridge_peer.mjs URL publish              lines {"exchange", "key", "body", "options"} on standard input;
+//   bridge_peer.mjs URL declare JSON         makes {"exchanges": [[name, type]],
+//                                            "queues": {name: [[exchange, key]]}, "arguments": {}}
+//   bridge_peer.mjs URL publish              sends lines {"exchange", "key", "body", "options"};
 //                                            prints how many the broker has confirmed
-//   bridge_peer.mjs URL consume QUEUE COUNT  prints a line for each: {"key", "properties", "headers", "body"}
-//   bridge_peer.mjs URL ask COUNT            a client of MassTransit's: requests SubmitOrder, prints the answers
+//   bridge_peer.mjs URL consume QUEUE COUNT  prints {"key", "properties", "headers", "body"}
+//   bridge_peer.mjs URL ask COUNT            a client of MassTransit's: requests SubmitOrder,
+//                                            prints the answers
 //   bridge_peer.mjs URL answer QUEUE COUNT   a consumer of MassTransit's: answers what comes
-//   bridge_peer.mjs URL event TYPE DATA MODE sends a CloudEvent, made by its SDK; MODE binary or structured
+//   bridge_peer.mjs URL event TYPE DATA MODE EXCHANGE KEY
+//                                            sends a CloudEvent, made by its SDK
 //   bridge_peer.mjs URL events QUEUE COUNT   reads CloudEvents with their SDK
 import {randomUUID} from 'node:crypto';
 import {createInterface} from 'node:readline';
@@ -24,11 +26,13 @@ const shared = {durable: true};
 function envelope(type, message, more = {}) {
 	return {
 		messageId: randomUUID(), conversationId: randomUUID(),
-		sourceAddress: 'rabbitmq://localhost/web_bus', messageType: [`urn:message:${type}`], message,
+		sourceAddress: 'rabbitmq://localhost/web_bus', messageType: [`urn:message:${type}`],
+		message,
 		sentTime: new Date().toISOString(), headers: {},
 		host: {
-			machineName: 'web', processName: 'web', processId: 1, assembly: 'Web', assemblyVersion: '1.0.0.0',
-			frameworkVersion: '8.0.0', massTransitVersion: '8.2.5.0', operatingSystemVersion: 'Unix 6.1',
+			machineName: 'web', processName: 'web', processId: 1, assembly: 'Web',
+			assemblyVersion: '1.0.0.0', frameworkVersion: '8.0.0', massTransitVersion: '8.2.5.0',
+			operatingSystemVersion: 'Unix 6.1',
 		},
 		...more,
 	};
@@ -36,8 +40,9 @@ function envelope(type, message, more = {}) {
 
 function sendEnvelope(exchange, content) {
 	channel.publish(exchange, '', Buffer.from(JSON.stringify(content)), {
-		contentType: 'application/vnd.masstransit+json', messageId: content.messageId, persistent: true,
-		correlationId: content.correlationId, headers: {'Content-Type': 'application/vnd.masstransit+json'},
+		contentType: 'application/vnd.masstransit+json', messageId: content.messageId,
+		persistent: true, correlationId: content.correlationId,
+		headers: {'Content-Type': 'application/vnd.masstransit+json'},
 	});
 }
 
@@ -83,8 +88,8 @@ const commands = {
 		await consume(queue, Number(count), ({fields, properties, content}) => {
 			const {headers, ...others} = properties;
 			print({
-				exchange: fields.exchange, key: fields.routingKey, headers, body: content.toString(),
-				properties: Object.fromEntries(Object.entries(others).filter(([, value]) => value !== undefined)),
+				exchange: fields.exchange, key: fields.routingKey, headers, properties: others,
+				body: content.toString(),
 			});
 		});
 	},
@@ -101,15 +106,17 @@ const commands = {
 			const answer = JSON.parse(content);
 			const order = asked.get(answer.requestId);
 			print({
-				order, trace, answer: answer.message, type: answer.messageType[0], activity: answer.headers['MT-Activity-Id'],
-				conversation: answer.conversationId === order?.conversation, contentType: properties.contentType,
+				order, trace, answer: answer.message, type: answer.messageType[0],
+				activity: answer.headers['MT-Activity-Id'], contentType: properties.contentType,
+				conversation: answer.conversationId === order?.conversation,
 			});
 		});
 		for (let i = 0; i < Number(count); i++) {
 			const orderId = randomUUID();
-			const content = envelope('Shop.Contracts:SubmitOrder', {orderId, customerId: randomUUID(), lineNumber: i}, {
+			const order = {orderId, customerId: randomUUID(), lineNumber: i};
+			const content = envelope('Shop.Contracts:SubmitOrder', order, {
 				requestId: randomUUID(), correlationId: orderId, headers: {'MT-Activity-Id': trace},
-				responseAddress: `rabbitmq://localhost/${bus}?durable=false&autodelete=true&temporary=true`,
+				responseAddress: `rabbitmq://localhost/${bus}?durable=false&temporary=true`,
 			});
 			asked.set(content.requestId, {orderId, conversation: content.conversationId});
 			sendEnvelope('Shop.Contracts:SubmitOrder', content);
@@ -128,9 +135,13 @@ const commands = {
 		await channel.assertExchange('Shop.Contracts:InventoryReserved', 'fanout', shared);
 		print('ready');
 		await consume(queue, Number(count), async ({content}) => {
-			const {message, messageId, correlationId, conversationId, headers} = JSON.parse(content);
-			sendEnvelope('Shop.Contracts:InventoryReserved', envelope('Shop.Contracts:InventoryReserved', {
-				orderId: message.orderId, key: message.key, expiresAt: new Date(Date.now() + 900_000).toISOString(),
+			const {message, messageId, ...asked} = JSON.parse(content);
+			const {correlationId, conversationId, headers} = asked;
+			const type = 'Shop.Contracts:InventoryReserved';
+			sendEnvelope(type, envelope(type, {
+				orderId: message.orderId, key: message.key,
+				expiresAt: new Date(Date.now() + 900_000).toISOString(),
+				reservedItems: message.items.map(item => ({...item, reservationId: messageId})),
 			}, {correlationId, conversationId, initiatorId: messageId, headers}));
 			await channel.waitForConfirms();
 		});
@@ -148,7 +159,8 @@ const commands = {
 	async events(queue, count) {
 		await consume(queue, Number(count), ({properties, content}) => {
 			const event = HTTP.toEvent({
-				headers: {'content-type': properties.contentType, ...properties.headers}, body: content.toString(),
+				headers: {'content-type': properties.contentType, ...properties.headers},
+				body: content.toString(),
 			});
 			print(event.validate() && event);
 		});

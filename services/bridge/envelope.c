@@ -53,12 +53,15 @@ envelope_write(Text *target, const amqp_envelope_t *envelope)
 {
 	const amqp_basic_properties_t *properties = &envelope->message.properties;
 	json_t	   *json = json_object();
+	json_t	   *headers;
 	char	   *dump;
 
 	json_object_set_new(json, "exchange", text_json_of(envelope->exchange));
 	json_object_set_new(json, "routing_key", text_json_of(envelope->routing_key));
 	json_object_set_new(json, "properties", properties_json(properties));
-	json_object_set_new(json, "headers", properties->_flags & AMQP_BASIC_HEADERS_FLAG ? table_json(&properties->headers, 0) : json_object());
+	headers = properties->_flags & AMQP_BASIC_HEADERS_FLAG ? table_json(&properties->headers, 0)
+		: json_object();
+	json_object_set_new(json, "headers", headers);
 	add_body(json, envelope->message.body);
 	dump = json_dumps(json, JSON_COMPACT);
 	text_add(target, dump);

@@ -342,10 +342,13 @@ rest(Outward *outward, Phase phase, long milliseconds)
 static void
 retry(Outward *outward, const char *trouble)
 {
+	long		delay;
+
 	if (strcmp(trouble, outward->trouble) != 0)
 		log_write(LEVEL_WARNING, NULL, "Bridge {Bridge}, broker {Broker}: {Error}", "Bridge",
 				  outward->settings.name, "Broker", outward->settings.broker, "Error", trouble,
 				  NULL);
 	copy_string(outward->trouble, sizeof(outward->trouble), trouble);
-	rest(outward, PHASE_RESTING, backoff_delay(outward->attempt++, RETRY_MIN_MS, RETRY_MAX_MS, random_fraction()));
+	delay = backoff_delay(outward->attempt++, RETRY_MIN_MS, RETRY_MAX_MS, random_fraction());
+	rest(outward, PHASE_RESTING, delay);
 }

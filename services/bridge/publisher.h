@@ -33,7 +33,8 @@ typedef struct PublisherOptions
 	struct event_base *base;
 	const char *brokers;		/* file */
 	const char *broker;			/* section of it */
-	void		(*done) (void *argument, const char *trouble);	/* trouble: NULL if all is settled */
+	/* trouble: NULL if all is settled */
+	void		(*done) (void *argument, const char *trouble);
 	void	   *argument;
 } PublisherOptions;
 

@@ -135,6 +135,7 @@ static void
 run(Worker *worker, void *argument)
 {
 	Receiver   *receiver = argument;
+	long		delay;
 
 	receiver->wire.worker = worker;
 	while (!worker_stopping(worker))
@@ -142,7 +143,9 @@ run(Worker *worker, void *argument)
 		if (receiver->wire.state == NULL && !consume(receiver))
 		{
 			note(receiver, receiver->wire.error);
-			worker_wait(worker, -1, backoff_delay(receiver->attempt, RECONNECT_MIN_MS, RECONNECT_MAX_MS, random_fraction()));
+			delay = backoff_delay(receiver->attempt, RECONNECT_MIN_MS, RECONNECT_MAX_MS,
+								  random_fraction());
+			worker_wait(worker, -1, delay);
 			continue;
 		}
 		if (!pass_on(receiver) || !read_some(receiver))

@@ -10,7 +10,8 @@
 extern const PgStatement sql_listen_bridges;	/* told when bridges change */
 extern const PgStatement sql_bridges;	/* BridgesColumn */
 extern const PgStatement sql_claim; /* bridge */
-extern const PgStatement sql_lazily;	/* what is lost of its commits is done again; nobody waits for one who is silent */
+/* What is lost of its commits is done again; who is silent does not keep others waiting. */
+extern const PgStatement sql_lazily;
 extern const PgStatement sql_read;	/* bridge, most messages: ReadColumn */
 extern const PgStatement sql_settle;	/* endpoint; lanes, positions and errors of what was
 										 * refused; lanes and positions of what has arrived */

@@ -1,0 +1,170 @@
+"""To and from a RabbitMQ over a bridge: how many."""
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from driver.load import PAYLOAD, LoadError, Meter
+from driver.registry import Bound, Case, Column, Measurement
+
+OUT = "to a quorum queue, a backlog, batches of 500"
+IN = "from a quorum queue, a backlog, batches of 500"
+DATABASE = "bench_bridge"
+PROGRAM = Path(__file__).resolve().parents[2] / "build/services/bridged"
+AMQP, DIST, EPMD, HTTP = 54340, 54341, 54342, 54343
+SEND = ("SELECT pg_catalog.count(message_bus.send('out', 'OrderSubmitted', '{payload}',"
+        " partition_key => i::text)) FROM pg_catalog.generate_series(1, {count}) i")
+
+
+def owned(server, *command):
+    """A command as the server's owner."""
+    return ["runuser", "-u", "postgres", "--", *command] if os.geteuid() == 0 else list(command)
+
+
+@contextlib.contextmanager
+def broker(server):
+    """A RabbitMQ of its own, empty."""
+    home = server.run_dir / "rabbit"
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir()
+    if os.geteuid() == 0:
+        shutil.chown(home, "postgres")
+    env = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8",
+           "RABBITMQ_NODENAME": "bench@localhost", "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+           "RABBITMQ_NODE_PORT": str(AMQP), "RABBITMQ_DIST_PORT": str(DIST),
+           "ERL_EPMD_PORT": str(EPMD), "ERL_EPMD_ADDRESS": "127.0.0.1",
+           "RABBITMQ_MNESIA_BASE": str(home / "mnesia"), "RABBITMQ_LOG_BASE": str(home),
+           "RABBITMQ_CONFIG_FILE": str(home / "rabbitmq"),
+           "RABBITMQ_CONF_ENV_FILE": str(home / "env"),
+           "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "plugins"),
+           "RABBITMQ_PID_FILE": str(home / "pid")}
+    options = {"env": env, "cwd": home, "start_new_session": True,
+               "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    programs = [subprocess.Popen(owned(server, *command), **options)
+                for command in (["epmd", "-port", str(EPMD), "-address", "127.0.0.1"],
+                                ["/usr/lib/rabbitmq/bin/rabbitmq-server"])]
+    try:
+        until_listening(programs[1])
+        yield
+    finally:
+        for program in programs:
+            os.killpg(program.pid, signal.SIGKILL)
+            program.wait()
+
+
+def until_listening(program):
+    """Waits for the broker."""
+    for _ in range(1200):
+        if program.poll() is not None:
+            raise LoadError(f"RabbitMQ ended with {program.returncode}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", AMQP)):
+            return
+        time.sleep(0.1)
+    raise LoadError("RabbitMQ does not start")
+
+
+@contextlib.contextmanager
+def bridged(server):
+    """The program that carries, while the block runs."""
+    brokers = server.run_dir / "brokers.conf"
+    brokers.write_text(f"[rabbit]\nhost=127.0.0.1\nport={AMQP}\n")
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    process = subprocess.Popen(
+        [str(PROGRAM), f"--brokers={brokers}", f"--port={HTTP}", "--pool-size=1"],
+        env={**env, **server.environment(DATABASE)}, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def until(server, process, condition):
+    """Waits until a condition holds."""
+    while server.sql(DATABASE, f"SELECT {condition}") != "t":
+        if process.poll() is not None:
+            raise LoadError(f"bridged ended with {process.returncode}")
+        time.sleep(0.02)
+
+
+def install(server):
+    """The database anew; the queue is made by the bridge that reads it."""
+    server.create_database(DATABASE)
+    server.sql(DATABASE, "CREATE EXTENSION ecommerce")
+    server.sql(DATABASE, "SELECT message_bus.create_endpoint('out', 8, forward_to => 'rabbit'),"
+               " message_bus.create_endpoint('in', 8);"
+               " SELECT message_bus.create_bridge('in', 'raw',"
+               " '{\"broker\": \"rabbit\", \"queue\": \"orders\", \"target\": \"in\"}')")
+    with bridged(server) as process:
+        while b'direction="in"} 1' not in metrics():
+            if process.poll() is not None:
+                raise LoadError(f"bridged ended with {process.returncode}")
+            time.sleep(0.05)
+    server.sql(DATABASE, "SELECT message_bus.pause_bridge('in');"
+               " SELECT message_bus.create_bridge('out', 'raw', '{\"endpoint\": \"out\","
+               " \"destinations\": {\"OrderSubmitted\": \"orders\"}}')")
+
+
+def metrics():
+    """What bridged says of itself."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", HTTP)) as client:
+        client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        answer = b""
+        while part := client.recv(65536):
+            answer += part
+        return answer
+    return b""
+
+
+def carry(bench, count, inwards):
+    """A backlog goes out; or has gone out, and comes in."""
+    def run():
+        server = bench.server
+        with broker(server):
+            install(server)
+            for _ in range(count // 10_000):
+                server.sql(DATABASE, SEND.format(payload=PAYLOAD, count=10_000))
+            left = "unconfirmed = 0 FROM message_bus.forwards"
+            arrived = f"accepted >= {count} FROM message_bus.bridges WHERE name = 'in'"
+            if inwards:
+                with bridged(server) as process:
+                    until(server, process, left)
+                server.sql(DATABASE, "SELECT message_bus.pause_bridge('out'),"
+                           " message_bus.resume_bridge('in')")
+            with Meter(server) as meter:
+                began = time.monotonic()
+                with bridged(server) as process:
+                    until(server, process, arrived if inwards else left)
+                    elapsed = time.monotonic() - began
+        return {"per_s": count / elapsed, **meter.cost.per(count)}
+    return run
+
+
+def cases(bench):
+    count = 20_000 if bench.quick else 50_000
+    return [Case(OUT, "ours", carry(bench, count, False)),
+            Case(IN, "ours", carry(bench, count, True))]
+
+
+Measurement(
+    name="bridge",
+    title="messages to and from RabbitMQ",
+    cases=cases,
+    primary="per_s",
+    baseline="ours",
+    columns=[Column("per_s", "messages/s"), Column("cpu_us", "CPU us/message", "{:.1f}"),
+             Column("wal_bytes", "WAL bytes")],
+    bounds=[
+        Bound("messages/s to a quorum queue", 3_000, True,
+              lambda s: s.median(OUT, "ours", "per_s"), "{:.0f}"),
+        Bound("messages/s from a quorum queue", 4_000, True,
+              lambda s: s.median(IN, "ours", "per_s"), "{:.0f}"),
+    ],
+    notes="""
+A RabbitMQ of its own, one node, its queue a quorum queue; one bridged. Each batch is confirmed by
+the broker before the database lets it go, and on disk before the broker is told. A backlog is timed
+from the start of the program, its connections included. CPU is the database server's alone.""")
