@@ -15,12 +15,14 @@ use Test::More ();
 use Time::HiRes qw(usleep);
 
 my $json = JSON::PP->new->utf8->canonical;
+my @beds;
 
 sub new
 {
 	my ($class) = @_;
 	my $self = bless { pids => [], peers => [],
 		directory => PostgreSQL::Test::Utils::tempdir_short() }, $class;
+	push @beds, $self;
 	my $node = $self->{node} = PostgreSQL::Test::Cluster->new('shop');
 
 	$node->init;
@@ -61,6 +63,7 @@ sub start_epmd
 
 	if ($pid == 0)
 	{
+		POSIX::setsid();
 		exec 'epmd', '-port', $self->{port}{epmd}, '-address', '127.0.0.1'
 		  or POSIX::_exit(127);
 	}
@@ -203,16 +206,26 @@ sub stop_bridged
 	return $status;
 }
 
-sub DESTROY
+# Whatever ends the test, nothing of it goes on.
+sub end
 {
 	my ($self) = @_;
-	local $? = $?;
 
-	kill 'KILL', @{ $self->{pids} };
-	$_->kill_kill for @{ $self->{peers} };
-	$self->signal_broker('KILL') if $self->{broker};
-	kill 'KILL', $self->{epmd} if $self->{epmd};
+	kill 'KILL', splice @{ $self->{pids} };
+	eval { $_->kill_kill } for splice @{ $self->{peers} };
+	for my $group (grep { $_ } delete @$self{qw(broker epmd)})
+	{
+		kill 'KILL', -$group;
+	}
 	return;
+}
+
+END
+{
+	my $status = $?;
+
+	$_->end for @beds;
+	$? = $status;
 }
 
 1;
