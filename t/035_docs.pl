@@ -1,5 +1,5 @@
-# The statements in docs/domain-models.md and docs/deploying.md run as they stand, and say what is
-# written below them; the README's tour can be pasted as a whole.
+# The statements in docs/domain-models.md, deploying.md and personal-data.md run as they stand, and
+# say what is written below them; the README's tour can be pasted as a whole.
 use strict;
 use warnings FATAL => 'all';
 
@@ -37,6 +37,11 @@ $node->safe_psql('postgres', 'CREATE DATABASE deploying');
 $node->safe_psql('deploying', 'CREATE EXTENSION ecommerce');
 is( run_statements($node, 'deploying', document('docs/deploying.md'), 4),
 	1, 'deploying: a result was compared');
+
+$node->safe_psql('postgres', 'CREATE DATABASE personal');
+$node->safe_psql('personal', 'CREATE EXTENSION ecommerce');
+is(run_statements($node, 'personal', document('docs/personal-data.md'), 5),
+	9, 'personal data: results were compared');
 
 my ($tour) = document('README.md') =~ /^## A tour in SQL\n(.*?)^## /ms;
 my $pasted = join '', $tour =~ /^    (.*\n)/mg;
