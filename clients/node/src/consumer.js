@@ -1,9 +1,10 @@
 // Consumes one endpoint of the message bus with a table of handlers.
 //
 // A batch is a transaction: BEGIN and receive in one round trip; the handlers, each behind a
-// savepoint that is set when it says its first statement; then ack and COMMIT in one. What a
-// handler writes and sends commits with the ack, or is rolled back to its savepoint and its
-// message failed. A consumer that dies leaves nothing: its messages are handed out again.
+// savepoint that is set when it says its first statement; then ack and COMMIT, in one with the
+// BEGIN and receive of the next batch. What a handler writes and sends commits with the ack, or
+// is rolled back to its savepoint and its message failed. A consumer that dies leaves nothing:
+// its messages are handed out again.
 import { HandlerTimeout } from './errors.js';
 import { finalError, lostRace, programError, sqlstate } from './failures.js';
 import { Runner } from './runner.js';
@@ -38,7 +39,7 @@ export class Consumer {
 		this.#handlers = new Map(Object.entries(handlers));
 		this.#options = { batch: 50, concurrency: 1, wait: 30000, ...options };
 		this.#runner = new Runner(client, `endpoint ${endpoint}`, this.#options.concurrency,
-			(_, signal) => this.#turn(signal),
+			(_, signal, more) => this.#turn(signal, more),
 			(_, signal) => this.#wait(signal));
 	}
 
@@ -73,25 +74,24 @@ export class Consumer {
 		return this.#timeout;
 	}
 
-	async #turn(signal) {
+	// Batch after batch on one connection, until there is nothing more for it.
+	async #turn(signal, more) {
 		const connection = await this.#client.pool.connect();
 		let broken;
 
 		try {
-			const timeout = await this.#limit(connection);
-			const size = this.#singles > 0 ? 1 : this.#options.batch;
-			const results = await script(connection,
-				...beginning(null, { source: this.#client.source, timeout }),
-				`SELECT * FROM message_bus.receive(${literal(this.#endpoint)}, ${size})`);
-			const messages = results.at(-1).rows;
+			await this.#limit(connection);
+			let messages = await this.#receive(connection);
 
-			if (messages.length === 0) {
-				// receive() may have written something down: who has died of a message.
-				await query(connection, 'COMMIT');
-				return 0;
+			while (messages.length > 0 && !signal.aborted) {
+				more();
+				this.#singles = Math.max(this.#singles - 1, 0);
+				messages = await this.#batch(connection, messages, signal);
+				if (!messages) return 1;
 			}
-			this.#singles = Math.max(this.#singles - 1, 0);
-			return await this.#batch(connection, messages.map(toMessage), signal);
+			// receive() may have written something down: who has died of a message.
+			await query(connection, 'COMMIT');
+			return 0;
 		} catch (error) {
 			await connection.query('ROLLBACK').catch((failure) => { broken = failure; });
 			throw error;
@@ -100,6 +100,19 @@ export class Consumer {
 		}
 	}
 
+	// BEGIN and receive(), after the statements that end what was before; the messages.
+	async #receive(connection, ...before) {
+		const size = this.#singles > 0 ? 1 : this.#options.batch;
+		const results = await query(connection, { rowMode: 'array', text: [...before,
+			...beginning(null, { source: this.#client.source, timeout: this.#timeout }),
+			`SELECT ${COLUMNS} FROM message_bus.receive(${literal(this.#endpoint)}, ${size})`,
+		].join('; ') });
+
+		return results.at(-1).rows.map(toMessage);
+	}
+
+	// Handles and commits them. The messages that have come with the commit, if it was one of
+	// several and may have more behind it: what a single one did must be known before.
 	async #batch(connection, messages, signal) {
 		const batch = { connection, done: [], saved: false };
 
@@ -107,14 +120,17 @@ export class Consumer {
 			if (signal.aborted) break;
 			await this.#message(batch, message);
 		}
+		const ending = [...(batch.done.length > 0 ? [acks(batch.done)] : []), 'COMMIT'];
 		try {
-			await script(connection,
-				...(batch.done.length > 0 ? [acks(batch.done)] : []), 'COMMIT');
+			if (messages.length > 1 && !signal.aborted) {
+				return await this.#receive(connection, ...ending);
+			}
+			await script(connection, ...ending);
 		} catch (error) {
 			this.#suspect(messages, error);
 			throw error;
 		}
-		return messages.length;
+		return undefined;
 	}
 
 	// A commit failed: by whom is known when each comes alone.
@@ -206,7 +222,8 @@ export class Consumer {
 	}
 }
 
-const acks = (ids) => `SELECT message_bus.ack(VARIADIC ARRAY[${ids.map(literal)}]::bigint[])`;
+// Receipts are the server's own numbers.
+const acks = (ids) => `SELECT message_bus.ack(VARIADIC '{${ids}}'::bigint[])`;
 const text = (error) => String(error?.message ?? error).slice(0, ERROR_TEXT);
 
 const codeOf = (error) => (error instanceof HandlerTimeout ? 'timeout'
@@ -216,12 +233,13 @@ const codeOf = (error) => (error instanceof HandlerTimeout ? 'timeout'
 const lost = (error) => /^08|^57P0|^25P03/.test(sqlstate(error) ?? '') ||
 	/^Connection terminated|^Client (was closed|has encountered)/.test(error?.message ?? '');
 
-export function toMessage(row) {
-	return { id: row.message_id, type: row.message_type, schemaVersion: row.schema_version,
-		body: row.body, headers: row.headers, correlationId: row.correlation_id,
-		conversationId: row.conversation_id, causationId: row.causation_id,
-		userId: row.user_id, tenantId: row.tenant_id, traceparent: row.traceparent,
-		source: row.source, sentAt: row.sent_at, deliverAt: row.deliver_at,
-		expiresAt: row.expires_at, partitionKey: row.partition_key, attempt: row.attempt,
-		endpoint: row.endpoint, deliveryId: row.delivery_id };
-}
+// A delivery as a row of values, in the order of toMessage.
+const COLUMNS = 'message_id, message_type, schema_version, body, headers, correlation_id, ' +
+	'conversation_id, causation_id, user_id, tenant_id, traceparent, source, sent_at, ' +
+	'deliver_at, expires_at, partition_key, attempt, endpoint, delivery_id';
+
+const toMessage = ([id, type, schemaVersion, body, headers, correlationId, conversationId,
+	causationId, userId, tenantId, traceparent, source, sentAt, deliverAt, expiresAt,
+	partitionKey, attempt, endpoint, deliveryId]) => ({ id, type, schemaVersion, body, headers,
+	correlationId, conversationId, causationId, userId, tenantId, traceparent, source, sentAt,
+	deliverAt, expiresAt, partitionKey, attempt, endpoint, deliveryId });

@@ -4,7 +4,8 @@ import { backoff } from './wait.js';
 const RESTART_MIN = 100;
 const RESTART_MAX = 10000;
 
-// turn(state, signal): does what there is, returns how much; state is the loop's own object.
+// turn(state, signal, more): does what there is, returns how much; state is the loop's own
+// object. more() says that there is work, before the turn is over.
 // wait(state, signal): returns when there may be more.
 // A turn that fails has been rolled back; it is tried again, later each time.
 export class Runner {
@@ -49,13 +50,17 @@ export class Runner {
 	async #loop() {
 		const { signal } = this.#stopping;
 		const state = { failures: 0 };
+		const more = () => {
+			state.failures = 0;
+			this.#idle.shift()?.();
+		};
 
 		while (!signal.aborted) {
 			try {
-				const count = await this.#turn(state, signal);
+				const count = await this.#turn(state, signal, more);
 
 				state.failures = 0;
-				if (count > 0) this.#idle.shift()?.();
+				if (count > 0) more();
 				else await this.#rest(state, signal);
 			} catch (error) {
 				if (error.fatal) throw error.cause ?? error;

@@ -73,8 +73,32 @@ test('a message that fails is undone and comes again; the others of its batch st
 	assert.deepEqual(letters.map(({ error_code: code, attempts }) => [code, attempts]).sort(),
 		[['22012', 1], ['bad_number', 1]]);
 	// A handler that cannot work is not the message's fault: it waits for who mends it.
-	assert.equal(Number((await state('failing')).scheduled) +
-		Number((await state('failing')).retrying) + Number((await state('failing')).depth), 1);
+	const { scheduled, retrying, depth } = await state('failing');
+	assert.equal(Number(scheduled) + Number(retrying) + Number(depth), 1);
+});
+
+test('a full batch costs one round trip', async () => {
+	await db.bus.createEndpoint('dense', { lanes: 1 });
+	await db.query(`SELECT count(message_bus.send('dense', 'Work', jsonb_build_object('n', n)))
+		FROM generate_series(1, 1016) n`);
+	const counting = open({ max: 2 });
+	const got = [];
+	let statements = 0;
+
+	counting.pool.on('connect', (connection) => {
+		const say = connection.query.bind(connection);
+		connection.query = (...words) => { statements++; return say(...words); };
+	});
+	const consumer = counting.bus.consume('dense', { Work: ({ body }) => { got.push(body.n); } },
+		{ batch: 100 });
+	await until('all are done', () => got.length >= 1016);
+	const needed = statements;
+	await consumer.stop();
+	await counting.close();
+	assert.deepEqual(got, numbers(1, 1016));
+	// The first 16 come one by one, two each; then ten batches; the endpoint's timeout, an end.
+	assert.ok(needed <= 2 * 16 + 10 + 4, `${needed} round trips`);
+	assert.ok(await isEmpty('dense'));
 });
 
 test('what nobody handles is skipped, or handled by *', async () => {
