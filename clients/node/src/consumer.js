@@ -8,7 +8,7 @@
 import { HandlerTimeout } from './errors.js';
 import { finalError, lostRace, programError, sqlstate } from './failures.js';
 import { Runner } from './runner.js';
-import { beginning, literal, query, script } from './sql.js';
+import { beginning, holding, literal, query, script } from './sql.js';
 import { Transaction } from './transaction.js';
 import { waitInDatabase } from './wait.js';
 
@@ -39,7 +39,8 @@ export class Consumer {
 		this.#handlers = new Map(Object.entries(handlers));
 		this.#options = { batch: 50, concurrency: 1, wait: 30000, ...options };
 		this.#runner = new Runner(client, `endpoint ${endpoint}`, this.#options.concurrency,
-			(_, signal, more) => this.#turn(signal, more),
+			(_, signal, more) => holding(client.pool,
+				(connection) => this.#turn(connection, signal, more)),
 			(_, signal) => this.#wait(signal));
 	}
 
@@ -75,29 +76,19 @@ export class Consumer {
 	}
 
 	// Batch after batch on one connection, until there is nothing more for it.
-	async #turn(signal, more) {
-		const connection = await this.#client.pool.connect();
-		let broken;
+	async #turn(connection, signal, more) {
+		await this.#limit(connection);
+		let messages = await this.#receive(connection);
 
-		try {
-			await this.#limit(connection);
-			let messages = await this.#receive(connection);
-
-			while (messages.length > 0 && !signal.aborted) {
-				more();
-				this.#singles = Math.max(this.#singles - 1, 0);
-				messages = await this.#batch(connection, messages, signal);
-				if (!messages) return 1;
-			}
-			// receive() may have written something down: who has died of a message.
-			await query(connection, 'COMMIT');
-			return 0;
-		} catch (error) {
-			await connection.query('ROLLBACK').catch((failure) => { broken = failure; });
-			throw error;
-		} finally {
-			connection.release(broken);
+		while (messages.length > 0 && !signal.aborted) {
+			more();
+			this.#singles = Math.max(this.#singles - 1, 0);
+			messages = await this.#batch(connection, messages, signal);
+			if (!messages) return 1;
 		}
+		// receive() may have written something down: who has died of a message.
+		await query(connection, 'COMMIT');
+		return 0;
 	}
 
 	// BEGIN and receive(), after the statements that end what was before; the messages.

@@ -18,6 +18,22 @@ export async function query(connection, text, values) {
 	}
 }
 
+// Calls work with a connection of the pool. An error rolls back; a connection on which even that
+// fails is not used again.
+export async function holding(pool, work) {
+	const connection = await pool.connect();
+	let broken;
+
+	try {
+		return await work(connection);
+	} catch (error) {
+		await connection.query('ROLLBACK').catch((failure) => { broken = failure; });
+		throw error;
+	} finally {
+		connection.release(broken);
+	}
+}
+
 // Several statements in one round trip; the results in their order.
 export async function script(connection, ...statements) {
 	const results = await query(connection, statements.join('; '));
@@ -58,10 +74,14 @@ export function beginning(context, { isolation, source, timeout } = {}) {
 	return statements;
 }
 
-function contextCall({ correlationId, causationId, userId, tenantId, headers, traceparent }) {
+function contextCall({ correlationId, causationId, userId, tenantId, headers, traceparent,
+	conversationId }) {
+	// The last parameter has not been there from the first version on.
+	const conversation = conversationId ? `, ${literal(conversationId)}::uuid` : '';
+
 	return `SELECT ecommerce.set_context(${literal(correlationId)}::uuid, ` +
 		`${literal(causationId)}::uuid, ${literal(userId)}, ${literal(tenantId)}, ` +
-		`${literal(json(headers ?? {}))}::jsonb, ${literal(traceparent)})`;
+		`${literal(json(headers ?? {}))}::jsonb, ${literal(traceparent)}${conversation})`;
 }
 
 function level(isolation) {

@@ -4,7 +4,7 @@
 // events before the one that failed come again and are committed, then it comes alone, up to
 // `retries` times more; then it is parked, and the subscription goes on, or it stops.
 import { Runner } from './runner.js';
-import { beginning, literal, query, script, whole } from './sql.js';
+import { beginning, holding, literal, query, script } from './sql.js';
 import { toEvent } from './store.js';
 import { Transaction } from './transaction.js';
 import { backoff, waitInDatabase } from './wait.js';
@@ -64,25 +64,24 @@ export class Subscription {
 	}
 
 	async #turn(state, signal) {
-		const connection = await this.#client.pool.connect();
-		const { batch } = this.#options;
-		let broken;
-
 		try {
-			const results = await script(connection,
-				...beginning(null, { source: this.#client.source }),
-				`SELECT * FROM event_store.fetch(${literal(this.#name)}, ${state.size ?? batch})`);
-			const events = results.at(-1).rows.map(toEvent);
-
-			await this.#batch(connection, state, events);
-			return events.length;
+			return await holding(this.#client.pool,
+				(connection) => this.#fetch(connection, state));
 		} catch (error) {
-			await connection.query('ROLLBACK').catch((failure) => { broken = failure; });
-			if (error instanceof EventFailure) return await this.#onFailure(state, error, signal);
+			if (error instanceof EventFailure) return this.#onFailure(state, error, signal);
 			throw error;
-		} finally {
-			connection.release(broken);
 		}
+	}
+
+	async #fetch(connection, state) {
+		const size = state.size ?? this.#options.batch;
+		const results = await script(connection,
+			...beginning(null, { source: this.#client.source }),
+			`SELECT * FROM event_store.fetch(${literal(this.#name)}, ${size})`);
+		const events = results.at(-1).rows.map(toEvent);
+
+		await this.#batch(connection, state, events);
+		return events.length;
 	}
 
 	async #batch(connection, state, events) {

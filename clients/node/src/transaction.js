@@ -3,7 +3,7 @@ import { SagaApi } from './saga.js';
 import { BusApi } from './bus.js';
 import { StoreApi } from './store.js';
 import { TransactionAborted, TransactionEnded } from './errors.js';
-import { beginning, query, script } from './sql.js';
+import { beginning, holding, query, script } from './sql.js';
 
 // What a handler is given: query() and the three APIs, until it has returned. enter() runs
 // before the first statement; a consumer sets its savepoint there.
@@ -74,11 +74,8 @@ export class Transaction {
 }
 
 // Runs fn in a transaction: its outcome is committed, an error rolls back.
-export async function transact(pool, context, fn, options) {
-	const connection = await pool.connect();
-	let broken;
-
-	try {
+export function transact(pool, context, fn, options) {
+	return holding(pool, async (connection) => {
 		await script(connection, ...beginning(context, options));
 		const tx = new Transaction(connection);
 		let value;
@@ -94,10 +91,5 @@ export async function transact(pool, context, fn, options) {
 				hint: 'Do not catch errors of statements inside a transaction.' });
 		}
 		return value;
-	} catch (error) {
-		await connection.query('ROLLBACK').catch((failure) => { broken = failure; });
-		throw error;
-	} finally {
-		connection.release(broken);
-	}
+	});
 }

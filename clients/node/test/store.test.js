@@ -84,7 +84,8 @@ test('without retries the loser is told', async () => {
 });
 
 test('what a decision does in its transaction commits with its events', async () => {
-	const context = { correlationId: '22222222-0000-4000-8000-000000000002', userId: 'ann' };
+	const context = { correlationId: '22222222-0000-4000-8000-000000000002', userId: 'ann',
+		conversationId: '22222222-0000-4000-8000-000000000003' };
 	const noting = { ...counter, decide: async (state, { tx }) => {
 		await tx.store.append('note-1', ANY, { type: 'Noted', data: {} });
 		return counter.decide(state);
@@ -100,6 +101,7 @@ test('what a decision does in its transaction commits with its events', async ()
 	assert.equal(more.length, 0);
 	assert.equal(note.metadata.user_id, 'ann');
 	assert.equal(note.metadata.correlation_id, context.correlationId);
+	assert.equal(note.metadata.conversation_id, context.conversationId);
 	assert.equal(note.metadata.source, 'store-test');
 });
 

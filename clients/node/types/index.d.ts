@@ -72,6 +72,8 @@ export interface Context {
 	tenantId?: string;
 	headers?: Record<string, Json>;
 	traceparent?: string;
+	/** Several processes that belong together; by default the correlation id. */
+	conversationId?: string;
 }
 
 export interface Appended {

@@ -22,6 +22,7 @@ class Context:
     tenant_id: str | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
     traceparent: str | None = None
+    conversation_id: str | None = None
 
 
 def literal(value: Any) -> str:
@@ -65,7 +66,10 @@ def beginning(context: Context | None = None, *, isolation: str | None = None,
             f"SELECT ecommerce.set_context({literal(context.correlation_id)}::uuid, "
             f"{literal(context.causation_id)}::uuid, {literal(context.user_id)}, "
             f"{literal(context.tenant_id)}, {literal(to_json(dict(context.headers)))}::jsonb, "
-            f"{literal(context.traceparent)})")
+            f"{literal(context.traceparent)}" +
+            # the parameter has not been there from the first version on
+            (f", {literal(context.conversation_id)}::uuid" if context.conversation_id else "") +
+            ")")
     return statements
 
 

@@ -82,7 +82,8 @@ class StoreTest(Base):
 
     async def test_transaction(self) -> None:
         db, stream = await self.open(), self.name("tx") + "-1"
-        context = Context(correlation_id=str(uuid4()), user_id="o'neill\\")
+        context = Context(correlation_id=str(uuid4()), user_id="o'neill\\",
+                          conversation_id=str(uuid4()))
 
         async def good(tx: Any) -> Any:
             await tx.store.append(stream, NEW, ADDED)
@@ -106,8 +107,9 @@ class StoreTest(Base):
             await db.tx(context, hidden)
         [event] = await db.store.read(stream)
         self.assertEqual((event.metadata["user_id"], event.metadata["correlation_id"],
-                          event.metadata["source"]),
-                         (context.user_id, context.correlation_id, "tests"))
+                          event.metadata["conversation_id"], event.metadata["source"]),
+                         (context.user_id, context.correlation_id, context.conversation_id,
+                          "tests"))
         with self.assertRaises(TransactionEnded):
             await tx.query("SELECT 1")
         with self.assertRaises(ValueError):
@@ -174,10 +176,15 @@ class SubscriptionTest(Base):
         await db.store.append(f"{name}-1", NEW, [ADDED] * 4)
         await until("the others are seen", lambda: seen([1, 3, 4]))
         await until("it waits", waits)
+        parked = await db.query("SELECT stream, error FROM event_store.parked_events "
+                                "WHERE subscription = %s", [name])
+        self.assertEqual(parked, [{"stream": f"{name}-1", "error": "two"}])
         mended.append(True)
         await db.query("SELECT event_store.replay_parked(%s)", [name])
         await until("a replay wakes it", lambda: seen([1, 2, 3, 4]))
         await subscription.stop()
+        self.assertFalse(await db.query("SELECT 1 FROM event_store.parked_events "
+                                        "WHERE subscription = %s", [name]))
 
 
 class BusTest(Base):

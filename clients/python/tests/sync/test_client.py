@@ -83,7 +83,8 @@ class StoreTest(Base):
 
     def test_transaction(self) -> None:
         db, stream = self.open(), self.name("tx") + "-1"
-        context = Context(correlation_id=str(uuid4()), user_id="o'neill\\")
+        context = Context(correlation_id=str(uuid4()), user_id="o'neill\\",
+                          conversation_id=str(uuid4()))
 
         def good(tx: Any) -> Any:
             tx.store.append(stream, NEW, ADDED)
@@ -107,8 +108,9 @@ class StoreTest(Base):
             db.tx(context, hidden)
         [event] = db.store.read(stream)
         self.assertEqual((event.metadata["user_id"], event.metadata["correlation_id"],
-                          event.metadata["source"]),
-                         (context.user_id, context.correlation_id, "tests"))
+                          event.metadata["conversation_id"], event.metadata["source"]),
+                         (context.user_id, context.correlation_id, context.conversation_id,
+                          "tests"))
         with self.assertRaises(TransactionEnded):
             tx.query("SELECT 1")
         with self.assertRaises(ValueError):
@@ -175,10 +177,15 @@ class SubscriptionTest(Base):
         db.store.append(f"{name}-1", NEW, [ADDED] * 4)
         until("the others are seen", lambda: seen([1, 3, 4]))
         until("it waits", waits)
+        parked = db.query("SELECT stream, error FROM event_store.parked_events "
+                                "WHERE subscription = %s", [name])
+        self.assertEqual(parked, [{"stream": f"{name}-1", "error": "two"}])
         mended.append(True)
         db.query("SELECT event_store.replay_parked(%s)", [name])
         until("a replay wakes it", lambda: seen([1, 2, 3, 4]))
         subscription.stop()
+        self.assertFalse(db.query("SELECT 1 FROM event_store.parked_events "
+                                        "WHERE subscription = %s", [name]))
 
 
 class BusTest(Base):
