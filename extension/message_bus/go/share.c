@@ -3,26 +3,36 @@
  *		Sharing the lanes of an endpoint among the consumers that want messages.
  *
  * Whoever has received nothing, or waits, is entered as one who wants some, until he
- * gets some or a while has passed.  Who receives meanwhile leaves a part of the free
+ * gets some, ends, or a while has passed.  Who receives meanwhile leaves a part of the free
  * lanes to each of those, so that one call for many messages does not take all lanes
  * of a shallow queue.  What is left to somebody who does not come is taken by the
  * next call: so a wrong entry costs a smaller batch, and nothing waits for it.
  *
  * Lock protocol: a place is an atomic; it is taken by compare-and-swap when it is free,
- * or its time is over, and given back by who has it.  When there is none left, the
- * others do not know of who came too late.  A crash leaves nothing.
+ * or its time is over, and given back by who has it, at the end of his process if not
+ * before.  When there is none left, the others do not know of who came too late.  A
+ * crash leaves nothing.
  */
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "storage/ipc.h"
 #include "utils/timestamp.h"
 
 #include "message_bus/go/share.h"
 
 /* So long who has got nothing counts as one who will come again. */
 #define WANTS_AGAIN (60 * USECS_PER_SEC)
-/* So long who waits counts at most, lest one who died does for ever. */
+/* So long who waits counts at most; by then he may have something else to do. */
 #define WAITS_AT_MOST (SECS_PER_HOUR * USECS_PER_SEC)
+/* So many places a process gives back when it ends; others wait for their time. */
+#define OWN_PLACES 16
+
+static pg_atomic_uint64 *own_places[OWN_PLACES];
+static int	own_count = 0;
+
+static void remember(pg_atomic_uint64 *place);
+static void leave(int code, Datum arg);
 
 /* What is in a place: the process, and the second in which its time is over. */
 static inline uint32
@@ -55,7 +65,37 @@ share_want(const Endpoint *endpoint, TimestampTz until)
 
 		if ((entry_pid(entry) == (uint32) MyProcPid || entry_end(entry) <= now / USECS_PER_SEC) &&
 			pg_atomic_compare_exchange_u64(place, &entry, mine))
+		{
+			remember(place);
 			return;
+		}
+	}
+}
+
+static void
+remember(pg_atomic_uint64 *place)
+{
+	for (int i = 0; i < own_count; i++)
+		if (own_places[i] == place)
+			return;
+	if (own_count == 0)
+		before_shmem_exit(leave, (Datum) 0);
+	if (own_count < OWN_PLACES)
+		own_places[own_count++] = place;
+}
+
+/*
+ * This process ends.
+ */
+static void
+leave(int code, Datum arg)
+{
+	for (int i = 0; i < own_count; i++)
+	{
+		uint64		entry = pg_atomic_read_u64(own_places[i]);
+
+		if (entry_pid(entry) == (uint32) MyProcPid)
+			(void) pg_atomic_compare_exchange_u64(own_places[i], &entry, 0);
 	}
 }
 
