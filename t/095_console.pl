@@ -94,6 +94,8 @@ subtest 'roles and actions' => sub {
 			q(SELECT event_store.rebuild_projection('order_summary')) ],
 		'reset-subscription' => [ { name => 'nobody', position => 0 },
 			q(SELECT event_store.reset_subscription('nobody', 0)) ],
+		'replay-parked' => [ { name => 'nobody', position => 1 },
+			q(SELECT event_store.replay_parked('nobody', 1)) ],
 		'retry-saga' => [ { saga => 'order', id => $none },
 			"SELECT saga.retry('order', '$none')" ],
 		'cancel-saga' => [ { saga => 'order', id => $none },

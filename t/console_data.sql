@@ -17,3 +17,15 @@ BEGIN
 	END LOOP;
 END
 $$;
+
+-- A subscription that could not handle an event.
+SELECT event_store.create_subscription('mailer');
+DO $$
+DECLARE
+	one record;
+BEGIN
+	SELECT * INTO one FROM event_store.fetch('mailer', 1);
+	PERFORM event_store.park('mailer', one.position, 'there is no <b>address</b>');
+	PERFORM event_store.advance('mailer', one.position);
+END
+$$;

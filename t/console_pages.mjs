@@ -215,6 +215,20 @@ async function expiry() {
 	await page.close();
 }
 
+// An event that was put aside is given again.
+async function replay() {
+	const page = await open();
+	await logIn(page, 'operator');
+	await show(page, 'readers');
+	await page.getByRole('button', { name: 'Replay' }).click();
+	await page.locator('dialog').getByRole('button', { name: 'Replay' }).click();
+	await page.locator('dialog').getByText('done').waitFor();
+	await page.locator('dialog').getByRole('button', { name: 'Close' }).click();
+	await page.locator('main').getByText('given again').waitFor();
+	ok(true, 'an event that was put aside is given again');
+	await page.close();
+}
+
 // A network that drops says nothing: the page does, and comes back.
 async function silence() {
 	const page = await open();
@@ -266,4 +280,5 @@ async function behindGateway() {
 	await page.close();
 }
 
-await run([everyPage, hostile, keyboard, viewer, behindGateway, silence, offline, restart, expiry]);
+await run([everyPage, hostile, keyboard, replay, viewer, behindGateway, silence, offline, restart,
+	expiry]);

@@ -48,6 +48,8 @@ const Resource api_actions[] = {
 	ACTION("rebuild-projection", VOID("event_store.rebuild_projection(" TEXT("name") ")")),
 	ACTION("reset-subscription", VOID("event_store.reset_subscription(" TEXT("name") ", "
 									  TEXT("position") "::bigint)")),
+	ACTION("replay-parked", DONE("event_store.replay_parked(" TEXT("name") ", "
+								 TEXT("position") "::bigint)")),
 	ACTION("retry-saga", DONE("saga.retry(" TEXT("saga") ", " TEXT("id") "::uuid)")),
 	ACTION("cancel-saga", DONE("saga.cancel(" TEXT("saga") ", " TEXT("id") "::uuid, "
 							   TEXT("reason") ")")),

@@ -81,6 +81,14 @@ const Resource api_resources[] = {
 		ROWS("SELECT * FROM event_store.subscriptions ORDER BY lag_positions DESC, name, "
 			 "partition LIMIT 500")
 	},
+	{"parked", PAGE, false, false,
+		ROWS("SELECT subscription, position, stream, event_type, event_id, "
+			 "pg_catalog.left(error, 2000) AS error, attempts, parked_at, replay, "
+			 "pg_catalog.json_build_array(subscription, position)::text AS key "
+			 "FROM event_store.parked_events p WHERE $1::text IS NULL OR (p.subscription, "
+			 "p.position) > ($1::jsonb ->> 0, ($1::jsonb ->> 1)::bigint) "
+			 "ORDER BY subscription, position LIMIT least(coalesce($2::int, 50), 500)")
+	},
 	{"projections", "", false, false,
 		ROWS("SELECT * FROM event_store.projections ORDER BY state = 'running', lag_positions "
 			 "DESC, "

@@ -23,9 +23,12 @@ sub little
 	my ($shop) = @_;
 	my $product = $shop->product(1000);
 
-	$shop->order($product, 1 + $_ % 3, token => $_ % 5 ? 'tok_ok' : 'tok_declined') for 1 .. 12;
-	$shop->until('all have settled', sub { $shop->sql(q(SELECT count(*)
-		FROM ecommerce_order.order_summary WHERE status = 'Created')) == 0 });
+	my $orders = join("', '", map {
+		$shop->order($product, 1 + $_ % 3, token => $_ % 5 ? 'tok_ok' : 'tok_declined') } 1 .. 12);
+
+	$shop->until('all have settled', sub { $shop->sql("SELECT count(*)
+		FROM ecommerce_order.order_summary WHERE status = 'Created'
+			AND order_id IN ('$orders')") == 0 });
 	$shop->{node}->safe_psql('shop', slurp_file("$t/console_data.sql"));
 	return;
 }
@@ -61,8 +64,8 @@ for my $amount (split ' ', $ENV{GALLERY} // 'nothing little much')
 	$shop->start;
 	$console->start('--actions');
 	{ no strict 'refs'; &$amount($shop); }
-	my ($order) = $shop->sql(q(SELECT order_id FROM ecommerce_order.order_summary
-		WHERE status = 'Confirmed' ORDER BY updated_at DESC LIMIT 1));
+	my $order = $shop->sql(q(SELECT order_id FROM ecommerce_order.order_summary
+		WHERE confirmation_number <> '' ORDER BY updated_at DESC LIMIT 1));
 	my $story = $shop->sql("SELECT metadata ->> 'correlation_id'
 		FROM event_store.read_stream('order-$order', 1, 1)");
 	my $letter = $shop->sql(q(SELECT message_id FROM message_bus.list_dead(max => 1)));

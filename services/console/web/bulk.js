@@ -7,8 +7,8 @@ import * as format from './format.js';
 const BATCH = 100;
 const KEPT = 200;
 
-// count(): {count, capped}. ask(max, after, rate): the rows of one batch, the last with the key
-// to go on from; none: it is over.
+// count(): {count, capped: or more, about: more or less}. ask(max, after, rate): the rows of
+// one batch, the last with the key to go on from; none: it is over.
 export function Bulk({ label, title, danger, primary, ...rest }) {
 	return html`<button class=${danger ? 'danger' : primary ? 'primary' : ''}
 		onClick=${() => openDialog(Run, { title: title ?? label, danger, ...rest })}>
@@ -59,8 +59,9 @@ function Run({ title, danger, start, count, ask, done, rates, children, onClose 
 	return html`<${Dialog} title=${title} onClose=${close}><form onSubmit=${run}>
 		<div class="explain">${children}</div>
 		${count && !over && !running && html`<p role="status">
-			${expected ? html`<strong>${format.count(expected.count, expected.capped)}
-			</strong> match now.` : 'Counting…'}</p>`}
+			${expected ? html`<strong>${expected.about ? 'About ' : ''}${
+			format.count(expected.count, expected.capped)}</strong> match now.`
+			: 'Counting…'}</p>`}
 		${rates && !over && !running && html`<label>How fast<select value=${rate}
 			onChange=${(event) => setRate(event.target.value)}>
 			<option value="">as fast as it goes</option><option value="1">1 a second</option>

@@ -47,8 +47,10 @@ function Groups({ filter, query }) {
 		${none ? html`<${Card}><${Empty} title=${text ? 'None matches.'
 			: 'There is no dead letter.'}>${text ? html`<a href="#/dead">Show all</a>` :
 			'Whatever was sent was handled, or still waits.'}<//><//>` : html`
-		${!narrow && html`<${Card} title="By failure">
-			<${List} of=${groups} label="Groups of dead letters"
+		${!narrow && html`<${Card} title="By failure" note="without what was discarded"
+			tools=${html`<a href="#/dead?reason=discarded">Discarded letters</a>`}>
+			<${List} of=${{ ...groups, rows: groups.rows.filter(({ reason }) =>
+				reason !== 'discarded') }} label="Groups of dead letters"
 			rowKey=${(row) => row.key} columns=${groupColumns()} /><//>`}
 		<${Card} title="Newest letters"><${List} of=${letters} label="Dead letters"
 			rowKey=${(row) => row.key} columns=${letterColumns()} /><//>`}`;
@@ -56,7 +58,7 @@ function Groups({ filter, query }) {
 
 function groupColumns() {
 	return [{ head: 'Letters', num: true, cell: (row) => html`<strong>
-		${format.count(row.count, row.count_capped)}</strong>` },
+		${row.count_capped ? '~' : ''}${format.count(row.count)}</strong>` },
 		{ head: 'Endpoint', cell: (row) => html`<a href=${endpointLink(row.endpoint)}><bdi>
 			${row.endpoint}</bdi></a>` },
 		{ head: 'Type and error', grow: true,
@@ -106,7 +108,11 @@ function Search({ query }) {
 function Mend({ filter, reload }) {
 	if (!may.act()) return html`<span
 		class="note">Redriving takes ecommerce_admin and consoled --actions.</span>`;
-	const count = () => get('dead-count', { filter: JSON.stringify(filter) });
+	// exact to a thousand, then an estimate
+	const count = async () => {
+		const found = await get('dead-count', { filter: JSON.stringify(filter) });
+		return { count: found.count, about: found.capped };
+	};
 	const all = Object.keys(filter).length ? 'these' : 'all';
 	return html`<${Act} label="Redrive one" title="Redrive the one that failed first" done=${reload}
 		act=${() => post('redrive', { filter, max: 1 })}>

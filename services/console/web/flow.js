@@ -100,7 +100,8 @@ function Picture({ of, edges }) {
 	});
 	return html`<${Drawing} nodes=${nodes} label="Flow of messages"
 		edges=${edges.map(({ from, to, types, rate, dead }) => ({
-		from, to, label: `${rate ? `${format.rate(rate)}/s` : 'idle'}${dead ? ', fails' : ''}`,
+		from, to, label: [rate >= 0.1 && `${format.rate(rate)}/s`, dead > 0 && 'fails']
+			.filter(Boolean).join(', '),
 			title: `${from} to ${to}\n${types.join('\n')}`,
 		kind: dead ? 'bad' : rate ? 'gone' : '',
 	}))} />`;

@@ -12,6 +12,12 @@ export function count(value, capped) {
 	return number.format(value) + (capped ? '+' : '');
 }
 
+const cents = new Intl.NumberFormat('en', { minimumFractionDigits: 2, maximumFractionDigits: 3 });
+
+export function money(value) {
+	return cents.format(value);
+}
+
 // Per second, with as many digits as tell something.
 export function rate(value) {
 	if (value === null || value === undefined) return '–';

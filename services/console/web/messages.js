@@ -14,8 +14,11 @@ export function Messages({ parts, query }) {
 		: html`<${Endpoints} />`;
 }
 
+// What is set aside, and dead, is counted so far.
+const MOST = 10000;
+const counted = (value, capped) => format.count(Math.min(value, MOST), capped && value >= MOST);
 const zero = (value, hot, capped) => html`<span class=${value ? hot ?? '' : 'zero'}>
-	${format.count(value, capped)}</span>`;
+	${capped === undefined ? format.count(value) : counted(value, capped)}</span>`;
 
 function Endpoints() {
 	const found = useData('endpoints', {}, 2000);
@@ -33,8 +36,7 @@ function Endpoints() {
 						? html`<${Badge} kind="warning">breaker open<//>` : ''}` },
 				{ head: 'Dead', num: true, cell: (row) => row.dead
 					? html`<a class="hot" href=${`#/dead?endpoint=${encodeURIComponent(row.name)}`}>
-					${
-					format.count(row.dead, row.counts_capped && row.dead >= 10000)}</a>`
+					${counted(row.dead, row.counts_capped)}</a>`
 						: zero(0) },
 				{ head: 'Waiting', num: true, cell: (row) => zero(row.depth) },
 				{ head: 'Oldest', num: true, cell: (row) => html`<${Span}
@@ -64,14 +66,15 @@ function Endpoint({ name, state }) {
 				: may.send() && html`<${Send} endpoint=${name} />`)}<//>
 		<${Trouble} error=${all.error} retry=${all.reload} />
 		${row && html`<section class="figures">
-			${[['Waiting', row.depth], ['In hand', row.in_flight], ['Retrying', row.retrying],
-			['Scheduled', row.scheduled], ['Held', row.held]].map(([title, value]) =>
-				html`<div class="figure"><span class="name">
-				${title}</span><span class="value">${format.count(value)}</span></div>`)}
+			${[['Waiting', format.count(row.depth)], ['In hand', format.count(row.in_flight)],
+			...['retrying', 'scheduled', 'held'].map((name) =>
+				[name[0].toUpperCase() + name.slice(1), counted(row[name], row.counts_capped)])]
+				.map(([title, value]) => html`<div class="figure"><span class="name">
+				${title}</span><span class="value">${value}</span></div>`)}
 			<a class="figure ${row.dead ? 'error' : ''}"
 				href=${`#/dead?endpoint=${encodeURIComponent(name)}`}>
 				<span class="name">Dead letters</span>
-				<span class="value">${format.count(row.dead)}</span></a>
+				<span class="value">${counted(row.dead, row.counts_capped)}</span></a>
 			<div class="figure"><span class="name">Oldest waits</span><span class="value">
 				<${Span} value=${row.oldest_unacked_age} /></span></div></section>`}
 		${(row?.breakers ?? []).map((breaker) => html`<${Breaker} key=${breaker.message_type}

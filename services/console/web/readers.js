@@ -1,8 +1,8 @@
 // Subscriptions and projections: who is behind, by how much, and what it fails at.
 import { html } from './htm.js';
-import { may, post, useData } from './data.js';
-import { Act, Ago, Answer, Badge, Card, Code, Empty, Heading, Id, Span, State, Table, streamLink,
-	storyLink } from './ui.js';
+import { may, post, useData, useList } from './data.js';
+import { Act, Ago, Answer, Badge, Card, Code, Empty, Heading, List, Span, State, StreamName, Table,
+	streamLink } from './ui.js';
 import * as format from './format.js';
 
 export function Readers() {
@@ -18,7 +18,8 @@ export function Readers() {
 		<${Card} title="Subscriptions" note="a row for each partition">
 			<${Answer} of=${subscriptions} empty=${html`<${Empty}
 			title="Nobody has subscribed.">event_store.create_subscription() makes one.<//>`}>
-				<${Subscriptions} of=${subscriptions} /><//><//>`;
+				<${Subscriptions} of=${subscriptions} /><//><//>
+		${may.read() && html`<${Parked} />`}`;
 }
 
 function lag(row) {
@@ -65,8 +66,7 @@ function Failing({ of }) {
 		<p class="pad hot" dir="auto">${of.last_error}</p>
 		<${Answer} of=${event}>${event.data && html`<p class="pad">
 			<a href=${`#/streams?event=${event.data.event_id}`}><bdi>${event.data.event_type}</bdi>
-			</a>
-			of <a href=${streamLink(event.data.stream)}><bdi>${event.data.stream}</bdi>
+			</a>${' of '}<a href=${streamLink(event.data.stream)}><bdi>${event.data.stream}</bdi>
 				</a>, <${Ago} at=${event.data.occurred_at} /></p>
 			<${Code} value=${event.data.data} label="Event's data" />`}<//><//>`;
 }
@@ -95,4 +95,29 @@ function Subscriptions({ of }) {
 				{ name: row.name, position: +position })}>
 			It reads again whatever comes after that position; whoever handles events sees them
 				again.<//>` }]} />`;
+}
+
+// Events that subscriptions have put aside, because they failed again and again.
+function Parked() {
+	const list = useList('parked', { max: 50 }, 5000);
+	if (list.data?.length === 0) return null;
+	return html`<${Card} title="Put aside" note="events that subscriptions could not handle">
+		<${List} of=${list} label="Put aside" rowKey=${(row) => row.key}
+		rowClass=${() => 'error'} columns=${[
+		{ head: 'Subscription', cell: (row) => html`<bdi>${row.subscription}</bdi>` },
+		{ head: 'Event', cell: (row) => row.event_id ? html`<a
+			href=${`#/streams?event=${row.event_id}`}><bdi>${row.event_type}</bdi></a>`
+			: html`<span class="muted">removed</span>` },
+		{ head: 'Stream', cell: (row) => row.stream && html`<${StreamName} name=${row.stream} />` },
+		{ head: 'Error', grow: true,
+			cell: (row) => html`<bdi class="cut">${row.error ?? ''}</bdi>` },
+		{ head: 'Attempts', num: true, cell: (row) => row.attempts },
+		{ head: 'Since', cell: (row) => html`<${Ago} at=${row.parked_at} />`, fixed: true },
+		may.act() && { head: html`<span class="sr">Actions</span>`,
+			cell: (row) => row.replay ? html`<${Badge} kind="busy">given again<//>`
+			: html`<${Act} label="Replay" title=${`Replay it for ${row.subscription}`}
+			done=${list.reload} act=${() => post('replay-parked',
+				{ name: row.subscription, position: row.position })}>
+			Its consumer is given the event again, before what it has still to read.<//>` }]} />
+		<//>`;
 }

@@ -58,7 +58,8 @@ function Stuck({ rows, reload }) {
 			{ head: 'Since', cell: (row) => html`<${Ago} at=${row.since} />`, fixed: true },
 		{ head: 'Error, and what mends it', grow: true,
 			cell: (row) => html`<bdi class="cut">${row.last_error ?? row.error ?? ''}</bdi>
-			${row.what_to_type && html`<code class="muted">${row.what_to_type}</code>`}` },
+			${row.what_to_type && html`<code class="muted cut" title=${row.what_to_type}>
+				${row.what_to_type}</code>`}` },
 		{ head: 'Story', cell: (row) => html`<${Id} value=${row.correlation_id}
 			to=${storyLink(row.correlation_id)} />` },
 		may.act() && { head: html`<span class="sr">Actions</span>`,
@@ -207,28 +208,34 @@ function Instance({ saga, id }) {
 			: html`<${Code} value=${one.data} label="Data" />`}<//>`}`;
 }
 
-// What the instance has sent, what waits for an answer first.
-function Commands({ id }) {
-	const story = useData('story', { id, max: 500 }, 'events');
-	const entries = story.data?.entries ?? [];
-	const sent = new Set(entries.flatMap(({ kind, summary }) => kind === 'saga'
-		? summary?.sent ?? [] : []));
+// What the instance has sent. Outstanding is what is not handled yet, and what its last step
+// has sent and nobody has answered; where the instance has gone on, it has had its answer.
+function commandsOf(entries) {
+	const steps = entries.filter(({ kind, summary }) => kind === 'saga' && summary?.sent);
+	const last = new Set(steps[steps.length - 1]?.summary.sent ?? []);
+	const sent = new Set(steps.flatMap(({ summary }) => summary.sent));
 	const answers = new Map(entries.filter(({ kind }) => kind === 'message').map((entry) =>
 		[entry.caused_by, entry.name]));
-	const rows = entries.filter(({ kind, id: one }) => sent.has(one) && kind !== 'event')
-		.sort((a, b) => answers.has(a.id) - answers.has(b.id));
+	return entries.filter(({ kind, id }) => sent.has(id) && kind !== 'event').map((entry) => ({
+		...entry, answer: answers.get(entry.id),
+		open: !answers.has(entry.id) && (entry.state !== 'settled' || last.has(entry.id)),
+	})).sort((a, b) => b.open - a.open);
+}
+
+function Commands({ id }) {
+	const story = useData('story', { id, max: 500 }, 'events');
 	return html`<${Card} title="Commands" note="outstanding first"><${Answer} of=${story}>
-		<${Table} label="Commands" rows=${rows} rowKey=${(row) => row.id}
-		rowClass=${(row) => row.hangs ? 'error' : ''}
+		<${Table} label="Commands" rows=${commandsOf(story.data?.entries ?? [])}
+		rowKey=${(row) => row.id} rowClass=${(row) => row.hangs ? 'error' : ''}
 		empty=${html`<${Empty} title="It has sent nothing that is still known." />`} columns=${[
 		{ head: 'Command', grow: true, cell: (row) => html`<bdi>${row.name}</bdi>` },
 		{ head: 'To', cell: (row) => html`<a href=${endpointLink(row.lane)}><bdi>${row.lane}
 			</bdi></a>` },
 		{ head: 'Sent', cell: (row) => html`<${Ago} at=${row.at} />`, fixed: true },
 		{ head: 'State', cell: (row) => html`<${State} value=${row.state} />`, fixed: true },
-		{ head: 'Answer', cell: (row) => answers.has(row.id)
-			? html`<bdi>${answers.get(row.id)}</bdi>`
-			: html`<${Badge} kind="idle">none yet<//>` }]} /><//><//>`;
+		{ head: 'Answer', cell: (row) => row.open ? html`<${Badge} kind="busy">outstanding<//>`
+			: html`<bdi class=${row.answer ? '' : 'muted'}>${row.answer ?? '–'}</bdi>` }]} />
+		<//><//>`;
 }
 
 function History({ rows }) {

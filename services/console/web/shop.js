@@ -16,7 +16,7 @@ export function Shop({ parts, query }) {
 const tabs = (current) => html`<${Tabs} label="Views of the shop" current=${current}
 	of=${[['orders', '#/shop'], ['stock', '#/shop/stock']]} />`;
 const money = (value, currency) => value === null || value === undefined ? '–'
-	: `${Number(value).toFixed(2)}${currency ? ` ${currency}` : ''}`;
+	: `${format.money(value)}${currency ? ` ${currency}` : ''}`;
 
 function Orders({ status }) {
 	const list = useList('shop-orders', { status, max: 50 }, 'events');
@@ -76,7 +76,7 @@ function Stock() {
 		<${Card} title="Stock"><${List} of=${list} label="Stock" rowKey=${(row) => row.product_id}
 		rowClass=${(row) => row.kind === 'goods' && row.available <= 0 ? 'warning' : ''}
 		empty=${html`<${Empty} title="No product yet." />`}
-			columns=${[{ head: 'Article', cell: (row) => html`<bdi>${row.sku}</bdi>` },
+			columns=${[{ head: 'Article', cell: (row) => html`<bdi>${row.sku}</bdi>`, wide: true },
 			{ head: 'Name', grow: true, cell: (row) => html`<bdi>${row.name}</bdi>` },
 			{ head: 'On hand', num: true, cell: (row) => format.count(row.on_hand) },
 				{ head: 'Reserved', num: true, cell: (row) => format.count(row.reserved) },

@@ -1,6 +1,6 @@
 // A saga's states. The way that most of it goes is the spine; states that one comes back from
 // stand to its left, what undoes and ends to its right. What stays in a state is a count.
-import { html } from './htm.js';
+import { html, useEffect, useRef } from './htm.js';
 import { Box } from './graph.js';
 
 const WIDE = 176;
@@ -86,7 +86,13 @@ export function StateMap({ text, counts, way, here, stuck, href, label }) {
 	const gone = new Set((way ?? []).map((state, i) => `${way[i - 1] ?? '[*]'}\n${state}`));
 	const stays = (state) => transitions.filter(({ from, to }) => from === state && to === state);
 	const ends = new Set(transitions.filter(({ to }) => to === '[*]').map(({ from }) => from));
-	return html`<div class="drawing" tabindex="0" role="region"
+	// where it is, or else the spine, is what one sees on a narrow screen
+	const holder = useRef();
+	const middle = point(at.has(here) ? here : main[0]).x;
+	useEffect(() => {
+		holder.current.scrollLeft = middle - holder.current.clientWidth / 2;
+	}, [middle]);
+	return html`<div class="drawing" tabindex="0" role="region" ref=${holder}
 		aria-label=${`${label}; the tables say the same`}>
 		<svg class="states" width=${width} height=${height} viewBox=${`0 0 ${width} ${height}`}>
 			${merge(transitions).map((edge) => html`<${Arrow} edge=${edge} from=${point(edge.from)}
