@@ -11,7 +11,7 @@ use PostgreSQL::Test::Utils;
 use Shop;
 use Test::More;
 
-my $scale = $ENV{LOOKING_SCALE} // 1;
+my $scale = $ENV{LOOKING_SCALE} // 0.25;
 my %rows = (events => 200_000, streams => 20_000, backlog => 50_000, dead => 20_000,
 	sagas => 5000, orders => 20_000);
 
@@ -33,6 +33,14 @@ for my $file (qw(big_store big_shop))
 		extra_params => [ map { ('-v', "$_=" . $rows{$_} * $scale) } sort keys %rows ]);
 }
 $shop->sql('CREATE EXTENSION pg_stat_statements');
+# As it is when autovacuum has been there; who looks on meanwhile may be in its way.
+for my $table (qw(message_bus.dead event_store.stored_event ecommerce_order.order_summary
+	ecommerce_inventory.product))
+{
+	$shop->until("$table is vacuumed", sub { $shop->sql("VACUUM $table");
+		$shop->sql("SELECT relallvisible > 0.9 * relpages FROM pg_class
+			WHERE oid = '$table'::regclass") eq 't' });
+}
 my $console = Console->new($shop, operator => 'ecommerce_admin');
 $console->start('--actions');
 

@@ -29,6 +29,20 @@ CREATE VIEW event_store._seen_subscription AS
 SELECT s.name, s.category, s.created_at FROM event_store.subscription s;
 COMMENT ON VIEW event_store._seen_subscription IS 'Names of subscriptions, for the lists.';
 
+CREATE VIEW event_store._listed_subscription AS
+SELECT s.name, s.category, s.event_types, l.partition, l.checkpoint, l.head, l.lag_events,
+	greatest(coalesce(pg_catalog.clock_timestamp() - l.oldest, '0'::interval), '0'::interval) AS lag,
+	k.pid AS holder_pid, a.xact_start AS active_since, s.stream,
+	greatest(l.head - l.checkpoint, 0) AS lag_positions, l.capped AS lag_capped
+FROM event_store.subscription s
+CROSS JOIN LATERAL event_store._subscription_lag(s.name, 200) l
+JOIN event_store.subscription_partition p ON p.name = s.name AND p.partition = l.partition
+LEFT JOIN pg_catalog.pg_locks k ON k.locktype = 'transactionid' AND k.mode = 'ExclusiveLock'
+	AND k.granted AND k.transactionid::text = p.xmax::text
+LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = k.pid;
+COMMENT ON VIEW event_store._listed_subscription IS
+'As event_store.subscriptions, looking at 200 unread events of each at most: for lists of many that are far behind.';
+
 CREATE VIEW event_store._seen_parked AS
 SELECT s.name, f.parked_at, f.error, f.position, least(c.n, 1000) AS parked, c.n > 1000 AS capped
 FROM event_store.subscription s

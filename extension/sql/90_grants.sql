@@ -415,7 +415,7 @@ GRANT SELECT ON event_store._seen_event, event_store._seen_stream, event_store._
 	message_bus.consumers, message_bus._ring,
 	saga._seen_instance, saga._seen_history, saga._seen_number, saga._seen_definition,
 	saga._seen_state, saga._stuck, saga._sampled_instance, saga.attention, saga.patience,
-	event_store._seen_subscription, event_store._seen_projection, event_store._seen_parked,
+	event_store._seen_subscription, event_store._listed_subscription, event_store._seen_projection, event_store._seen_parked,
 	message_bus._open_dead, message_bus._ring_tail,
 	message_bus._state, message_bus._waits_aside, message_bus._is_dead, message_bus._is_open_dead, ecommerce.problems
 	TO ecommerce_reader, ecommerce_monitor;

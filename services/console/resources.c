@@ -78,7 +78,7 @@ const Resource api_resources[] = {
 			 "$2::int * '1 second'::interval)")
 	},
 	{"subscriptions", "", false, false,
-		ROWS("SELECT * FROM event_store.subscriptions ORDER BY lag_positions DESC, name, "
+		ROWS("SELECT * FROM event_store._listed_subscription ORDER BY lag_positions DESC, name, "
 			 "partition LIMIT 500")
 	},
 	{"parked", PAGE, false, false,

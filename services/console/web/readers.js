@@ -23,9 +23,10 @@ export function Readers() {
 }
 
 function lag(row) {
-	return row.lag_events === 0 && !row.lag_positions ? html`<span class="zero">0</span>` :
-		html`<span title=${`${row.lag_positions ?? '?'} positions`}>
-			${format.count(row.lag_events, row.lag_capped)}</span>`;
+	if (row.lag_events === 0) return html`<span class="zero">0</span>`;
+	return html`<span title=${`${row.lag_positions ?? '?'} positions of the log`}>
+		${format.count(row.lag_events, row.lag_capped)}</span>${row.lag_capped
+			? html` <span class="note">${format.count(row.lag_positions)} positions</span>` : ''}`;
 }
 
 function Projections({ of }) {
