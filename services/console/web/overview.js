@@ -53,7 +53,8 @@ const WORDS = {
 	endpoint_behind: 'endpoint stands still', no_consumer: 'nobody consumes',
 		endpoint_full: 'endpoint full',
 	breaker_open: 'circuit breaker open', dead_letters: 'dead letters', saga_stuck: 'sagas stuck',
-	ring_large: 'ring large', saga_definition: 'saga definition', role_obstacle: 'role in the way',
+	parked_events: 'events put aside', ring_large: 'ring large',
+	saga_definition: 'saga definition', role_obstacle: 'role in the way',
 };
 
 // Where a problem is looked at, and what the button says.
@@ -65,7 +66,7 @@ function remedy({ kind, object, detail }) {
 	if (kind === 'saga_stuck' && detail?.correlation_id) return [storyLink(detail.correlation_id),
 		'Open story'];
 	if (/^saga/.test(kind)) return [`#/sagas/${of('saga')}`, 'Open saga'];
-	if (/^(subscription|projection)/.test(kind)) return ['#/readers', 'Open readers'];
+	if (/^(subscription|projection|parked)/.test(kind)) return ['#/readers', 'Open readers'];
 	return ['#/health', 'Open health'];
 }
 
