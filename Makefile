@@ -100,6 +100,14 @@ check-dba:    ## a DBA's day under load: DBA_SECONDS (1200), DBA_SEED
 	@DBA_SECONDS=$${DBA_SECONDS:-1200} TAP_TIMEOUT=$$(($${DBA_SECONDS:-1200} + 1200)) \
 		TESTS=110_dba_day ci/check tap
 
+check-restores:    ## a dump restored into a running server in every way, RESTORES (100) times
+	@RESTORES=$${RESTORES:-100} TAP_TIMEOUT=$${TAP_TIMEOUT:-10800} \
+		TESTS=061_restore_stress ci/check tap
+
+check-standstill:  ## how late all else is beside each fault; STANDSTILL_PROBES (50), idle machine
+	@STANDSTILL_PROBES=$${STANDSTILL_PROBES:-50} TAP_TIMEOUT=3600 \
+		TESTS=072_standstill ci/check tap
+
 check-looking:     ## what operators look at costs the same with 10 million events
 	@LOOKING_SCALE=$${LOOKING_SCALE:-50} TAP_TIMEOUT=7200 \
 		TESTS="$${TESTS:-130_looking 134_console_large}" ci/check tap
@@ -174,4 +182,4 @@ help:         ## list the targets
 	coverage check-assert check-discard check-valgrind check-pg17 check-pg18 check-compile-all \
 	check-fresh check-packages check-kubernetes deb dist check-dba check-hostile check-fuzz \
 	check-ha check-links check-five check-network check-upgrade freeze help pictures \
-	check-bridge check-looking check-film check-live gallery
+	check-restores check-standstill check-bridge check-looking check-film check-live gallery
