@@ -16,14 +16,15 @@ if [[ -z $DATABASES ]]; then
 	[[ ! -f ${RUN:-/nonexistent}/pg_service.conf ]] || DATABASES=five
 fi
 [[ $DATABASES == one || $DATABASES == five ]] || die "DATABASES is one or five"
+. "$(dirname "${BASH_SOURCE[0]}")/cells.sh"
 
 # The names of the databases' services, each of which gets a linkd.
 linked() {
-	[[ $DATABASES == one ]] || echo order "${LINKED[@]}"
+	[[ $DATABASES == one ]] || echo order "${LINKED[@]}" $(cells)
 }
 
 database_of() {
-	if [[ $DATABASES == five && " ${LINKED[*]} " == *" $1 "* ]]; then
+	if [[ $DATABASES == five && " ${LINKED[*]} " == *" $1 "* || $1 == cell* ]]; then
 		echo "${PGDATABASE}_$1"
 	else
 		echo "$PGDATABASE"
@@ -83,17 +84,24 @@ role_create() {
 databases_create() {
 	local service
 	database_create order
-	[[ $DATABASES == one ]] || forwards_create
+	[[ $DATABASES == one || $CELLS -gt 0 ]] || forwards_create order
 	for service in "${SERVICES[@]}"; do
 		[[ $(database_of "$service") == "$PGDATABASE" ]] || database_create "$service"
 		service_create "$service"
 	done
 	[[ $DATABASES == five ]] || return 0
 	query -c "SELECT message_bus.subscribe('catalogue', 'ProductDescribed')" >/dev/null
+	for service in $(cells); do
+		cell_create "$service"
+	done
 	for service in $(linked); do
 		role_create "$service" ecommerce_link ecommerce_writer
 	done
-	links_create
+	if ((CELLS > 0)); then
+		cells_create
+	else
+		links_create
+	fi
 	reports_create
 }
 
@@ -108,12 +116,12 @@ services_file_write() {
 	mv "$file.new" "$file"
 }
 
-# In the orders' database, before the saga is installed there: what it sends to the others
-# leaves, instead of being received here.
+# forwards_create WHERE: in a database of orders, before the saga is installed there: what it
+# sends to the others leaves, instead of being received there.
 forwards_create() {
 	local service
 	for service in "${LINKED[@]}"; do
-		query <<-SQL >/dev/null
+		query_in "$1" <<-SQL >/dev/null
 			SELECT message_bus.create_endpoint('$service', forward_to => '$service')
 			WHERE '$service' NOT IN (SELECT name FROM message_bus.endpoints);
 		SQL

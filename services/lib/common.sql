@@ -243,14 +243,20 @@ CREATE FUNCTION ecommerce_@service@._publish(message_type text, order_id uuid, k
 RETURNS void LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $publish$
+DECLARE
+	reply CONSTANT jsonb := body || jsonb_build_object('order_id', order_id, 'key', key);
+	cell CONSTANT int := ecommerce.cell_of(order_id);
 BEGIN
-	PERFORM message_bus.publish(message_type,
-		body || jsonb_build_object('order_id', order_id, 'key', key),
-		partition_key => order_id::text);
+	PERFORM message_bus.publish(message_type, reply, partition_key => order_id::text);
+	-- to the one of several databases of orders that has this one
+	IF cell > 0 AND EXISTS (SELECT FROM message_bus.endpoint e WHERE e.name = 'to-cell' || cell) THEN
+		PERFORM message_bus.send('to-cell' || cell, message_type, reply,
+			partition_key => order_id::text);
+	END IF;
 END
 $publish$;
 COMMENT ON FUNCTION ecommerce_@service@._publish(text, uuid, uuid, jsonb) IS
-'Publishes a reply: body plus order_id and the step key, in order with the other messages of that order.';
+'Publishes a reply: body plus order_id and the step key, in order with the other messages of that order. With several databases of orders it also goes to that which the order''s id names, over the endpoint to-cellN, if there is one.';
 
 CREATE FUNCTION ecommerce_@service@._strange_fields(body jsonb, known text[], prefix text DEFAULT '')
 RETURNS jsonb LANGUAGE plpgsql IMMUTABLE

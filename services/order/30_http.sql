@@ -101,6 +101,7 @@ SET search_path = pg_catalog, pg_temp
 AS $list_orders$
 DECLARE
 	of_customer CONSTANT uuid := ecommerce_order._as_uuid(customer_id);
+	gathers CONSTANT boolean := ecommerce_order._gathers();
 	size int;
 	mark bigint;
 BEGIN
@@ -111,7 +112,8 @@ BEGIN
 				'must be Created, Confirmed, Completed or Cancelled') ELSE '[]' END);
 	size := ecommerce_order._page_size(page);
 	-- before the snapshot that reads the rows: no earlier one can appear any more
-	mark := event_store.high_water_mark('order');
+	mark := CASE WHEN gathers THEN ecommerce.position_mark('orders')
+		ELSE event_store.high_water_mark('order') END;
 	RETURN (
 		SELECT ecommerce_order._collection(jsonb_agg(jsonb_build_object('order_id', s.order_id,
 			'version', s.version, 'status', s.status, 'customer_id', s.customer_id,
@@ -124,7 +126,8 @@ BEGIN
 				AND (caller IS NULL OR o.customer_id = caller)
 				AND (list_orders.status IS NULL OR o.status = list_orders.status)
 				AND o.position > coalesce(after::bigint, 0)
-				AND o.position <= (SELECT ecommerce_order._followed('order_summary', mark))
+				AND o.position <= (SELECT CASE WHEN gathers THEN mark
+					ELSE ecommerce_order._followed('order_summary', mark) END)
 			ORDER BY o.position LIMIT size) AS s);
 END
 $list_orders$;

@@ -3,8 +3,9 @@
 # rate. Prints latencies of POST /orders, the time from the request to OrderConfirmed as
 # the event store has it, and CPU time and memory of the daemons.
 # Usage: services/tests/load.pl [--single=N] [--rate=R] [--seconds=S] [--workers=W] [--metrics]
+#        [--cells=N]
 # With --single=0 or --rate=0 only the other is measured; --metrics prints lines of
-# "name value" for bench/run. Takes ECOMMERCE_RUN and PG* from the environment as
+# "name value" for bench/run; --cells says how many databases have the orders (CELLS). Takes ECOMMERCE_RUN and PG* from the environment as
 # services/up does.
 use strict;
 use warnings;
@@ -16,10 +17,10 @@ use List::Util qw(max);
 use POSIX ();
 use Time::HiRes qw(sleep time);
 
-my %option = (single => 50, rate => 150, seconds => 20, workers => 4, metrics => 0,
+my %option = (single => 50, rate => 150, seconds => 20, workers => 4, metrics => 0, cells => 0,
 	address => '127.0.0.1:' . ($ENV{ECOMMERCE_GATEWAY_PORT} // 5000));
 GetOptions(\%option, 'single=i', 'rate=f', 'seconds=i', 'workers=i', 'address=s',
-	'metrics') or exit 64;
+	'metrics', 'cells=i') or exit 64;
 my $run = $ENV{ECOMMERCE_RUN} // '/tmp/ecommerce';
 $ENV{PGHOST} //= "$run/pg";
 $ENV{PGPORT} //= 54320;
@@ -34,8 +35,9 @@ my @products = map { sprintf '10ad0000-0000-4000-8000-%012d', $_ } 1 .. 50;
 
 sub query
 {
-	my ($sql) = @_;
-	open my $psql, '-|', 'psql', '-XqAt', '-c', $sql or die "cannot run psql: $!\n";
+	my ($sql, $database) = @_;
+	open my $psql, '-|', 'psql', '-XqAt', '-c', $sql, $database // $ENV{PGDATABASE}
+	  or die "cannot run psql: $!\n";
 	my $out = join '', <$psql>;
 	close $psql or die "psql failed\n";
 	chomp $out;
@@ -99,7 +101,10 @@ sub quantiles
 sub confirmation
 {
 	my ($since, $begun) = @_;
-	my %confirmed = map { split /\|/ } split /\n/, query(qq{
+	# With cells the events are elsewhere, but their time is in the list.
+	my %confirmed = map { split /\|/ } split /\n/, query($option{cells} ? qq{
+		SELECT s.order_id, extract(epoch FROM s.updated_at) FROM ecommerce_order.order_summary s
+		WHERE s.created_at >= to_timestamp($since) AND s.status = 'Confirmed'} : qq{
 		SELECT s.order_id, (SELECT extract(epoch FROM e.occurred_at)
 			FROM event_store.read_stream('order-' || s.order_id) e
 			WHERE e.event_type = 'OrderConfirmed')
@@ -128,15 +133,26 @@ for my $product (@products)
 	request('POST', "/products/$product/stock", { delta => 1000000, reason => 'load' });
 }
 
+# Prices have to come to each cell.
+for my $cell (1 .. $option{cells})
+{
+	until (query('SELECT count(*) FROM ecommerce_order.price_list',
+			"$ENV{PGDATABASE}_cell$cell") >= @products)
+	{
+		sleep 0.05;
+	}
+}
+
 # CPU seconds and greatest memory in MB of each daemon, and of the gateway's workers.
 sub processes
 {
 	my %used;
 	my $ticks = POSIX::sysconf(POSIX::_SC_CLK_TCK());
-	for my $name (qw(orderd inventoryd paymentd shippingd notificationd accessd nginx))
+	for my $file (glob "$run/*.pid")
 	{
-		my $pid = slurp("$run/$name.pid") or next;
-		$pid += 0;
+		my ($name) = $file =~ m{([a-z]+)[^/]*$};
+		my $pid = slurp($file) or next;
+		next if $name eq 'consoled' || !-d "/proc/" . ($pid += 0);
 		for my $process ($pid, split ' ', slurp("/proc/$pid/task/$pid/children"))
 		{
 			my @stat = split ' ', slurp("/proc/$process/stat") =~ s/^.*\) //sr;
