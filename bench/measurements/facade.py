@@ -11,7 +11,7 @@ APPEND, READ = "append to a new stream, 4 clients", "stream of 10 events, 4 clie
 # The id that a client takes has the cell's number in it, wherever it comes from.
 STREAM = ("SELECT 'order-' || overlay(ecommerce.new_id()::text PLACING '7001' FROM 15) AS stream"
           " \\gset\n")
-CALLS = {APPEND: STREAM + "SELECT * FROM {schema}.append(:'stream', 0, 'OrderSubmitted',"
+CALLS = {APPEND: STREAM + "SELECT * FROM {schema}.append(:stream, 0, 'OrderSubmitted',"
                           " '{data}');",
          READ: "\\set n random(1, 500)\n"
                "SELECT * FROM {schema}.read_stream('order-00000000-0000-7001-8000-'"
@@ -41,7 +41,7 @@ def run_one(bench, condition, schema, database):
                           + "\n")
         with Meter(server) as meter:
             done = subprocess.run(
-                [str(server.bindir / "pgbench"), "-n", "-c", "4", "-j", "2", "-T",
+                [str(server.bindir / "pgbench"), "-n", "-M", "prepared", "-c", "4", "-j", "2", "-T",
                  str(bench.seconds + 1), "-f", str(script)], capture_output=True, text=True,
                 check=False, env={**os.environ, **server.environment(database)})
         if done.returncode != 0 or "failed transactions: 0 " not in done.stdout:
@@ -77,4 +77,4 @@ Measurement(
                   lambda s, condition=condition: ratio(s, condition)) for condition in CALLS],
     notes="""
 Cell and facade are two databases of one server, so both sides of a call use the same two
-processors. The simple protocol on both ways. CPU is the server's, both databases.""")
+processors. CPU is the server's, both databases.""")
