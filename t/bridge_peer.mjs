@@ -5,6 +5,7 @@
 //   bridge_peer.mjs URL publish              sends lines {"exchange", "key", "body", "options"};
 //                                            prints how many the broker has confirmed
 //   bridge_peer.mjs URL consume QUEUE COUNT  prints {"key", "properties", "headers", "body"}
+//   bridge_peer.mjs URL drain QUEUE          prints the bodies of all that is there
 //   bridge_peer.mjs URL ask COUNT            a client of MassTransit's: requests SubmitOrder,
 //                                            prints the answers
 //   bridge_peer.mjs URL answer QUEUE COUNT   a consumer of MassTransit's: answers what comes
@@ -92,6 +93,21 @@ const commands = {
 				body: content.toString(),
 			});
 		});
+	},
+
+	// All that is there now.
+	async drain(queue) {
+		const end = randomUUID();
+		channel.sendToQueue(queue, Buffer.from(end), {persistent: true});
+		await channel.waitForConfirms();
+		await channel.prefetch(200);
+		await new Promise(resolve => channel.consume(queue, delivery => {
+			channel.ack(delivery);
+			if (delivery.content.toString() === end)
+				resolve();
+			else
+				print(delivery.content.toString());
+		}));
 	},
 
 	// The bus of a client: an exchange and a queue that go with it; responses come there.
