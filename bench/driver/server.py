@@ -17,7 +17,9 @@ PORT = 54329
 # What differs from the defaults, and why.  Every report lists it.
 SETTINGS = {
     "listen_addresses": "",
-    "max_connections": "100",
+    # eight databases at most, each with its worker and runners, and the daemons of all
+    "max_connections": "200",
+    "max_worker_processes": "40",
     "shared_buffers": "1GB",
     # No checkpoint in the middle of a run, except where a measurement asks for one.
     "max_wal_size": "24GB",
