@@ -38,6 +38,9 @@
 #include "pg/writer.h"
 #include "pg/writer_shape.h"
 
+/* So many pins of one descriptor a resource owner still keeps as a list. */
+#define FEW_SLOTS 32
+
 /* A table's statements for the executor, planned once per backend. */
 typedef struct WriterStatements
 {
@@ -223,10 +226,14 @@ writer_insert_tuples(Writer *writer, HeapTuple *rows, int count)
 {
 	bool		direct = goes_direct(writer, WRITE_INSERT);
 	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * count);
+	TupleDesc	descriptor = RelationGetDescr(writer->heap);
 
+	/* Of one descriptor that counts its references the resource owner finds many slowly. */
+	if (count > FEW_SLOTS)
+		descriptor = CreateTupleDescCopyConstr(descriptor);
 	for (int i = 0; i < count; i++)
 	{
-		slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(writer->heap), &TTSOpsHeapTuple);
+		slots[i] = MakeSingleTupleTableSlot(descriptor, &TTSOpsHeapTuple);
 		ExecStoreHeapTuple(rows[i], slots[i], false);
 		if (direct)
 			check_row(writer, slots[i]);
@@ -243,6 +250,8 @@ writer_insert_tuples(Writer *writer, HeapTuple *rows, int count)
 			(void) enter_into_indexes(writer, slots[i], InvalidOid, COMPAT_UPDATES_ALL);
 		ExecDropSingleTupleTableSlot(slots[i]);
 	}
+	if (count > FEW_SLOTS)
+		FreeTupleDesc(descriptor);
 	pfree(slots);
 }
 

@@ -45,18 +45,21 @@ const char *ecommerce_version(void);
 
 /*
  * Statements.  A connection prepares each once and knows it by its address: static, or
- * kept until the connection closes.  Parameters are text, NULL is null.
+ * kept until the connection closes.  Parameters are text, NULL is null.  Zero the structures:
+ * what is added to them later means nothing then.
  */
 typedef struct EcommerceStatement
 {
 	const char *sql;			/* with $1, $2 ... */
 	int			nparameters;
+	bool		binary;			/* results come in binary form; text is the same in it */
 } EcommerceStatement;
 
 typedef struct EcommerceStep
 {
 	const EcommerceStatement *statement;
 	const char *const *parameters;	/* nparameters of them */
+	const int  *lengths;		/* NULL, or of each that is in binary form its bytes, else 0 */
 } EcommerceStep;
 
 /*

@@ -370,11 +370,16 @@ send_step(PgConnection *connection, const PgStep *step, int index)
 {
 	int			slot;
 	char		name[16];
+	int			formats[PG_PARAMETERS_MAX];
+	const int  *format = step->lengths ? formats : NULL;
+	int			result_format = step->statement->binary ? 1 : 0;
 
+	for (int i = 0; format && i < step->statement->nparameters; i++)
+		formats[i] = step->lengths[i] > 0;
 	if (!connection->kept)
 	{
 		if (!PQsendQueryParams(connection->pg, step->statement->sql, step->statement->nparameters,
-							   NULL, step->parameters, NULL, NULL, 0))
+							   NULL, step->parameters, step->lengths, format, result_format))
 			return false;
 		expect(connection, index, -1);
 		return true;
@@ -397,7 +402,7 @@ send_step(PgConnection *connection, const PgStep *step, int index)
 		}
 	}
 	if (!PQsendQueryPrepared(connection->pg, name, step->statement->nparameters,
-							 step->parameters, NULL, NULL, 0))
+							 step->parameters, step->lengths, format, result_format))
 		return false;
 	expect(connection, index, -1);
 	return true;

@@ -21,8 +21,9 @@
 
 /* Known to the connection by its address: static, or kept until it closes. */
 typedef EcommerceStatement PgStatement;
-/* parameters are text, NULL is null; they need not outlive pg_run */
+/* parameters need not outlive pg_run; with lengths there are at most PG_PARAMETERS_MAX */
 typedef EcommerceStep PgStep;
+#define PG_PARAMETERS_MAX 16
 typedef EcommerceResults PgResults;
 typedef EcommerceDone PgDone;
 typedef struct PgConnection PgConnection;
@@ -59,5 +60,6 @@ const char *pg_detail(const PgResults *results);
 const char *pg_hint(const PgResults *results);
 int			pg_rows(const PgResults *results, int step);
 const char *pg_value(const PgResults *results, int step, int row, int column);
+int			pg_length(const PgResults *results, int step, int row, int column);
 
 #endif

@@ -77,6 +77,13 @@ pg_value(const PgResults *results, int step, int row, int column)
 	return PQgetvalue(result, row, column);
 }
 
+/* Bytes of the value: what is in binary form may have zeroes. */
+int
+pg_length(const PgResults *results, int step, int row, int column)
+{
+	return results->results[step] ? PQgetlength(results->results[step], row, column) : 0;
+}
+
 /* Frees what was collected, not the structure. */
 void
 pg_results_clear(PgResults *results)

@@ -409,7 +409,8 @@ accept_portions(Carrier *carrier, const PgResults *results, int step)
 		return;
 	}
 	for (int i = 0; i < carrier->nportions; i++)
-		steps[i] = (PgStep) {&sql_accept, carrier->portions[i].values};
+		steps[i] = (PgStep) {&sql_accept, carrier->portions[i].values,
+		carrier->portions[i].lengths};
 	carrier->phase = PHASE_ACCEPTING;
 	if (!session_run(carrier->to, steps, carrier->nportions, DEADLINE_MS, on_accepted, carrier))
 		rest(carrier, RETRY_MIN_MS);

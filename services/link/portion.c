@@ -33,5 +33,6 @@ portion_fill(Portion *portion, const char *link, const Lanes *lanes, const ReadR
 	for (int i = 0; i < 3; i++)
 		portion->values[i + 1] = portion->numbers[i];
 	portion->values[4] = pg_value(results, read->step, read->row, READ_MESSAGES);
+	portion->lengths[4] = pg_length(results, read->step, read->row, READ_MESSAGES);
 	portion->values[5] = portion->incarnation;
 }

@@ -24,6 +24,7 @@ typedef struct Portion
 	char	   *incarnation;
 	char		numbers[3][24];	/* lane, after, upto */
 	const char *values[6];		/* parameters of sql_accept */
+	int			lengths[6];
 } Portion;
 
 void		portion_fill(Portion *portion, const char *link, const Lanes *lanes,

@@ -2,8 +2,8 @@
  * statements.c
  *		The SQL that linkd sends.
  *
- * Messages travel as one text: the source makes an array of them, the target reads it,
- * and nothing in between knows what a message consists of.
+ * Messages travel as one value in binary form: the source makes an array of them, the
+ * target reads it, and nothing in between knows what a message consists of.
  */
 #include "link/statements.h"
 
@@ -62,14 +62,14 @@ const PgStatement sql_confirm = {
  * nothing that may leave yet has a row with a count of 0.
  */
 const PgStatement sql_read = {
-	"SELECT l.lane, pg_catalog.count(f.position), pg_catalog.max(f.position), "
-	"pg_catalog.array_agg(f.message ORDER BY f.position)::text, pg_catalog.max(f.read_from) "
+	"SELECT l.lane::text, pg_catalog.count(f.position)::text, pg_catalog.max(f.position)::text, "
+	"pg_catalog.array_agg(f.message ORDER BY f.position), pg_catalog.max(f.read_from) "
 	"FROM message_bus.forward_lanes($1::text) l "
 	"JOIN ROWS FROM (pg_catalog.unnest($2::int[]), pg_catalog.unnest($3::bigint[]), "
 	"pg_catalog.unnest($4::text[])) AS p (lane, at, incarnation) "
 	"ON p.lane = l.lane AND p.at <> l.newest "
 	"LEFT JOIN LATERAL message_bus.forwarded($1::text, l.lane, p.at, $5::int, p.incarnation) f "
-	"ON true GROUP BY l.lane ORDER BY l.lane", 5
+	"ON true GROUP BY l.lane ORDER BY l.lane", 5, true
 };
 const PgStatement sql_check = {
 	"SELECT pg_catalog.count(*) "

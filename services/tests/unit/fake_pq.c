@@ -365,6 +365,12 @@ PQgetvalue(const PGresult *result, int row, int column)
 	return (char *) result->step->values[row * result->step->columns + column];
 }
 
+int
+PQgetlength(const PGresult *result, int row, int column)
+{
+	return (int) strlen(PQgetvalue(result, row, column));
+}
+
 void
 PQclear(PGresult *result)
 {
