@@ -1,0 +1,25 @@
+-- Every function of ecommerce and event_store, called by admins and superusers, with arguments it should
+-- not be called with.
+\getenv top PG_ABS_SRCDIR
+\set roles '{ecommerce_admin,postgres}'
+\set schemas '{ecommerce,event_store}'
+\set ECHO none
+\o /dev/null
+\i :top/sql/include/arguments.sql
+\o
+\set ECHO all
+\pset format unaligned
+\pset footer off
+SELECT role, calls > 2000 AS many, functions > 90 AS of_all FROM called;
+-- A NULL is refused everywhere where the function has nothing to work on without it.
+SELECT refused > 10 AS refused FROM called WHERE role = 'postgres';
+SELECT * FROM surprise;
+SELECT * FROM unnamed;
+
+-- Procedures, which want to be called by themselves.
+\set VERBOSITY terse
+CALL event_store.wait(NULL, '1 s');
+CALL event_store.wait(0, NULL);
+CALL event_store.wait(0, '178000000 years');
+CALL event_store.wait(9223372036854775807, '-178000000 years');
+CALL event_store.wait(9223372036854775807, '-1 s', repeat('x', 300));
