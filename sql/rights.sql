@@ -63,6 +63,10 @@ BEGIN
 END $$;
 CREATE DOMAIN code.suspicious AS text CHECK (code.folded() AND code.witness('CHECK of a domain'));
 CREATE TYPE code.letter AS (words text, lines code.suspicious[]);
+CREATE DOMAIN code.carried AS text CHECK (code.witness('CHECK, over a link'));
+CREATE TYPE code.parcel AS (content code.carried);
+CREATE DOMAIN code.written AS text CHECK (code.witness('CHECK, sent by a saga'));
+CREATE TYPE code.reply AS (content code.written, key text);
 CREATE FUNCTION code.handler(state jsonb, event event_store.event) RETURNS jsonb LANGUAGE sql
 AS $$ SELECT jsonb_build_object('seen', code.witness('event handler')) $$;
 CREATE FUNCTION code.upcast(data jsonb) RETURNS jsonb LANGUAGE sql
@@ -71,12 +75,24 @@ CREATE FUNCTION code.inline_projection(event event_store.event) RETURNS void LAN
 AS $$ BEGIN PERFORM code.witness('inline projection'); END $$;
 CREATE FUNCTION code.async_projection(event event_store.event) RETURNS void LANGUAGE plpgsql
 AS $$ BEGIN PERFORM code.witness('async projection'); END $$;
+CREATE FUNCTION code.inline_projections(events event_store.event[]) RETURNS void LANGUAGE plpgsql
+AS $$ BEGIN PERFORM code.witness('inline projection of arrays'); END $$;
+CREATE FUNCTION code.async_projections(events event_store.event[]) RETURNS void LANGUAGE plpgsql
+AS $$ BEGIN PERFORM code.witness('async projection of arrays'); END $$;
+CREATE FUNCTION code.upcast_message(data jsonb) RETURNS jsonb LANGUAGE sql
+AS $$ SELECT data || jsonb_build_object('seen', code.witness('upcaster of messages')) $$;
+CREATE FUNCTION code.upcast_for_saga(data jsonb) RETURNS jsonb LANGUAGE plpgsql
+AS $$ BEGIN RETURN data || jsonb_build_object('seen', code.witness('upcaster for a saga')); END $$;
 CREATE FUNCTION code.emptied() RETURNS trigger LANGUAGE plpgsql
 AS $$ BEGIN PERFORM code.witness('TRUNCATE of a rebuild'); RETURN NULL; END $$;
 CREATE TABLE code.projected ();
 CREATE TRIGGER emptied AFTER TRUNCATE ON code.projected EXECUTE FUNCTION code.emptied();
 CREATE FUNCTION code.call(document jsonb) RETURNS jsonb LANGUAGE sql
 AS $$ SELECT jsonb_build_object('seen', code.witness('call of a saga')) $$;
+CREATE FUNCTION code.call_late(document jsonb) RETURNS jsonb LANGUAGE sql
+AS $$ SELECT jsonb_build_object('seen', code.witness('call of a saga, by a timer')) $$;
+CREATE FUNCTION code.call_pretended(document jsonb) RETURNS jsonb LANGUAGE plpgsql
+AS $$ BEGIN RETURN jsonb_build_object('seen', code.witness('call of a saga, simulated')); END $$;
 
 SELECT event_store.register_event_type('Letter', 'code.letter');
 SELECT event_store.create_aggregate('letter', snapshot_every => 1);
@@ -87,11 +103,26 @@ SELECT event_store.create_projection('inline', 'code.inline_projection(event_sto
 	mode => 'inline');
 SELECT event_store.create_projection('async', 'code.async_projection(event_store.event)', 'letter',
 	tables => '{code.projected}');
-SELECT saga.define('letters', '{"endpoint": "letters", "initial": "Z", "events": {"Begin": {}},
-	"start": {"Begin": {"call": "code.call(jsonb)"}},
-	"states": {"Z": {"kind": "final", "default": "ignore"}}}');
+SELECT event_store.create_projection('inline many', 'code.inline_projections(event_store.event[])', 'letter',
+	mode => 'inline');
+SELECT event_store.create_projection('async many', 'code.async_projections(event_store.event[])', 'letter');
 SELECT message_bus.create_endpoint('box');
 SELECT message_bus.subscribe('box', 'Letter');
+SELECT message_bus.create_endpoint('old'), event_store.register_upcaster('OldMessage', 1, 'code.upcast_message(jsonb)');
+SELECT event_store.register_upcaster('Older', 1, 'code.upcast_for_saga(jsonb)');
+SELECT event_store.register_event_type('Parcel', 'code.parcel'), event_store.register_event_type('Reply', 'code.reply');
+SELECT message_bus.create_endpoint('parcels'), message_bus.create_endpoint('replies');
+SELECT message_bus.create_endpoint('away', 1, forward_to => 'here'),
+	message_bus.create_link('by hand', 'there', 'away', 'parcels');
+SELECT saga.define('letters', '{"endpoint": "letters", "initial": "A", "events": {"Begin": {}, "Older": {}},
+	"start": {"Begin": {"call": "code.call(jsonb)", "schedule": {"timer": "t", "delay": "1 h"}, "goto": "A",
+			"send": [{"step": "s", "endpoint": "replies", "type": "Reply", "body": {"content": "x"}, "compensation": "none"}]},
+		"Older": {"goto": "Z"}},
+	"states": {"A": {"default": "ignore", "on": {"timer:t": {"call": "code.call_late(jsonb)", "goto": "Z"}}},
+		"Z": {"kind": "final", "default": "ignore"}}}');
+SELECT saga.define('pretence', '{"endpoint": "pretence", "initial": "Z", "events": {"Pretend": {}},
+	"start": {"Pretend": {"call": "code.call_pretended(jsonb)"}},
+	"states": {"Z": {"kind": "final", "default": "ignore"}}}');
 RESET ROLE;
 
 -- Every way to make each of them run.
@@ -118,7 +149,16 @@ BEGIN
 	PERFORM message_bus.publish('Letter', data);
 	PERFORM message_bus.send('box', 'Letter', data);
 	PERFORM message_bus.publish('Begin', '{}', gen_random_uuid());
+	PERFORM message_bus.publish('Older', '{}', gen_random_uuid(), schema_version => 1);
+	PERFORM message_bus.send('old', 'OldMessage', '{}', schema_version => 1);
+	PERFORM message_bus.send('away', 'Packet', '{}');
 	IF current_user = session_user THEN
+		COMMIT;
+		PERFORM FROM message_bus.receive('old', 1);
+		PERFORM message_bus.accept('by hand', f.lane, 0, f."position",
+			ARRAY[jsonb_populate_record(f.message, '{"message_type": "Parcel", "body": {"content": "x"}}')], f.read_from)
+		FROM (SELECT l.lane, (message_bus.forwarded('away', l.lane, 0)).* FROM message_bus.forward_lanes('away') l) f;
+		PERFORM saga.simulate('pretence', '{"start": {"type": "Pretend"}, "faults": {}, "participants": {}, "invariants": []}', 1);
 		COMMIT;
 		SELECT d.delivery_id, d.message_id INTO delivery, id
 		FROM message_bus.receive('box', 1) d;
@@ -128,6 +168,8 @@ BEGIN
 		PERFORM event_store.rebuild_projection('async');
 		COMMIT;
 		PERFORM event_store.run_projections(), saga.run(), saga.run();
+		COMMIT;
+		PERFORM saga.fire_due(now() + interval '1 day');
 	END IF;
 END $$;
 CREATE VIEW verdict AS
@@ -146,12 +188,20 @@ CALL public.run_all();
 -- The worker may have been faster.
 DO $$ BEGIN
 	FOR i IN 1 .. 3000 LOOP
-		EXIT WHEN (SELECT count(DISTINCT kind) = 8 FROM code.seen);
+		EXIT WHEN (SELECT count(DISTINCT kind) >= 16 FROM code.seen);
 		PERFORM pg_sleep(0.02);
 	END LOOP;
 END $$;
 SELECT * FROM public.verdict;
 SELECT DISTINCT settings FROM code.seen WHERE settings IS NOT NULL;
+-- Every kind of registration there is has been handed in: what stands for one begins with its kind. And so
+-- takes every function that takes users' code.
+SELECT substring(proname FROM '^(event handler|event type|projection|saga|upcaster) ') AS kind, count(*) > 0 AS registered,
+	bool_and(proowner = 'regress_rights_dev'::regrole) AS to_registrar
+FROM pg_proc WHERE pronamespace = 'ecommerce'::regnamespace AND proname ~ ' ' GROUP BY 1 ORDER BY 1;
+SELECT p.oid::regproc::text AS takes_code FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass
+	AND d.objid = p.oid AND d.deptype = 'e'
+WHERE p.proargtypes::oid[] && '{regproc,regprocedure,regtype,regoper,regoperator}'::regtype[]::oid[] ORDER BY 1;
 -- Nothing of it is left to the session.
 SELECT current_user = session_user AS self, current_setting('search_path') AS path,
 	current_setting('timezone') AS zone, current_setting('code.mark', true) AS mark,
