@@ -93,8 +93,7 @@ check-assert:      ## everything on a PostgreSQL with assertions, built from Deb
 check-discard:     ## the heart of it on that server, while no cache keeps anything
 	@PG_CONFIG=$$(ci/assert_pg) && export PG_CONFIG DISCARD_CACHES=1 && \
 		TESTS="$${TESTS:-$(HEART)}" ci/check regress
-HEART = smoke context event_store_append event_store_read message_bus_send message_bus_receive \
-	saga_instance
+HEART = smoke heart
 
 check-dba:    ## a DBA's day under load: DBA_SECONDS (1200), DBA_SEED
 	@DBA_SECONDS=$${DBA_SECONDS:-1200} TAP_TIMEOUT=$$(($${DBA_SECONDS:-1200} + 1200)) \
