@@ -21,7 +21,7 @@ CREATE TEMP VIEW our_relation AS
 	SELECT c.oid::regclass::text AS name, c.*
 	FROM pg_class c JOIN member m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid;
 
-SELECT plan(22);
+SELECT plan(23);
 
 SELECT isnt_empty('SELECT FROM member', 'the extension has members');
 
@@ -232,6 +232,14 @@ SELECT is_empty($$
 	AND (coalesce(short_desc, '') !~ '\.$' OR context IN ('postmaster', 'internal'))
 	ORDER BY 1
 $$, 'every setting has a description and can be changed without a restart');
+
+-- An operating system's update that sorts otherwise must not leave an index that finds nothing.
+SELECT is_empty($$
+	SELECT i.indexrelid::regclass, a.attname FROM pg_index i JOIN our_relation r ON r.oid = i.indrelid
+	JOIN pg_attribute a ON a.attrelid = i.indexrelid JOIN pg_collation c ON c.oid = a.attcollation
+	WHERE c.collname <> 'C'
+	ORDER BY 1
+$$, 'the order of every index is that of bytes');
 
 SELECT is_empty($$
 	SELECT conrelid::regclass, conname FROM pg_constraint

@@ -73,8 +73,8 @@ SELECT p.endpoint_id, p.lane, p.position FROM message_bus.passed p;
 COMMENT ON VIEW message_bus._seen_passed IS 'Places in the ring that are done with, for the lists.';
 
 -- Dead letters are rare where messages are many, so they can have indexes.
-CREATE INDEX dead_group_idx ON message_bus.dead (endpoint_id, message_type, reason,
-	coalesce(error_code, ''), last_failed_at) INCLUDE (error_code);
+CREATE INDEX dead_group_idx ON message_bus.dead (endpoint_id, message_type,
+	(reason COLLATE "C"), (coalesce(error_code, '') COLLATE "C"), last_failed_at) INCLUDE (error_code);
 CREATE INDEX dead_newest_idx ON message_bus.dead (last_failed_at, message_id);
 CREATE INDEX dead_correlation_idx ON message_bus.dead (correlation_id);
 
@@ -337,7 +337,8 @@ SET search_path = pg_catalog, pg_temp
 AS $dead_where$
 DECLARE
 	rest jsonb := filter;
-	code CONSTANT text := 'coalesce(d.error_code, '''') = %L';
+	reason CONSTANT text := 'd.reason COLLATE "C" = %L';
+	code CONSTANT text := 'coalesce(d.error_code, '''') COLLATE "C" = %L';
 BEGIN
 	PERFORM message_bus._check_filter(filter, ARRAY['endpoint', 'message_type', 'reason',
 		'error_code', 'error', 'message_ids', 'correlation_id', 'from', 'to']);
@@ -353,14 +354,14 @@ BEGIN
 		CASE WHEN filter ? 'to' THEN
 			format('d.last_failed_at < %L::timestamptz', filter ->> 'to') END, 'true');
 	IF filter ?& ARRAY['endpoint', 'message_type', 'reason', 'error_code'] THEN
-		by_index := format('d.message_type = %L AND d.reason = %L AND ' || code || ' AND %s',
+		by_index := format('d.message_type = %L AND ' || reason || ' AND ' || code || ' AND %s',
 			filter ->> 'message_type', filter ->> 'reason', coalesce(filter ->> 'error_code', ''),
 			by_index);
 		rest := rest - ARRAY['message_type', 'reason', 'error_code'];
 	END IF;
 	by_row := nullif(concat_ws(' AND ',
 		CASE WHEN rest ? 'message_type' THEN format('d.message_type = %L', rest ->> 'message_type') END,
-		CASE WHEN rest ? 'reason' THEN format('d.reason = %L', rest ->> 'reason') END,
+		CASE WHEN rest ? 'reason' THEN format(reason, rest ->> 'reason') END,
 		CASE WHEN rest ? 'error_code' THEN format(code, coalesce(rest ->> 'error_code', '')) END,
 		CASE WHEN rest ? 'error' THEN format('position(%L IN d.error) > 0', rest ->> 'error') END), '');
 END
@@ -504,10 +505,10 @@ BEGIN
 		SELECT d.endpoint_id, d.message_type, d.reason, coalesce(d.error_code, '') AS code,
 			d.error_code, d.last_failed_at INTO g
 		FROM message_bus._seen_dead d
-		WHERE (d.endpoint_id, d.message_type, d.reason, coalesce(d.error_code, ''))
-			> (at_id, at_type, at_reason, at_code)
-		ORDER BY d.endpoint_id, d.message_type, d.reason, coalesce(d.error_code, ''),
-			d.last_failed_at LIMIT 1;
+		WHERE (d.endpoint_id, d.message_type, d.reason COLLATE "C",
+			coalesce(d.error_code, '') COLLATE "C") > (at_id, at_type, at_reason, at_code)
+		ORDER BY d.endpoint_id, d.message_type, d.reason COLLATE "C",
+			coalesce(d.error_code, '') COLLATE "C", d.last_failed_at LIMIT 1;
 		EXIT WHEN NOT FOUND OR g.endpoint_id <> only_id;
 		at_id := g.endpoint_id;
 		at_type := g.message_type;
@@ -518,12 +519,12 @@ BEGIN
 			c.count, c.capped, g.last_failed_at, l.last_failed_at, l.message_id, l.error,
 			json_build_array(at_id, at_type, at_reason, at_code)::text
 		FROM message_bus._count_dead(format('d.endpoint_id = %s AND d.message_type = %L '
-			'AND d.reason = %L AND coalesce(d.error_code, '''') = %L', at_id, at_type, at_reason,
-			at_code)) c
+			'AND d.reason COLLATE "C" = %L AND coalesce(d.error_code, '''') COLLATE "C" = %L',
+			at_id, at_type, at_reason, at_code)) c
 		CROSS JOIN LATERAL (SELECT d.last_failed_at, d.message_id, d.error
 			FROM message_bus._seen_dead d WHERE d.endpoint_id = at_id
-				AND d.message_type = at_type AND d.reason = at_reason
-				AND coalesce(d.error_code, '') = at_code
+				AND d.message_type = at_type AND d.reason COLLATE "C" = at_reason
+				AND coalesce(d.error_code, '') COLLATE "C" = at_code
 			ORDER BY d.last_failed_at DESC LIMIT 1) l;
 	END LOOP;
 END
