@@ -75,6 +75,29 @@ is( $node->safe_psql('shop', q{SELECT "position" FROM event_store.append('order-
 	'OrderPlaced', '{}')}),
 	'2', 'after a rollback all goes on');
 
+# One that was dropped and made anew in a transaction that did not commit, or in a part of it.
+my $anew = q{SET event_store.allow_drop = on; DROP EXTENSION ecommerce; CREATE EXTENSION ecommerce;
+	SELECT version, "position" FROM event_store.append('order-1', 0, 'OrderPlaced', '{}');
+	SELECT message_bus.create_endpoint('inside'), message_bus.send('inside', 'T', '{}') IS NOT NULL};
+my $expected = 2;
+for my $way ("BEGIN; $anew; ROLLBACK", "BEGIN; SAVEPOINT s; $anew; ROLLBACK TO s; COMMIT",
+	"BEGIN; $anew; SELECT 1/0; COMMIT")
+{
+	my $there = $node->background_psql('shop', on_error_stop => 0);
+	$there->query('SELECT event_store.high_water_mark()');
+	$node->psql('shop', $way, on_error_stop => 0);
+	$expected++;
+	is( $there->query(q{SELECT "position" FROM event_store.append('order-1', -1, 'OrderPlaced',
+			'{}')}),
+		$expected, 'dropped, made anew and undone: positions go on');
+	is($there->query('SELECT count(*) FROM event_store.read_all()'), $expected, 'and all is read');
+	is($there->query(q{SELECT count(*) FROM message_bus.endpoints}), '0', 'no endpoint is left');
+	$there->quit;
+	has_worker('shop', '1', 'the worker is there');
+	ok($node->poll_query_until('shop', "SELECT event_store.published_mark() = $expected"),
+		'and goes on');
+}
+
 # A worker that finds the extension there, and then has to wait for its end.
 my $dropping = $node->background_psql('shop', on_error_stop => 1);
 $dropping->query_safe('SET event_store.allow_drop = on; BEGIN; DROP EXTENSION ecommerce');
