@@ -7,6 +7,8 @@
  * The database is a function that reads all its arguments and answers that there
  * was no connection; everything else is the daemons' own, with sanitizers.
  */
+#include "fuzz/daemon.h"
+
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/http.h>
@@ -42,8 +44,8 @@ static struct event_base *base;
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
 static socklen_t address_length;
 
-int			LLVMFuzzerInitialize(int *argc, char ***argv);
-int			LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+bool		__wrap_pool_run(Pool *pool, const PgStep *steps, int nsteps, long deadline_ms,
+							PgDone done, void *argument);
 struct evhttp_bound_socket *__wrap_evhttp_bind_socket_with_handle(struct evhttp *http,
 																  const char *host,
 																  ev_uint16_t port);
@@ -85,20 +87,17 @@ __wrap_evhttp_bind_socket_with_handle(struct evhttp *http, const char *host, ev_
 	return evhttp_accept_socket_with_handle(http, fd);
 }
 
-int
-LLVMFuzzerInitialize(int *argc, char ***argv)
+void
+fuzz_http_start(void)
 {
 	HttpOptions options = {.routes = routes, .max_body = MAX_BODY, .gateway_secret = "s",
 						   .timeout_ms = 60000};
 
-	(void) argc;
-	(void) argv;
 	(void) log_open("fuzz", "Fatal", "/dev/null");
 	base = event_base_new();
 	options.base = base;
 	if (http_start(&options) == NULL)
 		abort();
-	return 0;
 }
 
 /* Texts of somebody else's that are no requests. */
@@ -118,12 +117,12 @@ read_text(const char *text, size_t length)
 	text_free(&target);
 }
 
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void
+fuzz_http(const char *data, size_t size)
 {
 	int			fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	char		buffer[4096];
-	char	   *text = memory_string_n((const char *) data, size);
+	char	   *text = memory_string_n(data, size);
 	char	   *body = strstr(text, "\r\n\r\n");
 	size_t		sent = 0;
 
@@ -146,5 +145,4 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	close(fd);
 	event_base_loop(base, EVLOOP_NONBLOCK);
 	event_base_loop(base, EVLOOP_NONBLOCK);
-	return 0;
 }

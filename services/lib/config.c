@@ -326,7 +326,8 @@ read_environment(void)
 static bool
 read_file(bool reloading)
 {
-	char		line[4096];
+	char	   *line = NULL;
+	size_t		size = 0;
 	int			number = 0;
 	bool		valid = true;
 	FILE	   *file;
@@ -340,8 +341,9 @@ read_file(bool reloading)
 				strerror(errno));
 		return false;
 	}
-	while (valid && fgets(line, sizeof(line), file))
+	while (valid && getline(&line, &size, file) >= 0)
 		valid = read_line(line, ++number, reloading);
+	free(line);
 	fclose(file);
 	return valid;
 }

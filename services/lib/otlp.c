@@ -53,6 +53,8 @@ static struct
 	int			n_headers;
 	struct event *timer;
 	OutTarget	target;
+	char	   *texts[2 * MAX_ATTRIBUTES + 4]; /* repaired, for the record being packed */
+	int			n_texts;
 } exporter;
 
 static Queue spans = {.signal = "traces"};
@@ -75,6 +77,8 @@ static void on_sent(void *argument, const OutReply *reply);
 static void drop_records(Queue *queue, size_t n);
 static ProtobufCBinaryData from_hex(unsigned char *target, const char *hex);
 static Otlp__KeyValue *attribute(Attribute *attribute, const char *name, const char *value);
+static char *as_text(const char *value);
+static void forget_texts(void);
 
 /* Starts to export what has an endpoint; without any it stays off. */
 void
@@ -120,7 +124,10 @@ otlp_stop(void)
 	free(exporter.service);
 	free(exporter.version);
 	for (int i = 1; i < exporter.n_headers; i++)
+	{
 		free((char *) exporter.headers[i]);
+		exporter.headers[i] = NULL;
+	}
 }
 
 static void
@@ -139,7 +146,7 @@ on_span(const Context *context, SpanKind kind, const char *name, uint64_t start_
 	span.trace_id = from_hex(trace_id, context->trace_id);
 	span.span_id = from_hex(span_id, context->span_id);
 	span.parent_span_id = from_hex(parent_id, context->parent_span_id);
-	span.name = (char *) name;
+	span.name = as_text(name);
 	span.kind = (Otlp__Span__SpanKind) kind;
 	span.start_time_unix_nano = start_ns;
 	span.end_time_unix_nano = end_ns;
@@ -150,10 +157,11 @@ on_span(const Context *context, SpanKind kind, const char *name, uint64_t start_
 	if (error)
 	{
 		status.code = OTLP__STATUS__STATUS_CODE__STATUS_CODE_ERROR;
-		status.message = (char *) error;
+		status.message = as_text(error);
 	}
 	span.status = &status;
 	enqueue(&spans, &span.base);
+	forget_texts();
 }
 
 /* "name=value,name=value"; values are percent-encoded, as in W3C Baggage. */
@@ -189,8 +197,9 @@ add_header(const char *pair, size_t length)
 	{
 		*equals = '\0';
 		value = evhttp_uridecode(equals + 1, 0, NULL);
-		/* what could end the header is no value of one */
-		if (value && value[strcspn(value, "\r\n")] == '\0')
+		/* what could end the header is neither its name nor its value */
+		if (copy[strcspn(copy, ": \t\r\n")] == '\0' && value &&
+			value[strcspn(value, "\r\n")] == '\0')
 		{
 			text_format(&header, "%s: %s", copy, value);
 			exporter.headers[exporter.n_headers++] = text_take(&header);
@@ -250,7 +259,7 @@ on_log(const LogRecord *record)
 	packed.severity_number = severities[record->level];
 	packed.severity_text = (char *) log_level_name(record->level);
 	body.value_case = OTLP__ANY_VALUE__VALUE_STRING_VALUE;
-	body.string_value = (char *) record->message;
+	body.string_value = as_text(record->message);
 	packed.body = &body;
 	if (record->context)
 	{
@@ -267,6 +276,7 @@ on_log(const LogRecord *record)
 		}
 	packed.attributes = attributes;
 	enqueue(&logs, &packed.base);
+	forget_texts();
 }
 
 static void
@@ -329,13 +339,15 @@ pack_request(Text *target, Queue *queue)
 	scope.name = "ecommerce";
 	scope.version = exporter.version;
 
-	buffer.data = memory_zero(1024, 1);
 	buffer.length = otlp__instrumentation_scope__get_packed_size(&scope);
+	buffer.data = memory_zero(buffer.length, 1);
 	otlp__instrumentation_scope__pack(&scope, (uint8_t *) buffer.data);
 	add_field(&inner, 1, buffer.data, buffer.length);
 	for (size_t i = 0; i < queue->sending; i++)
 		add_field(&inner, 2, queue->records[i].data, queue->records[i].len);
+	text_free(&buffer);
 	buffer.length = otlp__resource__get_packed_size(&resource);
+	buffer.data = memory_zero(buffer.length, 1);
 	otlp__resource__pack(&resource, (uint8_t *) buffer.data);
 	add_field(&outer, 1, buffer.data, buffer.length);
 	add_field(&outer, 2, inner.data, inner.length);
@@ -343,6 +355,7 @@ pack_request(Text *target, Queue *queue)
 	text_free(&inner);
 	text_free(&outer);
 	text_free(&buffer);
+	forget_texts();
 }
 
 /* A length-delimited field of the wire format. */
@@ -414,9 +427,33 @@ attribute(Attribute *attribute, const char *name, const char *value)
 {
 	otlp__key_value__init(&attribute->pair);
 	otlp__any_value__init(&attribute->value);
-	attribute->pair.key = (char *) name;
+	attribute->pair.key = as_text(name);
 	attribute->pair.value = &attribute->value;
 	attribute->value.value_case = OTLP__ANY_VALUE__VALUE_STRING_VALUE;
-	attribute->value.string_value = (char *) value;
+	attribute->value.string_value = as_text(value);
 	return &attribute->pair;
+}
+
+/*
+ * A value as collectors take it: they refuse all of a request for one byte in it
+ * that is no UTF-8.  Good until forget_texts().
+ */
+static char *
+as_text(const char *value)
+{
+	char	   *copy;
+
+	if (utf8_valid(value))
+		return (char *) value;
+	copy = memory_string(value);
+	utf8_repair(copy);
+	exporter.texts[exporter.n_texts++] = copy;
+	return copy;
+}
+
+static void
+forget_texts(void)
+{
+	while (exporter.n_texts > 0)
+		free(exporter.texts[--exporter.n_texts]);
 }

@@ -67,6 +67,8 @@ static void on_refunded(void *argument, const OutReply *reply);
 static void judge_refund(StripeCall *call, const json_t *refund);
 static void refuse_refund(StripeCall *call, const OutReply *reply);
 static const char *refund_of(const json_t *charge);
+static bool is_id(const char *text);
+static const char *id_of(const json_t *object);
 static void on_released(void *argument, const OutReply *reply);
 static void post(StripeCall *call, const char *path, const Text *form, const char *purpose,
 				 OutDone done);
@@ -117,7 +119,7 @@ stripe_call(WorkItem *item)
 	call->request = json_loads(item->request, 0, NULL);
 	if (strcmp(item->operation, "charge") == 0)
 		authorize(call);
-	else if (strcmp(item->operation, "refund") == 0 && text_of(call, "refund_id")[0])
+	else if (strcmp(item->operation, "refund") == 0 && is_id(text_of(call, "refund_id")))
 		follow_refund(call, text_of(call, "refund_id"));
 	else if (strcmp(item->operation, "refund") == 0)
 		refund(call, text_of(call, "transaction_id"), on_refunded);
@@ -174,7 +176,7 @@ on_authorized(void *argument, const OutReply *reply)
 		return;
 	}
 	charge = json_loadb(reply->body, reply->body_length, 0, NULL);
-	call->charge = memory_string(json_string_value(json_object_get(charge, "id")));
+	call->charge = memory_string(id_of(charge));
 	json_decref(charge);
 	if (call->charge)
 		capture(call);
@@ -272,7 +274,7 @@ on_listed(void *argument, const OutReply *reply)
 static void
 judge_charge(StripeCall *call, const json_t *charge)
 {
-	const char *id = json_string_value(json_object_get(charge, "id"));
+	const char *id = id_of(charge);
 	const char *status = json_string_value(json_object_get(charge, "status"));
 	bool		captured = json_is_true(json_object_get(charge, "captured"));
 
@@ -374,7 +376,7 @@ on_refunded(void *argument, const OutReply *reply)
 static void
 judge_refund(StripeCall *call, const json_t *refund)
 {
-	const char *id = json_string_value(json_object_get(refund, "id"));
+	const char *id = id_of(refund);
 	const char *status = json_string_value(json_object_get(refund, "status"));
 
 	if (id == NULL)
@@ -415,7 +417,26 @@ refund_of(const json_t *charge)
 {
 	const json_t *refunds = json_object_get(json_object_get(charge, "refunds"), "data");
 
-	return json_string_value(json_object_get(json_array_get(refunds, 0), "id"));
+	return id_of(json_array_get(refunds, 0));
+}
+
+/* Ids become part of what we ask for next, so what could lead elsewhere is none. */
+static bool
+is_id(const char *text)
+{
+	for (const char *c = text; *c; c++)
+		if (!isalnum((unsigned char) *c) && *c != '_' && *c != '-')
+			return false;
+	return *text != '\0';
+}
+
+/* An object's id, or NULL. */
+static const char *
+id_of(const json_t *object)
+{
+	const char *id = json_string_value(json_object_get(object, "id"));
+
+	return id && is_id(id) ? id : NULL;
 }
 
 /* An authorization without capture was released: as if there had been none. */
