@@ -36,6 +36,7 @@
 #include "utils/rls.h"
 #include "utils/syscache.h"
 
+#include "base/debug_point.h"
 #include "pg/rights.h"
 
 typedef struct Pin
@@ -151,6 +152,8 @@ rights_take(Oid role, Rights *before)
 				 errmsg("the role with whose rights this runs does not exist"),
 				 errdetail("It was dropped, or does not exist where this was restored."),
 				 errhint("Register the function again, as the role that shall answer for it.")));
+	if (DEBUG_BREAK("rights_not_taken") || DEBUG_BREAK("rights_unguarded"))
+		role = GetUserId();
 	before->context = context_get();
 	pin(before);
 	rights_become(role, SECURITY_RESTRICTED_OPERATION, &before->identity);

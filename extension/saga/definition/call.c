@@ -40,7 +40,7 @@ call_function(Registration *registration, Document *document)
 	rights_take(owner, &before);
 	function = registration_function(registration);
 	expect(function, registration->signature);
-	function_check_rights(function, owner);
+	function_check_rights(function, GetUserId());
 	fmgr_info(function, &info);
 	InitFunctionCallInfoData(*call, &info, 1, InvalidOid, NULL, NULL);
 	call->args[0].value = JsonbPGetDatum(document->jsonb);
