@@ -78,7 +78,8 @@ is( $node->safe_psql('shop', q{SELECT "position" FROM event_store.append('order-
 # One that was dropped and made anew in a transaction that did not commit, or in a part of it.
 my $anew = q{SET event_store.allow_drop = on; DROP EXTENSION ecommerce; CREATE EXTENSION ecommerce;
 	SELECT version, "position" FROM event_store.append('order-1', 0, 'OrderPlaced', '{}');
-	SELECT message_bus.create_endpoint('inside'), message_bus.send('inside', 'T', '{}') IS NOT NULL};
+	SELECT message_bus.create_endpoint('inside');
+	SELECT message_bus.send('inside', 'T', '{}')};
 my $expected = 2;
 for my $way ("BEGIN; $anew; ROLLBACK", "BEGIN; SAVEPOINT s; $anew; ROLLBACK TO s; COMMIT",
 	"BEGIN; $anew; SELECT 1/0; COMMIT")
