@@ -199,4 +199,23 @@ extern bool compat_timestamptz_parse(char *text, TimestampTz *result);
 #define compat_owns_database(database) pg_database_ownercheck(database, GetUserId())
 #endif
 
+/*
+ * From 16 on, what may be done to a query's tables stands apart from its range table.
+ * Gives the tables there other numbers, those that meant_for() has one for.
+ */
+#if PG_VERSION_NUM >= 160000
+#define compat_redirect_permissions(query, meant_for) \
+	do { \
+		ListCell   *_cell; \
+		foreach(_cell, (query)->rteperminfos) \
+		{ \
+			RTEPermissionInfo *_info = lfirst_node(RTEPermissionInfo, _cell); \
+			if (OidIsValid(meant_for(_info->relid))) \
+				_info->relid = meant_for(_info->relid); \
+		} \
+	} while (0)
+#else
+#define compat_redirect_permissions(query, meant_for) ((void) 0)
+#endif
+
 #endif

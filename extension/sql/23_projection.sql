@@ -19,7 +19,7 @@ COMMENT ON COLUMN event_store.projection.source IS 'The service whose database t
 CREATE TABLE event_store.projection_progress (
 	name text COLLATE "C" PRIMARY KEY,
 	checkpoint bigint NOT NULL DEFAULT 0,
-	rebuild_step text CHECK (rebuild_step IN ('requested', 'replaying')),
+	rebuild_step text CHECK (rebuild_step IN ('requested', 'replaying', 'closing')),
 	rebuild_until bigint,
 	paused boolean NOT NULL DEFAULT false,
 	failed boolean NOT NULL DEFAULT false,
@@ -31,6 +31,7 @@ CREATE TABLE event_store.projection_progress (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE event_store.projection_progress IS 'How far each projection is; written in the transaction that writes its tables.';
 COMMENT ON COLUMN event_store.projection_progress.checkpoint IS 'Position up to which events have been given to the handler. Of an inline projection it counts during a rebuild only.';
+COMMENT ON COLUMN event_store.projection_progress.rebuild_step IS 'closing: appends leave an inline projection''s events to the worker until the tables beside, which have caught up, are brought over.';
 COMMENT ON COLUMN event_store.projection_progress.rebuild_until IS 'The rebuild is over when the checkpoint gets here.';
 COMMENT ON COLUMN event_store.projection_progress.failures IS 'How often in a row the event at error_position has failed.';
 
@@ -108,14 +109,7 @@ RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_skip_event';
 COMMENT ON FUNCTION event_store.skip_event(text, bigint) IS
-'Leaves out the event that the projection fails at, and goes on. at_position must be its error_position, else 22023. Error: ST012 if there is none.';
-
-CREATE FUNCTION event_store.rebuild_projection(name text)
-RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS 'MODULE_PATHNAME', 'event_store_rebuild_projection';
-COMMENT ON FUNCTION event_store.rebuild_projection(text) IS
-'Empties the projection''s tables and gives all events to the handler again, in the background; appends go on. An inline projection works like an async one meanwhile. Errors: ST012 if there is none, 55006 if another projection writes one of the tables.';
+'Leaves out the event that the projection, or its rebuild beside, fails at, and goes on. at_position must be its error_position, else 22023. Error: ST012 if there is none.';
 
 CREATE FUNCTION event_store.run_projections(max int DEFAULT 1000)
 RETURNS int LANGUAGE c VOLATILE PARALLEL UNSAFE

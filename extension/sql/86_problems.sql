@@ -67,6 +67,11 @@ LEFT JOIN LATERAL (SELECT w.position, w.last_error FROM event_store.projection_d
 	WHERE w.name = p.name AND w.last_error IS NOT NULL ORDER BY w.position LIMIT 1) d ON true;
 COMMENT ON VIEW event_store._seen_projection IS 'States of projections, without their lag.';
 
+CREATE VIEW event_store._seen_rebuild AS
+SELECT b.name, b.failed, b.error_position, b.last_error, b.updated_at
+FROM event_store.projection_rebuild b;
+COMMENT ON VIEW event_store._seen_rebuild IS 'Rebuilds beside, as the lists show them.';
+
 CREATE INDEX dead_open_idx ON message_bus.dead (endpoint_id, last_failed_at)
 	WHERE reason <> 'discarded';
 CREATE VIEW message_bus._is_open_dead AS
@@ -164,6 +169,12 @@ AS $store_problems$
 	FROM event_store._seen_projection p
 	WHERE p.source IS NOT NULL AND p.state IN ('running', 'rebuilding')
 		AND coalesce(p.heard_at, p.updated_at) < clock_timestamp() - interval '5 min'
+	UNION ALL
+	SELECT 'rebuild_failed', 'rebuild of ' || r.name, 'error', r.updated_at,
+		format('The read model stays as it is; the new one beside it stands at event %s: %s', r.error_position, r.last_error),
+		format('Mend its handler, then SELECT event_store.resume_projection(%1$L); or SELECT event_store.cancel_rebuild(%1$L)', r.name),
+		jsonb_build_object('projection', r.name, 'position', r.error_position)
+	FROM event_store._seen_rebuild r WHERE r.failed
 	UNION ALL
 	SELECT 'projection_behind', 'projection ' || p.name, 'warning', l.oldest,
 		format('Its read model is %s behind.', date_trunc('second', clock_timestamp() - l.oldest)),
@@ -280,7 +291,7 @@ FROM (SELECT * FROM ecommerce._store_problems()
 ORDER BY p.severity, p.since, p.kind, p.object;
 COMMENT ON VIEW ecommerce.problems IS
 'One row for each thing that is wrong now; none when all is well. severity: error (somebody is needed now) or warning; since when; what it holds up; what to type; detail: names and numbers of the objects concerned. '
-'kind: worker_missing, worker_refused, unit_failing, restore, mark_held (an append that is open for more than 10 s), subscription_behind, projection_behind (more than a minute), projection_failed, projection_retrying, projection_paused, projection_lost (its source no longer holds what was read), projection_unfed (its source was not heard of for 5 minutes), endpoint_paused, endpoint_behind (the oldest message waits for more than a minute), no_consumer (for more than 10 s, and nothing was taken meanwhile), endpoint_full, breaker_open, dead_letters, ring_large (a segment of more than 4 GB), saga_stuck. Counts go to 1000.';
+'kind: worker_missing, worker_refused, unit_failing, restore, mark_held (an append that is open for more than 10 s), subscription_behind, rebuild_failed, projection_behind (more than a minute), projection_failed, projection_retrying, projection_paused, projection_lost (its source no longer holds what was read), projection_unfed (its source was not heard of for 5 minutes), endpoint_paused, endpoint_behind (the oldest message waits for more than a minute), no_consumer (for more than 10 s, and nothing was taken meanwhile), endpoint_full, breaker_open, dead_letters, ring_large (a segment of more than 4 GB), saga_stuck. Counts go to 1000.';
 
 CREATE FUNCTION ecommerce._severities(problems jsonb, OUT error int, OUT warning int)
 LANGUAGE plpgsql VOLATILE

@@ -126,7 +126,9 @@ GRANT SELECT ON
 	event_store.projection_progress,
 	event_store.projection_remote,
 	event_store.projection_deferred,
-	event_store.projections
+	event_store.projections,
+	event_store.projection_rebuild,
+	event_store.rebuilds
 	TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION
 	event_store.asyncapi(),
@@ -176,12 +178,14 @@ GRANT EXECUTE ON FUNCTION
 	event_store.pause_projection(text),
 	event_store.resume_projection(text),
 	event_store.skip_event(text, bigint),
-	event_store.rebuild_projection(text),
+	event_store.rebuild_projection(text, text, text),
+	event_store.cancel_rebuild(text),
 	event_store.run_projections(int),
 	ecommerce.register_contracts(),
 	ecommerce.install_order_aggregate()
 	TO ecommerce_admin;
 
+GRANT SELECT ON event_store._beside_key, event_store._beside_table TO ecommerce_admin;
 GRANT SELECT ON SEQUENCE
 	ecommerce.position_seq,
 	event_store.position_seq,
@@ -415,7 +419,8 @@ GRANT SELECT ON event_store._seen_event, event_store._seen_stream, event_store._
 	message_bus.consumers, message_bus._ring,
 	saga._seen_instance, saga._seen_history, saga._seen_number, saga._seen_definition,
 	saga._seen_state, saga._stuck, saga._sampled_instance, saga.attention, saga.patience,
-	event_store._seen_subscription, event_store._listed_subscription, event_store._seen_projection, event_store._seen_parked,
+	event_store._seen_subscription, event_store._listed_subscription, event_store._seen_projection,
+	event_store._seen_rebuild, event_store._seen_parked,
 	message_bus._open_dead, message_bus._ring_tail,
 	message_bus._state, message_bus._waits_aside, message_bus._is_dead, message_bus._is_open_dead, ecommerce.problems
 	TO ecommerce_reader, ecommerce_monitor;
@@ -508,6 +513,7 @@ GRANT SELECT ON
 	event_store.appenders,
 	event_store.subscriptions,
 	event_store.projections,
+	event_store.rebuilds,
 	message_bus.endpoints,
 	message_bus.circuit_breakers,
 	message_bus.ring,

@@ -27,6 +27,7 @@ SELECT pg_catalog.pg_extension_config_dump('event_store.projection', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.projection_progress', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.projection_remote', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.projection_deferred', '');
+SELECT pg_catalog.pg_extension_config_dump('event_store.projection_rebuild', '');
 
 -- ---------------------------------------------------------------- message bus
 SELECT pg_catalog.pg_extension_config_dump('message_bus.position_seq', '');

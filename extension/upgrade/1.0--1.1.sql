@@ -12,6 +12,13 @@ ALTER TABLE event_store.subscription ADD COLUMN park_after int CHECK (park_after
 ALTER TABLE event_store.projection ADD COLUMN source text CHECK (source IS NULL OR mode = 'async');
 DROP FUNCTION event_store.create_projection(text, regprocedure, text, text[], text, regclass[], text);
 
+-- Rebuilds beside the tables that are read.
+DROP FUNCTION event_store.rebuild_projection(text);
+ALTER TABLE event_store.projection_progress
+	DROP CONSTRAINT projection_progress_rebuild_step_check,
+	ADD CONSTRAINT projection_progress_rebuild_step_check
+		CHECK (rebuild_step IN ('requested', 'replaying', 'closing'));
+
 -- After everything else
 INSERT INTO saga.attention (correlation_id, saga)
 SELECT i.correlation_id, i.saga FROM saga.stored_instance i

@@ -54,7 +54,7 @@
 
 PGDLLEXPORT void ecommerce_runner_main(Datum arg);
 
-static const UnitKind *const kinds[] = {&saga_units, &projection_units};
+static const UnitKind *const kinds[] = {&saga_units, &projection_units, &rebuild_units};
 
 /* What this process remembers of a unit. */
 typedef struct Known

@@ -90,9 +90,9 @@ const Resource api_resources[] = {
 			 "ORDER BY subscription, position LIMIT least(coalesce($2::int, 50), 500)")
 	},
 	{"projections", "", false, false,
-		ROWS("SELECT * FROM event_store.projections ORDER BY state = 'running', lag_positions "
-			 "DESC, "
-			 "name LIMIT 500")
+		ROWS("SELECT p.*, r.state AS rebuild, r.percent AS rebuilt, r.last_error AS rebuild_error "
+			 "FROM event_store.projections p LEFT JOIN event_store.rebuilds r ON r.name = p.name "
+			 "ORDER BY p.state = 'running', p.lag_positions DESC, p.name LIMIT 500")
 	},
 	{"projection-event", "query:position", false, false,
 		ROW("SELECT * FROM event_store.read_stored($1::bigint - 1, 1) s WHERE s.position = "

@@ -53,14 +53,23 @@ static ExtensionRelation relation_projection =
 	EXTENSION_TABLE("event_store", "projection", projection_columns);
 static ExtensionRelation index_projection = {"event_store", "projection_pkey"};
 
+/* Only which rebuilds there are is of interest here. */
+static const ExtensionColumn rebuild_columns[] = {{"name", TEXTOID, true}};
+
+static ExtensionRelation relation_rebuild =
+	EXTENSION_TABLE("event_store", "projection_rebuild", rebuild_columns);
+static ExtensionRelation index_rebuild = {"event_store", "projection_rebuild_pkey"};
+
 static MemoryContext cache_context = NULL;
 static Projection **projections = NULL;
 static int	count = 0;
 static Oid	table_oid = InvalidOid;
+static Oid	rebuild_oid = InvalidOid;
 static bool stale = true;
 
 static void load_cache(void);
 static Projection *read_projection(Datum *values, bool *nulls);
+static void note_rebuilds(void);
 static char *list_tables(ArrayType *tables);
 static void relation_changed(Oid relation);
 
@@ -171,7 +180,32 @@ load_cache(void)
 		}
 		lookup_end(&lookup);
 		MemoryContextSwitchTo(old);
+		note_rebuilds();
 	}
+}
+
+/*
+ * Which projections are being rebuilt beside their tables.
+ */
+static void
+note_rebuilds(void)
+{
+	Lookup		lookup;
+	Datum		values[lengthof(rebuild_columns)];
+	bool		nulls[lengthof(rebuild_columns)];
+
+	rebuild_oid = extension_relation_oid(&relation_rebuild);
+	if (count == 0)
+		return;
+	lookup_begin(&lookup, &relation_rebuild, &index_rebuild, NULL, 0);
+	while (lookup_next(&lookup, values, nulls))
+	{
+		char	   *name = TextDatumGetCString(values[0]);
+
+		for (int i = 0; i < count; i++)
+			projections[i]->is_beside |= strcmp(projections[i]->name, name) == 0;
+	}
+	lookup_end(&lookup);
 }
 
 static Projection *
@@ -223,6 +257,6 @@ list_tables(ArrayType *tables)
 static void
 relation_changed(Oid relation)
 {
-	if (relation == InvalidOid || relation == table_oid)
+	if (relation == InvalidOid || relation == table_oid || relation == rebuild_oid)
 		stale = true;
 }

@@ -14,6 +14,7 @@
 #include "event_store/read/read.h"
 #include "event_store/stream/stream.h"
 #include "pg/callable.h"
+#include "pg/redirect.h"
 #include "pg/subtransaction.h"
 #include "pg/unit.h"
 
@@ -28,6 +29,7 @@ typedef struct Projection
 	EventFilter filter;
 	char	   *tables;			/* as TRUNCATE takes them; NULL: none */
 	char	   *source;			/* service that the events come from; NULL: this database */
+	bool		is_beside;		/* new tables are being filled beside them */
 	Callable   *idle;
 	/* what this backend remembers, so that an idle look costs little */
 	int64		seen;			/* no event of it lies above the checkpoint and up to here */
@@ -57,6 +59,7 @@ typedef struct ProjectionRun
 	const StreamName *stream;
 	int			limit;			/* stop after so many events */
 	bool		replaying;		/* these events have been given before */
+	const Redirect *redirect;	/* where the handler's statements go; NULL: where they say */
 	bool		whole;			/* not also when the turn's portion of time is over */
 	/* what became of it */
 	int			applied;
@@ -83,6 +86,7 @@ extern void projection_after_append(const StreamName *name, int64 first_version,
 									int64 last_version);
 
 extern const UnitKind projection_units;
+extern const UnitKind rebuild_units;
 
 extern bool projection_has_event(Projection *projection, int64 after, int64 upto);
 extern bool projection_any(void);

@@ -52,6 +52,8 @@ bool
 projection_attempt(ProjectionRun *run, ErrorData **error)
 {
 	bool		success;
+	bool		replaying_before = replaying;
+	const Redirect *redirect_before = redirect_enter(run->redirect);
 
 	run->applied = 0;
 	run->position = 0;
@@ -60,7 +62,8 @@ projection_attempt(ProjectionRun *run, ErrorData **error)
 	run->passed = 0;
 	replaying = run->replaying;
 	success = subtransaction_run(give_events, run, error);
-	replaying = false;
+	replaying = replaying_before;
+	redirect_leave(redirect_before);
 	return success;
 }
 
@@ -71,7 +74,13 @@ projection_attempt(ProjectionRun *run, ErrorData **error)
 void
 projection_give(ProjectionRun *run)
 {
+	bool		replaying_before = replaying;
+	const Redirect *redirect_before = redirect_enter(run->redirect);
+
+	replaying = run->replaying;
 	give_events(run);
+	replaying = replaying_before;
+	redirect_leave(redirect_before);
 }
 
 /*
@@ -130,13 +139,15 @@ give_events(void *argument)
 	TupleDesc	row = lookup_rowtype_tupdesc(type, -1);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	ErrorContextCallback callback = {error_context_stack, name_failing_event, run};
+	Callable   *own = NULL;
+	Callable  **idle = run->redirect == NULL ? &projection->idle : &own;
 	Callable   *callable;
 	Rights		before;
 
 	error_context_stack = &callback;
 	event_row_check(row);
 	rights_take(registration_owner(&projection->registration), &before);
-	callable = callable_borrow(&projection->idle, &projection->registration, VOIDOID, home);
+	callable = callable_borrow(idle, &projection->registration, VOIDOID, home);
 	if (run->source == SOURCE_POSITIONS)
 	{
 		EventFilter any = {.of_consumer = true};
@@ -160,7 +171,9 @@ give_events(void *argument)
 		give_from_scan(run, scan, callable, row, &before);
 		event_scan_end(scan);
 	}
-	callable_return(&projection->idle, callable, home);
+	/* What a function has planned for one pair of tables is of no use for another. */
+	if (run->redirect == NULL)
+		callable_return(idle, callable, home);
 	rights_give_back(&before);
 	error_context_stack = callback.previous;
 	UnregisterSnapshot(snapshot);

@@ -1,6 +1,6 @@
 /*
  * projection_control.c
- *		Creating, dropping, pausing, resuming and rebuilding projections.
+ *		Creating, dropping, pausing and resuming projections.
  *
  * Lock protocol: as in projection_progress.c; so a change of state waits for
  * the batch that is being done.
@@ -19,13 +19,13 @@
 #include "utils/lsyscache.h"
 
 #include "base/errors.h"
-#include "base/order.h"
 #include "event_store/projection/projection.h"
+#include "event_store/projection/projection_beside.h"
+#include "event_store/projection/projection_control.h"
 #include "event_store/projection/projection_deferred.h"
 #include "event_store/projection/projection_progress.h"
 #include "event_store/projection/projection_remote.h"
 #include "event_store/stream/stream.h"
-#include "log/position.h"
 #include "log/wakeup.h"
 #include "pg/argument.h"
 #include "pg/function.h"
@@ -38,13 +38,10 @@
 static ExtensionRelation relation_event = {"event_store", "event"};
 static ExtensionRelation relation_projection = {"event_store", "projection"};
 
-static void refuse_shared_tables(Datum name);
 static Oid	check_definition(FunctionCallInfo fcinfo);
 static bool has_source(FunctionCallInfo fcinfo);
 static void check_source(FunctionCallInfo fcinfo);
-static void control_changed(const Projection *projection);
 static Datum table_names(ArrayType *tables, Oid owner);
-static Projection *lock_argument(FunctionCallInfo fcinfo, ProjectionProgress *progress);
 
 PG_FUNCTION_INFO_V1(event_store_create_projection);
 /*
@@ -108,7 +105,7 @@ event_store_create_projection(PG_FUNCTION_ARGS)
 				 errmsg("projection \"%s\" exists already, with another definition",
 						TextDatumGetCString(values[0])),
 				 errhint("Call event_store.drop_projection() first, or choose another name.")));
-	refuse_shared_tables(values[0]);
+	control_refuse_shared_tables(values[0]);
 	(void) spi_run(&start, 1, types, values, NULL);
 	spi_end();
 	registration_store(projection_registration(TextDatumGetCString(values[0])), PG_GETARG_OID(1),
@@ -127,8 +124,8 @@ event_store_create_projection(PG_FUNCTION_ARGS)
  * Refuses a projection whose rebuild would empty a table that another one
  * writes too, also as a part of the other's.
  */
-static void
-refuse_shared_tables(Datum name)
+void
+control_refuse_shared_tables(Datum name)
 {
 	static SpiStatement find = {
 		"WITH RECURSIVE written (name, oid) AS ("
@@ -269,9 +266,10 @@ event_store_drop_projection(PG_FUNCTION_ARGS)
 	};
 	static SpiStatement remove = {"DELETE FROM event_store.projection WHERE name = $1"};
 	ProjectionProgress progress;
-	Projection *projection = lock_argument(fcinfo, &progress);
+	Projection *projection = control_lock_argument(fcinfo, &progress);
 	Datum		name = CStringGetTextDatum(projection->name);
 
+	(void) beside_cancel(projection);
 	deferred_remove_all(projection->name);
 	remote_forget(projection->name);
 	spi_execute(&remove_progress, 1, (Oid[]) {TEXTOID}, &name, NULL);
@@ -285,7 +283,7 @@ event_store_drop_projection(PG_FUNCTION_ARGS)
 /*
  * Whoever gives it events looks at it again.
  */
-static void
+void
 control_changed(const Projection *projection)
 {
 	if (projection->source != NULL)
@@ -302,7 +300,7 @@ Datum
 event_store_pause_projection(PG_FUNCTION_ARGS)
 {
 	ProjectionProgress progress;
-	Projection *projection = lock_argument(fcinfo, &progress);
+	Projection *projection = control_lock_argument(fcinfo, &progress);
 
 	progress.paused = true;
 	if (projection->is_inline)
@@ -320,8 +318,14 @@ Datum
 event_store_resume_projection(PG_FUNCTION_ARGS)
 {
 	ProjectionProgress progress;
-	Projection *projection = lock_argument(fcinfo, &progress);
+	Projection *projection = control_lock_argument(fcinfo, &progress);
+	Beside		beside;
 
+	if (beside_lock(projection, true, &beside))
+	{
+		progress_forget_error(&beside.progress);
+		beside_write(projection, &beside);
+	}
 	progress.paused = false;
 	progress_forget_error(&progress);
 	if (projection->is_inline && progress.rebuild_step == REBUILD_NONE)
@@ -339,11 +343,18 @@ Datum
 event_store_skip_event(PG_FUNCTION_ARGS)
 {
 	ProjectionProgress progress;
-	Projection *projection = lock_argument(fcinfo, &progress);
+	Projection *projection = control_lock_argument(fcinfo, &progress);
 	int64		position = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
+	bool		fails = position > 0 && (position == progress.error_position ||
+										 (projection->is_inline &&
+										  deferred_failed_at(projection, position)));
+	bool		fails_beside = position > 0 && beside_skip(projection, position);
 
-	if (position <= 0 || (position != progress.error_position &&
-						  !(projection->is_inline && deferred_failed_at(projection, position))))
+	if (fails_beside)
+		wakeup_worker_after_commit(WAKE_FOR_UNITS);
+	if (!fails && fails_beside)
+		PG_RETURN_VOID();
+	if (!fails)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("projection \"%s\" does not fail at position " INT64_FORMAT,
@@ -361,48 +372,11 @@ event_store_skip_event(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-PG_FUNCTION_INFO_V1(event_store_rebuild_projection);
-/*
- * event_store.rebuild_projection(name)
- */
-Datum
-event_store_rebuild_projection(PG_FUNCTION_ARGS)
-{
-	ProjectionProgress progress;
-	Projection *projection = lock_argument(fcinfo, &progress);
-
-	refuse_shared_tables(CStringGetTextDatum(projection->name));
-	progress_forget_error(&progress);
-	if (projection->is_inline)
-	{
-		/* The rest can only come when appends know that they must not run it. */
-		deferred_hold_back(projection);
-		progress.rebuild_step = REBUILD_REQUESTED;
-		progress.rebuild_until = -1;
-	}
-	else
-	{
-		projection_truncate(projection);
-		if (projection->source == NULL)
-			progress.rebuild_until = event_newest_position(NULL);
-		else
-		{
-			progress.rebuild_until = greater(progress.rebuild_until, progress.checkpoint);
-			remote_begin_anew(projection->name);
-		}
-		progress.checkpoint = 0;
-		progress.rebuild_step = REBUILD_REPLAYING;
-	}
-	progress_write(projection, &progress);
-	control_changed(projection);
-	PG_RETURN_VOID();
-}
-
 /*
  * The projection named by the first argument, its row locked.
  */
-static Projection *
-lock_argument(FunctionCallInfo fcinfo, ProjectionProgress *progress)
+Projection *
+control_lock_argument(FunctionCallInfo fcinfo, ProjectionProgress *progress)
 {
 	Projection *projection;
 	char	   *name;

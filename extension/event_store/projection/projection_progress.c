@@ -60,7 +60,7 @@ static ExtensionRelation relation_progress =
 	EXTENSION_TABLE("event_store", "projection_progress", progress_columns);
 static ExtensionRelation index_progress = {"event_store", "projection_progress_pkey"};
 
-static const char *const rebuild_steps[] = {NULL, "requested", "replaying"};
+static const char *const rebuild_steps[] = {NULL, "requested", "replaying", "closing"};
 
 static RebuildStep rebuild_step(Datum name);
 
@@ -106,8 +106,12 @@ rebuild_step(Datum name)
 {
 	char	   *step = TextDatumGetCString(name);
 
-	return strcmp(step, rebuild_steps[REBUILD_REQUESTED]) == 0 ? REBUILD_REQUESTED
-		: REBUILD_REPLAYING;
+	for (int i = REBUILD_REQUESTED; i < lengthof(rebuild_steps); i++)
+	{
+		if (strcmp(step, rebuild_steps[i]) == 0)
+			return (RebuildStep) i;
+	}
+	elog(ERROR, "unknown step of a rebuild: %s", step);
 }
 
 /*
@@ -221,7 +225,8 @@ progress_note_failure(const Projection *projection, ProjectionProgress *progress
 									  (int64) FIRST_RETRY_MS << (progress->failures - 1));
 	if (progress->failed)
 		ereport(LOG,
-				(errmsg("projection \"%s\" has failed for good at position " INT64_FORMAT ": %s",
-						projection->name, position, progress->last_error),
+				(errmsg("%sprojection \"%s\" has failed for good at position " INT64_FORMAT ": %s",
+						progress->of_rebuild ? "rebuild of " : "", projection->name, position,
+						progress->last_error),
 				 errhint("Mend the handler and call event_store.resume_projection(), or leave the event out with event_store.skip_event().")));
 }

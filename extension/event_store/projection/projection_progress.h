@@ -13,8 +13,10 @@ typedef enum RebuildStep
 {
 	REBUILD_NONE,
 	REBUILD_REQUESTED,			/* of an inline projection: appends may not know of it yet */
-	REBUILD_REPLAYING			/* the tables are empty, the checkpoint has started anew; of an
+	REBUILD_REPLAYING,			/* the tables are empty, the checkpoint has started anew; of an
 								 * inline projection: until nothing is deferred any more */
+	REBUILD_CLOSING				/* of an inline projection, beside: appends defer until the
+								 * tables are brought over */
 } RebuildStep;
 
 /* A row of event_store.projection_progress. */
@@ -29,6 +31,7 @@ typedef struct ProjectionProgress
 	TimestampTz retry_at;		/* 0: at once */
 	int64		error_position; /* 0: none */
 	char	   *last_error;		/* NULL: none */
+	bool		of_rebuild;		/* beside the tables that are read, not of the projection */
 } ProjectionProgress;
 
 extern bool progress_read(const Projection *projection, ProjectionProgress *progress);

@@ -4,8 +4,7 @@
  *		what inline ones have deferred.
  *
  * One batch per projection and transaction: its row is locked, the handler gets
- * its events in a subtransaction, the row is written.  A batch that fails is
- * done again up to the event before the one that failed.
+ * its events in a subtransaction, the row is written.
  *
  * A rebuild of an inline projection: first appends must defer.  Whoever decided
  * not to had taken its positions already, so once the mark has passed the
@@ -28,38 +27,21 @@
 #include "base/order.h"
 #include "event_store/projection/projection.h"
 #include "event_store/projection/projection_deferred.h"
+#include "event_store/projection/projection_beside.h"
 #include "event_store/projection/projection_progress.h"
-#include "event_store/projection/projection_trial.h"
+#include "event_store/projection/projection_turn.h"
 #include "log/position.h"
 #include "log/restore.h"
 #include "log/wakeup.h"
 #include "pg/clock.h"
 #include "pg/relation.h"
 
-/* Events per transaction of the worker. */
-#define BATCH 500
-
-/* And for handlers of arrays: so long, in microseconds, but not more than so many. */
-#define BATCH_US 60000
-#define BATCH_MOST 20000
-
 /* So long, in microseconds, appends may be shut out; and how many events that is, at least. */
 #define SHUT_OUT_US 50000
 #define SHUT_OUT_EVENTS 100
 
-/* What is asked again when somebody is in the way, in milliseconds. */
-#define ASK_AGAIN 50
-
 /* A checkpoint that moves over events of others only is written so often, in milliseconds. */
 #define WRITE_IDLE_CHECKPOINT 1000
-
-/* What a look at a projection found out. */
-typedef struct Outlook
-{
-	int			handled;		/* events, failures included */
-	bool		more;			/* there may be more to do at once */
-	TimestampTz due;			/* or then */
-} Outlook;
 
 static List *list_projections(MemoryContext context);
 static void run_unit(UnitTurn *turn);
@@ -73,11 +55,7 @@ static void run_range(Projection *projection, ProjectionProgress *progress, int6
 static void end_rebuild(ProjectionProgress *progress);
 static void run_deferred(Projection *projection, ProjectionProgress *progress, int max,
 						 Outlook *outlook);
-static int	batch_limit(const Projection *projection, int max);
 static int	affordable_events(const Projection *projection, int max);
-static bool attempt_up_to_failure(ProjectionRun *run, ProjectionProgress *progress,
-								  Outlook *outlook);
-static void due_in(Outlook *outlook, int milliseconds);
 
 const UnitKind projection_units = {"projection", list_projections, run_unit};
 
@@ -119,23 +97,14 @@ static void
 run_unit(UnitTurn *turn)
 {
 	Outlook		outlook = {0, false, WAKEUP_NEVER};
-	Projection *projection = NULL;
+	Projection *projection = batch_projection(turn->name);
 
-	/* Nobody waits for the flush: what a crash undoes is done again. */
-	(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_LOCAL, true, 0, false);
-	turn->portion = BATCH;
-	turn->wakes = WAKE_FOR_UNITS;
-	for (int i = 0; i < projection_count() && projection == NULL; i++)
-	{
-		if (strcmp(projection_get(i)->name, turn->name) == 0)
-			projection = projection_get(i);
-	}
+	batch_begin(turn);
 	if (projection == NULL)
 		return;
 	if (!projection->is_inline)
 		turn->wakes |= WAKE_FOR_LOG(LOG_EVENT_STORE);
-	run_one(projection, BATCH, false, &outlook);
+	run_one(projection, turn->portion, false, &outlook);
 	turn->worked = turn->more = outlook.more;
 	turn->due = outlook.due;
 }
@@ -171,6 +140,8 @@ event_store_run_projections(PG_FUNCTION_ARGS)
 			left -= outlook.handled;
 			CHECK_FOR_INTERRUPTS();
 		}
+		if (projection_get(i) != NULL && projection_get(i)->is_beside)
+			handled += beside_run_by_hand(projection_get(i), max);
 	}
 	PG_RETURN_INT32(handled);
 }
@@ -187,7 +158,7 @@ run_one(Projection *projection, int max, bool by_hand, Outlook *outlook)
 	int64		mark;
 
 	if (projection->source != NULL || !progress_read(projection, &progress) ||
-		progress.paused || progress.failed)
+		progress.paused || progress.failed || progress.rebuild_step == REBUILD_CLOSING)
 		return;
 	if (progress.retry_at > clock_now())
 	{
@@ -198,7 +169,7 @@ run_one(Projection *projection, int max, bool by_hand, Outlook *outlook)
 		mark = position_mark(LOG_EVENT_STORE, key);
 	else if (!position_mark_nowait(LOG_EVENT_STORE, key, &mark))
 	{
-		due_in(outlook, ASK_AGAIN);
+		batch_due_in(outlook, ASK_AGAIN);
 		return;
 	}
 	if (!projection->is_inline && mark > progress.checkpoint)
@@ -207,10 +178,11 @@ run_one(Projection *projection, int max, bool by_hand, Outlook *outlook)
 		return;
 	if (!progress_lock(projection, false, &progress))
 	{
-		due_in(outlook, ASK_AGAIN);
+		batch_due_in(outlook, ASK_AGAIN);
 		return;
 	}
-	if (progress.paused || progress.failed || progress.retry_at > clock_now())
+	if (progress.paused || progress.failed || progress.retry_at > clock_now() ||
+		progress.rebuild_step == REBUILD_CLOSING)
 		return;
 	if (progress.rebuild_step == REBUILD_REQUESTED)
 		start_rebuild(projection, &progress, outlook);
@@ -251,7 +223,7 @@ has_work(Projection *projection, const ProjectionProgress *progress, int64 mark,
 
 	if (progress->rebuild_step == REBUILD_REQUESTED && mark < progress->rebuild_until)
 	{
-		due_in(outlook, ASK_AGAIN);
+		batch_due_in(outlook, ASK_AGAIN);
 		return false;
 	}
 	if (progress->rebuild_step != REBUILD_NONE && mark >= progress->rebuild_until)
@@ -271,7 +243,7 @@ has_work(Projection *projection, const ProjectionProgress *progress, int64 mark,
 		projection->written_at = now;
 		return true;
 	}
-	due_in(outlook, WRITE_IDLE_CHECKPOINT);
+	batch_due_in(outlook, WRITE_IDLE_CHECKPOINT);
 	return false;
 }
 
@@ -330,12 +302,12 @@ run_range(Projection *projection, ProjectionProgress *progress, int64 upto, int 
 	run.source = SOURCE_RANGE;
 	run.after = progress->checkpoint;
 	run.upto = upto;
-	run.limit = projection->takes_batch ? batch_limit(projection, max) : max;
+	run.limit = batch_limit(projection, max);
 	run.replaying = progress_is_replaying(progress);
 	/* What follows the rebuild is given for the first time. */
 	if (run.replaying)
 		run.upto = lesser(upto, progress->rebuild_until);
-	if (attempt_up_to_failure(&run, progress, outlook))
+	if (batch_attempt(&run, progress, outlook))
 		progress->checkpoint = run.exhausted ? run.upto : run.position;
 	else if (run.applied > 0)
 		progress->checkpoint = run.position;
@@ -374,14 +346,14 @@ run_deferred(Projection *projection, ProjectionProgress *progress, int max, Outl
 		count = deferred_positions(projection, PG_INT32_MAX, &positions);
 	}
 	else
-		due_in(outlook, ASK_AGAIN);
+		batch_due_in(outlook, ASK_AGAIN);
 	run.projection = projection;
 	run.source = SOURCE_POSITIONS;
 	run.positions = positions;
 	run.position_count = count;
 	run.limit = count;
 	run.whole = complete;
-	done = attempt_up_to_failure(&run, progress, outlook);
+	done = batch_attempt(&run, progress, outlook);
 	outlook->more = done && (count > affordable || run.passed < count);
 	if (done)
 		count = run.passed;
@@ -400,20 +372,6 @@ run_deferred(Projection *projection, ProjectionProgress *progress, int max, Outl
 }
 
 /*
- * How many events a handler of arrays is given in a transaction: as many as it is
- * known to get through in BATCH_US.
- */
-static int
-batch_limit(const Projection *projection, int max)
-{
-	if (!compat_is_background_worker())
-		return max;
-	if (projection->event_us <= 0)
-		return BATCH;
-	return (int) Max(Min(BATCH_US / projection->event_us, BATCH_MOST), 1);
-}
-
-/*
  * How many events the handler gets through while appends are shut out.
  */
 static int
@@ -425,31 +383,4 @@ affordable_events(const Projection *projection, int max)
 		events = Max(SHUT_OUT_US / projection->event_us, SHUT_OUT_EVENTS);
 	/* By hand max is what the caller wants, of the worker only a portion. */
 	return compat_is_background_worker() ? (int) events : (int) Min(events, max);
-}
-
-/*
- * Gives a projection what an attempt is about; as projection_try(), whose outcome
- * it notes.
- */
-static bool
-attempt_up_to_failure(ProjectionRun *run, ProjectionProgress *progress, Outlook *outlook)
-{
-	bool		failed;
-	bool		all = projection_try(run, progress, &failed);
-
-	outlook->handled += run->applied + (failed ? 1 : 0);
-	if (all)
-		return true;
-	if (!failed)
-		outlook->more = true;
-	if (!progress->failed)
-		outlook->due = Min(outlook->due, progress->retry_at);
-	return false;
-}
-
-static void
-due_in(Outlook *outlook, int milliseconds)
-{
-	outlook->due = lesser(outlook->due, TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-																 milliseconds));
 }

@@ -158,7 +158,7 @@ export function pageOf(kind) {
 	if (kind === 'dead_letters') return 'dead';
 	if (/^(endpoint|no_consumer|breaker)/.test(kind)) return 'messages';
 	if (/^saga/.test(kind)) return 'sagas';
-	if (/^(subscription|projection|parked)/.test(kind)) return 'readers';
+	if (/^(subscription|projection|parked|rebuild)/.test(kind)) return 'readers';
 	return 'health';
 }
 

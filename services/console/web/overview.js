@@ -49,7 +49,8 @@ const WORDS = {
 	subscription_behind: 'subscription behind', projection_failed: 'projection has failed',
 	projection_retrying: 'projection tries again', projection_paused: 'projection paused',
 	projection_lost: 'projection has lost its source', projection_unfed: 'projection is not fed',
-	projection_behind: 'projection behind', endpoint_paused: 'endpoint paused',
+	projection_behind: 'projection behind', rebuild_failed: 'rebuild has failed',
+	endpoint_paused: 'endpoint paused',
 	endpoint_behind: 'endpoint stands still', no_consumer: 'nobody consumes',
 		endpoint_full: 'endpoint full',
 	breaker_open: 'circuit breaker open', dead_letters: 'dead letters', saga_stuck: 'sagas stuck',
@@ -66,7 +67,8 @@ function remedy({ kind, object, detail }) {
 	if (kind === 'saga_stuck' && detail?.correlation_id) return [storyLink(detail.correlation_id),
 		'Open story'];
 	if (/^saga/.test(kind)) return [`#/sagas/${of('saga')}`, 'Open saga'];
-	if (/^(subscription|projection|parked)/.test(kind)) return ['#/readers', 'Open readers'];
+	if (/^(subscription|projection|parked|rebuild)/.test(kind))
+		return ['#/readers', 'Open readers'];
 	return ['#/health', 'Open health'];
 }
 

@@ -29,6 +29,12 @@ function lag(row) {
 			? html` <span class="note">${format.count(row.lag_positions)} positions</span>` : ''}`;
 }
 
+// A new version that is filled, in place or beside what is read.
+function rebuild(row) {
+	return row.rebuild && html` <span class=${row.rebuild === 'failed' ? 'hot' : 'note'}
+		title=${row.rebuild_error ?? ''}>rebuild ${row.rebuild}, ${row.rebuilt} %</span>`;
+}
+
 function Projections({ of }) {
 	const act = may.act();
 	return html`<${Table} label="Projections" rows=${of.data} rowKey=${(row) => row.name}
@@ -36,7 +42,8 @@ function Projections({ of }) {
 		row.state === 'running' ? '' : 'warning'} columns=${[
 		{ head: 'Projection', grow: true, cell: (row) => html`<bdi>${row.name}</bdi>` },
 		{ head: 'Mode', cell: (row) => row.mode, fixed: true },
-			{ head: 'State', cell: (row) => html`<${State} value=${row.state} />`, fixed: true },
+			{ head: 'State', cell: (row) => html`<${State} value=${row.state} />${rebuild(row)}`,
+			fixed: true },
 		{ head: 'Events behind', num: true, cell: lag },
 			{ head: 'Time behind', num: true, cell: (row) => html`<${Span} value=${row.lag} />` },
 		{ head: 'Read up to', num: true, cell: (row) => format.count(row.checkpoint) },
