@@ -118,13 +118,19 @@ LEFT JOIN message_bus._standby_status() u ON u.endpoint_id = e.endpoint_id;
 COMMENT ON VIEW message_bus._state IS
 'Endpoints as shared memory knows them: message_bus.endpoints without what was set aside and what is dead.';
 
+-- In plpgsql, which keeps its plans: who looks every two seconds would plan all of this each time,
+-- which costs ten times what looking does.
 CREATE FUNCTION ecommerce._store_problems()
 RETURNS TABLE (kind text, object text, severity text, since timestamptz, holds_up text,
 	what_to_type text, detail jsonb)
-LANGUAGE sql VOLATILE ROWS 10
+LANGUAGE plpgsql VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp
 SET jit = off
+SET plan_cache_mode = force_generic_plan
 AS $store_problems$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
 	SELECT 'worker_missing', 'background worker', 'error', NULL::timestamptz,
 		'Timers, notifications, sagas and projections of this database stand still.',
 		'Look into the server''s log; SELECT ecommerce.start_worker()', '{}'::jsonb
@@ -198,7 +204,8 @@ AS $store_problems$
 			coalesce(left(p.error, 200), 'no error')),
 		format('SELECT * FROM event_store.parked_events WHERE subscription = %1$L; when it is mended: SELECT event_store.replay_parked(%1$L)', p.name),
 		jsonb_build_object('subscription', p.name, 'count', p.parked, 'count_capped', p.capped)
-	FROM event_store._seen_parked p
+	FROM event_store._seen_parked p;
+END
 $store_problems$;
 COMMENT ON FUNCTION ecommerce._store_problems() IS
 'What is wrong with worker, event store, subscriptions and projections, for ecommerce.problems.';
@@ -206,10 +213,14 @@ COMMENT ON FUNCTION ecommerce._store_problems() IS
 CREATE FUNCTION ecommerce._bus_problems()
 RETURNS TABLE (kind text, object text, severity text, since timestamptz, holds_up text,
 	what_to_type text, detail jsonb)
-LANGUAGE sql VOLATILE ROWS 10
+LANGUAGE plpgsql VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp
 SET jit = off
+SET plan_cache_mode = force_generic_plan
 AS $bus_problems$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
 	SELECT 'endpoint_paused', 'endpoint ' || s.name, 'warning', s.oldest_sent_at,
 		format('%s messages wait.', s.depth), format('SELECT message_bus.resume(%L)', s.name),
 		jsonb_build_object('endpoint', s.name, 'count', s.depth)
@@ -259,7 +270,8 @@ AS $bus_problems$
 	FROM (SELECT g.segment, s.since, pg_total_relation_size(format('message_bus.ring_%s', g.segment)::regclass) AS bytes
 		FROM generate_series(0, 7) g (segment)
 		LEFT JOIN message_bus._ring_status() s ON s.segment = g.segment) r
-	WHERE r.bytes > 4::bigint * 1024 * 1024 * 1024
+	WHERE r.bytes > 4::bigint * 1024 * 1024 * 1024;
+END
 $bus_problems$;
 COMMENT ON FUNCTION ecommerce._bus_problems() IS
 'What is wrong with endpoints, for ecommerce.problems.';
@@ -267,10 +279,14 @@ COMMENT ON FUNCTION ecommerce._bus_problems() IS
 CREATE FUNCTION ecommerce._saga_problems()
 RETURNS TABLE (kind text, object text, severity text, since timestamptz, holds_up text,
 	what_to_type text, detail jsonb)
-LANGUAGE sql VOLATILE ROWS 10
+LANGUAGE plpgsql VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp
 SET jit = off
+SET plan_cache_mode = force_generic_plan
 AS $saga_problems$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
 	SELECT 'saga_stuck', 'saga ' || s.saga, 'error', min(s.since),
 		format('%s%s instances: %s, the last %s', least(count(*), 1000), CASE WHEN count(*) > 1000 THEN '+' ELSE '' END,
 			s.reason, coalesce((array_agg(s.error ORDER BY s.since DESC))[1], 'without an error')),
@@ -279,7 +295,8 @@ AS $saga_problems$
 			'count_capped', count(*) > 1000,
 			'correlation_id', (array_agg(s.correlation_id ORDER BY s.since DESC))[1])
 	FROM (SELECT * FROM saga._stuck LIMIT 1001) s
-	GROUP BY s.saga, s.reason
+	GROUP BY s.saga, s.reason;
+END
 $saga_problems$;
 COMMENT ON FUNCTION ecommerce._saga_problems() IS 'What is wrong with sagas, for ecommerce.problems.';
 

@@ -2,10 +2,14 @@
 
 CREATE FUNCTION ecommerce._counter_metrics()
 RETURNS TABLE (name text, labels jsonb, kind text, value float8)
-LANGUAGE sql VOLATILE ROWS 20
+LANGUAGE plpgsql VOLATILE ROWS 20
 SET search_path = pg_catalog, pg_temp
 SET jit = off
+SET plan_cache_mode = force_generic_plan
 AS $counter_metrics$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
 	SELECT 'ecommerce_positions_total', '{}'::jsonb, 'counter', event_store.position_counter()::float8
 	UNION ALL SELECT m.name, '{}', 'counter', m.value::float8 FROM (VALUES
 		('ecommerce_events_appended_total', pg_stat_get_tuples_inserted('event_store.stored_event'::regclass)),
@@ -19,16 +23,21 @@ AS $counter_metrics$
 	FROM message_bus._endpoint_totals() t
 	JOIN message_bus._seen_endpoint e ON e.endpoint_id = t.endpoint_id
 	CROSS JOIN LATERAL (VALUES ('ecommerce_messages_sent_total', t.sent_total),
-		('ecommerce_messages_acked_total', t.acked_total)) n (name, value)
+		('ecommerce_messages_acked_total', t.acked_total)) n (name, value);
+END
 $counter_metrics$;
 COMMENT ON FUNCTION ecommerce._counter_metrics() IS 'The counters of ecommerce.metrics().';
 
 CREATE FUNCTION ecommerce._gauge_metrics(problems jsonb)
 RETURNS TABLE (name text, labels jsonb, kind text, value float8)
-LANGUAGE sql VOLATILE ROWS 100
+LANGUAGE plpgsql VOLATILE ROWS 100
 SET search_path = pg_catalog, pg_temp
 SET jit = off
+SET plan_cache_mode = force_generic_plan
 AS $gauge_metrics$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
 	SELECT 'ecommerce_worker_up', jsonb_build_object('kind', k.kind), 'gauge',
 		(EXISTS (SELECT FROM ecommerce._workers() w WHERE w.kind = k.kind))::int::float8
 	FROM (VALUES ('worker'), ('runner'), ('slow runner')) k (kind)
@@ -70,15 +79,20 @@ AS $gauge_metrics$
 	FROM (SELECT * FROM saga._stuck LIMIT 1000) s GROUP BY s.saga, s.reason
 	UNION ALL SELECT 'ecommerce_saga_instances', jsonb_build_object('saga', o.saga, 'state', o.state,
 		'kind', o.kind), 'gauge', sum(o.instances)::float8
-	FROM saga.overview() o GROUP BY o.saga, o.state, o.kind
+	FROM saga.overview() o GROUP BY o.saga, o.state, o.kind;
+END
 $gauge_metrics$;
 COMMENT ON FUNCTION ecommerce._gauge_metrics(jsonb) IS 'The gauges of ecommerce.metrics().';
 
 CREATE FUNCTION ecommerce.metrics(problems jsonb DEFAULT NULL)
 RETURNS TABLE (name text, labels jsonb, kind text, value float8, help text)
-LANGUAGE sql VOLATILE ROWS 100
+LANGUAGE plpgsql VOLATILE ROWS 100
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 AS $metrics$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
 	SELECT m.name, m.labels, m.kind, m.value, h.help
 	FROM (SELECT * FROM ecommerce._counter_metrics()
 		UNION ALL SELECT * FROM ecommerce._gauge_metrics(metrics.problems)) m
@@ -108,7 +122,8 @@ AS $metrics$
 		('ecommerce_saga_stuck', 'Instances that are stuck, 1000 at most.'),
 		('ecommerce_saga_instances', 'Instances in a state, by a sample where there are many.')
 		) h (name, help) ON h.name = m.name
-	ORDER BY m.name, m.labels
+	ORDER BY m.name, m.labels;
+END
 $metrics$;
 COMMENT ON FUNCTION ecommerce.metrics(jsonb) IS
 'What a monitoring system scrapes, as Prometheus names and means it: name, labels (an object of texts), kind counter or gauge, value, help. Counters only rise, but begin at 0 again with the server, or with pg_stat_reset(). problems: the rows of ecommerce.problems as an array, if they are known already. docs/monitoring has a dashboard and alerts for them.';
