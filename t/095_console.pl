@@ -48,6 +48,8 @@ subtest 'wrong passwords' => sub {
 	my $refused = $console->log_in('forgetful');
 	is($refused->{status}, 429, 'then one waits, even with the right one');
 	like($refused->{headers}{'retry-after'}, qr/^[1-9]\d?$/, 'and is told how long');
+	like(slurp_file($shop->log_file('console')), qr/forgetful was not let in from 127\.0\.0\.1/,
+		'the log says who tried');
 	is(ref $console->log_in('viewer'), 'HASH', 'others do not wait');
 	my $elsewhere = HTTP::Tiny->new(local_address => '127.0.0.2');
 	my $let_in = $console->log_in('forgetful', undef, $elsewhere);

@@ -16,6 +16,7 @@
 #include "console/login.h"
 #include "console/sampler.h"
 #include "lib/arguments.h"
+#include "lib/log.h"
 #include "lib/service.h"
 #include "lib/static.h"
 #include "lib/text.h"
@@ -167,6 +168,9 @@ on_logged_in(void *argument, Login *login, const char *reason)
 	{
 		if (!sampler_sees_server())
 			guard_take_back(attempt->role, attempt->address);
+		log_write(LEVEL_WARNING, &attempt->call->context,
+				  "{Role} was not let in from {Address}: {Reason}", "Role", attempt->role,
+				  "Address", attempt->address, "Reason", reason, NULL);
 		http_problem(attempt->call, sampler_sees_server() ? 401 : 503, reason, NULL);
 	}
 	free_try(attempt);
