@@ -52,7 +52,7 @@ docs:         ## write docs/reference.md from the comments in the database
 	@$(prepare) && ci/docs
 
 pictures:     ## take the console's pictures in docs/pictures anew, as make check does
-	@mkdir -p build && KEEP=1 TESTS=095_console ci/check tap | tee build/pictures.log
+	@mkdir -p build && KEEP=1 TESTS=135_console_pages ci/check tap | tee build/pictures.log
 	@taken=$$(sed -n 's/^logs and outputs are in //p' build/pictures.log)/debug/tap-out && \
 		for name in overview story; do \
 			cp "$$taken/console_pictures/$$name-light.png" docs/pictures/ || exit; done

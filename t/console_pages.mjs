@@ -1,5 +1,5 @@
-// What 095_console.pl has looked at in a browser: every page, with hostile data, by keyboard,
-// while things go away, and as somebody who may not.
+// What 095_console.pl and 135_console_pages.pl have looked at in a browser: every page; hostile
+// data, by keyboard, while things go away, and as somebody who may not.
 import { createRequire } from 'node:module';
 import { readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
@@ -280,5 +280,6 @@ async function behindGateway() {
 	await page.close();
 }
 
-await run([everyPage, hostile, keyboard, replay, viewer, behindGateway, silence, offline, restart,
-	expiry]);
+// The pages alone take minutes on a busy machine, and so have a test of their own.
+await run(facts.part === 'pages' ? [everyPage] : [hostile, keyboard, replay, viewer, behindGateway,
+	silence, offline, restart, expiry]);
