@@ -6,6 +6,7 @@ use strict;
 use warnings;
 
 use FindBin;
+use HTTP::Tiny;
 use IPC::Run qw(run start);
 use JSON::PP;
 use POSIX ();
@@ -193,6 +194,25 @@ sub start_bridged
 	push @{ $self->{pids} }, $pid;
 	return $pid;
 }
+
+# Waits until what a program says of itself is as wanted; gives what it says.
+sub until_ready
+{
+	my ($self, $pid, $wanted) = @_;
+	my $http = HTTP::Tiny->new(timeout => 5);
+	my $content = '';
+
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		$content = $http->get("$self->{http}{$pid}/health/ready")->{content};
+		return $content if $content =~ $wanted;
+		usleep(100_000);
+	}
+	return $content;
+}
+
+# Lets things go on for so many microseconds: when something happens is chance.
+sub meanwhile { usleep($_[0]); return; }
 
 sub stop_bridged
 {

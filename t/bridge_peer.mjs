@@ -184,4 +184,6 @@ const commands = {
 };
 
 await commands[command](...args);
+// By itself a connection may close before what its channels have said is on its way.
+await channel.close();
 await connection.close();
