@@ -213,5 +213,6 @@ $console->browse('console_pages.mjs',
 			WHERE usename = 'viewer'");
 		return;
 	});
+$shop->stop_gateway;
 $console->stop;
 done_testing();
