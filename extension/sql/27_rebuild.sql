@@ -51,7 +51,7 @@ DECLARE
 	parts text[];
 	names text[] := '{}';
 BEGIN
-	FOREACH wanted IN ARRAY string_to_array(list, ',') LOOP
+	FOREACH wanted IN ARRAY coalesce(string_to_array(list, ','), '{}') LOOP
 		parts := parse_ident(wanted);
 		IF cardinality(parts) <> 2 THEN
 			RAISE EXCEPTION 'beside names "%", which is not schema.table', btrim(wanted)
