@@ -17,17 +17,41 @@
 #include "storage/lock.h"
 
 /*
- * Waits until nobody holds pg_advisory_lock(hashtext(name)::bigint).
+ * The lock that pg_advisory_lock(hashtext(name)::bigint) takes.
  */
-void
-debug_point_wait(const char *name)
+static LOCKTAG
+lock_of(const char *name)
 {
 	LOCKTAG		tag;
 	int64		key = (int32) DatumGetUInt32(hash_any((const unsigned char *) name,
 													  (int) strlen(name)));
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (key >> 32), (uint32) key, 1);
+	return tag;
+}
+
+/*
+ * Waits until nobody holds the lock.
+ */
+void
+debug_point_wait(const char *name)
+{
+	LOCKTAG		tag = lock_of(name);
+
 	(void) LockAcquire(&tag, ShareLock, false, false);
+	LockRelease(&tag, ShareLock, false);
+}
+
+/*
+ * Fails as long as somebody holds the lock.
+ */
+void
+debug_fail(const char *name)
+{
+	LOCKTAG		tag = lock_of(name);
+
+	if (LockAcquire(&tag, ShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("%s fails", name)));
 	LockRelease(&tag, ShareLock, false);
 }
 

@@ -9,6 +9,9 @@
  * DEBUG_BREAK("no_announce") is true in such a build if the server was started
  * with ECOMMERCE_BREAK=no_announce in its environment: then the code does the
  * wrong thing, and the stress tests must notice.
+ *
+ * DEBUG_FAIL("bus_area") is an error there, as when memory or files are at their
+ * end, as long as some other session holds pg_advisory_lock(hashtext(name)).
  */
 #ifndef ECOMMERCE_BASE_DEBUG_POINT_H
 #define ECOMMERCE_BASE_DEBUG_POINT_H
@@ -16,11 +19,14 @@
 #ifdef ECOMMERCE_DEBUG_POINTS
 extern void debug_point_wait(const char *name);
 extern bool debug_break(const char *name);
+extern void debug_fail(const char *name);
 #define DEBUG_POINT(name) debug_point_wait(name)
 #define DEBUG_BREAK(name) debug_break(name)
+#define DEBUG_FAIL(name) debug_fail(name)
 #else
 #define DEBUG_POINT(name) ((void) 0)
 #define DEBUG_BREAK(name) false
+#define DEBUG_FAIL(name) ((void) 0)
 #endif
 
 #endif

@@ -130,7 +130,11 @@ ORDER BY r.number, t.id;
 CREATE VIEW surprise AS SELECT role, substring(statement, 1, 150) AS statement, ending FROM result
 	WHERE ending LIKE 'XX%' ORDER BY role, id;
 CREATE VIEW unnamed AS SELECT DISTINCT substring(statement FROM '^SELECT ([^(]+)') AS function, null_argument, ending
-	FROM result WHERE null_argument <> '' AND ending LIKE '22004%' AND position(null_argument IN ending) = 0
+	FROM result r WHERE null_argument <> '' AND ending LIKE '22004%' AND position(null_argument IN ending) = 0
+		-- Nor for want of another one that no ordinary value is known of; nor helpers of errors.
+		AND statement !~ '^SELECT \S*\._refuse' AND NOT EXISTS (SELECT FROM result o WHERE o.role = r.role
+			AND o.null_argument IS NULL AND o.ending = r.ending
+			AND split_part(o.statement, '(', 1) = split_part(r.statement, '(', 1))
 	ORDER BY 1, 2, 3;
 CREATE VIEW called AS SELECT role, count(*) AS calls, count(DISTINCT substring(statement FROM '^SELECT ([^(]+)')) AS functions,
 		count(*) FILTER (WHERE ending LIKE '22004%') AS refused, count(*) FILTER (WHERE ending LIKE '42501%') AS denied

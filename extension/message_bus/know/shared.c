@@ -21,6 +21,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/debug_point.h"
 #include "log/restore.h"
 #include "message_bus/know/flight.h"
 #include "message_bus/know/relations.h"
@@ -28,6 +29,7 @@
 
 /* Who claims millions of message ids in a transaction gets an error before others do. */
 #define AREA_LIMIT ((size_t) 1024 * 1024 * 1024)
+#define SMALL_LIMIT ((size_t) 8 * 1024 * 1024)
 
 typedef struct BusShared
 {
@@ -110,7 +112,33 @@ table_parameters(size_t key_size, size_t entry_size)
 }
 
 /*
- * Maps the dynamic area into this process for good.
+ * The dynamic area, mapped for good, created if need be.  Remembered, since nothing can
+ * be mapped twice, and what comes after it may fail.
+ */
+static dsa_area *
+map_area(void)
+{
+	static dsa_area *mapped = NULL;
+
+	/* Created in vain; another process was luckier. */
+	if (mapped != NULL && shared->created && dsa_get_handle(mapped) != shared->area)
+		mapped = NULL;
+	if (mapped != NULL)
+		return mapped;
+	if (shared->created)
+		mapped = dsa_attach(shared->area);
+	else
+	{
+		mapped = dsa_create(shared->tranche);
+		dsa_pin(mapped);
+		dsa_set_size_limit(mapped, DEBUG_BREAK("bus_area_small") ? SMALL_LIMIT : AREA_LIMIT);
+	}
+	dsa_pin_mapping(mapped);
+	return mapped;
+}
+
+/*
+ * Finds the tables in the dynamic area, for good.
  */
 static void
 attach_area(void)
@@ -127,12 +155,9 @@ attach_area(void)
 	of_endpoints = table_parameters(sizeof(BusEndpointKey), sizeof(BusEndpoint));
 	of_claims = table_parameters(sizeof(ClaimKey), sizeof(Claim));
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	mapped = shared->created ? dsa_attach(shared->area) : dsa_create(shared->tranche);
-	dsa_pin_mapping(mapped);
+	mapped = map_area();
 	if (!shared->created)
 	{
-		dsa_pin(mapped);
-		dsa_set_size_limit(mapped, AREA_LIMIT);
 		databases = dshash_create(mapped, &of_databases, NULL);
 		endpoints = dshash_create(mapped, &of_endpoints, NULL);
 		claims = dshash_create(mapped, &of_claims, NULL);
@@ -148,6 +173,7 @@ attach_area(void)
 		endpoints = dshash_attach(mapped, &of_endpoints, shared->endpoints, NULL);
 		claims = dshash_attach(mapped, &of_claims, shared->claims, NULL);
 	}
+	DEBUG_FAIL("bus_area");
 	area = mapped;
 	LWLockRelease(&shared->lock);
 	MemoryContextSwitchTo(old);
