@@ -87,6 +87,8 @@ INSERT INTO unpinned
 		('event_store.wait_projection(text,bigint,interval,boolean)',
 			'commits; C that resolves no name'),
 		('ecommerce.wait(text[],text[],interval,text[])', 'commits; C that resolves no name'),
+		('ecommerce.new_id()', 'hot; C that resolves no name'),
+		('ecommerce.cell_of(uuid)', 'hot, in filters of rows; C that resolves no name'),
 		('ecommerce._note_restore()', 'hot; C that finds the name in a COPY as the session does'),
 		('ecommerce.minor_units(text)', 'contracts are checked with it; C that resolves no name'),
 		('ecommerce.holds_card_number(text)', 'the same'),
