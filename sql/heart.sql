@@ -84,5 +84,3 @@ SELECT message_type, body ->> 'n', message_bus.ack(delivery_id) FROM message_bus
 SELECT saga.fire_due(now() + interval '2 h') > 0;
 CALL until('Z');
 SELECT h.version, from_state, to_state, event FROM saga.instances i, saga.history('talks', i.correlation_id) h;
-SET event_store.allow_drop = on;
-DROP EXTENSION ecommerce CASCADE;
