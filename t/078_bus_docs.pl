@@ -34,7 +34,8 @@ while (my ($block, $shown) = splice @blocks, 0, 2)
 is($compared, 1, 'a result was compared');
 
 # Every setting of the bus, and its default, is as the table has it.
-my %in_words = ('60000ms' => '60 s', '16777216B' => '16 MB', '-1s' => '-1');
+my %in_words = ('60000ms' => '60 s', '16777216B' => '16 MB', '-1s' => '-1',
+	'604800s' => '7 days');
 for my $row (split /\n/, $node->safe_psql('postgres',
 	q{SELECT name || ' ' || boot_val || coalesce(unit, '') FROM pg_settings
 		WHERE name LIKE 'message_bus.%'}))

@@ -5,10 +5,10 @@
 #ifndef SERVICES_BRIDGE_ENVELOPE_H
 #define SERVICES_BRIDGE_ENVELOPE_H
 
-#include <amqp.h>
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "bridge/librabbitmq.h"
 #include "lib/text.h"
 
 void		envelope_write(Text *target, const amqp_envelope_t *envelope);

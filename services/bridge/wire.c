@@ -7,8 +7,6 @@
  */
 #include "bridge/wire.h"
 
-#include <amqp_ssl_socket.h>
-#include <amqp_tcp_socket.h>
 #include <stdio.h>
 #include <string.h>
 

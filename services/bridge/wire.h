@@ -6,9 +6,9 @@
 #define SERVICES_BRIDGE_WIRE_H
 
 #include <stdbool.h>
-#include <amqp.h>
 
 #include "bridge/brokers.h"
+#include "bridge/librabbitmq.h"
 #include "bridge/worker.h"
 
 #define WIRE_CHANNEL 1
