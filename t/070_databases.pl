@@ -199,6 +199,28 @@ unlike($log, qr/PANIC|TRAP|terminated by signal|ecommerce worker.*exited with ex
 	'the log is quiet');
 is($node->safe_psql('store', 'SELECT * FROM event_store.verify()'), '', 'verify finds nothing');
 
+# A worker that is ended before it could begin anew, as it was told to, comes back all the
+# same; so does one that a launcher before this one has started. Nobody commits meanwhile.
+my $worker_of_store = workers('store') =~ s/count\(\*\)/pid/r;
+my $worker = $node->safe_psql('postgres', $worker_of_store);
+kill 'STOP', $worker;
+$node->safe_psql('postgres', q{ALTER DATABASE store SET work_mem = '5MB'});
+kill 'TERM', $worker;
+kill 'CONT', $worker;
+ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM ($worker_of_store) w (pid)
+	WHERE pid <> $worker"), 'ended while it was to begin anew, a worker comes back');
+my $launcher = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecommerce launcher'};
+my $first = $node->safe_psql('postgres', $launcher);
+$worker = $node->safe_psql('postgres', $worker_of_store);
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($first, 180000)");
+ok($node->poll_query_until('postgres',
+	"SELECT count(*) = 1 FROM ($launcher) l WHERE pid <> $first"),
+	'another launcher');
+is($node->safe_psql('postgres', $worker_of_store), $worker, 'which leaves workers where they are');
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($worker, 180000)");
+ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM ($worker_of_store) w (pid)
+	WHERE pid <> $worker"), 'the worker of the launcher before has a successor');
+
 # A database that lets the worker in no more: told once where people look, and it comes
 # back when it may. In a database that only some may enter, CREATE EXTENSION lets it in.
 $node->safe_psql('postgres',

@@ -67,6 +67,7 @@ static Oid	find_worker_role(void);
 static Managed *find_managed(Oid database);
 static void take_requests(void);
 static TimestampTz start_wanted(void);
+static bool is_taken(RegistryDatabase *database);
 static void start(Managed *entry, RegistryDatabase *database);
 static void note_ended(void);
 static void note_refused(Managed *entry);
@@ -297,6 +298,9 @@ note_ended(void)
 		/* It takes its mark along when it ends of its own accord. */
 		if (database == NULL)
 			continue;
+		/* Started by a launcher before us, another one is there, and goes on. */
+		if (pg_atomic_read_u32(&database->workers[WORKER_MAIN].slot) != 0)
+			continue;
 		if (pg_atomic_exchange_u32(&database->worker_failed, 0) != 0)
 			entry->wanted = true;
 		if (pg_atomic_read_u32(&database->connections) == entry->connections)
@@ -379,7 +383,7 @@ start_wanted(void)
 
 			if (!entry->wanted || entry->handle != NULL || (database == NULL) != (pass == 1))
 				continue;
-			if (database != NULL && pg_atomic_read_u32(&database->worker_stop) != 0)
+			if (database != NULL && is_taken(database))
 				continue;
 			if (GetCurrentTimestamp() >= entry->not_before)
 				start(entry, database);
@@ -388,6 +392,20 @@ start_wanted(void)
 		}
 	}
 	return due;
+}
+
+/*
+ * Whether somebody wants a database for himself.  A worker that was told to come back
+ * and was ended before it could has done so when another one is started.
+ */
+static bool
+is_taken(RegistryDatabase *database)
+{
+	uint32		come_back = WORKER_COME_BACK;
+
+	if (pg_atomic_read_u32(&database->workers[WORKER_MAIN].slot) == 0)
+		pg_atomic_compare_exchange_u32(&database->worker_stop, &come_back, 0);
+	return pg_atomic_read_u32(&database->worker_stop) != 0;
 }
 
 /*

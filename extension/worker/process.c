@@ -133,10 +133,16 @@ worker_leave(void)
 static void
 leave_registry(int code, Datum arg)
 {
-	RegistryWorker *shared = &registry_my_database()->workers[entered];
+	RegistryDatabase *database = registry_my_database();
+	RegistryWorker *shared = &database->workers[entered];
 
 	pg_atomic_write_u32(&shared->wakes, 0);
 	pg_atomic_write_u32(&shared->slot, 0);
+	/* A launcher that did not start it is not told by the postmaster that it has ended. */
+	if (entered == WORKER_MAIN && pg_atomic_read_u32(&registry()->launcher) != 0 &&
+		pg_atomic_read_u32(&database->worker_failed) != 0 &&
+		pg_atomic_exchange_u32(&database->worker_wanted, 1) == 0)
+		wakeup_launcher();
 }
 
 /*
