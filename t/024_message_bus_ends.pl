@@ -164,5 +164,26 @@ like( $node->safe_psql('postgres', q{SELECT string_agg(how, ' ' ORDER BY how) FR
 		(SELECT DISTINCT how FROM ended UNION SELECT DISTINCT reason FROM message_bus.dead_letters
 		UNION SELECT DISTINCT error_code FROM message_bus.dead_letters) h}),
 	qr/^E acked cancelled discarded expired fault skipped/, 'in every way there is');
+# Whoever settles a message while somebody writes its deaths down does not see that row: it
+# goes all the same, soon after the other one has ended.
+$node->safe_psql('postgres', q{
+	SELECT message_bus.create_endpoint('deadly', 1), message_bus.create_endpoint('other', 1);
+	SELECT message_bus.send('deadly', 'T', '{}')});
+my $workers = q{SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'ecommerce worker%'};
+my ($worker) = split /\n/, $node->safe_psql('postgres', $workers);
+kill 'STOP', $worker;
+$node->psql('postgres', q{BEGIN; SELECT message_bus.handle(delivery_id)
+	FROM message_bus.receive('deadly', 1); SELECT pg_terminate_backend(pg_backend_pid())});
+my $writer = $node->background_psql('postgres');
+$writer->query_safe(q{BEGIN; SELECT count(*) FROM message_bus.receive('other', 1)});
+is($writer->query_safe(q{SELECT deaths FROM message_bus.death}), '1', 'a death is written down');
+is( $node->safe_psql('postgres', q{SELECT attempt, message_bus.ack(delivery_id) IS NOT NULL
+	FROM message_bus.receive('deadly', 1)}), '2|t', 'its message is settled meanwhile');
+$writer->query_safe('COMMIT');
+$writer->quit;
+kill 'CONT', $worker;
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM message_bus.death'),
+	'the row goes');
+
 $node->stop;
 done_testing();

@@ -112,6 +112,8 @@ SELECT message_bus.alter_endpoint('fragile', retry => '{"kind": "none"}');
 SELECT message_bus.send('fragile', 'Go', jsonb_build_object('id', id(i)))
 FROM generate_series(1, 4) i;
 EOT
+# Otherwise they may come in one batch, and it is another message that kills, a parked one.
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 4 FROM saga.instance'), 'four begun');
 my $before = crashes();
 $node->psql('postgres', q{
 	SELECT message_bus.send('fragile', 'Do', jsonb_build_object('id', id(i), 'n', i,

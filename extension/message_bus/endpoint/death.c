@@ -9,7 +9,9 @@
  * A death is an attempt; the first of a message is a failure for the breaker.
  *
  * Lock protocol: the database's LWLock guards the records.  There are few; when
- * all are taken, the one with the fewest deaths gives way.
+ * all are taken, the one with the fewest deaths gives way.  Who settles a message whose
+ * deaths somebody is just writing down does not see the row: so he leaves the record,
+ * without deaths, and the next who writes removes the row.
  *
  * If the server crashes because of a message, flight.c tells after it.  A crash for
  * other reasons loses what was not written down yet.
@@ -60,9 +62,18 @@ static Watched watched;
 static Watched watched_before;	/* while a parked message is replayed */
 static Settled *settled = NULL;
 static SubTransactionId wrote_in = InvalidSubTransactionId; /* the outermost that did */
+static uint8 writing[DEATH_RECORDS];	/* how often this transaction does */
+static bool any_writing = false;
 static bool exit_callback_registered = false;
+static SpiStatement forget_row = {
+	"DELETE FROM message_bus.death d WHERE d.endpoint_id = $1 AND d.message_id = $2"};
 
 static void died(int code, Datum arg);
+static bool take_dirty(BusDatabase *database, int number, BusDeath *death);
+static void write_down(const BusDeath *death);
+static void end_writing(BusDatabase *database, bool committed);
+static bool forget_settled(BusDatabase *database);
+static void free_record(BusDatabase *database, BusDeath *death);
 static void write_again(void);
 static BusDeath *record_of(BusDatabase *database, int32 endpoint_id, const pg_uuid_t *message_id);
 static BusDeath *find(BusDatabase *database, int32 endpoint_id, const pg_uuid_t *message_id);
@@ -236,14 +247,12 @@ death_limit(const Endpoint *endpoint)
 void
 death_forget(const Endpoint *endpoint, const pg_uuid_t *message_id)
 {
-	static SpiStatement forget = {
-		"DELETE FROM message_bus.death d WHERE d.endpoint_id = $1 AND d.message_id = $2"};
 	Datum		values[] = {Int32GetDatum(endpoint->id), UUIDPGetDatum(message_id)};
 	Settled    *entry;
 
 	if (likely(death_count(endpoint, message_id) == 0))
 		return;
-	spi_execute_latest(&forget, 2, (Oid[]) {INT4OID, UUIDOID}, values, NULL);
+	spi_execute_latest(&forget_row, 2, (Oid[]) {INT4OID, UUIDOID}, values, NULL);
 	entry = MemoryContextAlloc(note_memory(), sizeof(Settled));
 	entry->endpoint_id = endpoint->id;
 	entry->message_id = *message_id;
@@ -258,32 +267,62 @@ death_forget(const Endpoint *endpoint, const pg_uuid_t *message_id)
 void
 death_write_dirty(void)
 {
-	static SpiStatement write = {
-		"INSERT INTO message_bus.death AS d (endpoint_id, message_id, deaths) VALUES ($1, $2, $3)"
-		" ON CONFLICT (endpoint_id, message_id) DO UPDATE SET deaths = excluded.deaths"};
 	BusDatabase *database = database_state();
 
 	if (likely(pg_atomic_read_u32(&database->death_count) == 0))
 		return;
+	note_begin();
 	for (int i = 0; i < DEATH_RECORDS; i++)
 	{
 		BusDeath	death;
-		Datum		values[3];
 
-		LWLockAcquire(&database->lock, LW_EXCLUSIVE);
-		death = database->deaths[i];
-		database->deaths[i].dirty = false;
-		LWLockRelease(&database->lock);
-		if (death.endpoint_id == 0 || !death.dirty)
+		if (!take_dirty(database, i, &death))
 			continue;
-		note_begin();
 		if (wrote_in == InvalidSubTransactionId)
 			wrote_in = GetCurrentSubTransactionId();
-		values[0] = Int32GetDatum(death.endpoint_id);
-		values[1] = UUIDPGetDatum(&death.message_id);
-		values[2] = Int32GetDatum(death.deaths);
-		spi_execute_latest(&write, 3, (Oid[]) {INT4OID, UUIDOID, INT4OID}, values, NULL);
+		write_down(&death);
 	}
+}
+
+/*
+ * Whether a record is to be written, by this transaction.  A row that somebody is
+ * writing cannot be removed yet.
+ */
+static bool
+take_dirty(BusDatabase *database, int number, BusDeath *death)
+{
+	BusDeath   *record = &database->deaths[number];
+	bool		taken;
+
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	taken = record->endpoint_id != 0 && record->dirty && writing[number] < PG_UINT8_MAX &&
+		(record->deaths > 0 || record->writers == writing[number]);
+	if (taken)
+	{
+		record->dirty = false;
+		record->writers++;
+		writing[number]++;
+		any_writing = true;
+		*death = *record;
+	}
+	LWLockRelease(&database->lock);
+	return taken;
+}
+
+static void
+write_down(const BusDeath *death)
+{
+	static SpiStatement write = {
+		"INSERT INTO message_bus.death AS d (endpoint_id, message_id, deaths) VALUES ($1, $2, $3)"
+		" ON CONFLICT (endpoint_id, message_id) DO UPDATE SET deaths = excluded.deaths"};
+	Oid			types[] = {INT4OID, UUIDOID, INT4OID};
+	Datum		values[] = {Int32GetDatum(death->endpoint_id), UUIDPGetDatum(&death->message_id),
+	Int32GetDatum(death->deaths)};
+
+	if (death->deaths > 0)
+		spi_execute_latest(&write, 3, types, values, NULL);
+	else
+		spi_execute_latest(&forget_row, 2, types, values, NULL);
 }
 
 /*
@@ -292,31 +331,82 @@ death_write_dirty(void)
 void
 death_end_transaction(bool committed)
 {
-	BusDatabase *database;
+	bool		left = false;
 
 	if (watched.active)
 		flight_end();
 	/* What they point to goes with the transaction. */
 	watched.active = watched_before.active = false;
+	if (any_writing || settled != NULL)
+	{
+		BusDatabase *database = bus_database_known();
+
+		LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+		end_writing(database, committed);
+		if (committed)
+			left = forget_settled(database);
+		LWLockRelease(&database->lock);
+	}
 	if (!committed)
 		write_again();
 	wrote_in = InvalidSubTransactionId;
-	if (settled == NULL)
-		return;
-	database = bus_database_known();
-	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
-	for (Settled *entry = settled; entry != NULL && committed; entry = entry->next)
+	settled = NULL;
+	any_writing = false;
+	if (left)
+		lane_lower_worker(0);
+}
+
+/*
+ * What this transaction has written is written, or will never be.
+ */
+static void
+end_writing(BusDatabase *database, bool committed)
+{
+	for (int i = 0; i < DEATH_RECORDS; i++)
+	{
+		BusDeath   *death = &database->deaths[i];
+
+		if (writing[i] == 0)
+			continue;
+		/* After a restore all records are new. */
+		death->writers = Max(death->writers - writing[i], 0);
+		writing[i] = 0;
+		if (committed && death->endpoint_id != 0 && death->deaths == 0 && !death->dirty &&
+			death->writers == 0)
+			free_record(database, death);
+	}
+}
+
+/*
+ * True if rows are left that are to go.
+ */
+static bool
+forget_settled(BusDatabase *database)
+{
+	bool		left = false;
+
+	for (Settled *entry = settled; entry != NULL; entry = entry->next)
 	{
 		BusDeath   *death = find(database, entry->endpoint_id, &entry->message_id);
 
-		if (death != NULL)
+		if (death == NULL)
+			continue;
+		if (death->writers == 0)
+			free_record(database, death);
+		else
 		{
-			death->endpoint_id = 0;
-			pg_atomic_fetch_sub_u32(&database->death_count, 1);
+			death->deaths = 0;
+			death->dirty = left = true;
 		}
 	}
-	LWLockRelease(&database->lock);
-	settled = NULL;
+	return left;
+}
+
+static void
+free_record(BusDatabase *database, BusDeath *death)
+{
+	death->endpoint_id = 0;
+	pg_atomic_fetch_sub_u32(&database->death_count, 1);
 }
 
 /*

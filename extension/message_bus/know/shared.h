@@ -179,7 +179,8 @@ typedef struct BusDeath
 {
 	int32		endpoint_id;	/* 0: free */
 	pg_uuid_t	message_id;
-	int32		deaths;
+	int32		deaths;			/* 0: the message is settled, its row is to go */
+	int32		writers;		/* transactions that have changed its row and not ended */
 	bool		dirty;			/* differs from message_bus.death */
 } BusDeath;
 
