@@ -1,6 +1,6 @@
 /*
  * argument.c
- *		Arguments of SQL functions that must not be NULL.
+ *		Arguments of SQL functions: which must not be NULL, what names are like.
  *
  * A function in C that is not STRICT and does not ask reads a null pointer.  Who
  * forgets it is found by sql/arguments.sql, which calls every function with NULL
@@ -20,4 +20,22 @@ argument_refuse_null(int sqlstate, const char *name, const char *hint)
 			(errcode(sqlstate),
 			 errmsg("%s must not be null", name),
 			 errhint("%s", hint)));
+}
+
+/*
+ * Refuses what is no name of something: empty, longer than so many bytes, or with
+ * characters that would confuse whoever lists it.  hint says what to pass.
+ */
+void
+argument_check_name(const char *name, const char *what, int most, const char *hint)
+{
+	bool		control = false;
+
+	for (const char *p = name; *p != '\0'; p++)
+		control |= (unsigned char) *p < ' ' || *p == 0x7F;
+	if (name[0] == '\0' || strlen(name) > (size_t) most || control)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must have 1 to %d bytes and no control characters", what, most),
+				 errhint("%s", hint)));
 }

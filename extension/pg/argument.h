@@ -1,6 +1,6 @@
 /*
  * argument.h
- *		Arguments of SQL functions that must not be NULL.
+ *		Arguments of SQL functions: which must not be NULL, what names are like.
  */
 #ifndef ECOMMERCE_PG_ARGUMENT_H
 #define ECOMMERCE_PG_ARGUMENT_H
@@ -9,6 +9,7 @@
 
 #include "base/errors.h"
 
+extern void argument_check_name(const char *name, const char *what, int most, const char *hint);
 extern void argument_refuse_null(int sqlstate, const char *name, const char *hint)
 	pg_attribute_noreturn();
 

@@ -44,15 +44,8 @@ static void set_paused(FunctionCallInfo fcinfo, bool paused);
 static void
 check_name(const char *name)
 {
-	bool		control = false;
-
-	for (const char *p = name; *p != '\0'; p++)
-		control |= (unsigned char) *p < ' ' || *p == 0x7F;
-	if (name[0] == '\0' || strlen(name) > MAX_NAME || control)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("endpoint name must have 1 to %d bytes and no control characters", MAX_NAME),
-				 errhint("Type SELECT message_bus.endpoint_name('SubmitOrderConsumer') for one.")));
+	argument_check_name(name, "endpoint name", MAX_NAME,
+						"Type SELECT message_bus.endpoint_name('SubmitOrderConsumer') for one.");
 }
 
 static void

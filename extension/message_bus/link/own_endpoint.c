@@ -12,6 +12,7 @@
 #include "base/errors.h"
 #include "message_bus/endpoint/endpoint.h"
 #include "message_bus/link/own_endpoint.h"
+#include "pg/argument.h"
 #include "pg/spi.h"
 
 #define MAX_NAME 100
@@ -22,15 +23,7 @@
 void
 own_endpoint_check_name(const char *name, const char *what)
 {
-	bool		control = false;
-
-	for (const char *p = name; *p != '\0'; p++)
-		control |= (unsigned char) *p < ' ' || *p == 0x7F;
-	if (name[0] == '\0' || strlen(name) > MAX_NAME || control)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must have 1 to %d bytes and no control characters", what, MAX_NAME),
-				 errhint("Choose a name like 'orders'.")));
+	argument_check_name(name, what, MAX_NAME, "Choose a name like 'orders'.");
 	/* A connection string would end up in views, logs and dumps. */
 	if (strchr(name, '=') != NULL || strstr(name, "://") != NULL)
 		ereport(ERROR,
