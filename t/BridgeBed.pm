@@ -97,22 +97,24 @@ sub start_broker
 		open STDERR, '>&', \*STDOUT;
 		exec '/usr/lib/rabbitmq/bin/rabbitmq-server' or POSIX::_exit(127);
 	}
-	$self->until_broker or die "the broker does not start, see $home/out";
+	my $why = $self->until_broker;
+	die "the broker does not start, see $home/out: $why" if $why;
 	return;
 }
 
-# Waits until somebody can log in.
+# Waits until somebody can log in; gives why nobody can.
 sub until_broker
 {
 	my ($self) = @_;
+	my $why = '';
 
 	for (1 .. $PostgreSQL::Test::Utils::timeout_default * 2)
 	{
-		return 1 if run [ $self->peer_command('declare', '{}') ], '>', \my $out, '2>', \my $err;
-		return 0 if waitpid($self->{broker}, POSIX::WNOHANG) != 0;
+		return '' if run [ $self->peer_command('declare', '{}') ], '>', \my $out, '2>', \$why;
+		return 'it has ended' if waitpid($self->{broker}, POSIX::WNOHANG) != 0;
 		usleep(500_000);
 	}
-	return 0;
+	return $why;
 }
 
 sub signal_broker { kill $_[1], -$_[0]{broker}; return; }
@@ -218,8 +220,8 @@ sub stop_bridged
 {
 	my ($self, $pid, $signal) = @_;
 
-	kill 'CONT', $pid;
 	kill $signal // 'TERM', $pid;
+	kill 'CONT', $pid;
 	waitpid $pid, 0;
 	my $status = $?;
 	$self->{pids} = [ grep { $_ != $pid } @{ $self->{pids} } ];
