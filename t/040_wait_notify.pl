@@ -76,6 +76,25 @@ is_told($long_listener, $channel, append_to("$long-1"),
 	'the channel of a category with a long name');
 $long_listener->{session}->quit;
 
+# --- the bus
+# The worker is not woken for each message of an endpoint that it is to tell of anyway.
+my $script = "$PostgreSQL::Test::Utils::tmp_check/burst.sql";
+append_to_file($script, <<'EOT');
+\set pause random(0, 12000)
+SELECT message_bus.send('q', 'T', '{}');
+\sleep :pause us
+EOT
+$node->safe_psql('postgres', q{SELECT message_bus.create_endpoint('q')});
+my $bus_listener = listen_to('message_bus.q');
+my $heard = 0;
+for my $burst (1 .. 30)
+{
+	run_command([ 'pgbench', '-n', '-c', 4, '-t', 5, '-f', $script, $node->connstr('postgres') ]);
+	$heard += poll { grep { $_->[1] == 20 * $burst } received($bus_listener) };
+}
+is($heard, 30, 'however many send at once, the last that is heard is all there is');
+$bus_listener->{session}->quit;
+
 # --- one category held back
 my $holder = $node->background_psql('postgres');
 $holder->query_safe('BEGIN');

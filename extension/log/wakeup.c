@@ -333,6 +333,15 @@ wakeup_runner_is_there(void)
 }
 
 /*
+ * Whether this database has its worker.
+ */
+bool
+wakeup_worker_is_there(void)
+{
+	return pg_atomic_read_u32(&registry_my_database()->workers[WORKER_MAIN].slot) != 0;
+}
+
+/*
  * Wakes the worker now if it would sleep beyond due.  For those who have
  * written down elsewhere what is due then.
  */

@@ -57,6 +57,7 @@ extern void wakeup_waiters_at_end(WaitFor kind, uint32 key);
 extern void wakeup_worker(uint32 reasons);
 extern void wakeup_runner_by(TimestampTz due);
 extern bool wakeup_runner_is_there(void);
+extern bool wakeup_worker_is_there(void);
 extern void wakeup_worker_before(TimestampTz due);
 extern void wakeup_worker_after_commit(uint32 reasons);
 extern void wakeup_launcher(void);

@@ -313,9 +313,7 @@ breaker_announce(const Endpoint *endpoint, const BreakerPolicy *policy, BreakerC
 	if (change == BREAKER_HAS_CLOSED)
 	{
 		/* What was held can be received: consumers that wait or listen hear it. */
-		pg_atomic_write_u32(&endpoint->shared->notify, 1);
-		pg_atomic_write_u32(&bus_database_known()->notify_pending, 1);
-		pg_memory_barrier();
+		(void) bus_has_news(endpoint->shared);
 		bus_wake_consumers(endpoint, 0);
 		wakeup_worker(WAKE_FOR_LOG(LOG_MESSAGE_BUS));
 		ereport(LOG,

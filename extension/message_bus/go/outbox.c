@@ -370,6 +370,7 @@ outbox_end_transaction(bool committed, TimestampTz at)
 	{
 		BusEndpoint *endpoint = entries[first].endpoint->shared;
 		uint32		sent = 0;
+		bool		has_news;
 		int			i;
 
 		for (i = first; i < entry_count && entries[i].endpoint->shared == endpoint; i++)
@@ -384,12 +385,11 @@ outbox_end_transaction(bool committed, TimestampTz at)
 		{
 			pg_atomic_fetch_add_u64(&endpoint->depth, sent);
 			rate_add(&endpoint->sent, at, sent);
-			pg_atomic_write_u32(&endpoint->notify, 1);
-			pg_atomic_write_u32(&bus_database_known()->notify_pending, 1);
+			has_news = bus_has_news(endpoint);
 			/* A runner tells the listeners' worker when it has had its look. */
-			if (pg_atomic_read_u32(&endpoint->served) != 0 && wakeup_runner_is_there())
-				wakes |= WAKE_FOR_SAGAS;
-			else
+			if (pg_atomic_read_u32(&endpoint->served) != 0)
+				wakes |= wakeup_runner_is_there() ? WAKE_FOR_SAGAS : WAKE_FOR_LOG(LOG_MESSAGE_BUS);
+			else if (has_news)
 				wakes |= WAKE_FOR_LOG(LOG_MESSAGE_BUS);
 		}
 		if (sent > 0)

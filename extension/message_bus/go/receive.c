@@ -309,7 +309,7 @@ message_bus_notify_pending(void)
 {
 	BusDatabase *database = bus_database_known();
 
-	return database != NULL && pg_atomic_read_u32(&database->notify_pending) != 0;
+	return database != NULL && pg_atomic_read_u32(&database->news) == NEWS_UNTOLD;
 }
 
 bool

@@ -62,6 +62,8 @@
 
 static bool all_loaded = false;
 static TimestampTz next_rotation = 0;
+/* When endpoints are told that were told a moment ago; 0: at once. */
+static TimestampTz next_telling = 0;
 
 /* The setting that next_rotation was computed with. */
 static int	window = 0;
@@ -86,6 +88,8 @@ static const Taken nothing_taken = {false, InvalidSubTransactionId, NEVER_DUE, N
 static Taken taken = {false, InvalidSubTransactionId, NEVER_DUE, NULL};
 
 static bool run_due(TimestampTz *next_due);
+static bool has_to_tell(BusDatabase *database, TimestampTz now);
+static void tell_listeners(TimestampTz now);
 static void load_all(void);
 static void take_due(BusDatabase *database);
 static void take_notification(const Endpoint *endpoint);
@@ -125,14 +129,10 @@ message_bus_duty(DutyWish *wish)
 		(void) run_due(&next);
 		commit_transaction();
 	}
-	if (pg_atomic_read_u32(&database->notify_pending) != 0 && !notification_has_room(now))
-		wish->due = now + NOTIFICATION_PAUSE;
-	else if (pg_atomic_read_u32(&database->notify_pending) != 0)
-	{
-		begin_transaction();
-		wish->due = send_notifications(now);
-		commit_transaction();
-	}
+	if (has_to_tell(database, now))
+		tell_listeners(now);
+	if (pg_atomic_read_u32(&database->news) != NEWS_NONE)
+		wish->due = next_telling;
 	if (now >= next_rotation || window != setting_message_bus_dedupe_window)
 		next_rotation = run_housekeeping(now);
 	wish->due = lesser(wish->due, (TimestampTz) pg_atomic_read_u64(&database->next_due));
@@ -140,6 +140,51 @@ message_bus_duty(DutyWish *wish)
 	wish->wakes = WAKE_FOR_LOG(LOG_MESSAGE_BUS);
 	if (next_rotation == NEVER_DUE)
 		next_rotation = now + ROTATE_INTERVAL;
+}
+
+/*
+ * Whether listeners are to be told of something now.
+ */
+static bool
+has_to_tell(BusDatabase *database, TimestampTz now)
+{
+	switch ((BusNews) pg_atomic_read_u32(&database->news))
+	{
+		case NEWS_NONE:
+			break;
+		case NEWS_UNTOLD:
+			return true;
+		case NEWS_KNOWN:
+			/* A clock that was set back counts as time that has passed. */
+			return now >= next_telling || now + NOTIFICATION_PAUSE < next_telling;
+	}
+	return false;
+}
+
+/*
+ * Tells listeners what there is, unless PostgreSQL has no room for it.  Should this fail,
+ * or this process end, it is done again: the news stay known and next_telling is past.
+ */
+static void
+tell_listeners(TimestampTz now)
+{
+	pg_atomic_uint32 *news = &bus_database_known()->news;
+	uint32		known = NEWS_KNOWN;
+
+	next_telling = 0;
+	/* Before looking: who comes later says so again. */
+	(void) pg_atomic_exchange_u32(news, NEWS_KNOWN);
+	if (!notification_has_room(now))
+	{
+		next_telling = now + NOTIFICATION_PAUSE;
+		return;
+	}
+	begin_transaction();
+	commit_lazily();
+	next_telling = send_notifications(now);
+	commit_transaction();
+	if (next_telling == NEVER_DUE)
+		(void) pg_atomic_compare_exchange_u32(news, &known, NEWS_NONE);
 }
 
 /*
@@ -216,8 +261,7 @@ put_back(void)
 {
 	for (Untold *untold = taken.untold; untold != NULL; untold = untold->next)
 	{
-		pg_atomic_write_u32(&untold->endpoint->shared->notify, 1);
-		pg_atomic_write_u32(&bus_database_known()->notify_pending, 1);
+		(void) bus_has_news(untold->endpoint->shared);
 	}
 	if (taken.due != NEVER_DUE)
 		lane_lower_worker(taken.due);
@@ -299,8 +343,7 @@ endpoint_timers(Endpoint *endpoint, TimestampTz now, int *lanes_left)
 	}
 	if (due)
 	{
-		pg_atomic_write_u32(&endpoint->shared->notify, 1);
-		pg_atomic_write_u32(&bus_database()->notify_pending, 1);
+		(void) bus_has_news(endpoint->shared);
 		bus_wake_consumers(endpoint, 0);
 	}
 	return next;
@@ -338,9 +381,6 @@ send_notifications(TimestampTz now)
 	Endpoint  **endpoints;
 	TimestampTz next = NEVER_DUE;
 
-	commit_lazily();
-	pg_atomic_write_u32(&bus_database()->notify_pending, 0);
-	pg_memory_barrier();
 	endpoints = endpoint_in_use(&count);
 	for (int i = 0; i < count; i++)
 	{
@@ -355,8 +395,6 @@ send_notifications(TimestampTz now)
 		else
 			notify_listeners(endpoints[i], now);
 	}
-	if (next != NEVER_DUE)
-		pg_atomic_write_u32(&bus_database()->notify_pending, 1);
 	pfree(endpoints);
 	return next;
 }

@@ -23,6 +23,7 @@ extern void lane_lower_worker(TimestampTz due);
 extern uint32 lane_key(int32 endpoint_id, int32 lane);
 extern BusLane *lane_checked(const Endpoint *endpoint, int32 number);
 extern void bus_wake_consumers(const Endpoint *endpoint, int32 lane);
+extern bool bus_has_news(BusEndpoint *endpoint);
 
 static inline BusLane *
 lane_get(const Endpoint *endpoint, int32 number)

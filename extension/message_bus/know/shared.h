@@ -74,6 +74,14 @@ typedef struct BusRate
 	pg_atomic_uint64 seconds[RATE_SECONDS];
 } BusRate;
 
+/* What the worker knows of endpoints whose listeners have something to hear. */
+typedef enum BusNews
+{
+	NEWS_NONE,
+	NEWS_UNTOLD,
+	NEWS_KNOWN,					/* it tells them, some a moment later */
+} BusNews;
+
 typedef struct BusEndpointKey
 {
 	Oid			database;
@@ -200,7 +208,7 @@ typedef struct BusDatabase
 	BusSegment	segments[RING_SEGMENTS];
 	BusEvacuation evacuation;
 	pg_atomic_uint32 current_ack;
-	pg_atomic_uint32 notify_pending;	/* some endpoint has notify set */
+	pg_atomic_uint32 news;		/* a BusNews: whether some endpoint has notify set */
 	pg_atomic_uint64 next_due;	/* earliest of all that the worker must not miss */
 	LWLock		lock;			/* for what follows */
 	TimestampTz expiry_low;		/* messages that expire before it were looked at */
