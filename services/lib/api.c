@@ -211,7 +211,8 @@ api_retryable(const char *sqlstate)
 bool
 api_lost_race(const char *sqlstate)
 {
-	static const char *const races[] = {"40001", "40P01", "ST001", "SG002", "23505"};
+	static const char *const races[] = {"40001", "40P01", "ST001", "ST020", "MB007", "SG002",
+	"23505"};
 
 	for (size_t i = 0; i < lengthof(races); i++)
 		if (strcmp(sqlstate, races[i]) == 0)

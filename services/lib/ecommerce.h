@@ -187,7 +187,8 @@ void		ecommerce_work_close(EcommerceWorkLoop *loop);
  *
  *		an error				undone, message_bus.fail: tried again as the endpoint says
  *		22xxx, 23xxx, ST004		undone, a dead letter at once
- *		40001, 40P01, ST001, SG002	a lost race: undone and done again at once, twice
+ *		40001, 40P01, 23505, ST001, ST020, MB007, SG002
+ *							a lost race: undone and done again at once, twice
  *		42xxx, 3F000			the program's fault: the message waits, no attempt counts
  *		longer than timeout_ms	undone, failed with code "timeout"
  *		no handler for the type	a dead letter, "skipped"

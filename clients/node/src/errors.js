@@ -19,9 +19,13 @@ export class StreamTombstoned extends StoreError {}
 export class DuplicateEvent extends StoreError {}
 export class InvalidEvent extends StoreError {}
 export class ImmutableEvent extends StoreError {}
+export class CounterBehind extends StoreError {}
+export class EventsExist extends StoreError {}
 export class NoEventHandler extends StoreError {}
 export class NoAggregate extends StoreError {}
 export class NoProjection extends StoreError {}
+export class ProjectionMoved extends StoreError {}
+export class SourceLost extends StoreError {}
 
 export class SubscriptionError extends EcommerceError {}
 export class NoSubscription extends SubscriptionError {}
@@ -34,6 +38,12 @@ export class EndpointFull extends BusError {}
 export class StaleDelivery extends BusError {}
 export class EndpointInUse extends BusError {}
 export class InvalidMessage extends BusError {}
+export class EndpointForwards extends BusError {}
+export class LaneMoved extends BusError {}
+export class LinkSourceLost extends BusError {}
+export class LinkTargetBehind extends BusError {}
+export class NoLink extends BusError {}
+export class NoBridge extends BusError {}
 
 export class SagaError extends EcommerceError {}
 export class NoInstance extends SagaError {}

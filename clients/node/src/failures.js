@@ -1,19 +1,23 @@
 // What an SQLSTATE means: which class of error it is, and who is to blame.
 import {
-	BusError, DuplicateEvent, EcommerceError, EndpointFull, EndpointInUse, ImmutableEvent,
-	InstanceExists, InvalidCheckpoint, InvalidDefinition, InvalidEvent, InvalidMessage,
-	InvalidTemplate, NoAggregate, NoEndpoint, NoEventHandler, NoInstance, NoProjection,
-	NoSubscription, NoTimer, NotFetched, Rejected, SagaConflict, SagaError, SagaInUse,
-	StaleDelivery, StoreError, StreamTombstoned, SubscriptionError, TransactionEnded,
-	UndefinedTransition, VersionConflict,
+	BusError, CounterBehind, DuplicateEvent, EcommerceError, EndpointForwards, EndpointFull,
+	EndpointInUse, EventsExist, ImmutableEvent, InstanceExists, InvalidCheckpoint,
+	InvalidDefinition, InvalidEvent, InvalidMessage, InvalidTemplate, LaneMoved,
+	LinkSourceLost, LinkTargetBehind, NoAggregate, NoBridge, NoEndpoint, NoEventHandler,
+	NoInstance, NoLink, NoProjection, NoSubscription, NoTimer, NotFetched, ProjectionMoved,
+	Rejected, SagaConflict, SagaError, SagaInUse, SourceLost, StaleDelivery, StoreError,
+	StreamTombstoned, SubscriptionError, TransactionEnded, UndefinedTransition,
+	VersionConflict,
 } from './errors.js';
 
 const CLASSES = {
 	ST001: VersionConflict, ST002: StreamTombstoned, ST003: DuplicateEvent, ST004: InvalidEvent,
-	ST005: ImmutableEvent, ST010: NoEventHandler, ST011: NoAggregate, ST012: NoProjection,
+	ST005: ImmutableEvent, ST006: CounterBehind, ST007: EventsExist, ST010: NoEventHandler,
+	ST011: NoAggregate, ST012: NoProjection, ST020: ProjectionMoved, ST021: SourceLost,
 	SB001: NoSubscription, SB002: NotFetched, SB003: InvalidCheckpoint,
 	MB001: NoEndpoint, MB002: EndpointFull, MB003: StaleDelivery, MB004: EndpointInUse,
-	MB005: InvalidMessage,
+	MB005: InvalidMessage, MB006: EndpointForwards, MB007: LaneMoved, MB008: LinkSourceLost,
+	MB009: LinkTargetBehind, MB010: NoLink, MB011: NoBridge,
 	SG001: NoInstance, SG002: SagaConflict, SG003: InstanceExists, SG004: UndefinedTransition,
 	SG005: InvalidTemplate, SG006: NoTimer, SG010: InvalidDefinition, SG011: SagaInUse,
 };
@@ -49,7 +53,7 @@ export const sqlstate = (error) => error?.sqlstate ??
 
 // Another transaction was faster: the same again may succeed.
 export const lostRace = (error) =>
-	['40001', '40P01', 'ST001', 'SG002'].includes(sqlstate(error));
+	['40001', '40P01', 'ST001', 'ST020', 'MB007', 'SG002'].includes(sqlstate(error));
 
 // The handler is at fault, not the message: no such function, table, column, right.
 export const programError = (error) => error instanceof ReferenceError ||

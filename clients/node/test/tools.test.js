@@ -137,6 +137,7 @@ test('errors by their SQLSTATE', () => {
 	assert.equal(error('SG002', '{"expected_version": 7}').expectedVersion, 7);
 	assert.equal(error('ST004', 'no JSON').detail, 'no JSON');
 	assert.equal(translate(undefined), undefined);
+	assert.ok(lostRace(error('MB007')) && lostRace(error('ST020')));
 	assert.ok(lostRace(error('ST001')) && lostRace(error('40001')) && !lostRace(error('ST004')));
 	assert.ok(finalError(error('23505')) && finalError(new all.Rejected('no')));
 	assert.ok(!finalError(new Error('x')) && !finalError(error('ST001')));

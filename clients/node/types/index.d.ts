@@ -332,12 +332,20 @@ export class DuplicateEvent extends StoreError {}
 export class InvalidEvent extends StoreError {}
 /** ST005 */
 export class ImmutableEvent extends StoreError {}
+/** ST006: a counter stands behind the data, as after a restore. */
+export class CounterBehind extends StoreError {}
+/** ST007: what is to be dropped has events. */
+export class EventsExist extends StoreError {}
 /** ST010 */
 export class NoEventHandler extends StoreError {}
 /** ST011 */
 export class NoAggregate extends StoreError {}
 /** ST012 */
 export class NoProjection extends StoreError {}
+/** ST020: somebody else has brought the events; look where it is now. */
+export class ProjectionMoved extends StoreError {}
+/** ST021: the source no longer holds what was read from it. */
+export class SourceLost extends StoreError {}
 
 export class SubscriptionError extends EcommerceError {}
 /** SB001 */
@@ -358,6 +366,18 @@ export class StaleDelivery extends BusError {}
 export class EndpointInUse extends BusError {}
 /** MB005 */
 export class InvalidMessage extends BusError {}
+/** MB006: its messages leave over a link or bridge. */
+export class EndpointForwards extends BusError {}
+/** MB007: somebody else has brought the messages; go on from `message_bus.link_position()`. */
+export class LaneMoved extends BusError {}
+/** MB008: the source is older than it was. */
+export class LinkSourceLost extends BusError {}
+/** MB009: the target is older than it was. */
+export class LinkTargetBehind extends BusError {}
+/** MB010 */
+export class NoLink extends BusError {}
+/** MB011 */
+export class NoBridge extends BusError {}
 
 export class SagaError extends EcommerceError {}
 /** SG001 */

@@ -2,13 +2,16 @@
 
 connect() makes a client for programs with threads; ecommerce_client.aio.connect() one for asyncio.
 """
-from .errors import (BusError, DuplicateEvent, EcommerceError, EndpointFull, EndpointInUse,
-                     HandlerTimeout, ImmutableEvent, InstanceExists, InvalidCheckpoint,
-                     InvalidDefinition, InvalidEvent, InvalidMessage, InvalidTemplate, NoAggregate,
-                     NoEndpoint, NoEventHandler, NoInstance, NoProjection, NoSubscription, NoTimer,
-                     NotFetched, PoolTooSmall, Rejected, RequestTimeout, SagaConflict, SagaError,
-                     SagaInUse, StaleDelivery, StoreError, StreamTombstoned, SubscriptionError,
-                     TransactionAborted, TransactionEnded, UndefinedTransition, VersionConflict)
+from .errors import (BusError, CounterBehind, DuplicateEvent, EcommerceError, EndpointForwards,
+                     EndpointFull, EndpointInUse, EventsExist, HandlerTimeout, ImmutableEvent,
+                     InstanceExists, InvalidCheckpoint, InvalidDefinition, InvalidEvent,
+                     InvalidMessage, InvalidTemplate, LaneMoved, LinkSourceLost, LinkTargetBehind,
+                     NoAggregate, NoBridge, NoEndpoint, NoEventHandler, NoInstance, NoLink,
+                     NoProjection, NoSubscription, NoTimer, NotFetched, PoolTooSmall,
+                     ProjectionMoved, Rejected, RequestTimeout, SagaConflict, SagaError,
+                     SagaInUse, SourceLost, StaleDelivery, StoreError, StreamTombstoned,
+                     SubscriptionError, TransactionAborted, TransactionEnded, UndefinedTransition,
+                     VersionConflict)
 from .shapes import (ANY, EXISTS, NEW, Appended, At, Decider, Event, Handled, Instance, Loaded,
                      Message, NewEvent)
 from .statements import Context

@@ -49,6 +49,14 @@ class ImmutableEvent(StoreError):
     """ST005"""
 
 
+class CounterBehind(StoreError):
+    """ST006: a counter stands behind the data, as after a restore."""
+
+
+class EventsExist(StoreError):
+    """ST007: what is to be dropped has events."""
+
+
 class NoEventHandler(StoreError):
     """ST010"""
 
@@ -59,6 +67,14 @@ class NoAggregate(StoreError):
 
 class NoProjection(StoreError):
     """ST012"""
+
+
+class ProjectionMoved(StoreError):
+    """ST020: somebody else has brought the events; look where it is now."""
+
+
+class SourceLost(StoreError):
+    """ST021: the source no longer holds what was read from it."""
 
 
 class SubscriptionError(EcommerceError):
@@ -99,6 +115,30 @@ class EndpointInUse(BusError):
 
 class InvalidMessage(BusError):
     """MB005"""
+
+
+class EndpointForwards(BusError):
+    """MB006: its messages leave over a link or bridge."""
+
+
+class LaneMoved(BusError):
+    """MB007: somebody else has brought the messages; go on from message_bus.link_position()."""
+
+
+class LinkSourceLost(BusError):
+    """MB008: the source is older than it was."""
+
+
+class LinkTargetBehind(BusError):
+    """MB009: the target is older than it was."""
+
+
+class NoLink(BusError):
+    """MB010"""
+
+
+class NoBridge(BusError):
+    """MB011"""
 
 
 class SagaError(EcommerceError):
@@ -171,9 +211,13 @@ CLASSES: dict[str, type[EcommerceError]] = {
     "ST003": DuplicateEvent,
     "ST004": InvalidEvent,
     "ST005": ImmutableEvent,
+    "ST006": CounterBehind,
+    "ST007": EventsExist,
     "ST010": NoEventHandler,
     "ST011": NoAggregate,
     "ST012": NoProjection,
+    "ST020": ProjectionMoved,
+    "ST021": SourceLost,
     "SB001": NoSubscription,
     "SB002": NotFetched,
     "SB003": InvalidCheckpoint,
@@ -182,6 +226,12 @@ CLASSES: dict[str, type[EcommerceError]] = {
     "MB003": StaleDelivery,
     "MB004": EndpointInUse,
     "MB005": InvalidMessage,
+    "MB006": EndpointForwards,
+    "MB007": LaneMoved,
+    "MB008": LinkSourceLost,
+    "MB009": LinkTargetBehind,
+    "MB010": NoLink,
+    "MB011": NoBridge,
     "SG001": NoInstance,
     "SG002": SagaConflict,
     "SG003": InstanceExists,
@@ -226,7 +276,7 @@ def sqlstate_of(error: BaseException) -> str:
 
 def lost_race(error: BaseException) -> bool:
     """Another transaction was faster: the same again may succeed."""
-    return sqlstate_of(error) in ("40001", "40P01", "ST001", "SG002")
+    return sqlstate_of(error) in ("40001", "40P01", "ST001", "ST020", "MB007", "SG002")
 
 
 def program_error(error: BaseException) -> bool:

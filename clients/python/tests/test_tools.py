@@ -116,7 +116,8 @@ class Errors(unittest.TestCase):
         self.assertEqual(raised("SG010", '[{"problem": "p"}]').problems, [{"problem": "p"}])
         self.assertEqual(raised("SG002", '{"expected_version": 7}').expected_version, 7)
         self.assertIsInstance(raised("SG002", "no JSON"), SagaConflict)
-        self.assertTrue(errors.lost_race(raised("ST001")))
+        for race in ("ST001", "ST020", "MB007"):
+            self.assertTrue(errors.lost_race(raised(race)))
         self.assertFalse(errors.lost_race(raised("ST004")))
         self.assertTrue(errors.final_error(raised("23505")))
         self.assertTrue(errors.final_error(Rejected("no")))
