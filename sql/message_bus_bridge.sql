@@ -274,11 +274,67 @@ SELECT message_type, body, sent_at, source, headers->>'response_address' FROM me
 	"NServiceBus.OriginatingEndpoint": "Sales", "NServiceBus.ReplyToAddress": "Sales"}, "body": "{\"n\": 1}"}', '{"namespace": "Shop"}');
 SELECT message_type FROM message_bus.from_envelope('raw', '{"routing_key": "order.created", "body": "1"}');
 
+-- ---------------------------------------------------------------- without an id
+
+SELECT message_bus.create_endpoint('nameless', 1), message_bus.create_bridge('nameless', 'raw',
+	'{"queue": "n", "target": "nameless", "type": "Tick"}');
+CREATE FUNCTION tick(n int, again boolean DEFAULT false, id text DEFAULT NULL) RETURNS jsonb LANGUAGE sql AS $$
+	SELECT jsonb_strip_nulls(jsonb_build_object('exchange', '', 'routing_key', 'n', 'body', n::text,
+		'properties', jsonb_build_object('message_id', id), 'headers', jsonb_build_object('x-delivery-count', CASE WHEN again THEN 1 END),
+		'redelivered', nullif(again, false))) $$;
+SELECT message_bus.accept_foreign('nameless', ARRAY[tick(1), tick(1), tick(2)]);
+SELECT message_bus.accept_foreign('nameless', ARRAY[tick(1, true), tick(2, true)]);
+SELECT message_bus.alter_bridge('nameless', '{"without_id": "recognise"}');
+-- Two that are equal are two; brought again they are none.
+SELECT message_bus.accept_foreign('nameless', ARRAY[tick(3), tick(3), tick(4)]);
+SELECT message_bus.accept_foreign('nameless', ARRAY[tick(3, true), tick(3, true), tick(4, true), tick(5, true)]);
+SELECT message_bus.accept_foreign('nameless', ARRAY[tick(3), tick(5, true)]);
+-- With an id that one counts, whoever brings it.
+SELECT message_bus.accept_foreign('nameless', ARRAY[tick(3, id => 'a'), tick(3, id => 'a'), tick(3, true, 'b')]);
+SELECT message_bus.accept_foreign('nameless', ARRAY[tick(3, id => 'a'), tick(3, true, 'b')]);
+SELECT message_bus.alter_bridge('nameless', '{"without_id": "refuse"}');
+SELECT message_bus.accept_foreign('nameless', ARRAY[tick(6), tick(7, id => 'c')]);
+SELECT message_type, error_code, error, (message).body ->> 'body' AS body FROM message_bus.dead_letters WHERE endpoint = 'nameless';
+SELECT body, count(*) FROM message_bus.receive('nameless', 100) GROUP BY body ORDER BY body;
+SELECT outcome($$SELECT message_bus.alter_bridge('nameless', '{"without_id": "guess"}')$$);
+SELECT message_bus.drop_bridge('nameless'), message_bus.drop_endpoint('nameless', true);
+-- In every table of the inbox an id is found, whichever has its turn.
+SELECT message_bus.create_bridge('turns', 'raw', '{"queue": "t"}');
+SELECT message_bus.accept_foreign('turns', ARRAY[tick(1, id => 'x')]);
+DO $$
+BEGIN
+	FOR n IN 1..7 LOOP
+		EXECUTE format('WITH gone AS (DELETE FROM message_bus.inbox_%s WHERE message_id = message_bus._foreign_id(''x'', ''turns'') RETURNING *)
+			INSERT INTO message_bus.inbox_%s SELECT * FROM gone', n - 1, n);
+		IF (message_bus.accept_foreign('turns', ARRAY[tick(1, id => 'x')])).repeated <> 1 THEN
+			RAISE 'not found in inbox_%', n;
+		END IF;
+	END LOOP;
+END $$;
+SELECT message_bus.drop_bridge('turns', true);
+
 -- ---------------------------------------------------------------- dropping, rights
 
 SELECT message_bus.alter_bridge('spring', '{"target": null}');
 SELECT message_bus.accept_foreign('spring', ARRAY[raw(uid(130)::text, 'com.shop.Priced', '{"price": "much"}')]);
 SELECT outcome($$SELECT message_bus.drop_bridge('spring')$$);
+-- Who carries is heard of, each way by itself.
+CREATE VIEW wrong AS SELECT kind, object, severity, since < now() - interval '50 min' AS since, holds_up, what_to_type, detail
+FROM ecommerce.problems WHERE kind ~ '^bridge' AND object ~ '^bridge (partners|spring)';
+SELECT count(*) FROM wrong;
+UPDATE message_bus.bridge SET created_at = created_at - interval '1 hour', accepted_at = accepted_at - interval '1 hour';
+SELECT * FROM wrong ORDER BY object;
+SELECT name, labels, value > 3000 AS long FROM ecommerce.metrics() WHERE name ~ '^ecommerce_bridge_silent' ORDER BY labels;
+SELECT message_bus.hear_bridge('partners', true);
+SELECT object FROM wrong WHERE object ~ 'partners' ORDER BY object;
+SELECT message_bus.hear_bridge('partners', false);
+SELECT object FROM wrong WHERE object ~ 'partners' ORDER BY object;
+SELECT name, heard_in_at IS NOT NULL AS "in", heard_out_at IS NOT NULL AS "out" FROM message_bus.bridges WHERE name ~ 'partners|spring' ORDER BY name;
+SELECT message_bus.pause_bridge('partners');
+SELECT * FROM wrong WHERE object ~ 'partners';
+SELECT message_bus.resume_bridge('partners');
+SELECT outcome($$SELECT message_bus.hear_bridge('none', true)$$);
+SELECT outcome($$SELECT message_bus.hear_bridge('spring', NULL)$$);
 SELECT message_bus.drop_bridge('spring', true), message_bus.drop_bridge('partners', true);
 SELECT count(*) FROM message_bus.bridges;
 SELECT outcome($$SELECT message_bus.drop_bridge('spring')$$);

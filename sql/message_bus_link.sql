@@ -298,11 +298,39 @@ SELECT message_bus.create_link('again', 'shop', 'to-mail', 'here');
 SET ROLE regress_message_bus_link_carrier;
 SELECT message_bus.accept('again', 0, 0, 1, '{}'), count(*) FROM message_bus.forwarded('to-mail', 0, 0);
 SELECT message_bus.confirm_forwarded('to-mail', 0, 1) >= 0;
+SELECT message_bus.hear_link('again');
 SELECT outcome($$SELECT message_bus.reset_link('again', 0, 0)$$);
 SELECT outcome($$SELECT message_bus.create_link('b', 'shop', 'to-mail')$$);
 SELECT outcome($$UPDATE message_bus.link_lane SET position = 0$$);
 RESET ROLE;
 DROP ROLE regress_message_bus_link_carrier;
+
+-- ---------------------------------------------------------------- who carries
+
+CREATE VIEW wrong AS SELECT kind, object, severity, since < now() - interval '50 min' AS since, holds_up, what_to_type, detail
+FROM ecommerce.problems WHERE kind ~ '^(link|not_carried|no_consumer|endpoint)' AND object ~ '(again|to-mail)$';
+SELECT heard_at > created_at AS heard FROM message_bus.links;
+SELECT kind FROM wrong WHERE kind ~ 'link';
+-- Nobody for an hour, though nothing may wait.
+UPDATE message_bus.link SET created_at = created_at - interval '1 hour', heard_at = heard_at - interval '1 hour';
+SELECT kind FROM wrong WHERE kind ~ 'link';
+UPDATE message_bus.link_lane SET accepted_at = accepted_at - interval '1 hour';
+SELECT * FROM wrong WHERE kind ~ 'link';
+SELECT name, labels, value > 3000 AS long, value FROM ecommerce.metrics() WHERE name ~ '^ecommerce_link' AND name !~ 'silent'
+UNION ALL SELECT name, labels, value > 3000, NULL FROM ecommerce.metrics() WHERE name ~ '^ecommerce_link_silent' ORDER BY 1;
+SELECT message_bus.hear_link('again');
+SELECT kind FROM wrong WHERE kind ~ 'link';
+SELECT message_bus.pause_link('again');
+SELECT * FROM wrong WHERE kind ~ 'link';
+SELECT message_bus.resume_link('again'), message_bus.lose_link('again', 0, 1, 'MB008', 'it is older');
+SELECT kind, object, severity, since, holds_up, what_to_type, detail FROM wrong WHERE kind ~ 'link';
+SELECT message_bus.reset_link('again', 0, 1);
+SELECT kind FROM wrong WHERE kind ~ 'link';
+SELECT outcome($$SELECT message_bus.hear_link('none')$$);
+-- Something waits to leave.
+SELECT message_bus.send('to-mail', 'Waiting', '{}', uid(120)) IS NOT NULL;
+UPDATE message_bus.ring_0 SET sent_at = sent_at - interval '1 hour';
+SELECT kind, object, severity, since, holds_up ~ 'wait to leave for mail, and nobody' AS says, what_to_type, detail ->> 'endpoint' FROM wrong WHERE kind !~ 'link';
 
 -- ---------------------------------------------------------------- verify
 

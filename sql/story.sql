@@ -38,6 +38,14 @@ SELECT count(*), min(kind) FROM ecommerce.story(id(7), 1);
 SELECT kind, name, state, what_to_type = format('SELECT message_bus.redrive(%L, NULL, ''hotels'')', s.id), summary ->> 'error'
 FROM ecommerce.story(id(1)) s WHERE hangs;
 SELECT count(*) FROM ecommerce.story(id(99));
+-- Of several ids, and of two processes.
+SELECT count(*) = (SELECT count(*) FROM ecommerce.story(id(7))) FROM ecommerce.story_of(ARRAY[id(7), id(1), id(99)]);
+SELECT count(*) FROM ecommerce.story_of(ARRAY[id(98), id(99)]);
+SELECT count(*) FROM ecommerce.story_of('{}');
+-- Elsewhere the saga is not known: the key of the lane and the correlation are two ids.
+SELECT message_bus.create_endpoint('foreign'), ecommerce.set_context(id(60)), message_bus.send('foreign', 'Book', '{}', partition_key => id(61)::text) IS NOT NULL;
+SELECT (SELECT count(*) FROM ecommerce.story(id(60))), (SELECT count(*) FROM ecommerce.story(id(61))), (SELECT count(*) FROM ecommerce.story_of(ARRAY[id(60), id(61)]));
+SELECT message_bus.drop_endpoint('foreign', true);
 SELECT fails($$SELECT ecommerce.story(id(1), 0)$$);
 
 -- ---------------------------------------------------------------- find

@@ -41,6 +41,31 @@ subtest 'it carries' => sub {
 	is($bed->stop_linkd($pid), 0, 'it stops when asked to');
 };
 
+# Told by each of the two databases, as it sees it.
+subtest 'nobody carries' => sub {
+	my $wrong = q{SELECT coalesce(string_agg(kind, ' '), '') FROM ecommerce.problems
+		WHERE kind ~ '^(link|not_carried|no_consumer)'};
+
+	$bed->sql('b', q{UPDATE message_bus.link SET created_at = created_at - interval '1 hour',
+			heard_at = heard_at - interval '1 hour';
+		UPDATE message_bus.link_lane SET accepted_at = accepted_at - interval '1 hour'});
+	is($bed->sql('b', $wrong), 'link_unfed', 'the target has not heard of its source for long');
+	is($bed->sql('a', $wrong), '', 'where nothing waits all is well');
+	my $pid = $bed->start_linkd;
+	ok($bed->{b}->poll_query_until($bed->{database}, $wrong, ''),
+		'it hears of it though nothing comes');
+	$bed->stop_linkd($pid);
+	$bed->send_some(1);
+	$bed->sql('a', join ';', map {
+		"UPDATE message_bus.ring_$_ SET sent_at = sent_at - interval '1 min'" } 0 .. 7);
+	ok($bed->{a}->poll_query_until($bed->{database}, $wrong, 'not_carried'),
+		'the source sees that something waits to leave');
+	$pid = $bed->start_linkd;
+	ok($bed->drained, 'it leaves');
+	ok($bed->{a}->poll_query_until($bed->{database}, $wrong, ''), 'and all is well');
+	$bed->stop_linkd($pid);
+};
+
 # Nothing to do: the servers sleep. What a backend does is counted by its transactions.
 subtest 'at rest it wakes nobody' => sub {
 	my $pid = $bed->start_linkd;

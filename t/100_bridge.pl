@@ -37,6 +37,8 @@ subtest 'an order from MassTransit, and its answer: docs/bridges.md' => sub {
 	is($answer->{activity}, $answer->{trace}, 'in the trace');
 	like(HTTP::Tiny->new->get("$bed->{http}{$pid}/metrics")->{content},
 		qr/bridge_messages_total\{bridge="partners",outcome="accepted"\} 1\n/, 'it is counted');
+	ok($bed->until_sql(q{SELECT heard_in_at > created_at AND heard_out_at > created_at
+		FROM message_bus.bridges}), 'it is heard of, both ways');
 	is($bed->stop_bridged($pid), 0, 'it stops when asked to');
 	$bed->sql(q{SELECT message_bus.drop_bridge('partners')});
 };

@@ -24,6 +24,10 @@ $node->safe_psql('postgres', q{
 	SELECT event_store.create_subscription('all'), event_store.append('a-1', 0, 'A', '{}');
 	CREATE FUNCTION tally(event event_store.event) RETURNS void LANGUAGE sql AS '';
 	SELECT event_store.create_projection('tally', 'tally(event_store.event)');
+	SELECT event_store.create_projection('far', 'tally(event_store.event)', source => 'shop'),
+		message_bus.create_endpoint('out', forward_to => 'rabbit'),
+		message_bus.create_link('from-shop', 'shop', 'out'),
+		message_bus.create_bridge('rabbit', 'raw', '{"endpoint": "out", "queue": "in"}');
 	SELECT saga.define('s', '{"initial": "Waiting", "events": {"Asked": {}},
 		"start": {"Asked": {"goto": "Waiting"}}, "states": {
 			"Waiting": {"default": "ignore", "timer": "none", "on": {"Asked": {"goto": "Done"}}},

@@ -93,6 +93,8 @@ INSERT INTO unpinned
 		('ecommerce.minor_units(text)', 'contracts are checked with it; C that resolves no name'),
 		('ecommerce.holds_card_number(text)', 'the same'),
 		('ecommerce.is_payment_type(text)', 'the same'),
+		('message_bus._foreign_id(text,text)', 'several times for each message that comes; C that resolves no name'),
+		('ecommerce._cell_of_stream(text)', 'for each call of a facade; C that resolves no name'),
 		('message_bus.wait(text,interval,boolean)', 'commits; C that resolves no name');
 SELECT is_empty($$
 	SELECT name FROM our_function

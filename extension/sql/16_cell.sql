@@ -11,3 +11,9 @@ RETURNS int LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'ecommerce_cell_of';
 COMMENT ON FUNCTION ecommerce.cell_of(uuid) IS
 'The cell, 0 to 4095, that a new_id() carries; NULL of an id that is no UUIDv7. Of a UUIDv7 that something else has made it is any number.';
+
+CREATE FUNCTION ecommerce._cell_of_stream(stream text)
+RETURNS int LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'ecommerce_cell_of_stream';
+COMMENT ON FUNCTION ecommerce._cell_of_stream(text) IS
+'The cell of the id that a stream''s name ends with, after category and "-"; NULL if it ends with none.';

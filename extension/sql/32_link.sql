@@ -9,10 +9,11 @@ CREATE TABLE message_bus.link (
 	target text,
 	endpoint_id int NOT NULL,
 	paused boolean NOT NULL DEFAULT false,
-	created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
-);
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	heard_at timestamptz
+) WITH (fillfactor = 50);
 COMMENT ON TABLE message_bus.link IS
-'A link: what endpoint "endpoint" of the database behind service "source" forwards comes here. target: the endpoint it goes to, NULL is published. endpoint_id: the link''s own endpoint, for dead letters that no other one could get.';
+'A link: what endpoint "endpoint" of the database behind service "source" forwards comes here. target: the endpoint it goes to, NULL is published. endpoint_id: the link''s own endpoint, for dead letters that no other one could get. heard_at: when who carries last had nothing to bring.';
 COMMENT ON SEQUENCE message_bus.link_link_id_seq IS 'Numbers of links.';
 
 CREATE TABLE message_bus.link_lane (
@@ -107,6 +108,12 @@ AS 'MODULE_PATHNAME', 'message_bus_drop_link';
 COMMENT ON FUNCTION message_bus.drop_link(text, boolean) IS
 'Drops a link, its positions and its own endpoint. A link of the same name begins at position 0, which the source refuses once something was confirmed (MB009): reset_link() says where to begin. MB004: dead letters of its own are there, unless forced. MB010: no such link.';
 
+CREATE FUNCTION message_bus.hear_link(link text) RETURNS void LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_hear_link';
+COMMENT ON FUNCTION message_bus.hear_link(text) IS
+'For who carries: the source answers, though it may have nothing. To be called now and then while nothing is accepted, once a minute is enough: a link that nobody has been heard of for 5 minutes is in ecommerce.problems. MB010: no such link.';
+
 CREATE FUNCTION message_bus.lose_link(link text, lane int, at_position bigint, error_code text,
 	error text)
 RETURNS boolean LANGUAGE c VOLATILE
@@ -137,7 +144,7 @@ CREATE VIEW message_bus.links AS
 SELECT l.name, l.source, l.endpoint, l.target,
 	CASE WHEN p.lost > 0 THEN 'lost' WHEN l.paused THEN 'paused' ELSE 'running' END AS state,
 	p.lanes, p.accepted, p.refused, p.accepted_at, p.error_code, p.error, p.lost_lanes, p.lost_at,
-	l.created_at
+	l.created_at, greatest(l.heard_at, p.accepted_at) AS heard_at
 FROM message_bus.link l
 CROSS JOIN LATERAL (
 	SELECT pg_catalog.count(*) AS lanes,
@@ -154,4 +161,4 @@ CROSS JOIN LATERAL (
 		pg_catalog.min(o.lost_at) AS lost_at
 	FROM message_bus.link_lane o WHERE o.link_id OPERATOR(pg_catalog.=) l.link_id) p;
 COMMENT ON VIEW message_bus.links IS
-'Links into this database. state: running, paused, or lost when the source no longer fits what was accepted on lost_lanes (error_code MB008: the source is older than it was, MB009: this database is); reset_link() ends that. accepted, refused: messages taken, and made dead letters; accepted_at: the last time. What waits at the source: message_bus.forwards there.';
+'Links into this database. state: running, paused, or lost when the source no longer fits what was accepted on lost_lanes (error_code MB008: the source is older than it was, MB009: this database is); reset_link() ends that. accepted, refused: messages taken, and made dead letters; accepted_at: the last time; heard_at: when the source was last heard of, within the last minute or two while linkd runs. What waits at the source: message_bus.forwards there.';

@@ -11,20 +11,8 @@ COMMENT ON FUNCTION message_bus.recase(jsonb, text) IS
 
 -- ---------------------------------------------------------------- names and ids
 CREATE FUNCTION message_bus._foreign_id(id text, scope text) RETURNS uuid
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $foreign_id$
-BEGIN
-	IF id IS NULL OR id = '' OR id = '00000000-0000-0000-0000-000000000000' THEN
-		RETURN NULL;
-	END IF;
-	IF id ~* '^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$' THEN
-		RETURN id::uuid;
-	END IF;
-	-- uuid_v5 of the DNS namespace and "bridge.ecommerce"
-	RETURN ecommerce.uuid_v5('c908220c-458d-5f5c-9962-a58a56f18e88', coalesce(scope, '') || ' ' || id);
-END
-$foreign_id$;
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'message_bus_foreign_id';
 COMMENT ON FUNCTION message_bus._foreign_id(text, text) IS
 'A foreign id as a UUID: itself if it is one, else the UUID version 5 of scope and id; NULL for none.';
 
@@ -273,7 +261,7 @@ SET search_path = pg_catalog, pg_temp
 AS $from_masstransit$
 DECLARE
 	content CONSTANT jsonb := message_bus._body(envelope);
-	scope CONSTANT text := options ->> 'broker';
+	scope CONSTANT text := coalesce(options ->> 'broker', '');
 	id CONSTANT text := coalesce(content ->> 'messageId', envelope -> 'properties' ->> 'message_id');
 	theirs text := substr(content -> 'messageType' ->> 0, 13);
 	their_headers CONSTANT jsonb := coalesce(nullif(content -> 'headers', 'null'), '{}');
@@ -358,7 +346,7 @@ DECLARE
 BEGIN
 	message.message_id := message_bus._foreign_id(coalesce(envelope -> 'properties' ->> 'message_id',
 		headers ->> 'NServiceBus.MessageId', headers ->> 'ce-id', headers ->> 'cloudEvents:id'),
-		options ->> 'broker');
+		coalesce(options ->> 'broker', ''));
 	message.message_type := 'Unreadable';
 	message.body := envelope;
 	message.headers := '{}';

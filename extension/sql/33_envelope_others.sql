@@ -46,7 +46,7 @@ SET search_path = pg_catalog, pg_temp
 AS $from_nservicebus$
 DECLARE
 	headers CONSTANT jsonb := coalesce(envelope -> 'headers', '{}');
-	scope CONSTANT text := options ->> 'broker';
+	scope CONSTANT text := coalesce(options ->> 'broker', '');
 	id CONSTANT text := coalesce(headers ->> 'NServiceBus.MessageId',
 		envelope -> 'properties' ->> 'message_id');
 	theirs CONSTANT text := substring(coalesce(headers ->> 'NServiceBus.EnclosedMessageTypes',
@@ -131,6 +131,7 @@ AS $from_cloudevents$
 DECLARE
 	structured CONSTANT boolean :=
 		coalesce(envelope -> 'properties' ->> 'content_type', '') ~* '^application/cloudevents\+json';
+	scope CONSTANT text := coalesce(options ->> 'broker', '');
 	event jsonb;
 	message message_bus.message;
 BEGIN
@@ -156,9 +157,9 @@ BEGIN
 	IF options ->> 'keys' = 'camel' THEN
 		message.body := message_bus.recase(message.body, 'snake');
 	END IF;
-	message.correlation_id := message_bus._foreign_id(event ->> 'correlationid', options ->> 'broker');
-	message.conversation_id := message_bus._foreign_id(event ->> 'conversationid', options ->> 'broker');
-	message.causation_id := message_bus._foreign_id(event ->> 'causationid', options ->> 'broker');
+	message.correlation_id := message_bus._foreign_id(event ->> 'correlationid', scope);
+	message.conversation_id := message_bus._foreign_id(event ->> 'conversationid', scope);
+	message.causation_id := message_bus._foreign_id(event ->> 'causationid', scope);
 	message.user_id := event ->> 'userid';
 	message.tenant_id := event ->> 'tenantid';
 	message.partition_key := coalesce(event ->> 'partitionkey', event ->> 'subject');
@@ -217,15 +218,20 @@ AS $from_raw$
 DECLARE
 	headers CONSTANT jsonb := coalesce(envelope -> 'headers', '{}');
 	properties CONSTANT jsonb := coalesce(envelope -> 'properties', '{}');
-	scope CONSTANT text := options ->> 'broker';
+	scope CONSTANT text := coalesce(options ->> 'broker', '');
 	theirs CONSTANT text := coalesce(headers ->> coalesce(options ->> 'type_header', '__TypeId__'),
 		properties ->> 'type', options ->> 'type', envelope ->> 'routing_key');
 	id CONSTANT text := coalesce(headers ->> (options ->> 'id_header'), properties ->> 'message_id');
+	prefix CONSTANT text := (options ->> 'namespace') || '.';
 	message message_bus.message;
 BEGIN
 	message.message_id := message_bus._foreign_id(id, scope);
-	message.message_type := message_bus._own_type(theirs, options, '.');
-	message.body := message_bus._body(envelope);
+	message.message_type := CASE WHEN options ? 'types' THEN message_bus._own_type(theirs, options, '.')
+		WHEN starts_with(theirs, prefix) THEN substr(theirs, length(prefix) + 1) ELSE theirs END;
+	IF envelope ->> 'body' IS NULL THEN
+		PERFORM message_bus._body(envelope);
+	END IF;
+	message.body := envelope ->> 'body';
 	IF options ->> 'keys' = 'camel' THEN
 		message.body := message_bus.recase(message.body, 'snake');
 	END IF;
@@ -235,11 +241,26 @@ BEGIN
 	message.causation_id := message_bus._foreign_id(headers ->> 'X-Causation-Id', scope);
 	message.source := properties ->> 'app_id';
 	message.sent_at := to_timestamp((properties ->> 'timestamp')::float8);
-	message.expires_at := message_bus._expires_at(properties);
-	message.headers := headers || jsonb_strip_nulls(jsonb_build_object('foreign_id', id,
-		'response_address', properties -> 'reply_to', 'request_id', CASE WHEN properties ? 'reply_to'
-			THEN coalesce(properties ->> 'correlation_id', id) END));
-	RETURN message_bus._take_headers(message, headers);
+	IF properties ? 'expiration' THEN
+		message.expires_at := message_bus._expires_at(properties);
+	END IF;
+	message.headers := headers;
+	IF id IS NOT NULL THEN
+		message.headers := message.headers || jsonb_build_object('foreign_id', id);
+	END IF;
+	IF properties ? 'reply_to' THEN
+		message.headers := message.headers || jsonb_strip_nulls(jsonb_build_object(
+			'response_address', properties -> 'reply_to',
+			'request_id', coalesce(properties ->> 'correlation_id', id)));
+	END IF;
+	IF headers ?| '{traceparent,MT-Activity-Id}' THEN
+		RETURN message_bus._take_headers(message, headers);
+	END IF;
+	message.user_id := headers ->> 'X-User-Id';
+	message.tenant_id := headers ->> 'X-Tenant-Id';
+	message.partition_key := headers ->> 'X-Partition-Key';
+	message.schema_version := (headers ->> 'X-Schema-Version')::int;
+	RETURN message;
 END
 $from_raw$;
 COMMENT ON FUNCTION message_bus._from_raw(jsonb, jsonb) IS

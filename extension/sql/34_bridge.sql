@@ -11,10 +11,12 @@ CREATE TABLE message_bus.bridge (
 	repeated bigint NOT NULL DEFAULT 0,
 	refused bigint NOT NULL DEFAULT 0,
 	accepted_at timestamptz,
-	created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	heard_in_at timestamptz,
+	heard_out_at timestamptz
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE message_bus.bridge IS
-'A bridge to a broker. options: as in create_bridge(), with broker filled in. endpoint_id: the bridge''s own endpoint, for dead letters that no other one could get.';
+'A bridge to a broker. options: as in create_bridge(), with broker filled in. endpoint_id: the bridge''s own endpoint, for dead letters that no other one could get. heard_in_at, heard_out_at: when who carries that way last said that it does.';
 COMMENT ON SEQUENCE message_bus.bridge_bridge_id_seq IS 'Numbers of bridges.';
 
 -- Ids of foreign messages that were accepted. The tables take turns, so that what is too old
@@ -82,9 +84,9 @@ DECLARE
 		"declare": "boolean", "ordered": "boolean", "unroutable": "string", "exchange": "string",
 		"exchange_type": "string", "routing_key": "string", "address": "string", "mode": "string",
 		"source": "string", "prefix": "string", "type": "string", "type_header": "string",
-		"id_header": "string"}';
+		"id_header": "string", "without_id": "string"}';
 	choices CONSTANT jsonb := '{"keys": ["camel", "same"], "unroutable": ["dead_letter", "drop"],
-		"mode": ["structured", "binary"], "exchange_type": ["direct", "fanout", "topic", "headers"]}';
+		"without_id": ["take", "recognise", "refuse"], "mode": ["structured", "binary"], "exchange_type": ["direct", "fanout", "topic", "headers"]}';
 	given record;
 	problem text;
 BEGIN
@@ -136,6 +138,7 @@ COMMENT ON FUNCTION message_bus.create_bridge(text, text, jsonb) IS
 'namespace, types {"ours": "theirs"}: names of message types. keys: camel or same (default: camel for masstransit). '
 'replies: message types that answer requests; destinations {"type": "endpoint or queue"}: who gets messages of a type alone. '
 'unroutable: dead_letter (default) or drop. declare: whether bridged makes queue and exchanges (default true). ordered: one consumer at a time (default true). '
+'without_id: what becomes of a foreign message that has no id: take (default: each time it comes), recognise (not again if the broker brings it again and its content was accepted), or refuse (MB005, a dead letter). '
 'exchange, exchange_type, routing_key, mode, source, prefix, type, type_header, id_header, address: see docs/bridges.md. '
 '42710: the bridge exists. 22023: no such format or option. MB001: no such endpoint. MB006: endpoint does not forward.';
 
@@ -165,6 +168,19 @@ COMMENT ON FUNCTION message_bus.drop_bridge(text, boolean) IS
 'Drops a bridge and its own endpoint; queues and exchanges at the broker stay. MB004: dead letters of its own are there, unless forced. MB011: no such bridge.';
 
 -- ---------------------------------------------------------------- inwards
+CREATE FUNCTION message_bus._content_id(envelope jsonb) RETURNS uuid
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $content_id$
+BEGIN
+	-- uuid_v5 of the DNS namespace and "content.bridge.ecommerce"
+	RETURN ecommerce.uuid_v5('76d34771-f2df-5969-81b7-dee764c1f19a',
+		(envelope - 'redelivered' #- '{headers,x-delivery-count}')::text);
+END
+$content_id$;
+COMMENT ON FUNCTION message_bus._content_id(jsonb) IS
+'An id for an envelope without one: of all that its sender gave, and nothing that the broker adds when it brings it again.';
+
 CREATE FUNCTION message_bus.accept_foreign(bridge text, envelopes jsonb[], OUT accepted int,
 	OUT repeated int, OUT refused int)
 RETURNS record LANGUAGE c VOLATILE
@@ -172,7 +188,7 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_accept_foreign';
 COMMENT ON FUNCTION message_bus.accept_foreign(text, jsonb[]) IS
 'Takes messages from a broker, as from_envelope() reads them: sends or publishes them and notes their ids, in one transaction, whose commit is durable whatever synchronous_commit says. '
-'One whose id was accepted by the bridge within message_bus.inbox_retention does not take effect again; without an id it does. '
+'One whose id was accepted by the bridge within message_bus.inbox_retention does not take effect again; for those without an id see option without_id. '
 'What cannot be read (a dead letter of type Unreadable), or is refused for good, becomes a dead letter with its SQLSTATE; all others are taken. So after the commit the broker can be told that it has them all. '
 'Header via gets the name of the broker. MB002: an endpoint is full, nothing was taken. MB011: no such bridge. 55000: it is paused.';
 
@@ -183,6 +199,13 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'message_bus_refuse_forwarded';
 COMMENT ON FUNCTION message_bus.refuse_forwarded(text, int, bigint, text, text) IS
 'For who carries: the message at that position of the lane will not be taken by the other side. It becomes a dead letter of the endpoint, with a Fault; confirm_forwarded() still has to let it go, in the same transaction. False if no message is there any more. MB001, MB006 as forwarded().';
+
+CREATE FUNCTION message_bus.hear_bridge(bridge text, inwards boolean) RETURNS void
+LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'message_bus_hear_bridge';
+COMMENT ON FUNCTION message_bus.hear_bridge(text, boolean) IS
+'For who carries: inwards, it consumes the bridge''s queue; else, it is the one that carries outwards. To be called now and then, once a minute is enough: a direction that nobody has been heard of for 5 minutes is in ecommerce.problems. MB011: no such bridge.';
 
 CREATE FUNCTION message_bus.claim_bridge(bridge text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE
@@ -311,7 +334,9 @@ CREATE VIEW message_bus.bridges AS
 SELECT b.name, b.format, b.options ->> 'broker' AS broker, b.options ->> 'endpoint' AS endpoint,
 	b.options ->> 'queue' AS queue, b.options ->> 'target' AS target,
 	CASE WHEN b.paused THEN 'paused' ELSE 'running' END AS state,
-	b.accepted, b.repeated, b.refused, b.accepted_at, b.created_at, b.options
+	b.accepted, b.repeated, b.refused, b.accepted_at, b.created_at, b.options,
+	CASE WHEN b.options ? 'queue' THEN greatest(b.heard_in_at, b.accepted_at) END AS heard_in_at,
+	CASE WHEN b.options ? 'endpoint' THEN b.heard_out_at END AS heard_out_at
 FROM message_bus.bridge b;
 COMMENT ON VIEW message_bus.bridges IS
-'Bridges to brokers. accepted, repeated, refused: foreign messages that were taken, that had been before, that became dead letters. What waits to leave: message_bus.forwards of its endpoint.';
+'Bridges to brokers. accepted, repeated, refused: foreign messages that were taken, that had been before, that became dead letters. What waits to leave: message_bus.forwards of its endpoint. heard_in_at, heard_out_at: when bridged was last heard of by direction, within the last minute or two while it carries.';

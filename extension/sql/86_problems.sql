@@ -226,14 +226,20 @@ BEGIN
 		jsonb_build_object('endpoint', s.name, 'count', s.depth)
 	FROM message_bus._state s WHERE s.paused AND s.depth > 0
 	UNION ALL
-	SELECT CASE WHEN c.consumer THEN 'endpoint_behind' ELSE 'no_consumer' END, 'endpoint ' || s.name,
+	SELECT CASE WHEN c.consumer THEN 'endpoint_behind' WHEN f.forward_to IS NOT NULL THEN 'not_carried'
+			ELSE 'no_consumer' END, 'endpoint ' || s.name,
 		CASE WHEN c.consumer THEN 'warning' ELSE 'error' END, s.oldest_sent_at,
-		format('%s messages wait%s.', s.depth, CASE WHEN c.consumer THEN ', its consumers do not keep up'
-			ELSE ', and nobody takes them' END),
-		format(CASE WHEN c.consumer THEN 'Start more consumers; SELECT * FROM message_bus.consumers WHERE endpoint = %1$L'
-			ELSE 'Start its consumer; SELECT * FROM message_bus.peek(%1$L)' END, s.name),
+		format(CASE WHEN f.forward_to IS NOT NULL THEN CASE WHEN c.consumer THEN '%s messages wait to leave for %s, more than are carried.'
+				ELSE '%s messages wait to leave for %s, and nobody carries them.' END
+			WHEN c.consumer THEN '%s messages wait, its consumers do not keep up.'
+			ELSE '%s messages wait, and nobody takes them.' END, s.depth, f.forward_to),
+		format(CASE WHEN f.bridge IS NOT NULL THEN 'Look into the log of bridged, and whether the broker is there; SELECT * FROM message_bus.bridges WHERE name = %2$L'
+			WHEN f.forward_to IS NOT NULL THEN 'In the database %3$s: SELECT * FROM message_bus.links WHERE endpoint = %1$L; start linkd there, or look into its log'
+			WHEN c.consumer THEN 'Start more consumers; SELECT * FROM message_bus.consumers WHERE endpoint = %1$L'
+			ELSE 'Start its consumer; SELECT * FROM message_bus.peek(%1$L)' END, s.name, f.bridge, f.forward_to),
 		jsonb_build_object('endpoint', s.name, 'count', s.depth)
 	FROM message_bus._state s
+	LEFT JOIN message_bus._seen_forward f ON f.endpoint_id = s.endpoint_id
 	CROSS JOIN LATERAL (SELECT s.acked_per_s > 0 OR s.in_flight > 0 AS consumer) c
 	WHERE NOT s.paused AND s.depth > 0 AND s.oldest_sent_at < clock_timestamp()
 		- CASE WHEN c.consumer THEN interval '1 min' ELSE interval '10 s' END
@@ -304,11 +310,12 @@ CREATE VIEW ecommerce.problems AS
 SELECT p.kind, p.object, p.severity, p.since, p.holds_up, p.what_to_type, p.detail
 FROM (SELECT * FROM ecommerce._store_problems()
 	UNION ALL SELECT * FROM ecommerce._bus_problems()
+	UNION ALL SELECT * FROM ecommerce._carrying_problems()
 	UNION ALL SELECT * FROM ecommerce._saga_problems()) p
 ORDER BY p.severity, p.since, p.kind, p.object;
 COMMENT ON VIEW ecommerce.problems IS
 'One row for each thing that is wrong now; none when all is well. severity: error (somebody is needed now) or warning; since when; what it holds up; what to type; detail: names and numbers of the objects concerned. '
-'kind: worker_missing, worker_refused, unit_failing, restore, mark_held (an append that is open for more than 10 s), subscription_behind, rebuild_failed, projection_behind (more than a minute), projection_failed, projection_retrying, projection_paused, projection_lost (its source no longer holds what was read), projection_unfed (its source was not heard of for 5 minutes), endpoint_paused, endpoint_behind (the oldest message waits for more than a minute), no_consumer (for more than 10 s, and nothing was taken meanwhile), endpoint_full, breaker_open, dead_letters, ring_large (a segment of more than 4 GB), saga_stuck. Counts go to 1000.';
+'kind: worker_missing, worker_refused, unit_failing, restore, mark_held (an append that is open for more than 10 s), subscription_behind, rebuild_failed, projection_behind (more than a minute), projection_failed, projection_retrying, projection_paused, projection_lost (its source no longer holds what was read), projection_unfed (its source was not heard of for 5 minutes), endpoint_paused, endpoint_behind (the oldest message waits for more than a minute), no_consumer (for more than 10 s, and nothing was taken meanwhile), not_carried (the same where messages leave over a link or bridge), link_lost (one of the two databases is older than it was), link_paused, link_unfed (its source was not heard of for 5 minutes), bridge_paused, bridge_unfed (nobody was heard of for 5 minutes who carries that way), endpoint_full, breaker_open, dead_letters, ring_large (a segment of more than 4 GB), saga_stuck. Counts go to 1000.';
 
 CREATE FUNCTION ecommerce._severities(problems jsonb, OUT error int, OUT warning int)
 LANGUAGE plpgsql VOLATILE

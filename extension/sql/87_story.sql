@@ -81,7 +81,9 @@ BEGIN
 			WHEN c.holder_pid IS NOT NULL THEN 'in_hand' ELSE 'waiting' END,
 		r.sent_at, r.causation_id, r.body,
 		jsonb_strip_nulls(jsonb_build_object('position', r.position, 'holder_pid', c.holder_pid,
-			'leased_until', l.leased_until, 'expires_at', r.expires_at, 'source', r.source))
+			'leased_until', l.leased_until, 'expires_at', r.expires_at, 'source', r.source,
+			'forward_to', (SELECT f.forward_to FROM message_bus._seen_forward f
+				WHERE f.endpoint_id = r.endpoint_id)))
 	FROM ring r
 	JOIN message_bus._seen_endpoint e ON e.endpoint_id = r.endpoint_id
 	LEFT JOIN cursor c ON c.endpoint_id = r.endpoint_id AND c.lane = r.lane
@@ -94,14 +96,16 @@ BEGIN
 	UNION ALL
 	SELECT a.message_id, e.name, a.message_type, a.state, a.sent_at, a.causation_id, a.body,
 		jsonb_strip_nulls(jsonb_build_object('due_at', CASE WHEN isfinite(a.due_at) THEN a.due_at END,
-			'attempts', a.attempt - 1, 'error_code', a.error_code, 'error', a.error, 'source', a.source))
+			'attempts', a.attempt - 1, 'error_code', a.error_code, 'error', a.error, 'source', a.source,
+			'forward_to', (SELECT f.forward_to FROM message_bus._seen_forward f
+				WHERE f.endpoint_id = a.endpoint_id)))
 	FROM aside a JOIN message_bus._seen_endpoint e ON e.endpoint_id = a.endpoint_id;
 END
 $story_messages$;
 COMMENT ON FUNCTION ecommerce._story_messages(uuid[], uuid[]) IS
 'Messages of correlations that are in the bus, or were until a moment ago: those with known ids, and the last 60 of the lanes that are theirs.';
 
-CREATE FUNCTION ecommerce._story_entries(id uuid)
+CREATE FUNCTION ecommerce._story_entries(ids uuid[])
 RETURNS TABLE (at timestamptz, kind text, entry_id text, lane text, name text, state text,
 	caused_by text, summary jsonb, data jsonb, hangs boolean, what_to_type text)
 LANGUAGE plpgsql VOLATILE ROWS 100
@@ -114,7 +118,11 @@ DECLARE
 	their record;
 	known uuid[];
 BEGIN
-	SELECT r.correlations, r.processes INTO their FROM ecommerce._related(_story_entries.id) r;
+	SELECT array_agg(DISTINCT c.id) AS correlations, coalesce(array_agg(DISTINCT p.id)
+		FILTER (WHERE p.id IS NOT NULL), '{}') AS processes INTO their
+	FROM unnest(ids) i (id) CROSS JOIN LATERAL ecommerce._related(i.id) r
+	CROSS JOIN LATERAL unnest(r.correlations) c (id)
+	LEFT JOIN LATERAL unnest(r.processes) p (id) ON true;
 	-- saga: each transition, and the timers that are set.
 	RETURN QUERY SELECT h.at, 'saga', format('%s/%s/%s', n.saga, n.correlation_id, h.version), n.saga,
 		h.event, coalesce(h.to_state, 'deleted'), h.message_id::text, jsonb_strip_nulls(jsonb_build_object(
@@ -175,7 +183,7 @@ BEGIN
 	JOIN message_bus._seen_endpoint e ON e.endpoint_id = d.endpoint_id;
 END
 $story_entries$;
-COMMENT ON FUNCTION ecommerce._story_entries(uuid) IS 'The entries of a story, in no order.';
+COMMENT ON FUNCTION ecommerce._story_entries(uuid[]) IS 'The entries of a story, in no order.';
 
 CREATE FUNCTION ecommerce.story(correlation_id uuid, max int DEFAULT 500)
 RETURNS TABLE (at timestamptz, kind text, id text, lane text, name text, state text,
@@ -183,7 +191,7 @@ RETURNS TABLE (at timestamptz, kind text, id text, lane text, name text, state t
 LANGUAGE sql VOLATILE ROWS 100
 SET search_path = pg_catalog, pg_temp
 AS $story$
-	SELECT l.* FROM (SELECT * FROM ecommerce._story_entries(correlation_id) s
+	SELECT l.* FROM (SELECT * FROM ecommerce._story_entries(ARRAY[correlation_id]) s
 		ORDER BY s.at DESC, s.kind, s.entry_id DESC LIMIT ecommerce._page(max)) l
 	ORDER BY l.at, l.kind DESC, l.entry_id
 $story$;
@@ -191,6 +199,19 @@ COMMENT ON FUNCTION ecommerce.story(uuid, int) IS
 'What happened to one process, across all services, the last max entries in order of time. correlation_id: of events and messages, or of a saga''s instance; each leads to the other. kind and id: event (its event_id), message (message_id), dead_letter (message_id), saga (saga/correlation id/version: a transition; .../stuck: what is wrong with it), timer (saga/correlation id/timer, at its due time). lane: the category of an event, the endpoint of a message, the saga. name: the type, the event of a transition, the timer. '
 'state: stored; waiting, in_hand (a consumer works on its lane), leased, scheduled, retrying, held, blocked, returned or settled; a dead letter''s reason; the state that a transition leads to. caused_by: the message that an entry goes back to. data is null to who may not read it. hangs: it goes no further from here by itself, or has waited for 10 s; what_to_type then. '
 'Messages that were settled long ago are known by what they caused: transitions name those they sent (summary, sent). Error: 22023 max is not 1 to 1000.';
+
+CREATE FUNCTION ecommerce.story_of(ids uuid[], max int DEFAULT 500)
+RETURNS TABLE (at timestamptz, kind text, id text, lane text, name text, state text,
+	caused_by text, summary jsonb, data jsonb, hangs boolean, what_to_type text)
+LANGUAGE sql VOLATILE ROWS 100
+SET search_path = pg_catalog, pg_temp
+AS $story_of$
+	SELECT l.* FROM (SELECT * FROM ecommerce._story_entries(ids) s
+		ORDER BY s.at DESC, s.kind, s.entry_id DESC LIMIT ecommerce._page(max)) l
+	ORDER BY l.at, l.kind DESC, l.entry_id
+$story_of$;
+COMMENT ON FUNCTION ecommerce.story_of(uuid[], int) IS
+'As story(), of a process of which several ids are known: where its saga is in another database, this one does not know that its correlation and its instance belong together. Error: 22023 max is not 1 to 1000.';
 
 -- ---------------------------------------------------------------- find
 CREATE FUNCTION ecommerce._find_id(id uuid)

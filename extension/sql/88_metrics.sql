@@ -95,7 +95,8 @@ BEGIN
 	RETURN QUERY
 	SELECT m.name, m.labels, m.kind, m.value, h.help
 	FROM (SELECT * FROM ecommerce._counter_metrics()
-		UNION ALL SELECT * FROM ecommerce._gauge_metrics(metrics.problems)) m
+		UNION ALL SELECT * FROM ecommerce._gauge_metrics(metrics.problems)
+		UNION ALL SELECT * FROM ecommerce._carrying_metrics()) m
 	LEFT JOIN (VALUES
 		('ecommerce_positions_total', 'Positions taken by appends, rolled-back ones too.'),
 		('ecommerce_events_appended_total', 'Events appended, as the statistics of tables count.'),
@@ -120,7 +121,14 @@ BEGIN
 		('ecommerce_breaker_open', 'Whether a circuit breaker is not closed.'),
 		('ecommerce_ring_bytes', 'Size of a segment of the ring with its indexes.'),
 		('ecommerce_saga_stuck', 'Instances that are stuck, 1000 at most.'),
-		('ecommerce_saga_instances', 'Instances in a state, by a sample where there are many.')
+		('ecommerce_saga_instances', 'Instances in a state, by a sample where there are many.'),
+		('ecommerce_link_lost', 'Whether a link''s source no longer fits what was accepted.'),
+		('ecommerce_link_paused', 'Whether a link is paused.'),
+		('ecommerce_link_silent_seconds', 'Since when a link''s source was not heard of.'),
+		('ecommerce_bridge_paused', 'Whether a bridge is paused.'),
+		('ecommerce_bridge_silent_seconds', 'Since when nobody who carries a bridge was heard of.'),
+		('ecommerce_projection_lost', 'Whether a projection''s source no longer holds what was read.'),
+		('ecommerce_projection_silent_seconds', 'Since when a projection''s source was not heard of.')
 		) h (name, help) ON h.name = m.name
 	ORDER BY m.name, m.labels;
 END

@@ -26,15 +26,11 @@ BEGIN
 	RETURN NEXT format($statement$CREATE FUNCTION cells._partition(stream text) RETURNS int LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	cell int;
+	cell CONSTANT int := ecommerce._cell_of_stream(stream);
 BEGIN
-	cell := ecommerce.cell_of(substr(stream, strpos(stream, '-') + 1)::uuid);
 	IF cell BETWEEN 1 AND %s THEN
 		RETURN cell - 1;
 	END IF;
-	RAISE EXCEPTION 'stream "%%" is in none of the cells', stream USING ERRCODE = 'invalid_parameter_value',
-		HINT = 'Its name is a category, "-" and an id made by ecommerce.new_id() in the cell.';
-EXCEPTION WHEN invalid_text_representation THEN
 	RAISE EXCEPTION 'stream "%%" is in none of the cells', stream USING ERRCODE = 'invalid_parameter_value',
 		HINT = 'Its name is a category, "-" and an id made by ecommerce.new_id() in the cell.';
 END $$$statement$, cardinality(services));

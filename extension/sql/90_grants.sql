@@ -46,7 +46,7 @@ GRANT EXECUTE ON FUNCTION
 	TO ecommerce_reader, ecommerce_worker;
 GRANT EXECUTE ON FUNCTION ecommerce.position_mark(text) TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION ecommerce.facade(text[]) TO ecommerce_admin;
-GRANT EXECUTE ON FUNCTION ecommerce.new_id(), ecommerce.cell_of(uuid)
+GRANT EXECUTE ON FUNCTION ecommerce.new_id(), ecommerce.cell_of(uuid), ecommerce._cell_of_stream(text)
 	TO ecommerce_reader, ecommerce_worker, ecommerce_monitor;
 GRANT EXECUTE ON FUNCTION ecommerce.next_position(text) TO ecommerce_writer;
 GRANT EXECUTE ON FUNCTION ecommerce.start_worker(), ecommerce.restore_done(int) TO ecommerce_admin;
@@ -294,7 +294,8 @@ GRANT EXECUTE ON FUNCTION
 	message_bus.forwarded(text, int, bigint, int, text),
 	message_bus.confirm_forwarded(text, int, bigint, text),
 	message_bus.accept(text, int, bigint, bigint, message_bus.message[], text),
-	message_bus.lose_link(text, int, bigint, text, text)
+	message_bus.lose_link(text, int, bigint, text, text),
+	message_bus.hear_link(text)
 	TO ecommerce_writer;
 GRANT EXECUTE ON FUNCTION
 	message_bus.create_link(text, text, text, text),
@@ -335,12 +336,14 @@ GRANT EXECUTE ON FUNCTION
 	message_bus._to_raw(message_bus.message, jsonb),
 	message_bus._from_raw(jsonb, jsonb),
 	message_bus._answered(int, message_bus.message),
+	message_bus._content_id(jsonb),
 	message_bus.bridge_topology(text)
 	TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION
 	message_bus.accept_foreign(text, jsonb[]),
 	message_bus.refuse_forwarded(text, int, bigint, text, text),
 	message_bus.claim_bridge(text),
+	message_bus.hear_bridge(text, boolean),
 	message_bus.read_bridge(text, int)
 	TO ecommerce_writer;
 GRANT EXECUTE ON FUNCTION
@@ -422,6 +425,7 @@ GRANT SELECT ON event_store._seen_event, event_store._seen_stream, event_store._
 	event_store._seen_subscription, event_store._listed_subscription, event_store._seen_projection,
 	event_store._seen_rebuild, event_store._seen_parked,
 	message_bus._open_dead, message_bus._ring_tail,
+	message_bus._seen_link, message_bus._seen_bridge, message_bus._seen_forward,
 	message_bus._state, message_bus._waits_aside, message_bus._is_dead, message_bus._is_open_dead, ecommerce.problems
 	TO ecommerce_reader, ecommerce_monitor;
 GRANT SELECT ON ecommerce.units TO ecommerce_monitor;
@@ -474,20 +478,23 @@ GRANT EXECUTE ON FUNCTION
 	ecommerce._workers(),
 	ecommerce._store_problems(),
 	ecommerce._bus_problems(),
+	ecommerce._carrying_problems(),
 	ecommerce._saga_problems(),
 	ecommerce._severities(jsonb),
 	ecommerce.overview(jsonb),
 	ecommerce._is_uuid(text),
 	ecommerce._related(uuid),
 	ecommerce._story_messages(uuid[], uuid[]),
-	ecommerce._story_entries(uuid),
+	ecommerce._story_entries(uuid[]),
 	ecommerce.story(uuid, int),
+	ecommerce.story_of(uuid[], int),
 	ecommerce._find_id(uuid),
 	ecommerce._find_name(text),
 	ecommerce._find_trace(text),
 	ecommerce.find(text),
 	ecommerce._counter_metrics(),
 	ecommerce._gauge_metrics(jsonb),
+	ecommerce._carrying_metrics(),
 	ecommerce.metrics(jsonb)
 	TO ecommerce_reader, ecommerce_monitor;
 GRANT EXECUTE ON FUNCTION
@@ -521,6 +528,7 @@ GRANT SELECT ON
 	message_bus.links,
 	message_bus.link_lanes,
 	message_bus.forwards,
+	message_bus.bridges,
 	saga.timers,
 	saga.parked,
 	saga.stuck

@@ -63,6 +63,8 @@ envelope_write(Text *target, const amqp_envelope_t *envelope)
 		: json_object();
 	json_object_set_new(json, "headers", headers);
 	add_body(json, envelope->message.body);
+	if (envelope->redelivered)
+		json_object_set_new(json, "redelivered", json_true());
 	dump = json_dumps(json, JSON_COMPACT);
 	text_add(target, dump);
 	free(dump);

@@ -22,6 +22,8 @@
 #define DEADLINE_MS 60000
 #define RETRY_MIN_MS 20
 #define RETRY_MAX_MS 5000
+/* The database is told this often that the broker is there. */
+#define HEARTBEAT_S 60
 
 struct Inward
 {
@@ -29,6 +31,7 @@ struct Inward
 	Session    *session;
 	Receiver   *receiver;
 	struct event *timer;
+	struct event *heart;
 	ReceivedBatch batch;
 	bool		has_batch;
 	bool		accepting;
@@ -43,6 +46,8 @@ static void on_lost(void *argument);
 static void on_received(void *argument);
 static void on_state(void *argument, const char *trouble);
 static void on_timer(evutil_socket_t socket, short what, void *argument);
+static void on_heart(evutil_socket_t socket, short what, void *argument);
+static void on_heard(void *argument, const PgResults *results);
 static void go_on(Inward *inward);
 static void on_accepted(void *argument, const PgResults *results);
 static void count(const Inward *inward, const PgResults *results);
@@ -61,6 +66,8 @@ inward_open(const BridgeSettings *settings, const char *topology)
 	inward->settings = *settings;
 	copy_string(inward->trouble, sizeof(inward->trouble), "connecting");
 	inward->timer = evtimer_new(settings->base, on_timer, inward);
+	inward->heart = event_new(settings->base, -1, EV_PERSIST, on_heart, inward);
+	event_add(inward->heart, &(struct timeval) {HEARTBEAT_S, 0});
 	inward->session = session_open(&session);
 	inward->receiver = receiver_open(&receiver);
 	return inward;
@@ -91,6 +98,7 @@ inward_close(Inward *inward)
 	receiver_close(inward->receiver);
 	session_close(inward->session);
 	event_free(inward->timer);
+	event_free(inward->heart);
 	text_free(&inward->batch.envelopes);
 	free(inward);
 }
@@ -98,6 +106,7 @@ inward_close(Inward *inward)
 static void
 on_ready(void *argument)
 {
+	on_heart(-1, 0, argument);
 	go_on(argument);
 }
 
@@ -129,6 +138,7 @@ on_state(void *argument, const char *trouble)
 				  inward->settings.name, "Broker", inward->settings.broker, NULL);
 	copy_string(inward->trouble, sizeof(inward->trouble), trouble ? trouble : "");
 	metrics_set(&metric_bridge_up, trouble ? 0 : 1, inward->settings.name, "in");
+	on_heart(-1, 0, inward);
 }
 
 static void
@@ -137,6 +147,31 @@ on_timer(evutil_socket_t socket, short what, void *argument)
 	(void) socket;
 	(void) what;
 	go_on(argument);
+}
+
+/*
+ * Tells the database that somebody consumes the queue.  While a batch is being accepted it
+ * sees that by itself.
+ */
+static void
+on_heart(evutil_socket_t socket, short what, void *argument)
+{
+	Inward	   *inward = argument;
+	const char *parameters[] = {inward->settings.name};
+	PgStep		step = {&sql_hear, parameters};
+
+	(void) socket;
+	(void) what;
+	if (inward->trouble[0] == '\0' && !inward->accepting && !inward->draining &&
+		session_ready(inward->session))
+		(void) session_run(inward->session, &step, 1, DEADLINE_MS, on_heard, inward);
+}
+
+static void
+on_heard(void *argument, const PgResults *results)
+{
+	if (!pg_lost(results))
+		go_on(argument);
 }
 
 /* Gives the batch in hand, or the next one, to the database. */

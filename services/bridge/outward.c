@@ -33,6 +33,8 @@
 #define IDLE_MS 20000
 /* Whether the one who carries is still there. */
 #define STANDBY_MS 5000
+/* Who has much to carry claims it this often nevertheless, and so is heard of. */
+#define HEARTBEAT_MS 60000
 
 typedef enum Phase
 {
@@ -59,6 +61,7 @@ struct Outward
 	bool		woken;			/* something was told while it was busy */
 	bool		draining;
 	Shipment	shipment;
+	uint64_t	claimed;		/* when */
 	int			attempt;		/* in a row without success */
 	char		trouble[600];
 	struct event *timer;
@@ -194,6 +197,7 @@ claim(Outward *outward)
 	PgStep		step = {&sql_claim, parameters};
 
 	outward->phase = PHASE_CLAIMING;
+	outward->claimed = clock_steady_ms();
 	if (!session_run(outward->session, &step, 1, DEADLINE_MS, on_claimed, outward))
 		rest(outward, PHASE_STANDBY, STANDBY_MS);
 }
@@ -322,7 +326,10 @@ on_settled(void *argument, const PgResults *results)
 	outward->attempt = 0;
 	outward->trouble[0] = '\0';
 	shipment_clear(&outward->shipment);
-	read_next(outward);
+	if (clock_steady_ms() - outward->claimed >= HEARTBEAT_MS)
+		claim(outward);
+	else
+		read_next(outward);
 }
 
 /* Nothing to do for so long, unless something is told. */

@@ -12,7 +12,11 @@ const PgStatement sql_bridges = {
 	"coalesce(options ->> 'unroutable', 'dead_letter'), message_bus.bridge_topology(name), "
 	"pg_catalog.concat(state, options) FROM message_bus.bridges ORDER BY name", 0
 };
-const PgStatement sql_claim = {"SELECT message_bus.claim_bridge($1::text)", 1};
+const PgStatement sql_claim = {
+	"SELECT c.ours, CASE WHEN c.ours THEN message_bus.hear_bridge($1::text, false) END "
+	"FROM (SELECT message_bus.claim_bridge($1::text) AS ours) c", 1
+};
+const PgStatement sql_hear = {"SELECT message_bus.hear_bridge($1::text, true)", 1};
 const PgStatement sql_lazily = {
 	"SELECT pg_catalog.set_config('synchronous_commit', 'off', false), "
 	"pg_catalog.set_config('idle_session_timeout', '60s', false)", 0

@@ -9,7 +9,8 @@
 
 extern const PgStatement sql_listen_bridges;	/* told when bridges change */
 extern const PgStatement sql_bridges;	/* BridgesColumn */
-extern const PgStatement sql_claim; /* bridge */
+extern const PgStatement sql_claim; /* bridge; who gets it is heard of */
+extern const PgStatement sql_hear;	/* bridge: inwards */
 /* What is lost of its commits is done again; who is silent does not keep others waiting. */
 extern const PgStatement sql_lazily;
 extern const PgStatement sql_read;	/* bridge, most messages: ReadColumn */

@@ -28,11 +28,14 @@
 #include "lib/text.h"
 #include "link/lanes.h"
 #include "link/portion.h"
+#include "link/source.h"
 #include "link/statements.h"
 
 #define DEADLINE_MS 60000
 #define RETRY_MIN_MS 20
 #define RETRY_MAX_MS 2000
+/* At least this often the target is told that the source is there. */
+#define HEARTBEAT_MS 60000
 /* Lanes that the target accepts in one transaction. */
 #define MAX_WIDTH 32
 
@@ -63,6 +66,8 @@ struct Carrier
 	bool		woken;			/* something was told while it was busy */
 	bool		reload;			/* the link was changed while it was busy */
 	bool		confirming;		/* the reading under way tells what has arrived */
+	bool		reached;		/* the source has answered since the target was told so */
+	uint64_t	heard;			/* when it was told, or took something */
 	int			attempt;		/* in a row without success */
 	char		trouble[6];		/* SQLSTATE of the last one, "" when all is well */
 	long		batch;
@@ -84,6 +89,7 @@ static void on_lost(void *argument);
 static void on_notified(void *argument);
 static void on_timer(evutil_socket_t socket, short what, void *argument);
 static void load(Carrier *carrier);
+static bool hear_is_due(const Carrier *carrier);
 static void on_loaded(void *argument, const PgResults *results);
 static void read_next(Carrier *carrier);
 static void on_read(void *argument, const PgResults *results);
@@ -111,7 +117,7 @@ carrier_open(const CarrierOptions *options, const char *name, const char *source
 	carrier->name = memory_string(name);
 	carrier->source = memory_string(source);
 	carrier->endpoint = memory_string(endpoint);
-	carrier->conninfo = carrier_conninfo(source);
+	carrier->conninfo = source_conninfo(source);
 	carrier->listen = api_listen(endpoint);
 	carrier->setup[0] = *options->setup;
 	carrier->setup[1] = (PgStep) {&sql_lazily, NULL};
@@ -127,23 +133,6 @@ carrier_open(const CarrierOptions *options, const char *name, const char *source
 	session.notified = on_notified;
 	carrier->from = session_open(&session);
 	return carrier;
-}
-
-/* A name of pg_service.conf as a connection string, for the server that may be written to. */
-char *
-carrier_conninfo(const char *service)
-{
-	Text		conninfo = {0};
-
-	text_add(&conninfo, "service='");
-	for (const char *c = service; *c; c++)
-	{
-		if (*c == '\'' || *c == '\\')
-			text_add(&conninfo, "\\");
-		text_add_n(&conninfo, c, 1);
-	}
-	text_add(&conninfo, "' target_session_attrs=read-write");
-	return text_take(&conninfo);
 }
 
 const char *
@@ -263,22 +252,35 @@ expected(Carrier *carrier, Phase phase, const PgResults *results)
 	return carrier->phase == phase;
 }
 
-/* Reads from the target how far the lanes are. */
+/* Reads from the target how far the lanes are; tells it now and then that the source is there. */
 static void
 load(Carrier *carrier)
 {
 	const char *parameters[] = {carrier->name};
-	PgStep		step = {&sql_load, parameters};
+	PgStep		steps[] = {{&sql_load, parameters}, {&sql_hear, parameters}};
+	bool		hear = hear_is_due(carrier);
 
 	evtimer_del(carrier->timer);
 	carrier->reload = false;
 	carrier->phase = PHASE_LOADING;
-	if (!session_run(carrier->to, &step, 1, DEADLINE_MS, on_loaded, carrier))
+	if (!session_run(carrier->to, steps, hear ? 2 : 1, DEADLINE_MS, on_loaded, carrier))
 	{
 		/* It is busy with what is no longer wanted, or away. */
 		carrier->phase = PHASE_RESTING;
 		rest(carrier, RETRY_MIN_MS);
 	}
+	else if (hear)
+	{
+		carrier->reached = false;
+		carrier->heard = clock_steady_ms();
+	}
+}
+
+static bool
+hear_is_due(const Carrier *carrier)
+{
+	return carrier->reached &&
+		(carrier->heard == 0 || clock_steady_ms() - carrier->heard >= HEARTBEAT_MS);
 }
 
 static void
@@ -373,6 +375,7 @@ on_read(void *argument, const PgResults *results)
 		return;
 	}
 	carrier->suspect = false;
+	carrier->reached = true;
 	if (carrier->confirming)
 		lanes_note_confirmed(&carrier->lanes);
 	accept_portions(carrier, results, step);
@@ -401,10 +404,13 @@ accept_portions(Carrier *carrier, const PgResults *results, int step)
 		if (rows > 0)
 			rest(carrier, backoff_delay(carrier->attempt++, RETRY_MIN_MS, RETRY_MAX_MS,
 										random_fraction()));
+		else if (hear_is_due(carrier))
+			load(carrier);
 		else
 		{
 			carrier->attempt = 0;
-			rest(carrier, carrier->options.idle_ms);
+			rest(carrier, carrier->options.idle_ms < HEARTBEAT_MS ? carrier->options.idle_ms
+				 : HEARTBEAT_MS);
 		}
 		return;
 	}
@@ -443,6 +449,7 @@ on_accepted(void *argument, const PgResults *results)
 				  NULL);
 	carrier->trouble[0] = '\0';
 	carrier->attempt = 0;
+	carrier->heard = clock_steady_ms();
 	carrier->width = carrier->width * 2 < MAX_WIDTH ? carrier->width * 2 : MAX_WIDTH;
 	carrier->batch = carrier->batch * 2 < carrier->options.batch ? carrier->batch * 2
 		: carrier->options.batch;

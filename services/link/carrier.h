@@ -24,7 +24,6 @@ typedef struct Carrier Carrier;
 
 Carrier    *carrier_open(const CarrierOptions *options, const char *name, const char *source,
 						 const char *endpoint);
-char	   *carrier_conninfo(const char *service);
 const char *carrier_name(const Carrier *carrier);
 bool		carrier_is(const Carrier *carrier, const char *name, const char *source,
 					   const char *endpoint);

@@ -23,6 +23,7 @@
 #include "lib/resilience.h"
 #include "lib/session.h"
 #include "lib/text.h"
+#include "link/source.h"
 #include "link/statements.h"
 
 #define DEADLINE_MS 60000
@@ -111,7 +112,7 @@ feeder_open(const CarrierOptions *options, const char *name, const char *source,
 	feeder->name = memory_string(name);
 	feeder->source = memory_string(source);
 	set_string(&feeder->category, category);
-	feeder->conninfo = carrier_conninfo(source);
+	feeder->conninfo = source_conninfo(source);
 	feeder->listen_sql = listen_statement(category);
 	feeder->listen = (PgStatement) {feeder->listen_sql, 0};
 	/* What a crash of the target undoes is brought again. */

@@ -82,14 +82,23 @@ lanes_note_confirmed(Lanes *lanes)
 		lanes->lane[i].confirmed = lanes->lane[i].position;
 }
 
-/* The arrays hold every lane that may be read. */
+/*
+ * The arrays hold every lane that is not at its beginning, and those that may not be read
+ * at LANE_LOST: what is read of an endpoint with few lanes must not cost as for many.
+ */
 void
 lanes_readable(const Lanes *lanes, LaneArrays *arrays)
 {
+	static const Lane lost = {LANE_LOST};
+
 	begin(arrays);
 	for (int i = 0; i < LANES_MAX; i++)
-		if (!lanes->lane[i].lost)
+	{
+		if (lanes->lane[i].lost)
+			add(arrays, i, &lost);
+		else if (lanes->lane[i].position != 0)
 			add(arrays, i, &lanes->lane[i]);
+	}
 	end(arrays);
 }
 

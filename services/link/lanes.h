@@ -10,6 +10,8 @@
 #include "lib/text.h"
 
 #define LANES_MAX 256
+/* Position of a lane that is not to be read. */
+#define LANE_LOST (-1)
 
 typedef struct Lane
 {

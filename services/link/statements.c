@@ -17,6 +17,7 @@ const PgStatement sql_load = {
 	"FROM message_bus.link l LEFT JOIN message_bus.link_lane p ON p.link_id = l.link_id "
 	"WHERE l.name = $1::text", 1
 };
+const PgStatement sql_hear = {"SELECT message_bus.hear_link($1::text)", 1};
 const PgStatement sql_accept = {
 	"SELECT message_bus.accept($1::text, $2::int, $3::bigint, $4::bigint, "
 	"$5::message_bus.message[], $6::text)", 6
@@ -58,18 +59,20 @@ const PgStatement sql_confirm = {
 	"pg_catalog.unnest($4::text[])) AS c (lane, at, incarnation)", 4
 };
 /*
- * Of the lanes given those that have something, or are not where we think; a lane with
- * nothing that may leave yet has a row with a count of 0.
+ * Of the lanes those that have something, or are not where we think; a lane with nothing
+ * that may leave yet has a row with a count of 0.  Those that are not given are at their
+ * beginning; those given at -1 are left out.
  */
 const PgStatement sql_read = {
 	"SELECT l.lane::text, pg_catalog.count(f.position)::text, pg_catalog.max(f.position)::text, "
 	"pg_catalog.array_agg(f.message ORDER BY f.position), pg_catalog.max(f.read_from) "
 	"FROM message_bus.forward_lanes($1::text) l "
-	"JOIN ROWS FROM (pg_catalog.unnest($2::int[]), pg_catalog.unnest($3::bigint[]), "
-	"pg_catalog.unnest($4::text[])) AS p (lane, at, incarnation) "
-	"ON p.lane = l.lane AND p.at <> l.newest "
-	"LEFT JOIN LATERAL message_bus.forwarded($1::text, l.lane, p.at, $5::int, p.incarnation) f "
-	"ON true GROUP BY l.lane ORDER BY l.lane", 5, true
+	"LEFT JOIN ROWS FROM (pg_catalog.unnest($2::int[]), pg_catalog.unnest($3::bigint[]), "
+	"pg_catalog.unnest($4::text[])) AS p (lane, at, incarnation) ON p.lane = l.lane "
+	"LEFT JOIN LATERAL message_bus.forwarded($1::text, l.lane, coalesce(p.at, 0), $5::int, "
+	"p.incarnation) f ON true "
+	"WHERE coalesce(p.at, 0) <> l.newest AND coalesce(p.at, 0) >= 0 "
+	"GROUP BY l.lane ORDER BY l.lane", 5, true
 };
 const PgStatement sql_check = {
 	"SELECT pg_catalog.count(*) "

@@ -12,6 +12,7 @@ extern const PgStatement sql_listen_links;	/* told when links change */
 extern const PgStatement sql_listen_feeds;	/* and when projections of other databases do */
 extern const PgStatement sql_links;			/* LinksColumn */
 extern const PgStatement sql_load;			/* link: LoadColumn */
+extern const PgStatement sql_hear;	/* link */
 extern const PgStatement sql_accept;		/* link, lane, after, upto, messages, incarnation */
 extern const PgStatement sql_lose;			/* link, lane, position, code, error */
 

@@ -25,14 +25,15 @@ bridge_argument(FunctionCallInfo fcinfo, bool lock)
 {
 	static SpiStatement find = {
 		"SELECT b.bridge_id, b.format, b.options, b.options ->> 'broker', b.options ->> 'target',"
-		" b.endpoint_id, b.paused FROM message_bus.bridge b WHERE b.name = $1"};
+		" b.endpoint_id, b.paused, b.options ->> 'without_id' FROM message_bus.bridge b WHERE b.name = $1"};
 	static SpiStatement find_locked = {
 		"SELECT b.bridge_id, b.format, b.options, b.options ->> 'broker', b.options ->> 'target',"
-		" b.endpoint_id, b.paused FROM message_bus.bridge b WHERE b.name = $1 FOR NO KEY UPDATE"};
+		" b.endpoint_id, b.paused, b.options ->> 'without_id' FROM message_bus.bridge b WHERE b.name = $1 FOR NO KEY UPDATE"};
 	MemoryContext caller = CurrentMemoryContext;
 	Bridge	   *bridge = palloc0(sizeof(Bridge));
 	Datum		name;
 	Datum		options;
+	char	   *without_id;
 	bool		isnull;
 
 	argument_not_null(&fcinfo->args[0], "bridge", "Names are in message_bus.bridges.");
@@ -52,6 +53,9 @@ bridge_argument(FunctionCallInfo fcinfo, bool lock)
 	bridge->target = spi_text(0, 4, caller);
 	bridge->endpoint_id = spi_int32(0, 5, 0);
 	bridge->paused = spi_bool(0, 6);
+	without_id = spi_text(0, 7, CurrentMemoryContext);
+	bridge->recognises = without_id != NULL && strcmp(without_id, "recognise") == 0;
+	bridge->refuses = without_id != NULL && strcmp(without_id, "refuse") == 0;
 	spi_end();
 	/* Unpacked, if it has to be, where the bridge is. */
 	bridge->options = DatumGetJsonbP(options);

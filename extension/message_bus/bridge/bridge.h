@@ -20,6 +20,8 @@ typedef struct Bridge
 	char	   *target;			/* endpoint; NULL: published */
 	int32		endpoint_id;	/* its own, for dead letters */
 	bool		paused;
+	bool		recognises;		/* by content what has no id */
+	bool		refuses;		/* what has none */
 } Bridge;
 
 /* What became of the messages of a batch. */

@@ -185,6 +185,31 @@ set_paused(FunctionCallInfo fcinfo, bool paused)
 	spi_end();
 }
 
+PG_FUNCTION_INFO_V1(message_bus_hear_bridge);
+/*
+ * message_bus.hear_bridge(bridge, inwards)
+ */
+Datum
+message_bus_hear_bridge(PG_FUNCTION_ARGS)
+{
+	static SpiStatement update = {
+		"UPDATE message_bus.bridge b SET"
+		" heard_in_at = CASE WHEN $2 THEN pg_catalog.clock_timestamp() ELSE b.heard_in_at END,"
+		" heard_out_at = CASE WHEN $2 THEN b.heard_out_at ELSE pg_catalog.clock_timestamp() END"
+		" WHERE b.bridge_id = $1"};
+	Datum		values[2];
+
+	PreventCommandIfReadOnly("message_bus.hear_bridge()");
+	restore_refuse_writing();
+	argument_not_null(&fcinfo->args[1], "inwards", "Pass true for what comes in.");
+	values[0] = Int32GetDatum(bridge_argument(fcinfo, false)->id);
+	values[1] = PG_GETARG_DATUM(1);
+	spi_begin(SPI_AS_OWNER);
+	(void) spi_run_latest(&update, 2, (Oid[]) {INT4OID, BOOLOID}, values, NULL);
+	spi_end();
+	PG_RETURN_VOID();
+}
+
 PG_FUNCTION_INFO_V1(message_bus_pause_bridge);
 /*
  * message_bus.pause_bridge(bridge)

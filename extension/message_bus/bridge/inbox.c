@@ -20,12 +20,25 @@
 
 #include "base/errors.h"
 #include "message_bus/bridge/inbox.h"
+#include "message_bus/bridge/inbox_ids.h"
 #include "pg/clock.h"
 #include "pg/settings.h"
 #include "pg/spi.h"
 #include "pg/subtransaction.h"
 
-#define SLOTS 8
+/* What cannot be read is a format of its own. */
+#define UNREADABLE "unreadable"
+
+/* Columns of what read_statement() gives. */
+enum
+{
+	READ_MESSAGE,
+	READ_ID,					/* its own, or that of its content; null: none */
+	READ_BY_CONTENT,
+	READ_AGAIN,					/* the broker brings it again */
+	READ_CONVERSATION_ID,
+	READ_REQUEST				/* whom to answer */
+};
 
 /* The turn that is taken. */
 typedef struct Turn
@@ -39,7 +52,8 @@ static bool current_turn(Turn *turn);
 static bool is_over(const Turn *turn);
 static TimestampTz ended_at(int slot);
 static void begin_turn(void *argument);
-static SpiStatement *take_statement(int slot);
+static bool is_fresh(const Bridge *bridge, InboxIds *ids, int row, bool unreadable);
+static SpiStatement *read_statement(const char *format);
 
 /*
  * The table that ids go to now; it is another's turn first, if that is due.
@@ -54,7 +68,7 @@ inbox_turn(void)
 	if (current_turn(&turn) && !is_over(&turn))
 		return turn.slot;
 	next = turn;
-	next.slot = turn.began_at == 0 ? 0 : (turn.slot + 1) % SLOTS;
+	next.slot = turn.began_at == 0 ? 0 : (turn.slot + 1) % INBOX_SLOTS;
 	if (subtransaction_run(begin_turn, &next, &error))
 		return next.slot;
 	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
@@ -93,8 +107,8 @@ is_over(const Turn *turn)
 {
 	int64		retention = (int64) setting_message_bus_inbox_retention * USECS_PER_SEC;
 
-	return turn->now - turn->began_at >= retention / (SLOTS - 1) &&
-		turn->now - ended_at((turn->slot + 1) % SLOTS) >= retention;
+	return turn->now - turn->began_at >= retention / (INBOX_SLOTS - 1) &&
+		turn->now - ended_at((turn->slot + 1) % INBOX_SLOTS) >= retention;
 }
 
 /*
@@ -105,7 +119,7 @@ ended_at(int slot)
 {
 	static SpiStatement find = {
 		"SELECT t.began_at FROM message_bus.inbox_turn t WHERE t.slot = $1"};
-	Datum		successor = Int32GetDatum((slot + 1) % SLOTS);
+	Datum		successor = Int32GetDatum((slot + 1) % INBOX_SLOTS);
 	TimestampTz at = 0;
 	bool		isnull;
 
@@ -151,49 +165,89 @@ int
 inbox_take(const Bridge *bridge, int slot, Datum envelopes, bool unreadable, Datum **messages)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	Oid			types[] = {INT4OID, JSONBARRAYOID, TEXTOID, JSONBOID, BOOLOID, TIMESTAMPTZOID};
-	Datum		values[] = {Int32GetDatum(bridge->id), envelopes,
-		CStringGetTextDatum(bridge->format), JsonbPGetDatum(bridge->options),
-	BoolGetDatum(unreadable), TimestampTzGetDatum(clock_now())};
+	Oid			types[] = {JSONBARRAYOID, JSONBOID, BOOLOID};
+	Datum		values[] = {envelopes, JsonbPGetDatum(bridge->options),
+	BoolGetDatum(bridge->recognises && !unreadable)};
+	InboxIds   *ids;
 	bool		isnull;
 	int			count;
+	int			taken = 0;
 
 	spi_begin(SPI_AS_OWNER);
-	count = (int) spi_run_latest(take_statement(slot), 6, types, values, NULL);
+	count = (int) spi_run_latest(read_statement(unreadable ? UNREADABLE : bridge->format), 3,
+								 types, values, NULL);
 	*messages = MemoryContextAlloc(caller, sizeof(Datum) * Max(count, 1));
+	ids = inbox_ids_open(bridge->id, count);
 	for (int i = 0; i < count; i++)
-		(*messages)[i] = spi_copy(i, 0, caller, &isnull);
+	{
+		if (is_fresh(bridge, ids, i, unreadable))
+			(*messages)[taken++] = spi_copy(i, READ_MESSAGE, caller, &isnull);
+	}
+	inbox_ids_close(ids, slot, clock_now());
 	spi_end();
-	return count;
+	return taken;
 }
 
 /*
- * The statement for the table whose turn it is.  Of one id in a batch the first counts;
- * what has none is taken whenever it comes.
+ * Whether a message that was read is one that has not been accepted; its id is noted
+ * then.  What has no id is known by its content, if the bridge wants that, but only
+ * left out when the broker says that it brings it again: senders may mean two equal
+ * ones.
+ */
+static bool
+is_fresh(const Bridge *bridge, InboxIds *ids, int row, bool unreadable)
+{
+	InboxNote	note = {0};
+	bool		no_id;
+	Datum		id = spi_value(row, READ_ID, &no_id);
+	bool		by_content = spi_bool(row, READ_BY_CONTENT);
+	bool		known;
+
+	if (no_id && bridge->refuses && !unreadable)
+		ereport(ERROR,
+				(errcode(ERRCODE_MB_INVALID_MESSAGE),
+				 errmsg("the message has no id"),
+				 errdetail("Bridge \"%s\" refuses such messages (option without_id).",
+						   bridge->name),
+				 errhint("Let its sender set one, or name the header that has it in option id_header.")));
+	if (no_id)
+		return true;
+	note.message_id = *DatumGetUUIDP(id);
+	known = inbox_ids_known(ids, &note.message_id);
+	if (by_content && known)
+		return !spi_bool(row, READ_AGAIN);
+	note.conversation_id = spi_value(row, READ_CONVERSATION_ID, &note.no_conversation);
+	note.request = spi_value(row, READ_REQUEST, &note.no_request);
+	return (!known && inbox_ids_note(ids, &note)) || by_content;
+}
+
+/*
+ * The statement that reads envelopes of a format.
  */
 static SpiStatement *
-take_statement(int slot)
+read_statement(const char *format)
 {
-	static SpiStatement statements[SLOTS];
+	static struct
+	{
+		const char *format;
+		SpiStatement statement;
+	}			statements[] = {
+		{"raw"}, {"masstransit"}, {"cloudevents"}, {"nservicebus"}, {UNREADABLE}};
+	int			i = 0;
 
-	if (statements[slot].sql == NULL)
-		statements[slot].sql = MemoryContextStrdup(TopMemoryContext, psprintf(
-			"WITH given AS MATERIALIZED (SELECT u.n, CASE WHEN $5 THEN message_bus._unreadable(u.e, $4)"
-			" ELSE message_bus.from_envelope($3, u.e, $4) END AS m"
-			" FROM pg_catalog.unnest($2) WITH ORDINALITY u (e, n)),"
-			" fresh AS MATERIALIZED (SELECT DISTINCT ON ((g.m).message_id) g.n, g.m FROM given g"
-			" WHERE (g.m).message_id IS NOT NULL AND NOT EXISTS (SELECT FROM message_bus.inbox i"
-			" WHERE i.bridge_id = $1 AND i.message_id = (g.m).message_id)"
-			" ORDER BY (g.m).message_id, g.n),"
-			" noted AS (INSERT INTO message_bus.inbox_%d"
-			" (bridge_id, message_id, accepted_at, conversation_id, request)"
-			" SELECT $1, (f.m).message_id, $6, (f.m).conversation_id,"
-			" CASE WHEN (f.m).headers ? 'response_address' THEN pg_catalog.jsonb_strip_nulls("
-			"pg_catalog.jsonb_build_object('request_id', (f.m).headers -> 'request_id',"
-			" 'response_address', (f.m).headers -> 'response_address',"
-			" 'fault_address', (f.m).headers -> 'fault_address')) END FROM fresh f)"
-			" SELECT t.m FROM (SELECT f.n, f.m FROM fresh f UNION ALL"
-																		 " SELECT g.n, g.m FROM given g WHERE (g.m).message_id IS NULL) t ORDER BY t.n",
-																		 slot));
-	return &statements[slot];
+	while (i < lengthof(statements) - 1 && strcmp(statements[i].format, format) != 0)
+		i++;
+	if (statements[i].statement.sql == NULL)
+		statements[i].statement.sql = MemoryContextStrdup(TopMemoryContext, psprintf(
+			"SELECT g.m, coalesce((g.m).message_id, CASE WHEN $3 THEN message_bus._content_id(g.e)"
+			" END), (g.m).message_id IS NULL, g.e @> '{\"redelivered\": true}',"
+			" (g.m).conversation_id, CASE WHEN (g.m).headers ? 'response_address' THEN"
+			" pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object("
+			"'request_id', (g.m).headers -> 'request_id',"
+			" 'response_address', (g.m).headers -> 'response_address',"
+			" 'fault_address', (g.m).headers -> 'fault_address')) END"
+			" FROM (SELECT u.e, message_bus._%s(u.e, $2) AS m"
+			" FROM pg_catalog.unnest($1) WITH ORDINALITY u (e, n) ORDER BY u.n OFFSET 0) g",
+			strcmp(format, UNREADABLE) == 0 ? format : psprintf("from_%s", format)));
+	return &statements[i].statement;
 }

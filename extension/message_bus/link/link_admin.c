@@ -165,6 +165,27 @@ message_bus_link_position(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(state.position);
 }
 
+PG_FUNCTION_INFO_V1(message_bus_hear_link);
+/*
+ * message_bus.hear_link(link)
+ */
+Datum
+message_bus_hear_link(PG_FUNCTION_ARGS)
+{
+	static SpiStatement update = {
+		"UPDATE message_bus.link l SET heard_at = pg_catalog.clock_timestamp()"
+		" WHERE l.link_id = $1"};
+	Datum		id;
+
+	PreventCommandIfReadOnly("message_bus.hear_link()");
+	restore_refuse_writing();
+	id = Int32GetDatum(link_argument(fcinfo)->id);
+	spi_begin(SPI_AS_OWNER);
+	(void) spi_run_latest(&update, 1, (Oid[]) {INT4OID}, &id, NULL);
+	spi_end();
+	PG_RETURN_VOID();
+}
+
 PG_FUNCTION_INFO_V1(message_bus_lose_link);
 /*
  * message_bus.lose_link(link, lane, at_position, error_code, error)

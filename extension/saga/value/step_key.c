@@ -1,21 +1,15 @@
 /*
  * step_key.c
  *		Names of commands that are the same whenever they are worked out.
- *
- * UUID version 5 (RFC 9562): the SHA-1 of a namespace and a name.
  */
 #include "postgres.h"
 
-#include "base/compat.h"
-#include "common/cryptohash.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
 #include "pg/context.h"
 #include "saga/value/step_key.h"
-
-#define SHA1_LENGTH 20
 
 /* uuid_v5 of the DNS namespace and "saga.ecommerce". */
 static const pg_uuid_t saga_space = {{
@@ -25,23 +19,6 @@ static const pg_uuid_t saga_space = {{
 
 /* Without the letters and digits that people mistake for one another. */
 static const char reference_digits[] = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
-
-void
-uuid_v5(const pg_uuid_t *space, const char *name, pg_uuid_t *uuid)
-{
-	pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA1);
-	uint8		digest[SHA1_LENGTH];
-
-	if (hash == NULL || pg_cryptohash_init(hash) < 0 ||
-		pg_cryptohash_update(hash, space->data, UUID_LEN) < 0 ||
-		pg_cryptohash_update(hash, (const uint8 *) name, strlen(name)) < 0 ||
-		compat_cryptohash_final(hash, digest, sizeof(digest)) < 0)
-		elog(ERROR, "could not compute SHA-1");
-	pg_cryptohash_free(hash);
-	memcpy(uuid->data, digest, UUID_LEN);
-	uuid->data[6] = (uuid->data[6] & 0x0f) | 0x50;
-	uuid->data[8] = (uuid->data[8] & 0x3f) | 0x80;
-}
 
 /*
  * The namespace of step keys, ecommerce.saga_namespace() in SQL.

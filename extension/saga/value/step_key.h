@@ -9,9 +9,9 @@
 
 #include "utils/uuid.h"
 
+#include "pg/uuid_v5.h"
 #include "saga/value/tree.h"
 
-extern void uuid_v5(const pg_uuid_t *space, const char *name, pg_uuid_t *uuid);
 extern const pg_uuid_t *step_key_namespace(void);
 extern char *step_key(const char *saga, const char *correlation_id, const char *step,
 					  const char *attempt);
