@@ -105,6 +105,17 @@ databases_create() {
 	reports_create
 }
 
+# Options of the console: what the orders' database is called, and which others there are.
+console_options() {
+	local service
+	[[ $DATABASES == five ]] || return 0
+	echo --name=order
+	for service in "${LINKED[@]}" $(cells); do
+		echo "--also=$service=host=$(host_of "$service") port=$(port_of "$service")" \
+			"dbname=$(database_of "$service")"
+	done
+}
+
 # Where linkd finds the databases: addresses are not in any of them.
 services_file_write() {
 	local service file=$RUN/pg_service.conf

@@ -29,7 +29,9 @@ sub new
 	my $before = slurp_file($hba);
 
 	$self->{address} = "http://127.0.0.1:$self->{port}";
-	$node->safe_psql('shop', "CREATE ROLE ecommerce_console LOGIN IN ROLE ecommerce_monitor;
+	$node->safe_psql('shop', "DO \$\$ BEGIN
+			CREATE ROLE ecommerce_console LOGIN IN ROLE ecommerce_monitor;
+			EXCEPTION WHEN duplicate_object THEN NULL; END \$\$;
 		SET password_encryption = 'scram-sha-256'; " . join '', map {
 		"CREATE ROLE $_ LOGIN PASSWORD '$self->{password}{$_}'"
 		  . ($roles{$_} ? " IN ROLE $roles{$_}; " : '; ') } sort keys %roles);

@@ -6,6 +6,9 @@
  * A resource is read in a transaction that can change nothing and is cut off
  * after two seconds.  An action takes a token besides the cookie, which another
  * site cannot know, and commits together with a record of who has done it.
+ *
+ * Header X-Database names another database than the one that lets people in; the role
+ * is the same there, and that database's rights count.
  */
 #include "console/answer.h"
 
@@ -34,7 +37,8 @@ typedef struct Asked
 
 static bool actions_allowed;
 
-static void ask(HttpCall *call, Login *login, const Resource *resource);
+static void ask(HttpCall *call, Login *whole, const Resource *resource);
+static Login *login_of(HttpCall *call, Login *whole);
 static void on_answered(void *argument, const PgResults *results);
 static void refuse(const Asked *asked, const PgResults *results);
 static void reply_error(HttpCall *call, int status, const PgResults *results);
@@ -100,13 +104,14 @@ answer_check_origin(HttpCall *call, const Login *login)
 }
 
 static void
-ask(HttpCall *call, Login *login, const Resource *resource)
+ask(HttpCall *call, Login *whole, const Resource *resource)
 {
 	const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(call->request);
+	Login	   *login = login_of(call, whole);
 	Asked	   *asked;
 	PgStep	   *step;
 
-	if (!arguments_gather(call, evhttp_uri_get_path(uri)))
+	if (login == NULL || !arguments_gather(call, evhttp_uri_get_path(uri)))
 		return;
 	asked = memory_zero(1, sizeof(*asked));
 	asked->call = call;
@@ -132,6 +137,18 @@ ask(HttpCall *call, Login *login, const Resource *resource)
 		free(asked);
 		http_problem(call, 503, "too many requests are waiting", NULL);
 	}
+}
+
+/* The session in the database that is asked for, or refuses (having replied). */
+static Login *
+login_of(HttpCall *call, Login *whole)
+{
+	const char *database = http_header(call, "X-Database");
+	Login	   *login = database && database[0] ? login_in(whole, database) : whole;
+
+	if (login == NULL)
+		http_problem(call, 422, "this console has no database of that name", NULL);
+	return login;
 }
 
 static void
@@ -160,12 +177,13 @@ static void
 refuse(const Asked *asked, const PgResults *results)
 {
 	const char *sqlstate = results ? pg_sqlstate(results) : "08000";
+	const char *trouble = login_trouble(asked->login);
 
 	if (login_ended(asked->login))
 		http_problem(asked->call, 401, "the database does not let this role in any more", NULL);
 	else if (results == NULL || strncmp(sqlstate, "08", 2) == 0 ||
 			 (strncmp(sqlstate, "57", 2) == 0 && strcmp(sqlstate, "57014") != 0))
-		http_problem(asked->call, 503, "the database cannot be reached", NULL);
+		http_problem(asked->call, 503, trouble ? trouble : "the database cannot be reached", NULL);
 	else if (strcmp(sqlstate, "42501") == 0)
 		reply_error(asked->call, 403, results);
 	else if (strcmp(sqlstate, "57014") == 0)

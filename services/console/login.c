@@ -8,7 +8,12 @@
  * ends the session within minutes.  Where the server does not ask for a password
  * nobody is let in, since anybody would be.
  *
- * Batches of one session run one after the other.  Nothing outlives the process:
+ * A session may have more databases than the one that has let it in: a part for each,
+ * with a connection of its own as the same role with the same password, made when it is
+ * asked for.  A database that does not let the role in says so to whoever asks for it,
+ * and the session goes on elsewhere.
+ *
+ * Batches of one session in a database run one after the other.  Nothing outlives the process:
  * after a restart of the daemon everybody logs in again.
  */
 #include "console/login.h"
@@ -62,6 +67,10 @@ struct Login
 	int			waiting;
 	Job		   *running;
 	bool		ending;			/* freed as soon as nothing of it is on the stack */
+	Login	   *whole;			/* of a part */
+	int			number;			/* of a part: which of the other databases */
+	Login	   *parts[LOGIN_MOST_OTHERS];	/* NULL: not asked for */
+	char		trouble[300];	/* why a part has no connection */
 };
 
 static struct
@@ -73,6 +82,7 @@ static struct
 	struct event *sweep;
 } logins;
 
+static Login *add_login(const char *role, const char *password);
 static void make_token(char *token);
 static void connect_now(Login *login);
 static void on_connected(void *argument);
@@ -130,22 +140,65 @@ login_begin(const char *role, const char *password, LoginDone done, void *argume
 
 	if (logins.underway >= MOST_UNDERWAY || logins.count >= MOST_LOGINS)
 		return false;
-	login = memory_zero(1, sizeof(*login));
+	login = add_login(role, password);
+	login->done = done;
+	login->argument = argument;
+	make_token(login->token);
+	make_token(login->csrf);
+	logins.count++;
+	logins.underway++;
+	connect_now(login);
+	return true;
+}
+
+static Login *
+add_login(const char *role, const char *password)
+{
+	Login	   *login = memory_zero(1, sizeof(*login));
+
 	login->role = memory_string(role);
 	login->password = memory_string(password);
 	login->setup[0] = *logins.options.setup;
 	login->setup[1].statement = logins.options.whoami;
 	login->began = login->used = clock_steady_ms();
-	login->done = done;
-	login->argument = argument;
-	make_token(login->token);
-	make_token(login->csrf);
 	login->next = logins.first;
 	logins.first = login;
-	logins.count++;
-	logins.underway++;
-	connect_now(login);
-	return true;
+	return login;
+}
+
+/* The session in another database, NULL if there is none of that name. */
+Login *
+login_in(Login *login, const char *database)
+{
+	Login	   *part;
+	int			i = 0;
+
+	while (i < logins.options.nothers && strcmp(logins.options.others[i].name, database) != 0)
+		i++;
+	if (i == logins.options.nothers)
+		return NULL;
+	part = login->parts[i];
+	if (part && part->ending)
+	{
+		/* It has had nothing to do for long, and will be forgotten. */
+		part->whole = NULL;
+		part = NULL;
+	}
+	if (part == NULL)
+	{
+		part = login->parts[i] = add_login(login->role, login->password);
+		part->whole = login;
+		part->number = i;
+	}
+	part->used = clock_steady_ms();
+	return part;
+}
+
+/* Why it could not be asked, NULL: not known. */
+const char *
+login_trouble(const Login *login)
+{
+	return login->trouble[0] ? login->trouble : NULL;
 }
 
 /* The session of that token, which counts as used; NULL without. */
@@ -155,7 +208,7 @@ login_find(const char *token)
 	if (token == NULL || strlen(token) != TOKEN_LENGTH)
 		return NULL;
 	for (Login *login = logins.first; login; login = login->next)
-		if (login->done == NULL && !login->ending &&
+		if (login->done == NULL && !login->ending && login->whole == NULL &&
 			CRYPTO_memcmp(login->token, token, TOKEN_LENGTH) == 0)
 		{
 			login->used = clock_steady_ms();
@@ -171,7 +224,10 @@ login_end(Login *login)
 	if (login->ending)
 		return;
 	login->ending = true;
-	if (logins.options.ended)
+	for (int i = 0; i < logins.options.nothers; i++)
+		if (login->parts[i])
+			login_end(login->parts[i]);
+	if (login->whole == NULL && logins.options.ended)
 		logins.options.ended(login);
 }
 
@@ -243,9 +299,11 @@ make_token(char *token)
 static void
 connect_now(Login *login)
 {
-	login->connection = pg_connect_as(logins.options.base, logins.options.conninfo,
-									  logins.options.application, login->role, login->password,
-									  &login_events, login);
+	const char *conninfo = login->whole ? logins.options.others[login->number].conninfo
+		: logins.options.conninfo;
+
+	login->connection = pg_connect_as(logins.options.base, conninfo, logins.options.application,
+									  login->role, login->password, &login_events, login);
 }
 
 static void
@@ -280,6 +338,7 @@ on_set_up(void *argument, const PgResults *results)
 	free(login->facts);
 	login->facts = memory_string(pg_value(results, 1, 0, 0));
 	login->ready = true;
+	login->trouble[0] = '\0';
 	if (login->done)
 		conclude(login, NULL);
 	run_next(login);
@@ -300,7 +359,9 @@ on_lost(void *argument, const char *reason)
 		conclude(login, copy);
 		return;
 	}
-	if (!was_ready && logins.options.server_is_up())
+	if (login->whole)
+		copy_string(login->trouble, sizeof(login->trouble), copy);
+	else if (!was_ready && logins.options.server_is_up())
 		login_end(login);
 	give_up_jobs(login);
 }
@@ -409,11 +470,16 @@ sweep(evutil_socket_t socket, short what, void *argument)
 static void
 release(Login *login)
 {
+	for (int i = 0; i < logins.options.nothers; i++)
+		if (login->parts[i])
+			login->parts[i]->whole = NULL;
+	if (login->whole)
+		login->whole->parts[login->number] = NULL;
+	logins.count -= login->token[0] ? 1 : 0;
 	free(login->running);
 	OPENSSL_cleanse(login->password, strlen(login->password));
 	free(login->password);
 	free(login->role);
 	free(login->facts);
 	free(login);
-	logins.count--;
 }

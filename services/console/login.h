@@ -13,10 +13,21 @@
 
 typedef struct Login Login;
 
+#define LOGIN_MOST_OTHERS 32
+
+/* A database besides the one that decides who is let in. */
+typedef struct OtherDatabase
+{
+	const char *name;
+	const char *conninfo;
+} OtherDatabase;
+
 typedef struct LoginOptions
 {
 	struct event_base *base;
 	const char *conninfo;		/* of the server; the role comes from who logs in */
+	const OtherDatabase *others;
+	int			nothers;
 	const char *application;
 	const PgStep *setup;		/* of each connection */
 	const PgStatement *whoami;	/* a row with one value, kept as login_facts */
@@ -33,6 +44,8 @@ void		logins_start(const LoginOptions *options);
 void		logins_stop(void);
 bool		login_begin(const char *role, const char *password, LoginDone done, void *argument);
 Login	   *login_find(const char *token);
+Login	   *login_in(Login *login, const char *database);
+const char *login_trouble(const Login *login);
 void		login_end(Login *login);
 bool		login_ended(const Login *login);
 

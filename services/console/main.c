@@ -31,11 +31,17 @@ typedef struct Try
 	char		address[64];
 } Try;
 
+static char *also;
+static char *own_name;
+static char *others_text;		/* what the names and addresses below stand in */
+static OtherDatabase others[LOGIN_MOST_OTHERS];
+static int	nothers;
 static bool allow_actions;
 static bool secure_cookie;
 static long idle_ms;
 static long longest_ms;
 
+static bool read_others(void);
 static void serve_index(HttpCall *call);
 static void serve_file(HttpCall *call);
 static void log_in(HttpCall *call);
@@ -52,6 +58,10 @@ static void samples(HttpCall *call);
 static bool sees_counts(HttpCall *call, const Login *login);
 
 static Option options[] = {
+	{"also", OPTION_LIST, &also, "", 0, 0, NULL, false, false,
+	"NAME=CONNINFO: another database to be looked at, as the same role"},
+	{"name", OPTION_STRING, &own_name, "", 0, 0, NULL, false, false,
+	"what the database is called among several; its own name unless told"},
 	{"actions", OPTION_BOOLEAN, &allow_actions, "off", 0, 0, NULL, false, false,
 	"let who has logged in do what his role may, not only look"},
 	{"session-idle", OPTION_DURATION, &idle_ms, "30min", 10000, 86400000, NULL, false, false,
@@ -243,8 +253,16 @@ reply_session(HttpCall *call, const Login *login)
 {
 	Text		body = {0};
 
-	text_format(&body, "{\"csrf\":\"%s\",\"actions\":%s,\"who\":%s}", login_csrf(login),
+	text_format(&body, "{\"csrf\":\"%s\",\"actions\":%s,\"who\":%s,\"also\":[", login_csrf(login),
 				allow_actions ? "true" : "false", login_facts(login));
+	for (int i = 0; i < nothers; i++)
+	{
+		text_add(&body, i > 0 ? "," : "");
+		text_json(&body, others[i].name);
+	}
+	text_add(&body, "],\"name\":");
+	text_json(&body, own_name);
+	text_add(&body, "}");
 	http_reply_json(call, 200, body.data);
 	text_free(&body);
 }
@@ -289,14 +307,43 @@ forget(const Login *login)
 	sampler_drop(login);
 }
 
+/* Option also: lines NAME=CONNINFO. */
+static bool
+read_others(void)
+{
+	char	   *rest = others_text = memory_string(also);
+	char	   *line;
+
+	while ((line = strsep(&rest, "\n")) != NULL)
+	{
+		char	   *equals = strchr(line, '=');
+
+		if (line[0] == '\0')
+			continue;
+		if (equals == NULL || equals == line || nothers == LOGIN_MOST_OTHERS)
+		{
+			log_write(LEVEL_ERROR, NULL, "Option also is NAME=CONNINFO, {Most} times at most, "
+										 "not {Value}",
+					  "Most", "32", "Value", line, NULL);
+			return false;
+		}
+		*equals = '\0';
+		others[nothers++] = (OtherDatabase) {line, equals + 1};
+	}
+	return true;
+}
+
 static bool
 start(Runtime *runtime)
 {
 	static const PgStep setup = {&api_session_settings, NULL};
 
+	if (!read_others())
+		return false;
 	answer_start(allow_actions);
 	logins_start(&(LoginOptions) {
-		.base = runtime->base, .conninfo = runtime->conninfo, .application = "ecommerce console",
+		.base = runtime->base, .conninfo = runtime->conninfo, .others = others,
+		.nothers = nothers, .application = "ecommerce console",
 		.setup = &setup, .whoami = &api_whoami, .idle_ms = idle_ms, .longest_ms = longest_ms,
 		.server_is_up = sampler_sees_server, .ended = forget
 	});
@@ -309,6 +356,9 @@ stop(void)
 {
 	logins_stop();
 	sampler_stop();
+	free(others_text);
+	others_text = NULL;
+	nothers = 0;
 }
 
 int

@@ -14,6 +14,7 @@
 #define ROW(query) "SELECT to_json(r)::text FROM (" query ") r LIMIT 1"
 /* A value that may be long, for a list. */
 #define SHORT(value) "pg_catalog.left((" value ")::text, 400)"
+#define IDS(list) "coalesce(" list "::uuid[], ARRAY[$1::uuid])"
 #define PAGE "query:after query:max"
 
 #define EVENT \
@@ -31,18 +32,21 @@ const Resource api_resources[] = {
 		"p.problems, '$[0 to 199]'))::text FROM " API_PROBLEMS
 	},
 	{"find", "query:id", false, false, ROWS("SELECT * FROM ecommerce.find($1) LIMIT 100")},
-	{"story", "query:id query:max", false, false,
-		"SELECT json_build_object('correlation_id', $1::uuid, 'entries', "
+	/* ids: all that are known of it, where it goes through several databases */
+	{"story", "query:id query:max query:ids", false, false,
+		"SELECT json_build_object('correlation_id', $1::uuid, 'related', "
+		"(SELECT json_agg(DISTINCT c) FROM unnest(" IDS("$3") ") i CROSS JOIN LATERAL "
+		"ecommerce._related(i) t CROSS JOIN LATERAL unnest(t.correlations) c), 'entries', "
 		"(SELECT coalesce(json_agg(r), '[]') FROM (SELECT at, kind, id, lane, name, state, "
 		"caused_by, "
 		"summary, " SHORT("data") " AS data, hangs, what_to_type "
-		"FROM ecommerce.story($1::uuid, coalesce($2::int, 500))) r), "
+		"FROM ecommerce.story_of(" IDS("$3") ", coalesce($2::int, 500))) r), "
 		"'sagas', (SELECT coalesce(json_agg(s), '[]') FROM (SELECT i.saga, i.definition_version, "
 		"i.current_state, i.version, i.created_at, i.updated_at, i.age_in_state, i.next_timer, "
 		"i.next_timer_at FROM saga.instances i WHERE i.correlation_id = $1::uuid) s))::text"
 	},
-	{"story-entry", "query:id query:kind query:entry query:max", false, false,
-		ROW("SELECT * FROM ecommerce.story($1::uuid, coalesce($4::int, 500)) s "
+	{"story-entry", "query:id query:kind query:entry query:max query:ids", false, false,
+		ROW("SELECT * FROM ecommerce.story_of(" IDS("$5") ", coalesce($4::int, 500)) s "
 			"WHERE s.kind = $2 AND s.id = $3")
 	},
 

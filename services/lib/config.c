@@ -43,6 +43,7 @@ static const char *const source_names[] = {"default", "file", "environment", "fl
 static void collect_settings(void);
 static Setting *find_setting(const char *name, size_t length);
 static bool apply(Setting *setting, const char *value, Source source);
+static void apply_text(Setting *setting, const char *value, Source source);
 static bool apply_number(const Option *option, const char *value);
 static bool read_flags(int argc, char **argv, bool *print);
 static bool read_environment(void);
@@ -183,6 +184,7 @@ apply(Setting *setting, const char *value, Source source)
 	switch (option->kind)
 	{
 		case OPTION_STRING:
+		case OPTION_LIST:
 			break;
 		case OPTION_BOOLEAN:
 			if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
@@ -199,15 +201,27 @@ apply(Setting *setting, const char *value, Source source)
 				return false;
 			break;
 	}
-	if (value != setting->text)
-	{
-		free(setting->text);
-		setting->text = memory_string(value);
-	}
-	if (option->kind == OPTION_STRING)
+	apply_text(setting, value, source);
+	if (option->kind == OPTION_STRING || option->kind == OPTION_LIST)
 		*(char **) option->target = setting->text;
 	setting->source = source;
 	return true;
+}
+
+/* Keeps the value; one more of a list goes below those of the same source. */
+static void
+apply_text(Setting *setting, const char *value, Source source)
+{
+	Text		text = {0};
+
+	if (value == setting->text)
+		return;
+	if (setting->option->kind == OPTION_LIST && source == setting->source &&
+		source != SOURCE_DEFAULT)
+		text_format(&text, "%s\n", setting->text);
+	text_add(&text, value);
+	free(setting->text);
+	setting->text = text_take(&text);
 }
 
 static bool
@@ -393,6 +407,8 @@ print_help(void)
 		for (const Option *o = config.groups[g].options; o->name; o++)
 		{
 			printf("  --%-22s %s", o->name, o->help);
+			if (o->kind == OPTION_LIST)
+				printf(" (may be given several times)");
 			if (o->initial[0] && !o->secret)
 				printf(" (default %s)", o->initial);
 			if (o->variable)

@@ -17,6 +17,7 @@
 typedef enum OptionKind
 {
 	OPTION_STRING,
+	OPTION_LIST,				/* may be given several times: texts, a line each */
 	OPTION_INTEGER,
 	OPTION_DURATION,			/* milliseconds; written 250ms, 30s, 5min, 24h */
 	OPTION_BOOLEAN

@@ -32,7 +32,11 @@ message_bus_foreign_id(PG_FUNCTION_ARGS)
 	if (length == 0)
 		PG_RETURN_NULL();
 	if (!uuid_parse(VARDATA_ANY(id), length, uuid))
-		uuid_v5(&space, psprintf("%s %s", text_to_cstring(PG_GETARG_TEXT_PP(1)), text_to_cstring(id)), uuid);
+	{
+		char	   *scope = text_to_cstring(PG_GETARG_TEXT_PP(1));
+
+		uuid_v5(&space, psprintf("%s %s", scope, text_to_cstring(id)), uuid);
+	}
 	else if (memcmp(uuid, &nil, sizeof(nil)) == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_UUID_P(uuid);

@@ -33,6 +33,8 @@ export const live = store({ connection: 'paused', sample: null, at: null });
 // Rises with news from the log, at most twice a second.
 export const events = store(0);
 export const paused = store(false);
+// The database that pages look at: '' is the one that has let us in.
+export const database = store('');
 
 export class Refusal extends Error {
 	constructor(status, problem) {
@@ -46,10 +48,11 @@ export class Refusal extends Error {
 // A network that drops says nothing: how long an answer may take, in ms.
 const PATIENCE = { GET: 20000, POST: 60000, slow: 130000 };
 
-async function request(method, path, body) {
+async function request(method, path, body, where) {
 	const patience = /^(verify-|simulate)/.test(path) ? PATIENCE.slow : PATIENCE[method];
 	const options = { method, headers: {}, cache: 'no-store',
 		signal: AbortSignal.timeout(patience) };
+	if (where) options.headers['X-Database'] = where;
 	if (body !== undefined) {
 		options.body = JSON.stringify(body);
 		options.headers['Content-Type'] = 'application/json';
@@ -80,8 +83,10 @@ export function query(parameters) {
 	return given.length ? '?' + new URLSearchParams(given) : '';
 }
 
-export const get = (path, parameters) => request('GET', path + query(parameters));
-export const post = (path, body = {}) => request('POST', path, body);
+export const get = (path, parameters, where = database.get()) =>
+	request('GET', path + query(parameters), undefined, where);
+export const post = (path, body = {}, where = database.get()) =>
+	request('POST', path, body, where);
 
 export async function logIn(role, password) {
 	session.set(await post('log-in', { role, password }));
@@ -177,16 +182,17 @@ session.watch(follow);
 paused.watch(follow);
 
 // What a resource gives: {data, error, loading, reload}. every: asked again after so many ms
-// while the page is seen, or 'events': when something was appended.
-export function useData(path, parameters, every) {
+// while the page is seen, or 'events': when something was appended. ask: who is asked.
+export function useData(path, parameters, every, ask = get) {
 	const [state, setState] = useState({ data: null, error: null, loading: true });
-	const address = path === null ? null : path + query(parameters);
+	const where = useStore(database);
+	const address = path === null ? null : `${where} ${path}${query(parameters)}`;
 	const current = useRef();
 	current.current = address;
 	const load = async () => {
 		if (address === null) return;
 		try {
-			const data = await get(address);
+			const data = await ask(path, parameters);
 			if (current.current === address) setState({ data, error: null, loading: false });
 		} catch (error) {
 			if (current.current === address) {

@@ -3,6 +3,7 @@ import { html, useEffect, useState } from './htm.js';
 import { useData } from './data.js';
 import { Ago, Answer, Badge, Card, Empty, Heading, Id, Table, endpointLink, storyLink,
 	streamLink } from './ui.js';
+import { findEverywhere, nameOf, placed, severalDatabases } from './places.js';
 
 // Where a thing that was found is looked at.
 function place({ kind, id, correlation_id: story }) {
@@ -19,7 +20,8 @@ function place({ kind, id, correlation_id: story }) {
 export function Find({ parts }) {
 	const [text, setText] = useState(parts[0] ?? '');
 	useEffect(() => setText(parts[0] ?? ''), [parts[0]]);
-	const found = useData(parts[0] ? 'find' : null, { id: parts[0] });
+	const found = useData(parts[0] ? 'find' : null, { id: parts[0] }, undefined,
+		findEverywhere);
 	const stories = new Set((found.data ?? []).map((row) => row.correlation_id).filter(Boolean));
 	const submit = (event) => {
 		event.preventDefault();
@@ -42,7 +44,7 @@ export function Find({ parts }) {
 					{ head: 'What', cell: (row) => html`<${Badge}>${row.kind.replace('_', ' ')}
 						<//>`, fixed: true },
 					{ head: 'Id or name', grow: true, cell: (row) => {
-						const href = place(row);
+						const href = placed(place(row), row.where);
 						return href ? html`<a class="mono" href=${href}><bdi>${row.id}</bdi></a>` :
 							html`<bdi class="mono">${row.id}</bdi>`;
 					} },
@@ -50,6 +52,11 @@ export function Find({ parts }) {
 						cell: (row) => html`<bdi>${row.label ?? ''}</bdi>` },
 					{ head: 'Story', cell: (row) => html`<${Id} value=${row.correlation_id}
 						to=${storyLink(row.correlation_id)} />` },
+					...severalDatabases() ? [{ head: 'Database', fixed: true,
+						cell: (row) => html`<bdi>${nameOf(row.where)}</bdi>` }] : [],
 					{ head: 'When', cell: (row) => html`<${Ago} at=${row.at} />`, fixed: true },
-				]} /><//><//>`}`;
+				]} /><//>
+			${(found.data?.silent ?? []).map(({ name, error }) => html`<p class="pad">
+				<${Badge} kind="warning">not asked<//> <bdi>${name}: ${error.message}</bdi></p>`)}
+			<//>`}`;
 }

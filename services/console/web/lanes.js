@@ -3,19 +3,22 @@ import { html, useEffect, useRef, useState } from './htm.js';
 import * as format from './format.js';
 
 const ROW = 40;
-const LEFT = 128;
+const LETTERS = [15, 128];
+const LONG_LETTERS = [25, 196];
 const TOP = 26;
 
 export function Lanes({ entries, chosen, onChoose }) {
 	const holder = useRef();
-	const lanes = [...new Set(entries.map(({ lane }) => lane ?? '?'))];
+	// those of one database together
+	const places = [...new Set(entries.map(({ where }) => where))];
+	const lanes = [...new Set(places.flatMap((place) => entries.filter(({ where }) =>
+		where === place).map(nameOfLane)))];
 	const [room, setRoom] = useState(900);
 	const step = Math.max(15, Math.min(90, (room - 30) / entries.length));
 	const width = Math.max(room, step * entries.length + 20);
 	const height = TOP + ROW * lanes.length + 6;
 	const x = (index) => 14 + index * step;
-	const y = (entry) => TOP + ROW * lanes.indexOf(entry.lane ?? '?') + ROW / 2;
-	const byId = new Map(entries.map((entry) => [entry.id, entry]));
+	const y = (entry) => TOP + ROW * lanes.indexOf(nameOfLane(entry)) + ROW / 2;
 	const every = Math.max(1, Math.ceil(76 / step));
 	const start = +new Date(entries[0].at);
 	useEffect(() => {
@@ -31,8 +34,9 @@ export function Lanes({ entries, chosen, onChoose }) {
 			box.scrollLeft = Math.max(0, at - box.clientWidth / 2);
 		}
 	}, [chosen, entries.length]);
-	return html`<div class="lanes"><${Names} of=${lanes} height=${height} /><div class="drawing"
-		ref=${holder} tabindex="0" role="region"
+	return html`<div class="lanes"><${Names} of=${lanes}
+		letters=${places.length > 1 ? LONG_LETTERS : LETTERS} height=${height} />
+		<div class="drawing" ref=${holder} tabindex="0" role="region"
 			aria-label="Swim lanes; the table below says the same">
 		<svg width=${width} height=${height} viewBox=${`0 0 ${width} ${height}`} aria-hidden="true">
 			${lanes.map((lane, i) => html`<rect class="lane ${i % 2 ? 'odd' : ''}" x="0"
@@ -41,13 +45,12 @@ export function Lanes({ entries, chosen, onChoose }) {
 				x=${x(entry.index)} y="16"
 				text-anchor="middle">${format.duration(new Date(entry.at) - start)}</text>`)}
 			${entries.map((entry) => {
-				const cause = byId.get(entry.caused_by);
-				return cause && cause.index < entry.index
-					&& html`<path class="cause" d=${curve(x(cause.index), y(cause),
+				const cause = entries[entry.cause];
+				return cause && html`<path class="cause" d=${curve(x(cause.index), y(cause),
 					x(entry.index), y(entry))} />`;
 			})}
 			${entries.map((entry) => html`<g onClick=${() => onChoose(entry.index)}><title>
-				${`${entry.name}, ${entry.lane}: ${
+				${`${entry.name}, ${nameOfLane(entry)}: ${
 				entry.state ?? ''}`}</title><${Mark} entry=${entry} x=${x(entry.index)}
 					y=${y(entry)} />
 				${entry.hangs && html`<circle class="ring hangs" cx=${x(entry.index)} cy=${y(entry)}
@@ -62,15 +65,17 @@ export function Lanes({ entries, chosen, onChoose }) {
 			<span><${Sample} kind="dead_letter" />dead letter</span></div>`;
 }
 
+const nameOfLane = ({ row, lane }) => row ?? lane ?? '?';
+
 // The services, which stay where they are when one scrolls.
-function Names({ of, height }) {
-	return html`<svg width=${LEFT} height=${height} viewBox=${`0 0 ${LEFT} ${height}`}
+function Names({ of, letters: [most, width], height }) {
+	return html`<svg width=${width} height=${height} viewBox=${`0 0 ${width} ${height}`}
 		aria-hidden="true">
 		${of.map((lane, i) => html`<g><rect class="lane ${i % 2 ? 'odd' : ''}" x="0"
 			y=${TOP + ROW * i}
-			width=${LEFT} height=${ROW} /><title>${lane}</title>
+			width=${width} height=${ROW} /><title>${lane}</title>
 				<text x="14" y=${TOP + ROW * i + 24}>${
-				lane.length > 15 ? `${lane.slice(0, 14)}…` : lane}</text></g>`)}</svg>`;
+				lane.length > most ? `${lane.slice(0, most - 1)}…` : lane}</text></g>`)}</svg>`;
 }
 
 function Sample({ kind }) {

@@ -1,6 +1,8 @@
 // The frame: who is logged in, the menu, the search box, which page is shown, the keys.
 import { html, render, useEffect, useRef, useState } from './htm.js';
-import { findSession, follow, live, logOut, may, paused, session, useStore } from './data.js';
+import { database, findSession, follow, live, logOut, may, paused, session, useStore } from
+	'./data.js';
+import { databases, lookAt, nameOf, severalDatabases } from './places.js';
 import { Badge, Dialog, Dialogs, Trouble, closeDialog } from './ui.js';
 import * as format from './format.js';
 import { LogIn } from './login.js';
@@ -54,7 +56,9 @@ export function theme(next) {
 function Frame() {
 	const who = useStore(session);
 	const [address, setAddress] = useState(readAddress());
+	const where = useStore(database);
 	const [help, setHelp] = useState(false);
+	useEffect(() => lookAt(address.query.in), [address]);
 	useEffect(() => {
 		const change = () => setAddress(readAddress());
 		addEventListener('hashchange', change);
@@ -72,8 +76,8 @@ function Frame() {
 	return html`<a class="skip" href="#main" onClick=${skip}>Skip to the page</a>
 		<div class="frame"><${Bar} who=${who} onHelp=${() => setHelp(true)} /><${Banner} />
 			<${Menu} current=${address.name} shop=${who.who.shop} />
-			<main id="main" tabindex="-1"><${Page} key=${address.name} parts=${address.parts}
-				query=${address.query} /></main>
+			<main id="main" tabindex="-1"><${Page} key=${`${address.name} ${where}`}
+				parts=${address.parts} query=${address.query} /></main>
 		</div><${Dialogs} place=${place} />
 		${help && html`<${Help} onClose=${() => setHelp(false)} />`}`;
 }
@@ -100,7 +104,7 @@ function Bar({ who, onHelp }) {
 				aria-label="Find any id or name"
 					placeholder="Any id or name: order, event, message, saga, trace, stream" />
 			<kbd aria-hidden="true">/</kbd></form>
-		<div class="end"><${Connection} />
+		<div class="end"><${Connection} />${severalDatabases() && html`<${Where} />`}
 			<button class="plain" aria-pressed=${stopped} onClick=${() => paused.set(!stopped)}
 				title="Stop or go on showing news (.)">${stopped ? 'Go on' : 'Pause'}</button>
 			<button class="plain" onClick=${() => setMode(theme('other'))}
@@ -112,6 +116,18 @@ function Bar({ who, onHelp }) {
 				who.who.role}</bdi>${may.act() ? '' : ', looking only'}</span>
 			<button class="plain" onClick=${logOut}>Log out</button>
 		</div></header>`;
+}
+
+// Which of several databases the pages are about; stories and Find are about all.
+function Where() {
+	const where = useStore(database);
+	const choose = (event) => {
+		database.set(event.target.value);
+		location.hash = location.hash.replace(/[?&]in=[^&]*/, '');
+	};
+	return html`<label><span class="sr">Database</span><select value=${where} onChange=${choose}>
+		${databases().map((one) => html`<option value=${one}>${nameOf(one)}</option>`)}</select>
+		</label>`;
 }
 
 const CONNECTIONS = {
@@ -136,7 +152,8 @@ function Banner() {
 
 function Menu({ current, shop }) {
 	const { sample } = useStore(live);
-	const marks = tally(sample?.problems ?? []);
+	// what comes live is of the database that has let us in
+	const marks = tally(useStore(database) ? [] : sample?.problems ?? []);
 	// on a narrow screen it is a line that is longer than the screen
 	useEffect(() => document.querySelector('.menu [aria-current]')?.scrollIntoView(
 		{ block: 'nearest', inline: 'center' }), [current]);
@@ -156,7 +173,7 @@ function Menu({ current, shop }) {
 // Which page a problem belongs to.
 export function pageOf(kind) {
 	if (kind === 'dead_letters') return 'dead';
-	if (/^(endpoint|no_consumer|breaker)/.test(kind)) return 'messages';
+	if (/^(endpoint|no_consumer|not_carried|breaker)/.test(kind)) return 'messages';
 	if (/^saga/.test(kind)) return 'sagas';
 	if (/^(subscription|projection|parked|rebuild)/.test(kind)) return 'readers';
 	return 'health';

@@ -1,13 +1,16 @@
 // Is anything wrong now, since when, and where to go.
 import { html, useState } from './htm.js';
-import { live, may, useData, useStore } from './data.js';
-import { Ago, Badge, Card, Empty, Fields, Figure, Heading, Loading, Span, Trouble,
+import { database, live, may, useData, useStore } from './data.js';
+import { Ago, Badge, Card, Empty, Fields, Figure, Heading, Loading, Span, Table, Trouble,
 	storyLink } from './ui.js';
 import { Chart } from './chart.js';
+import { databases, everywhere, nameOf, placed, severalDatabases } from './places.js';
 import * as format from './format.js';
 
 export function Overview() {
-	const { sample } = useStore(live);
+	const where = useStore(database);
+	const news = useStore(live).sample;
+	const sample = where ? null : news;
 	const asked = useData(may.watch() && !sample ? 'overview' : null, {}, 5000);
 	const [range, setRange] = useState('10m');
 	const found = sample ?? asked.data;
@@ -26,8 +29,35 @@ export function Overview() {
 		/>
 		<${Verdict} problems=${found.problems} />
 		${found.problems.length > 0 && html`<${Problems} of=${found.problems} />`}
+		${severalDatabases() && html`<${Databases} current=${where} />`}
 		<${Figures} of=${found.overview} />
-		<${Work} of=${found.overview} range=${range} setRange=${setRange} />`;
+		<${Work} of=${found.overview} range=${range} setRange=${setRange}
+			charts=${where === ''} />`;
+}
+
+// Is anything wrong in one of the others?
+function Databases({ current }) {
+	const all = useData('overview', {}, 10000, everywhere);
+	const rows = all.data ?? databases().map((where) => ({ where }));
+	const figure = (name) => ({ data }) => (data ? format.count(data.overview[name]) : '');
+	return html`<${Card} title="Databases" note="each as the same role">
+		<${Table} label="Databases" rows=${rows} rowKey=${({ where }) => where}
+			rowClass=${({ where }) => (where === current ? 'chosen' : '')} columns=${[
+			{ head: 'Database', grow: true, cell: ({ where }) => html`<a
+				href=${placed('#/overview', where)}><bdi>${nameOf(where)}</bdi></a>` },
+			{ head: 'Is', cell: (row) => html`<${Standing} of=${row} />`, fixed: true },
+			{ head: 'Waiting', num: true, cell: figure('depth') },
+			{ head: 'Dead letters', num: true, cell: figure('dead') },
+			{ head: 'Sagas stuck', num: true, cell: figure('stuck') }]} /><//>`;
+}
+
+function Standing({ of: { data, error } }) {
+	if (error) return html`<${Badge} kind="error">away<//> <bdi>${error.message}</bdi>`;
+	if (!data) return '';
+	const { problems_error: errors, problems_warning: warnings } = data.overview;
+	const kind = errors ? 'error' : warnings ? 'warning' : 'good';
+	return html`<${Badge} kind=${kind}>${errors + warnings ? `${errors + warnings} ${
+		errors + warnings === 1 ? 'problem' : 'problems'}` : 'well'}<//>`;
 }
 
 function Verdict({ problems }) {
@@ -53,6 +83,10 @@ const WORDS = {
 	endpoint_paused: 'endpoint paused',
 	endpoint_behind: 'endpoint stands still', no_consumer: 'nobody consumes',
 		endpoint_full: 'endpoint full',
+	not_carried: 'nobody carries', link_lost: 'link has lost its source',
+	link_paused: 'link paused',
+	link_unfed: 'link is not fed', bridge_paused: 'bridge paused',
+	bridge_unfed: 'bridge is not carried',
 	breaker_open: 'circuit breaker open', dead_letters: 'dead letters', saga_stuck: 'sagas stuck',
 	parked_events: 'events put aside', ring_large: 'ring large',
 	saga_definition: 'saga definition', role_obstacle: 'role in the way',
@@ -62,8 +96,8 @@ const WORDS = {
 function remedy({ kind, object, detail }) {
 	const of = (name) => encodeURIComponent(detail?.[name] ?? object);
 	if (kind === 'dead_letters') return [`#/dead?endpoint=${of('endpoint')}`, 'Open dead letters'];
-	if (/^(endpoint|no_consumer|breaker)/.test(kind)) return [`#/messages/${of('endpoint')}`,
-		'Open endpoint'];
+	if (/^(endpoint|no_consumer|not_carried|breaker)/.test(kind))
+		return [`#/messages/${of('endpoint')}`, 'Open endpoint'];
 	if (kind === 'saga_stuck' && detail?.correlation_id) return [storyLink(detail.correlation_id),
 		'Open story'];
 	if (/^saga/.test(kind)) return [`#/sagas/${of('saga')}`, 'Open saga'];
@@ -118,9 +152,10 @@ function Figures({ of }) {
 	</section>`;
 }
 
-function Work({ of, range, setRange }) {
-	return html`<div class="tools"><h2>Over time</h2><label><span class="sr">Range</span>
-			<select value=${range} onChange=${(event) => setRange(event.target.value)}>
+function Work({ of, range, setRange, charts }) {
+	return html`${charts && html`<div class="tools"><h2>Over time</h2><label>
+			<span class="sr">Range</span><select value=${range}
+			onChange=${(event) => setRange(event.target.value)}>
 			<option value="10m">10 minutes</option><option value="2h">2 hours</option>
 			<option value="24h">24 hours</option></select></label></div>
 		<div class="grid">
@@ -129,7 +164,7 @@ function Work({ of, range, setRange }) {
 			{ label: 'handled', name: 'overview_acked_per_s' }]} />
 		<${Chart} title="Waiting" unit="messages" range=${range} key=${`w${range}`} wanted=${[
 			{ label: 'waiting', name: 'overview_depth' },
-			{ label: 'dead', name: 'overview_dead' }]} /></div>
+			{ label: 'dead', name: 'overview_dead' }]} /></div>`}
 		<${Card} title="Background work"><${Fields} of=${[
 			['worker', of.worker_pid ? html`<${Badge} kind="good">pid ${of.worker_pid}<//>` :
 				html`<${Badge} kind="error">none<//>`],

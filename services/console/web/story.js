@@ -1,9 +1,10 @@
 // What happened to one process, across services, and where it hangs.
 import { html, useEffect, useState } from './htm.js';
-import { may, post, useData, useList } from './data.js';
+import { get, may, post, useData, useList } from './data.js';
 import { Act, Ago, Answer, Badge, Card, Code, Empty, Fields, Heading, Id, List, Loading, State,
 	StreamName, Table, Trouble, storyLink, streamLink, endpointLink } from './ui.js';
 import { Lanes } from './lanes.js';
+import { placed, wholeStory } from './places.js';
 import * as format from './format.js';
 
 export function Story({ parts }) {
@@ -35,8 +36,8 @@ function Newest() {
 
 function One({ id }) {
 	const good = format.isUuid(id);
-	const story = useData(good ? 'story' : null, { id, max: 500 }, 'events');
-	const watch = useData(good ? 'story' : null, { id, max: 500 }, 10000);
+	const story = useData(good ? 'story' : null, { id, max: 500 }, 'events', wholeStory);
+	const watch = useData(good ? 'story' : null, { id, max: 500 }, 10000, wholeStory);
 	const [chosen, setChosen] = useState(null);
 	useEffect(() => setChosen(null), [id]);
 	if (!good) {
@@ -48,7 +49,7 @@ function One({ id }) {
 	if (!data) return html`<${Heading} title="Story" />
 		${story.error ? html`<${Trouble} error=${story.error} retry=${story.reload} />`
 		: html`<${Loading} />`}`;
-	const entries = data.entries.map((entry, index) => ({ ...entry, index }));
+	const { entries } = data;
 	const hanging = entries.filter((entry) => entry.hangs);
 	const entry = entries[chosen ?? hanging[0]?.index];
 	const first = entries[0];
@@ -57,6 +58,9 @@ function One({ id }) {
 		note=${html`<span class="id">${id}</span>${first && html`, began <${Ago}
 			at=${first.at} />, last moved <${Ago} at=${last?.at} />`}`}>
 			<${Sagas} of=${data.sagas} reload=${story.reload} /><//>
+		${data.silent.map(({ name, error }) => html`<section class="verdict warning">
+			<span class="shape" aria-hidden="true">▲</span>
+			<h2><bdi>${name}</bdi> does not tell: <bdi>${error.message}</bdi></h2></section>`)}
 		${hanging.map((place) => html`<${Hangs} key=${place.index} entry=${place}
 			sagas=${data.sagas} reload=${story.reload} />`)}
 		${entries.length === 0 ? html`<${Card}><${Empty} title="Nothing is known under this id.">
@@ -67,7 +71,7 @@ function One({ id }) {
 			<${Lanes} entries=${entries} chosen=${entry?.index} onChoose=${setChosen} /><//>
 		<div class="split"><${Card} title="What caused what">
 			<${Tree} entries=${entries} chosen=${entry?.index} onChoose=${setChosen} /><//>
-			<${Detail} story=${id} entry=${entry} /></div>`}`;
+			<${Detail} entry=${entry} /></div>`}`;
 }
 
 function newer(one, other) {
@@ -83,8 +87,8 @@ function title(entries) {
 
 function Sagas({ of, reload }) {
 	return (of ?? []).map((saga) => html`<a class="button"
-		href=${`#/sagas/${encodeURIComponent(saga.saga)}/instance/${saga.correlation_id
-		?? ''}`.replace(/\/instance\/$/, '')}>
+		href=${placed(`#/sagas/${encodeURIComponent(saga.saga)}/instance/${saga.correlation_id
+		?? ''}`.replace(/\/instance\/$/, ''), saga.where)}>
 		saga ${saga.saga}: ${saga.current_state}</a>
 			${saga.next_timer && html`<span class="note">timer ${saga.next_timer} <${Ago}
 			at=${saga.next_timer_at} /></span>`}`);
@@ -95,7 +99,7 @@ function Hangs({ entry, sagas, reload }) {
 	const { summary } = entry;
 	return html`<section class="verdict error"><span class="shape hangs" aria-hidden="true">■</span>
 		<div>
-		<h2>Hangs at <bdi>${entry.name}</bdi> in <bdi>${entry.lane}
+		<h2>Hangs at <bdi>${entry.name}</bdi> in <bdi>${entry.row}
 			</bdi>, since <${Ago} at=${summary?.last_failed_at ?? entry.at} /></h2>
 		<p dir="auto">${[summary?.error_code, summary?.error].filter(Boolean).join(': ')}</p>
 		${entry.what_to_type && html`<p class="note"><code>${entry.what_to_type}</code></p>`}</div>
@@ -105,38 +109,39 @@ function Hangs({ entry, sagas, reload }) {
 
 function Mend({ entry, sagas, reload }) {
 	const id = entry.id;
+	const { where } = entry;
 	if (entry.kind === 'dead_letter' || entry.state === 'dead') {
-		return html`<a class="button" href=${`#/dead/${id}?endpoint=${encodeURIComponent(
-			entry.lane)}`}>Open the letter</a>
+		return html`<a class="button" href=${placed(`#/dead/${id}?endpoint=${encodeURIComponent(
+			entry.lane)}`, where)}>Open the letter</a>
 			<${Act} label="Redrive" title="Send the dead letter again" done=${reload}
 				act=${() => post('redrive', { filter: { message_ids: [id], endpoint: entry.lane },
-					max: 10 })}>
+					max: 10 }, where)}>
 				It goes to ${entry.lane} once more, with the same id.<//>`;
 	}
 	if (['retrying', 'returned'].includes(entry.state)) {
 		return html`<${Act} label="Try now" title="Try the message now" done=${reload}
 			act=${() => post('retry-now', { endpoint: entry.lane,
-				message_id: id })}>It is delivered without waiting for its time.<//>`;
+				message_id: id }, where)}>It is delivered without waiting for its time.<//>`;
 	}
 	if (entry.kind === 'saga' || entry.kind === 'timer') {
 		return (sagas ?? []).slice(0, 1).map((saga) => html`<${Act} label="Retry the saga"
 			done=${reload}
-			act=${() => post('retry-saga', { saga: saga.saga, id: saga.correlation_id })}>
+			act=${() => post('retry-saga', { saga: saga.saga, id: saga.correlation_id },
+				saga.where)}>
 			What it is owed is asked for again, and its dead letters are redriven.<//>`);
 	}
-	return html`<a class="button" href=${endpointLink(entry.lane)}>Open ${entry.lane}</a>`;
+	return html`<a class="button" href=${placed(endpointLink(entry.lane), where)}>
+		Open ${entry.lane}</a>`;
 }
 
 // Causes before effects, effects indented below their cause.
 export function order(entries) {
-	const byId = new Map(entries.map((entry) => [entry.id, entry]));
 	const children = new Map();
 	const roots = [];
 	entries.forEach((entry) => {
-		const cause = byId.get(entry.caused_by);
-		if (cause && cause !== entry && cause.index < entry.index) {
-			children.set(cause, [...(children.get(cause) ?? []), entry]);
-		} else roots.push(entry);
+		const cause = entries[entry.cause];
+		if (cause) children.set(cause, [...(children.get(cause) ?? []), entry]);
+		else roots.push(entry);
 	});
 	const rows = [];
 	const walk = (entry, depth) => {
@@ -164,7 +169,7 @@ function Tree({ entries, chosen, onChoose }) {
 				aria-pressed=${entry.index === chosen} onClick=${() => onChoose(entry.index)}><bdi>
 					${entry.name}</bdi></button></span>` },
 			{ head: 'Kind', cell: ({ entry }) => entry.kind.replace('_', ' '), fixed: true },
-			{ head: 'Where', cell: ({ entry }) => html`<bdi>${entry.lane}</bdi>` },
+			{ head: 'Where', cell: ({ entry }) => html`<bdi>${entry.row}</bdi>` },
 			{ head: 'State', cell: ({ entry }) => entry.kind === 'saga'
 				? html`<bdi>${entry.state}</bdi>` : html`<${State}
 				value=${entry.state} />`, fixed: true }]} />`;
@@ -172,22 +177,24 @@ function Tree({ entries, chosen, onChoose }) {
 
 const PLACES = { stream: streamLink };
 
-function Detail({ story, entry }) {
+function Detail({ entry }) {
 	const [whole, setWhole] = useState(null);
 	useEffect(() => setWhole(null), [entry?.index]);
 	const full = useData(whole ? 'story-entry' : null,
-		{ id: story, kind: entry?.kind, entry: entry?.id });
+		{ ...entry?.asked, kind: entry?.kind, entry: entry?.id }, undefined,
+		(path, parameters) => get(path, parameters, entry.where));
 	if (!entry) return html`<${Card} title="Choose an entry">
 		<p class="pad muted">Its data is shown here.</p><//>`;
 	const data = full.data?.data ?? parse(entry.data);
 	return html`<${Card} title=${entry.name} note=${entry.kind.replace('_', ' ')}>
-		<${Fields} of=${[['when', format.when(entry.at)], ['where', html`<bdi>${entry.lane}</bdi>`],
+		<${Fields} of=${[['when', format.when(entry.at)], ['where', html`<bdi>${entry.row}</bdi>`],
 			['state', html`<${State} value=${entry.state} />`],
 				['id', html`<${Id} value=${entry.id} />`],
 			...Object.entries(entry.summary ?? {}).filter(([, value]) => value !== null
 				&& value !== '').map(([name, value]) => [
 				name.replace(/_/g, ' '), PLACES[name]
-					? html`<a href=${PLACES[name](value)}><bdi>${value}</bdi></a>` :
+					? html`<a href=${placed(PLACES[name](value), entry.where)}><bdi>${value}</bdi>
+						</a>` :
 					/_at$/.test(name) ? html`<${Ago} at=${value} />`
 						: html`<bdi>${typeof value === 'object' ? JSON.stringify(value)
 						: String(value)}</bdi>`])]} />
