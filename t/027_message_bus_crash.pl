@@ -152,22 +152,38 @@ $session->quit;
 is(says(q{attempt FROM message_bus.receive('patient', 1)}) . '/' . blamed(), '1/0',
 	'nobody is blamed for an immediate shutdown');
 
-$session = patient_consumer();
-my @all = split ' ', says(q{string_agg(pid::text, ' ') FROM pg_stat_activity});
-# So that none sees the postmaster go.
-kill 'STOP', @all;
-$node->kill9;
-kill 'KILL', @all;
-$session->quit;
-# The last process of the old server may still be on its way out.
-for (1 .. 100)
+# All processes of the server are killed at once, as a container's are when its memory is used
+# up, while somebody has a message in hand.
+sub kill_all
 {
-	last if $node->start(fail_ok => 1);
-	select undef, undef, undef, 0.1;
-	$node->stop('immediate', fail_ok => 1);
+	my $consumer = patient_consumer();
+	my @all = split ' ', says(q{string_agg(pid::text, ' ') FROM pg_stat_activity});
+
+	# So that none sees the postmaster go.
+	kill 'STOP', @all;
+	$node->kill9;
+	kill 'KILL', @all;
+	$consumer->quit;
+	# The last process of the old server may still be on its way out.
+	for (1 .. 100)
+	{
+		last if $node->start(fail_ok => 1);
+		select undef, undef, undef, 0.1;
+		$node->stop('immediate', fail_ok => 1);
+	}
+	return;
 }
-is(says(q{attempt FROM message_bus.receive('patient', 1)}) . '/' . blamed(), '1/0',
-	'nor when all are killed');
+for my $time (1, 2)
+{
+	kill_all();
+	is(says(q{attempt FROM message_bus.receive('patient', 1)}) . '/' . blamed(), '1/0',
+		"nor when all are killed, $time");
+	# What happens in between is no excuse.
+	$node->restart;
+}
+kill_all();
+is(says(q{attempt FROM message_bus.receive('patient', 1)}) . '/' . blamed(), '2/1',
+	'what is in hand each time is blamed');
 
 # A supervisor restarts the server.
 $node->append_conf('postgresql.conf', 'restart_after_crash = off');
@@ -183,7 +199,7 @@ for (1 .. 1000)
 }
 $node->_update_pid(0);
 $node->start;
-is(says(q{attempt FROM message_bus.receive('patient', 1)}), '2',
+is(says(q{attempt FROM message_bus.receive('patient', 1)}), '3',
 	'who crashes a server that does not restart by itself is found out all the same');
 $node->stop;
 done_testing();

@@ -11,7 +11,10 @@
  * Whoever the postmaster tells to quit because of another one's death strikes his
  * note out first.  What is left when the server comes up again has killed its
  * process.  Not, however, if all have been killed from outside, the postmaster with
- * them, and nobody was told to quit.
+ * them, and nobody was told to quit: then any of them may have used up the memory of
+ * the container, or somebody has pulled the plug.  What was in hand then is a suspect.
+ * The file keeps the suspects from one start to the next; one that is in hand when it
+ * happens for the third time has killed its process, and so each time from then on.
  *
  * A note carries the deaths that were known before, so the count goes on even if the
  * server crashes again before a table says so.
@@ -45,9 +48,11 @@
 #include "message_bus/know/flight.h"
 
 #define FLIGHT_FILE PG_STAT_TMP_DIR "/ecommerce_in_flight"
-#define FLIGHT_MAGIC 0xEC0F1001
+#define FLIGHT_MAGIC 0xEC0F1002
 /* So many are remembered of a crash; one process dies of each, as a rule. */
 #define CRASHED 32
+/* So often a message may be in hand when all are killed at once, before it is blamed. */
+#define CHANCE 2
 
 /* A process's place in the file. */
 typedef struct FlightNote
@@ -56,6 +61,13 @@ typedef struct FlightNote
 	FlightRecord record;
 } FlightNote;
 
+/* What was in hand when all processes were killed at once, and how often. */
+typedef struct FlightSuspect
+{
+	FlightRecord record;
+	int32		times;
+} FlightSuspect;
+
 typedef struct FlightFile
 {
 	uint32		magic;
@@ -63,6 +75,8 @@ typedef struct FlightFile
 	TimestampTz made_at;		/* tells this file from others */
 	TimestampTz server_start;	/* 0: made before the server knew */
 	volatile sig_atomic_t told_to_quit; /* some process was, since then */
+	int32		suspect_count;
+	FlightSuspect suspects[CRASHED];	/* the newest first */
 	FlightNote	notes[FLEXIBLE_ARRAY_MEMBER];
 } FlightFile;
 
@@ -81,9 +95,11 @@ static bool tried = false;
 static TimestampTz made_at = 0; /* by this process */
 static struct sigaction quit_before;
 
-static void read_file(void);
+static int	read_file(FlightSuspect *suspects);
 static bool has_crashed(const FlightFile *header);
-static void make_file(void);
+static void blame(const FlightRecord *record);
+static int	suspect(FlightSuspect *suspects, int count, const FlightRecord *record);
+static void make_file(const FlightSuspect *suspects, int count);
 static void map_file(void);
 static void told_to_quit(int signal_number);
 
@@ -99,6 +115,8 @@ flight_shared_size(void)
 void
 flight_shared_attach(void)
 {
+	FlightSuspect suspects[CRASHED];
+	int			count;
 	bool		found;
 
 	shared = ShmemInitStruct("ecommerce messages in flight", flight_shared_size(), &found);
@@ -106,8 +124,8 @@ flight_shared_attach(void)
 		return;
 	memset(shared, 0, sizeof(*shared));
 	SpinLockInit(&shared->mutex);
-	read_file();
-	make_file();
+	count = read_file(suspects);
+	make_file(suspects, count);
 }
 
 static Size
@@ -117,27 +135,71 @@ file_size(int slots)
 }
 
 /*
- * Takes what has killed its process from the file that the last run has left.
+ * Takes what has killed its process from the file that the last run has left.  Returns
+ * how many suspects there are now.
  */
-static void
-read_file(void)
+static int
+read_file(FlightSuspect *suspects)
 {
 	FlightFile	header = {0};
 	FlightNote	note;
 	int			fd = OpenTransientFile(FLIGHT_FILE, O_RDONLY | PG_BINARY);
+	int			count = 0;
 
 	if (fd < 0)
-		return;
+		return 0;
 	if (read(fd, &header, offsetof(FlightFile, notes)) == offsetof(FlightFile, notes) &&
-		header.magic == FLIGHT_MAGIC && has_crashed(&header))
+		header.magic == FLIGHT_MAGIC)
 	{
+		count = Min(Max(header.suspect_count, 0), CRASHED);
+		memcpy(suspects, header.suspects, sizeof(FlightSuspect) * count);
 		for (int i = 0; i < header.slots && read(fd, &note, sizeof(note)) == sizeof(note); i++)
 		{
-			if (note.in_flight && shared->count < CRASHED)
-				shared->crashed[shared->count++] = note.record;
+			if (!note.in_flight)
+				continue;
+			if (has_crashed(&header))
+				blame(&note.record);
+			else
+				count = suspect(suspects, count, &note.record);
 		}
 	}
 	CloseTransientFile(fd);
+	return count;
+}
+
+static void
+blame(const FlightRecord *record)
+{
+	if (shared->count < CRASHED)
+		shared->crashed[shared->count++] = *record;
+}
+
+/*
+ * Counts a message that was in hand when all processes were killed; returns how many
+ * suspects there are then.  The oldest makes room.
+ */
+static int
+suspect(FlightSuspect *suspects, int count, const FlightRecord *record)
+{
+	FlightSuspect newest = {*record, 1};
+	int			at = 0;
+
+	while (at < count && (memcmp(&suspects[at].record.key, &record->key,
+								 sizeof(record->key)) != 0 ||
+						  memcmp(&suspects[at].record.message_id, &record->message_id,
+								 UUID_LEN) != 0))
+		at++;
+	if (at < count)
+		newest.times = suspects[at].times + 1;
+	else if (count < CRASHED)
+		count++;
+	else
+		at--;
+	memmove(suspects + 1, suspects, sizeof(FlightSuspect) * at);
+	suspects[0] = newest;
+	if (newest.times > CHANCE)
+		blame(record);
+	return count;
 }
 
 /*
@@ -156,7 +218,7 @@ has_crashed(const FlightFile *header)
  * one, should some process still have that in memory.
  */
 static void
-make_file(void)
+make_file(const FlightSuspect *suspects, int count)
 {
 	int			slots = compat_max_backends();
 	Size		size = file_size(slots);
@@ -165,6 +227,8 @@ make_file(void)
 
 	empty->magic = FLIGHT_MAGIC;
 	empty->slots = slots;
+	empty->suspect_count = count;
+	memcpy(empty->suspects, suspects, sizeof(FlightSuspect) * count);
 	empty->server_start = PgStartTime;
 	empty->made_at = shared->made_at = made_at = GetCurrentTimestamp();
 	(void) unlink(FLIGHT_FILE);
