@@ -226,8 +226,28 @@ subtest 'what the broker or we cannot take' => sub {
 	$bed->sql(q{SELECT message_bus.send('out', 'Number', '{"n": 2}')});
 	ok($bed->until_sql(q{SELECT error LIKE 'NOT_FOUND%' FROM message_bus.dead_letters
 		WHERE endpoint = 'out'}), 'an exchange that is not there');
+	$bed->sql(q{SELECT message_bus.alter_bridge('numbers',
+		jsonb_build_object('exchange', repeat('e', 256)))});
+	$bed->sql(q{SELECT message_bus.send('out', 'Number', '{"n": 2}')});
+	ok($bed->until_sql(q{SELECT count(*) = 1 FROM message_bus.dead_letters
+		WHERE endpoint = 'out' AND error LIKE '%too long for AMQP'}),
+		'nor one that there cannot be');
 	$bed->sql(q{SELECT message_bus.alter_bridge('numbers', '{"exchange": null}'),
 		message_bus.discard(message_id) FROM message_bus.dead_letters WHERE endpoint = 'out'});
+
+	# Names and properties that AMQP has no room for, headers that no frame holds, and an envelope
+	# that bridged cannot read. None goes in an emptied form, none holds up those behind it.
+	$bed->sql(q{SELECT message_bus.send('out', repeat('x', 250), '{"n": 3}'),
+		message_bus.send('out', 'Number', '{"n": 4}', headers => '{"reply_to": 1e999}'),
+		message_bus.send('out', 'Number', '{"n": 5}', partition_key => repeat('k', 200000))});
+	$bed->sql(q{SELECT send_numbers(610000, 20)});
+	ok($bed->until_sql("SELECT (SELECT count(*) FROM message_bus.dead_letters
+			WHERE endpoint = 'out' AND error_code = 'MB012' AND reason = 'fault') = 3
+		AND (SELECT unconfirmed = 0 FROM message_bus.forwards WHERE endpoint = 'out')"),
+		'what AMQP cannot carry is a dead letter');
+	is(all_that_left(610_000), 20, 'what comes behind it goes on');
+	$bed->sql(q{SELECT message_bus.discard(message_id) FROM message_bus.dead_letters
+		WHERE endpoint = 'out' AND reason = 'fault'});
 
 	# A full queue says no, until somebody takes from it.
 	$bed->peer('', 'declare', '{"queues": {"com.shop.Narrow": []},

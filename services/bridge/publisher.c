@@ -24,6 +24,8 @@
 /* The broker confirms within that time, or the connection is given up. */
 #define CONFIRM_MS 30000
 #define MAX_KNOWN 512
+/* Bytes of a name in AMQP. */
+#define MAX_NAME 255
 
 struct Publisher
 {
@@ -220,7 +222,7 @@ send_item(Publisher *publisher, PublishItem *item)
 
 	init_amqp_pool(&pool, 4096);
 	envelope_properties(item->envelope, &pool, &properties);
-	good = wire_sent(wire, amqp_basic_publish(
+	good = wire_published(wire, amqp_basic_publish(
 		wire->state, WIRE_CHANNEL,
 		wire_bytes(json_string_value(json_object_get(item->envelope, "exchange"))),
 		wire_bytes(json_string_value(json_object_get(item->envelope, "routing_key"))),
@@ -245,6 +247,11 @@ find_exchange(Publisher *publisher, PublishItem *item)
 
 	if (exchange == NULL || *exchange == '\0')
 		return true;
+	if (strlen(exchange) > MAX_NAME)
+	{
+		refuse(item, "the name of its exchange is too long for AMQP");
+		return true;
+	}
 	for (int i = 0; i < publisher->nknown; i++)
 		if (strcmp(publisher->known[i], exchange) == 0)
 			return true;
@@ -365,7 +372,8 @@ channel_lost(Publisher *publisher, PublishItem *items, int count)
 {
 	Wire	   *wire = &publisher->wire;
 	/* Something is wrong with the message, not with who we are: its size, its exchange. */
-	bool		message = wire->code == 404 || wire->code == 406 || wire->code == 311;
+	bool		message = wire->code == 404 || wire->code == 406 || wire->code == 311 ||
+		wire->code == WIRE_UNSENDABLE;
 	char		error[sizeof(wire->error)];
 
 	forget_exchanges(publisher);

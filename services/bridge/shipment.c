@@ -8,6 +8,7 @@
 
 #include "bridge/arrays.h"
 #include "bridge/statements.h"
+#include "lib/text.h"
 
 static bool is_last_of_lane(const Shipment *shipment, int number);
 
@@ -15,6 +16,8 @@ static bool is_last_of_lane(const Shipment *shipment, int number);
 void
 shipment_load(Shipment *shipment, const PgResults *results)
 {
+	json_error_t error;
+
 	shipment_clear(shipment);
 	shipment->count = pg_rows(results, 0);
 	shipment->items = memory_zero((size_t) shipment->count + 1, sizeof(PublishItem));
@@ -24,7 +27,13 @@ shipment_load(Shipment *shipment, const PgResults *results)
 
 		item->lane = atoi(pg_value(results, 0, i, READ_LANE));
 		item->position = strtoll(pg_value(results, 0, i, READ_POSITION), NULL, 10);
-		item->envelope = json_loads(pg_value(results, 0, i, READ_ENVELOPE), 0, NULL);
+		item->envelope = json_loads(pg_value(results, 0, i, READ_ENVELOPE), 0, &error);
+		if (item->envelope)
+			continue;
+		/* As with a number that is none here; an empty message must not go in its place. */
+		item->outcome = ITEM_REFUSED;
+		item->error = memory_string(error.text);
+		utf8_repair(item->error);
 	}
 }
 

@@ -113,6 +113,24 @@ wire_sent(Wire *wire, int status)
 }
 
 /*
+ * Whether a message could be sent.  One that is too long where AMQP has little room, as
+ * for names and headers, is told by wire->code; the connection is of no use then.
+ */
+bool
+wire_published(Wire *wire, int status)
+{
+	if (wire_sent(wire, status))
+		return true;
+	if (status == AMQP_STATUS_BAD_AMQP_DATA || status == AMQP_STATUS_TABLE_TOO_BIG)
+	{
+		wire->code = WIRE_UNSENDABLE;
+		copy_string(wire->error, sizeof(wire->error),
+					"its routing key, a property or its headers are too long for AMQP");
+	}
+	return false;
+}
+
+/*
  * The next frame, waiting at most so long; *any says whether there was one.  False if
  * the channel or the connection is closed.
  */
