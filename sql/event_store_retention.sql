@@ -386,8 +386,18 @@ SELECT event_store.scavenge();
 SELECT event_store.drop_subscription('other');
 -- portions are transactions of their own
 SELECT event_store.scavenge(), fill('other-1', 2500);
+CREATE TABLE removal (by xid8);
+CREATE FUNCTION note_removal() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO public.removal VALUES (pg_current_xact_id());
+	RETURN NULL;
+END
+$$;
+CREATE TRIGGER note_removal AFTER DELETE ON event_store.stored_event FOR EACH ROW EXECUTE FUNCTION note_removal();
 CALL event_store.scavenge(2000);
 CALL event_store.scavenge(NULL);
+SELECT count(*) FROM removal GROUP BY by ORDER BY 1;
+DROP TRIGGER note_removal ON event_store.stored_event;
 SELECT stored('other-1');
 \set VERBOSITY sqlstate
 CALL event_store.scavenge(-1);

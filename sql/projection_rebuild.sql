@@ -258,3 +258,26 @@ ROLLBACK;
 UPDATE tally SET n = 0;
 SELECT event_store.rebuild_projection('tally', stream => 'order-2');
 SELECT stream, n FROM tally WHERE n > 0;
+
+-- ------------------------------------------------------------ what scavenge may take
+-- Not what a rebuild beside has still to be given: its rows would be gone with the swap.
+CREATE TABLE kept ("position" bigint PRIMARY KEY);
+CREATE FUNCTION keep(event event_store.event) RETURNS void LANGUAGE sql AS
+	'INSERT INTO public.kept VALUES (event.position)';
+SELECT event_store.create_projection('kept', 'keep(event_store.event)', 'scarce', tables => '{kept}');
+SELECT count(event_store.append('scarce-1', -1, 'T', '{}')) FROM generate_series(1, 10);
+CREATE PROCEDURE until_kept(wanted int) LANGUAGE plpgsql AS $$
+BEGIN
+	WHILE (SELECT count(*) FROM kept) < wanted LOOP
+		COMMIT;
+		PERFORM event_store.run_projections();
+	END LOOP;
+END $$;
+CALL until_kept(10);
+BEGIN;
+SELECT event_store.rebuild_projection('kept', 'public.kept_2');
+SELECT event_store.set_retention('scarce', 3), event_store.scavenge() AS removed;
+COMMIT;
+CALL until('kept', NULL);
+SELECT count(*) FROM kept;
+SELECT event_store.scavenge() AS removed;

@@ -64,7 +64,13 @@ take_lease(Subscription *subscription, int64 mark)
 														 Int32GetDatum(partitions)},
 											  NULL);
 		 i < count; i++)
-		checkpoints[spi_int32(i, 0, 0)] = spi_int64(i, 1, 0);
+	{
+		int32		partition = spi_int32(i, 0, 0);
+
+		/* The tables may say more than what was loaded: another of that name. */
+		Assert(partition >= 0 && partition < partitions);
+		checkpoints[partition] = spi_int64(i, 1, 0);
+	}
 	spi_end();
 
 	/* The partition of the oldest event that nobody works on. */
