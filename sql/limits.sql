@@ -42,6 +42,8 @@ INSERT INTO tried VALUES
 	('lanes of an endpoint', $$message_bus.create_endpoint('l' || %1$s, lanes => %1$s)$$, '256', '257'),
 	('name of a message type', $$message_bus.publish(%s, '{}')$$, long(255), long(256)),
 	('size of a message', $$message_bus.publish('T', %s)$$, sized(16777000), sized(16777216)),
+	('size of a Fault', $$message_bus.publish('Fault', %s)$$, sized(17880000), sized(17900000)),
+	('depth of a Fault', $$message_bus.publish('Fault', %s)$$, nested(1000), nested(1001)),
 	('depth of a message', $$message_bus.publish('T', %s)$$, nested(1000), nested(1001)),
 	('depth of an endpoint', $$(SELECT count(message_bus.send('small', 'T', '{}'))
 		FROM generate_series(1, %s))$$, '2', '3'),

@@ -61,6 +61,10 @@ SELECT outcome($$SELECT message_bus.alter_bridge('none', '{}')$$);
 SELECT outcome($$SELECT message_bus.alter_bridge('spring', '{"queue": null}')$$);
 SELECT message_bus.alter_bridge('spring', '{"namespace": "com.shop", "keys": "camel"}');
 SELECT options FROM message_bus.bridges WHERE name = 'spring';
+SELECT message_bus.alter_bridge('partners', '{"keys": "same", "namespace": "Other"}');
+SELECT message_bus.alter_bridge('partners', '{"keys": null, "namespace": null}');
+SELECT options ->> 'keys', options ->> 'namespace' FROM message_bus.bridges WHERE name = 'partners';
+SELECT message_bus.alter_bridge('partners', '{"namespace": "Shop.Contracts"}');
 
 -- ---------------------------------------------------------------- inwards
 
@@ -106,6 +110,18 @@ FROM message_bus.dead_letters ORDER BY error_code, (message).body::text;
 SELECT message_bus.accept_foreign('partners', ARRAY[raw(uid(60)::text, 'x', '{"n": 6}'),
 	raw(uid(61)::text, 'x', '[1]')]);
 SELECT error_code, error FROM message_bus.dead_letters WHERE message_id IN (uid(60), uid(61));
+-- A time that never comes, a version below the first, names that no index has room for: dead alone.
+SELECT message_bus.accept_foreign('partners', ARRAY[
+	masstransit(uid(62)::text, 'Shop.Contracts:SubmitOrder', '{"n": 1}', '{"sentTime": "infinity"}'),
+	masstransit(uid(63)::text, 'Shop.Contracts:SubmitOrder', '{"n": 2}', '{"expirationTime": "-infinity"}'),
+	masstransit(uid(64)::text, 'Shop.Contracts:SubmitOrder', '{"n": 3}', '{"headers": {"X-Schema-Version": -1}}'),
+	masstransit(uid(65)::text, (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 300) i), '{"n": 4}'),
+	masstransit(uid(66)::text, 'Shop.Contracts:SubmitOrder', '{"n": 5}', '{"headers": []}'),
+	masstransit(uid(67)::text, 'Shop.Contracts:SubmitOrder', '{"n": 6}')]);
+SELECT got('order');
+SELECT (message).body->>'n', error_code, left(error, 40), length(message_type), isfinite((message).sent_at),
+	(message).expires_at
+FROM message_bus.dead_letters WHERE message_id BETWEEN uid(62) AND uid(66) ORDER BY 1;
 -- What breaks its contract is one of its own type, with a Fault; corrected, it goes on.
 CREATE TYPE priced AS (price int);
 SELECT event_store.register_event_type('Priced', 'priced');
@@ -199,13 +215,16 @@ FROM (SELECT g.message AS message FROM message_bus.forward_lanes('to-rabbit') l,
 	LATERAL (SELECT message_bus.from_envelope(f.format, message_bus.to_envelope(f.format, x.message, o.options),
 		o.options) AS m) y,
 	LATERAL (SELECT jsonb_populate_record(y.m, '{"sent_at": null, "headers": null, "expires_at": null}')) z (m);
--- What the broker will not take is a dead letter here, when it is let go.
+-- What the broker will not take is a dead letter here, when it is let go; not what was before.
+SELECT r.lane AS refused_lane, r.position AS refused_at FROM message_bus.read_bridge('partners', 2) r
+WHERE r.envelope->>'exchange' = 'Catalog:Price' \gset
 BEGIN;
 SELECT message_bus.refuse_forwarded('to-rabbit', r.lane, r.position, 'MB012', 'NO_ROUTE'),
 	message_bus.confirm_forwarded('to-rabbit', r.lane, r.position)
 FROM message_bus.read_bridge('partners', 2) r WHERE r.envelope->>'exchange' = 'Catalog:Price';
 SELECT message_bus.refuse_forwarded('to-rabbit', 0, 1, 'MB012', 'x');
 COMMIT;
+SELECT message_bus.refuse_forwarded('to-rabbit', :refused_lane, :refused_at, 'MB012', 'again');
 SELECT message_id = uid(100), endpoint, error_code, error FROM message_bus.dead_letters WHERE endpoint = 'to-rabbit';
 SELECT e->>'exchange' FROM leaving('partners') e;
 SELECT message_bus.redrive(uid(100));

@@ -230,6 +230,19 @@ SELECT accepted, refused, position FROM message_bus.link_lanes WHERE lane = 3;
 -- Corrected it goes on its way.
 SELECT message_bus.redrive(uid(32), '{"n": 32}');
 SELECT got('here');
+-- Nor do times that never come get in, which would be due for ever or never.
+SELECT message_bus.accept('from-shop', 3, 5, 5, '{}'), message_bus.accept('from-shop', 4, 0, 4, ARRAY[
+	ROW(uid(35), 'Told', 1, '{}', '{}', uid(1), uid(1), NULL, NULL, NULL, NULL, 'shop',
+		now(), 'infinity', NULL, 'k', 1)::message_bus.message,
+	ROW(uid(36), 'Told', 1, '{}', '{}', uid(1), uid(1), NULL, NULL, NULL, NULL, 'shop',
+		'-infinity', NULL, NULL, 'k', 1)::message_bus.message,
+	ROW(uid(37), 'Fault', 1, '{}', '{}', uid(1), uid(1), NULL, NULL, NULL, NULL, 'shop',
+		now(), NULL, 'infinity', 'k', 1)::message_bus.message,
+	ROW(uid(38), 'Told', -3, '{"n": 38}', '{}', uid(1), uid(1), NULL, NULL, NULL, NULL, 'shop',
+		now(), NULL, NULL, 'k', 1)::message_bus.message]);
+SELECT message_id, error_code, error, isfinite((message).sent_at), (message).deliver_at, (message).expires_at
+FROM message_bus.dead_letters WHERE message_id BETWEEN uid(35) AND uid(38) ORDER BY 1;
+SELECT depth, scheduled, oldest_unacked_age IS NULL FROM message_bus.endpoints WHERE name = 'here';
 -- Known ids are not taken again, whatever the position.
 SELECT message_bus.accept('from-shop', 3, 5, 6, ARRAY[
 	ROW(uid(31), 'Counted', 1, '{"n": 31}', '{}', uid(1), uid(1), NULL, NULL, NULL, NULL, 'shop',

@@ -265,6 +265,13 @@ SELECT body->>'faulted_message_id' AS id, body->'message' = 'null' AS bare,
 	body->>'omitted' AS omitted, length(body->>'error') FROM message_bus.receive('faults')
 	ORDER BY 1;
 
+-- An error code that is longer than an index has room for: the message can be settled all the same.
+SELECT message_bus.send('deep', 'Coded', '{}', uid(62)) = uid(62);
+SELECT count(message_bus.fail(delivery_id, (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 300) i),
+	'e')) FROM message_bus.receive('deep');
+SELECT length(error_code) FROM message_bus.dead_letters WHERE message_id = uid(62);
+SELECT length(body->>'error_code') FROM message_bus.receive('faults') WHERE body->>'message_type' = 'Coded';
+
 -- ---------------------------------------------------------------- snoozed
 
 -- Given back for a while: no attempt is counted, in a transaction or under a lease.

@@ -92,6 +92,11 @@ INSERT INTO event_store.projection_progress VALUES ('lost');
 DELETE FROM event_store.subscription_partition WHERE name = 'parts' AND partition = 1;
 INSERT INTO event_store.subscription_partition VALUES ('parts', 2, 0);
 INSERT INTO message_bus.lane VALUES (1, 0, 1000000);
+INSERT INTO message_bus.bridge (bridge_id, name, format, options, endpoint_id)
+	VALUES (7, 'lost', 'raw', '{"queue": "q", "target": "gone", "endpoint": "none"}', 99);
+INSERT INTO message_bus.inbox_3 VALUES (9, '00000000-0000-0000-0000-000000000001', now());
+INSERT INTO event_store.projection_remote VALUES ('lost');
+INSERT INTO event_store.projection_rebuild VALUES ('lost', '{public.gone}');
 SELECT ecommerce.restore_done();
 SELECT * FROM message_bus.verify() ORDER BY 2, 3;
 SELECT * FROM event_store.verify() ORDER BY 2, 3;

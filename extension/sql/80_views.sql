@@ -72,6 +72,15 @@ AS $orphans$
 		'there is no such projection'
 	FROM event_store.projection_deferred d
 	WHERE NOT EXISTS (SELECT FROM event_store.projection p WHERE p.name = d.name)
+	UNION ALL SELECT 'source of projection ' || r.name, 'there is no such projection'
+	FROM event_store.projection_remote r
+	WHERE NOT EXISTS (SELECT FROM event_store.projection p WHERE p.name = r.name)
+	UNION ALL SELECT 'rebuild of projection ' || r.name, 'there is no such projection'
+	FROM event_store.projection_rebuild r
+	WHERE NOT EXISTS (SELECT FROM event_store.projection p WHERE p.name = r.name)
+	UNION ALL SELECT 'table ' || b.name || ' of the rebuild of projection ' || r.name, 'there is no such table'
+	FROM event_store.projection_rebuild r CROSS JOIN unnest(r.beside) b (name)
+	WHERE to_regclass(b.name) IS NULL
 	UNION ALL SELECT format('upcaster of %s from version %s', u.event_type, u.from_version),
 		'there is no such version of the type'
 	FROM event_store.upcaster u

@@ -22,7 +22,7 @@
 
 static void check_options(Datum format, Datum options);
 static char *option_text(Datum options, const char *name);
-static Datum with_broker(const char *name, Datum options);
+static Datum with_defaults(const char *name, Datum format, Datum options);
 static void tell(void);
 static void set_paused(FunctionCallInfo fcinfo, bool paused);
 
@@ -67,16 +67,18 @@ option_text(Datum options, const char *name)
  * leave out.
  */
 static Datum
-with_broker(const char *name, Datum options)
+with_defaults(const char *name, Datum format, Datum options)
 {
 	static SpiStatement fill = {
 		"SELECT pg_catalog.jsonb_build_object('broker', coalesce((SELECT e.forward_to"
 		" FROM message_bus.endpoint e WHERE e.name = $2 ->> 'endpoint'), $1))"
-		" || pg_catalog.jsonb_strip_nulls($2)"};
-	Datum		values[] = {CStringGetTextDatum(name), options};
+		" || CASE $3 WHEN 'masstransit'"
+		" THEN '{\"keys\": \"camel\", \"namespace\": \"Ecommerce\"}'::pg_catalog.jsonb"
+		" ELSE '{}' END || pg_catalog.jsonb_strip_nulls($2)"};
+	Datum		values[] = {CStringGetTextDatum(name), options, format};
 	bool		isnull;
 
-	(void) spi_run_latest(&fill, 2, (Oid[]) {TEXTOID, JSONBOID}, values, NULL);
+	(void) spi_run_latest(&fill, 3, (Oid[]) {TEXTOID, JSONBOID, TEXTOID}, values, NULL);
 	return spi_copy(0, 0, CurrentMemoryContext, &isnull);
 }
 
@@ -101,9 +103,7 @@ message_bus_create_bridge(PG_FUNCTION_ARGS)
 	static SpiStatement find = {"SELECT FROM message_bus.bridge b WHERE b.name = $1"};
 	static SpiStatement insert = {
 		"INSERT INTO message_bus.bridge (name, format, options, endpoint_id)"
-		" VALUES ($1, $2, CASE $2 WHEN 'masstransit'"
-		" THEN '{\"keys\": \"camel\", \"namespace\": \"Ecommerce\"}'::pg_catalog.jsonb"
-		" ELSE '{}' END || $3, $4)"};
+		" VALUES ($1, $2, $3, $4)"};
 	static const char *const names[] = {"name", "format", "options"};
 	Datum		values[4];
 	char	   *name;
@@ -125,7 +125,7 @@ message_bus_create_bridge(PG_FUNCTION_ARGS)
 				 errmsg("bridge \"%s\" already exists", name),
 				 errhint("Drop it with message_bus.drop_bridge(), or choose another name.")));
 	check_options(values[1], values[2]);
-	values[2] = with_broker(name, values[2]);
+	values[2] = with_defaults(name, values[1], values[2]);
 	values[3] = Int32GetDatum(own_endpoint_create(BRIDGE_ENDPOINT_PREFIX, name));
 	(void) spi_run(&insert, 4, (Oid[]) {TEXTOID, TEXTOID, JSONBOID, INT4OID}, values, NULL);
 	tell();
@@ -145,6 +145,7 @@ message_bus_alter_bridge(PG_FUNCTION_ARGS)
 		"UPDATE message_bus.bridge b SET options = $2 WHERE b.bridge_id = $1"};
 	Bridge	   *bridge;
 	Datum		values[2];
+	Datum		format;
 	bool		isnull;
 
 	PreventCommandIfReadOnly("message_bus.alter_bridge()");
@@ -156,9 +157,10 @@ message_bus_alter_bridge(PG_FUNCTION_ARGS)
 	spi_begin(SPI_AS_OWNER);
 	(void) spi_run(&merge, 2, (Oid[]) {JSONBOID, JSONBOID}, values, NULL);
 	values[1] = spi_copy(0, 0, CurrentMemoryContext, &isnull);
-	check_options(CStringGetTextDatum(bridge->format), values[1]);
+	format = CStringGetTextDatum(bridge->format);
+	check_options(format, values[1]);
 	values[0] = Int32GetDatum(bridge->id);
-	values[1] = with_broker(bridge->name, values[1]);
+	values[1] = with_defaults(bridge->name, format, values[1]);
 	(void) spi_run_latest(&update, 2, (Oid[]) {INT4OID, JSONBOID}, values, NULL);
 	tell();
 	spi_end();

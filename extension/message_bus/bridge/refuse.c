@@ -14,6 +14,7 @@
 
 #include "log/restore.h"
 #include "message_bus/go/dead_letter.h"
+#include "message_bus/know/lane.h"
 #include "message_bus/link/forward.h"
 #include "message_bus/place/ring.h"
 #include "pg/argument.h"
@@ -63,7 +64,9 @@ message_bus_refuse_forwarded(PG_FUNCTION_ARGS)
 	argument_not_null(&fcinfo->args[4], "error", "Say why it was not taken.");
 	failure.code = text_to_cstring(PG_GETARG_TEXT_PP(3));
 	failure.text = text_to_cstring(PG_GETARG_TEXT_PP(4));
-	if (!read_at(endpoint, lane, PG_GETARG_INT64(2), &row))
+	/* What was let go has arrived, whoever else says so. */
+	if (PG_GETARG_INT64(2) <= (int64) pg_atomic_read_u64(&lane_get(endpoint, lane)->cursor) ||
+		!read_at(endpoint, lane, PG_GETARG_INT64(2), &row))
 		PG_RETURN_BOOL(false);
 	dead_letter(endpoint, &row, "fault", &failure);
 	PG_RETURN_BOOL(true);

@@ -67,10 +67,31 @@ text_of(const Datum *values, const bool *nulls, int column)
 	return nulls[column] ? NULL : TextDatumGetCString(values[column]);
 }
 
+/*
+ * A time, which is refused when it is sent if it never comes, from whichever end.
+ */
 static TimestampTz
 time_of(const Datum *values, const bool *nulls, int column)
 {
-	return nulls[column] ? BUS_NO_TIME : DatumGetTimestampTz(values[column]);
+	TimestampTz time = nulls[column] ? BUS_NO_TIME : DatumGetTimestampTz(values[column]);
+
+	return !nulls[column] && TIMESTAMP_IS_NOBEGIN(time) ? DT_NOEND : time;
+}
+
+/*
+ * For who keeps a message that was refused: times that never come are left out.
+ */
+void
+carry_drop_endless(Carried *carried)
+{
+	BusOutgoing *outgoing = &carried->outgoing;
+
+	if (TIMESTAMP_NOT_FINITE(outgoing->deliver_at))
+		outgoing->deliver_at = BUS_NO_TIME;
+	if (TIMESTAMP_NOT_FINITE(outgoing->expires_at))
+		outgoing->expires_at = BUS_NO_TIME;
+	if (TIMESTAMP_NOT_FINITE(outgoing->sent_at))
+		outgoing->sent_at = 0;
 }
 
 static Jsonb *

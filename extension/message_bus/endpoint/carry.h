@@ -18,5 +18,6 @@ typedef struct Carried
 } Carried;
 
 extern void carry_columns(const Datum *values, const bool *nulls, Carried *carried);
+extern void carry_drop_endless(Carried *carried);
 
 #endif

@@ -19,6 +19,7 @@
 #include "utils/typcache.h"
 
 #include "base/errors.h"
+#include "base/order.h"
 #include "event_store/contract/contract.h"
 #include "message_bus/endpoint/envelope.h"
 #include "message_bus/place/row.h"
@@ -26,6 +27,9 @@
 #include "pg/document.h"
 #include "pg/settings.h"
 #include "pg/subtransaction.h"
+
+/* Bytes that a Fault has beside the message in it. */
+#define FAULT_ROOM (64 * 1024)
 
 static const Context no_context = {0};
 
@@ -57,6 +61,26 @@ envelope_check(const Jsonb *body, const Jsonb *headers)
 	document_check(body, &body_limit, "body");
 	if (headers != NULL)
 		document_check(headers, &headers_limit, "headers");
+}
+
+/*
+ * The same for a Fault that somebody else has made: it has a message in it, with its
+ * headers, and says something of it.
+ */
+void
+envelope_check_fault(const Jsonb *body, const Jsonb *headers)
+{
+	static int	most;
+	static const DocumentLimit fault_limit = {
+		&most, "message_bus.max_message_size", ERRCODE_MB_INVALID_MESSAGE
+	};
+
+	most = (int) lesser((int64) setting_message_bus_max_message_size +
+							setting_event_store_max_metadata_size + FAULT_ROOM,
+						INT_MAX);
+	document_check(body, &fault_limit, "body");
+	if (headers != NULL)
+		envelope_check(envelope_empty_object(), headers);
 }
 
 /*

@@ -44,6 +44,7 @@ typedef enum DeliveryColumn
 } DeliveryColumn;
 
 extern void envelope_check(const Jsonb *body, const Jsonb *headers);
+extern void envelope_check_fault(const Jsonb *body, const Jsonb *headers);
 extern Jsonb *envelope_empty_object(void);
 extern void envelope_stamp(const BusOutgoing *outgoing, const pg_uuid_t *message_id,
 						   int32 schema_version, RowValues *row);

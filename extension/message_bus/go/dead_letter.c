@@ -27,6 +27,8 @@
 
 /* Bytes of an error that a Fault carries; the dead letter has all of it. */
 #define MAX_TEXT 8192
+/* And of what an index of dead letters holds, which may have come from anywhere. */
+#define MAX_INDEXED 255
 
 typedef struct Fault
 {
@@ -40,7 +42,8 @@ typedef struct Fault
 static void publish_fault(const Endpoint *endpoint, const RowValues *row, const char *message_type,
 						  const Failure *failure);
 static void send_fault(void *argument);
-static void set_text(Datum *values, char *nulls, int number, const char *text);
+static void set_text(Datum *values, char *nulls, int number, const char *text, int most);
+static Datum clipped(const char *text, int most);
 
 /*
  * Stores a dead letter; does nothing if there is one already.  A message that
@@ -57,10 +60,11 @@ dead_letter(const Endpoint *endpoint, const RowValues *row, const char *reason,
 		return;
 	for (int i = DEAD_REASON; i < DEAD_COLUMNS; i++)
 		dead.nulls[i] = false;
+	dead.values[ROW_MESSAGE_TYPE] = clipped(message_type, MAX_INDEXED);
 	dead.values[DEAD_REASON] = CStringGetTextDatum(reason);
 	dead.nulls[DEAD_ERROR_CODE] = failure->code == NULL;
 	if (failure->code != NULL)
-		dead.values[DEAD_ERROR_CODE] = CStringGetTextDatum(failure->code);
+		dead.values[DEAD_ERROR_CODE] = clipped(failure->code, MAX_INDEXED);
 	dead.nulls[DEAD_ERROR] = failure->text == NULL;
 	if (failure->text != NULL)
 		dead.values[DEAD_ERROR] = CStringGetTextDatum(failure->text);
@@ -144,8 +148,8 @@ send_fault(void *argument)
 	values[1] = fault->row->values[ROW_MESSAGE_ID];
 	values[2] = CStringGetTextDatum(fault->endpoint);
 	values[3] = CStringGetTextDatum(fault->message_type);
-	set_text(values, nulls, 4, failure->code);
-	set_text(values, nulls, 5, failure->text);
+	set_text(values, nulls, 4, failure->code, MAX_INDEXED);
+	set_text(values, nulls, 5, failure->text, MAX_TEXT);
 	values[6] = Int32GetDatum(failure->attempts);
 	values[7] = TimestampTzGetDatum(failure->last_at);
 	if (fault->omitted == NULL)
@@ -155,7 +159,7 @@ send_fault(void *argument)
 		nulls[8] = ' ';
 	}
 	else
-		set_text(values, nulls, 8, fault->omitted);
+		set_text(values, nulls, 8, fault->omitted, MAX_TEXT);
 	envelope_context(fault->row, &context);
 	spi_begin(SPI_AS_OWNER);
 	(void) spi_run(fault->omitted == NULL ? &whole : &bare, 9, types, values, nulls);
@@ -172,12 +176,17 @@ send_fault(void *argument)
  * A text of a Fault, cut off where nobody reads on.
  */
 static void
-set_text(Datum *values, char *nulls, int number, const char *text)
+set_text(Datum *values, char *nulls, int number, const char *text, int most)
 {
 	if (text == NULL)
 		return;
-	values[number] =
-		PointerGetDatum(cstring_to_text_with_len(text, pg_mbcliplen(text, (int) strlen(text),
-																	MAX_TEXT)));
+	values[number] = clipped(text, most);
 	nulls[number] = ' ';
+}
+
+static Datum
+clipped(const char *text, int most)
+{
+	return PointerGetDatum(cstring_to_text_with_len(text, pg_mbcliplen(text, (int) strlen(text),
+																	   most)));
 }

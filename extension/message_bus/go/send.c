@@ -34,6 +34,8 @@
 
 static bool cancel_scheduled(const pg_uuid_t *message_id);
 static void check(BusOutgoing *outgoing, int32 *schema_version);
+static void check_carried(const BusOutgoing *outgoing);
+static void refuse_version(void) pg_attribute_noreturn();
 static void take_place(RowValues *row);
 static bool goes_back(const Endpoint *endpoint, const BusOutgoing *outgoing,
 					  const RowValues *row);
@@ -102,15 +104,43 @@ check(BusOutgoing *outgoing, int32 *schema_version)
 				(errcode(ERRCODE_MB_INVALID_MESSAGE),
 				 errmsg("headers must be a JSON object"),
 				 errhint("Pass something like '{\"channel\": \"web\"}'.")));
-	/* Ours, and sent on behalf of somebody who cannot help it. */
+	if (outgoing->carried)
+		check_carried(outgoing);
 	if (strcmp(outgoing->message_type, FAULT_TYPE) == 0)
 	{
 		*schema_version = 1;
+		/* Ours is sent on behalf of somebody who cannot help it. */
+		if (!outgoing->beyond_depth)
+			envelope_check_fault(outgoing->body, outgoing->headers);
 		return;
 	}
 	outgoing->body = contract_check(outgoing->message_type, (int) strlen(outgoing->message_type),
 									schema_version, outgoing->body, -1);
 	envelope_check(outgoing->body, outgoing->headers);
+}
+
+/*
+ * What comes from elsewhere with its envelope has not been looked at as arguments are.
+ */
+static void
+check_carried(const BusOutgoing *outgoing)
+{
+	if (outgoing->deliver_at != BUS_NO_TIME)
+		(void) clock_finite(outgoing->deliver_at, "deliver_at");
+	if (outgoing->expires_at != BUS_NO_TIME)
+		(void) clock_finite(outgoing->expires_at, "expires_at");
+	(void) clock_finite(outgoing->sent_at, "sent_at");
+	if (outgoing->schema_version < 0)
+		refuse_version();
+}
+
+static void
+refuse_version(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_MB_INVALID_MESSAGE),
+			 errmsg("schema_version is not a whole number of 1 or more"),
+			 errhint("Leave it out, or count from 1.")));
 }
 
 static void
@@ -238,10 +268,7 @@ send_from_arguments(FunctionCallInfo fcinfo, int first, const char *endpoint)
 	{
 		outgoing.schema_version = PG_GETARG_INT32(first + 7);
 		if (outgoing.schema_version < 1)
-			ereport(ERROR,
-					(errcode(ERRCODE_MB_INVALID_MESSAGE),
-					 errmsg("schema_version is not a whole number of 1 or more"),
-					 errhint("Leave it out, or count from 1.")));
+			refuse_version();
 	}
 	message_bus_send(&outgoing, message_id);
 	PG_RETURN_UUID_P(message_id);

@@ -162,6 +162,7 @@ intake_bury(const Intake *intake, const ErrorData *error)
 	failure.code = pstrdup(unpack_sql_state(error->sqlerrcode));
 
 	read_message(intake, intake->current, &carried);
+	carry_drop_endless(&carried);
 	if (intake->target != NULL)
 		endpoint = endpoint_by_name(intake->target, true);
 	if (endpoint != NULL)
