@@ -67,7 +67,10 @@ is(join("\n", sort keys %seen), '', 'nobody sees what is not his');
 is(join("\n", map { "$_ ($internal{$_})" } sort keys %internal), '', 'no error is an internal one');
 is_deeply([ map { $node->safe_psql('postgres', $_) } $roles, $members, $owners ],
 	\@before, 'roles, members, owners and rights are as they were');
-is($node->safe_psql('postgres', 'SELECT * FROM event_store.verify()'), '', 'the store is sound');
+# An admin may register a version of a type that nobody can read the older ones as.
+is( $node->safe_psql('postgres', q{SELECT * FROM event_store.verify()
+		WHERE severity <> 'warning' OR object NOT LIKE 'type %'}),
+	'', 'the store is sound');
 is(join(' ', $hostile->forgotten), '', 'every routine of the catalog was called')
   if $seconds >= 60;
 $node->stop('fast');
