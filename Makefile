@@ -139,6 +139,9 @@ check-ha:     ## kills leaders under Patroni and etcd, under load: HA_KILLS (4),
 check-bridge:     ## whoever carries to and from RabbitMQ is killed: BRIDGE_ROUNDS (60)
 	@BRIDGE_ROUNDS=$${BRIDGE_ROUNDS:-60} TAP_TIMEOUT=3600 TESTS=100_bridge ci/check tap
 
+check-streams:     ## whoever publishes to Kafka and NATS is killed: STREAM_ROUNDS (60)
+	@STREAM_ROUNDS=$${STREAM_ROUNDS:-60} TAP_TIMEOUT=3600 TESTS=101_streamd ci/check tap
+
 check-fuzz:   ## libFuzzer on what parses bytes: FUZZ_SECONDS (600) for each target, FUZZ_SEED
 	@PG_CONFIG=$$(ci/assert_pg) && export PG_CONFIG && \
 		FUZZ_SECONDS=$${FUZZ_SECONDS:-600} ci/check fuzz
@@ -181,4 +184,5 @@ help:         ## list the targets
 	coverage check-assert check-discard check-valgrind check-pg17 check-pg18 check-compile-all \
 	check-fresh check-packages check-kubernetes deb dist check-dba check-hostile check-fuzz \
 	check-ha check-links check-five check-network check-upgrade freeze help pictures \
-	check-restores check-standstill check-bridge check-looking check-film check-live gallery
+	check-restores check-standstill check-bridge check-streams check-looking check-film check-live \
+	gallery

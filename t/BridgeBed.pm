@@ -53,6 +53,7 @@ sub write_brokers
 	print $file "# brokers\n[rabbit]\nhost=127.0.0.1\nport=$self->{port}{amqp}\nheartbeat=4\n",
 	  "password=", $options{password} // 'guest', "\n";
 	close $file;
+	chmod 0600, "$self->{directory}/brokers.conf" or die "cannot chmod: $!";
 	return;
 }
 

@@ -71,6 +71,7 @@ def until_listening(program):
 def bridged(server):
     """The program that carries, while the block runs."""
     brokers = server.run_dir / "brokers.conf"
+    brokers.touch(0o600)
     brokers.write_text(f"[rabbit]\nhost=127.0.0.1\nport={AMQP}\n")
     env = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     process = subprocess.Popen(

@@ -22,6 +22,7 @@
 #define ERRCODE_ST_NO_HANDLER			MAKE_SQLSTATE('S', 'T', '0', '1', '0')
 #define ERRCODE_ST_NO_AGGREGATE			MAKE_SQLSTATE('S', 'T', '0', '1', '1')
 #define ERRCODE_ST_NO_PROJECTION		MAKE_SQLSTATE('S', 'T', '0', '1', '2')
+#define ERRCODE_ST_NO_SINK				MAKE_SQLSTATE('S', 'T', '0', '1', '3')
 #define ERRCODE_ST_PROJECTION_MOVED		MAKE_SQLSTATE('S', 'T', '0', '2', '0')
 #define ERRCODE_ST_SOURCE_LOST			MAKE_SQLSTATE('S', 'T', '0', '2', '1')
 

@@ -176,6 +176,17 @@ BEGIN
 	WHERE p.source IS NOT NULL AND p.state IN ('running', 'rebuilding')
 		AND coalesce(p.heard_at, p.updated_at) < clock_timestamp() - interval '5 min'
 	UNION ALL
+	SELECT 'sink_' || s.state, 'sink ' || s.name,
+		CASE WHEN s.state IN ('lost', 'failing') THEN 'error' ELSE 'warning' END, s.since,
+		CASE s.state WHEN 'unfed' THEN format('Nobody publishes events to %s.', s.broker)
+			ELSE format('%s gets no events: %s', s.broker, coalesce(s.error, 'it is paused')) END,
+		format(CASE s.state WHEN 'paused' THEN 'SELECT event_store.resume_sink(%L)'
+			WHEN 'lost' THEN 'SELECT event_store.reset_sink(%L, POSITION): see docs/streams.md'
+			WHEN 'failing' THEN 'Look at the broker; SELECT * FROM event_store.sinks WHERE name = %L'
+			ELSE 'Start streamd for this database, or look into its log' END, s.name),
+		jsonb_build_object('sink', s.name)
+	FROM event_store._seen_sink s WHERE s.state <> 'running'
+	UNION ALL
 	SELECT 'rebuild_failed', 'rebuild of ' || r.name, 'error', r.updated_at,
 		format('The read model stays as it is; the new one beside it stands at event %s: %s', r.error_position, r.last_error),
 		format('Mend its handler, then SELECT event_store.resume_projection(%1$L); or SELECT event_store.cancel_rebuild(%1$L)', r.name),
@@ -315,7 +326,7 @@ FROM (SELECT * FROM ecommerce._store_problems()
 ORDER BY p.severity, p.since, p.kind, p.object;
 COMMENT ON VIEW ecommerce.problems IS
 'One row for each thing that is wrong now; none when all is well. severity: error (somebody is needed now) or warning; since when; what it holds up; what to type; detail: names and numbers of the objects concerned. '
-'kind: worker_missing, worker_refused, unit_failing, restore, mark_held (an append that is open for more than 10 s), subscription_behind, rebuild_failed, projection_behind (more than a minute), projection_failed, projection_retrying, projection_paused, projection_lost (its source no longer holds what was read), projection_unfed (its source was not heard of for 5 minutes), endpoint_paused, endpoint_behind (the oldest message waits for more than a minute), no_consumer (for more than 10 s, and nothing was taken meanwhile), not_carried (the same where messages leave over a link or bridge), link_lost (one of the two databases is older than it was), link_paused, link_unfed (its source was not heard of for 5 minutes), bridge_paused, bridge_unfed (nobody was heard of for 5 minutes who carries that way), endpoint_full, breaker_open, dead_letters, ring_large (a segment of more than 4 GB), saga_stuck. Counts go to 1000.';
+'kind: worker_missing, worker_refused, unit_failing, restore, mark_held (an append that is open for more than 10 s), subscription_behind, rebuild_failed, projection_behind (more than a minute), projection_failed, projection_retrying, projection_paused, projection_lost (its source no longer holds what was read), projection_unfed (its source was not heard of for 5 minutes), sink_lost (this database and the sink do not fit each other), sink_failing, sink_paused, sink_unfed (streamd was not heard of for 5 minutes), endpoint_paused, endpoint_behind (the oldest message waits for more than a minute), no_consumer (for more than 10 s, and nothing was taken meanwhile), not_carried (the same where messages leave over a link or bridge), link_lost (one of the two databases is older than it was), link_paused, link_unfed (its source was not heard of for 5 minutes), bridge_paused, bridge_unfed (nobody was heard of for 5 minutes who carries that way), endpoint_full, breaker_open, dead_letters, ring_large (a segment of more than 4 GB), saga_stuck. Counts go to 1000.';
 
 CREATE FUNCTION ecommerce._severities(problems jsonb, OUT error int, OUT warning int)
 LANGUAGE plpgsql VOLATILE

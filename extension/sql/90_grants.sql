@@ -284,6 +284,24 @@ GRANT EXECUTE ON FUNCTION
 	TO ecommerce_writer;
 GRANT EXECUTE ON FUNCTION event_store.reset_remote(text, bigint) TO ecommerce_admin;
 
+-- sinks
+GRANT SELECT ON event_store.sink, event_store.sinks TO ecommerce_reader;
+GRANT EXECUTE ON FUNCTION event_store._find_sink(text), event_store._to_cloudevent(event_store.event, jsonb)
+	TO ecommerce_reader;
+GRANT EXECUTE ON FUNCTION
+	event_store.claim_sink(text),
+	event_store.read_sink(text, bigint, int, text),
+	event_store.note_sink(text, bigint, bigint, boolean, text)
+	TO ecommerce_writer;
+GRANT EXECUTE ON FUNCTION
+	event_store.create_sink(text, text, jsonb, text, text[], bigint),
+	event_store._sink_options(text, text, jsonb),
+	event_store.pause_sink(text),
+	event_store.resume_sink(text),
+	event_store.drop_sink(text),
+	event_store.reset_sink(text, bigint)
+	TO ecommerce_admin;
+
 -- links between databases
 GRANT SELECT ON message_bus.link, message_bus.link_lane, message_bus.links, message_bus.link_lanes,
 	message_bus.forwards
@@ -423,6 +441,7 @@ GRANT SELECT ON event_store._seen_event, event_store._seen_stream, event_store._
 	saga._seen_instance, saga._seen_history, saga._seen_number, saga._seen_definition,
 	saga._seen_state, saga._stuck, saga._sampled_instance, saga.attention, saga.patience,
 	event_store._seen_subscription, event_store._listed_subscription, event_store._seen_projection,
+	event_store._seen_sink,
 	event_store._seen_rebuild, event_store._seen_parked,
 	message_bus._open_dead, message_bus._ring_tail,
 	message_bus._seen_link, message_bus._seen_bridge, message_bus._seen_forward,

@@ -28,6 +28,7 @@ SELECT pg_catalog.pg_extension_config_dump('event_store.projection_progress', ''
 SELECT pg_catalog.pg_extension_config_dump('event_store.projection_remote', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.projection_deferred', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.projection_rebuild', '');
+SELECT pg_catalog.pg_extension_config_dump('event_store.sink', '');
 
 -- ---------------------------------------------------------------- message bus
 SELECT pg_catalog.pg_extension_config_dump('message_bus.position_seq', '');

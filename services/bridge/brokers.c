@@ -8,15 +8,15 @@
  *		password=...
  *
  * It is read at each attempt to connect, so that what is changed there counts at once.
- * Several hosts are tried in turn.  The password is in no log and in no error.
+ * Several hosts are tried in turn.
  */
 #include "bridge/brokers.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/sections.h"
 #include "lib/text.h"
 
 /* A setting of a section, as a table. */
@@ -38,9 +38,7 @@ static const BrokerSetting settings[] = {
 	{"heartbeat", offsetof(Broker, heartbeat), 0}, {"tls", offsetof(Broker, tls), 1}
 };
 
-static char *trim(char *text);
-static bool read_section(FILE *file, const char *name, Broker *broker, char *error, size_t size);
-static bool set(Broker *broker, const char *name, const char *value);
+static bool set(void *argument, const char *name, const char *value);
 static void choose_host(Broker *broker, int attempt);
 
 /*
@@ -51,78 +49,23 @@ bool
 broker_find(const char *path, const char *name, int attempt, Broker *broker, char *error,
 			size_t size)
 {
-	FILE	   *file = fopen(path, "r");
 	bool		found;
 
 	*broker = (Broker) {.host = "localhost", .vhost = "/", .user = "guest",
 		.password = "guest", .heartbeat = 10};
-	if (file == NULL)
-	{
-		snprintf(error, size, "cannot read %s: %s", path, strerror(errno));
-		return false;
-	}
-	found = read_section(file, name, broker, error, size);
-	fclose(file);
+	found = section_read(path, name, set, broker, error, size);
 	choose_host(broker, attempt);
 	if (broker->port == 0)
 		broker->port = broker->tls ? 5671 : 5672;
 	return found;
 }
 
-static char *
-trim(char *text)
-{
-	size_t		length;
-
-	text += strspn(text, " \t\r\n");
-	length = strlen(text);
-	while (length > 0 && strchr(" \t\r\n", text[length - 1]))
-		text[--length] = '\0';
-	return text;
-}
-
 static bool
-read_section(FILE *file, const char *name, Broker *broker, char *error, size_t size)
-{
-	char		line[2048];
-	bool		inside = false;
-	bool		found = false;
-
-	while (fgets(line, sizeof(line), file))
-	{
-		char	   *text = trim(line);
-		char	   *equals = strchr(text, '=');
-		size_t		length = strlen(text);
-
-		if (*text == '\0' || *text == '#')
-			continue;
-		if (*text == '[' && text[length - 1] == ']')
-		{
-			inside = length == strlen(name) + 2 && strncmp(text + 1, name, length - 2) == 0;
-			found |= inside;
-			continue;
-		}
-		if (!inside)
-			continue;
-		if (equals)
-			*equals = '\0';
-		if (equals == NULL || !set(broker, trim(text), trim(equals + 1)))
-		{
-			snprintf(error, size, "\"%.60s\" is no setting of a broker", text);
-			return false;
-		}
-	}
-	if (!found)
-		snprintf(error, size, "there is no section [%s]", name);
-	return found;
-}
-
-static bool
-set(Broker *broker, const char *name, const char *value)
+set(void *argument, const char *name, const char *value)
 {
 	for (size_t i = 0; i < lengthof(settings); i++)
 	{
-		char	   *target = (char *) broker + settings[i].offset;
+		char	   *target = (char *) argument + settings[i].offset;
 
 		if (strcmp(settings[i].name, name) != 0)
 			continue;
@@ -151,5 +94,5 @@ choose_host(Broker *broker, int attempt)
 		count += *c == ',';
 	for (int i = 0; (host = strsep(&rest, ",")) != NULL; i++)
 		if (i == attempt % count)
-			copy_string(broker->host, sizeof(broker->host), trim(host));
+			copy_string(broker->host, sizeof(broker->host), section_trim(host));
 }

@@ -13,13 +13,9 @@
 #include "bridge/outward.h"
 #include "bridge/statements.h"
 #include "lib/api.h"
-#include "lib/log.h"
+#include "lib/roster.h"
 #include "lib/service.h"
-#include "lib/session.h"
 #include "lib/text.h"
-
-#define DEADLINE_MS 60000
-#define MAX_BRIDGES 100
 
 extern const char openapi_document[];
 
@@ -47,201 +43,102 @@ typedef struct Bridge
 {
 	char	   *name;
 	char	   *broker;
-	char	   *all;			/* that says of a change */
 	Inward	   *inward;
 	Outward    *outward;
 } Bridge;
 
 static struct
 {
-	Runtime    *runtime;
+	struct event_base *base;
 	const char *parameters[3];
 	PgStep		setup[2];
-	Session    *session;		/* hears of changes */
-	struct event *timer;
-	Bridge		bridges[MAX_BRIDGES];
-	int			count;
-	bool		again;			/* a change was told of while bridges were being read */
+	Roster	   *roster;
 } state;
 
-static void look(void *argument);
-static void on_look(void *argument, const PgResults *results);
-static void on_time(evutil_socket_t socket, short what, void *argument);
-static bool still_there(const Bridge *bridge, const PgResults *results);
-static bool is_open(const char *name);
-static void open_bridge(const PgResults *results, int row);
-static void close_bridge(Bridge *bridge);
-
-/* Looks which bridges there are. */
-static void
-look(void *argument)
-{
-	static const PgStep step = {&sql_bridges, NULL};
-	struct timeval wait = {idle / 1000, idle % 1000 * 1000};
-
-	(void) argument;
-	state.again = !session_run(state.session, &step, 1, DEADLINE_MS, on_look, NULL);
-	evtimer_add(state.timer, &wait);
-}
-
-static void
-on_time(evutil_socket_t socket, short what, void *argument)
-{
-	(void) socket;
-	(void) what;
-	look(argument);
-}
-
-/* Closes what is gone or different by now, opens what is new. */
-static void
-on_look(void *argument, const PgResults *results)
-{
-	int			kept = 0;
-
-	if (pg_lost(results) || state.runtime->draining)
-		return;
-	if (!pg_succeeded(results))
-	{
-		log_write(LEVEL_WARNING, NULL, "Bridges cannot be read: {Error}", "Error",
-				  pg_message(results), NULL);
-		return;
-	}
-	for (int i = 0; i < state.count; i++)
-	{
-		if (still_there(&state.bridges[i], results))
-			state.bridges[kept++] = state.bridges[i];
-		else
-			close_bridge(&state.bridges[i]);
-	}
-	state.count = kept;
-	for (int row = 0; row < pg_rows(results, 0) && state.count < MAX_BRIDGES; row++)
-	{
-		if (strcmp(pg_value(results, 0, row, BRIDGES_PAUSED), "t") != 0 &&
-			!is_open(pg_value(results, 0, row, BRIDGES_NAME)))
-			open_bridge(results, row);
-	}
-	if (state.again)
-		look(argument);
-}
-
-static bool
-still_there(const Bridge *bridge, const PgResults *results)
-{
-	for (int row = 0; row < pg_rows(results, 0); row++)
-		if (strcmp(pg_value(results, 0, row, BRIDGES_NAME), bridge->name) == 0)
-			return strcmp(pg_value(results, 0, row, BRIDGES_ALL), bridge->all) == 0;
-	return false;
-}
-
-static bool
-is_open(const char *name)
-{
-	for (int i = 0; i < state.count; i++)
-		if (strcmp(state.bridges[i].name, name) == 0)
-			return true;
-	return false;
-}
-
-static void
+static void *
 open_bridge(const PgResults *results, int row)
 {
-	Bridge	   *bridge = &state.bridges[state.count++];
+	Bridge	   *bridge = memory_zero(1, sizeof(*bridge));
 	const char *endpoint = pg_value(results, 0, row, BRIDGES_ENDPOINT);
 	const char *unroutable = pg_value(results, 0, row, BRIDGES_UNROUTABLE);
-	BridgeSettings settings = {state.runtime->base, service_conninfo(), &state.setup[0], brokers};
+	BridgeSettings settings = {state.base, service_conninfo(), &state.setup[0], brokers};
 
-	*bridge = (Bridge) {
-		memory_string(pg_value(results, 0, row, BRIDGES_NAME)),
-		memory_string(pg_value(results, 0, row, BRIDGES_BROKER)),
-		memory_string(pg_value(results, 0, row, BRIDGES_ALL))
-	};
-	settings.name = bridge->name;
-	settings.broker = bridge->broker;
+	settings.name = bridge->name = memory_string(pg_value(results, 0, row, ROSTER_NAME));
+	settings.broker = bridge->broker = memory_string(pg_value(results, 0, row, BRIDGES_BROKER));
 	settings.batch = batch;
 	settings.drop_unroutable = strcmp(unroutable, "drop") == 0;
-	log_write(LEVEL_INFORMATION, NULL, "Bridge {Bridge} to {Broker}", "Bridge", bridge->name,
-			  "Broker", bridge->broker, NULL);
 	if (endpoint)
 		bridge->outward = outward_open(&settings, endpoint);
 	if (pg_value(results, 0, row, BRIDGES_QUEUE))
 		bridge->inward = inward_open(&settings, pg_value(results, 0, row, BRIDGES_TOPOLOGY));
+	return bridge;
 }
 
 static void
-close_bridge(Bridge *bridge)
+close_bridge(void *item)
 {
-	log_write(LEVEL_INFORMATION, NULL, "Bridge {Bridge} is closed", "Bridge", bridge->name, NULL);
+	Bridge	   *bridge = item;
+
 	outward_close(bridge->outward);
 	inward_close(bridge->inward);
 	free(bridge->name);
 	free(bridge->broker);
-	free(bridge->all);
+	free(bridge);
 }
 
-/* "ok", or the first bridge that does not carry, and why. */
+static const char *
+bridge_state(const void *item)
+{
+	const Bridge *bridge = item;
+	const char *its = bridge->outward ? outward_state(bridge->outward) : "ok";
+
+	return strcmp(its, "ok") == 0 && bridge->inward ? inward_state(bridge->inward) : its;
+}
+
+static bool
+bridge_drained(void *item)
+{
+	Bridge	   *bridge = item;
+	bool		out = !bridge->outward || outward_drained(bridge->outward);
+	bool		in = !bridge->inward || inward_drained(bridge->inward);
+
+	return out && in;
+}
+
 static const char *
 bridges_state(void)
 {
-	static Text text = {0};
-
-	for (int i = 0; i < state.count; i++)
-	{
-		const Bridge *bridge = &state.bridges[i];
-		const char *its = bridge->outward ? outward_state(bridge->outward) : "ok";
-
-		if (strcmp(its, "ok") == 0 && bridge->inward)
-			its = inward_state(bridge->inward);
-		if (strcmp(its, "ok") == 0)
-			continue;
-		text_reset(&text);
-		text_format(&text, "%s: %s", bridge->name, its);
-		return text.data;
-	}
-	return "ok";
+	return roster_state(state.roster);
 }
 
-/* What is in hand is finished, nothing new is begun. */
 static int
 pending(void)
 {
-	int			busy = 0;
-
-	for (int i = 0; i < state.count; i++)
-	{
-		Bridge	   *bridge = &state.bridges[i];
-
-		busy += bridge->outward && !outward_drained(bridge->outward);
-		busy += bridge->inward && !inward_drained(bridge->inward);
-	}
-	return busy;
+	return roster_pending(state.roster);
 }
 
 static bool
 start(Runtime *runtime)
 {
-	SessionOptions session = {.base = runtime->base, .conninfo = service_conninfo(),
-		.application = "bridged", .setup = state.setup, .nsetup = 2, .ready = look,
-		.notified = look};
+	RosterOptions roster = {.base = runtime->base, .conninfo = service_conninfo(),
+		.application = "bridged", .setup = state.setup, .nsetup = 2, .read = &sql_bridges,
+		.idle_ms = idle, .open = open_bridge, .close = close_bridge, .state = bridge_state,
+		.drained = bridge_drained};
 
-	state.runtime = runtime;
+	state.base = runtime->base;
 	/* No statement takes as long; what a session leaves open is nothing. */
 	state.parameters[0] = state.parameters[1] = "60000";
 	state.parameters[2] = "bridged";
 	state.setup[0] = (PgStep) {&api_session, state.parameters};
 	state.setup[1] = (PgStep) {&sql_listen_bridges, NULL};
-	state.timer = evtimer_new(runtime->base, on_time, NULL);
-	state.session = session_open(&session);
+	state.roster = roster_open(&roster);
 	return true;
 }
 
 static void
 stop(void)
 {
-	for (int i = 0; i < state.count; i++)
-		close_bridge(&state.bridges[i]);
-	session_close(state.session);
-	if (state.timer)
-		event_free(state.timer);
+	roster_close(state.roster);
 }
 
 int

@@ -8,9 +8,9 @@
 
 const PgStatement sql_listen_bridges = {"LISTEN \"message_bus.bridges\"", 0};
 const PgStatement sql_bridges = {
-	"SELECT name, broker, endpoint, queue, state = 'paused', "
-	"coalesce(options ->> 'unroutable', 'dead_letter'), message_bus.bridge_topology(name), "
-	"pg_catalog.concat(state, options) FROM message_bus.bridges ORDER BY name", 0
+	"SELECT name, pg_catalog.concat(state, options), state <> 'paused', broker, endpoint, queue, "
+	"coalesce(options ->> 'unroutable', 'dead_letter'), message_bus.bridge_topology(name) "
+	"FROM message_bus.bridges ORDER BY name", 0
 };
 const PgStatement sql_claim = {
 	"SELECT c.ours, CASE WHEN c.ours THEN message_bus.hear_bridge($1::text, false) END "

@@ -6,6 +6,7 @@
 #define SERVICES_BRIDGE_STATEMENTS_H
 
 #include "lib/pg.h"
+#include "lib/roster.h"
 
 extern const PgStatement sql_listen_bridges;	/* told when bridges change */
 extern const PgStatement sql_bridges;	/* BridgesColumn */
@@ -20,8 +21,8 @@ extern const PgStatement sql_accept;	/* bridge, envelopes: AcceptColumn */
 
 enum BridgesColumn
 {
-	BRIDGES_NAME, BRIDGES_BROKER, BRIDGES_ENDPOINT, BRIDGES_QUEUE, BRIDGES_PAUSED,
-	BRIDGES_UNROUTABLE, BRIDGES_TOPOLOGY, BRIDGES_ALL
+	BRIDGES_BROKER = ROSTER_COLUMNS, BRIDGES_ENDPOINT, BRIDGES_QUEUE, BRIDGES_UNROUTABLE,
+	BRIDGES_TOPOLOGY
 };
 
 enum ReadColumn

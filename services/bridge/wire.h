@@ -9,7 +9,7 @@
 
 #include "bridge/brokers.h"
 #include "bridge/librabbitmq.h"
-#include "bridge/worker.h"
+#include "lib/worker.h"
 
 #define WIRE_CHANNEL 1
 /* In code: the message is none that AMQP can carry, so it was not sent. */

@@ -21,6 +21,8 @@
 	"pg_catalog.set_config('search_path', '', " local "), " \
 	"pg_catalog.set_config('timezone', 'UTC', " local "), " \
 	"pg_catalog.set_config('jit', 'off', " local ")"
+/* Of the name of a channel. */
+#define CHANNEL_MAX 63
 #define ENDPOINT_TIMEOUT(local) \
 	"SELECT pg_catalog.set_config('statement_timeout', least(pg_catalog.ceil(" \
 	"EXTRACT(epoch FROM e.timeout) * 1000)::bigint, $2::bigint)::text, " local ") " \
@@ -85,6 +87,7 @@ const PgStatement api_older_sql = {
 };
 
 static PgStatement *make_statement(Text *sql, int nparameters);
+static void add_quoted(Text *sql, const char *name);
 static void add_parameters(Text *sql, int n);
 
 /* LISTEN to the channel of an endpoint. */
@@ -94,10 +97,33 @@ api_listen(const char *endpoint)
 	Text		sql = {0};
 
 	text_add(&sql, "LISTEN \"message_bus.");
-	for (const char *c = endpoint; *c; c++)
-		text_add_n(&sql, *c == '"' ? "\"\"" : c, *c == '"' ? 2 : 1);
+	add_quoted(&sql, endpoint);
 	text_add(&sql, "\"");
 	return make_statement(&sql, 0);
+}
+
+/* LISTEN to new events of a category, NULL: of all. */
+PgStatement *
+api_listen_category(const char *category)
+{
+	Text		sql = {0};
+
+	text_add(&sql, "LISTEN \"event_store");
+	/* One of a longer name has no channel of its own, see event_store.channel(). */
+	if (category && strlen("event_store.") + strlen(category) <= CHANNEL_MAX)
+	{
+		text_add(&sql, ".");
+		add_quoted(&sql, category);
+	}
+	text_add(&sql, "\"");
+	return make_statement(&sql, 0);
+}
+
+static void
+add_quoted(Text *sql, const char *name)
+{
+	for (const char *c = name; *c; c++)
+		text_add_n(sql, *c == '"' ? "\"\"" : c, *c == '"' ? 2 : 1);
 }
 
 /* fn(body jsonb) RETURNS void: handles one message. */

@@ -58,6 +58,10 @@ Metric		metric_bridge_messages = {"bridge_messages_total", "Messages to and from
 METRIC_COUNTER, 2, {"bridge", "outcome"}, NULL};
 Metric		metric_bridge_up = {"bridge_up", "1 while the broker can be reached.", METRIC_GAUGE, 2,
 {"bridge", "direction"}, NULL};
+Metric		metric_sink_events = {"sink_events_total", "Events published.", METRIC_COUNTER, 1,
+{"sink"}, NULL};
+Metric		metric_sink_up = {"sink_up", "1 while a sink gets its events.", METRIC_GAUGE, 1,
+{"sink"}, NULL};
 
 Metric		metric_feed_events = {"feed_events_total", "Events brought to projections.",
 METRIC_COUNTER, 2, {"projection", "outcome"}, NULL};
@@ -69,7 +73,7 @@ static Metric *const all_metrics[] = {
 	&metric_message_delay, &metric_work, &metric_calls, &metric_call_duration, &metric_breaker,
 	&metric_pool, &metric_consumer_up, &metric_exports, &metric_duties, &metric_link_messages,
 	&metric_link_up, &metric_feed_events, &metric_feed_up, &metric_bridge_messages,
-	&metric_bridge_up
+	&metric_bridge_up, &metric_sink_events, &metric_sink_up
 };
 
 static Series *find_series(Metric *metric, va_list labels);

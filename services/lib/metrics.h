@@ -48,6 +48,8 @@ extern Metric metric_feed_events;			/* projection, outcome */
 extern Metric metric_feed_up;				/* projection */
 extern Metric metric_bridge_messages;		/* bridge, outcome */
 extern Metric metric_bridge_up; /* bridge, direction */
+extern Metric metric_sink_events;			/* sink */
+extern Metric metric_sink_up;				/* sink */
 
 /* The label values follow, as many strings as the metric has labels. */
 void		metrics_count(Metric *metric, double amount, ...);

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/api.h"
 #include "lib/context.h"
 #include "lib/log.h"
 #include "lib/metrics.h"
@@ -33,8 +34,6 @@
 #define TELL_MS 1000
 /* and at least this often that the source is there. */
 #define HEARTBEAT_MS 60000
-/* Channels of longer names are cut, see event_store.channel(). */
-#define CHANNEL_MAX 63
 
 typedef enum Phase
 {
@@ -53,8 +52,7 @@ struct Feeder
 	char	   *source;
 	char	   *category;		/* NULL: all */
 	char	   *conninfo;
-	PgStatement listen;
-	char	   *listen_sql;
+	PgStatement *listen;
 	PgStep		setup_from[3];
 	PgStep		setup_to[2];
 	Session    *from;
@@ -95,7 +93,6 @@ static void on_losing(void *argument, const PgResults *results);
 static void rest(Feeder *feeder, long milliseconds);
 static void retry(Feeder *feeder, const PgResults *results, const char *what);
 static bool expected(Feeder *feeder, Phase phase, const PgResults *results);
-static char *listen_statement(const char *category);
 static void set_string(char **target, const char *value);
 static bool same(const char *a, const char *b);
 
@@ -113,12 +110,11 @@ feeder_open(const CarrierOptions *options, const char *name, const char *source,
 	feeder->source = memory_string(source);
 	set_string(&feeder->category, category);
 	feeder->conninfo = source_conninfo(source);
-	feeder->listen_sql = listen_statement(category);
-	feeder->listen = (PgStatement) {feeder->listen_sql, 0};
+	feeder->listen = api_listen_category(category);
 	/* What a crash of the target undoes is brought again. */
 	feeder->setup_to[0] = feeder->setup_from[0] = *options->setup;
 	feeder->setup_to[1] = feeder->setup_from[1] = (PgStep) {&sql_lazily, NULL};
-	feeder->setup_from[2] = (PgStep) {&feeder->listen, NULL};
+	feeder->setup_from[2] = (PgStep) {feeder->listen, NULL};
 	snprintf(feeder->batch, sizeof(feeder->batch), "%ld", options->batch);
 	feeder->timer = evtimer_new(options->base, on_timer, feeder);
 	feeder->teller = evtimer_new(options->base, on_teller, feeder);
@@ -132,23 +128,6 @@ feeder_open(const CarrierOptions *options, const char *name, const char *source,
 	session.notified = on_notified;
 	feeder->from = session_open(&session);
 	return feeder;
-}
-
-/* LISTEN to new events of a category, or of all. */
-static char *
-listen_statement(const char *category)
-{
-	Text		sql = {0};
-
-	text_add(&sql, "LISTEN \"event_store");
-	if (category && strlen("event_store.") + strlen(category) <= CHANNEL_MAX)
-	{
-		text_add(&sql, ".");
-		for (const char *c = category; *c; c++)
-			text_add_n(&sql, *c == '"' ? "\"\"" : c, *c == '"' ? 2 : 1);
-	}
-	text_add(&sql, "\"");
-	return text_take(&sql);
 }
 
 const char *
@@ -197,7 +176,7 @@ feeder_close(Feeder *feeder)
 	event_free(feeder->timer);
 	event_free(feeder->teller);
 	text_free(&feeder->loss);
-	free(feeder->listen_sql);
+	api_free(feeder->listen);
 	free(feeder->name);
 	free(feeder->source);
 	free(feeder->category);

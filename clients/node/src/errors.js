@@ -24,6 +24,7 @@ export class EventsExist extends StoreError {}
 export class NoEventHandler extends StoreError {}
 export class NoAggregate extends StoreError {}
 export class NoProjection extends StoreError {}
+export class NoSink extends StoreError {}
 export class ProjectionMoved extends StoreError {}
 export class SourceLost extends StoreError {}
 

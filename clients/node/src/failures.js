@@ -4,16 +4,17 @@ import {
 	EndpointInUse, EventsExist, ImmutableEvent, InstanceExists, InvalidCheckpoint,
 	InvalidDefinition, InvalidEvent, InvalidMessage, InvalidTemplate, LaneMoved,
 	LinkSourceLost, LinkTargetBehind, NoAggregate, NoBridge, NoEndpoint, NoEventHandler,
-	NoInstance, NoLink, NoProjection, NoSubscription, NoTimer, NotFetched, ProjectionMoved,
-	Rejected, SagaConflict, SagaError, SagaInUse, SourceLost, StaleDelivery, StoreError,
-	StreamTombstoned, SubscriptionError, TransactionEnded, UndefinedTransition,
+	NoInstance, NoLink, NoProjection, NoSink, NoSubscription, NoTimer, NotFetched,
+	ProjectionMoved, Rejected, SagaConflict, SagaError, SagaInUse, SourceLost, StaleDelivery,
+	StoreError, StreamTombstoned, SubscriptionError, TransactionEnded, UndefinedTransition,
 	VersionConflict,
 } from './errors.js';
 
 const CLASSES = {
 	ST001: VersionConflict, ST002: StreamTombstoned, ST003: DuplicateEvent, ST004: InvalidEvent,
 	ST005: ImmutableEvent, ST006: CounterBehind, ST007: EventsExist, ST010: NoEventHandler,
-	ST011: NoAggregate, ST012: NoProjection, ST020: ProjectionMoved, ST021: SourceLost,
+	ST011: NoAggregate, ST012: NoProjection, ST013: NoSink, ST020: ProjectionMoved,
+	ST021: SourceLost,
 	SB001: NoSubscription, SB002: NotFetched, SB003: InvalidCheckpoint,
 	MB001: NoEndpoint, MB002: EndpointFull, MB003: StaleDelivery, MB004: EndpointInUse,
 	MB005: InvalidMessage, MB006: EndpointForwards, MB007: LaneMoved, MB008: LinkSourceLost,

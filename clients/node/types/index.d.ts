@@ -342,6 +342,8 @@ export class NoEventHandler extends StoreError {}
 export class NoAggregate extends StoreError {}
 /** ST012 */
 export class NoProjection extends StoreError {}
+/** ST013 */
+export class NoSink extends StoreError {}
 /** ST020: somebody else has brought the events; look where it is now. */
 export class ProjectionMoved extends StoreError {}
 /** ST021: the source no longer holds what was read from it. */

@@ -7,7 +7,7 @@ from .errors import (BusError, CounterBehind, DuplicateEvent, EcommerceError, En
                      InstanceExists, InvalidCheckpoint, InvalidDefinition, InvalidEvent,
                      InvalidMessage, InvalidTemplate, LaneMoved, LinkSourceLost, LinkTargetBehind,
                      NoAggregate, NoBridge, NoEndpoint, NoEventHandler, NoInstance, NoLink,
-                     NoProjection, NoSubscription, NoTimer, NotFetched, PoolTooSmall,
+                     NoProjection, NoSink, NoSubscription, NoTimer, NotFetched, PoolTooSmall,
                      ProjectionMoved, Rejected, RequestTimeout, SagaConflict, SagaError,
                      SagaInUse, SourceLost, StaleDelivery, StoreError, StreamTombstoned,
                      SubscriptionError, TransactionAborted, TransactionEnded, UndefinedTransition,

@@ -69,6 +69,10 @@ class NoProjection(StoreError):
     """ST012"""
 
 
+class NoSink(StoreError):
+    """ST013"""
+
+
 class ProjectionMoved(StoreError):
     """ST020: somebody else has brought the events; look where it is now."""
 
@@ -216,6 +220,7 @@ CLASSES: dict[str, type[EcommerceError]] = {
     "ST010": NoEventHandler,
     "ST011": NoAggregate,
     "ST012": NoProjection,
+    "ST013": NoSink,
     "ST020": ProjectionMoved,
     "ST021": SourceLost,
     "SB001": NoSubscription,

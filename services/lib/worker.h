@@ -2,12 +2,12 @@
  * worker.h
  *		A thread that talks to a broker, and how the event loop and it talk.
  *
- * librabbitmq blocks; the event loop must not. So each direction of a bridge has a
+ * The libraries of brokers block; the event loop must not. So what talks to one has a
  * thread, which knows no database, no log and no other thread. What the two share is
  * touched under the worker's lock only.
  */
-#ifndef SERVICES_BRIDGE_WORKER_H
-#define SERVICES_BRIDGE_WORKER_H
+#ifndef SERVICES_LIB_WORKER_H
+#define SERVICES_LIB_WORKER_H
 
 #include <stdbool.h>
 #include <event2/event.h>

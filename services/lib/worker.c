@@ -6,7 +6,7 @@
  * and for the loop at once.  To stop it its socket is shut down, which ends whatever it
  * waits for there.
  */
-#include "bridge/worker.h"
+#include "lib/worker.h"
 
 #include <poll.h>
 #include <pthread.h>
