@@ -37,13 +37,13 @@ def run_one(bench, cells, *options):
         script(bench, cells, "up")
         try:
             command = ["perl", str(ROOT / "services/tests/load.pl"), "--metrics", "--single=0",
-                       f"--cells={cells}", *options]
+                       "--warm=60", f"--cells={cells}", *options]
             metrics = load.client_program(bench.server, command, environment(bench, cells))
         finally:
             script(bench, cells, "down")
         shop = sum(value for name, value in metrics.items() if name.endswith("_cpu_ms")) / 1000
         metrics["daemons_cpu_us"] = shop * 1e6
-        metrics["all_cpu_us"] = metrics["cpu_us"] + metrics["daemons_cpu_us"]
+        metrics["all_cpu_us"] = metrics["server_us"] + metrics["daemons_cpu_us"]
         used = shop * metrics["events"] / (metrics["seconds"] * os.cpu_count())
         metrics["foreign"] = max(metrics["foreign"] - used, 0.0)
         return metrics
@@ -51,7 +51,7 @@ def run_one(bench, cells, *options):
 
 
 def cases(bench):
-    rate, seconds = (20, 6) if bench.quick else (40, 20)
+    rate, seconds = (20, 10) if bench.quick else (40, 20)
     return [Case(condition, "ours", run_one(bench, cells, f"--rate={rate}", f"--seconds={seconds}"))
             for cells, condition in CONDITIONS.items()]
 
@@ -71,9 +71,10 @@ Measurement(
     columns=[Column("per_s", "orders/s"), Column("open", "not confirmed"),
              Column("post_p50", "POST p50 ms", "{:.1f}"),
              Column("confirm_p50", "confirmed p50 ms", "{:.1f}"),
-             Column("cpu_us", "server CPU us/order"), Column("daemons_cpu_us", "daemons CPU us"),
+             Column("server_us", "server CPU us/order"), Column("daemons_cpu_us", "daemons CPU us"),
              Column("all_cpu_us", "all CPU us")],
     bounds=[Bound("CPU per order with three cells, beside one", 1.2, False, ratio, "{:.2f}")],
     notes="""
 All on one server and machine: cells are for several, whose CPU adds up; so what counts is what an
-order costs. Daemons include the gateway and linkd.""")
+order costs, counted after 60 orders that are not: the goods have then come to all cells, and sessions
+know what they need. Daemons include the gateway and linkd.""")

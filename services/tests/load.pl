@@ -3,9 +3,11 @@
 # rate. Prints latencies of POST /orders, the time from the request to OrderConfirmed as
 # the event store has it, and CPU time and memory of the daemons.
 # Usage: services/tests/load.pl [--single=N] [--rate=R] [--seconds=S] [--workers=W] [--metrics]
-#        [--cells=N]
+#        [--cells=N] [--warm=N]
 # With --single=0 or --rate=0 only the other is measured; --metrics prints lines of
-# "name value" for bench/run; --cells: how many databases have the orders (CELLS). Takes
+# "name value" for bench/run, with what an order costs the server, which must be on this machine;
+# --cells: how many databases have the orders (CELLS); --warm: orders before, that are not measured:
+# in a shop that has just opened every session still finds out what it needs. Takes
 # ECOMMERCE_RUN and PG* from the environment as services/up does.
 use strict;
 use warnings;
@@ -18,9 +20,10 @@ use POSIX ();
 use Time::HiRes qw(sleep time);
 
 my %option = (single => 50, rate => 150, seconds => 20, workers => 4, metrics => 0, cells => 0,
+	warm => 0,
 	address => '127.0.0.1:' . ($ENV{ECOMMERCE_GATEWAY_PORT} // 5000));
 GetOptions(\%option, 'single=i', 'rate=f', 'seconds=i', 'workers=i', 'address=s',
-	'metrics', 'cells=i') or exit 64;
+	'metrics', 'cells=i', 'warm=i') or exit 64;
 my $run = $ENV{ECOMMERCE_RUN} // '/tmp/ecommerce';
 $ENV{PGHOST} //= "$run/pg";
 $ENV{PGPORT} //= 54320;
@@ -166,6 +169,21 @@ sub processes
 	return \%used;
 }
 
+# CPU time of the server: the postmaster, its children, and those that it has reaped.
+sub server_cpu
+{
+	my ($postmaster) = query(q{SELECT pg_read_file('postmaster.pid')}) =~ /^(\d+)/;
+	my @own = split ' ', slurp("/proc/$postmaster/stat") =~ s/^.*\) //sr;
+	my $sum = $own[11] + $own[12] + $own[13] + $own[14];
+
+	for my $child (split ' ', slurp("/proc/$postmaster/task/$postmaster/children"))
+	{
+		my @stat = split ' ', slurp("/proc/$child/stat") =~ s/^.*\) //sr or next;
+		$sum += $stat[11] + $stat[12];
+	}
+	return $sum / POSIX::sysconf(POSIX::_SC_CLK_TCK());
+}
+
 sub slurp
 {
 	my ($path) = @_;
@@ -220,7 +238,7 @@ sub post_at_rate
 
 sub report
 {
-	my ($what, $posts, $confirmed, $seconds, $before) = @_;
+	my ($what, $posts, $confirmed, $seconds, $before, $server) = @_;
 	my $after = processes();
 	my $n = @$confirmed;
 
@@ -235,6 +253,7 @@ sub report
 		printf "%s_cpu_ms %g\n%s_mb %g\n", $_, 1000 * ($after->{$_}{cpu} - $before->{$_}{cpu}) / $n,
 		  $_, $after->{$_}{memory}
 		  for sort keys %$after;
+		printf "server_us %g\n", 1e6 * $server / $n if defined $server;
 		return;
 	}
 	printf "%s: %d confirmed in %.1f s, %.1f/s, %d not confirmed\n", $what, $n, $seconds,
@@ -247,6 +266,12 @@ sub report
 	return;
 }
 
+if ($option{warm} > 0)
+{
+	my $since = time;
+	post_order() for 1 .. $option{warm};
+	wait_until_settled($since, $option{warm});
+}
 if ($option{single} > 0)
 {
 	my $before = processes();
@@ -267,9 +292,12 @@ if ($option{single} > 0)
 if ($option{rate} > 0)
 {
 	my $before = processes();
+	my $server = $option{metrics} ? server_cpu() : undef;
 	my $since = time;
 	my ($begun, $posts) = post_at_rate($since);
 	wait_until_settled($since, scalar @$posts);
 	my $seconds = time - $since;
-	report("$option{rate}/s", $posts, [ confirmation($since, $begun) ], $seconds, $before);
+	$server = server_cpu() - $server if defined $server;
+	report("$option{rate}/s", $posts, [ confirmation($since, $begun) ], $seconds, $before,
+		$server);
 }
