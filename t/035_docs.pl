@@ -41,7 +41,7 @@ is( run_statements($node, 'deploying', document('docs/deploying.md'), 4),
 $node->safe_psql('postgres', 'CREATE DATABASE personal');
 $node->safe_psql('personal', 'CREATE EXTENSION ecommerce');
 is(run_statements($node, 'personal', document('docs/personal-data.md'), 5),
-	9, 'personal data: results were compared');
+	10, 'personal data: results were compared');
 
 my ($tour) = document('README.md') =~ /^## A tour in SQL\n(.*?)^## /ms;
 my $pasted = join '', $tour =~ /^    (.*\n)/mg;

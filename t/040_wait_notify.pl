@@ -214,6 +214,20 @@ $position = append_to('order-1');
 is($waiter->query_until(qr/returned/, ''), "$position\nreturned\n", 'it can wait again');
 $waiter->quit;
 
+# A reader of events has nothing to read after a deletion or a rollback, though the mark has moved.
+$node->safe_psql('postgres', q{
+	SELECT event_store.append('gone-1', 0, 'A', '{}');
+	SELECT event_store.delete_stream('gone-1', 1);
+	BEGIN; SELECT event_store.append('gone-2', 0, 'A', '{}'); ROLLBACK});
+($waiter, $pid) = start_waiter("$position, '1 hour'");
+$node->safe_psql('postgres', "SELECT event_store.delete_stream('order-9', -1)");
+is( $node->safe_psql('postgres', "SELECT event_store.high_water_mark() > $position
+	AND (SELECT wait_event_type FROM pg_stat_activity WHERE pid = $pid) = 'Extension'"),
+	't', 'wait sleeps on when a stream is deleted');
+$position = append_to('order-10');
+is($waiter->query_until(qr/returned/, ''), "$position\nreturned\n", 'and is ended by an event');
+$waiter->quit;
+
 # What is held back is waited for, and its rollback lets later events through.
 $holder->query_safe('BEGIN');
 $held = append_to('order-1', $holder);

@@ -40,12 +40,12 @@ $node->safe_psql(
 });
 
 my @tables = map { "event_store.$_" }
-  qw(stored_event stream retention truncated_stream subscription subscription_partition);
+  qw(stored_event stream retention truncated_stream deletion subscription subscription_partition);
 my $contents = join ' UNION ALL ',
   map { "SELECT '$_', count(*)::text, md5(string_agg(t::text, '|' ORDER BY t::text))
   	FROM $_ t" } @tables;
 my $readable = q{SELECT count(*), max(position), md5(string_agg(e::text, '|' ORDER BY position))
-	FROM event_store.read_all(0, 100000) e};
+	FROM event_store.read_all(0, 100000, NULL, '{*,$deleted,$tombstoned}') e};
 my $before = $node->safe_psql('shop', $contents);
 my $read_before = $node->safe_psql('shop', $readable);
 my $counter = $node->safe_psql('shop', 'SELECT event_store.position_counter()');

@@ -215,7 +215,8 @@ SELECT is_empty($$
 	UNION ALL
 	SELECT e.name, e.event FROM (VALUES
 		('event_store.stored_event', 'row'), ('event_store.stored_event', 'table'),
-		('event_store.stream', 'row'), ('event_store.stream', 'table')) e (name, event)
+		('event_store.stream', 'row'), ('event_store.stream', 'table'),
+		('event_store.deletion', 'row'), ('event_store.deletion', 'table')) e (name, event)
 	WHERE NOT EXISTS (
 		SELECT FROM pg_trigger t WHERE t.tgrelid = e.name::regclass AND t.tgenabled = 'A'
 		AND t.tgfoid = 'event_store._guard_immutable'::regproc

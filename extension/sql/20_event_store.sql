@@ -149,6 +149,7 @@ AS 'MODULE_PATHNAME', 'event_store_read_all';
 COMMENT ON FUNCTION event_store.read_all(bigint, bigint, text, text[], boolean) IS
 'Events of all streams, or of one category or of some types, in order of position, above after_position and up to the high-water mark. '
 'Ask again from the last position you got: no event is ever missed or seen twice. Works on a standby. '
+'event_types: as in create_subscription, so that deletions of streams come when they are named. '
 'backward: the newest first, those below after_position; 0 begins with the last one. '
 'In FROM, as read_stream and read_correlation, it gives events as they are found: LIMIT ends the read.';
 
@@ -204,7 +205,7 @@ CREATE PROCEDURE event_store.wait(after_position bigint, timeout interval,
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'event_store_wait';
 COMMENT ON PROCEDURE event_store.wait(bigint, interval, text, text, bigint) IS
-'Returns as soon as an event beyond after_position can be read (of the category or stream, if given), or at the timeout. '
+'Returns as soon as an event beyond after_position can be read (of the category or stream, if given), or at the timeout. Deletions of streams do not end it: wait_subscription does. '
 'Holds no snapshot, needs no LISTEN, can be cancelled. CALL it on its own, outside a transaction block (else 25001).';
 
 CREATE FUNCTION event_store._position_holders(OUT pid int, OUT lowest_position bigint,
@@ -258,6 +259,7 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_create_subscription';
 COMMENT ON FUNCTION event_store.create_subscription(text, text, text[], bigint, int, text) IS
 'Creates a persistent subscription to all events, or to those of a category, a stream, some types. '
+'event_types: ''*'' among them is every type, $deleted and $tombstoned are the deletions of streams, which come only when they are named: ''{*,$deleted,$tombstoned}''. '
 'start_after: a position; 0 is from the first event on. partitions: 1 to 1024, how many consumers can work in parallel; a stream always falls into the same one. '
 'The same call again does nothing, wherever it has got to. Errors: 42710 it exists with another definition, 22023 bad arguments, such as a start_after that no event has reached yet, or no event type at all.';
 
@@ -306,14 +308,15 @@ RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_delete_stream';
 COMMENT ON FUNCTION event_store.delete_stream(text, bigint) IS
-'Hides all events of a stream; scavenge() removes them. The next append may expect the last version, 0 or -1, and continues the numbering. Errors: ST001, ST002, 22004.';
+'Hides all events of a stream; scavenge() removes them. The next append may expect the last version, 0 or -1, and continues the numbering. '
+'Readers whose event_types name $deleted get an event of that type, in its place: its version is that of the last event that is gone, its metadata what set_context() says. It is none of the stream''s events, and nobody else sees it. What retention hides is no deletion. Errors: ST001, ST002, 22004.';
 
 CREATE FUNCTION event_store.tombstone_stream(stream text, expected_version bigint)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_tombstone_stream';
 COMMENT ON FUNCTION event_store.tombstone_stream(text, bigint) IS
-'Deletes a stream for good: its events are hidden and every later append fails with ST002. Errors: ST001, ST002, 22004.';
+'Deletes a stream for good: its events are hidden and every later append fails with ST002. Readers that name the type $tombstoned are told, as by delete_stream. Errors: ST001, ST002, 22004.';
 
 CREATE FUNCTION event_store.set_retention(stream_or_category text,
 	max_count bigint DEFAULT NULL, max_age interval DEFAULT NULL,

@@ -18,7 +18,11 @@ CREATE VIEW event_store.parked_events AS
 SELECT p.subscription, p.position, e.stream, e.version, e.event_id, e.event_type, p.error, p.attempts,
 	p.parked_at, p.replay
 FROM event_store.parked_event p
-LEFT JOIN event_store.stored_event e ON e.position OPERATOR(pg_catalog.=) p.position;
+LEFT JOIN LATERAL (
+	SELECT s.stream, s.version, s.event_id, s.event_type FROM event_store.stored_event s
+	WHERE s.position OPERATOR(pg_catalog.=) p.position
+	UNION ALL SELECT d.stream, d.version, d.event_id, d.event_type FROM event_store.deletion d
+	WHERE d.position OPERATOR(pg_catalog.=) p.position) e ON true;
 COMMENT ON VIEW event_store.parked_events IS
 'Events that subscriptions have put aside: why, how often they had failed, since when; replay: they shall be given again. stream and so on are NULL once the event has been removed.';
 

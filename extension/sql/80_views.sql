@@ -81,6 +81,11 @@ AS $orphans$
 	UNION ALL SELECT 'table ' || b.name || ' of the rebuild of projection ' || r.name, 'there is no such table'
 	FROM event_store.projection_rebuild r CROSS JOIN unnest(r.beside) b (name)
 	WHERE to_regclass(b.name) IS NULL
+	UNION ALL SELECT format('deletion of stream %s at position %s', d.stream, d.position),
+		'there is no such stream'
+	FROM event_store.deletion d
+	WHERE NOT EXISTS (SELECT FROM event_store.stream s WHERE s.stream_id = d.stream_id
+		AND s.name = d.stream)
 	UNION ALL SELECT format('upcaster of %s from version %s', u.event_type, u.from_version),
 		'there is no such version of the type'
 	FROM event_store.upcaster u
@@ -152,7 +157,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	-- The counters last: what is appended meanwhile must not look like damage.
-	newest bigint := coalesce((SELECT max(e.position) FROM event_store.stored_event e), 0);
+	newest bigint := greatest((SELECT max(e.position) FROM event_store.stored_event e),
+		(SELECT max(d.position) FROM event_store.deletion d), 0);
 	newest_id bigint := coalesce((SELECT max(s.stream_id) FROM event_store.stream s), 0);
 	published bigint := event_store.published_mark();
 	passed bigint := coalesce((SELECT max(p.checkpoint)

@@ -60,6 +60,7 @@ GRANT SELECT ON
 	event_store.stream,
 	event_store.retention,
 	event_store.truncated_stream,
+	event_store.deletion,
 	event_store.subscription,
 	event_store.subscription_partition,
 	event_store.appenders,

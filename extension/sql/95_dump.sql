@@ -13,6 +13,7 @@ SELECT pg_catalog.pg_extension_config_dump('event_store.stream_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.published_mark_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.retention', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.truncated_stream', '');
+SELECT pg_catalog.pg_extension_config_dump('event_store.deletion', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.subscription', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.subscription_partition', '');
 SELECT pg_catalog.pg_extension_config_dump('event_store.parked_event', '');

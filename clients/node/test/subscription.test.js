@@ -104,6 +104,22 @@ test('with onError park it goes on, and a replay wakes it', async () => {
 	await subscription.stop();
 });
 
+test('deletions of streams come to who asks, in their place', async () => {
+	await db.store.createSubscription('erased', { category: 'erased', types: ['*', '$deleted'] });
+	const seen = [];
+	const subscription = db.store.subscribe('erased', {}, (event) => {
+		seen.push(`${event.type} ${event.version}`);
+	});
+
+	await fill('erased', 1, 2);
+	await until('they are seen', async () => seen.length === 2);
+	await db.query(`SELECT event_store.delete_stream('erased-1', 2)`);
+	await fill('erased', 1, 1);
+	await until('all are seen', async () => seen.length === 4);
+	assert.deepEqual(seen, ['Happened 1', 'Happened 2', '$deleted 2', 'Happened 3']);
+	await subscription.stop();
+});
+
 test('an unknown subscription is an error that is told', async () => {
 	const subscription = db.store.subscribe('nobody', {}, () => {});
 

@@ -20,6 +20,7 @@
 #include "base/errors.h"
 #include "event_store/append/new_event.h"
 #include "event_store/contract/contract.h"
+#include "event_store/stream/deletion.h"
 #include "event_store/stream/stream.h"
 #include "pg/clock.h"
 #include "pg/context.h"
@@ -320,6 +321,9 @@ check_event_type(NewEvent *event, int number)
 				"Use a shorter name, for example OrderCreated.");
 	if (control_character(VARDATA_ANY(event->event_type), length) >= 0)
 		invalid(number, "event_type", "has a control character", "Use printable characters only.");
+	if (deletion_type(VARDATA_ANY(event->event_type), length))
+		invalid(number, "event_type", "is reserved",
+				"event_store.delete_stream() and tombstone_stream() make these events.");
 }
 
 static void

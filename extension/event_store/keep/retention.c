@@ -1,6 +1,6 @@
 /*
  * retention.c
- *		Deleting streams, retention policies, and removing what they hide.
+ *		Retention policies, and removing what they and deletion hide.
  *
  * Lock protocol: the row of a stream is locked as by an append before events of
  * it go, and is given the version first, so that numbering continues.  Each call
@@ -20,7 +20,6 @@
 #include "utils/timestamp.h"
 
 #include "base/errors.h"
-#include "event_store/aggregate/snapshot.h"
 #include "event_store/keep/guard.h"
 #include "event_store/stream/stream.h"
 #include "event_store/stream/table.h"
@@ -42,85 +41,9 @@ typedef struct Candidate
 	text	   *name;
 } Candidate;
 
-static void hide_stream(FunctionCallInfo fcinfo, const char *function, bool for_good);
 static void check_policy(FunctionCallInfo fcinfo);
 static int64 remove_hidden(const Candidate *candidate, Visibility *visibility, int64 max);
 static int64 passed_by_all(const text *name);
-
-/*
- * Hides all events of a stream, and with for_good refuses appends from now on.
- */
-static void
-hide_stream(FunctionCallInfo fcinfo, const char *function, bool for_good)
-{
-	static SpiStatement mark = {
-		"UPDATE event_store.stream SET last_version = $1, deleted_version = $1,"
-		" tombstoned = CASE WHEN $2 THEN true ELSE tombstoned END WHERE name_key = $3"
-	};
-	static SpiStatement hide = {
-		"INSERT INTO event_store.truncated_stream AS t (stream_id, before_version) VALUES ($1, $2 + 1)"
-		" ON CONFLICT (stream_id) DO UPDATE SET before_version = greatest(t.before_version, excluded.before_version)"
-	};
-	EventTables tables;
-	StreamName	name;
-	Stream		stream;
-	text	   *text_name;
-	int			level;
-
-	argument_not_null(&fcinfo->args[0], "stream", "Name the stream, for example order-7f3c.");
-	argument_not_null(&fcinfo->args[1], "expected_version",
-					  "Use the version you read, or -1 for any.");
-	text_name = PG_GETARG_TEXT_PP(0);
-	stream_name(&name, VARDATA_ANY(text_name), VARSIZE_ANY_EXHDR(text_name));
-	expected_version_check(PG_GETARG_INT64(1));
-	PreventCommandIfReadOnly(function);
-	PreventCommandDuringRecovery(function);
-	event_tables_open(&tables, RowExclusiveLock);
-	if (for_good)
-		stream_lock_or_create(&tables, &name, LockTupleNoKeyExclusive, false, &stream);
-	else if (!stream_lock(&tables, &name, LockTupleNoKeyExclusive, &stream))
-		memset(&stream, 0, sizeof(stream));
-	stream_expect(&name, &stream, PG_GETARG_INT64(1));
-	event_tables_close(&tables);
-	if (stream.id == 0)
-		return;
-
-	spi_begin(SPI_AS_OWNER);
-	level = guard_allow_rewrite();
-	/* The row we hold may be younger than the transaction's snapshot. */
-	if (spi_run_latest(&mark, 3, (Oid[]) {INT8OID, BOOLOID, INT8OID},
-					   (Datum[]) {Int64GetDatum(stream.version), BoolGetDatum(for_good),
-					   Int64GetDatum(stream.key)}, NULL) != 1)
-		elog(ERROR, "stream \"%.*s\" has no row", name.length, name.text);
-	(void) spi_run_latest(&hide, 2, (Oid[]) {INT8OID, INT8OID},
-						  (Datum[]) {Int64GetDatum(stream.id), Int64GetDatum(stream.version)},
-						  NULL);
-	guard_forbid_rewrite(level);
-	spi_end();
-	snapshot_forget(name.text, name.length);
-}
-
-PG_FUNCTION_INFO_V1(event_store_delete_stream);
-/*
- * event_store.delete_stream(stream, expected_version)
- */
-Datum
-event_store_delete_stream(PG_FUNCTION_ARGS)
-{
-	hide_stream(fcinfo, "event_store.delete_stream", false);
-	PG_RETURN_VOID();
-}
-
-PG_FUNCTION_INFO_V1(event_store_tombstone_stream);
-/*
- * event_store.tombstone_stream(stream, expected_version)
- */
-Datum
-event_store_tombstone_stream(PG_FUNCTION_ARGS)
-{
-	hide_stream(fcinfo, "event_store.tombstone_stream", true);
-	PG_RETURN_VOID();
-}
 
 /*
  * Refuses what no policy can mean.  An age that reaches back beyond the first

@@ -84,6 +84,7 @@ extern void projection_truncate(void *projection);
 
 extern void projection_after_append(const StreamName *name, int64 first_version,
 									int64 last_version);
+extern void projection_after_deletion(const StreamName *name, const Event *deletion);
 
 extern const UnitKind projection_units;
 extern const UnitKind rebuild_units;

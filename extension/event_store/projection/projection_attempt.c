@@ -150,7 +150,7 @@ give_events(void *argument)
 	callable = callable_borrow(idle, &projection->registration, VOIDOID, home);
 	if (run->source == SOURCE_POSITIONS)
 	{
-		EventFilter any = {.of_consumer = true};
+		EventFilter any = {.of_consumer = true, .deletions = true};
 
 		for (int i = 0; i < run->position_count && run->applied < run->limit && !is_over(run); i++)
 		{

@@ -42,8 +42,9 @@ static void enter(const Projection *projection);
 static void transaction_ended(XactEvent event, void *arg);
 static void savepoint_ended(SubXactEvent event, SubTransactionId level, SubTransactionId parent,
 							void *arg);
-static void run_inline(Projection *projection, const StreamName *name,
-					   int64 first_version, int64 last_version);
+static void run_all(const StreamName *name, const ProjectionRun *what, const Event *deletion);
+static bool wants(const Projection *projection, const StreamName *name, const Event *deletion);
+static void run_inline(Projection *projection, const ProjectionRun *what);
 static void give_or_defer(ProjectionRun *run);
 static void defer(const ProjectionRun *run, const ErrorData *error);
 
@@ -54,6 +55,29 @@ static void defer(const ProjectionRun *run, const ErrorData *error);
 void
 projection_after_append(const StreamName *name, int64 first_version, int64 last_version)
 {
+	ProjectionRun what = {
+		.source = SOURCE_STREAM, .stream = name, .after = first_version - 1, .upto = last_version
+	};
+
+	run_all(name, &what, NULL);
+}
+
+/*
+ * The same with the deletion of a stream.
+ */
+void
+projection_after_deletion(const StreamName *name, const Event *deletion)
+{
+	ProjectionRun what = {
+		.source = SOURCE_POSITIONS, .positions = &deletion->position, .position_count = 1
+	};
+
+	run_all(name, &what, deletion);
+}
+
+static void
+run_all(const StreamName *name, const ProjectionRun *what, const Event *deletion)
+{
 	bool		visible = false;
 	Projection *projection;
 
@@ -63,30 +87,37 @@ projection_after_append(const StreamName *name, int64 first_version, int64 last_
 		return;
 	for (int i = 0; (projection = projection_get(i)) != NULL; i++)
 	{
-		const EventFilter *filter = &projection->filter;
-
-		if (!projection->is_inline ||
-			(filter->category != NULL &&
-			 (filter->category_length != name->category_length ||
-			  memcmp(filter->category, name->text, name->category_length) != 0)))
+		if (!wants(projection, name, deletion))
 			continue;
 		if (!visible)
 			CommandCounterIncrement();
 		visible = true;
-		run_inline(projection, name, first_version, last_version);
+		run_inline(projection, what);
 	}
 }
 
-static void
-run_inline(Projection *projection, const StreamName *name, int64 first_version, int64 last_version)
+/*
+ * Whether it is inline, and may want events of a stream, or wants its deletion.
+ */
+static bool
+wants(const Projection *projection, const StreamName *name, const Event *deletion)
 {
-	ProjectionRun run = {0};
+	const EventFilter *filter = &projection->filter;
+
+	if (!projection->is_inline ||
+		(filter->category != NULL &&
+		 (filter->category_length != name->category_length ||
+		  memcmp(filter->category, name->text, name->category_length) != 0)))
+		return false;
+	return deletion == NULL || (filter->deletions && event_filter_admits(filter, deletion));
+}
+
+static void
+run_inline(Projection *projection, const ProjectionRun *what)
+{
+	ProjectionRun run = *what;
 
 	run.projection = projection;
-	run.source = SOURCE_STREAM;
-	run.stream = name;
-	run.after = first_version - 1;
-	run.upto = last_version;
 	run.limit = PG_INT32_MAX;
 	deferred_lock();
 	DEBUG_POINT("projection_inline_decides");
@@ -158,15 +189,24 @@ savepoint_ended(SubXactEvent event, SubTransactionId level, SubTransactionId par
 }
 
 /*
- * Leaves an append's events to the worker, and wakes it when they are there.
+ * Leaves an append's events, or a deletion, to the worker, and wakes it when they are
+ * there.
  */
 static void
 defer(const ProjectionRun *run, const ErrorData *error)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	EventScan  *scan = projection_scan(run, snapshot);
+	Snapshot	snapshot;
+	EventScan  *scan;
 	Event		event;
 
+	wakeup_worker_after_commit(WAKE_FOR_UNITS);
+	if (run->source == SOURCE_POSITIONS)
+	{
+		deferred_add(run->projection, run->positions[0], error);
+		return;
+	}
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan = projection_scan(run, snapshot);
 	while (event_scan_next(scan, &event) && event.version <= run->upto)
 	{
 		/* Without a position it failed before it got to any event. */
@@ -177,5 +217,4 @@ defer(const ProjectionRun *run, const ErrorData *error)
 	}
 	event_scan_end(scan);
 	UnregisterSnapshot(snapshot);
-	wakeup_worker_after_commit(WAKE_FOR_UNITS);
 }

@@ -154,7 +154,7 @@ send_news(void)
 static void
 collect(int64 after, int64 upto, Snapshot snapshot)
 {
-	EventFilter any = {0};
+	EventFilter any = {.deletions = true};
 	EventScan  *scan;
 	Event		event;
 
@@ -207,7 +207,7 @@ notify_category(Category *category, int64 mark)
 static bool
 has_events(const Category *category, int64 mark, Snapshot snapshot)
 {
-	EventFilter filter = {0};
+	EventFilter filter = {.deletions = true};
 	EventScan  *scan;
 	Event		event;
 	bool		found;

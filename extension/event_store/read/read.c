@@ -19,14 +19,27 @@
 #include "base/errors.h"
 #include "event_store/contract/contract.h"
 #include "event_store/read/read.h"
+#include "event_store/stream/deletion.h"
 #include "event_store/stream/stream.h"
 #include "event_store/stream/table.h"
 #include "log/position.h"
 #include "pg/scan.h"
 
+/* Of two tables that are read in one order: whether the next row of one is at hand. */
+typedef enum Ahead
+{
+	AHEAD_UNKNOWN,
+	AHEAD_ROW,
+	AHEAD_END
+} Ahead;
+
 struct EventScan
 {
 	TableScan	rows;
+	Ahead		row_ahead;
+	bool		mixed;			/* with the deletions of streams */
+	TableScan	deletions;
+	Ahead		deletion_ahead;
 	ScanDirection direction;
 	EventFilter filter;
 	Visibility *visibility;
@@ -36,6 +49,9 @@ struct EventScan
 
 static EventScan *begin_scan(ExtensionRelation *index, int nkeys, ScanKey keys,
 							 ScanDirection direction, Snapshot snapshot);
+static TupleTableSlot *next_of_both(EventScan *scan);
+static bool is_ahead(Ahead *ahead, TableScan *rows, ScanDirection direction);
+static void note_type(EventFilter *filter, const text *type);
 
 /*
  * Events above after and up to upto by position, as the filter wants them; of one
@@ -50,10 +66,12 @@ scan_positions(const EventFilter *filter, int64 after, int64 upto, ScanDirection
 	EventScan  *scan;
 	int			column = 1;
 	ExtensionRelation *index = &index_event_position;
+	ExtensionRelation *deletion_index = &index_deletion_position;
 
 	if (filter->category != NULL)
 	{
 		index = &index_event_category;
+		deletion_index = &index_deletion_category;
 		key_int4(&keys[count++], column++, BTEqualStrategyNumber,
 				 (int32) category_key(filter->category, filter->category_length));
 	}
@@ -64,6 +82,10 @@ scan_positions(const EventFilter *filter, int64 after, int64 upto, ScanDirection
 	scan->position = after;
 	if (filter->of_consumer)
 		event_scan_for_consumer(scan);
+	scan->mixed = filter->deletions && deletion_any();
+	if (scan->mixed)
+		table_scan_begin(&scan->deletions, &relation_deletion, deletion_index, count, keys,
+						 snapshot);
 	return scan;
 }
 
@@ -153,17 +175,69 @@ begin_scan(ExtensionRelation *index, int nkeys, ScanKey keys, ScanDirection dire
 bool
 event_scan_next(EventScan *scan, Event *event)
 {
-	while (scan->looks_left-- > 0 && table_scan_next_slot(&scan->rows, scan->direction))
+	while (scan->looks_left-- > 0)
 	{
-		event_from_slot(scan->rows.slot, event);
+		TupleTableSlot *row = scan->rows.slot;
+
+		if (unlikely(scan->mixed))
+			row = next_of_both(scan);
+		else if (!table_scan_next_slot(&scan->rows, scan->direction))
+			row = NULL;
+		if (row == NULL)
+			return false;
+		event_from_slot(row, event);
 		scan->position = event->position;
+		/* What deletion hides is not the deletion. */
 		if (event_filter_admits(&scan->filter, event) &&
-			!visibility_hides(scan->visibility, event->stream, event->stream_id,
-							  event->version, event->occurred_at))
+			(row != scan->rows.slot ||
+			 !visibility_hides(scan->visibility, event->stream, event->stream_id,
+							   event->version, event->occurred_at)))
 			return true;
 		CHECK_FOR_INTERRUPTS();
 	}
 	return false;
+}
+
+/*
+ * The next row of events and deletions in the order of their positions, NULL at the
+ * end.
+ */
+static TupleTableSlot *
+next_of_both(EventScan *scan)
+{
+	bool		isnull;
+	bool		event = is_ahead(&scan->row_ahead, &scan->rows, scan->direction);
+	bool		deletion = is_ahead(&scan->deletion_ahead, &scan->deletions, scan->direction);
+
+	if (event && deletion)
+	{
+		int64		of_event =
+			DatumGetInt64(slot_getattr(scan->rows.slot, EVENT_POSITION + 1, &isnull));
+		int64		of_deletion =
+			DatumGetInt64(slot_getattr(scan->deletions.slot, EVENT_POSITION + 1, &isnull));
+
+		event = (of_event < of_deletion) == ScanDirectionIsForward(scan->direction);
+	}
+	if (event)
+	{
+		scan->row_ahead = AHEAD_UNKNOWN;
+		return scan->rows.slot;
+	}
+	if (!deletion)
+		return NULL;
+	scan->deletion_ahead = AHEAD_UNKNOWN;
+	return scan->deletions.slot;
+}
+
+/*
+ * Looks for a table's next row, unless that is at hand; false when there is none.
+ */
+static bool
+is_ahead(Ahead *ahead, TableScan *rows, ScanDirection direction)
+{
+	if (*ahead == AHEAD_UNKNOWN)
+		*ahead = table_scan_next_slot(rows, direction) ? AHEAD_ROW : AHEAD_END;
+	return *ahead == AHEAD_ROW;
 }
 
 /*
@@ -211,18 +285,26 @@ void
 event_scan_restart(EventScan *scan)
 {
 	index_rescan(scan->rows.scan, NULL, scan->rows.scan->numberOfKeys, NULL, 0);
+	scan->row_ahead = AHEAD_UNKNOWN;
+	if (!scan->mixed)
+		return;
+	index_rescan(scan->deletions.scan, NULL, scan->deletions.scan->numberOfKeys, NULL, 0);
+	scan->deletion_ahead = AHEAD_UNKNOWN;
 }
 
 void
 event_scan_end(EventScan *scan)
 {
 	visibility_close(scan->visibility);
+	if (scan->mixed)
+		table_scan_end(&scan->deletions);
 	table_scan_end(&scan->rows);
 	pfree(scan);
 }
 
 /*
- * Restricts a filter to some event types; NULL restricts nothing.
+ * Restricts a filter to some event types; NULL restricts nothing.  "*" is every type
+ * but those of deletions, which come only when they are named.
  */
 void
 event_filter_types(EventFilter *filter, ArrayType *types)
@@ -232,6 +314,7 @@ event_filter_types(EventFilter *filter, ArrayType *types)
 	int			count;
 
 	filter->type_count = 0;
+	filter->all_types = filter->deletions = false;
 	if (types == NULL)
 		return;
 	deconstruct_array(types, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, &count);
@@ -243,11 +326,22 @@ event_filter_types(EventFilter *filter, ArrayType *types)
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("event_types[%d] must not be null", i),
 					 errhint("Name the types, for example '{OrderCreated,OrderCancelled}', or pass NULL for all.")));
-		filter->types[filter->type_count++] = DatumGetTextPP(elements[i]);
+		filter->types[filter->type_count] = DatumGetTextPP(elements[i]);
+		note_type(filter, filter->types[filter->type_count++]);
 	}
 	/* An empty list admits nothing: -1 types can never match. */
 	if (count == 0)
 		filter->type_count = -1;
+}
+
+static void
+note_type(EventFilter *filter, const text *type)
+{
+	const char *name = VARDATA_ANY(type);
+	int			length = VARSIZE_ANY_EXHDR(type);
+
+	filter->all_types |= length == 1 && name[0] == '*';
+	filter->deletions |= deletion_type(name, length);
 }
 
 /*
@@ -289,7 +383,9 @@ event_filter_admits(const EventFilter *filter, const Event *event)
 		return false;
 	if (filter->partitions > 0 && event->stream_id % filter->partitions != filter->partition)
 		return false;
-	if (filter->type_count == 0)
+	if (filter->type_count == 0 ||
+		(filter->all_types && !deletion_type(VARDATA_ANY(event->event_type),
+											 VARSIZE_ANY_EXHDR(event->event_type))))
 		return true;
 	for (int i = 0; i < filter->type_count; i++)
 	{

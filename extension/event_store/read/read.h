@@ -43,6 +43,8 @@ typedef struct EventFilter
 	int			stream_length;
 	int			type_count;		/* 0: any */
 	text	  **types;
+	bool		all_types;		/* "*" is among them */
+	bool		deletions;		/* those of streams too, as far as the types say so */
 	int			partitions;		/* 0: any; else stream_id modulo this is partition */
 	int			partition;
 	bool		of_consumer;	/* who has a checkpoint misses nothing: retention hides nothing */

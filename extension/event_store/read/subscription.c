@@ -134,7 +134,7 @@ static bool
 give_replays(Subscription *subscription, int max_count, EventResult *result)
 {
 	bool		watched = subscription->park_after > 0;
-	EventFilter any = {.of_consumer = true};
+	EventFilter any = {.of_consumer = true, .deletions = true};
 	int64	   *positions;
 	int			count;
 	Lease	   *lease = lease_find(subscription->name);

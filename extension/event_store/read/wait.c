@@ -73,7 +73,8 @@ event_store_wait(PG_FUNCTION_ARGS)
 }
 
 /*
- * Whether there is something to read for a filter above after and up to mark.
+ * Whether there is something to read for a filter above after and up to mark: the mark
+ * passes what was rolled back too, and deletions, of which most readers know nothing.
  */
 static bool
 readable_beyond(int64 after, const EventFilter *filter, int64 mark)
@@ -85,8 +86,6 @@ readable_beyond(int64 after, const EventFilter *filter, int64 mark)
 	Event		event;
 	bool		found;
 
-	if (filter->category == NULL && filter->stream == NULL)
-		return true;
 	/* A wait may look very often. */
 	context = AllocSetContextCreate(CurrentMemoryContext, "event", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(context);

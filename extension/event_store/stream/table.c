@@ -7,6 +7,7 @@
 #include "catalog/pg_type.h"
 
 #include "base/order.h"
+#include "event_store/stream/deletion.h"
 #include "event_store/stream/table.h"
 #include "pg/scan.h"
 
@@ -44,6 +45,7 @@ static const ExtensionColumn truncated_columns[] = {
 
 ExtensionRelation relation_stored_event =
 	EXTENSION_TABLE("event_store", "stored_event", event_columns);
+ExtensionRelation relation_deletion = EXTENSION_TABLE("event_store", "deletion", event_columns);
 ExtensionRelation relation_stream = EXTENSION_TABLE("event_store", "stream", stream_columns);
 ExtensionRelation relation_retention =
 	EXTENSION_TABLE("event_store", "retention", retention_columns);
@@ -54,6 +56,8 @@ ExtensionRelation index_event_version = {"event_store", "stored_event_version_id
 ExtensionRelation index_event_id = {"event_store", "stored_event_event_id_idx"};
 ExtensionRelation index_event_category = {"event_store", "stored_event_category_idx"};
 ExtensionRelation index_event_correlation = {"event_store", "stored_event_correlation_idx"};
+ExtensionRelation index_deletion_position = {"event_store", "deletion_position_idx"};
+ExtensionRelation index_deletion_category = {"event_store", "deletion_category_idx"};
 ExtensionRelation index_stream_name_key = {"event_store", "stream_name_key_idx"};
 ExtensionRelation index_truncated_stream = {"event_store", "truncated_stream_pkey"};
 
@@ -136,8 +140,8 @@ last_version_from(EventTables *tables, int64 stream_id, int64 at_least, Snapshot
 }
 
 /*
- * The greatest position that a snapshot sees, 0 if there is none; NULL is a new
- * snapshot.
+ * The greatest position that a snapshot sees, of a deletion too, 0 if there is
+ * none; NULL is a new snapshot.
  */
 int64
 event_newest_position(Snapshot snapshot)
@@ -150,7 +154,7 @@ event_newest_position(Snapshot snapshot)
 	if (table_scan_next_slot(&scan, BackwardScanDirection))
 		position = DatumGetInt64(slot_getattr(scan.slot, EVENT_POSITION + 1, &isnull));
 	table_scan_end(&scan);
-	return position;
+	return greater(position, deletion_newest_position(snapshot));
 }
 
 /*

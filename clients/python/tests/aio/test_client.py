@@ -186,6 +186,26 @@ class SubscriptionTest(Base):
         self.assertFalse(await db.query("SELECT 1 FROM event_store.parked_events "
                                         "WHERE subscription = %s", [name]))
 
+    async def test_deleted_streams(self) -> None:
+        db, name = await self.open(), self.name("erased")
+        await db.store.create_subscription(name, category=name, types=["*", "$deleted"])
+        seen: list[str] = []
+
+        async def handler(event: Any, tx: Any) -> None:
+            seen.append(f"{event.type} {event.version}")
+
+        async def has(n: int) -> bool:
+            return len(seen) == n
+
+        subscription = db.store.subscribe(name, handler)
+        await db.store.append(f"{name}-1", NEW, [ADDED] * 2)
+        await until("they are seen", lambda: has(2))
+        await db.query("SELECT event_store.delete_stream(%s, 2)", [f"{name}-1"])
+        await db.store.append(f"{name}-1", 2, ADDED)
+        await until("all are seen", lambda: has(4))
+        self.assertEqual(seen, ["Added 1", "Added 2", "$deleted 2", "Added 3"])
+        await subscription.stop()
+
 
 class BusTest(Base):
     async def test_failures(self) -> None:

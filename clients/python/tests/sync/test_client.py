@@ -187,6 +187,26 @@ class SubscriptionTest(Base):
         self.assertFalse(db.query("SELECT 1 FROM event_store.parked_events "
                                         "WHERE subscription = %s", [name]))
 
+    def test_deleted_streams(self) -> None:
+        db, name = self.open(), self.name("erased")
+        db.store.create_subscription(name, category=name, types=["*", "$deleted"])
+        seen: list[str] = []
+
+        def handler(event: Any, tx: Any) -> None:
+            seen.append(f"{event.type} {event.version}")
+
+        def has(n: int) -> bool:
+            return len(seen) == n
+
+        subscription = db.store.subscribe(name, handler)
+        db.store.append(f"{name}-1", NEW, [ADDED] * 2)
+        until("they are seen", lambda: has(2))
+        db.query("SELECT event_store.delete_stream(%s, 2)", [f"{name}-1"])
+        db.store.append(f"{name}-1", 2, ADDED)
+        until("all are seen", lambda: has(4))
+        self.assertEqual(seen, ["Added 1", "Added 2", "$deleted 2", "Added 3"])
+        subscription.stop()
+
 
 class BusTest(Base):
     def test_failures(self) -> None:
