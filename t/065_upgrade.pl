@@ -100,6 +100,15 @@ my $others = $node->safe_psql('old', q{
 		AND d.deptype = 'e' AND x.extname LIKE 'ecommerce%' AND c.relkind = 'v'});
 $node->safe_psql('old', $others);
 
+# Where our new columns would not be where they belong, nothing is changed.
+$node->safe_psql('postgres', 'CREATE DATABASE columns');
+$node->safe_psql('columns', "CREATE EXTENSION ecommerce VERSION '$previous';
+	ALTER TABLE event_store.stored_event ADD COLUMN theirs int");
+like(failure_of('ALTER EXTENSION ecommerce UPDATE', 'columns'),
+	qr/55000: columns that are not the extension's .* event_store\.stored_event: theirs\n/,
+	'columns of others at the end of the table of events refuse the upgrade');
+$node->safe_psql('postgres', 'DROP DATABASE columns');
+
 # ---------------------------------------------------------------- ALTER EXTENSION UPDATE
 my $columns = $node->safe_psql('old', sprintf(q{
 	SELECT string_agg(format('SELECT %%L, md5(string_agg(r::text, E''\n'' ORDER BY r::text)) '

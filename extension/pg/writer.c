@@ -56,6 +56,7 @@ static Relation open_index(Writer *writer, int number);
 static void fill_row(Writer *writer, const Datum *values, const bool *nulls);
 static void replace_row(Writer *writer, ItemPointer tid);
 static void delete_row(Writer *writer, ItemPointer tid);
+static void store_row(Writer *writer, TupleTableSlot *row);
 static bool goes_direct(Writer *writer, WriterCommand command);
 static void check_row(Writer *writer, TupleTableSlot *row);
 static bool enter_into_indexes(Writer *writer, TupleTableSlot *row, Oid may_conflict,
@@ -214,8 +215,29 @@ writer_insert(Writer *writer, Oid may_conflict)
 		return true;
 	}
 	check_row(writer, row);
-	table_tuple_insert(writer->heap, row, GetCurrentCommandId(true), 0, NULL);
+	store_row(writer, row);
 	return enter_into_indexes(writer, row, may_conflict, COMPAT_UPDATES_ALL);
+}
+
+/*
+ * Puts a row into the table, without nulls at its end.
+ */
+static void
+store_row(Writer *writer, TupleTableSlot *row)
+{
+	const WriterShape *shape = writer->shape;
+	TupleDesc	all = row->tts_tupleDescriptor;
+	int			last = all->natts;
+
+	if (shape->short_row != NULL)
+	{
+		while (last > shape->needed && row->tts_isnull[last - 1])
+			last--;
+		if (last == shape->needed)
+			row->tts_tupleDescriptor = shape->short_row;
+	}
+	table_tuple_insert(writer->heap, row, GetCurrentCommandId(true), 0, NULL);
+	row->tts_tupleDescriptor = all;
 }
 
 /*

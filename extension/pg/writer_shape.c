@@ -39,6 +39,7 @@ static WriterShape *shapes = NULL;
 
 static WriterShape *build_shape(ExtensionRelation *table, Relation heap);
 static void judge(WriterShape *shape, Relation heap, bool plain_indexes);
+static void find_short_row(WriterShape *shape, Relation heap);
 static bool is_for_others(Oid called);
 static bool columns_want_executor(ExtensionRelation *table, Relation heap, bool *others);
 static bool prepare_index(WriterShape *shape, int number);
@@ -101,6 +102,7 @@ build_shape(ExtensionRelation *table, Relation heap)
 		plain &= prepare_index(shape, shape->index_count - 1);
 	}
 	judge(shape, heap, plain);
+	find_short_row(shape, heap);
 	MemoryContextSwitchTo(old);
 	return shape;
 }
@@ -138,6 +140,33 @@ judge(WriterShape *shape, Relation heap, bool plain_indexes)
 		shape->checks = makeNode(ResultRelInfo);
 		InitResultRelInfo(shape->checks, heap, 0, NULL, 0);
 	}
+}
+
+/*
+ * Nulls at the end of a row need not be stored: it is one of the time before those
+ * columns were added, without the bytes that mark nulls.  Where something looks at
+ * them, they are.
+ */
+static void
+find_short_row(WriterShape *shape, Relation heap)
+{
+	TupleDesc	descriptor = RelationGetDescr(heap);
+	int			needed = shape->last_indexed;
+
+	for (int i = needed; i < descriptor->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
+
+		/* A value that is said to be there where none is stored. */
+		if (attribute->attnotnull || attribute->atthasmissing || attribute->attgenerated != '\0')
+			needed = i + 1;
+	}
+	shape->needed = needed;
+	if (needed == descriptor->natts || needed == 0 || shape->checks != NULL)
+		return;
+	shape->short_row = CreateTemplateTupleDesc(needed);
+	for (int i = 1; i <= needed; i++)
+		TupleDescCopyEntry(shape->short_row, i, descriptor, i);
 }
 
 /*

@@ -34,6 +34,8 @@ typedef struct WriterShape
 	Oid		   *indexes;
 	IndexInfo **infos;
 	int			last_indexed;	/* the last column that an index looks at */
+	int			needed;			/* columns that a row has if those after them are null */
+	TupleDesc	short_row;		/* these; NULL if that is all of them */
 	EState	   *estate;
 	ResultRelInfo *checks;		/* CHECK constraints; NULL without */
 	MemoryContext context;

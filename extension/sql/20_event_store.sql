@@ -39,8 +39,10 @@ CREATE TABLE event_store.stored_event (
 	metadata jsonb NOT NULL,
 	occurred_at timestamptz NOT NULL,
 	stream_id bigint NOT NULL,
-	category_key int NOT NULL
+	category_key int NOT NULL,
+	recorded_at timestamptz
 );
+COMMENT ON COLUMN event_store.stored_event.recorded_at IS 'When it was appended, if occurred_at was given by who did it; NULL: at occurred_at. See event_store.recorded_at().';
 COMMENT ON TABLE event_store.stored_event IS
 'Every event as it was appended. Read it through event_store.read_stream, read_all and so on: they know how far it is safe to read.';
 COMMENT ON COLUMN event_store.stored_event.category_key IS 'Hash of the stream''s category.';

@@ -12,7 +12,8 @@ CREATE TABLE event_store.deletion (
 	metadata jsonb NOT NULL,
 	occurred_at timestamptz NOT NULL,
 	stream_id bigint NOT NULL,
-	category_key int NOT NULL
+	category_key int NOT NULL,
+	recorded_at timestamptz
 );
 COMMENT ON TABLE event_store.deletion IS
 'Every delete_stream and tombstone_stream since 1.1, as an event of type $deleted or $tombstoned; metadata tells who did it. Readers get it in its place among the events when they name the type. scavenge() leaves it.';

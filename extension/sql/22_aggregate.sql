@@ -80,17 +80,18 @@ COMMENT ON FUNCTION event_store.drop_event_handler(text, text) IS 'Forgets a han
 CREATE FUNCTION event_store.load(stream text, at_version bigint DEFAULT NULL,
 								 at_time timestamptz DEFAULT NULL,
 								 for_update boolean DEFAULT false,
+								 at_recorded timestamptz DEFAULT NULL,
 								 OUT state jsonb, OUT version bigint,
 								 OUT created_at timestamptz, OUT updated_at timestamptz)
 RETURNS record LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_load';
-COMMENT ON FUNCTION event_store.load(text, bigint, timestamptz, boolean) IS
-'The state of a stream: its events folded through the handlers of its category, from the newest usable snapshot on. With at_version or at_time as it was then: the longest beginning of the stream up to that version or occurred_at. '
+COMMENT ON FUNCTION event_store.load(text, bigint, timestamptz, boolean, timestamptz) IS
+'The state of a stream: its events folded through the handlers of its category, from the newest usable snapshot on. With at_version, at_time or at_recorded as it was then: the longest beginning of the stream up to that version, occurred_at, or moment of the append: at_time is what was so, at_recorded what this database knew. '
 'created_at, updated_at: when the first and the last event folded occurred. A stream without events gives a NULL state and version 0. '
-'version is what save() must expect: the stream''s, also when retention has taken events, or all of them, which leaves a NULL state; with at_version or at_time it is that of the last event folded. '
+'version is what save() must expect: the stream''s, also when retention has taken events, or all of them, which leaves a NULL state; with at_version, at_time or at_recorded it is that of the last event folded. '
 'for_update: nobody else appends to the stream until this transaction ends, so that save() with this version meets no conflict; whoever else loads it so waits. Needs the right to append. Who locks several streams does it in one order, by name, lest two wait for each other (40P01). '
-'Errors: ST010 an event without handler, ST011 no aggregate is defined for the category; with for_update also ST002 tombstoned, 42501, and 22023 together with at_version or at_time.';
+'Errors: ST010 an event without handler, ST011 no aggregate is defined for the category; with for_update also ST002 tombstoned, 42501, and 22023 together with any of these.';
 
 CREATE FUNCTION event_store.save(stream text, loaded_version bigint, events event_store.new_event[],
 								 OUT version bigint, OUT "position" bigint)

@@ -1,5 +1,21 @@
 -- By hand, from 1.0 to 1.1; see README.md.
 
+-- When events with a time of their own were appended.
+DO $columns$
+DECLARE
+	others text := (SELECT pg_catalog.string_agg(a.attname, ', ') FROM pg_catalog.pg_attribute a
+		WHERE a.attrelid = 'event_store.stored_event'::pg_catalog.regclass AND a.attnum > 11);
+BEGIN
+	IF others IS NOT NULL THEN
+		RAISE EXCEPTION 'columns that are not the extension''s stand in the way in event_store.stored_event: %', others
+			USING ERRCODE = 'object_not_in_prerequisite_state',
+				HINT = 'Copy what they hold and drop them, dump the database, restore it where 1.1 is installed, and add them there.';
+	END IF;
+END
+$columns$;
+ALTER TABLE event_store.stored_event ADD COLUMN recorded_at timestamptz;
+DROP FUNCTION event_store.load(text, bigint, timestamptz, boolean);
+
 -- Links between databases.
 ALTER TABLE message_bus.endpoint ADD COLUMN forward_to text;
 DROP FUNCTION message_bus.create_endpoint(text, int, jsonb, anycompatible, interval, text);

@@ -42,10 +42,11 @@ export class StoreApi {
 		return (await this.#run.query(`SELECT * FROM ${sql}`, values)).rows.map(toEvent);
 	}
 
-	// SELECT * FROM event_store.load(stream, at_version, at_time): an aggregate of the database
-	async load(stream, { atVersion, atTime, forUpdate } = {}) {
+	// SELECT * FROM event_store.load(stream, at_version, ..): an aggregate of the database
+	async load(stream, { atVersion, atTime, atRecorded, forUpdate } = {}) {
 		const [sql, values] = call('event_store.load',
-			{ stream, at_version: atVersion, at_time: atTime, for_update: forUpdate });
+			{ stream, at_version: atVersion, at_time: atTime, for_update: forUpdate,
+				at_recorded: atRecorded });
 		const { rows: [row] } = await this.#run.query(`SELECT * FROM ${sql}`, values);
 
 		return { state: row.state, version: whole(row.version), createdAt: row.created_at,

@@ -141,7 +141,8 @@ export interface Store<C = AnyContracts> {
 		Promise<StoredEvent<C>[]>;
 	/** `SELECT * FROM event_store.load(...)`: an aggregate that the database folds. */
 	load<State = any>(stream: string,
-		options?: { atVersion?: number; atTime?: Date; forUpdate?: boolean }): Promise<{
+		options?: { atVersion?: number; atTime?: Date; atRecorded?: Date; forUpdate?: boolean }):
+		Promise<{
 			state: State | null; version: number; createdAt: Date | null; updatedAt: Date | null;
 		}>;
 	/** `SELECT event_store.stream_version($1)` */

@@ -31,6 +31,14 @@ typedef struct Aggregate
 	char	   *fingerprint;	/* of all that decides the state; NULL: not worked out yet */
 } Aggregate;
 
+/* As of when a state is wanted: each is NULL unless it matters. */
+typedef struct AsOf
+{
+	const int64 *version;
+	const TimestampTz *time;	/* that events occurred at */
+	const TimestampTz *recorded;	/* that they were appended at */
+} AsOf;
+
 /* The state of a stream. */
 typedef struct Fold
 {
@@ -50,7 +58,6 @@ extern char *aggregate_handler_registration(const text *category, const text *ev
 extern const char *aggregate_fingerprint(Aggregate *aggregate);
 extern MemoryContext aggregate_cache_context(void);
 
-extern void aggregate_load(const char *stream, int length, const int64 *at_version,
-						   const TimestampTz *at_time, Fold *fold);
+extern void aggregate_load(const char *stream, int length, const AsOf *as_of, Fold *fold);
 
 #endif

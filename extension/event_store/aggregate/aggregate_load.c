@@ -43,19 +43,18 @@ static ExtensionRelation relation_event = {"event_store", "event"};
 
 static bool can_be_loaded(const char *stream, int length, Snapshot snapshot,
 						  int64 *deleted_version, int64 *version);
-static void fold_events(Fold *fold, EventScan *scan, const int64 *at_version,
-						const TimestampTz *at_time);
+static void fold_events(Fold *fold, EventScan *scan, const AsOf *as_of);
+static bool is_later(const EventScan *scan, const Event *event, const AsOf *as_of);
 static void lock_for_update(const StreamName *name);
 static void fold_event(Fold *fold, EventHandler *handler, const Event *event, TupleDesc row,
 					   MemoryContext event_context);
 
 /*
- * Works out the state of a stream: up to a version and a time, if given, else
+ * Works out the state of a stream: up to a version and times, if given, else
  * as it is now.  fold->version stays 0 if there is nothing to fold.
  */
 void
-aggregate_load(const char *stream, int length, const int64 *at_version,
-			   const TimestampTz *at_time, Fold *fold)
+aggregate_load(const char *stream, int length, const AsOf *as_of, Fold *fold)
 {
 	Snapshot	snapshot;
 	EventScan  *scan;
@@ -68,11 +67,11 @@ aggregate_load(const char *stream, int length, const int64 *at_version,
 	{
 		fold->state = datumCopy(JsonbPGetDatum(fold->aggregate->initial_state), false, -1);
 		if (fold->aggregate->snapshot_every > 0)
-			snapshot_find(stream, length, deleted_version, at_version, at_time, fold);
-		if (at_version == NULL || *at_version > fold->version)
+			snapshot_find(stream, length, deleted_version, as_of, snapshot, fold);
+		if (as_of->version == NULL || *as_of->version > fold->version)
 		{
 			scan = event_scan_stream(stream, length, fold->version + 1, false, snapshot);
-			fold_events(fold, scan, at_version, at_time);
+			fold_events(fold, scan, as_of);
 			event_scan_end(scan);
 		}
 	}
@@ -103,8 +102,19 @@ can_be_loaded(const char *stream, int length, Snapshot snapshot, int64 *deleted_
 	return true;
 }
 
+/*
+ * Whether an event that a scan has just given is later than what is asked for.
+ */
+static bool
+is_later(const EventScan *scan, const Event *event, const AsOf *as_of)
+{
+	return (as_of->version != NULL && event->version > *as_of->version) ||
+		(as_of->time != NULL && event->occurred_at > *as_of->time) ||
+		(as_of->recorded != NULL && event_scan_recorded_at(scan, event) > *as_of->recorded);
+}
+
 static void
-fold_events(Fold *fold, EventScan *scan, const int64 *at_version, const TimestampTz *at_time)
+fold_events(Fold *fold, EventScan *scan, const AsOf *as_of)
 {
 	Oid			type = get_rel_type_id(extension_relation_oid(&relation_event));
 	TupleDesc	row = lookup_rowtype_tupdesc(type, -1);
@@ -120,9 +130,7 @@ fold_events(Fold *fold, EventScan *scan, const int64 *at_version, const Timestam
 		EventHandler *handler;
 		Oid			role;
 
-		if (at_version != NULL && event.version > *at_version)
-			break;
-		if (at_time != NULL && event.occurred_at > *at_time)
+		if (is_later(scan, &event, as_of))
 			break;
 		handler = aggregate_handler(fold->aggregate, event.event_type);
 		/* As a rule all belong to one role. */
@@ -208,7 +216,7 @@ lock_for_update(const StreamName *name)
 
 PG_FUNCTION_INFO_V1(event_store_load);
 /*
- * event_store.load(stream, at_version, at_time, for_update)
+ * event_store.load(stream, at_version, at_time, for_update, at_recorded)
  */
 Datum
 event_store_load(PG_FUNCTION_ARGS)
@@ -216,6 +224,13 @@ event_store_load(PG_FUNCTION_ARGS)
 	text	   *stream = PG_ARGISNULL(0) ? cstring_to_text("") : PG_GETARG_TEXT_PP(0);
 	int64		at_version = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1);
 	TimestampTz at_time = PG_ARGISNULL(2) ? 0 : PG_GETARG_TIMESTAMPTZ(2);
+	TimestampTz at_recorded = PG_ARGISNULL(4) ? 0 : PG_GETARG_TIMESTAMPTZ(4);
+	bool		is_now = PG_ARGISNULL(1) && PG_ARGISNULL(2) && PG_ARGISNULL(4);
+	AsOf		as_of = {
+		.version = PG_ARGISNULL(1) ? NULL : &at_version,
+		.time = PG_ARGISNULL(2) ? NULL : &at_time,
+		.recorded = PG_ARGISNULL(4) ? NULL : &at_recorded
+	};
 	StreamName	name;
 	TupleDesc	descriptor;
 	Fold		fold;
@@ -232,21 +247,19 @@ event_store_load(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 	if (!PG_ARGISNULL(3) && PG_GETARG_BOOL(3))
 	{
-		if (!PG_ARGISNULL(1) || !PG_ARGISNULL(2))
+		if (!is_now)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("for_update is about the state as it is now"),
-					 errhint("Leave out at_version and at_time, or for_update.")));
+					 errhint("Leave out at_version, at_time and at_recorded, or for_update.")));
 		lock_for_update(&name);
 	}
-	aggregate_load(name.text, name.length, PG_ARGISNULL(1) ? NULL : &at_version,
-				   PG_ARGISNULL(2) ? NULL : &at_time, &fold);
+	aggregate_load(name.text, name.length, &as_of, &fold);
 	memset(nulls, fold.version == 0, sizeof(nulls));
 	nulls[1] = false;
 	values[0] = fold.state;
 	/* Now it is the stream's version, which a save must expect, whatever was left to fold. */
-	values[1] = Int64GetDatum(PG_ARGISNULL(1) && PG_ARGISNULL(2) ? fold.stream_version
-							  : fold.version);
+	values[1] = Int64GetDatum(is_now ? fold.stream_version : fold.version);
 	values[2] = TimestampTzGetDatum(fold.created_at);
 	values[3] = TimestampTzGetDatum(fold.updated_at);
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));

@@ -138,7 +138,7 @@ store_snapshot_if_due(Aggregate *aggregate, const StreamName *name, int64 versio
 		return;
 	/* What was just appended must be visible. */
 	CommandCounterIncrement();
-	aggregate_load(name->text, name->length, &version, NULL, &fold);
+	aggregate_load(name->text, name->length, &(AsOf) {.version = &version}, &fold);
 	if (fold.version > 0 && fold.snapshot_version < fold.version)
 		snapshot_store(name->text, name->length, &fold);
 }

@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "event_store/aggregate/snapshot.h"
+#include "event_store/read/read.h"
 #include "pg/lookup.h"
 #include "pg/spi.h"
 
@@ -48,14 +49,18 @@ static ExtensionRelation relation_snapshot =
 	EXTENSION_TABLE("event_store", "snapshot", snapshot_columns);
 static ExtensionRelation index_snapshot = {"event_store", "snapshot_pkey"};
 
+static bool was_recorded(const char *stream, int length, int64 version, TimestampTz by,
+						 Snapshot events);
+
 /*
  * Starts a fold at the newest snapshot that is usable: above deleted_version,
  * not beyond the version or time asked for, and of the aggregate as it is
- * defined now.  Leaves the fold alone if there is none.
+ * defined now.  Leaves the fold alone if there is none.  events is what sees the
+ * stream's events.
  */
 void
 snapshot_find(const char *stream, int length, int64 deleted_version,
-			  const int64 *at_version, const TimestampTz *at_time, Fold *fold)
+			  const AsOf *as_of, Snapshot events, Fold *fold)
 {
 	const char *fingerprint = aggregate_fingerprint(fold->aggregate);
 	Lookup		lookup;
@@ -69,9 +74,12 @@ snapshot_find(const char *stream, int length, int64 deleted_version,
 
 		if (version <= deleted_version)
 			break;
-		if ((at_version != NULL && version > *at_version) ||
-			(at_time != NULL && DatumGetTimestampTz(values[SNAPSHOT_LATEST_AT]) > *at_time) ||
-			strcmp(TextDatumGetCString(values[SNAPSHOT_FINGERPRINT]), fingerprint) != 0)
+		if ((as_of->version != NULL && version > *as_of->version) ||
+			(as_of->time != NULL &&
+			 DatumGetTimestampTz(values[SNAPSHOT_LATEST_AT]) > *as_of->time) ||
+			strcmp(TextDatumGetCString(values[SNAPSHOT_FINGERPRINT]), fingerprint) != 0 ||
+			(as_of->recorded != NULL &&
+			 !was_recorded(stream, length, version, *as_of->recorded, events)))
 			continue;
 		fold->version = fold->snapshot_version = version;
 		fold->created_at = DatumGetTimestampTz(values[SNAPSHOT_CREATED_AT]);
@@ -80,6 +88,22 @@ snapshot_find(const char *stream, int length, int64 deleted_version,
 		fold->state = PointerGetDatum(PG_DETOAST_DATUM_COPY(values[SNAPSHOT_STATE]));
 	}
 	lookup_end(&lookup);
+}
+
+/*
+ * Whether an event of a stream was appended by some time; one that is gone was not.
+ */
+static bool
+was_recorded(const char *stream, int length, int64 version, TimestampTz by, Snapshot events)
+{
+	EventScan  *scan = event_scan_stream(stream, length, version, false, events);
+	Event		event;
+	bool		was;
+
+	was = event_scan_next(scan, &event) && event.version == version &&
+		event_scan_recorded_at(scan, &event) <= by;
+	event_scan_end(scan);
+	return was;
 }
 
 /*

@@ -7,10 +7,12 @@
 
 #include "postgres.h"
 
+#include "utils/snapshot.h"
+
 #include "event_store/aggregate/aggregate.h"
 
 extern void snapshot_find(const char *stream, int length, int64 deleted_version,
-						  const int64 *at_version, const TimestampTz *at_time, Fold *fold);
+						  const AsOf *as_of, Snapshot events, Fold *fold);
 extern void snapshot_store(const char *stream, int length, const Fold *fold);
 extern void snapshot_forget_all(void);
 extern void snapshot_forget(const char *stream, int length);

@@ -193,6 +193,7 @@ store_event(EventTables *tables, const StreamName *name, const Stream *stream,
 	Writer	   *events = tables->events;
 	TupleTableSlot *row = writer_new_row(events);
 	Oid			may_conflict = InvalidOid;
+	TimestampTz recorded_at;
 
 	if (!event->has_event_id)
 		uuid_generate_v7(&event->event_id);
@@ -201,9 +202,11 @@ store_event(EventTables *tables, const StreamName *name, const Stream *stream,
 	row->tts_values[EVENT_POSITION] = Int64GetDatum(position);
 	row->tts_values[EVENT_STREAM_ID] = Int64GetDatum(stream->id);
 	row->tts_values[EVENT_VERSION] = Int64GetDatum(version);
-	row->tts_values[EVENT_OCCURRED_AT] = TimestampTzGetDatum(event->has_occurred_at
-															  ? event->occurred_at
-															  : GetCurrentTimestamp());
+	recorded_at = GetCurrentTimestamp();
+	row->tts_values[EVENT_OCCURRED_AT] =
+		TimestampTzGetDatum(event->has_occurred_at ? event->occurred_at : recorded_at);
+	row->tts_values[EVENT_RECORDED_AT] = TimestampTzGetDatum(recorded_at);
+	row->tts_isnull[EVENT_RECORDED_AT] = !event->has_occurred_at;
 	row->tts_values[EVENT_EVENT_ID] = UUIDPGetDatum(&event->event_id);
 	row->tts_values[EVENT_CATEGORY_KEY] = Int32GetDatum((int32) name->category_key);
 	row->tts_values[EVENT_SCHEMA_VERSION] = Int32GetDatum(Max(event->schema_version, 1));

@@ -131,6 +131,8 @@ tell_readers(const StreamName *name, const Stream *stream, const char *type)
 	values[EVENT_METADATA] = JsonbPGetDatum(context_stamp(nothing));
 	values[EVENT_OCCURRED_AT] = TimestampTzGetDatum(GetCurrentTimestamp());
 	values[EVENT_STREAM_ID] = Int64GetDatum(event.stream_id);
+	values[EVENT_RECORDED_AT] = (Datum) 0;
+	nulls[EVENT_RECORDED_AT] = true;
 	values[EVENT_CATEGORY_KEY] = Int32GetDatum((int32) name->category_key);
 	table_insert(&relation_deletion, values, nulls);
 	projection_after_deletion(name, &event);

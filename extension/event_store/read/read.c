@@ -397,14 +397,28 @@ event_filter_admits(const EventFilter *filter, const Event *event)
 }
 
 /*
- * Reads a row of stored_event, with all its columns in their order.
+ * When the event that a scan has just given was appended: when it occurred, unless who
+ * appended it said when that was.
+ */
+TimestampTz
+event_scan_recorded_at(const EventScan *scan, const Event *event)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(scan->rows.slot, EVENT_RECORDED_AT + 1, &isnull);
+
+	return isnull ? event->occurred_at : DatumGetTimestampTz(value);
+}
+
+/*
+ * Reads a row of stored_event, with all its columns in their order; the last need not
+ * be there.
  */
 void
 event_from_slot(TupleTableSlot *slot, Event *event)
 {
 	Datum	   *values = slot->tts_values;
 
-	slot_getallattrs(slot);
+	slot_getsomeattrs(slot, EVENT_CATEGORY_KEY + 1);
 	event->stored = ExecFetchSlotHeapTuple(slot, false, NULL);
 	event->position = DatumGetInt64(values[EVENT_POSITION]);
 	event->stream_id = DatumGetInt64(values[EVENT_STREAM_ID]);

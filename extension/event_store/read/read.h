@@ -67,6 +67,7 @@ extern void event_scan_for_consumer(EventScan *scan);
 extern void event_scan_limit(EventScan *scan, int64 looks);
 extern bool event_scan_was_limited(const EventScan *scan);
 extern int64 event_scan_position(const EventScan *scan);
+extern TimestampTz event_scan_recorded_at(const EventScan *scan, const Event *event);
 extern void event_scan_restart(EventScan *scan);
 extern void event_scan_end(EventScan *scan);
 

@@ -23,6 +23,7 @@ static const ExtensionColumn event_columns[EVENT_COLUMNS] = {
 	[EVENT_OCCURRED_AT] = {"occurred_at", TIMESTAMPTZOID, true},
 	[EVENT_STREAM_ID] = {"stream_id", INT8OID, true},
 	[EVENT_CATEGORY_KEY] = {"category_key", INT4OID, true},
+	[EVENT_RECORDED_AT] = {"recorded_at", TIMESTAMPTZOID},
 };
 
 static const ExtensionColumn stream_columns[STREAM_COLUMNS] = {

@@ -28,6 +28,7 @@ typedef enum EventColumn
 	EVENT_PUBLIC_COLUMNS,
 	EVENT_STREAM_ID = EVENT_PUBLIC_COLUMNS,
 	EVENT_CATEGORY_KEY,
+	EVENT_RECORDED_AT,			/* null where occurred_at says it; then no byte of the row */
 	EVENT_COLUMNS
 } EventColumn;
 

@@ -47,11 +47,12 @@ class Store:
         return [Event.of(row) for row in self._run.query(f"SELECT * FROM {sql}", values)]
 
     def load(self, stream: str, *, at_version: int | None = None,
-                   at_time: datetime | None = None, for_update: bool | None = None) -> Loaded:
+                   at_time: datetime | None = None, for_update: bool | None = None,
+                   at_recorded: datetime | None = None) -> Loaded:
         """SELECT * FROM event_store.load(..): an aggregate that the database folds"""
         sql, values = call("event_store.load", {
             "stream": stream, "at_version": at_version, "at_time": at_time,
-            "for_update": for_update})
+            "for_update": for_update, "at_recorded": at_recorded})
         [row] = self._run.query(f"SELECT * FROM {sql}", values)
         return Loaded(row["state"], row["version"], row["created_at"], row["updated_at"])
 
