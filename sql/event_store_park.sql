@@ -119,6 +119,38 @@ SELECT message, count(*) FROM generate_series(1, 6),
 	attempt($$SELECT consume('mailer')$$) GROUP BY message;
 SELECT count(*) FROM event_store.parked_events;
 
+-- ------------------------------------------------------------ how often it was tried
+SELECT event_store.create_subscription('counter', 'order');
+SELECT array_agg(event_store.attempt('counter', position)) AS first FROM event_store.fetch('counter', 1);
+BEGIN;
+SELECT count(*) FROM event_store.fetch('counter', 1);
+ROLLBACK;
+BEGIN;
+SELECT array_agg(event_store.attempt('counter', position)) AS third FROM event_store.fetch('counter', 2);
+SAVEPOINT one;
+ROLLBACK TO one;
+SELECT event_store.park('counter', 1), event_store.park('counter', 2, 'two', 7);
+SELECT event_store.advance('counter', 2);
+COMMIT;
+SELECT position, error, attempts FROM event_store.parked_events WHERE subscription = 'counter' ORDER BY 1;
+SELECT * FROM attempt($$SELECT event_store.park('counter', 3, 'x', 0) FROM event_store.fetch('counter')$$);
+-- What was dealt with is forgotten; elsewhere nothing is known.
+BEGIN;
+SELECT array_agg(event_store.attempt('counter', position)) AS again FROM event_store.fetch('counter', 1);
+ROLLBACK;
+SELECT event_store.attempt('counter', 3), event_store.attempt('nobody', 3);
+-- By itself from the beginning.
+SELECT event_store.create_subscription('strict', 'order', park_after => 2);
+SELECT event_store.create_subscription('strict', 'order', park_after => 2),
+	event_store.create_subscription('strict', 'order');
+SELECT * FROM attempt($$SELECT event_store.create_subscription('strict', 'order', park_after => 3)$$);
+SELECT * FROM attempt($$SELECT event_store.create_subscription('none', park_after => 0)$$);
+INSERT INTO poison VALUES ('order-1', 2);
+CALL consume_all('strict');
+SELECT stream, version, attempts FROM event_store.parked_events WHERE subscription = 'strict' AND version = 2;
+DELETE FROM poison WHERE stream = 'order-1' AND version = 2;
+SELECT event_store.drop_subscription('counter'), event_store.drop_subscription('strict');
+
 -- ------------------------------------------------------------ alter, start at a time
 SELECT event_store.reset_subscription('mailer', 10);
 SELECT event_store.append('cart-1', 0, 'Filled', '{}') IS NOT NULL AS appended;

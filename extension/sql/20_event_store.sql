@@ -255,14 +255,14 @@ COMMENT ON TABLE event_store.subscription_partition IS
 
 CREATE FUNCTION event_store.create_subscription(name text, category text DEFAULT NULL,
 	event_types text[] DEFAULT NULL, start_after bigint DEFAULT 0, partitions int DEFAULT 1,
-	stream text DEFAULT NULL)
+	stream text DEFAULT NULL, park_after int DEFAULT NULL)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_create_subscription';
-COMMENT ON FUNCTION event_store.create_subscription(text, text, text[], bigint, int, text) IS
+COMMENT ON FUNCTION event_store.create_subscription(text, text, text[], bigint, int, text, int) IS
 'Creates a persistent subscription to all events, or to those of a category, a stream, some types. '
 'event_types: ''*'' among them is every type, $deleted and $tombstoned are the deletions of streams, which come only when they are named: ''{*,$deleted,$tombstoned}''. '
-'start_after: a position; 0 is from the first event on. partitions: 1 to 1024, how many consumers can work in parallel; a stream always falls into the same one. '
+'start_after: a position; 0 is from the first event on. partitions: 1 to 1024, how many consumers can work in parallel; a stream always falls into the same one. park_after: as in alter_subscription; NULL parks none. '
 'The same call again does nothing, wherever it has got to. Errors: 42710 it exists with another definition, 22023 bad arguments, such as a start_after that no event has reached yet, or no event type at all.';
 
 CREATE FUNCTION event_store.fetch(name text, max_count int DEFAULT 100)

@@ -26,13 +26,21 @@ LEFT JOIN LATERAL (
 COMMENT ON VIEW event_store.parked_events IS
 'Events that subscriptions have put aside: why, how often they had failed, since when; replay: they shall be given again. stream and so on are NULL once the event has been removed.';
 
-CREATE FUNCTION event_store.park(name text, at_position bigint, error text DEFAULT NULL)
+CREATE FUNCTION event_store.attempt(name text, at_position bigint)
+RETURNS int LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_attempt';
+COMMENT ON FUNCTION event_store.attempt(text, bigint) IS
+'Which attempt it is to deal with an event that fetch() gave in this transaction: 1, and one more for each transaction that had fetched it alone and ended without commit, of whatever consumer, also of one that was killed. Kept in memory: a crash of the server forgets it.';
+
+CREATE FUNCTION event_store.park(name text, at_position bigint, error text DEFAULT NULL,
+	attempts int DEFAULT NULL)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_park';
-COMMENT ON FUNCTION event_store.park(text, bigint, text) IS
+COMMENT ON FUNCTION event_store.park(text, bigint, text, int) IS
 'Puts an event aside that fetch() gave in this transaction: deal with the others, advance over it as if it had been dealt with, and commit. It stays in event_store.parked_events until replay_parked(). '
-'After a failure roll back to a savepoint that was set after the fetch, then park. Errors: SB001, SB002 nothing was fetched in this transaction, SB003 not the position of a fetched event.';
+'After a failure roll back to a savepoint that was set after the fetch, then park. attempts: how often it has failed, for parked_events; NULL is attempt(). Errors: SB001, SB002 nothing was fetched in this transaction, SB003 not the position of a fetched event, 22023.';
 
 CREATE FUNCTION event_store.replay_parked(name text, at_position bigint DEFAULT NULL)
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -23,6 +23,7 @@ DROP FUNCTION ecommerce.set_context(uuid, uuid, text, text, jsonb, text);
 
 -- Parked events.
 ALTER TABLE event_store.subscription ADD COLUMN park_after int CHECK (park_after >= 1);
+DROP FUNCTION event_store.create_subscription(text, text, text[], bigint, int, text);
 
 -- Remote projections.
 ALTER TABLE event_store.projection ADD COLUMN source text CHECK (source IS NULL OR mode = 'async');

@@ -73,9 +73,10 @@ export class StoreApi {
 	}
 
 	// SELECT event_store.create_subscription(...)
-	async createSubscription(name, { category, stream, types, startAfter, partitions } = {}) {
+	async createSubscription(name, { category, stream, types, startAfter, partitions,
+		parkAfter } = {}) {
 		const [sql, values] = call('event_store.create_subscription', { name, category,
-			event_types: types, start_after: startAfter, partitions, stream });
+			event_types: types, start_after: startAfter, partitions, stream, park_after: parkAfter });
 
 		await this.#run.query(`SELECT ${sql}`, values);
 	}

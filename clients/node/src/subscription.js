@@ -77,8 +77,10 @@ export class Subscription {
 		const size = state.size ?? this.#options.batch;
 		const results = await script(connection,
 			...beginning(null, { source: this.#client.source }),
-			`SELECT * FROM event_store.fetch(${literal(this.#name)}, ${size})`);
-		const events = results.at(-1).rows.map(toEvent);
+			`SELECT *, event_store.attempt(${literal(this.#name)}, position) AS attempt
+			FROM event_store.fetch(${literal(this.#name)}, ${size})`);
+		const events = results.at(-1).rows
+			.map((row) => ({ ...toEvent(row), attempt: row.attempt }));
 
 		await this.#batch(connection, state, events);
 		return events.length;
@@ -120,7 +122,8 @@ export class Subscription {
 			state.size = before;
 			return before;
 		}
-		const failures = (this.#failed.get(event.position) ?? 0) + 1;
+		// The server knows of other processes, also of killed ones; not of failures in a batch.
+		const failures = Math.max((this.#failed.get(event.position) ?? 0) + 1, event.attempt);
 		const where = `event ${event.position} (${event.type}, ${event.stream})`;
 
 		this.#failed.set(event.position, failures);
@@ -135,10 +138,11 @@ export class Subscription {
 		return 1;
 	}
 
-	// SELECT event_store.park(subscription, position, error): kept for replay_parked()
+	// SELECT event_store.park(subscription, position, error, attempts): kept for replay_parked()
 	#park(tx, event) {
-		return tx.query('SELECT event_store.park($1, $2, $3)', [this.#name, event.position,
-			String(this.#condemned.get(event.position).message).slice(0, ERROR_TEXT)]);
+		return tx.query('SELECT event_store.park($1, $2, $3, $4)', [this.#name, event.position,
+			String(this.#condemned.get(event.position).message).slice(0, ERROR_TEXT),
+			this.#failed.get(event.position)]);
 	}
 }
 

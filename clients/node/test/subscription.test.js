@@ -84,10 +84,12 @@ test('with onError stop it ends with the error, and what was before is committed
 test('with onError park it goes on, and a replay wakes it', async () => {
 	await db.store.createSubscription('parking', { category: 'parking' });
 	let mended = false;
-	const parked = () => rows(db, `SELECT 1 FROM event_store.parked_events
+	const tries = [];
+	const parked = () => rows(db, `SELECT attempts FROM event_store.parked_events
 		WHERE subscription = 'parking'`);
 	const subscription = db.store.subscribe('parking',
-		{ retries: 0, onError: 'park', wait: 600000 }, async (event, tx) => {
+		{ retries: 2, onError: 'park', wait: 600000 }, async (event, tx) => {
+			if (event.version === 2) tries.push(event.attempt);
 			if (event.version === 2 && !mended) throw new Error('two');
 			await note('parking')(event, tx);
 		});
@@ -96,7 +98,8 @@ test('with onError park it goes on, and a replay wakes it', async () => {
 	await until('the others are seen', async () => (await count('parking')).n === 3);
 	await until('it waits', async () => (await rows(db, `SELECT 1 FROM pg_stat_activity
 		WHERE query LIKE 'CALL event_store.wait%' AND wait_event = 'Extension'`)).length > 0);
-	assert.equal((await parked()).length, 1);
+	assert.deepEqual(await parked(), [{ attempts: 3 }]);
+	assert.deepEqual(tries.slice(-3), [1, 2, 3]);
 	mended = true;
 	await db.query(`SELECT event_store.replay_parked('parking')`);
 	await until('it is seen', async () => (await count('parking')).n === 4);
@@ -118,6 +121,22 @@ test('deletions of streams come to who asks, in their place', async () => {
 	await until('all are seen', async () => seen.length === 4);
 	assert.deepEqual(seen, ['Happened 1', 'Happened 2', '$deleted 2', 'Happened 3']);
 	await subscription.stop();
+});
+
+test('what is failed at in every process the server itself puts aside', async () => {
+	await db.store.createSubscription('deadly', { category: 'deadly', parkAfter: 2 });
+	const run = () => db.store.subscribe('deadly', { batch: 1, retries: 0 }, async (event, tx) => {
+		if (event.version === 1) throw new Error('one');
+		await note('deadly')(event, tx);
+	});
+
+	await fill('deadly', 1, 3);
+	for (let process = 0; process < 2; process++) await assert.rejects(run().done, /one/);
+	const last = run();
+	await until('the others are seen', async () => (await count('deadly')).n === 2);
+	await last.stop();
+	assert.deepEqual(await rows(db, `SELECT attempts FROM event_store.parked_events
+		WHERE subscription = 'deadly'`), [{ attempts: 2 }]);
 });
 
 test('an unknown subscription is an error that is told', async () => {

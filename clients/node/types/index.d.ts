@@ -34,6 +34,12 @@ export type StoredEvent<C = AnyContracts> = {
 	}
 }[Name<C>];
 
+/** An event as the handler of a subscription gets it. */
+export type FetchedEvent<C = AnyContracts> = StoredEvent<C> & {
+	/** 1 at the first try. */
+	attempt: number;
+};
+
 /** What a decider is folded over: stored events, and those it has just decided. */
 export type FoldedEvent<C = AnyContracts> = {
 	[T in Name<C>]: { type: T; data: C[T]; version?: number }
@@ -106,6 +112,8 @@ export interface SubscriptionOptions {
 	/** How many consumers can work at once, in all processes. */
 	partitions?: number;
 	startAfter?: number;
+	/** The server itself puts an event aside that has failed so often, in all processes, killed ones too. */
+	parkAfter?: number;
 }
 
 /** Of what createSubscription() was told, nothing need be said again. */
@@ -160,7 +168,7 @@ export interface Store<C = AnyContracts> {
 	createSubscription(name: string, options?: SubscriptionOptions): Promise<void>;
 	/** `BEGIN; SELECT * FROM event_store.fetch(...)`, handlers, `advance(...); COMMIT` per batch. */
 	subscribe(name: string, options: SubscribeOptions,
-		handler: (event: StoredEvent<C>, tx: Transaction<C>) => unknown): Running;
+		handler: (event: FetchedEvent<C>, tx: Transaction<C>) => unknown): Running;
 }
 
 export interface SendOptions {

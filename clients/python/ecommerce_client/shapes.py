@@ -35,7 +35,7 @@ Events = Union[NewEvent, Iterable[NewEvent], None]
 
 @dataclass(frozen=True)
 class Event:
-    """An event as it is read."""
+    """An event as it is read. attempt: of a subscription's handler, 1 at the first try."""
 
     position: int
     stream: str
@@ -46,12 +46,13 @@ class Event:
     data: Any
     metadata: Any
     occurred_at: datetime
+    attempt: int = 1
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Event":
         return cls(row["position"], row["stream"], row["version"], str(row["event_id"]),
                    row["event_type"], row["schema_version"], row["data"], row["metadata"],
-                   row["occurred_at"])
+                   row["occurred_at"], row.get("attempt", 1))
 
 
 @dataclass(frozen=True)

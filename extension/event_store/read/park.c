@@ -130,9 +130,27 @@ park_replayed(const Lease *lease, int64 upto)
 	return removed > 0;
 }
 
+PG_FUNCTION_INFO_V1(event_store_attempt);
+/*
+ * event_store.attempt(name, at_position)
+ */
+Datum
+event_store_attempt(PG_FUNCTION_ARGS)
+{
+	char	   *name = subscription_argument(fcinfo);
+	Lease	   *lease = lease_find(name);
+	uint32		key;
+
+	argument_not_null(&fcinfo->args[1], "at_position", "Pass the position of an event you got.");
+	if (lease == NULL)
+		PG_RETURN_INT32(1);
+	key = lease_failures_key(name, lease->partition);
+	PG_RETURN_INT32(failure_times(key, PG_GETARG_INT64(1)) + 1);
+}
+
 PG_FUNCTION_INFO_V1(event_store_park);
 /*
- * event_store.park(subscription, at_position, error)
+ * event_store.park(subscription, at_position, error, attempts)
  */
 Datum
 event_store_park(PG_FUNCTION_ARGS)
@@ -142,6 +160,7 @@ event_store_park(PG_FUNCTION_ARGS)
 	Lease	   *lease;
 	int64		position;
 	uint32		key;
+	int			attempts;
 
 	argument_not_null(&fcinfo->args[1], "at_position", "Pass the position of an event you got.");
 	position = PG_GETARG_INT64(1);
@@ -160,9 +179,15 @@ event_store_park(PG_FUNCTION_ARGS)
 						position, name),
 				 errhint("Pass the position of an event you got in this transaction.")));
 	key = lease_failures_key(name, lease->partition);
+	/* Who counts knows better: what failed among others was not counted here. */
+	attempts = PG_ARGISNULL(3) ? failure_times(key, position) + 1 : PG_GETARG_INT32(3);
+	if (attempts < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("attempts must be at least 1"),
+				 errhint("Pass how often the event has failed, or leave it out.")));
 	put_aside(name, lease->partition, position,
-			  PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)),
-			  failure_times(key, position) + 1);
+			  PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)), attempts);
 	PG_RETURN_VOID();
 }
 

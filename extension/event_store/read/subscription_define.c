@@ -20,6 +20,7 @@
 #include "pg/spi.h"
 
 static void check_position(const char *parameter, int64 position);
+static void refuse_park_after(const char *bound) pg_attribute_noreturn();
 
 /*
  * Fails unless somebody can have been at a position.  Beyond the counter lie
@@ -39,22 +40,33 @@ check_position(const char *parameter, int64 position)
 			 errhint("0 starts at the first event, event_store.high_water_mark() at the next.")));
 }
 
+static void
+refuse_park_after(const char *bound)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("park_after must be %s", bound),
+			 errhint("Pass how often an event may fail before it is put aside.")));
+}
+
 PG_FUNCTION_INFO_V1(event_store_create_subscription);
 /*
- * event_store.create_subscription(name, category, event_types, start_after, partitions, stream)
+ * event_store.create_subscription(name, category, event_types, start_after, partitions,
+ *		stream, park_after)
  */
 Datum
 event_store_create_subscription(PG_FUNCTION_ARGS)
 {
 	static SpiStatement create = {
-		"INSERT INTO event_store.subscription (name, category, event_types, partitions, stream)"
-		" VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name) DO NOTHING"
+		"INSERT INTO event_store.subscription (name, category, event_types, partitions, stream, park_after)"
+		" VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO NOTHING"
 	};
 	static SpiStatement same = {
 		"SELECT FROM event_store.subscription WHERE name = $1 AND category IS NOT DISTINCT FROM $2"
 		" AND event_types IS NOT DISTINCT FROM $3 AND partitions = $4 AND stream IS NOT DISTINCT FROM $5"
+		" AND ($6 IS NULL OR park_after IS NOT DISTINCT FROM $6)"
 	};
-	static const Oid argument_types[] = {TEXTOID, TEXTOID, TEXTARRAYOID, INT4OID, TEXTOID};
+	static const Oid argument_types[] = {TEXTOID, TEXTOID, TEXTARRAYOID, INT4OID, TEXTOID, INT4OID};
 	static SpiStatement divide = {
 		"INSERT INTO event_store.subscription_partition (name, partition, checkpoint)"
 		" SELECT $1, n, $3 FROM generate_series(0, $2 - 1) n"
@@ -62,10 +74,12 @@ event_store_create_subscription(PG_FUNCTION_ARGS)
 	char	   *name = subscription_argument(fcinfo);
 	int64		start_after = PG_ARGISNULL(3) ? 0 : PG_GETARG_INT64(3);
 	int			partitions = PG_ARGISNULL(4) ? 1 : PG_GETARG_INT32(4);
-	Datum		values[5] = {fcinfo->args[0].value, fcinfo->args[1].value, fcinfo->args[2].value,
-	Int32GetDatum(partitions), fcinfo->args[5].value};
-	char		nulls[5] = {' ', PG_ARGISNULL(1) ? 'n' : ' ', PG_ARGISNULL(2) ? 'n' : ' ', ' ',
-	PG_ARGISNULL(5) ? 'n' : ' '};
+	Datum		values[] = {
+		fcinfo->args[0].value, fcinfo->args[1].value, fcinfo->args[2].value,
+		Int32GetDatum(partitions), fcinfo->args[5].value, fcinfo->args[6].value
+	};
+	static const int argument[] = {0, 1, 2, 4, 5, 6};
+	char		nulls[] = "      ";
 	EventFilter types;
 	StreamName	stream;
 
@@ -80,6 +94,10 @@ event_store_create_subscription(PG_FUNCTION_ARGS)
 				 errmsg("partitions must be between 1 and %d", SUBSCRIPTION_PARTITIONS_MAX),
 				 errhint("As many as consumers that shall work in parallel, or a few times more.")));
 	check_position("start_after", start_after);
+	for (int i = 1; i < lengthof(values); i++)
+		nulls[i] = i != 3 && fcinfo->args[argument[i]].isnull ? 'n' : ' ';
+	if (!PG_ARGISNULL(6) && PG_GETARG_INT32(6) < 1)
+		refuse_park_after("at least 1");
 	if (!PG_ARGISNULL(1))
 		category_check(VARDATA_ANY(PG_GETARG_TEXT_PP(1)), VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(1)));
 	if (!PG_ARGISNULL(5))
@@ -88,10 +106,10 @@ event_store_create_subscription(PG_FUNCTION_ARGS)
 	event_filter_types(&types, PG_ARGISNULL(2) ? NULL : PG_GETARG_ARRAYTYPE_P(2));
 	event_filter_refuse_none(&types);
 	spi_begin(SPI_AS_OWNER);
-	if (spi_run(&create, 5, argument_types, values, nulls) == 0)
+	if (spi_run(&create, 6, argument_types, values, nulls) == 0)
 	{
 		/* Where it starts is over once it has been created. */
-		if (spi_run_latest(&same, 5, argument_types, values, nulls) == 0)
+		if (spi_run_latest(&same, 6, argument_types, values, nulls) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_OBJECT),
 					 errmsg("subscription \"%s\" exists already, with another definition", name),
@@ -194,10 +212,7 @@ event_store_alter_subscription(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(1) && VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(1)) > 0)
 		category_check(VARDATA_ANY(PG_GETARG_TEXT_PP(1)), VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(1)));
 	if (!PG_ARGISNULL(3) && PG_GETARG_INT32(3) < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("park_after must not be negative"),
-				 errhint("Pass how often an event may fail, or 0 to park none.")));
+		refuse_park_after("0, which parks none, or more");
 	spi_begin(SPI_AS_OWNER);
 	/* What has been fetched was fetched of the old one. */
 	(void) spi_run_latest(&hold, 1, (Oid[]) {TEXTOID}, values, NULL);

@@ -9,8 +9,8 @@
  *
  * What this backend has fetched is remembered per subscription for the length
  * of the transaction, and goes back with a rolled-back savepoint.  Its end, or
- * that of the savepoint, wakes who waits for a partition; where failures are
- * counted, what was given out in vain is (log/failure.c).
+ * that of the savepoint, wakes who waits for a partition, and counts what was given
+ * out in vain (log/failure.c).
  */
 #include "postgres.h"
 
@@ -52,7 +52,7 @@ transaction_ended(XactEvent event, void *arg)
 			continue;
 		if (event == XACT_EVENT_ABORT)
 			note_failure(lease);
-		else if (lease->watched)
+		else
 			failure_forget(lease_failures_key(lease->subscription, lease->partition),
 						   lease->checkpoint);
 	}
@@ -74,18 +74,17 @@ find_older(const Lease *lease)
 }
 
 /*
- * What was given out in vain: one event has failed, of several nobody knows which.
+ * What was given out in vain: one event has failed, of several nobody knows which; it
+ * is found out where events are parked by themselves.
  */
 static void
 note_failure(const Lease *lease)
 {
 	uint32		key = lease_failures_key(lease->subscription, lease->partition);
 
-	if (!lease->watched || lease->given == 0)
-		return;
 	if (lease->given == 1)
 		failure_count(key, lease->first);
-	else
+	else if (lease->watched && lease->given > 1)
 		failure_suspect(key, lease->fetched);
 }
 

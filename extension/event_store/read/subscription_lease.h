@@ -23,7 +23,7 @@ typedef struct Lease
 	int64		first;			/* position of the first event given out, 0: none */
 	int			given;			/* how many were */
 	int64		replayed;		/* position of the last parked event given again */
-	bool		watched;		/* failures are counted */
+	bool		watched;		/* what fails too often is parked by itself */
 	SubTransactionId level;
 	struct Lease *before;		/* older entries, of this and of other subscriptions */
 } Lease;

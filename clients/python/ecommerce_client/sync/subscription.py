@@ -68,7 +68,8 @@ class Subscription:
             try:
                 results = script(
                     connection, *beginning(source=self._client.source),
-                    f"SELECT * FROM event_store.fetch({literal(self._name)}, {size})")
+                    f"SELECT *, event_store.attempt({literal(self._name)}, position) AS attempt "
+                    f"FROM event_store.fetch({literal(self._name)}, {size})")
                 events = [Event.of(row) for row in results[-1]]
                 if events:
                     self._handle(connection, events)
@@ -114,7 +115,9 @@ class Subscription:
             state["size"] = failure.before
             return
         event, error = failure.event, failure.error
-        failures = self._failures[event.position] = self._failures.get(event.position, 0) + 1
+        # The server knows of other processes, also of killed ones; not of failures in a batch.
+        failures = max(self._failures.get(event.position, 0) + 1, event.attempt)
+        self._failures[event.position] = failures
         log.warning("subscription %s, event %s (%s, %s): %s", self._name, event.position,
                     event.type, event.stream, error)
         state["size"] = 1
@@ -128,6 +131,7 @@ class Subscription:
             self._condemned[event.position] = error
 
     def _park(self, tx: Any, event: Event) -> None:
-        """SELECT event_store.park(subscription, position, error): kept for replay_parked()"""
-        tx.query("SELECT event_store.park(%s, %s, %s)",
-                       [self._name, event.position, text_of(self._condemned[event.position])])
+        """SELECT event_store.park(subscription, position, error, attempts): for replay_parked()"""
+        tx.query("SELECT event_store.park(%s, %s, %s, %s)",
+                       [self._name, event.position, text_of(self._condemned[event.position]),
+                        self._failures[event.position]])

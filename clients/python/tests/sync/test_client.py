@@ -173,19 +173,42 @@ class SubscriptionTest(Base):
             return bool(db.query("SELECT 1 FROM pg_stat_activity WHERE wait_event = "
                                        "'Extension' AND query LIKE 'CALL event_store.wait%%'"))
 
-        subscription = db.store.subscribe(name, handler, retries=0, on_error="park", wait=600)
+        subscription = db.store.subscribe(name, handler, retries=2, on_error="park", wait=600)
         db.store.append(f"{name}-1", NEW, [ADDED] * 4)
         until("the others are seen", lambda: seen([1, 3, 4]))
         until("it waits", waits)
-        parked = db.query("SELECT stream, error FROM event_store.parked_events "
+        parked = db.query("SELECT stream, error, attempts FROM event_store.parked_events "
                                 "WHERE subscription = %s", [name])
-        self.assertEqual(parked, [{"stream": f"{name}-1", "error": "two"}])
+        self.assertEqual(parked, [{"stream": f"{name}-1", "error": "two", "attempts": 3}])
         mended.append(True)
         db.query("SELECT event_store.replay_parked(%s)", [name])
         until("a replay wakes it", lambda: seen([1, 2, 3, 4]))
         subscription.stop()
         self.assertFalse(db.query("SELECT 1 FROM event_store.parked_events "
                                         "WHERE subscription = %s", [name]))
+
+    def test_parked_by_the_server(self) -> None:
+        db, name = self.open(), self.name("deadly")
+        db.store.create_subscription(name, category=name, park_after=2)
+        tries: list[int] = []
+
+        def handler(event: Any, tx: Any) -> None:
+            if event.version == 1:
+                tries.append(event.attempt)
+                raise RuntimeError("one")
+            note(tx, name, event.version)
+
+        def seen() -> bool:
+            return self.effects(db, name) == [2, 3]
+
+        db.store.append(f"{name}-1", NEW, [ADDED] * 3)
+        for _ in range(2):
+            with self.assertRaisesRegex(RuntimeError, "one"):
+                db.store.subscribe(name, handler, batch=1, retries=0).join()
+        subscription = db.store.subscribe(name, handler, batch=1, retries=0)
+        until("the others are seen", seen)
+        subscription.stop()
+        self.assertEqual(tries, [1, 2])
 
     def test_deleted_streams(self) -> None:
         db, name = self.open(), self.name("erased")
