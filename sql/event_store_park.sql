@@ -126,7 +126,7 @@ BEGIN;
 SELECT count(*) FROM event_store.fetch('counter', 1);
 ROLLBACK;
 BEGIN;
-SELECT array_agg(event_store.attempt('counter', position)) AS third FROM event_store.fetch('counter', 2);
+SELECT array_agg(event_store.attempt('counter', position)) AS second FROM event_store.fetch('counter', 2);
 SAVEPOINT one;
 ROLLBACK TO one;
 SELECT event_store.park('counter', 1), event_store.park('counter', 2, 'two', 7);

@@ -70,7 +70,7 @@ INSERT INTO call (statement, function) VALUES
 		''{"correlation_id": "00000000-0000-4000-8000-000000000001"}'')', NULL),
 	('SELECT event_store.check_version(''order-1'', 2)', 'event_store.check_version(text,bigint)'),
 	('SELECT event_store.create_subscription(''new'', partitions => 2)',
-		'event_store.create_subscription(text,text,text[],bigint,int,text)'),
+		'event_store.create_subscription(text,text,text[],bigint,int,text,int,text)'),
 	('SELECT event_store.drop_subscription(''all'')', 'event_store.drop_subscription(text)'),
 	('SELECT event_store.reset_subscription(''all'', 0)',
 		'event_store.reset_subscription(text,bigint)'),

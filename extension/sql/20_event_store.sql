@@ -239,8 +239,13 @@ CREATE TABLE event_store.subscription (
 	event_types text[],
 	partitions int NOT NULL,
 	created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-	park_after int CHECK (park_after >= 1)
+	park_after int CHECK (park_after >= 1),
+	partition_by text,
+	passed bigint[]
 );
+COMMENT ON COLUMN event_store.subscription.partition_by IS 'Path to what the events of a partition have in common; NULL: the stream.';
+COMMENT ON COLUMN event_store.subscription.passed IS
+'Checkpoints of the partitions as they were before their number was changed: what those had passed is not given again. NULL: all were in one place.';
 COMMENT ON COLUMN event_store.subscription.park_after IS 'An event that has failed so often is parked; NULL: none is.';
 COMMENT ON TABLE event_store.subscription IS 'Persistent subscriptions; event_store.subscriptions shows how far they are.';
 
@@ -255,14 +260,15 @@ COMMENT ON TABLE event_store.subscription_partition IS
 
 CREATE FUNCTION event_store.create_subscription(name text, category text DEFAULT NULL,
 	event_types text[] DEFAULT NULL, start_after bigint DEFAULT 0, partitions int DEFAULT 1,
-	stream text DEFAULT NULL, park_after int DEFAULT NULL)
+	stream text DEFAULT NULL, park_after int DEFAULT NULL, partition_by text DEFAULT NULL)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_create_subscription';
-COMMENT ON FUNCTION event_store.create_subscription(text, text, text[], bigint, int, text, int) IS
+COMMENT ON FUNCTION event_store.create_subscription(text, text, text[], bigint, int, text, int, text) IS
 'Creates a persistent subscription to all events, or to those of a category, a stream, some types. '
 'event_types: ''*'' among them is every type, $deleted and $tombstoned are the deletions of streams, which come only when they are named: ''{*,$deleted,$tombstoned}''. '
-'start_after: a position; 0 is from the first event on. partitions: 1 to 1024, how many consumers can work in parallel; a stream always falls into the same one. park_after: as in alter_subscription; NULL parks none. '
+'start_after: a position; 0 is from the first event on. partitions: 1 to 1024, how many consumers can work in parallel; a stream always falls into the same one. '
+'partition_by: a path such as $.customer_id, or $metadata.correlation_id, to a text, number or boolean in the event as it was appended: events in which it is the same fall into one partition, in order, whatever their streams; those without it go by stream. park_after: as in alter_subscription; NULL parks none. '
 'The same call again does nothing, wherever it has got to. Errors: 42710 it exists with another definition, 22023 bad arguments, such as a start_after that no event has reached yet, or no event type at all.';
 
 CREATE FUNCTION event_store.fetch(name text, max_count int DEFAULT 100)

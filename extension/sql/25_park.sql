@@ -50,14 +50,15 @@ COMMENT ON FUNCTION event_store.replay_parked(text, bigint) IS
 'Has the parked events of a subscription (or the one at a position) given to its consumers again, before what they have still to read; returns how many. The order of all others is not changed. advance() to their position takes them away; those that fail again are parked again. Error: SB001.';
 
 CREATE FUNCTION event_store.alter_subscription(name text, category text DEFAULT NULL,
-	event_types text[] DEFAULT NULL, park_after int DEFAULT NULL)
+	event_types text[] DEFAULT NULL, park_after int DEFAULT NULL, partitions int DEFAULT NULL)
 RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_alter_subscription';
-COMMENT ON FUNCTION event_store.alter_subscription(text, text, text[], int) IS
+COMMENT ON FUNCTION event_store.alter_subscription(text, text, text[], int, int) IS
 'Changes what is not NULL of a subscription, which goes on where it is. category: empty is all of them; event_types: {} is all. '
 'park_after: an event is parked by itself when the transactions that had fetched it have ended so often without commit; 0 is never, which is what create_subscription() begins with. When several were fetched together and failed, they are given one by one until it is known which it was. Counts are kept in memory: a crash of the server forgets them. '
-'Waits for consumers that hold a partition. Errors: SB001, 22023.';
+'partitions: another number of them; every event is still given once, and what is parked stays parked. New ones begin where the one furthest behind was, and pass over what others had read. 55006: some of that is still unread from the last time. Who creates the subscription again must name what it is now. '
+'Waits for consumers that hold a partition. Errors: SB001, 22023, 55006.';
 
 CREATE FUNCTION event_store.position_at(at timestamptz, category text DEFAULT NULL) RETURNS bigint
 LANGUAGE sql VOLATILE PARALLEL UNSAFE

@@ -26,7 +26,7 @@ SELECT s.name, s.category, s.event_types, l.partition, l.checkpoint, l.head, l.l
 			'0'::interval), '0'::interval) AS lag,
 	   k.pid AS holder_pid, a.xact_start AS active_since, s.stream,
 	   greatest(l.head OPERATOR(pg_catalog.-) l.checkpoint, 0) AS lag_positions,
-	   l.capped AS lag_capped
+	   l.capped AS lag_capped, s.partition_by
 FROM event_store.subscription s
 CROSS JOIN LATERAL event_store._subscription_lag(s.name) l
 JOIN event_store.subscription_partition p ON p.name OPERATOR(pg_catalog.=) s.name

@@ -90,7 +90,7 @@ GRANT SELECT ON event_store.parked_event, event_store.parked_events TO ecommerce
 GRANT EXECUTE ON FUNCTION event_store.park(text, bigint, text, int), event_store.attempt(text, bigint), event_store.position_at(timestamptz, text)
 	TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION event_store.replay_parked(text, bigint),
-	event_store.alter_subscription(text, text, text[], int) TO ecommerce_admin;
+	event_store.alter_subscription(text, text, text[], int, int) TO ecommerce_admin;
 GRANT EXECUTE ON FUNCTION event_store.replaying() TO ecommerce_reader, ecommerce_worker;
 GRANT EXECUTE ON PROCEDURE event_store.wait_subscription(text, interval, boolean),
 	event_store.wait_projection(text, bigint, interval, boolean),
@@ -103,7 +103,7 @@ GRANT EXECUTE ON FUNCTION
 	event_store.append_batch(text, bigint, event_store.new_event[]),
 	event_store.append_json(text, bigint, jsonb),
 	event_store.check_version(text, bigint),
-	event_store.create_subscription(text, text, text[], bigint, int, text, int)
+	event_store.create_subscription(text, text, text[], bigint, int, text, int, text)
 	TO ecommerce_writer;
 GRANT EXECUTE ON FUNCTION
 	event_store.delete_stream(text, bigint),

@@ -22,7 +22,8 @@ DROP FUNCTION message_bus.create_endpoint(text, int, jsonb, anycompatible, inter
 DROP FUNCTION ecommerce.set_context(uuid, uuid, text, text, jsonb, text);
 
 -- Parked events.
-ALTER TABLE event_store.subscription ADD COLUMN park_after int CHECK (park_after >= 1);
+ALTER TABLE event_store.subscription ADD COLUMN park_after int CHECK (park_after >= 1),
+	ADD COLUMN partition_by text, ADD COLUMN passed bigint[];
 DROP FUNCTION event_store.create_subscription(text, text, text[], bigint, int, text);
 
 -- Remote projections.

@@ -74,9 +74,10 @@ export class StoreApi {
 
 	// SELECT event_store.create_subscription(...)
 	async createSubscription(name, { category, stream, types, startAfter, partitions,
-		parkAfter } = {}) {
+		partitionBy, parkAfter } = {}) {
 		const [sql, values] = call('event_store.create_subscription', { name, category,
-			event_types: types, start_after: startAfter, partitions, stream, park_after: parkAfter });
+			event_types: types, start_after: startAfter, partitions, stream, park_after: parkAfter,
+			partition_by: partitionBy });
 
 		await this.#run.query(`SELECT ${sql}`, values);
 	}

@@ -111,6 +111,8 @@ export interface SubscriptionOptions {
 	types?: string[];
 	/** How many consumers can work at once, in all processes. */
 	partitions?: number;
+	/** What events of a partition have in common, if not the stream: '$.customer_id', '$metadata.region'. */
+	partitionBy?: string;
 	startAfter?: number;
 	/** The server itself puts an event aside that has failed so often, in all processes, killed ones too. */
 	parkAfter?: number;

@@ -18,6 +18,7 @@
 
 #include "base/errors.h"
 #include "event_store/contract/contract.h"
+#include "event_store/read/partition.h"
 #include "event_store/read/read.h"
 #include "event_store/stream/deletion.h"
 #include "event_store/stream/stream.h"
@@ -381,7 +382,11 @@ event_filter_admits(const EventFilter *filter, const Event *event)
 	if (filter->stream != NULL &&
 		!text_equals(event->stream, filter->stream, filter->stream_length))
 		return false;
-	if (filter->partitions > 0 && event->stream_id % filter->partitions != filter->partition)
+	if (filter->partitions > 0 &&
+		event_partition(filter, event, filter->partitions) != filter->partition)
+		return false;
+	if (unlikely(filter->passed_count > 0) &&
+		event->position <= filter->passed[event_partition(filter, event, filter->passed_count)])
 		return false;
 	if (filter->type_count == 0 ||
 		(filter->all_types && !deletion_type(VARDATA_ANY(event->event_type),

@@ -34,6 +34,8 @@ typedef struct Event
 	HeapTuple	stored;			/* the row itself, where there is one */
 } Event;
 
+typedef struct PartitionBy PartitionBy;
+
 /* Which events a reader wants, by more than the index it reads in. */
 typedef struct EventFilter
 {
@@ -45,8 +47,11 @@ typedef struct EventFilter
 	text	  **types;
 	bool		all_types;		/* "*" is among them */
 	bool		deletions;		/* those of streams too, as far as the types say so */
-	int			partitions;		/* 0: any; else stream_id modulo this is partition */
+	int			partitions;		/* 0: any; else only those of partition, see partition.h */
 	int			partition;
+	PartitionBy *partition_by;	/* NULL: the stream */
+	int			passed_count;	/* partitions there were before; each has passed its position */
+	const int64 *passed;
 	bool		of_consumer;	/* who has a checkpoint misses nothing: retention hides nothing */
 } EventFilter;
 

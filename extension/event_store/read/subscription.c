@@ -5,7 +5,7 @@
  * Lock protocol: the row of a partition is locked FOR UPDATE by the transaction
  * that has it on lease; others skip it.  Checkpoint and side effects therefore
  * commit together, and a consumer that dies gives the partition back by itself.
- * A stream falls into the partition that its id modulo their number gives.
+ * What falls into which partition says partition.c.
  */
 #include "postgres.h"
 
@@ -19,6 +19,7 @@
 #include "base/order.h"
 #include "event_store/read/event_result.h"
 #include "event_store/read/park.h"
+#include "event_store/read/partition.h"
 #include "event_store/read/subscription.h"
 #include "event_store/stream/table.h"
 #include "log/failure.h"
@@ -80,7 +81,7 @@ take_lease(Subscription *subscription, int64 mark)
 	scan = event_scan_positions(&filter, lowest, mark, snapshot);
 	while (candidates > 0 && event_scan_next(scan, &event))
 	{
-		int			partition = (int) (event.stream_id % partitions);
+		int			partition = event_partition(&filter, &event, partitions);
 
 		if (held[partition] || event.position <= checkpoints[partition])
 			continue;
@@ -205,6 +206,8 @@ event_store_fetch(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 
 	subscription.filter.partition = lease->partition;
+	if (lease->checkpoint >= subscription.passed_upto)
+		subscription.filter.passed_count = 0;
 	lease = lease_remember(name, lease->partition, lease->fetched, lease->checkpoint);
 	lease->watched = subscription.park_after > 0;
 	fetched = Max(lease->fetched, lease->checkpoint);

@@ -15,6 +15,8 @@ typedef struct Subscription
 	EventFilter filter;
 	int			park_after;		/* failures of an event, 0: never */
 	bool		replays;		/* there are parked events to be given again */
+	ArrayType  *passed;			/* checkpoints of the partitions before; NULL: none */
+	int64		passed_upto;	/* the greatest of them */
 } Subscription;
 
 #define SUBSCRIPTION_PARTITIONS_MAX 1024

@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 
 #include "base/errors.h"
+#include "event_store/read/partition.h"
 #include "event_store/read/subscription_lease.h"
 #include "event_store/stream/stream.h"
 #include "log/position.h"
@@ -20,6 +21,7 @@
 #include "pg/spi.h"
 
 static void check_position(const char *parameter, int64 position);
+static void check_partitions(int partitions);
 static void refuse_park_after(const char *bound) pg_attribute_noreturn();
 
 /*
@@ -41,6 +43,17 @@ check_position(const char *parameter, int64 position)
 }
 
 static void
+check_partitions(int partitions)
+{
+	if (partitions >= 1 && partitions <= SUBSCRIPTION_PARTITIONS_MAX)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("partitions must be between 1 and %d", SUBSCRIPTION_PARTITIONS_MAX),
+			 errhint("As many as consumers that shall work in parallel, or a few times more.")));
+}
+
+static void
 refuse_park_after(const char *bound)
 {
 	ereport(ERROR,
@@ -52,21 +65,23 @@ refuse_park_after(const char *bound)
 PG_FUNCTION_INFO_V1(event_store_create_subscription);
 /*
  * event_store.create_subscription(name, category, event_types, start_after, partitions,
- *		stream, park_after)
+ *		stream, park_after, partition_by)
  */
 Datum
 event_store_create_subscription(PG_FUNCTION_ARGS)
 {
 	static SpiStatement create = {
-		"INSERT INTO event_store.subscription (name, category, event_types, partitions, stream, park_after)"
-		" VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO NOTHING"
+		"INSERT INTO event_store.subscription (name, category, event_types, partitions, stream,"
+		" park_after, partition_by) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (name) DO NOTHING"
 	};
 	static SpiStatement same = {
 		"SELECT FROM event_store.subscription WHERE name = $1 AND category IS NOT DISTINCT FROM $2"
 		" AND event_types IS NOT DISTINCT FROM $3 AND partitions = $4 AND stream IS NOT DISTINCT FROM $5"
 		" AND ($6 IS NULL OR park_after IS NOT DISTINCT FROM $6)"
+		" AND partition_by IS NOT DISTINCT FROM $7"
 	};
-	static const Oid argument_types[] = {TEXTOID, TEXTOID, TEXTARRAYOID, INT4OID, TEXTOID, INT4OID};
+	static const Oid argument_types[] = {TEXTOID, TEXTOID, TEXTARRAYOID, INT4OID, TEXTOID, INT4OID,
+		TEXTOID};
 	static SpiStatement divide = {
 		"INSERT INTO event_store.subscription_partition (name, partition, checkpoint)"
 		" SELECT $1, n, $3 FROM generate_series(0, $2 - 1) n"
@@ -76,10 +91,11 @@ event_store_create_subscription(PG_FUNCTION_ARGS)
 	int			partitions = PG_ARGISNULL(4) ? 1 : PG_GETARG_INT32(4);
 	Datum		values[] = {
 		fcinfo->args[0].value, fcinfo->args[1].value, fcinfo->args[2].value,
-		Int32GetDatum(partitions), fcinfo->args[5].value, fcinfo->args[6].value
+		Int32GetDatum(partitions), fcinfo->args[5].value, fcinfo->args[6].value,
+		fcinfo->args[7].value
 	};
-	static const int argument[] = {0, 1, 2, 4, 5, 6};
-	char		nulls[] = "      ";
+	static const int argument[] = {0, 1, 2, 4, 5, 6, 7};
+	char		nulls[] = "       ";
 	EventFilter types;
 	StreamName	stream;
 
@@ -88,16 +104,14 @@ event_store_create_subscription(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("name of a subscription must have 1 to 255 bytes"),
 				 errhint("Name it after the consumer, for example 'order list'.")));
-	if (partitions < 1 || partitions > SUBSCRIPTION_PARTITIONS_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("partitions must be between 1 and %d", SUBSCRIPTION_PARTITIONS_MAX),
-				 errhint("As many as consumers that shall work in parallel, or a few times more.")));
+	check_partitions(partitions);
 	check_position("start_after", start_after);
 	for (int i = 1; i < lengthof(values); i++)
 		nulls[i] = i != 3 && fcinfo->args[argument[i]].isnull ? 'n' : ' ';
 	if (!PG_ARGISNULL(6) && PG_GETARG_INT32(6) < 1)
 		refuse_park_after("at least 1");
+	if (!PG_ARGISNULL(7))
+		(void) partition_by_parse(text_to_cstring(PG_GETARG_TEXT_PP(7)));
 	if (!PG_ARGISNULL(1))
 		category_check(VARDATA_ANY(PG_GETARG_TEXT_PP(1)), VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(1)));
 	if (!PG_ARGISNULL(5))
@@ -106,10 +120,10 @@ event_store_create_subscription(PG_FUNCTION_ARGS)
 	event_filter_types(&types, PG_ARGISNULL(2) ? NULL : PG_GETARG_ARRAYTYPE_P(2));
 	event_filter_refuse_none(&types);
 	spi_begin(SPI_AS_OWNER);
-	if (spi_run(&create, 6, argument_types, values, nulls) == 0)
+	if (spi_run(&create, 7, argument_types, values, nulls) == 0)
 	{
 		/* Where it starts is over once it has been created. */
-		if (spi_run_latest(&same, 6, argument_types, values, nulls) == 0)
+		if (spi_run_latest(&same, 7, argument_types, values, nulls) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_OBJECT),
 					 errmsg("subscription \"%s\" exists already, with another definition", name),
@@ -163,6 +177,9 @@ event_store_reset_subscription(PG_FUNCTION_ARGS)
 	static SpiStatement reset = {
 		"UPDATE event_store.subscription_partition SET checkpoint = $2 WHERE name = $1"
 	};
+	static SpiStatement forget = {
+		"UPDATE event_store.subscription SET passed = NULL WHERE name = $1 AND passed IS NOT NULL"
+	};
 	/* They come again by themselves. */
 	static SpiStatement unpark = {
 		"DELETE FROM event_store.parked_event WHERE subscription = $1 AND position > $2"
@@ -176,6 +193,7 @@ event_store_reset_subscription(PG_FUNCTION_ARGS)
 	if (spi_run(&reset, 2, (Oid[]){TEXTOID, INT8OID},
 				(Datum[]){CStringGetTextDatum(name), Int64GetDatum(PG_GETARG_INT64(1))}, NULL) == 0)
 		subscription_unknown(name);
+	(void) spi_run(&forget, 1, (Oid[]) {TEXTOID}, (Datum[]) {CStringGetTextDatum(name)}, NULL);
 	(void) spi_run(&unpark, 2, (Oid[]) {TEXTOID, INT8OID},
 				   (Datum[]) {CStringGetTextDatum(name), Int64GetDatum(PG_GETARG_INT64(1))}, NULL);
 	spi_end();
@@ -187,7 +205,7 @@ event_store_reset_subscription(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(event_store_alter_subscription);
 /*
- * event_store.alter_subscription(name, category, event_types, park_after)
+ * event_store.alter_subscription(name, category, event_types, park_after, partitions)
  */
 Datum
 event_store_alter_subscription(PG_FUNCTION_ARGS)
@@ -213,6 +231,8 @@ event_store_alter_subscription(PG_FUNCTION_ARGS)
 		category_check(VARDATA_ANY(PG_GETARG_TEXT_PP(1)), VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(1)));
 	if (!PG_ARGISNULL(3) && PG_GETARG_INT32(3) < 0)
 		refuse_park_after("0, which parks none, or more");
+	if (!PG_ARGISNULL(4))
+		check_partitions(PG_GETARG_INT32(4));
 	spi_begin(SPI_AS_OWNER);
 	/* What has been fetched was fetched of the old one. */
 	(void) spi_run_latest(&hold, 1, (Oid[]) {TEXTOID}, values, NULL);
@@ -220,5 +240,7 @@ event_store_alter_subscription(PG_FUNCTION_ARGS)
 					   nulls) == 0)
 		subscription_unknown(name);
 	spi_end();
+	if (!PG_ARGISNULL(4))
+		subscription_divide(name, PG_GETARG_INT32(4));
 	PG_RETURN_VOID();
 }

@@ -16,6 +16,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "event_store/read/partition.h"
 #include "event_store/read/subscription.h"
 #include "log/position.h"
 #include "pg/result.h"
@@ -82,7 +83,8 @@ count_unread(Subscription *subscription, PartitionLag *partitions, int64 lowest,
 	event_scan_limit(scan, looks);
 	while (event_scan_next(scan, &event))
 	{
-		PartitionLag *partition = &partitions[event.stream_id % subscription->filter.partitions];
+		int			number = event_partition(&filter, &event, subscription->filter.partitions);
+		PartitionLag *partition = &partitions[number];
 
 		if (event.position > partition->checkpoint && partition->events++ == 0)
 			partition->oldest = event.occurred_at;

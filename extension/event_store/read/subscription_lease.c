@@ -22,6 +22,7 @@
 
 #include "base/errors.h"
 #include "base/order.h"
+#include "event_store/read/partition.h"
 #include "event_store/read/subscription_lease.h"
 #include "event_store/stream/stream.h"
 #include "log/failure.h"
@@ -37,6 +38,7 @@ static void transaction_ended(XactEvent event, void *arg);
 static void savepoint_ended(SubXactEvent event, SubTransactionId level,
 							SubTransactionId parent, void *arg);
 static uint32 lease_key(const char *name);
+static void note_passed(Subscription *subscription, ArrayType *passed);
 static const Lease *find_older(const Lease *lease);
 static void note_failure(const Lease *lease);
 
@@ -182,13 +184,16 @@ subscription_load(const char *name, Subscription *subscription)
 {
 	static SpiStatement find = {
 		"SELECT s.category, s.stream, s.event_types, s.partitions, s.park_after, EXISTS"
-		" (SELECT FROM event_store.parked_event e WHERE e.subscription = s.name AND e.replay)"
-		" FROM event_store.subscription s WHERE s.name = $1"
+		" (SELECT FROM event_store.parked_event e WHERE e.subscription = s.name AND e.replay),"
+		" s.partition_by, s.passed FROM event_store.subscription s WHERE s.name = $1"
 	};
 	MemoryContext context = CurrentMemoryContext;
 	EventFilter *filter = &subscription->filter;
 	Datum		types, key = CStringGetTextDatum(name);
+	char	   *partition_by;
+	Datum		passed;
 	bool		isnull;
+	bool		none_passed;
 
 	memset(subscription, 0, sizeof(*subscription));
 	subscription->name = pstrdup(name);
@@ -202,7 +207,13 @@ subscription_load(const char *name, Subscription *subscription)
 	filter->of_consumer = true;
 	subscription->park_after = spi_int32(0, 4, 0);
 	subscription->replays = spi_bool(0, 5);
+	partition_by = spi_text(0, 6, context);
+	passed = spi_copy(0, 7, context, &none_passed);
 	spi_end();
+	if (partition_by != NULL)
+		filter->partition_by = partition_by_parse(partition_by);
+	if (!none_passed)
+		note_passed(subscription, DatumGetArrayTypeP(passed));
 	filter->category_length = filter->category ? (int) strlen(filter->category) : 0;
 	filter->stream_length = filter->stream ? (int) strlen(filter->stream) : 0;
 	if (filter->stream != NULL && filter->category == NULL)
@@ -212,6 +223,21 @@ subscription_load(const char *name, Subscription *subscription)
 		filter->category_length = category_length(filter->stream, filter->stream_length);
 	}
 	event_filter_types(filter, isnull ? NULL : DatumGetArrayTypeP(types));
+}
+
+/*
+ * Where the partitions were before their number was changed.
+ */
+static void
+note_passed(Subscription *subscription, ArrayType *passed)
+{
+	EventFilter *filter = &subscription->filter;
+
+	subscription->passed = passed;
+	filter->passed = (const int64 *) ARR_DATA_PTR(passed);
+	filter->passed_count = ArrayGetNItems(ARR_NDIM(passed), ARR_DIMS(passed));
+	for (int i = 0; i < filter->passed_count; i++)
+		subscription->passed_upto = greater(subscription->passed_upto, filter->passed[i]);
 }
 
 /*
@@ -225,17 +251,19 @@ lease_lock(Subscription *subscription, int partition, int64 before, Lease **leas
 	static SpiStatement lock = {
 		"SELECT p.checkpoint FROM event_store.subscription_partition p"
 		" JOIN event_store.subscription s ON s.name = p.name AND s.partitions = $4"
+		" AND s.passed IS NOT DISTINCT FROM $5"
 		" WHERE p.name = $1 AND p.partition = $2 AND p.checkpoint < $3 FOR UPDATE OF p SKIP LOCKED"
 	};
 	bool		locked;
 	int64		checkpoint = 0;
 
 	spi_begin(SPI_AS_OWNER);
-	locked = spi_run_latest(&lock, 4, (Oid[]) {TEXTOID, INT4OID, INT8OID, INT4OID},
+	locked = spi_run_latest(&lock, 5, (Oid[]) {TEXTOID, INT4OID, INT8OID, INT4OID, INT8ARRAYOID},
 							(Datum[]) {CStringGetTextDatum(subscription->name),
 									   Int32GetDatum(partition), Int64GetDatum(before),
-									   Int32GetDatum(subscription->filter.partitions)},
-							NULL) == 1;
+									   Int32GetDatum(subscription->filter.partitions),
+									   PointerGetDatum(subscription->passed)},
+							subscription->passed != NULL ? NULL : "    n") == 1;
 	if (locked)
 		checkpoint = spi_int64(0, 0, 0);
 	spi_end();

@@ -34,6 +34,7 @@ extern Lease *lease_find(const char *name);
 extern Lease *lease_remember(const char *name, int partition, int64 fetched, int64 checkpoint);
 extern bool lease_lock(Subscription *subscription, int partition, int64 before, Lease **lease);
 extern void lease_move_checkpoint(const char *name, int partition, int64 checkpoint);
+extern void subscription_divide(const char *name, int partitions);
 extern void lease_note_given(Lease *lease, int64 position);
 extern uint32 lease_failures_key(const char *name, int partition);
 

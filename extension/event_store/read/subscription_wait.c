@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "base/order.h"
+#include "event_store/read/partition.h"
 #include "event_store/read/subscription.h"
 #include "event_store/stream/table.h"
 #include "log/position.h"
@@ -192,7 +193,8 @@ has_unread(const Subscription *subscription, const int64 *checkpoints, int64 low
 	filter.partitions = 0;
 	scan = event_scan_positions(&filter, lowest, mark, snapshot);
 	while (!found && event_scan_next(scan, &event))
-		found = event.position > checkpoints[event.stream_id % subscription->filter.partitions];
+		found = event.position > checkpoints[event_partition(&filter, &event,
+															 subscription->filter.partitions)];
 	event_scan_end(scan);
 	UnregisterSnapshot(snapshot);
 	return found;

@@ -117,12 +117,13 @@ class Store:
                                   types: Sequence[str] | None = None,
                                   start_after: int | None = None,
                                   partitions: int | None = None,
+                                  partition_by: str | None = None,
                                   park_after: int | None = None) -> None:
         """SELECT event_store.create_subscription(..); the same call again does nothing"""
         sql, values = call("event_store.create_subscription", {
             "name": name, "category": category, "stream": stream,
             "event_types": None if types is None else list(types), "start_after": start_after,
-            "partitions": partitions, "park_after": park_after})
+            "partitions": partitions, "partition_by": partition_by, "park_after": park_after})
         self._run.query(f"SELECT {sql}", values)
 
     def subscribe(self, name: str, handler: Callable[[Event, Any], Any],
