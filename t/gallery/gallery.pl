@@ -6,15 +6,13 @@ use warnings;
 
 use FindBin;
 use lib "$FindBin::RealBin/..";
+use BigStore;
 use Console;
 use PostgreSQL::Test::Utils;
 use Shop;
 use Test::More;
 
 my $t = "$FindBin::RealBin/..";
-my %rows = (events => 200_000, streams => 20_000, backlog => 50_000, dead => 20_000,
-	sagas => 5000, orders => 20_000);
-
 sub nothing { return }
 
 # A dozen orders, some of which were cancelled, and a consumer whose neighbour was away.
@@ -39,11 +37,7 @@ sub much
 {
 	my ($shop) = @_;
 
-	for my $file (qw(big_store big_shop))
-	{
-		$shop->{node}->psql('shop', slurp_file("$t/$file.sql"), on_error_die => 1,
-			timeout => 3600, extra_params => [ map { ('-v', "$_=$rows{$_}") } sort keys %rows ]);
-	}
+	BigStore::fill($shop->{node}, 'shop', 1, 'big_store.sql', 'big_shop.sql');
 	little($shop);
 	$shop->{node}->safe_psql('shop', slurp_file("$t/console_hostile.sql"));
 	$shop->sql(q{CREATE FUNCTION fails(event event_store.event) RETURNS void LANGUAGE plpgsql
