@@ -58,9 +58,10 @@ SELECT problems_error, problems_warning
 FROM ecommerce.overview('[{"severity": "error"}, {"severity": "error"}, {"severity": "warning"}]');
 SELECT labels ->> 'severity' AS severity, value
 FROM ecommerce.metrics('[{"severity": "error"}]') WHERE name = 'ecommerce_problems';
-SELECT o.problems_error = (SELECT count(*) FROM ecommerce.problems p WHERE p.severity = 'error')
-	AS asked
-FROM ecommerce.overview() o;
+SELECT count(*) AS before FROM ecommerce.problems WHERE severity = 'error' \gset
+SELECT problems_error AS found FROM ecommerce.overview() \gset
+SELECT :found BETWEEN :before AND count(*) AS asked FROM ecommerce.problems
+WHERE severity = 'error';
 
 -- Many pages reach back over several tables of the ring.
 SELECT message_bus.create_endpoint('many', lanes => 1);

@@ -129,7 +129,8 @@ SELECT event_store.drop_subscription('old');
 -- ---------------------------------------------------------------- how much
 SELECT database = current_database(), version IS NOT NULL, in_recovery, endpoints, mark <= "position", stuck, stuck_capped,
 	dead, dead_capped, breakers_open, problems_error > 0, database_bytes > 0 FROM ecommerce.overview();
-SELECT name, kind, help IS NULL, count(*) FROM ecommerce.metrics() GROUP BY 1, 2, 3 ORDER BY 1;
+SELECT name, kind, help IS NULL, count(*) FROM ecommerce.metrics() WHERE name !~ '_disk_' GROUP BY 1, 2, 3 ORDER BY 1;
+SELECT name, kind, help IS NULL, bool_and(value > 0 AND labels ->> 'holds' <> '') FROM ecommerce.metrics() WHERE name ~ '_disk_' GROUP BY 1, 2, 3 ORDER BY 1;
 SELECT count(*) FROM ecommerce.metrics() WHERE name !~ '^ecommerce_[a-z_]+$' OR (name ~ '_total$') <> (kind = 'counter')
 	OR value IS NULL OR jsonb_typeof(labels) <> 'object';
 SELECT value FROM ecommerce.metrics() WHERE name = 'ecommerce_endpoint_depth' AND labels ->> 'endpoint' = 'flights';

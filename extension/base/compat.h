@@ -136,6 +136,13 @@ compat_max_backends(void)
 #define COMPAT_CUSTOMPATH_PROJECTION 0
 #endif
 
+/* From 16 on, the n-th session is asked for by another name. */
+#if PG_VERSION_NUM >= 160000
+#define compat_session(n) pgstat_get_local_beentry_by_index(n)
+#else
+#define compat_session(n) pgstat_fetch_stat_local_beentry(n)
+#endif
+
 /* Before 15, a timeout does not come again. */
 #if PG_VERSION_NUM >= 150000
 #define compat_timeout_every(timeout, first_ms, then_ms) \

@@ -35,6 +35,10 @@ int			setting_message_bus_dedupe_window = 60 * 1000;
 int			setting_message_bus_dead_letter_retention = -1;
 int			setting_message_bus_inbox_retention = 7 * 24 * 60 * 60;
 
+/* Read by SQL alone, in what ecommerce.problems asks. */
+static int	long_transaction = 30 * 60;
+static int	disk_low = 5;
+
 typedef struct BoolSetting
 {
 	const char *name;
@@ -92,6 +96,10 @@ static const IntSetting int_settings[] = {
 	{"ecommerce.handler_timeout", &setting_ecommerce_handler_timeout,
 		30 * 1000, 1, INT_MAX, PGC_SUSET, GUC_UNIT_MS,
 	"How long a projection's handler may take for one event in the background."},
+	{"ecommerce.long_transaction", &long_transaction, 30 * 60, -1, INT_MAX, PGC_SUSET, GUC_UNIT_S,
+	"How long a transaction may be open before ecommerce.problems tells of it; -1 is for ever."},
+	{"ecommerce.disk_low", &disk_low, 5, 0, 100, PGC_SUSET, 0,
+	"With less room on a disk, in percent, ecommerce.problems tells of it; 0 is never."},
 	{"ecommerce.cell", &setting_ecommerce_cell, 0, 0, 4095, PGC_SUSET, 0,
 	"Number of this database among those that share the same work; ecommerce.new_id() carries it."},
 	{"saga.workers", &setting_saga_workers, 1, 0, 64, PGC_SUSET, 0,

@@ -1,8 +1,10 @@
 -- Views for operators.
 
 CREATE VIEW event_store.appenders AS
-SELECT h.pid, a.usename, a.xact_start, h.lowest_position, h.category, a.query
+SELECT h.pid, a.usename, s.xact_start, h.lowest_position, h.category, a.query
 FROM event_store._position_holders() h
+-- Since when, for those too to whom pg_stat_activity does not tell it.
+LEFT JOIN ecommerce._sessions() s ON s.pid OPERATOR(pg_catalog.=) h.pid
 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) h.pid
 ORDER BY h.lowest_position;
 COMMENT ON VIEW event_store.appenders IS
@@ -34,7 +36,7 @@ JOIN event_store.subscription_partition p ON p.name OPERATOR(pg_catalog.=) s.nam
 LEFT JOIN pg_catalog.pg_locks k ON k.locktype OPERATOR(pg_catalog.=) 'transactionid'
 	AND k.mode OPERATOR(pg_catalog.=) 'ExclusiveLock' AND k.granted
 	AND k.transactionid::pg_catalog.text OPERATOR(pg_catalog.=) p.xmax::pg_catalog.text
-LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) k.pid;
+LEFT JOIN ecommerce._sessions() a ON a.pid OPERATOR(pg_catalog.=) k.pid;
 COMMENT ON VIEW event_store.subscriptions IS
 'One row per partition: its checkpoint, the head (high-water mark), how many events and how long it is behind (age of the oldest unread event), and who works on it. '
 'It looks at 10 000 unread events of a subscription at most: with lag_capped there may be more, lag_events is what it has found (print "10 000+"), and lag_positions tells how far it is.';

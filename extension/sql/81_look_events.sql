@@ -34,6 +34,13 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_category_key';
 COMMENT ON FUNCTION event_store._category_key(text) IS 'The hash by which a category''s events are found.';
 
+CREATE FUNCTION event_store._safe_mark(category text DEFAULT NULL) RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_safe_mark';
+COMMENT ON FUNCTION event_store._safe_mark(text) IS
+'The high-water mark, for who only looks: where a synchronous standby is away it does not wait, and is the mark that was published last.';
+
 -- With the owner's rights, for those who may see how much there is but not what it holds.
 CREATE VIEW event_store._seen_event AS
 SELECT e.position, e.stream, e.version, e.event_id, e.event_type, e.schema_version,
@@ -76,7 +83,7 @@ SET plan_cache_mode = force_generic_plan
 AS $newest$
 #variable_conflict use_column
 DECLARE
-	mark CONSTANT bigint := event_store.high_water_mark(newest.category);
+	mark CONSTANT bigint := event_store._safe_mark(newest.category);
 	below CONSTANT bigint := least(coalesce(newest.after::bigint - 1, mark), mark);
 	of_category CONSTANT int := event_store._category_key(newest.category);
 	page CONSTANT int := ecommerce._page(newest.max);
@@ -202,7 +209,7 @@ BEGIN
 		CROSS JOIN LATERAL event_store._stream_row(s.name) r ORDER BY s.name;
 		RETURN;
 	END IF;
-	upto := coalesce(list_streams.after::bigint - 1, event_store.high_water_mark(group_name));
+	upto := coalesce(list_streams.after::bigint - 1, event_store._safe_mark(group_name));
 	IF list_streams.after IS NULL AND wanted <> '' THEN
 		RETURN QUERY SELECT wanted, r.version, r.deleted, r.tombstoned,
 			r.newest_at, r.newest_position, r.newest_type, (upto + 1)::text
@@ -297,7 +304,7 @@ AS $event_types$
 #variable_conflict use_column
 DECLARE
 	of_category CONSTANT int := event_store._category_key(event_types.category);
-	mark CONSTANT bigint := event_store.high_water_mark(event_types.category);
+	mark CONSTANT bigint := event_store._safe_mark(event_types.category);
 BEGIN
 	RETURN QUERY
 	WITH seen AS (
@@ -373,7 +380,7 @@ AS $rates$
 #variable_conflict use_column
 DECLARE
 	until CONSTANT timestamptz := clock_timestamp();
-	mark CONSTANT bigint := event_store.high_water_mark();
+	mark CONSTANT bigint := event_store._safe_mark();
 	low bigint;
 	high bigint;
 	exactness bigint;

@@ -90,10 +90,11 @@ COMMENT ON VIEW message_bus._lane_holders IS 'Which sessions hold which lanes no
 
 CREATE VIEW message_bus.consumers AS
 SELECT e.name AS endpoint, h.lane::int AS lane, 'transaction' AS state, h.pid, a.usename,
-	a.application_name, a.client_addr, a.xact_start AS since, NULL::bigint AS leases,
+	a.application_name, a.client_addr, s.xact_start AS since, NULL::bigint AS leases,
 	NULL::timestamptz AS leased_until, a.query
 FROM message_bus._lane_holders h
 JOIN message_bus._seen_endpoint e ON e.endpoint_id = h.endpoint_id
+LEFT JOIN ecommerce._sessions() s ON s.pid = h.pid
 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = h.pid
 UNION ALL
 SELECT e.name, l.lane, 'lease', NULL, NULL, NULL, NULL, NULL, l.leases, l.leased_until, NULL

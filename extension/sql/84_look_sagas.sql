@@ -49,37 +49,39 @@ CROSS JOIN LATERAL (SELECT n.definition_version, n.current_state, n.state_since,
 	WHERE n.correlation_id = a.correlation_id AND n.saga = a.saga OFFSET 0) i;
 COMMENT ON VIEW saga._attended IS 'Instances that may be stuck.';
 
+-- Each is looked up once, whatever is wrong with it.
 CREATE VIEW saga._stuck AS
-SELECT i.saga, i.correlation_id, i.current_state, 'compensation' AS reason,
-	pg_catalog.min(saga._time(coalesce(o.value OPERATOR(pg_catalog.->) 'since', 'null'))) AS since,
-	pg_catalog.string_agg(DISTINCT coalesce(o.value OPERATOR(pg_catalog.->>) 'rule',
-		o.value OPERATOR(pg_catalog.->>) 'step'), ', ') AS error
+SELECT i.saga, i.correlation_id, i.current_state, r.reason, r.since, r.error
 FROM saga._attended i
-CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(
-	CASE WHEN pg_catalog.jsonb_typeof(i.engine OPERATOR(pg_catalog.->) 'outstanding') = 'array'
-		THEN i.engine OPERATOR(pg_catalog.->) 'outstanding' ELSE '[]' END) o
-WHERE o.value OPERATOR(pg_catalog.->) 'given_up' = 'true'
-GROUP BY i.saga, i.correlation_id, i.current_state
-UNION ALL
-SELECT i.saga, i.correlation_id, i.current_state, 'overdue',
-	coalesce(saga._time(i.engine OPERATOR(pg_catalog.->) 'alarm_since'), i.updated_at),
-	coalesce(i.engine OPERATOR(pg_catalog.->>) 'timer_error', i.engine OPERATOR(pg_catalog.->>) 'alarm')
-FROM saga._attended i
-WHERE i.engine OPERATOR(pg_catalog.?|) ARRAY['alarm', 'timer_failures']
-UNION ALL
-SELECT i.saga, i.correlation_id, i.current_state, 'no_timer', i.state_since, NULL
-FROM saga._attended i
-JOIN saga.definition_state s ON s.name = i.saga AND s.version = i.definition_version
+LEFT JOIN saga.definition_state s ON s.name = i.saga AND s.version = i.definition_version
 	AND s.kind = 'normal' AND s.state = i.current_state
-WHERE s.timer IS DISTINCT FROM 'none' AND NOT EXISTS (SELECT FROM saga.timers t
-	WHERE t.saga = i.saga AND t.correlation_id = i.correlation_id)
-UNION ALL
-SELECT i.saga, i.correlation_id, i.current_state, 'too_long', i.state_since + s.patience,
-	pg_catalog.format('longer than %s in this state', s.patience)
-FROM saga._attended i
-JOIN saga._seen_state s ON s.name = i.saga AND s.version = i.definition_version
-	AND s.state = i.current_state
-WHERE i.state_since + s.patience < pg_catalog.clock_timestamp();
+LEFT JOIN saga.patience p ON p.saga = i.saga AND p.state = i.current_state
+LEFT JOIN saga.patience q ON q.saga = i.saga AND q.state = '*'
+CROSS JOIN LATERAL (
+	SELECT 'compensation' AS reason,
+		pg_catalog.min(saga._time(coalesce(o.value OPERATOR(pg_catalog.->) 'since', 'null'))) AS since,
+		pg_catalog.string_agg(DISTINCT coalesce(o.value OPERATOR(pg_catalog.->>) 'rule',
+			o.value OPERATOR(pg_catalog.->>) 'step'), ', ') AS error
+	FROM pg_catalog.jsonb_array_elements(
+		CASE WHEN pg_catalog.jsonb_typeof(i.engine OPERATOR(pg_catalog.->) 'outstanding') = 'array'
+			THEN i.engine OPERATOR(pg_catalog.->) 'outstanding' ELSE '[]' END) o
+	WHERE o.value OPERATOR(pg_catalog.->) 'given_up' = 'true' HAVING pg_catalog.count(*) > 0
+	UNION ALL
+	SELECT 'overdue', coalesce(saga._time(i.engine OPERATOR(pg_catalog.->) 'alarm_since'), i.updated_at),
+		coalesce(i.engine OPERATOR(pg_catalog.->>) 'timer_error', i.engine OPERATOR(pg_catalog.->>) 'alarm')
+	WHERE i.engine OPERATOR(pg_catalog.?|) ARRAY['alarm', 'timer_failures']
+	UNION ALL
+	SELECT 'no_timer', i.state_since, NULL
+	WHERE s.name IS NOT NULL AND s.timer IS DISTINCT FROM 'none' AND NOT EXISTS (SELECT
+		FROM pg_catalog.jsonb_object_keys(
+			CASE WHEN pg_catalog.jsonb_typeof(i.engine OPERATOR(pg_catalog.->) 'timers') = 'object'
+				THEN i.engine OPERATOR(pg_catalog.->) 'timers' ELSE '{}' END) t (timer)
+		WHERE t.timer <> 'retain')
+	UNION ALL
+	SELECT 'too_long', i.state_since + l.patience,
+		pg_catalog.format('longer than %s in this state', l.patience)
+	FROM (SELECT coalesce(p.longest, q.longest) AS patience) l
+	WHERE s.name IS NOT NULL AND i.state_since + l.patience < pg_catalog.clock_timestamp()) r;
 COMMENT ON VIEW saga._stuck IS 'What saga.stuck has, without what dead letters tell.';
 
 -- Which instance a dead letter of a saga's endpoint was for, as the event's path says.

@@ -29,6 +29,52 @@ CREATE VIEW event_store._seen_subscription AS
 SELECT s.name, s.category, s.created_at FROM event_store.subscription s;
 COMMENT ON VIEW event_store._seen_subscription IS 'Names of subscriptions, for the lists.';
 
+CREATE VIEW event_store._subscription_checkpoint AS
+SELECT s.name, coalesce(s.category, pg_catalog.split_part(s.stream, '-', 1)) AS category,
+	pg_catalog.min(p.checkpoint) AS checkpoint
+FROM event_store.subscription s
+JOIN event_store.subscription_partition p ON p.name = s.name GROUP BY s.name;
+COMMENT ON VIEW event_store._subscription_checkpoint IS
+'How far subscriptions have read, and the category (NULL: all) in which they read.';
+
+CREATE FUNCTION event_store._oldest_unread(name text, looks int) RETURNS timestamptz
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_oldest_unread';
+COMMENT ON FUNCTION event_store._oldest_unread(text, int) IS
+'When the first event was appended that a subscription has not read, among so many; NULL: none.';
+
+-- Where a category has nothing new, none of its subscriptions is looked at: there may be thousands,
+-- of which nearly all have read everything.
+CREATE FUNCTION event_store._behind(OUT name text, OUT looked boolean, OUT oldest timestamptz)
+RETURNS SETOF record LANGUAGE plpgsql VOLATILE ROWS 20
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+SET plan_cache_mode = force_generic_plan
+AS $behind$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
+	WITH reader AS MATERIALIZED (
+		SELECT c.name, c.checkpoint, coalesce(event_store._category_key(c.category)::bigint,
+			9223372036854775807) AS key
+		FROM event_store._subscription_checkpoint c),
+	written AS MATERIALIZED (
+		SELECT k.key, CASE WHEN k.key = 9223372036854775807
+			THEN (SELECT max(e.position) FROM event_store._seen_event e)
+			ELSE (SELECT max(e.position) FROM event_store._seen_event e
+				WHERE e.category_key = k.key::int) END AS newest
+		FROM (SELECT DISTINCT r.key FROM reader r) k),
+	unread AS (
+		SELECT r.name, row_number() OVER (ORDER BY r.checkpoint, r.name) <= 50 AS looked
+		FROM reader r JOIN written w ON w.key = r.key WHERE w.newest > r.checkpoint)
+	SELECT u.name, u.looked, CASE WHEN u.looked THEN event_store._oldest_unread(u.name, 200) END
+	FROM unread u;
+END
+$behind$;
+COMMENT ON FUNCTION event_store._behind() IS
+'Subscriptions that may have something to read, and the time of the first event of that (NULL: nothing after all) for the 50 that are furthest behind; others have not looked.';
+
 CREATE VIEW event_store._listed_subscription AS
 SELECT s.name, s.category, s.event_types, l.partition, l.checkpoint, l.head, l.lag_events,
 	greatest(coalesce(pg_catalog.clock_timestamp() - l.oldest, '0'::interval), '0'::interval) AS lag,
@@ -39,19 +85,27 @@ CROSS JOIN LATERAL event_store._subscription_lag(s.name, 200) l
 JOIN event_store.subscription_partition p ON p.name = s.name AND p.partition = l.partition
 LEFT JOIN pg_catalog.pg_locks k ON k.locktype = 'transactionid' AND k.mode = 'ExclusiveLock'
 	AND k.granted AND k.transactionid::text = p.xmax::text
-LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = k.pid;
+LEFT JOIN ecommerce._sessions() a ON a.pid = k.pid;
 COMMENT ON VIEW event_store._listed_subscription IS
 'As event_store.subscriptions, looking at 200 unread events of each at most: for lists of many that are far behind.';
 
+-- From one subscription that has any to the next: there may be thousands that have none.
 CREATE VIEW event_store._seen_parked AS
-SELECT s.name, f.parked_at, f.error, f.position, least(c.n, 1000) AS parked, c.n > 1000 AS capped
-FROM event_store.subscription s
+WITH RECURSIVE has AS (
+	(SELECT p.subscription FROM event_store.parked_event p ORDER BY p.subscription LIMIT 1)
+	UNION ALL
+	SELECT (SELECT p.subscription FROM event_store.parked_event p
+		WHERE p.subscription > h.subscription ORDER BY p.subscription LIMIT 1)
+	FROM has h WHERE h.subscription IS NOT NULL)
+SELECT h.subscription AS name, f.parked_at, f.error, f.position, least(c.n, 1000) AS parked,
+	c.n > 1000 AS capped
+FROM (SELECT n.subscription FROM has n WHERE n.subscription IS NOT NULL LIMIT 100) h
 CROSS JOIN LATERAL (SELECT p.parked_at, p.error, p.position FROM event_store.parked_event p
-	WHERE p.subscription = s.name ORDER BY p.position LIMIT 1) f
-CROSS JOIN LATERAL (SELECT count(*) FROM (SELECT FROM event_store.parked_event p
-	WHERE p.subscription = s.name LIMIT 1001) p) c (n);
+	WHERE p.subscription = h.subscription ORDER BY p.position LIMIT 1) f
+CROSS JOIN LATERAL (SELECT pg_catalog.count(*) FROM (SELECT FROM event_store.parked_event p
+	WHERE p.subscription = h.subscription LIMIT 1001) p) c (n);
 COMMENT ON VIEW event_store._seen_parked IS
-'Subscriptions with events that they have put aside: how many (to 1000), and the first.';
+'Subscriptions with events that they have put aside, 100 of them: how many (to 1000), and the first.';
 
 CREATE VIEW event_store._seen_projection AS
 SELECT p.name, p.mode, CASE WHEN r.error_code IS NOT NULL THEN 'lost' WHEN g.paused THEN 'paused' WHEN g.failed THEN 'failed'
@@ -79,33 +133,84 @@ SELECT d.endpoint_id FROM message_bus.dead d WHERE d.reason <> 'discarded';
 COMMENT ON VIEW message_bus._is_open_dead IS 'What counts dead letters that nobody has given up.';
 
 -- The first so many of the table need not be this endpoint's: never without an index.
-CREATE FUNCTION message_bus._count_open_dead(endpoint_id int) RETURNS bigint
+CREATE FUNCTION message_bus._count_open_dead(endpoint_id int, most int) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
 AS $count_open_dead$
 BEGIN
 	RETURN (SELECT count(*) FROM (SELECT FROM message_bus._is_open_dead d
-		WHERE d.endpoint_id = _count_open_dead.endpoint_id LIMIT 1001) d);
+		WHERE d.endpoint_id = _count_open_dead.endpoint_id LIMIT _count_open_dead.most + 1) d);
 END
 $count_open_dead$;
-COMMENT ON FUNCTION message_bus._count_open_dead(int) IS
-'Dead letters of an endpoint that nobody has given up, counted to 1001.';
+COMMENT ON FUNCTION message_bus._count_open_dead(int, int) IS
+'Dead letters of an endpoint that nobody has given up, counted to one more than most.';
+
+CREATE FUNCTION message_bus._has_open_dead() RETURNS SETOF int
+LANGUAGE plpgsql VOLATILE ROWS 5
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+AS $has_open_dead$
+DECLARE
+	last int := -2147483648;
+BEGIN
+	FOR turn IN 1..50 LOOP
+		SELECT d.endpoint_id INTO last FROM message_bus._is_open_dead d WHERE d.endpoint_id > last
+		ORDER BY d.endpoint_id LIMIT 1;
+		EXIT WHEN NOT FOUND;
+		RETURN NEXT last;
+	END LOOP;
+END
+$has_open_dead$;
+COMMENT ON FUNCTION message_bus._has_open_dead() IS
+'Endpoints with dead letters that nobody has given up, the first 50 of them: from one to the next in the index.';
 
 CREATE VIEW message_bus._open_dead AS
 SELECT e.endpoint_id, e.name, c.dead, c.capped, o.last_failed_at AS oldest_at,
 	n.last_failed_at AS newest_at, n.message_type, n.error_code, n.error
-FROM message_bus.endpoint e
+FROM (SELECT h.id, greatest(3000 / pg_catalog.count(*) OVER (), 20) AS most
+	FROM message_bus._has_open_dead() h (id)) h
+JOIN message_bus.endpoint e ON e.endpoint_id = h.id
 CROSS JOIN LATERAL (SELECT d.last_failed_at FROM message_bus.dead d
 	WHERE d.endpoint_id = e.endpoint_id AND d.reason <> 'discarded'
 	ORDER BY d.last_failed_at LIMIT 1) o
 CROSS JOIN LATERAL (SELECT d.last_failed_at, d.message_type, d.error_code, d.error
 	FROM message_bus.dead d WHERE d.endpoint_id = e.endpoint_id AND d.reason <> 'discarded'
 	ORDER BY d.last_failed_at DESC LIMIT 1) n
-CROSS JOIN LATERAL (SELECT least(t.n, 1000) AS dead, t.n > 1000 AS capped
-	FROM message_bus._count_open_dead(e.endpoint_id) t (n)) c;
+CROSS JOIN LATERAL (SELECT least(t.n, m.most) AS dead, t.n > m.most AS capped
+	FROM (SELECT least(h.most, 1000)::int AS most) m
+	CROSS JOIN LATERAL message_bus._count_open_dead(e.endpoint_id, m.most) t (n)) c;
 COMMENT ON VIEW message_bus._open_dead IS
-'Endpoints with dead letters that nobody has given up: how many (to 1000), the first and the last.';
+'Endpoints with dead letters that nobody has given up, the first 50 of them: how many (to 1000; to less where more than 3 endpoints have some), the first and the last.';
+
+-- Handlers that fail show here first; after their last attempt in _open_dead.
+CREATE FUNCTION message_bus._retrying()
+RETURNS TABLE (endpoint_id int, n bigint, since timestamptz, message_type text, error_code text,
+	error text)
+LANGUAGE plpgsql VOLATILE ROWS 5
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+AS $retrying$
+#variable_conflict use_column
+DECLARE
+	last int := -2147483648;
+BEGIN
+	FOR turn IN 1..100 LOOP
+		SELECT a.endpoint_id INTO last FROM message_bus._waits_aside a WHERE a.endpoint_id > last
+		ORDER BY a.endpoint_id LIMIT 1;
+		EXIT WHEN NOT FOUND;
+		RETURN QUERY
+		SELECT last, count(*), min(r.first_failed_at),
+			(array_agg(r.message_type ORDER BY r.last_failed_at DESC))[1],
+			(array_agg(r.error_code ORDER BY r.last_failed_at DESC))[1],
+			(array_agg(r.error ORDER BY r.last_failed_at DESC))[1]
+		FROM (SELECT * FROM message_bus._seen_aside a WHERE a.endpoint_id = last LIMIT 200) r
+		WHERE r.state = 'retrying' HAVING count(*) > 0;
+	END LOOP;
+END
+$retrying$;
+COMMENT ON FUNCTION message_bus._retrying() IS
+'Endpoints with messages that wait to be tried again, among 200 set aside of each: how many, since when the first fails, and what the last failed with.';
 
 CREATE VIEW message_bus._state AS
 SELECT e.endpoint_id, e.name, e.lanes, e.paused, e.max_depth,
@@ -120,6 +225,43 @@ COMMENT ON VIEW message_bus._state IS
 
 -- In plpgsql, which keeps its plans: who looks every two seconds would plan all of this each time,
 -- which costs ten times what looking does.
+CREATE FUNCTION event_store._reader_problems()
+RETURNS TABLE (kind text, object text, severity text, since timestamptz, holds_up text,
+	what_to_type text, detail jsonb)
+LANGUAGE plpgsql VOLATILE ROWS 10
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+SET plan_cache_mode = force_generic_plan
+AS $reader_problems$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
+	WITH late AS MATERIALIZED (
+		SELECT b.name, b.oldest, b.looked, row_number() OVER (ORDER BY b.oldest, b.name) AS n
+		FROM event_store._behind() b
+		WHERE b.oldest < clock_timestamp() - interval '1 min' OR NOT b.looked)
+	SELECT 'subscription_behind', 'subscription ' || s.name, 'warning', s.oldest,
+		format('Its consumer is %s behind.', date_trunc('second', clock_timestamp() - s.oldest)),
+		format('SELECT * FROM event_store.subscriptions WHERE name = %1$L; without a consumer: SELECT event_store.drop_subscription(%1$L)', s.name),
+		jsonb_build_object('subscription', s.name)
+	FROM late s WHERE s.n <= 20 AND s.looked
+	UNION ALL
+	SELECT 'subscription_behind', format('%s more subscriptions', count(*) FILTER (WHERE s.looked)),
+		'warning', min(s.oldest),
+		format('Their consumers are %s to %s behind%s.',
+			date_trunc('second', clock_timestamp() - max(s.oldest)),
+			date_trunc('second', clock_timestamp() - min(s.oldest)),
+			CASE WHEN bool_and(s.looked) THEN '' ELSE format('; %s others, which have read further, were not looked at',
+				count(*) FILTER (WHERE NOT s.looked)) END),
+		'SELECT name, checkpoint FROM event_store.subscription_partition ORDER BY checkpoint LIMIT 100',
+		jsonb_build_object('count', count(*) FILTER (WHERE s.looked),
+			'count_capped', NOT bool_and(s.looked))
+	FROM late s WHERE s.n > 20 HAVING count(*) FILTER (WHERE s.looked) > 0;
+END
+$reader_problems$;
+COMMENT ON FUNCTION event_store._reader_problems() IS
+'Subscriptions that are behind, for ecommerce.problems: the 20 that are furthest, and how many more.';
+
 CREATE FUNCTION ecommerce._store_problems()
 RETURNS TABLE (kind text, object text, severity text, since timestamptz, holds_up text,
 	what_to_type text, detail jsonb)
@@ -201,13 +343,8 @@ BEGIN
 	CROSS JOIN LATERAL event_store._projection_lag(p.name, 200) l
 	WHERE p.state = 'running' AND l.oldest < clock_timestamp() - interval '1 min'
 	UNION ALL
-	SELECT 'subscription_behind', 'subscription ' || s.name, 'warning', min(l.oldest),
-		format('Its consumer is %s behind.', date_trunc('second', clock_timestamp() - min(l.oldest))),
-		format('SELECT * FROM event_store.subscriptions WHERE name = %1$L; without a consumer: SELECT event_store.drop_subscription(%1$L)', s.name),
-		jsonb_build_object('subscription', s.name)
-	FROM event_store._seen_subscription s
-	CROSS JOIN LATERAL event_store._subscription_lag(s.name, 200) l
-	WHERE l.oldest < clock_timestamp() - interval '1 min' GROUP BY s.name
+	SELECT r.kind, r.object, r.severity, r.since, r.holds_up, r.what_to_type, r.detail
+	FROM event_store._reader_problems() r
 	UNION ALL
 	SELECT 'parked_events', 'subscription ' || p.name, 'error', p.parked_at,
 		format('%s%s events were put aside, the first at position %s: %s', p.parked,
@@ -232,10 +369,11 @@ AS $bus_problems$
 #variable_conflict use_column
 BEGIN
 	RETURN QUERY
+	WITH state AS MATERIALIZED (SELECT * FROM message_bus._state t WHERE t.depth > 0)
 	SELECT 'endpoint_paused', 'endpoint ' || s.name, 'warning', s.oldest_sent_at,
 		format('%s messages wait.', s.depth), format('SELECT message_bus.resume(%L)', s.name),
 		jsonb_build_object('endpoint', s.name, 'count', s.depth)
-	FROM message_bus._state s WHERE s.paused AND s.depth > 0
+	FROM state s WHERE s.paused AND s.depth > 0
 	UNION ALL
 	SELECT CASE WHEN c.consumer THEN 'endpoint_behind' WHEN f.forward_to IS NOT NULL THEN 'not_carried'
 			ELSE 'no_consumer' END, 'endpoint ' || s.name,
@@ -247,9 +385,9 @@ BEGIN
 		format(CASE WHEN f.bridge IS NOT NULL THEN 'Look into the log of bridged, and whether the broker is there; SELECT * FROM message_bus.bridges WHERE name = %2$L'
 			WHEN f.forward_to IS NOT NULL THEN 'In the database %3$s: SELECT * FROM message_bus.links WHERE endpoint = %1$L; start linkd there, or look into its log'
 			WHEN c.consumer THEN 'Start more consumers; SELECT * FROM message_bus.consumers WHERE endpoint = %1$L'
-			ELSE 'Start its consumer; SELECT * FROM message_bus.peek(%1$L)' END, s.name, f.bridge, f.forward_to),
+			ELSE 'Start its consumer. If it runs, its log says what keeps it away, such as a wrong password; SELECT * FROM message_bus.peek(%1$L)' END, s.name, f.bridge, f.forward_to),
 		jsonb_build_object('endpoint', s.name, 'count', s.depth)
-	FROM message_bus._state s
+	FROM state s
 	LEFT JOIN message_bus._seen_forward f ON f.endpoint_id = s.endpoint_id
 	CROSS JOIN LATERAL (SELECT s.acked_per_s > 0 OR s.in_flight > 0 AS consumer) c
 	WHERE NOT s.paused AND s.depth > 0 AND s.oldest_sent_at < clock_timestamp()
@@ -259,7 +397,7 @@ BEGIN
 		format('Senders are refused (MB002): %s messages wait, %s may.', s.depth, m.max_depth),
 		format('Start more consumers, or SELECT message_bus.alter_endpoint(%L, max_depth => %s)', s.name, m.max_depth * 2),
 		jsonb_build_object('endpoint', s.name, 'count', s.depth)
-	FROM message_bus._state s
+	FROM state s
 	CROSS JOIN LATERAL (SELECT coalesce(s.max_depth,
 		current_setting('message_bus.max_depth', true)::int, -1) AS max_depth) m
 	WHERE m.max_depth > 0 AND s.depth >= m.max_depth
@@ -270,6 +408,16 @@ BEGIN
 		format('When what they need is back: SELECT message_bus.reset_breaker(%L, %L)', b.endpoint, b.message_type),
 		jsonb_build_object('endpoint', b.endpoint, 'message_type', b.message_type)
 	FROM message_bus.circuit_breakers b WHERE b.state <> 'closed'
+	UNION ALL
+	SELECT 'messages_failing', 'endpoint ' || e.name, 'warning', r.since,
+		format('%s messages fail and are tried again, the last a %s: %s', CASE WHEN r.n >= 200 THEN '200+' ELSE r.n::text END,
+			r.message_type, coalesce(r.error_code || ': ', '') || coalesce(left(r.error, 200), 'no error')),
+		format('Mend what its handler says, then SELECT message_bus.retry_now(%1$L); which: SELECT * FROM message_bus.peek(%1$L, ''retrying'')', e.name),
+		jsonb_build_object('endpoint', e.name, 'count', r.n, 'count_capped', r.n >= 200,
+			'message_type', r.message_type, 'error_code', r.error_code)
+	FROM message_bus._retrying() r
+	JOIN message_bus._seen_endpoint e ON e.endpoint_id = r.endpoint_id
+	WHERE r.since < clock_timestamp() - interval '10 s'
 	UNION ALL
 	SELECT 'dead_letters', 'endpoint ' || d.name, 'error', d.oldest_at,
 		format('%s%s messages were given up, the last a %s: %s', d.dead, CASE WHEN d.capped THEN '+' ELSE '' END,
@@ -305,47 +453,85 @@ AS $saga_problems$
 BEGIN
 	RETURN QUERY
 	SELECT 'saga_stuck', 'saga ' || s.saga, 'error', min(s.since),
-		format('%s%s instances: %s, the last %s', least(count(*), 1000), CASE WHEN count(*) > 1000 THEN '+' ELSE '' END,
+		format('%s%s instances: %s, the last %s', least(count(*), 500), CASE WHEN count(*) > 500 THEN '+' ELSE '' END,
 			s.reason, coalesce((array_agg(s.error ORDER BY s.since DESC))[1], 'without an error')),
 		format('SELECT * FROM saga.stuck WHERE saga = %L AND reason = %L', s.saga, s.reason),
-		jsonb_build_object('saga', s.saga, 'reason', s.reason, 'count', least(count(*), 1000),
-			'count_capped', count(*) > 1000,
+		jsonb_build_object('saga', s.saga, 'reason', s.reason, 'count', least(count(*), 500),
+			'count_capped', count(*) > 500,
 			'correlation_id', (array_agg(s.correlation_id ORDER BY s.since DESC))[1])
-	FROM (SELECT * FROM saga._stuck LIMIT 1001) s
+	FROM (SELECT * FROM saga._stuck LIMIT 501) s
 	GROUP BY s.saga, s.reason;
 END
 $saga_problems$;
 COMMENT ON FUNCTION ecommerce._saga_problems() IS 'What is wrong with sagas, for ecommerce.problems.';
 
-CREATE VIEW ecommerce.problems AS
+CREATE VIEW ecommerce.all_problems AS
 SELECT p.kind, p.object, p.severity, p.since, p.holds_up, p.what_to_type, p.detail
-FROM (SELECT * FROM ecommerce._store_problems()
+FROM (SELECT * FROM ecommerce._server_problems()
+	UNION ALL SELECT * FROM ecommerce._session_problems()
+	UNION ALL SELECT * FROM ecommerce._store_problems()
 	UNION ALL SELECT * FROM ecommerce._bus_problems()
 	UNION ALL SELECT * FROM ecommerce._carrying_problems()
 	UNION ALL SELECT * FROM ecommerce._saga_problems()) p
 ORDER BY p.severity, p.since, p.kind, p.object;
+COMMENT ON VIEW ecommerce.all_problems IS
+'As ecommerce.problems, which shows the first 25 of each kind. It looks at 50 subscriptions that are behind, 50 endpoints with dead letters, 100 with messages set aside and 100 subscriptions with parked events.';
+
+-- What is wrong at hundreds of endpoints must not hide what is wrong once.
+CREATE VIEW ecommerce.problems AS
+WITH ranked AS MATERIALIZED (SELECT p.*, pg_catalog.row_number() OVER (PARTITION BY p.kind
+		ORDER BY p.severity, p.since, p.object) AS n FROM ecommerce.all_problems p)
+SELECT p.kind, p.object, p.severity, p.since, p.holds_up, p.what_to_type, p.detail
+FROM (SELECT r.kind, r.object, r.severity, r.since, r.holds_up, r.what_to_type, r.detail
+	FROM ranked r WHERE r.n <= 25
+	UNION ALL
+	SELECT r.kind, pg_catalog.format('%s%s more', pg_catalog.count(*),
+			CASE WHEN pg_catalog.count(*) >= 25 THEN '+' END), pg_catalog.min(r.severity),
+		pg_catalog.min(r.since), 'The same as those of this kind above.',
+		pg_catalog.format('SELECT * FROM ecommerce.all_problems WHERE kind = %L', r.kind),
+		pg_catalog.jsonb_build_object('count', pg_catalog.count(*))
+	FROM ranked r WHERE r.n > 25 GROUP BY r.kind) p
+ORDER BY p.severity, p.since, p.kind, p.object;
 COMMENT ON VIEW ecommerce.problems IS
-'One row for each thing that is wrong now; none when all is well. severity: error (somebody is needed now) or warning; since when; what it holds up; what to type; detail: names and numbers of the objects concerned. '
-'kind: worker_missing, worker_refused, unit_failing, restore, mark_held (an append that is open for more than 10 s), subscription_behind, rebuild_failed, projection_behind (more than a minute), projection_failed, projection_retrying, projection_paused, projection_lost (its source no longer holds what was read), projection_unfed (its source was not heard of for 5 minutes), sink_lost (this database and the sink do not fit each other), sink_failing, sink_paused, sink_unfed (streamd was not heard of for 5 minutes), endpoint_paused, endpoint_behind (the oldest message waits for more than a minute), no_consumer (for more than 10 s, and nothing was taken meanwhile), not_carried (the same where messages leave over a link or bridge), link_lost (one of the two databases is older than it was), link_paused, link_unfed (its source was not heard of for 5 minutes), bridge_paused, bridge_unfed (nobody was heard of for 5 minutes who carries that way), endpoint_full, breaker_open, dead_letters, ring_large (a segment of more than 4 GB), saga_stuck. Counts go to 1000.';
+'One row for each thing that is wrong now; none when all is well. Of a kind 25 are shown, and one that tells how many more there are (ecommerce.all_problems). severity: error (somebody is needed now) or warning; since when; what it holds up; what to type; detail: names and numbers of the objects concerned. '
+'kind: worker_missing, worker_refused, unit_failing, restore, mark_held (an append that is open for more than 10 s), subscription_behind, rebuild_failed, projection_behind (more than a minute), projection_failed, projection_retrying, projection_paused, projection_lost (its source no longer holds what was read), projection_unfed (its source was not heard of for 5 minutes), sink_lost (this database and the sink do not fit each other), sink_failing, sink_paused, sink_unfed (streamd was not heard of for 5 minutes), endpoint_paused, endpoint_behind (the oldest message waits for more than a minute), no_consumer (for more than 10 s, and nothing was taken meanwhile), not_carried (the same where messages leave over a link or bridge), link_lost (one of the two databases is older than it was), link_paused, link_unfed (its source was not heard of for 5 minutes), bridge_paused, bridge_unfed (nobody was heard of for 5 minutes who carries that way), endpoint_full, breaker_open, dead_letters, messages_failing (for more than 10 s), ring_large (a segment of more than 4 GB), saga_stuck. Counts go to 1000, of instances to 500. '
+'Of the server itself: transaction_long, transaction_prepared (longer than ecommerce.long_transaction), lock_held (others have waited for more than 10 s), commits_wait (for a synchronous standby), connections_low (nine of ten are taken), disk_low (ecommerce.disk_low), slot_behind (more WAL is kept for it than max_wal_size), archive_failing, vacuum_behind (the oldest transaction is a billion back).';
+
+CREATE FUNCTION ecommerce._asked(problems jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $asked$
+BEGIN
+	RETURN coalesce(problems, (SELECT jsonb_agg(p) FROM ecommerce.problems p), '[]');
+END
+$asked$;
+COMMENT ON FUNCTION ecommerce._asked(jsonb) IS
+'The rows of ecommerce.problems, which are asked for unless they are given.';
 
 CREATE FUNCTION ecommerce._severities(problems jsonb, OUT error int, OUT warning int)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $severities$
 BEGIN
-	IF problems IS NULL THEN
-		SELECT count(*) FILTER (WHERE p.severity = 'error'),
-			count(*) FILTER (WHERE p.severity <> 'error')
-		INTO error, warning FROM ecommerce.problems p;
-	ELSE
-		SELECT count(*) FILTER (WHERE p ->> 'severity' = 'error'),
-			count(*) FILTER (WHERE p ->> 'severity' <> 'error')
-		INTO error, warning FROM jsonb_array_elements(problems) p;
-	END IF;
+	SELECT count(*) FILTER (WHERE p ->> 'severity' = 'error'),
+		count(*) FILTER (WHERE p ->> 'severity' <> 'error')
+	INTO error, warning FROM jsonb_array_elements(problems) p;
 END
 $severities$;
-COMMENT ON FUNCTION ecommerce._severities(jsonb) IS
-'How many rows of ecommerce.problems there are; they are asked for unless they are given.';
+COMMENT ON FUNCTION ecommerce._severities(jsonb) IS 'How many rows of ecommerce.problems there are.';
+
+CREATE FUNCTION ecommerce._stuck(problems jsonb)
+RETURNS TABLE (saga text, reason text, instances bigint, capped boolean)
+LANGUAGE sql IMMUTABLE ROWS 5
+SET search_path = pg_catalog, pg_temp
+AS $stuck$
+	SELECT p #>> '{detail,saga}', p #>> '{detail,reason}', (p #>> '{detail,count}')::bigint,
+		coalesce((p #>> '{detail,count_capped}')::boolean, false)
+	FROM jsonb_array_elements(problems) p
+	WHERE p ->> 'kind' = 'saga_stuck' AND p #>> '{detail,saga}' IS NOT NULL
+$stuck$;
+COMMENT ON FUNCTION ecommerce._stuck(jsonb) IS
+'Instances that are stuck, as the rows of ecommerce.problems tell.';
 
 -- problems: what ecommerce.problems says, from whoever has just asked it.
 CREATE FUNCTION ecommerce.overview(problems jsonb DEFAULT NULL, OUT at timestamptz,
@@ -365,6 +551,8 @@ SET search_path = pg_catalog, pg_temp
 SET jit = off
 AS $overview$
 #variable_conflict use_column
+DECLARE
+	known CONSTANT jsonb := ecommerce._asked(overview.problems);
 BEGIN
 	at := clock_timestamp();
 	database := current_database();
@@ -374,7 +562,7 @@ BEGIN
 	SELECT max(w.pid) FILTER (WHERE w.kind = 'worker'), count(*),
 		array_agg(w.kind || ': ' || w.duty ORDER BY w.kind DESC) FILTER (WHERE w.duty <> '')
 	INTO worker_pid, workers, duties FROM ecommerce._workers() w;
-	mark := event_store.high_water_mark();
+	mark := event_store._safe_mark();
 	"position" := event_store.position_counter();
 	mark_lag := "position" - mark;
 	SELECT a.pid, a.xact_start INTO mark_holder_pid, mark_held_since
@@ -391,13 +579,11 @@ BEGIN
 	breakers_open := (SELECT count(*) FROM message_bus.circuit_breakers b WHERE b.state <> 'closed');
 	sagas_estimate := (SELECT greatest(c.reltuples, 0) FROM pg_class c
 		WHERE c.oid = 'saga.stored_instance'::regclass);
-	SELECT least(count(*), 1000), count(*) > 1000 INTO stuck, stuck_capped
-	FROM (SELECT FROM saga._stuck LIMIT 1001) s;
+	SELECT coalesce(sum(s.instances), 0), coalesce(bool_or(s.capped), false)
+	INTO stuck, stuck_capped FROM ecommerce._stuck(known) s;
 	subscriptions := (SELECT count(*) FROM event_store._seen_subscription);
-	SELECT clock_timestamp() - l.oldest, s.name INTO worst_lag, worst_subscription
-	FROM event_store._seen_subscription s
-	CROSS JOIN LATERAL event_store._subscription_lag(s.name, 200) l
-	WHERE l.oldest IS NOT NULL ORDER BY l.oldest LIMIT 1;
+	SELECT clock_timestamp() - b.oldest, b.name INTO worst_lag, worst_subscription
+	FROM event_store._behind() b WHERE b.oldest IS NOT NULL ORDER BY b.oldest LIMIT 1;
 	SELECT count(*), count(*) FILTER (WHERE p.state = 'failed') INTO projections, projections_failed
 	FROM event_store._seen_projection p;
 	SELECT clock_timestamp() - l.oldest, p.name INTO worst_projection_lag, worst_projection
@@ -405,9 +591,9 @@ BEGIN
 	CROSS JOIN LATERAL event_store._projection_lag(p.name, 200) l
 	WHERE l.oldest IS NOT NULL ORDER BY l.oldest LIMIT 1;
 	SELECT s.error, s.warning INTO problems_error, problems_warning
-	FROM ecommerce._severities(overview.problems) s;
+	FROM ecommerce._severities(known) s;
 	database_bytes := pg_database_size(current_database());
 END
 $overview$;
 COMMENT ON FUNCTION ecommerce.overview(jsonb) IS
-'How things stand, in one row: worker and what the background processes are at, positions and who holds the mark, endpoints together, dead letters that nobody has given up (each endpoint to 1000), open breakers, stuck instances (to 1000), who is furthest behind and by how much time, how many rows ecommerce.problems has (problems: these rows as an array, if they are known already). _estimate: what ANALYZE last counted.';
+'How things stand, in one row: worker and what the background processes are at, positions and who holds the mark, endpoints together, dead letters that nobody has given up (each endpoint to 1000), open breakers, stuck instances (to 500), who is furthest behind and by how much time, how many rows ecommerce.problems has (problems: these rows as an array, if they are known already). _estimate: what ANALYZE last counted.';

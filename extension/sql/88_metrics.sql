@@ -38,6 +38,7 @@ AS $gauge_metrics$
 #variable_conflict use_column
 BEGIN
 	RETURN QUERY
+	WITH open_dead AS MATERIALIZED (SELECT * FROM message_bus._open_dead)
 	SELECT 'ecommerce_worker_up', jsonb_build_object('kind', k.kind), 'gauge',
 		(EXISTS (SELECT FROM ecommerce._workers() w WHERE w.kind = k.kind))::int::float8
 	FROM (VALUES ('worker'), ('runner'), ('slow runner')) k (kind)
@@ -47,10 +48,15 @@ BEGIN
 	CROSS JOIN LATERAL (VALUES ('error', n.error), ('warning', n.warning)) s (severity, value)
 	UNION ALL SELECT 'ecommerce_mark_held_seconds', '{}', 'gauge', coalesce(extract(epoch FROM
 		clock_timestamp() - min(a.xact_start)), 0)::float8 FROM event_store.appenders a
+	UNION ALL SELECT 'ecommerce_disk_free_bytes', jsonb_build_object('holds', d.holds), 'gauge',
+		d.free::float8 FROM ecommerce._disks() d
+	UNION ALL SELECT 'ecommerce_disk_bytes', jsonb_build_object('holds', d.holds), 'gauge',
+		d.total::float8 FROM ecommerce._disks() d
 	UNION ALL SELECT 'ecommerce_subscription_lag_seconds', jsonb_build_object('subscription', s.name),
-		'gauge', greatest(coalesce(extract(epoch FROM clock_timestamp() - min(l.oldest)), 0), 0)::float8
+		'gauge', greatest(coalesce(extract(epoch FROM clock_timestamp() - b.oldest), 0), 0)::float8
 	FROM event_store._seen_subscription s
-	CROSS JOIN LATERAL event_store._subscription_lag(s.name, 200) l GROUP BY s.name
+	LEFT JOIN event_store._behind() b ON b.name = s.name
+	WHERE b.looked IS NOT FALSE
 	UNION ALL SELECT n.name, jsonb_build_object('projection', p.name), 'gauge', n.value
 	FROM event_store._seen_projection p
 	CROSS JOIN LATERAL event_store._projection_lag(p.name, 200) l
@@ -67,7 +73,10 @@ BEGIN
 	UNION ALL SELECT 'ecommerce_dead_letters', jsonb_build_object('endpoint', e.name), 'gauge',
 		coalesce(d.dead, 0)::float8
 	FROM message_bus._seen_endpoint e
-	LEFT JOIN message_bus._open_dead d ON d.endpoint_id = e.endpoint_id
+	LEFT JOIN open_dead d ON d.endpoint_id = e.endpoint_id
+	-- Whether those after the fiftieth that has some have any was not looked at.
+	WHERE d.dead IS NOT NULL OR (SELECT count(*) < 50 OR e.endpoint_id < max(o.endpoint_id)
+		FROM open_dead o)
 	UNION ALL SELECT 'ecommerce_breaker_open', jsonb_build_object('endpoint', b.endpoint,
 		'message_type', b.message_type), 'gauge', (b.state <> 'closed')::int::float8
 	FROM message_bus.circuit_breakers b
@@ -75,8 +84,8 @@ BEGIN
 		pg_total_relation_size(format('message_bus.ring_%s', g.segment)::regclass)::float8
 	FROM generate_series(0, 7) g (segment)
 	UNION ALL SELECT 'ecommerce_saga_stuck', jsonb_build_object('saga', s.saga, 'reason', s.reason),
-		'gauge', count(*)::float8
-	FROM (SELECT * FROM saga._stuck LIMIT 1000) s GROUP BY s.saga, s.reason
+		'gauge', s.instances::float8
+	FROM ecommerce._stuck(_gauge_metrics.problems) s
 	UNION ALL SELECT 'ecommerce_saga_instances', jsonb_build_object('saga', o.saga, 'state', o.state,
 		'kind', o.kind), 'gauge', sum(o.instances)::float8
 	FROM saga.overview() o GROUP BY o.saga, o.state, o.kind;
@@ -95,7 +104,7 @@ BEGIN
 	RETURN QUERY
 	SELECT m.name, m.labels, m.kind, m.value, h.help
 	FROM (SELECT * FROM ecommerce._counter_metrics()
-		UNION ALL SELECT * FROM ecommerce._gauge_metrics(metrics.problems)
+		UNION ALL SELECT * FROM ecommerce._gauge_metrics(ecommerce._asked(metrics.problems))
 		UNION ALL SELECT * FROM ecommerce._carrying_metrics()) m
 	LEFT JOIN (VALUES
 		('ecommerce_positions_total', 'Positions taken by appends, rolled-back ones too.'),
@@ -110,17 +119,19 @@ BEGIN
 		('ecommerce_worker_up', 'Whether a background process of this database runs.'),
 		('ecommerce_problems', 'Rows of ecommerce.problems.'),
 		('ecommerce_mark_held_seconds', 'How long the oldest transaction that has appended is open.'),
-		('ecommerce_subscription_lag_seconds', 'Age of the oldest event that a subscription has not passed.'),
+		('ecommerce_disk_free_bytes', 'Room on a disk of the server, for the server.'),
+		('ecommerce_disk_bytes', 'Size of a disk of the server.'),
+		('ecommerce_subscription_lag_seconds', 'Age of the oldest event that a subscription has not passed; left out beyond the 50 that are furthest behind.'),
 		('ecommerce_projection_lag_seconds', 'Age of the oldest event that a projection has not handled.'),
 		('ecommerce_projection_failed', 'Whether a projection has stopped at an event.'),
 		('ecommerce_endpoint_depth', 'Messages in the ring that are not settled.'),
 		('ecommerce_endpoint_in_flight', 'Messages that consumers have in hand.'),
 		('ecommerce_endpoint_paused', 'Whether an endpoint is paused.'),
 		('ecommerce_endpoint_oldest_seconds', 'Age of the oldest message in the ring that is not settled.'),
-		('ecommerce_dead_letters', 'Dead letters that nobody has given up, counted to 1000.'),
+		('ecommerce_dead_letters', 'Dead letters that nobody has given up, counted to 1000, or less where more than 3 endpoints have some; left out where it was not looked at.'),
 		('ecommerce_breaker_open', 'Whether a circuit breaker is not closed.'),
 		('ecommerce_ring_bytes', 'Size of a segment of the ring with its indexes.'),
-		('ecommerce_saga_stuck', 'Instances that are stuck, 1000 at most.'),
+		('ecommerce_saga_stuck', 'Instances that are stuck, 500 at most.'),
 		('ecommerce_saga_instances', 'Instances in a state, by a sample where there are many.'),
 		('ecommerce_link_lost', 'Whether a link''s source no longer fits what was accepted.'),
 		('ecommerce_link_paused', 'Whether a link is paused.'),

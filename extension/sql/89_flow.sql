@@ -72,7 +72,7 @@ BEGIN
 			bool_or(g.count_capped) AS capped,
 			(array_agg(concat_ws(': ', g.error_code, g.newest_error)
 				ORDER BY g.newest_at DESC))[1] AS error
-		FROM message_bus.dead_groups(max => 200) g WHERE g.reason <> 'discarded' GROUP BY 1, 2)
+		FROM message_bus.dead_groups(max => 40) g WHERE g.reason <> 'discarded' GROUP BY 1, 2)
 	SELECT e.source, (SELECT n.name FROM causes c
 			JOIN message_bus._seen_endpoint n ON n.endpoint_id = c.endpoint_id
 			WHERE c.source = e.source),

@@ -42,7 +42,8 @@ GRANT EXECUTE ON FUNCTION
 	ecommerce.set_context(uuid, uuid, text, text, jsonb, text, uuid),
 	ecommerce.context(),
 	ecommerce.preloaded(),
-	ecommerce._units()
+	ecommerce._units(),
+	ecommerce._sessions()
 	TO ecommerce_reader, ecommerce_worker;
 GRANT EXECUTE ON FUNCTION ecommerce.position_mark(text) TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION ecommerce.facade(text[]) TO ecommerce_admin;
@@ -442,12 +443,14 @@ GRANT SELECT ON event_store._seen_event, event_store._seen_stream, event_store._
 	message_bus.consumers, message_bus._ring,
 	saga._seen_instance, saga._seen_history, saga._seen_number, saga._seen_definition,
 	saga._seen_state, saga._stuck, saga._sampled_instance, saga.attention, saga.patience,
-	event_store._seen_subscription, event_store._listed_subscription, event_store._seen_projection,
+	event_store._seen_subscription, event_store._listed_subscription,
+	event_store._subscription_checkpoint, event_store._seen_projection,
 	event_store._seen_sink,
 	event_store._seen_rebuild, event_store._seen_parked,
 	message_bus._open_dead, message_bus._ring_tail,
 	message_bus._seen_link, message_bus._seen_bridge, message_bus._seen_forward,
-	message_bus._state, message_bus._waits_aside, message_bus._is_dead, message_bus._is_open_dead, ecommerce.problems
+	message_bus._state, message_bus._waits_aside, message_bus._is_dead, message_bus._is_open_dead,
+	ecommerce.problems, ecommerce.all_problems
 	TO ecommerce_reader, ecommerce_monitor;
 GRANT SELECT ON ecommerce.units TO ecommerce_monitor;
 GRANT SELECT ON saga._attended, saga._recent_dead_letters TO ecommerce_reader;
@@ -459,6 +462,7 @@ GRANT EXECUTE ON FUNCTION
 	event_store.correlation_of(jsonb),
 	event_store.newest(text, text[], text, int),
 	event_store._look_back(int, bigint, int),
+	event_store._safe_mark(text),
 	event_store._stream_row(text),
 	event_store._stream_flags(bigint, bigint, text),
 	event_store._has_name_index(),
@@ -470,7 +474,16 @@ GRANT EXECUTE ON FUNCTION
 	message_bus._endpoint_totals(),
 	message_bus._count_aside(int),
 	message_bus._count_all_dead(int),
-	message_bus._count_open_dead(int),
+	message_bus._count_open_dead(int, int),
+	message_bus._has_open_dead(),
+	message_bus._retrying(),
+	event_store._oldest_unread(text, int),
+	event_store._behind(),
+	event_store._reader_problems(),
+	ecommerce._disk_space(oid),
+	ecommerce._disks(),
+	ecommerce._session_problems(),
+	ecommerce._server_problems(),
 	message_bus._lane_status(),
 	message_bus._lane_of(int, text),
 	message_bus._endpoint_id(text),
@@ -502,6 +515,8 @@ GRANT EXECUTE ON FUNCTION
 	ecommerce._carrying_problems(),
 	ecommerce._saga_problems(),
 	ecommerce._severities(jsonb),
+	ecommerce._asked(jsonb),
+	ecommerce._stuck(jsonb),
 	ecommerce.overview(jsonb),
 	ecommerce._is_uuid(text),
 	ecommerce._related(uuid),
@@ -558,6 +573,7 @@ GRANT SELECT ON
 GRANT EXECUTE ON FUNCTION
 	ecommerce.preloaded(),
 	ecommerce._restoring_sessions(),
+	ecommerce._sessions(),
 	event_store._position_holders(),
 	event_store._subscription_lag(text),
 	event_store._projection_lag(text),

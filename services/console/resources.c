@@ -81,9 +81,16 @@ const Resource api_resources[] = {
 		ROWS("SELECT * FROM event_store.rates(pg_catalog.now() - $1::int * '1 minute'::interval, "
 			 "$2::int * '1 second'::interval)")
 	},
-	{"subscriptions", "", false, false,
-		ROWS("SELECT * FROM event_store._listed_subscription ORDER BY lag_positions DESC, name, "
-			 "partition LIMIT 500")
+	/* all of them by name, or those that are furthest behind; looked at are those of the page */
+	{"subscriptions", "query:behind " PAGE, false, false,
+		ROWS("SELECT l.*, l.name AS key FROM event_store._listed_subscription l "
+			 "WHERE l.name = ANY (CASE WHEN $1::text IS NULL THEN ARRAY(SELECT s.name "
+			 "FROM event_store._seen_subscription s WHERE $2::text IS NULL OR s.name > $2 "
+			 "ORDER BY s.name LIMIT least(coalesce($3::int, 50), 500)) "
+			 "ELSE ARRAY(SELECT b.name FROM event_store._behind() b WHERE b.oldest IS NOT NULL "
+			 "ORDER BY b.oldest LIMIT 50) END) "
+			 "ORDER BY CASE WHEN $1::text IS NOT NULL THEN l.lag END DESC, l.name, l.partition "
+			 "LIMIT 2000")
 	},
 	{"parked", PAGE, false, false,
 		ROWS("SELECT subscription, position, stream, event_type, event_id, "
@@ -103,13 +110,16 @@ const Resource api_resources[] = {
 			 "$1::bigint")
 	},
 
-	{"endpoints", "", false, false,
+	{"endpoints", "query:endpoint " PAGE, false, false,
 		ROWS("SELECT e.*, (SELECT json_agg(json_build_object('message_type', b.message_type, "
 			 "'state', "
 			 "b.state, 'failures', b.failures, 'attempts', b.attempts, 'opened_at', b.opened_at, "
 			 "'retry_at', b.retry_at)) FROM message_bus.circuit_breakers b "
-			 "WHERE b.endpoint = e.name AND b.state <> 'closed') AS breakers "
-			 "FROM message_bus.endpoints e ORDER BY e.name LIMIT 500")
+			 "WHERE b.endpoint = e.name AND b.state <> 'closed') AS breakers, e.name AS key "
+			 "FROM message_bus.endpoints e WHERE e.name = ANY (ARRAY(SELECT n.name "
+			 "FROM message_bus._seen_endpoint n WHERE ($1::text IS NULL OR n.name = $1) "
+			 "AND ($2::text IS NULL OR n.name > $2) ORDER BY n.name "
+			 "LIMIT least(coalesce($3::int, 50), 100))) ORDER BY e.name")
 	},
 	{"endpoint", "query:endpoint", false, false,
 		ROW("SELECT e.name, e.lanes, e.retry, e.breaker, e.timeout, e.max_depth, e.paused, "
@@ -187,9 +197,9 @@ const Resource api_resources[] = {
 		"dead_capped, pg_catalog.left(newest_error, 400) AS newest_error "
 		"FROM message_bus.flow() LIMIT 500) f), 'routes', (SELECT "
 		"coalesce(json_agg(json_build_object('message_type', "
-		"r.message_type, 'endpoint', e.name)), '[]') FROM message_bus.route r JOIN "
-		"message_bus.endpoint e "
-		"ON e.endpoint_id = r.endpoint_id), 'sends', (SELECT coalesce(json_agg(s), '[]') FROM "
+		"r.message_type, 'endpoint', r.name)), '[]') FROM (SELECT r.message_type, e.name FROM "
+		"message_bus.route r JOIN message_bus.endpoint e "
+		"ON e.endpoint_id = r.endpoint_id ORDER BY 2, 1 LIMIT 500) r), 'sends', (SELECT coalesce(json_agg(s), '[]') FROM "
 		"(SELECT d.name AS saga, c.value ->> 'endpoint' AS endpoint, c.value ->> 'type' AS "
 		"message_type "
 		"FROM saga.definitions d CROSS JOIN jsonb_each(d.definition -> 'commands') c "
@@ -198,7 +208,11 @@ const Resource api_resources[] = {
 		"f.endpoint)), "
 		"'[]') FROM saga.definition f JOIN saga.definitions c ON c.name = f.name "
 		"AND c.version = f.version AND c.is_current), 'endpoints', "
-		"(SELECT coalesce(json_agg(e ORDER BY e.name), '[]') FROM message_bus.endpoints e))::text"
+		"(SELECT coalesce(json_agg(e ORDER BY e.name), '[]') FROM (SELECT s.name, s.depth, "
+		"s.acked_per_s, d.dead, d.capped FROM message_bus._state s "
+		"LEFT JOIN message_bus._open_dead d ON d.endpoint_id = s.endpoint_id "
+		"ORDER BY d.dead IS NULL, s.acked_per_s + s.sent_per_s DESC, s.depth DESC, s.name "
+		"LIMIT 60) e), 'all', (SELECT count(*) FROM message_bus._seen_endpoint))::text"
 	},
 	{"scenario", "query:saga", false, false,
 		"SELECT CASE WHEN $1 = 'order' THEN ecommerce.order_saga_scenario() ELSE '{}' END::text"
@@ -259,7 +273,8 @@ const Resource api_resources[] = {
 		"(SELECT * FROM event_store.appenders LIMIT 100) a), 'ring', (SELECT "
 		"coalesce(json_agg(g), '[]') "
 		"FROM (SELECT * FROM message_bus.ring ORDER BY segment) g), 'units', "
-		"(SELECT coalesce(json_agg(u), '[]') FROM ecommerce.units u), 'settings', "
+		"(SELECT coalesce(json_agg(u), '[]') FROM ecommerce.units u), 'disks', "
+		"(SELECT coalesce(json_agg(d), '[]') FROM ecommerce._disks() d), 'settings', "
 		"(SELECT coalesce(json_agg(s), '[]') FROM (SELECT name, setting, unit, source, short_desc "
 		"FROM pg_catalog.pg_settings WHERE name ~ '^(ecommerce|event_store|message_bus|saga)\\.' "
 		"ORDER BY name) s), 'tables', (SELECT coalesce(json_agg(t), '[]') FROM (SELECT "

@@ -121,7 +121,8 @@ event_store_projection_lag(PG_FUNCTION_ARGS)
 
 	argument_not_null(&fcinfo->args[0], "name", "The view event_store.projections lists them.");
 	projection = projection_find(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	mark = position_mark(LOG_EVENT_STORE, event_filter_key(&projection->filter));
+	/* Who looks does not wait for a standby that is away. */
+	(void) position_mark_nowait(LOG_EVENT_STORE, event_filter_key(&projection->filter), &mark);
 	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	if (!progress_read(projection, &progress))

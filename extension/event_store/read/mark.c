@@ -24,6 +24,22 @@ event_store_high_water_mark(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(position_mark(LOG_EVENT_STORE, event_filter_key(&filter)));
 }
 
+PG_FUNCTION_INFO_V1(event_store_safe_mark);
+/*
+ * event_store._safe_mark(category): who only looks does not wait for a standby that
+ * is away; then it is the mark that was published last.
+ */
+Datum
+event_store_safe_mark(PG_FUNCTION_ARGS)
+{
+	EventFilter filter;
+	int64		mark;
+
+	read_filter(&filter, &fcinfo->args[0], NULL);
+	(void) position_mark_nowait(LOG_EVENT_STORE, event_filter_key(&filter), &mark);
+	PG_RETURN_INT64(mark);
+}
+
 PG_FUNCTION_INFO_V1(event_store_position_holders);
 /*
  * event_store._position_holders()

@@ -32,8 +32,8 @@ typedef struct PartitionLag
 } PartitionLag;
 
 static int64 read_checkpoints(const Subscription *subscription, PartitionLag *partitions);
-static bool count_unread(Subscription *subscription, PartitionLag *partitions, int64 lowest,
-						 int64 mark, int64 looks);
+static bool count_unread(Subscription *subscription, PartitionLag *partitions, int64 looks,
+						 bool until_first, int64 *mark);
 
 /*
  * Reads where each partition is.  Returns the lowest of it.
@@ -66,28 +66,38 @@ read_checkpoints(const Subscription *subscription, PartitionLag *partitions)
 }
 
 /*
- * Counts, up to mark.  Returns whether it stopped before.
+ * Counts, up to the mark, and says where that is; with until_first, the first
+ * unread event is enough.  Returns whether it stopped for having looked so often.
  */
 static bool
-count_unread(Subscription *subscription, PartitionLag *partitions, int64 lowest, int64 mark,
-			 int64 looks)
+count_unread(Subscription *subscription, PartitionLag *partitions, int64 looks, bool until_first,
+			 int64 *mark)
 {
 	EventFilter filter = subscription->filter;
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	int64		lowest;
+	Snapshot	snapshot;
 	EventScan  *scan;
 	Event		event;
 	bool		capped;
+	bool		found = false;
 
+	/* Who looks does not wait for a standby that is away. */
+	(void) position_mark_nowait(LOG_EVENT_STORE, event_filter_key(&filter), mark);
+	lowest = read_checkpoints(subscription, partitions);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	filter.partitions = 0;
-	scan = event_scan_positions(&filter, lowest, mark, snapshot);
+	scan = event_scan_positions(&filter, lowest, *mark, snapshot);
 	event_scan_limit(scan, looks);
-	while (event_scan_next(scan, &event))
+	while (!(until_first && found) && event_scan_next(scan, &event))
 	{
 		int			number = event_partition(&filter, &event, subscription->filter.partitions);
 		PartitionLag *partition = &partitions[number];
 
-		if (event.position > partition->checkpoint && partition->events++ == 0)
+		if (event.position <= partition->checkpoint)
+			continue;
+		if (partition->events++ == 0)
 			partition->oldest = event.occurred_at;
+		found = true;
 	}
 	capped = event_scan_was_limited(scan);
 	event_scan_end(scan);
@@ -110,11 +120,9 @@ event_store_subscription_lag(PG_FUNCTION_ARGS)
 
 	result_begin(fcinfo, &result);
 	subscription_load(text_to_cstring(PG_GETARG_TEXT_PP(0)), &subscription);
-	mark = position_mark(LOG_EVENT_STORE, event_filter_key(&subscription.filter));
 	partitions = palloc0(sizeof(PartitionLag) * subscription.filter.partitions);
 	capped = count_unread(&subscription, partitions,
-						  read_checkpoints(&subscription, partitions), mark,
-						  PG_NARGS() > 1 ? PG_GETARG_INT32(1) : LAG_LOOKS);
+						  PG_NARGS() > 1 ? PG_GETARG_INT32(1) : LAG_LOOKS, false, &mark);
 	for (int i = 0; i < subscription.filter.partitions; i++)
 	{
 		const PartitionLag *partition = &partitions[i];
@@ -129,4 +137,25 @@ event_store_subscription_lag(PG_FUNCTION_ARGS)
 			result_put(&result, values, nulls);
 	}
 	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(event_store_oldest_unread);
+/*
+ * event_store._oldest_unread(name, looks): when the first event was appended that
+ * one of its partitions has not read; NULL: none is unread, or none was found.
+ */
+Datum
+event_store_oldest_unread(PG_FUNCTION_ARGS)
+{
+	Subscription subscription;
+	PartitionLag *partitions;
+	int64		mark;
+
+	subscription_load(text_to_cstring(PG_GETARG_TEXT_PP(0)), &subscription);
+	partitions = palloc0(sizeof(PartitionLag) * subscription.filter.partitions);
+	(void) count_unread(&subscription, partitions, PG_GETARG_INT32(1), true, &mark);
+	for (int i = 0; i < subscription.filter.partitions; i++)
+		if (partitions[i].events > 0)
+			PG_RETURN_TIMESTAMPTZ(partitions[i].oldest);
+	PG_RETURN_NULL();
 }

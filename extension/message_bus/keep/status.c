@@ -149,6 +149,7 @@ message_bus_endpoint_status(PG_FUNCTION_ARGS)
 		Endpoint   *endpoint = endpoints[i];
 		Datum		values[6];
 		bool		nulls[6] = {0};
+		uint64		depth = pg_atomic_read_u64(&endpoint->shared->depth);
 		uint64		in_flight = 0;
 		TimestampTz oldest;
 
@@ -158,9 +159,10 @@ message_bus_endpoint_status(PG_FUNCTION_ARGS)
 
 			in_flight += pg_atomic_read_u32(&shared->in_flight) + shared->leases.count;
 		}
-		oldest = oldest_in_ring(endpoint);
+		/* There may be hundreds in which nothing waits: no look at the ring for each. */
+		oldest = depth > 0 ? oldest_in_ring(endpoint) : 0;
 		values[0] = Int32GetDatum(endpoint->id);
-		values[1] = Int64GetDatum((int64) pg_atomic_read_u64(&endpoint->shared->depth));
+		values[1] = Int64GetDatum((int64) depth);
 		values[2] = Int64GetDatum((int64) in_flight);
 		values[3] = TimestampTzGetDatum(oldest);
 		nulls[3] = oldest == 0;

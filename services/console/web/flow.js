@@ -13,7 +13,9 @@ export function Flow() {
 			last, and by what definitions and subscriptions say." />
 		<${Answer} of=${found}>${data && (data.endpoints.length === 0
 			? html`<${Card}><${Empty} title="There is no endpoint." /><//>` : html`
-			<${Card} title="Endpoints and senders" note="point at an arrow for its message types">
+			<${Card} title="Endpoints and senders" note=${`point at an arrow for its message types${
+				data.all > data.endpoints.length ? `; the ${data.endpoints.length} busiest of ${
+				format.count(data.all)} endpoints` : ''}`}>
 				<${Picture} of=${data} edges=${edgesOf(data)} /><//>
 			<${Card} title="What was sent" note="what fails first, then by how fast it goes">
 				<${Types} rows=${linesOf(data).filter(known)} label="What was sent"
@@ -91,11 +93,12 @@ function Picture({ of, edges }) {
 		const endpoint = known[name];
 		return {
 			id: name, href: endpoint && endpointLink(name),
-			kind: endpoint?.dead || endpoint?.breakers ? 'bad' : endpoint ? '' : 'final',
+			kind: endpoint?.dead ? 'bad' : endpoint ? '' : 'final',
 			round: !endpoint,
 			lines: endpoint ? [name, `${format.rate(endpoint.acked_per_s)}/s, ${format.count(
 				endpoint.depth)} waiting`,
-				...(endpoint.dead ? [`${format.count(endpoint.dead)} dead`] : [])] : [name],
+				...(endpoint.dead ? [`${format.count(endpoint.dead, endpoint.capped)} dead`] : [])]
+				: [name],
 		};
 	});
 	return html`<${Drawing} nodes=${nodes} label="Flow of messages"

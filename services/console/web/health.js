@@ -43,6 +43,14 @@ export function Health() {
 					</bdi>` }, { head: 'Again', cell: (row) => html`<${Ago} at=${row.retry_at} />`,
 					fixed: true }]} /><//></div>
 		<${Verify} />
+		<${Card} title="Disks">
+			<${Table} label="Disks" rows=${data.disks}
+			rowClass=${(row) => row.free < row.total / 20 ? 'error' : ''}
+			columns=${[{ head: 'Holds', grow: true, cell: (row) => html`<bdi>${row.holds}</bdi>` },
+			{ head: 'Free', num: true, cell: (row) => format.bytes(row.free) },
+			{ head: 'Of', num: true, cell: (row) => format.bytes(row.total) },
+			{ head: 'Free %', num: true,
+				cell: (row) => Math.floor(row.free * 100 / row.total) }]} /><//>
 		<${Card} title="Ring" note="eight tables of messages, in turn">
 			<${Table} label="Ring" rows=${data.ring}
 			columns=${[{ head: 'Segment', num: true, cell: (row) => row.segment },

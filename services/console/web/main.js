@@ -173,7 +173,7 @@ function Menu({ current, shop }) {
 // Which page a problem belongs to.
 export function pageOf(kind) {
 	if (kind === 'dead_letters') return 'dead';
-	if (/^(endpoint|no_consumer|not_carried|breaker)/.test(kind)) return 'messages';
+	if (/^(endpoint|no_consumer|not_carried|breaker|messages)/.test(kind)) return 'messages';
 	if (/^saga/.test(kind)) return 'sagas';
 	if (/^(subscription|projection|parked|rebuild)/.test(kind)) return 'readers';
 	return 'health';

@@ -21,12 +21,12 @@ const zero = (value, hot, capped) => html`<span class=${value ? hot ?? '' : 'zer
 	${capped === undefined ? format.count(value) : counted(value, capped)}</span>`;
 
 function Endpoints() {
-	const found = useData('endpoints', {}, 2000);
+	const list = useList('endpoints', { max: 50 }, 2000);
 	return html`<${Heading} title="Messages"
 		note="Every endpoint: what waits in it, how old it is, how fast it goes." />
-		<${Card}><${Answer} of=${found} empty=${html`<${Empty}
-			title="There is no endpoint.">message_bus.create_endpoint() makes one.<//>`}>
-			<${Table} label="Endpoints" rows=${found.data} rowKey=${(row) => row.name}
+		<${Card}><${List} of=${list} label="Endpoints" empty=${html`<${Empty}
+			title="There is no endpoint.">message_bus.create_endpoint() makes one.<//>`}
+				rowKey=${(row) => row.name}
 				rowClass=${(row) => row.dead ? 'error' : row.breakers || row.paused ? 'warning'
 				: ''} columns=${[
 				{ head: 'Endpoint', grow: true,
@@ -49,13 +49,13 @@ function Endpoints() {
 				{ head: 'Held', num: true, cell: (row) => zero(row.held, '', row.counts_capped) },
 				{ head: 'Sent/s', num: true, cell: (row) => format.rate(row.sent_per_s) },
 				{ head: 'Handled/s', num: true, cell: (row) => format.rate(row.acked_per_s) },
-				{ head: 'Lanes', num: true, cell: (row) => row.lanes }]} /><//><//>`;
+				{ head: 'Lanes', num: true, cell: (row) => row.lanes }]} /><//>`;
 }
 
 function Endpoint({ name, state }) {
-	const all = useData('endpoints', {}, 2000);
+	const all = useData('endpoints', { endpoint: name }, 2000);
 	const about = useData('endpoint', { endpoint: name });
-	const row = (all.data ?? []).find((endpoint) => endpoint.name === name);
+	const row = all.data?.[0];
 	const link = (of) => `${endpointLink(name)}${of ? `?state=${of}` : ''}`;
 	if (all.data && !row) return html`<${Heading} title=${name} /><${Card}>
 		<${Empty} title="There is no such endpoint."><a href="#/messages">All endpoints</a><//>

@@ -90,17 +90,24 @@ const WORDS = {
 	breaker_open: 'circuit breaker open', dead_letters: 'dead letters', saga_stuck: 'sagas stuck',
 	parked_events: 'events put aside', ring_large: 'ring large',
 	saga_definition: 'saga definition', role_obstacle: 'role in the way',
+	messages_failing: 'handler fails', transaction_long: 'transaction open for long',
+	transaction_prepared: 'prepared transaction forgotten', lock_held: 'others wait for a lock',
+	commits_wait: 'commits wait', connections_low: 'connections run out',
+	disk_low: 'disk nearly full', slot_behind: 'WAL is kept', archive_failing: 'archiving fails',
+	vacuum_behind: 'transaction numbers run out',
 };
 
-// Where a problem is looked at, and what the button says.
-function remedy({ kind, object, detail }) {
-	const of = (name) => encodeURIComponent(detail?.[name] ?? object);
-	if (kind === 'dead_letters') return [`#/dead?endpoint=${of('endpoint')}`, 'Open dead letters'];
-	if (/^(endpoint|no_consumer|not_carried|breaker)/.test(kind))
-		return [`#/messages/${of('endpoint')}`, 'Open endpoint'];
-	if (kind === 'saga_stuck' && detail?.correlation_id) return [storyLink(detail.correlation_id),
-		'Open story'];
-	if (/^saga/.test(kind)) return [`#/sagas/${of('saga')}`, 'Open saga'];
+// Where a problem is looked at, and what the button says. "So many more" names no object.
+function remedy({ kind, detail }) {
+	const of = (page, name, label) => [`#/${page}${!detail?.[name] ? ''
+		: `${page === 'dead' ? '?endpoint=' : '/'}${encodeURIComponent(detail[name])}`}`, label];
+	if (kind === 'dead_letters') return of('dead', 'endpoint', 'Open dead letters');
+	if (/^(endpoint|no_consumer|not_carried|breaker|messages)/.test(kind))
+		return of('messages', 'endpoint', 'Open endpoint');
+	if (kind === 'subscription_behind') return ['#/readers?behind=1', 'Open readers'];
+	if (kind === 'saga_stuck' && detail?.correlation_id)
+		return [storyLink(detail.correlation_id), 'Open story'];
+	if (/^saga/.test(kind)) return of('sagas', 'saga', 'Open saga');
 	if (/^(subscription|projection|parked|rebuild)/.test(kind))
 		return ['#/readers', 'Open readers'];
 	return ['#/health', 'Open health'];

@@ -2,12 +2,11 @@
 import { html } from './htm.js';
 import { may, post, useData, useList } from './data.js';
 import { Act, Ago, Answer, Badge, Card, Code, Empty, Heading, List, Span, State, StreamName, Table,
-	streamLink } from './ui.js';
+	Tabs, streamLink } from './ui.js';
 import * as format from './format.js';
 
-export function Readers() {
+export function Readers({ query }) {
 	const projections = useData('projections', {}, 3000);
-	const subscriptions = useData('subscriptions', {}, 3000);
 	return html`<${Heading} title="Subscriptions and projections"
 		note="Who reads the log, and how far he is." />
 		<${Card} title="Projections"><${Answer} of=${projections}
@@ -15,10 +14,10 @@ export function Readers() {
 			<${Projections} of=${projections} /><//><//>
 		${(projections.data ?? []).filter((row) => row.error_position).map((row) => html`<${Failing}
 			key=${row.name} of=${row} />`)}
-		<${Card} title="Subscriptions" note="a row for each partition">
-			<${Answer} of=${subscriptions} empty=${html`<${Empty}
-			title="Nobody has subscribed.">event_store.create_subscription() makes one.<//>`}>
-				<${Subscriptions} of=${subscriptions} /><//><//>
+		<${Card} title="Subscriptions" note="a row for each partition"
+			tools=${html`<${Tabs} label="Which" current=${query.behind ? 'behind' : 'all'}
+				of=${[['all', '#/readers'], ['behind', '#/readers?behind=1']]} />`}>
+			<${Subscriptions} behind=${query.behind} key=${query.behind ?? ''} /><//>
 		${may.read() && html`<${Parked} />`}`;
 }
 
@@ -79,8 +78,12 @@ function Failing({ of }) {
 			<${Code} value=${event.data.data} label="Event's data" />`}<//><//>`;
 }
 
-function Subscriptions({ of }) {
-	return html`<${Table} label="Subscriptions" rows=${of.data}
+// By name, or those alone that have something to read, the furthest behind first.
+function Subscriptions({ behind }) {
+	const of = useList('subscriptions', { behind, max: 50 }, 3000);
+	return html`<${List} of=${behind ? { ...of, more: false } : of} label="Subscriptions"
+		empty=${behind ? html`<${Empty} title="Nobody is behind." />` : html`<${Empty}
+			title="Nobody has subscribed.">event_store.create_subscription() makes one.<//>`}
 		rowKey=${(row) => `${row.name} ${row.partition}`} columns=${[
 		{ head: 'Subscription', grow: true, cell: (row) => html`<bdi>${row.name}
 			</bdi> <span class="note">partition ${row.partition}</span>` },
