@@ -80,10 +80,15 @@ export class Subscription {
 			`SELECT *, event_store.attempt(${literal(this.#name)}, position) AS attempt
 			FROM event_store.fetch(${literal(this.#name)}, ${size})`);
 		const events = results.at(-1).rows
-			.map((row) => ({ ...toEvent(row), attempt: row.attempt }));
+			.map((row) => ({ ...toEvent(row), attempt: this.#attempt(row) }));
 
 		await this.#batch(connection, state, events);
 		return events.length;
+	}
+
+	// The server knows of other processes, also of killed ones; not of failures in a batch.
+	#attempt({ position, attempt }) {
+		return Math.max((this.#failed.get(Number(position)) ?? 0) + 1, attempt);
 	}
 
 	async #batch(connection, state, events) {
@@ -122,8 +127,7 @@ export class Subscription {
 			state.size = before;
 			return before;
 		}
-		// The server knows of other processes, also of killed ones; not of failures in a batch.
-		const failures = Math.max((this.#failed.get(event.position) ?? 0) + 1, event.attempt);
+		const failures = event.attempt;
 		const where = `event ${event.position} (${event.type}, ${event.stream})`;
 
 		this.#failed.set(event.position, failures);

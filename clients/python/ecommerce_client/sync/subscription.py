@@ -7,7 +7,7 @@ more; then it is parked, and the subscription goes on, or it stops.
 """
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Callable, Mapping
 
 from ..errors import text_of
 from ..shapes import Event
@@ -70,7 +70,7 @@ class Subscription:
                     connection, *beginning(source=self._client.source),
                     f"SELECT *, event_store.attempt({literal(self._name)}, position) AS attempt "
                     f"FROM event_store.fetch({literal(self._name)}, {size})")
-                events = [Event.of(row) for row in results[-1]]
+                events = [self._event(row) for row in results[-1]]
                 if events:
                     self._handle(connection, events)
                 else:
@@ -86,6 +86,11 @@ class Subscription:
             self._on_failure(state, failure, stop)
             return 1
         return len(events)
+
+    def _event(self, row: Mapping[str, Any]) -> Event:
+        # The server knows of other processes, also of killed ones; not of failures in a batch.
+        known = self._failures.get(row["position"], 0) + 1
+        return Event.of({**row, "attempt": max(known, row["attempt"])})
 
     def _handle(self, connection: Any, events: list[Event]) -> None:
         tx = self._client.transaction(connection)
@@ -115,9 +120,7 @@ class Subscription:
             state["size"] = failure.before
             return
         event, error = failure.event, failure.error
-        # The server knows of other processes, also of killed ones; not of failures in a batch.
-        failures = max(self._failures.get(event.position, 0) + 1, event.attempt)
-        self._failures[event.position] = failures
+        failures = self._failures[event.position] = event.attempt
         log.warning("subscription %s, event %s (%s, %s): %s", self._name, event.position,
                     event.type, event.stream, error)
         state["size"] = 1
