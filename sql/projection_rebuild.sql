@@ -100,10 +100,13 @@ UPDATE shop.customer SET orders = 77, email = 'c' || (substr(name, 2)::int + 1) 
 DELETE FROM shop."Order line" WHERE id = 'order-3/2';
 INSERT INTO shop."Order line" VALUES ('never', 'c1', 1);
 SELECT 'shop.customer'::regclass::oid AS before \gset
+-- In one transaction, lest it be done before the next statement.
+BEGIN;
 SELECT event_store.rebuild_projection('shop', 'shop.customer_2, shop."Line 2"');
 SELECT name, beside, percent BETWEEN 0 AND 100 AS sane FROM event_store.rebuilds;
 SELECT * FROM attempt($$SELECT event_store.rebuild_projection('shop')$$);
 SELECT * FROM attempt($$SELECT event_store.rebuild_projection('shop', 'shop.x, shop.y')$$);
+COMMIT;
 CALL until('shop', NULL);
 SELECT name, orders, email FROM shop.customer ORDER BY 1;
 SELECT * FROM shop.total ORDER BY 1;
