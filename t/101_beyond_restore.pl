@@ -148,7 +148,17 @@ is($node->safe_psql('copy', q{SELECT count(*) FROM message_bus.bridge b WHERE b.
 my @carriers = map { $node->background_psql($_) } qw(shop copy);
 is(join('', map { $_->query_safe(q{SELECT message_bus.claim_bridge('partners')}) } @carriers), 'tt',
 	'databases do not know of each other');
+is($node->safe_psql('shop', q{SELECT message_bus.claim_bridge('partners')}), 'f',
+	'in each one carries at a time');
 $_->quit for @carriers;
+# Nor is anybody in the way who may do nothing here.
+$node->safe_psql('shop', 'CREATE ROLE guest LOGIN');
+my $guest = $node->background_psql('shop', extra_params => [ '-U', 'guest' ]);
+$guest->query_safe(q{SELECT count(pg_advisory_lock(a, b)) FROM generate_series(0, 100) b,
+	unnest(ARRAY[hashtext('message_bus.bridge'), hashtext('event_store.sink'), 0, 60422]) a});
+ok($node->poll_query_until('shop', q{SELECT message_bus.claim_bridge('partners')}),
+	"whoever takes PostgreSQL's advisory locks does not keep it from being carried");
+$guest->quit;
 
 # ---------------------------------------------------------------- a standby
 

@@ -2,8 +2,8 @@
  * lock.c
  *		Heavyweight locks on what is no relation.
  *
- * They end with the transaction, or the savepoint that is rolled back, and are seen
- * by the deadlock detector.
+ * They end with the transaction, or the savepoint that is rolled back, but for what a
+ * session claims, and are seen by the deadlock detector.
  */
 #include "postgres.h"
 
@@ -24,6 +24,19 @@ lock_take(LockSpace space, uint32 a, uint32 b, LOCKMODE mode, bool wait)
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, a, b, space);
 	return LockAcquire(&tag, mode, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/*
+ * Takes a lock until the session ends, whatever becomes of the transaction.  False if
+ * another session has it.
+ */
+bool
+lock_claim(LockSpace space, uint32 a, uint32 b)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, a, b, space);
+	return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 void

@@ -20,10 +20,13 @@ typedef enum LockSpace
 	LOCK_ENDPOINT = 0xEC02,		/* share: whoever uses it; exclusive: drop */
 	LOCK_LOAD = 0xEC03,			/* exclusive: fills shared memory of the bus */
 	LOCK_FOLD = 0xEC04,			/* exclusive: folds acks; share: reads them */
-	LOCK_BREAKER = 0xEC05		/* exclusive: writes an endpoint's breakers down */
+	LOCK_BREAKER = 0xEC05,		/* exclusive: writes an endpoint's breakers down */
+	LOCK_BRIDGE = 0xEC06,		/* exclusive: the session that carries a bridge outwards */
+	LOCK_SINK = 0xEC07			/* exclusive: the session that publishes to a sink */
 } LockSpace;
 
 extern bool lock_take(LockSpace space, uint32 a, uint32 b, LOCKMODE mode, bool wait);
+extern bool lock_claim(LockSpace space, uint32 a, uint32 b);
 extern void lock_give_back(LockSpace space, uint32 a, uint32 b, LOCKMODE mode);
 extern void lock_wait_for_holders(LockSpace space, uint32 a, uint32 b, LOCKMODE mode);
 

@@ -131,6 +131,12 @@ COMMENT ON FUNCTION event_store.reset_sink(text, bigint) IS
 'Lets a sink go on with what comes after a position of this database, whatever it has: what lies between is left out, or comes again. For one that is lost. ST013: no such sink. 22023: to_position is negative.';
 
 -- ---------------------------------------------------------------- for streamd
+CREATE FUNCTION event_store._lock_sink(name text) RETURNS boolean LANGUAGE c VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'event_store_lock_sink';
+COMMENT ON FUNCTION event_store._lock_sink(text) IS
+'Locks a sink''s name until the session ends; false if another session has it.';
+
 CREATE FUNCTION event_store.claim_sink(name text, OUT claimed boolean, OUT state text,
 	OUT generation bigint, OUT starts_after bigint, OUT "position" bigint)
 RETURNS record LANGUAGE plpgsql VOLATILE
@@ -139,7 +145,7 @@ AS $claim_sink$
 DECLARE
 	s CONSTANT event_store.sink := event_store._find_sink(name);
 BEGIN
-	claimed := pg_try_advisory_lock(hashtext('event_store.sink'), hashtext(name));
+	claimed := event_store._lock_sink(name);
 	state := CASE WHEN s.lost THEN 'lost' WHEN s.paused THEN 'paused' ELSE 'running' END;
 	generation := s.generation;
 	starts_after := s.starts_after;

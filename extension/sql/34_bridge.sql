@@ -207,21 +207,9 @@ AS 'MODULE_PATHNAME', 'message_bus_hear_bridge';
 COMMENT ON FUNCTION message_bus.hear_bridge(text, boolean) IS
 'For who carries: inwards, it consumes the bridge''s queue; else, it is the one that carries outwards. To be called now and then, once a minute is enough: a direction that nobody has been heard of for 5 minutes is in ecommerce.problems. MB011: no such bridge.';
 
-CREATE FUNCTION message_bus.claim_bridge(bridge text) RETURNS boolean
-LANGUAGE plpgsql VOLATILE
+CREATE FUNCTION message_bus.claim_bridge(bridge text) RETURNS boolean LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp
-AS $claim_bridge$
-DECLARE
-	id int;
-BEGIN
-	SELECT b.bridge_id INTO id FROM message_bus.bridge b WHERE b.name = bridge;
-	IF id IS NULL THEN
-		RAISE EXCEPTION 'bridge "%" does not exist', bridge USING ERRCODE = 'MB011',
-			HINT = 'Names are in message_bus.bridges.';
-	END IF;
-	RETURN pg_try_advisory_lock(hashtext('message_bus.bridge'), id);
-END
-$claim_bridge$;
+AS 'MODULE_PATHNAME', 'message_bus_claim_bridge';
 COMMENT ON FUNCTION message_bus.claim_bridge(text) IS
 'For who carries: makes this session the one that carries a bridge outwards, until it ends; false if another one is. MB011: no such bridge.';
 

@@ -292,7 +292,7 @@ GRANT SELECT ON event_store.sink, event_store.sinks TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION event_store._find_sink(text), event_store._to_cloudevent(event_store.event, jsonb)
 	TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION
-	event_store.claim_sink(text),
+	event_store._lock_sink(text), event_store.claim_sink(text),
 	event_store.read_sink(text, bigint, int, text),
 	event_store.note_sink(text, bigint, bigint, boolean, text)
 	TO ecommerce_writer;

@@ -5,11 +5,12 @@
  * What a sink has is known there, not here: the row is what was asked for, and what
  * streamd has said of it last.
  *
- * Lock protocol: row locks of the table sink.
+ * Lock protocol: row locks of the table sink; whoever publishes has locked its name.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -17,6 +18,7 @@
 #include "base/errors.h"
 #include "log/restore.h"
 #include "pg/argument.h"
+#include "pg/lock.h"
 #include "pg/spi.h"
 
 #define SINK_ARGUMENTS 6
@@ -190,4 +192,21 @@ event_store_note_sink(PG_FUNCTION_ARGS)
 	};
 
 	PG_RETURN_BOOL(run(fcinfo, &note) > 0);
+}
+
+PG_FUNCTION_INFO_V1(event_store_lock_sink);
+/*
+ * event_store._lock_sink(name)
+ */
+Datum
+event_store_lock_sink(PG_FUNCTION_ARGS)
+{
+	text	   *name;
+	uint64		hash;
+
+	argument_not_null(&fcinfo->args[0], "name", "Names are in event_store.sinks.");
+	name = PG_GETARG_TEXT_PP(0);
+	hash = hash_bytes_extended((const unsigned char *) VARDATA_ANY(name),
+							   (int) VARSIZE_ANY_EXHDR(name), 0);
+	PG_RETURN_BOOL(lock_claim(LOCK_SINK, (uint32) (hash >> 32), (uint32) hash));
 }

@@ -18,6 +18,7 @@
 #include "message_bus/endpoint/endpoint.h"
 #include "message_bus/link/own_endpoint.h"
 #include "pg/argument.h"
+#include "pg/lock.h"
 #include "pg/spi.h"
 
 static void check_options(Datum format, Datum options);
@@ -210,6 +211,16 @@ message_bus_hear_bridge(PG_FUNCTION_ARGS)
 	(void) spi_run_latest(&update, 2, (Oid[]) {INT4OID, BOOLOID}, values, NULL);
 	spi_end();
 	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(message_bus_claim_bridge);
+/*
+ * message_bus.claim_bridge(bridge)
+ */
+Datum
+message_bus_claim_bridge(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(lock_claim(LOCK_BRIDGE, (uint32) bridge_argument(fcinfo, false)->id, 0));
 }
 
 PG_FUNCTION_INFO_V1(message_bus_pause_bridge);
