@@ -352,3 +352,19 @@ SELECT fetched() AS before \gset
 SELECT sum(lag_events) FROM event_store.subscriptions WHERE name = 'many parts';
 SELECT fetched() - :before < 12000 AS once;
 ROLLBACK;
+
+-- ---------------------------------------------------------------- lists that TOAST keeps
+-- A procedure that waits has no snapshot to fetch them with but its own.
+SELECT array_agg('Type' || md5(n::text)) AS many FROM generate_series(1, 1000) n \gset
+SELECT event_store.create_subscription('long', 'long', :'many');
+SELECT pg_column_size(event_types) > 10000 AS in_toast FROM event_store.subscription WHERE name = 'long';
+CREATE TABLE long_model (n int);
+CREATE FUNCTION long_handler(event event_store.event) RETURNS void LANGUAGE sql AS '';
+SELECT event_store.create_projection('long', 'long_handler(event_store.event)', 'long', :'many', tables => '{long_model}');
+SELECT version FROM event_store.append('long-1', 0, 'Type' || md5('1000'), '{}');
+\c
+CALL event_store.wait_subscription('long', '5 min');
+\c
+CALL ecommerce.wait('{long}', '{}', '5 min');
+\c
+CALL event_store.wait_projection('long', 1, '5 min');

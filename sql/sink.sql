@@ -63,6 +63,8 @@ UPDATE event_store.sink SET heard_at = now() - interval '6 min' WHERE name = 'or
 SELECT kind, object, severity, holds_up, what_to_type FROM ecommerce.problems
 	WHERE kind LIKE 'sink%';
 
+SELECT name, labels, value BETWEEN 0 AND 3600 AS sane FROM ecommerce.metrics()
+WHERE name LIKE 'ecommerce_sink%' ORDER BY 1, 2;
 -- who may
 CREATE ROLE regress_sink_reader IN ROLE ecommerce_reader;
 CREATE ROLE regress_sink_writer IN ROLE ecommerce_writer;

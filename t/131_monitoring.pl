@@ -27,7 +27,8 @@ $node->safe_psql('postgres', q{
 	SELECT event_store.create_projection('far', 'tally(event_store.event)', source => 'shop'),
 		message_bus.create_endpoint('out', forward_to => 'rabbit'),
 		message_bus.create_link('from-shop', 'shop', 'out'),
-		message_bus.create_bridge('rabbit', 'raw', '{"endpoint": "out", "queue": "in"}');
+		message_bus.create_bridge('rabbit', 'raw', '{"endpoint": "out", "queue": "in"}'),
+		event_store.create_sink('analytics', 'kafka');
 	SELECT saga.define('s', '{"initial": "Waiting", "events": {"Asked": {}},
 		"start": {"Asked": {"goto": "Waiting"}}, "states": {
 			"Waiting": {"default": "ignore", "timer": "none", "on": {"Asked": {"goto": "Done"}}},

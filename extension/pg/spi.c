@@ -4,7 +4,9 @@
  *
  * spi_begin() and spi_end() nest.  Between them the search path is pg_catalog
  * alone and, with SPI_AS_OWNER, the current user is the extension's owner; an
- * error unwinds both, because they hang on the (sub)transaction.
+ * error unwinds both, because they hang on the (sub)transaction.  There is a snapshot
+ * all the time, also where the caller has none, as in a procedure that waits: what a
+ * result has in TOAST can be fetched until spi_end().
  */
 #include "postgres.h"
 
@@ -30,6 +32,7 @@ typedef struct SpiFrame
 {
 	Identity	caller;
 	int			guc_level;
+	bool		own_snapshot;
 } SpiFrame;
 
 /*
@@ -96,6 +99,9 @@ spi_begin(SpiRights rights)
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &level->on_free);
 	innermost = level;
 
+	level->frame.own_snapshot = !ActiveSnapshotSet();
+	if (level->frame.own_snapshot)
+		PushActiveSnapshot(GetLatestSnapshot());
 	level->frame.guc_level = -1;
 	if (strcmp(namespace_search_path, PINNED_SEARCH_PATH) != 0)
 	{
@@ -120,6 +126,8 @@ spi_end(void)
 	if (innermost == NULL)
 		elog(ERROR, "spi_end without spi_begin");
 	frame = innermost->frame;
+	if (frame.own_snapshot)
+		PopActiveSnapshot();
 	rights_become_again(&frame.caller);
 	if (frame.guc_level >= 0)
 		AtEOXact_GUC(false, frame.guc_level);
@@ -365,7 +373,7 @@ spi_text(uint64 row, int column, MemoryContext context)
 }
 
 /*
- * A value of any type, copied to the given context.
+ * A value of any type, copied to the given context as a whole, from TOAST too.
  */
 Datum
 spi_copy(uint64 row, int column, MemoryContext context, bool *isnull)
@@ -377,7 +385,10 @@ spi_copy(uint64 row, int column, MemoryContext context, bool *isnull)
 	if (*isnull)
 		return (Datum) 0;
 	old = MemoryContextSwitchTo(context);
-	value = datumCopy(value, attribute->attbyval, attribute->attlen);
+	if (attribute->attlen == -1)
+		value = PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
+	else
+		value = datumCopy(value, attribute->attbyval, attribute->attlen);
 	MemoryContextSwitchTo(old);
 	return value;
 }

@@ -223,6 +223,7 @@ SELECT s.name, s.kind, s.options ->> 'broker' AS broker, s.error,
 	CASE WHEN s.lost THEN 'lost' WHEN s.paused THEN 'paused'
 		WHEN coalesce(s.heard_at, s.created_at) < pg_catalog.clock_timestamp() - interval '5 min' THEN 'unfed'
 		WHEN s.error IS NOT NULL THEN 'failing' ELSE 'running' END AS state,
-	coalesce(s.error_at, s.heard_at, s.created_at) AS since
+	coalesce(s.error_at, s.heard_at, s.created_at) AS since,
+	s.lost, s.paused, coalesce(s.heard_at, s.created_at) AS heard_at
 FROM event_store.sink s;
 COMMENT ON VIEW event_store._seen_sink IS 'States of sinks, for the lists; unfed: streamd was not heard of for 5 minutes.';

@@ -88,10 +88,6 @@ AS $orphans$
 	FROM event_store.deletion d
 	WHERE NOT EXISTS (SELECT FROM event_store.stream s WHERE s.stream_id = d.stream_id
 		AND s.name = d.stream)
-	UNION ALL SELECT format('upcaster of %s from version %s', u.event_type, u.from_version),
-		'there is no such version of the type'
-	FROM event_store.upcaster u
-	WHERE NOT EXISTS (SELECT FROM event_store.event_type t WHERE t.event_type = u.event_type)
 $orphans$;
 COMMENT ON FUNCTION event_store._orphans() IS 'Rows of the event store without what they belong to.';
 
@@ -199,6 +195,10 @@ BEGIN
 
 	RETURN QUERY
 	SELECT 'error'::text, o.object, o.problem FROM event_store._orphans() o
+	UNION ALL SELECT 'warning', format('type %s', u.event_type),
+		format('there is an upcaster from version %s, but no version is registered', u.from_version)
+	FROM event_store.upcaster u
+	WHERE NOT EXISTS (SELECT FROM event_store.event_type t WHERE t.event_type = u.event_type)
 	UNION ALL SELECT 'error', q.object, q.problem FROM ecommerce._position_problems() q
 	UNION ALL SELECT 'warning', r.object, r.problem FROM ecommerce._restore_problems() r;
 

@@ -102,8 +102,16 @@ BEGIN
 		('ecommerce_projection_silent_seconds',
 			extract(epoch FROM clock_timestamp() - coalesce(p.heard_at, p.updated_at))))
 		n (name, value)
-	WHERE p.source IS NOT NULL;
+	WHERE p.source IS NOT NULL
+	UNION ALL
+	SELECT n.name, jsonb_build_object('sink', s.name), 'gauge', n.value::float8
+	FROM event_store._seen_sink s
+	CROSS JOIN LATERAL (VALUES ('ecommerce_sink_lost', s.lost::int),
+		('ecommerce_sink_paused', s.paused::int),
+		('ecommerce_sink_silent_seconds',
+			extract(epoch FROM clock_timestamp() - s.heard_at)))
+		n (name, value);
 END
 $carrying_metrics$;
 COMMENT ON FUNCTION ecommerce._carrying_metrics() IS
-'The gauges of ecommerce.metrics() about links, bridges and remote projections.';
+'The gauges of ecommerce.metrics() about links, bridges, remote projections and sinks.';

@@ -139,7 +139,10 @@ BEGIN
 		('ecommerce_bridge_paused', 'Whether a bridge is paused.'),
 		('ecommerce_bridge_silent_seconds', 'Since when nobody who carries a bridge was heard of.'),
 		('ecommerce_projection_lost', 'Whether a projection''s source no longer holds what was read.'),
-		('ecommerce_projection_silent_seconds', 'Since when a projection''s source was not heard of.')
+		('ecommerce_projection_silent_seconds', 'Since when a projection''s source was not heard of.'),
+		('ecommerce_sink_lost', 'Whether a sink and this database no longer fit.'),
+		('ecommerce_sink_paused', 'Whether a sink is paused.'),
+		('ecommerce_sink_silent_seconds', 'Since when nobody who publishes to a sink was heard of.')
 		) h (name, help) ON h.name = m.name
 	ORDER BY m.name, m.labels;
 END

@@ -95,6 +95,8 @@ const WORDS = {
 	commits_wait: 'commits wait', connections_low: 'connections run out',
 	disk_low: 'disk nearly full', slot_behind: 'WAL is kept', archive_failing: 'archiving fails',
 	vacuum_behind: 'transaction numbers run out',
+	sink_lost: 'sink has lost its place', sink_failing: 'sink gets no events',
+	sink_paused: 'sink paused', sink_unfed: 'sink is not fed',
 };
 
 // Where a problem is looked at, and what the button says. "So many more" names no object.
