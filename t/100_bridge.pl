@@ -100,7 +100,8 @@ subtest 'killed after the commit inwards' => sub {
 
 	like($bed->until_ready($pid, $well), $well, 'it is ready');
 	# What it is accepting waits, and it stands still before it hears that this is done.
-	$holder->query_safe(q{BEGIN; SELECT FROM message_bus.bridge WHERE name = 'numbers' FOR UPDATE});
+	$holder->query_safe('BEGIN; LOCK TABLE ' . join(', ', map { "message_bus.inbox_$_" } 0 .. 7)
+		. ' IN SHARE MODE');
 	is($bed->publish(numbers(1, 2000)), 2000, '2000 are sent');
 	ok($bed->until_sql(q{SELECT count(*) > 0 FROM pg_stat_activity
 		WHERE application_name = 'bridged' AND wait_event_type = 'Lock'}),

@@ -453,13 +453,13 @@ AS $saga_problems$
 BEGIN
 	RETURN QUERY
 	SELECT 'saga_stuck', 'saga ' || s.saga, 'error', min(s.since),
-		format('%s%s instances: %s, the last %s', least(count(*), 500), CASE WHEN count(*) > 500 THEN '+' ELSE '' END,
+		format('%s%s instances: %s, the last %s', least(count(*), 200), CASE WHEN count(*) > 200 THEN '+' ELSE '' END,
 			s.reason, coalesce((array_agg(s.error ORDER BY s.since DESC))[1], 'without an error')),
 		format('SELECT * FROM saga.stuck WHERE saga = %L AND reason = %L', s.saga, s.reason),
-		jsonb_build_object('saga', s.saga, 'reason', s.reason, 'count', least(count(*), 500),
-			'count_capped', count(*) > 500,
+		jsonb_build_object('saga', s.saga, 'reason', s.reason, 'count', least(count(*), 200),
+			'count_capped', count(*) > 200,
 			'correlation_id', (array_agg(s.correlation_id ORDER BY s.since DESC))[1])
-	FROM (SELECT * FROM saga._stuck LIMIT 501) s
+	FROM (SELECT * FROM saga._stuck LIMIT 201) s
 	GROUP BY s.saga, s.reason;
 END
 $saga_problems$;
@@ -494,7 +494,7 @@ FROM (SELECT r.kind, r.object, r.severity, r.since, r.holds_up, r.what_to_type, 
 ORDER BY p.severity, p.since, p.kind, p.object;
 COMMENT ON VIEW ecommerce.problems IS
 'One row for each thing that is wrong now; none when all is well. Of a kind 25 are shown, and one that tells how many more there are (ecommerce.all_problems). severity: error (somebody is needed now) or warning; since when; what it holds up; what to type; detail: names and numbers of the objects concerned. '
-'kind: worker_missing, worker_refused, unit_failing, restore, mark_held (an append that is open for more than 10 s), subscription_behind, rebuild_failed, projection_behind (more than a minute), projection_failed, projection_retrying, projection_paused, projection_lost (its source no longer holds what was read), projection_unfed (its source was not heard of for 5 minutes), sink_lost (this database and the sink do not fit each other), sink_failing, sink_paused, sink_unfed (streamd was not heard of for 5 minutes), endpoint_paused, endpoint_behind (the oldest message waits for more than a minute), no_consumer (for more than 10 s, and nothing was taken meanwhile), not_carried (the same where messages leave over a link or bridge), link_lost (one of the two databases is older than it was), link_paused, link_unfed (its source was not heard of for 5 minutes), bridge_paused, bridge_unfed (nobody was heard of for 5 minutes who carries that way), endpoint_full, breaker_open, dead_letters, messages_failing (for more than 10 s), ring_large (a segment of more than 4 GB), saga_stuck. Counts go to 1000, of instances to 500. '
+'kind: worker_missing, worker_refused, unit_failing, restore, mark_held (an append that is open for more than 10 s), subscription_behind, rebuild_failed, projection_behind (more than a minute), projection_failed, projection_retrying, projection_paused, projection_lost (its source no longer holds what was read), projection_unfed (its source was not heard of for 5 minutes), sink_lost (this database and the sink do not fit each other), sink_failing, sink_paused, sink_unfed (streamd was not heard of for 5 minutes), endpoint_paused, endpoint_behind (the oldest message waits for more than a minute), no_consumer (for more than 10 s, and nothing was taken meanwhile), not_carried (the same where messages leave over a link or bridge), link_lost (one of the two databases is older than it was), link_paused, link_unfed (its source was not heard of for 5 minutes), bridge_paused, bridge_unfed (nobody was heard of for 5 minutes who carries that way), endpoint_full, breaker_open, dead_letters, messages_failing (for more than 10 s), ring_large (a segment of more than 4 GB), saga_stuck. Counts go to 1000, of instances to 200. '
 'Of the server itself: transaction_long, transaction_prepared (longer than ecommerce.long_transaction), lock_held (others have waited for more than 10 s), commits_wait (for a synchronous standby), connections_low (nine of ten are taken), disk_low (ecommerce.disk_low), slot_behind (more WAL is kept for it than max_wal_size), archive_failing, vacuum_behind (the oldest transaction is a billion back).';
 
 CREATE FUNCTION ecommerce._asked(problems jsonb) RETURNS jsonb
@@ -596,4 +596,4 @@ BEGIN
 END
 $overview$;
 COMMENT ON FUNCTION ecommerce.overview(jsonb) IS
-'How things stand, in one row: worker and what the background processes are at, positions and who holds the mark, endpoints together, dead letters that nobody has given up (each endpoint to 1000), open breakers, stuck instances (to 500), who is furthest behind and by how much time, how many rows ecommerce.problems has (problems: these rows as an array, if they are known already). _estimate: what ANALYZE last counted.';
+'How things stand, in one row: worker and what the background processes are at, positions and who holds the mark, endpoints together, dead letters that nobody has given up (each endpoint to 1000), open breakers, stuck instances (to 200), who is furthest behind and by how much time, how many rows ecommerce.problems has (problems: these rows as an array, if they are known already). _estimate: what ANALYZE last counted.';

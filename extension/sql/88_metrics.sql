@@ -131,7 +131,7 @@ BEGIN
 		('ecommerce_dead_letters', 'Dead letters that nobody has given up, counted to 1000, or less where more than 3 endpoints have some; left out where it was not looked at.'),
 		('ecommerce_breaker_open', 'Whether a circuit breaker is not closed.'),
 		('ecommerce_ring_bytes', 'Size of a segment of the ring with its indexes.'),
-		('ecommerce_saga_stuck', 'Instances that are stuck, 500 at most.'),
+		('ecommerce_saga_stuck', 'Instances that are stuck, 200 at most.'),
 		('ecommerce_saga_instances', 'Instances in a state, by a sample where there are many.'),
 		('ecommerce_link_lost', 'Whether a link''s source no longer fits what was accepted.'),
 		('ecommerce_link_paused', 'Whether a link is paused.'),
