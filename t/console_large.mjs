@@ -36,6 +36,7 @@ async function lists() {
 // The next page comes after the first one.
 async function goOn(page, hash, list) {
 	const rows = page.locator(`main [aria-label="${list}"] tbody tr`);
+	await rows.first().waitFor();
 	const before = await rows.count();
 	ok(before >= full / 2, `${hash}: ${before} rows`);
 	await page.locator('main .card', { has: page.locator(`[aria-label="${list}"]`) }).last()

@@ -397,3 +397,10 @@ good(natsStatus status, const char *what, char *error)
 		snprintf(error, TARGET_ERROR, "%s: %s", what, natsStatus_GetText(status));
 	return status == NATS_OK;
 }
+
+/* At the end of the process, when no target is open: threads of the library end too. */
+void
+jetstream_end(void)
+{
+	(void) nats_CloseAndWait(WAIT_MS);
+}

@@ -10,6 +10,7 @@
 #include "lib/service.h"
 #include "stream/sink.h"
 #include "stream/statements.h"
+#include "stream/target.h"
 
 extern const char openapi_document[];
 
@@ -93,5 +94,8 @@ main(int argc, char **argv)
 		.openapi = openapi_document
 	};
 
-	return service_main(&service, argc, argv);
+	int			status = service_main(&service, argc, argv);
+
+	jetstream_end();
+	return status;
 }

@@ -35,6 +35,8 @@ typedef struct TargetKind
 extern const TargetKind target_kafka;
 extern const TargetKind target_jetstream;
 
+extern void jetstream_end(void);
+
 const TargetKind *target_kind(const char *name);
 const char *target_option(const TargetOptions *options, const char *name);
 
