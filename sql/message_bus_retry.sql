@@ -170,7 +170,15 @@ SELECT state('faults');
 SELECT in_order('faults');
 SELECT message_bus.send('q', 'Do', '{"n": 2}', uid(4)), message_bus.send('q', 'Do', '{"n": 3}',
 	uid(5), expires_at => '2000-01-01 UTC');
-SELECT message_bus.skip(delivery_id) FROM message_bus.receive('q');
+-- The worker may have the lane of the one that has expired.
+DO $$
+BEGIN
+	WHILE (SELECT depth > 0 FROM message_bus.endpoints WHERE name = 'q') LOOP
+		PERFORM message_bus.skip(delivery_id) FROM message_bus.receive('q');
+		COMMIT;
+	END LOOP;
+END
+$$;
 SELECT in_order('faults'), state('q');
 -- Not retryable: at once.
 SELECT message_bus.send('q', 'Do', '{"n": 4}', uid(6));

@@ -22,7 +22,8 @@ typedef enum LockSpace
 	LOCK_FOLD = 0xEC04,			/* exclusive: folds acks; share: reads them */
 	LOCK_BREAKER = 0xEC05,		/* exclusive: writes an endpoint's breakers down */
 	LOCK_BRIDGE = 0xEC06,		/* exclusive: the session that carries a bridge outwards */
-	LOCK_SINK = 0xEC07			/* exclusive: the session that publishes to a sink */
+	LOCK_SINK = 0xEC07,			/* exclusive: the session that publishes to a sink */
+	LOCK_REBUILD = 0xEC08		/* exclusive: begins or has ended a rebuild beside */
 } LockSpace;
 
 extern bool lock_take(LockSpace space, uint32 a, uint32 b, LOCKMODE mode, bool wait);

@@ -13,19 +13,24 @@
  *
  * Lock protocol: the row of projection_rebuild FOR UPDATE by whoever fills, brings over
  * or ends; before a projection's row of projection_progress only without waiting, since
- * the functions that control a projection take that one first.
+ * the functions that control a projection take that one first.  Whoever ends a rebuild
+ * holds a lock until others know that the tables are gone, which is later than they see
+ * his commit; whoever begins the next one waits for it.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/timestamp.h"
 
 #include "base/debug_point.h"
 #include "base/errors.h"
 #include "event_store/projection/projection_beside.h"
+#include "log/position.h"
 #include "pg/limit.h"
+#include "pg/lock.h"
 #include "pg/rights.h"
 #include "pg/spi.h"
 
@@ -35,6 +40,7 @@ static void check_tables(const Projection *projection, const Beside *beside);
 static List *list_statements(const char *query, int nargs, const Oid *types,
 							 const Datum *values);
 static void remove_row(const Projection *projection);
+static void lock_rebuild(const Projection *projection);
 static void run_as_owner(Projection *projection, List *statements);
 
 /*
@@ -208,6 +214,7 @@ beside_make(Projection *projection, text *names, Beside *beside)
 	};
 	Datum		values[2] = {CStringGetTextDatum(projection->name), PointerGetDatum(names)};
 
+	lock_rebuild(projection);
 	spi_execute_latest(&check, 1, (Oid[]) {TEXTOID}, values, NULL);
 	spi_execute(&start, 2, (Oid[]) {TEXTOID, TEXTOID}, values, NULL);
 	run_as_owner(projection,
@@ -278,7 +285,17 @@ remove_row(const Projection *projection)
 	static SpiStatement remove = {"DELETE FROM event_store.projection_rebuild WHERE name = $1"};
 	Datum		name = CStringGetTextDatum(projection->name);
 
+	lock_rebuild(projection);
 	spi_execute(&remove, 1, (Oid[]) {TEXTOID}, &name, NULL);
+}
+
+static void
+lock_rebuild(const Projection *projection)
+{
+	uint32		key = position_key(projection->name, (int) strlen(projection->name));
+
+	(void) lock_take(LOCK_REBUILD, key, 0, ExclusiveLock, true);
+	AcceptInvalidationMessages();
 }
 
 /*
