@@ -3,7 +3,7 @@
  *		Arguments of SQL functions: which must not be NULL, what names are like.
  *
  * A function in C that is not STRICT and does not ask reads a null pointer.  Who
- * forgets it is found by sql/arguments.sql, which calls every function with NULL
+ * forgets it is found by sql/include/arguments.sql, which calls every function with NULL
  * in each place.
  */
 #include "postgres.h"
@@ -20,6 +20,19 @@ argument_refuse_null(int sqlstate, const char *name, const char *hint)
 			(errcode(sqlstate),
 			 errmsg("%s must not be null", name),
 			 errhint("%s", hint)));
+}
+
+/*
+ * Refuses an array of which some element is NULL; hint says what to pass.
+ */
+void
+argument_check_elements(ArrayType *array, const char *name, const char *hint)
+{
+	if (array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not contain nulls", name),
+				 errhint("%s", hint)));
 }
 
 /*

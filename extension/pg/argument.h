@@ -7,9 +7,12 @@
 
 #include "postgres.h"
 
+#include "utils/array.h"
+
 #include "base/errors.h"
 
 extern void argument_check_name(const char *name, const char *what, int most, const char *hint);
+extern void argument_check_elements(ArrayType *array, const char *name, const char *hint);
 extern void argument_refuse_null(int sqlstate, const char *name, const char *hint)
 	pg_attribute_noreturn();
 

@@ -11,13 +11,13 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "pg/context.h"
 #include "pg/document.h"
+#include "pg/result.h"
 #include "pg/scoped.h"
 #include "pg/settings.h"
 
@@ -353,12 +353,10 @@ Datum
 ecommerce_context(PG_FUNCTION_ARGS)
 {
 	const Context *current = context_get();
-	TupleDesc	descriptor;
+	TupleDesc	descriptor = result_row_type(fcinfo);
 	Datum		values[7] = {0};
 	bool		nulls[7];
 
-	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	memset(nulls, true, sizeof(nulls));
 #define SET_COLUMN(i, pointer, datum) \
 	do \
@@ -377,5 +375,5 @@ ecommerce_context(PG_FUNCTION_ARGS)
 	SET_COLUMN(5, current->traceparent, CStringGetTextDatum(current->traceparent));
 	SET_COLUMN(6, current->conversation_id, UUIDPGetDatum(current->conversation_id));
 #undef SET_COLUMN
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
+	PG_RETURN_DATUM(result_row(descriptor, values, nulls));
 }

@@ -14,7 +14,6 @@
 
 #include "catalog/pg_tablespace_d.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "utils/backend_status.h"
@@ -110,18 +109,16 @@ ecommerce_disk_space(PG_FUNCTION_ARGS)
 	const char *path = tablespace_path(PG_GETARG_OID(0));
 	struct stat file;
 	struct statvfs disk;
-	TupleDesc	descriptor;
+	TupleDesc	descriptor = result_row_type(fcinfo);
 	Datum		values[3];
 	bool		nulls[3] = {false};
 
-	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	if (stat(path, &file) != 0 || statvfs(path, &disk) != 0)
 		PG_RETURN_NULL();
 	values[0] = Int64GetDatum((int64) file.st_dev);
 	values[1] = Int64GetDatum((int64) disk.f_bavail * (int64) disk.f_frsize);
 	values[2] = Int64GetDatum((int64) disk.f_blocks * (int64) disk.f_frsize);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
+	return result_row(descriptor, values, nulls);
 }
 
 /* Where it is, from the data directory, in which every server process is. */

@@ -17,7 +17,6 @@
 #include "access/htup_details.h"
 #include "access/tupdesc.h"
 #include "catalog/pg_type.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "nodes/value.h"
@@ -37,6 +36,7 @@
 #include "event_store/read/read.h"
 #include "event_store/stream/stream.h"
 #include "pg/function.h"
+#include "pg/result.h"
 #include "pg/rights.h"
 
 static ExtensionRelation relation_event = {"event_store", "event"};
@@ -243,8 +243,7 @@ event_store_load(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("at_version must not be negative"),
 				 errhint("Pass NULL for the state as it is now.")));
-	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+	descriptor = result_row_type(fcinfo);
 	if (!PG_ARGISNULL(3) && PG_GETARG_BOOL(3))
 	{
 		if (!is_now)
@@ -262,5 +261,5 @@ event_store_load(PG_FUNCTION_ARGS)
 	values[1] = Int64GetDatum(is_now ? fold.stream_version : fold.version);
 	values[2] = TimestampTzGetDatum(fold.created_at);
 	values[3] = TimestampTzGetDatum(fold.updated_at);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
+	return result_row(descriptor, values, nulls);
 }

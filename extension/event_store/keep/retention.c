@@ -12,7 +12,6 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "utils/builtins.h"
@@ -27,6 +26,7 @@
 #include "log/wakeup.h"
 #include "pg/argument.h"
 #include "pg/clock.h"
+#include "pg/result.h"
 #include "pg/spi.h"
 
 #define MAX_AGE_YEARS 5000
@@ -229,9 +229,7 @@ event_store_scavenge_in_portions(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("max must not be negative"),
 				 errhint("Pass NULL to remove all that is hidden.")));
-	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	descriptor = CreateTupleDescCopy(descriptor);
+	descriptor = CreateTupleDescCopy(result_row_type(fcinfo));
 	count = list_candidates(&candidates);
 	for (int i = 0; i < count && removed < max; i++)
 	{
@@ -254,7 +252,7 @@ event_store_scavenge_in_portions(PG_FUNCTION_ARGS)
 	forget_deletions();
 	PopActiveSnapshot();
 	value = Int64GetDatum(removed);
-	return HeapTupleGetDatum(heap_form_tuple(descriptor, &value, &isnull));
+	return result_row(descriptor, &value, &isnull);
 }
 
 /*

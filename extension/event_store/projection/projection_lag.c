@@ -9,7 +9,6 @@
 
 #include "access/htup_details.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -21,6 +20,7 @@
 #include "event_store/projection/projection_remote.h"
 #include "log/position.h"
 #include "pg/argument.h"
+#include "pg/result.h"
 
 /* Of a projection whose events lie in another database. */
 #define UNKNOWN_EVENTS (-1)
@@ -123,8 +123,7 @@ event_store_projection_lag(PG_FUNCTION_ARGS)
 	projection = projection_find(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	/* Who looks does not wait for a standby that is away. */
 	(void) position_mark_nowait(LOG_EVENT_STORE, event_filter_key(&projection->filter), &mark);
-	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+	descriptor = result_row_type(fcinfo);
 	if (!progress_read(projection, &progress))
 		PG_RETURN_NULL();
 	lag.checkpoint = progress.checkpoint;
@@ -145,5 +144,5 @@ event_store_projection_lag(PG_FUNCTION_ARGS)
 	nulls[2] = lag.events == UNKNOWN_EVENTS;
 	nulls[3] = lag.events == 0 || lag.oldest == 0;
 	values[4] = BoolGetDatum(lag.capped);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
+	return result_row(descriptor, values, nulls);
 }

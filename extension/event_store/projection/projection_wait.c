@@ -10,7 +10,6 @@
 
 #include "access/htup_details.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -24,6 +23,7 @@
 #include "log/wakeup.h"
 #include "pg/argument.h"
 #include "pg/clock.h"
+#include "pg/result.h"
 #include "pg/spi.h"
 
 static bool look(const char *name, int64 position, TimestampTz *again);
@@ -93,9 +93,7 @@ event_store_wait_projection(PG_FUNCTION_ARGS)
 	PreventCommandDuringRecovery("event_store.wait_projection");
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	deadline = clock_after(GetCurrentTimestamp(), PG_GETARG_INTERVAL_P(2), "timeout");
-	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	descriptor = CreateTupleDescCopy(descriptor);
+	descriptor = CreateTupleDescCopy(result_row_type(fcinfo));
 	wakeup_want(LOG_EVENT_STORE, event_filter_key(&projection_find(name)->filter), 0xffffffff);
 	wakeup_want(WAIT_FOR_PROJECTION, position_key(name, (int) strlen(name)), 0xffffffff);
 	wakeup_listen_wanted();
@@ -111,5 +109,5 @@ event_store_wait_projection(PG_FUNCTION_ARGS)
 	}
 	wakeup_unlisten();
 	value = BoolGetDatum(reached);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), &value, &isnull));
+	return result_row(descriptor, &value, &isnull);
 }

@@ -23,6 +23,7 @@
 #include "log/position.h"
 #include "pg/argument.h"
 #include "pg/context.h"
+#include "pg/result.h"
 
 static void open_stream(ReadCall *call, const NullableDatum *args);
 static void open_all(ReadCall *call, const NullableDatum *args);
@@ -256,8 +257,7 @@ event_store_get_event(PG_FUNCTION_ARGS)
 	Datum		result = (Datum) 0;
 
 	argument_not_null(&fcinfo->args[0], "event_id", "append and the reads return it.");
-	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+	descriptor = result_row_type(fcinfo);
 	event_row_check(descriptor);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	scan = event_scan_id(PG_GETARG_UUID_P(0), snapshot);

@@ -13,7 +13,6 @@
 #include "access/multixact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/procarray.h"
 #include "utils/builtins.h"
@@ -31,6 +30,7 @@
 #include "pg/argument.h"
 #include "pg/clock.h"
 #include "pg/lookup.h"
+#include "pg/result.h"
 #include "pg/spi.h"
 
 #define PARTITION_COLUMNS lengthof(partition_columns)
@@ -221,9 +221,7 @@ event_store_wait_subscription(PG_FUNCTION_ARGS)
 	PreventCommandDuringRecovery("event_store.wait_subscription");
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	deadline = clock_after(GetCurrentTimestamp(), PG_GETARG_INTERVAL_P(1), "timeout");
-	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	descriptor = CreateTupleDescCopy(descriptor);
+	descriptor = CreateTupleDescCopy(result_row_type(fcinfo));
 	subscription_want(name);
 	wakeup_listen_wanted();
 	for (;;)
@@ -238,5 +236,5 @@ event_store_wait_subscription(PG_FUNCTION_ARGS)
 	}
 	wakeup_unlisten();
 	value = BoolGetDatum(ready);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), &value, &isnull));
+	return result_row(descriptor, &value, &isnull);
 }

@@ -5,7 +5,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "utils/memutils.h"
@@ -18,6 +17,7 @@
 #include "log/wakeup.h"
 #include "pg/argument.h"
 #include "pg/clock.h"
+#include "pg/result.h"
 #include "pg/spi.h"
 
 static bool readable_beyond(int64 after, const EventFilter *filter, int64 mark);
@@ -46,9 +46,7 @@ event_store_wait(PG_FUNCTION_ARGS)
 	deadline = clock_after(GetCurrentTimestamp(), PG_GETARG_INTERVAL_P(1), "timeout");
 	read_filter(&filter, &fcinfo->args[2], &fcinfo->args[3]);
 	key = event_filter_key(&filter);
-	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	descriptor = CreateTupleDescCopy(descriptor);
+	descriptor = CreateTupleDescCopy(result_row_type(fcinfo));
 
 	/* From here on without a snapshot, so that vacuum is not held up. */
 	spi_commit_transaction();
@@ -69,7 +67,7 @@ event_store_wait(PG_FUNCTION_ARGS)
 	}
 	wakeup_unlisten();
 	value = Int64GetDatum(mark);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), &value, &isnull));
+	return result_row(descriptor, &value, &isnull);
 }
 
 /*

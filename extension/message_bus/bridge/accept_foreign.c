@@ -15,7 +15,6 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -29,6 +28,7 @@
 #include "message_bus/endpoint/endpoint.h"
 #include "message_bus/link/intake.h"
 #include "pg/argument.h"
+#include "pg/result.h"
 #include "pg/subtransaction.h"
 
 /* Envelopes that are being read as messages. */
@@ -60,11 +60,8 @@ envelopes_argument(FunctionCallInfo fcinfo)
 
 	argument_not_null(&fcinfo->args[1], "envelopes", "Pass what the broker gave.");
 	array = PG_GETARG_ARRAYTYPE_P(1);
-	if (array_contains_nulls(array))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("envelopes must not contain nulls"),
-				 errhint("Each is {\"properties\": ..., \"headers\": ..., \"body\": ...}.")));
+	argument_check_elements(array, "envelopes",
+							"Each is {\"properties\": ..., \"headers\": ..., \"body\": ...}.");
 	return array;
 }
 
@@ -185,7 +182,6 @@ message_bus_accept_foreign(PG_FUNCTION_ARGS)
 	Reading		reading = {0};
 	BridgeCount total = {0};
 	Intake		intake;
-	TupleDesc	descriptor;
 	Datum		values[3];
 	bool		nulls[3] = {false};
 	ArrayType  *envelopes = envelopes_argument(fcinfo);
@@ -209,10 +205,8 @@ message_bus_accept_foreign(PG_FUNCTION_ARGS)
 		take_one_by_one(&reading, envelopes, &intake, &total);
 	total.repeated = given - total.accepted - total.refused;
 	bridge_count(reading.bridge, &total);
-	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "accept_foreign() must return a row");
 	values[0] = Int32GetDatum(total.accepted);
 	values[1] = Int32GetDatum(total.repeated);
 	values[2] = Int32GetDatum(total.refused);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls)));
+	PG_RETURN_DATUM(result_row(result_row_type(fcinfo), values, nulls));
 }

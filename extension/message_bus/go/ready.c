@@ -9,7 +9,6 @@
 #include "access/htup_details.h"
 #include "access/xlog.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
@@ -29,6 +28,7 @@
 #include "message_bus/place/row.h"
 #include "pg/argument.h"
 #include "pg/clock.h"
+#include "pg/result.h"
 #include "pg/scan.h"
 #include "pg/spi.h"
 
@@ -201,9 +201,7 @@ message_bus_wait_sql(PG_FUNCTION_ARGS)
 	argument_not_null(&fcinfo->args[1], "timeout", "For example '30 s'.");
 	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	deadline = clock_after(GetCurrentTimestamp(), PG_GETARG_INTERVAL_P(1), "timeout");
-	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	descriptor = CreateTupleDescCopy(descriptor);
+	descriptor = CreateTupleDescCopy(result_row_type(fcinfo));
 	(void) endpoint_by_name(name, false);
 
 	/* From here on without a snapshot, so that vacuum is not held up. */
@@ -214,5 +212,5 @@ message_bus_wait_sql(PG_FUNCTION_ARGS)
 		(void) wakeup_sleep(lesser(deadline, endpoint_next_due(name)));
 	wakeup_unlisten();
 	value = BoolGetDatum(ready);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), &value, &isnull));
+	return result_row(descriptor, &value, &isnull);
 }

@@ -150,11 +150,7 @@ receipts_argument(FunctionCallInfo fcinfo, int number, int *count)
 	int64	   *receipts;
 
 	*count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-	if (array_contains_nulls(array))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("delivery_ids must not contain nulls"),
-				 errhint(RECEIPT_HINT)));
+	argument_check_elements(array, "delivery_ids", RECEIPT_HINT);
 	receipts = palloc(sizeof(int64) * Max(*count, 1));
 	memcpy(receipts, ARR_DATA_PTR(array), sizeof(int64) * *count);
 	return receipts;

@@ -10,7 +10,6 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "utils/array.h"
@@ -24,6 +23,7 @@
 #include "message_bus/message_bus.h"
 #include "pg/argument.h"
 #include "pg/clock.h"
+#include "pg/result.h"
 #include "pg/spi.h"
 
 static List *names_argument(const NullableDatum *argument, const char *name);
@@ -119,9 +119,7 @@ ecommerce_wait(PG_FUNCTION_ARGS)
 				 errmsg("there is nothing to wait for"),
 				 errhint("Type CALL ecommerce.wait('{mailer}', '{billing}', '30 s').")));
 	deadline = clock_after(GetCurrentTimestamp(), PG_GETARG_INTERVAL_P(2), "timeout");
-	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	descriptor = CreateTupleDescCopy(descriptor);
+	descriptor = CreateTupleDescCopy(result_row_type(fcinfo));
 	foreach(cell, subscriptions)
 		subscription_want(lfirst(cell));
 	foreach(cell, endpoints)
@@ -139,5 +137,5 @@ ecommerce_wait(PG_FUNCTION_ARGS)
 	}
 	wakeup_unlisten();
 	value = text_array(ready);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), &value, &isnull));
+	return result_row(descriptor, &value, &isnull);
 }

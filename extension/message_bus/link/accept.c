@@ -115,19 +115,11 @@ read_messages(FunctionCallInfo fcinfo, Acceptance *call)
 	int16		length;
 	bool		by_value;
 	char		align;
-	bool	   *nulls;
 
+	argument_check_elements(array, "messages", "Pass what message_bus.forwarded() gave.");
 	get_typlenbyvalalign(ARR_ELEMTYPE(array), &length, &by_value, &align);
 	deconstruct_array(array, ARR_ELEMTYPE(array), length, by_value, align, &call->intake.messages,
-					  &nulls, &call->intake.count);
-	for (int i = 0; i < call->intake.count; i++)
-	{
-		if (nulls[i])
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("messages must not contain nulls"),
-					 errhint("Pass what message_bus.forwarded() gave.")));
-	}
+					  NULL, &call->intake.count);
 	call->intake.descriptor = lookup_rowtype_tupdesc_copy(ARR_ELEMTYPE(array), -1);
 	envelope_check_row(call->intake.descriptor, MESSAGE_COLUMNS);
 }

@@ -9,7 +9,6 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -17,6 +16,7 @@
 #include "base/errors.h"
 #include "pg/argument.h"
 #include "pg/context.h"
+#include "pg/result.h"
 #include "pg/spi.h"
 #include "pg/tell.h"
 #include "saga/engine/engine.h"
@@ -258,12 +258,11 @@ whole_data(const Tree *before, const Tree *after)
 static Datum
 instance_datum(FunctionCallInfo fcinfo, Machine *machine)
 {
-	TupleDesc	descriptor;
+	TupleDesc	descriptor = result_row_type(fcinfo);
 	Datum		values[INSTANCE_ATTRIBUTES];
 	bool		nulls[INSTANCE_ATTRIBUTES] = {0};
 
-	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE ||
-		descriptor->natts != INSTANCE_ATTRIBUTES)
+	if (descriptor->natts != INSTANCE_ATTRIBUTES)
 		elog(ERROR, "saga.instance is not what it should be");
 	values[0] = CStringGetTextDatum(machine->definition->name);
 	values[1] = UUIDPGetDatum(&machine->id);
@@ -273,7 +272,7 @@ instance_datum(FunctionCallInfo fcinfo, Machine *machine)
 	values[5] = Int32GetDatum(machine->version);
 	values[6] = TimestampTzGetDatum(machine->created_at);
 	values[7] = TimestampTzGetDatum(machine->updated_at);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
+	return result_row(descriptor, values, nulls);
 }
 
 PG_FUNCTION_INFO_V1(saga_get);
