@@ -57,6 +57,18 @@ beside_read(const Projection *projection, Beside *beside)
 		" FROM event_store.projection_rebuild r JOIN event_store.projection p ON p.name = r.name"
 		" WHERE r.name = $1"
 	};
+	enum
+	{
+		CHECKPOINT,
+		FAILED,
+		FAILURES,
+		RETRY_AT,
+		ERROR_POSITION,
+		LAST_ERROR,
+		TABLES_BESIDE,
+		NAMED,
+		MEANT
+	};
 	Datum		name = CStringGetTextDatum(projection->name);
 	MemoryContext context = CurrentMemoryContext;
 	ProjectionProgress *progress = &beside->progress;
@@ -72,19 +84,20 @@ beside_read(const Projection *projection, Beside *beside)
 		spi_end();
 		return false;
 	}
-	progress->checkpoint = spi_int64(0, 0, 0);
-	progress->failed = spi_bool(0, 1);
-	progress->failures = spi_int32(0, 2, 0);
-	value = spi_value(0, 3, &isnull);
+	progress->checkpoint = spi_int64(0, CHECKPOINT, 0);
+	progress->failed = spi_bool(0, FAILED);
+	progress->failures = spi_int32(0, FAILURES, 0);
+	value = spi_value(0, RETRY_AT, &isnull);
 	progress->retry_at = isnull ? 0 : DatumGetTimestampTz(value);
-	progress->error_position = spi_int64(0, 4, 0);
-	(void) spi_value(0, 5, &isnull);
-	progress->last_error = isnull ? NULL : spi_text(0, 5, context);
+	progress->error_position = spi_int64(0, ERROR_POSITION, 0);
+	progress->last_error = spi_text(0, LAST_ERROR, context);
 	MemoryContextSwitchTo(context);
-	beside->names = to_names(DatumGetArrayTypeP(spi_copy(0, 6, context, &isnull)), &count);
-	beside->redirect.named = to_oids(DatumGetArrayTypeP(spi_copy(0, 7, context, &isnull)),
+	beside->names = to_names(DatumGetArrayTypeP(spi_copy(0, TABLES_BESIDE, context, &isnull)),
+							 &count);
+	beside->redirect.named = to_oids(DatumGetArrayTypeP(spi_copy(0, NAMED, context, &isnull)),
 									 &beside->redirect.count);
-	beside->redirect.meant = to_oids(DatumGetArrayTypeP(spi_copy(0, 8, context, &isnull)), &count);
+	beside->redirect.meant = to_oids(DatumGetArrayTypeP(spi_copy(0, MEANT, context, &isnull)),
+									 &count);
 	spi_end();
 	return true;
 }

@@ -187,6 +187,17 @@ subscription_load(const char *name, Subscription *subscription)
 		" (SELECT FROM event_store.parked_event e WHERE e.subscription = s.name AND e.replay),"
 		" s.partition_by, s.passed FROM event_store.subscription s WHERE s.name = $1"
 	};
+	enum
+	{
+		CATEGORY,
+		STREAM,
+		EVENT_TYPES,
+		PARTITIONS,
+		PARK_AFTER,
+		REPLAYS,
+		PARTITION_BY,
+		PASSED
+	};
 	MemoryContext context = CurrentMemoryContext;
 	EventFilter *filter = &subscription->filter;
 	Datum		types, key = CStringGetTextDatum(name);
@@ -200,15 +211,16 @@ subscription_load(const char *name, Subscription *subscription)
 	spi_begin(SPI_AS_OWNER);
 	if (spi_run_latest(&find, 1, (Oid[]) {TEXTOID}, &key, NULL) == 0)
 		subscription_unknown(name);
-	filter->category = spi_text(0, 0, context);
-	filter->stream = spi_text(0, 1, context);
-	types = spi_copy(0, 2, context, &isnull);
-	filter->partitions = (int) greater(1, lesser(spi_int32(0, 3, 1), SUBSCRIPTION_PARTITIONS_MAX));
+	filter->category = spi_text(0, CATEGORY, context);
+	filter->stream = spi_text(0, STREAM, context);
+	types = spi_copy(0, EVENT_TYPES, context, &isnull);
+	filter->partitions = (int) greater(1, lesser(spi_int32(0, PARTITIONS, 1),
+												 SUBSCRIPTION_PARTITIONS_MAX));
 	filter->of_consumer = true;
-	subscription->park_after = spi_int32(0, 4, 0);
-	subscription->replays = spi_bool(0, 5);
-	partition_by = spi_text(0, 6, context);
-	passed = spi_copy(0, 7, context, &none_passed);
+	subscription->park_after = spi_int32(0, PARK_AFTER, 0);
+	subscription->replays = spi_bool(0, REPLAYS);
+	partition_by = spi_text(0, PARTITION_BY, context);
+	passed = spi_copy(0, PASSED, context, &none_passed);
 	spi_end();
 	if (partition_by != NULL)
 		filter->partition_by = partition_by_parse(partition_by);

@@ -16,6 +16,22 @@
 #include "pg/argument.h"
 #include "pg/spi.h"
 
+/* What is read of a bridge, and where it stands in the result. */
+#define BRIDGE_COLUMNS \
+	"b.bridge_id, b.format, b.options, b.options ->> 'broker', b.options ->> 'target'," \
+	" b.endpoint_id, b.paused, b.options ->> 'without_id'"
+enum
+{
+	BRIDGE_ID,
+	FORMAT,
+	OPTIONS,
+	BROKER,
+	TARGET,
+	ENDPOINT_ID,
+	PAUSED,
+	WITHOUT_ID
+};
+
 /*
  * The bridge that the first argument names, its row locked on request; MB011 if there
  * is none.
@@ -24,11 +40,10 @@ Bridge *
 bridge_argument(FunctionCallInfo fcinfo, bool lock)
 {
 	static SpiStatement find = {
-		"SELECT b.bridge_id, b.format, b.options, b.options ->> 'broker', b.options ->> 'target',"
-		" b.endpoint_id, b.paused, b.options ->> 'without_id' FROM message_bus.bridge b WHERE b.name = $1"};
+		"SELECT " BRIDGE_COLUMNS " FROM message_bus.bridge b WHERE b.name = $1"};
 	static SpiStatement find_locked = {
-		"SELECT b.bridge_id, b.format, b.options, b.options ->> 'broker', b.options ->> 'target',"
-		" b.endpoint_id, b.paused, b.options ->> 'without_id' FROM message_bus.bridge b WHERE b.name = $1 FOR NO KEY UPDATE"};
+		"SELECT " BRIDGE_COLUMNS " FROM message_bus.bridge b WHERE b.name = $1"
+		" FOR NO KEY UPDATE"};
 	MemoryContext caller = CurrentMemoryContext;
 	Bridge	   *bridge = palloc0(sizeof(Bridge));
 	Datum		name;
@@ -46,14 +61,14 @@ bridge_argument(FunctionCallInfo fcinfo, bool lock)
 				 errmsg("bridge \"%s\" does not exist", bridge->name),
 				 errhint("Type SELECT message_bus.create_bridge(%s, ...).",
 						 quote_literal_cstr(bridge->name))));
-	bridge->id = spi_int32(0, 0, 0);
-	bridge->format = spi_text(0, 1, caller);
-	options = spi_copy(0, 2, caller, &isnull);
-	bridge->broker = spi_text(0, 3, caller);
-	bridge->target = spi_text(0, 4, caller);
-	bridge->endpoint_id = spi_int32(0, 5, 0);
-	bridge->paused = spi_bool(0, 6);
-	without_id = spi_text(0, 7, CurrentMemoryContext);
+	bridge->id = spi_int32(0, BRIDGE_ID, 0);
+	bridge->format = spi_text(0, FORMAT, caller);
+	options = spi_copy(0, OPTIONS, caller, &isnull);
+	bridge->broker = spi_text(0, BROKER, caller);
+	bridge->target = spi_text(0, TARGET, caller);
+	bridge->endpoint_id = spi_int32(0, ENDPOINT_ID, 0);
+	bridge->paused = spi_bool(0, PAUSED);
+	without_id = spi_text(0, WITHOUT_ID, CurrentMemoryContext);
 	bridge->recognises = without_id != NULL && strcmp(without_id, "recognise") == 0;
 	bridge->refuses = without_id != NULL && strcmp(without_id, "refuse") == 0;
 	spi_end();

@@ -29,6 +29,14 @@ link_argument(FunctionCallInfo fcinfo)
 	static SpiStatement find = {
 		"SELECT l.link_id, l.source, l.target, l.endpoint_id, l.paused FROM message_bus.link l"
 		" WHERE l.name = $1"};
+	enum
+	{
+		LINK_ID,
+		SOURCE,
+		TARGET,
+		ENDPOINT_ID,
+		PAUSED
+	};
 	MemoryContext caller = CurrentMemoryContext;
 	Link	   *link = palloc0(sizeof(Link));
 	Datum		value;
@@ -43,11 +51,11 @@ link_argument(FunctionCallInfo fcinfo)
 				 errmsg("link \"%s\" does not exist", link->name),
 				 errhint("Type SELECT message_bus.create_link(%s, ...).",
 						 quote_literal_cstr(link->name))));
-	link->id = spi_int32(0, 0, 0);
-	link->source = spi_text(0, 1, caller);
-	link->target = spi_text(0, 2, caller);
-	link->endpoint_id = spi_int32(0, 3, 0);
-	link->paused = spi_bool(0, 4);
+	link->id = spi_int32(0, LINK_ID, 0);
+	link->source = spi_text(0, SOURCE, caller);
+	link->target = spi_text(0, TARGET, caller);
+	link->endpoint_id = spi_int32(0, ENDPOINT_ID, 0);
+	link->paused = spi_bool(0, PAUSED);
 	spi_end();
 	return link;
 }
@@ -61,6 +69,13 @@ link_lane_read(const Link *link, int32 lane, LinkLane *state)
 	static SpiStatement find = {
 		"SELECT p.position, p.incarnation, p.error_code, p.error FROM message_bus.link_lane p"
 		" WHERE p.link_id = $1 AND p.lane = $2"};
+	enum
+	{
+		POSITION,
+		INCARNATION,
+		ERROR_CODE,
+		ERROR_TEXT
+	};
 	MemoryContext caller = CurrentMemoryContext;
 	Datum		values[] = {Int32GetDatum(link->id), Int32GetDatum(lane)};
 
@@ -69,10 +84,10 @@ link_lane_read(const Link *link, int32 lane, LinkLane *state)
 	state->exists = spi_run_latest(&find, 2, (Oid[]) {INT4OID, INT4OID}, values, NULL) > 0;
 	if (state->exists)
 	{
-		state->position = spi_int64(0, 0, 0);
-		state->incarnation = spi_text(0, 1, caller);
-		state->error_code = spi_text(0, 2, caller);
-		state->error = spi_text(0, 3, caller);
+		state->position = spi_int64(0, POSITION, 0);
+		state->incarnation = spi_text(0, INCARNATION, caller);
+		state->error_code = spi_text(0, ERROR_CODE, caller);
+		state->error = spi_text(0, ERROR_TEXT, caller);
 	}
 	spi_end();
 }
