@@ -64,12 +64,12 @@ typedef struct Known
 } Known;
 
 /* One turn of a unit. */
-typedef struct Turn
+typedef struct RunnerTurn
 {
 	const UnitKind *kind;
 	UnitTurn	turn;
 	WorkerKind	by;
-} Turn;
+} RunnerTurn;
 
 typedef struct Listing
 {
@@ -83,12 +83,12 @@ static Trouble listing_trouble;
 
 static void sleep_as_helper(DutyWish *wish);
 static void serve_kind(WorkerKind by, bool only_messages, const UnitKind *kind, DutyWish *wish);
-static void serve(Turn *turn, DutyWish *wish);
+static void serve(RunnerTurn *turn, DutyWish *wish);
 static void list_units(void *argument);
 static void run_turn(void *argument);
-static void after_turn(Turn *turn, TimestampTz started);
-static void after_failure(Turn *turn, const ErrorData *error, bool cut, DutyWish *wish);
-static Known *remember(const Turn *turn);
+static void after_turn(RunnerTurn *turn, TimestampTz started);
+static void after_failure(RunnerTurn *turn, const ErrorData *error, bool cut, DutyWish *wish);
+static Known *remember(const RunnerTurn *turn);
 
 /*
  * Describes a runner, for RegisterDynamicBackgroundWorker().  Helpers are numbered
@@ -202,7 +202,7 @@ serve_kind(WorkerKind by, bool only_messages, const UnitKind *kind, DutyWish *wi
 	protect_forget(&listing_trouble);
 	foreach(cell, listing.names)
 	{
-		Turn		turn = {kind, {lfirst(cell), only_messages}, by};
+		RunnerTurn	turn = {kind, {lfirst(cell), only_messages}, by};
 		UnitState	state;
 
 		units_look(kind->name, turn.turn.name, &state);
@@ -232,7 +232,7 @@ list_units(void *argument)
  * Gives a unit its turn.
  */
 static void
-serve(Turn *turn, DutyWish *wish)
+serve(RunnerTurn *turn, DutyWish *wish)
 {
 	MemoryContext context = CurrentMemoryContext;
 	TimestampTz started = GetCurrentTimestamp();
@@ -260,7 +260,7 @@ serve(Turn *turn, DutyWish *wish)
 static void
 run_turn(void *argument)
 {
-	Turn	   *turn = argument;
+	RunnerTurn *turn = argument;
 
 	SetCurrentStatementStartTimestamp();
 	if (turn->by == WORKER_SLOW_RUNNER)
@@ -279,7 +279,7 @@ run_turn(void *argument)
  * The slow runner sees whether its units still are.
  */
 static void
-after_turn(Turn *turn, TimestampTz started)
+after_turn(RunnerTurn *turn, TimestampTz started)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
@@ -290,7 +290,7 @@ after_turn(Turn *turn, TimestampTz started)
 }
 
 static void
-after_failure(Turn *turn, const ErrorData *error, bool cut, DutyWish *wish)
+after_failure(RunnerTurn *turn, const ErrorData *error, bool cut, DutyWish *wish)
 {
 	const char *kind = turn->kind->name;
 	TimestampTz retry_at;
@@ -319,7 +319,7 @@ after_failure(Turn *turn, const ErrorData *error, bool cut, DutyWish *wish)
 }
 
 static Known *
-remember(const Turn *turn)
+remember(const RunnerTurn *turn)
 {
 	char		key[sizeof(((Known *) NULL)->key)] = {0};
 	Known	   *known;

@@ -10,7 +10,6 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "funcapi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -24,22 +23,23 @@
 #include "pg/argument.h"
 #include "pg/function.h"
 #include "pg/relation.h"
+#include "pg/result.h"
 #include "pg/rights.h"
 #include "pg/spi.h"
 
 static ExtensionRelation relation_event = {"event_store", "event"};
 
 /* How a row is defined: a new one, the same one, another one. */
-typedef struct Definition
+typedef struct RowDefinition
 {
 	int			columns;
 	SpiStatement *insert;
 	SpiStatement *same;
 	SpiStatement *replace;
-} Definition;
+} RowDefinition;
 
 static Datum save(FunctionCallInfo fcinfo, NewEvents *events);
-static bool define(const Definition *definition, const Oid *types, Datum *values,
+static bool define(const RowDefinition *definition, const Oid *types, Datum *values,
 				   const char *nulls, bool replace);
 static bool replaces(FunctionCallInfo fcinfo, int argument);
 static void check_handlers(Aggregate *aggregate, const NewEvents *events);
@@ -106,12 +106,11 @@ save(FunctionCallInfo fcinfo, NewEvents *events)
 		event_append(name.text, name.length, PG_GETARG_INT64(1), events, &result);
 		store_snapshot_if_due(aggregate, &name, result.version, events->count);
 	}
-	if (get_call_result_type(fcinfo, NULL, &descriptor) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+	descriptor = result_row_type(fcinfo);
 	values[0] = Int64GetDatum(result.version);
 	values[1] = Int64GetDatum(result.position);
 	nulls[1] = result.position == 0;
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(descriptor), values, nulls));
+	return result_row(descriptor, values, nulls);
 }
 
 /*
@@ -161,7 +160,7 @@ event_store_create_aggregate(PG_FUNCTION_ARGS)
 	static SpiStatement replace = {
 		"UPDATE event_store.aggregate SET initial_state = $2, snapshot_every = $3 WHERE category = $1"
 	};
-	static const Definition definition = {3, &insert, &same, &replace};
+	static const RowDefinition definition = {3, &insert, &same, &replace};
 	static const Oid types[] = {TEXTOID, JSONBOID, INT4OID};
 	Datum		values[3] = {PointerGetDatum(category_argument(fcinfo))};
 
@@ -203,7 +202,7 @@ event_store_create_event_handler(PG_FUNCTION_ARGS)
 		"UPDATE event_store.event_handler SET handler = $3, owner = $4"
 		" WHERE category = $1 AND event_type = $2"
 	};
-	static const Definition definition = {4, &insert, &same, &replace};
+	static const RowDefinition definition = {4, &insert, &same, &replace};
 	static const Oid types[] = {TEXTOID, TEXTOID, TEXTOID, TEXTOID};
 	Oid			arguments[2] = {JSONBOID, get_rel_type_id(extension_relation_oid(&relation_event))};
 	Datum		values[4] = {
@@ -296,7 +295,7 @@ event_store_drop_aggregate(PG_FUNCTION_ARGS)
  * replaced; then false.  The same one again is left alone.
  */
 static bool
-define(const Definition *definition, const Oid *types, Datum *values, const char *nulls,
+define(const RowDefinition *definition, const Oid *types, Datum *values, const char *nulls,
 	   bool replace)
 {
 	int			columns = definition->columns;

@@ -38,46 +38,47 @@
 #define PROBLEM_SHOWN 200
 
 /* The way to a value; built on the stack, written down only in an error. */
-typedef struct Path
+typedef struct Way
 {
-	const struct Path *parent;	/* NULL: the document */
+	const struct Way *parent;	/* NULL: the document */
 	const char *key;			/* NULL: a member of an array */
 	int			length;
 	int			index;
-} Path;
+} Way;
 
-typedef struct Check
+typedef struct Checking
 {
 	const ContractSubject *subject;
 	ExprContext *expressions;	/* for domain checks, made for the first one */
 	List	   *fractions;		/* whole numbers written as "5.0", where they stand */
 	ContractNode *node;			/* what is being converted, for the callback */
-	const Path *path;
-} Check;
+	const Way  *path;
+} Checking;
 
 static Jsonb *without_fractions(Jsonb *data, List *fractions);
-static void check_value(Check *check, ContractNode *node, const JsonSlice *value, const Path *path);
-static void check_absent(Check *check, ContractNode *node, const Path *path, const char *problem);
-static void check_object(Check *check, ContractNode *node, JsonbContainer *container,
-						 const Path *path);
-static int	check_absent_before(Check *check, ContractNode *node, int next, const JsonSlice *key,
-								const Path *path);
-static void check_array(Check *check, ContractNode *node, JsonbContainer *container,
-						const Path *path);
-static void check_scalar(Check *check, ContractNode *node, const JsonSlice *value,
-						 const Path *path);
-static Datum convert(Check *check, ContractNode *node, const JsonSlice *value, const Path *path);
+static void check_value(Checking *check, ContractNode *node, const JsonSlice *value,
+						const Way *path);
+static void check_absent(Checking *check, ContractNode *node, const Way *path, const char *problem);
+static void check_object(Checking *check, ContractNode *node, JsonbContainer *container,
+						 const Way *path);
+static int	check_absent_before(Checking *check, ContractNode *node, int next, const JsonSlice *key,
+								const Way *path);
+static void check_array(Checking *check, ContractNode *node, JsonbContainer *container,
+						const Way *path);
+static void check_scalar(Checking *check, ContractNode *node, const JsonSlice *value,
+						 const Way *path);
+static Datum convert(Checking *check, ContractNode *node, const JsonSlice *value, const Way *path);
 static void rename_conversion_error(void *arg);
-static void check_domain(Check *check, ContractNode *node, Datum value, bool isnull,
-						 const Path *path);
-static void unknown_key(Check *check, ContractNode *node, const JsonSlice *key, const Path *path)
+static void check_domain(Checking *check, ContractNode *node, Datum value, bool isnull,
+						 const Way *path);
+static void unknown_key(Checking *check, ContractNode *node, const JsonSlice *key, const Way *path)
 			pg_attribute_noreturn();
-static void violation(Check *check, const Path *path, const char *problem, const char *hint)
+static void violation(Checking *check, const Way *path, const char *problem, const char *hint)
 			pg_attribute_noreturn();
 static const char *kind_name(const ContractNode *node);
-static bool is_plain_key(const Path *step);
-static char *path_text(const Check *check, const Path *path);
-static void append_path(StringInfo text, const Path *path);
+static bool is_plain_key(const Way *step);
+static char *path_text(const Checking *check, const Way *path);
+static void append_path(StringInfo text, const Way *path);
 static char *shortened(const char *text, int length, int limit);
 
 /*
@@ -88,7 +89,7 @@ static char *shortened(const char *text, int length, int limit);
 Jsonb *
 contract_check_document(ContractNode *root, Jsonb *data, const ContractSubject *subject)
 {
-	Check		check = {subject, NULL, NIL, NULL, NULL};
+	Checking	check = {subject, NULL, NIL, NULL, NULL};
 
 	check_object(&check, root, &data->root, NULL);
 	if (check.expressions != NULL)
@@ -128,7 +129,7 @@ without_fractions(Jsonb *data, List *fractions)
 }
 
 static void
-check_value(Check *check, ContractNode *node, const JsonSlice *value, const Path *path)
+check_value(Checking *check, ContractNode *node, const JsonSlice *value, const Way *path)
 {
 	JsonbContainer *container = (JsonbContainer *) value->data;
 
@@ -164,7 +165,7 @@ check_value(Check *check, ContractNode *node, const JsonSlice *value, const Path
 }
 
 static void
-check_absent(Check *check, ContractNode *node, const Path *path, const char *problem)
+check_absent(Checking *check, ContractNode *node, const Way *path, const char *problem)
 {
 	if (node->required)
 		violation(check, path, problem,
@@ -177,7 +178,7 @@ check_absent(Check *check, ContractNode *node, const Path *path, const char *pro
  * Keys and fields stand in the same order, so one pass over both suffices.
  */
 static void
-check_object(Check *check, ContractNode *node, JsonbContainer *container, const Path *path)
+check_object(Checking *check, ContractNode *node, JsonbContainer *container, const Way *path)
 {
 	int			count = JsonContainerSize(container);
 	int			next = 0;
@@ -201,7 +202,7 @@ check_object(Check *check, ContractNode *node, JsonbContainer *container, const 
 			unknown_key(check, node, &key, path);
 		else
 		{
-			Path		here = {path, field->name, field->length, 0};
+			Way			here = {path, field->name, field->length, 0};
 
 			check_value(check, field->node, &member, &here);
 			next++;
@@ -215,8 +216,8 @@ check_object(Check *check, ContractNode *node, JsonbContainer *container, const 
  * the first one that does not.
  */
 static int
-check_absent_before(Check *check, ContractNode *node, int next, const JsonSlice *key,
-					const Path *path)
+check_absent_before(Checking *check, ContractNode *node, int next, const JsonSlice *key,
+					const Way *path)
 {
 	for (; next < node->field_count; next++)
 	{
@@ -227,7 +228,7 @@ check_absent_before(Check *check, ContractNode *node, int next, const JsonSlice 
 			break;
 		if (field->node->required || field->node->checks != NULL)
 		{
-			Path		here = {path, field->name, field->length, 0};
+			Way			here = {path, field->name, field->length, 0};
 
 			check_absent(check, field->node, &here, "is missing");
 		}
@@ -236,7 +237,7 @@ check_absent_before(Check *check, ContractNode *node, int next, const JsonSlice 
 }
 
 static void
-check_array(Check *check, ContractNode *node, JsonbContainer *container, const Path *path)
+check_array(Checking *check, ContractNode *node, JsonbContainer *container, const Way *path)
 {
 	int			count = JsonContainerSize(container);
 	JsonWalk	members;
@@ -244,7 +245,7 @@ check_array(Check *check, ContractNode *node, JsonbContainer *container, const P
 	json_walk(&members, container, 0);
 	for (int i = 0; i < count; i++)
 	{
-		Path		here = {path, NULL, 0, i};
+		Way			here = {path, NULL, 0, i};
 		JsonSlice	member;
 
 		json_walk_next(&members, &member);
@@ -253,7 +254,7 @@ check_array(Check *check, ContractNode *node, JsonbContainer *container, const P
 }
 
 static void
-check_scalar(Check *check, ContractNode *node, const JsonSlice *value, const Path *path)
+check_scalar(Checking *check, ContractNode *node, const JsonSlice *value, const Way *path)
 {
 	Datum		datum;
 
@@ -280,7 +281,7 @@ check_scalar(Check *check, ContractNode *node, const JsonSlice *value, const Pat
  * would not be safe, and one with would cost more than the whole check.
  */
 static Datum
-convert(Check *check, ContractNode *node, const JsonSlice *value, const Path *path)
+convert(Checking *check, ContractNode *node, const JsonSlice *value, const Way *path)
 {
 	ErrorContextCallback callback = {error_context_stack, rename_conversion_error, check};
 	Datum		datum;
@@ -302,7 +303,7 @@ convert(Check *check, ContractNode *node, const JsonSlice *value, const Path *pa
 static void
 rename_conversion_error(void *arg)
 {
-	Check	   *check = (Check *) arg;
+	Checking   *check = (Checking *) arg;
 	int			class = ERRCODE_TO_CATEGORY(geterrcode());
 	MemoryContext old;
 	ErrorData  *original;
@@ -328,7 +329,7 @@ rename_conversion_error(void *arg)
  * tree was compiled: others might not be harmless, and make a new tree anyway.
  */
 static void
-check_domain(Check *check, ContractNode *node, Datum value, bool isnull, const Path *path)
+check_domain(Checking *check, ContractNode *node, Datum value, bool isnull, const Way *path)
 {
 	int			guc_level = node->foreign ? NewGUCNestLevel() : 0;
 	ListCell   *cell;
@@ -355,9 +356,9 @@ check_domain(Check *check, ContractNode *node, Datum value, bool isnull, const P
 }
 
 static void
-unknown_key(Check *check, ContractNode *node, const JsonSlice *key, const Path *path)
+unknown_key(Checking *check, ContractNode *node, const JsonSlice *key, const Way *path)
 {
-	Path		here = {path, key->data, key->length, 0};
+	Way			here = {path, key->data, key->length, 0};
 	StringInfoData known;
 
 	initStringInfo(&known);
@@ -376,7 +377,7 @@ unknown_key(Check *check, ContractNode *node, const JsonSlice *key, const Path *
 }
 
 static void
-violation(Check *check, const Path *path, const char *problem, const char *hint)
+violation(Checking *check, const Way *path, const char *problem, const char *hint)
 {
 	char	   *where = path_text(check, path);
 
@@ -427,7 +428,7 @@ kind_name(const ContractNode *node)
  * Whether a key can stand in a path as it is.
  */
 static bool
-is_plain_key(const Path *step)
+is_plain_key(const Way *step)
 {
 	for (int i = 0; i < step->length; i++)
 	{
@@ -444,7 +445,7 @@ is_plain_key(const Path *step)
  * "events[3].data.items[1].quantity".
  */
 static char *
-path_text(const Check *check, const Path *path)
+path_text(const Checking *check, const Way *path)
 {
 	StringInfoData text;
 
@@ -459,7 +460,7 @@ path_text(const Check *check, const Path *path)
  * As deep as the type, which PostgreSQL and contract_compile() have gone down.
  */
 static void
-append_path(StringInfo text, const Path *path)
+append_path(StringInfo text, const Way *path)
 {
 	if (path == NULL)
 		return;

@@ -38,7 +38,7 @@
 #include "pg/clock.h"
 
 /* One call of apply_remote(). */
-typedef struct Delivery
+typedef struct ApplyCall
 {
 	Projection *projection;
 	ProjectionProgress progress;
@@ -50,20 +50,20 @@ typedef struct Delivery
 	Datum	   *events;
 	int64	   *positions;
 	int			count;
-} Delivery;
+} ApplyCall;
 
-static void read_arguments(FunctionCallInfo fcinfo, Delivery *call);
-static void read_events(ArrayType *array, Delivery *call);
-static void read_event(Delivery *call, int number, TupleDesc row);
-static void refuse_order(const Delivery *call) pg_attribute_noreturn();
-static void refuse_state(const Delivery *call);
-static void refuse_moved(const Delivery *call);
-static int	apply(Delivery *call);
-static bool apply_some(Delivery *call, int from, int until, bool replaying, int *applied);
-static void note_head(Delivery *call);
+static void read_arguments(FunctionCallInfo fcinfo, ApplyCall *call);
+static void read_events(ArrayType *array, ApplyCall *call);
+static void read_event(ApplyCall *call, int number, TupleDesc row);
+static void refuse_order(const ApplyCall *call) pg_attribute_noreturn();
+static void refuse_state(const ApplyCall *call);
+static void refuse_moved(const ApplyCall *call);
+static int	apply(ApplyCall *call);
+static bool apply_some(ApplyCall *call, int from, int until, bool replaying, int *applied);
+static void note_head(ApplyCall *call);
 
 static void
-read_arguments(FunctionCallInfo fcinfo, Delivery *call)
+read_arguments(FunctionCallInfo fcinfo, ApplyCall *call)
 {
 	argument_not_null(&fcinfo->args[0], "name", "The view event_store.projections lists them.");
 	argument_not_null(&fcinfo->args[1], "after_position",
@@ -86,28 +86,21 @@ read_arguments(FunctionCallInfo fcinfo, Delivery *call)
 }
 
 static void
-read_events(ArrayType *array, Delivery *call)
+read_events(ArrayType *array, ApplyCall *call)
 {
 	TupleDesc	row = lookup_rowtype_tupdesc_copy(ARR_ELEMTYPE(array), -1);
 	int16		length;
 	bool		by_value;
 	char		align;
-	bool	   *nulls;
 
 	event_row_check(row);
+	argument_check_elements(array, "events", "Pass what event_store.read_durable() gave.");
 	get_typlenbyvalalign(ARR_ELEMTYPE(array), &length, &by_value, &align);
-	deconstruct_array(array, ARR_ELEMTYPE(array), length, by_value, align, &call->events, &nulls,
+	deconstruct_array(array, ARR_ELEMTYPE(array), length, by_value, align, &call->events, NULL,
 					  &call->count);
 	call->positions = palloc(sizeof(int64) * Max(call->count, 1));
 	for (int i = 0; i < call->count; i++)
-	{
-		if (nulls[i])
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("events must not contain nulls"),
-					 errhint("Pass what event_store.read_durable() gave.")));
 		read_event(call, i, row);
-	}
 }
 
 /*
@@ -115,7 +108,7 @@ read_events(ArrayType *array, Delivery *call)
  * when the projection has been created anew, with another definition.
  */
 static void
-read_event(Delivery *call, int number, TupleDesc row)
+read_event(ApplyCall *call, int number, TupleDesc row)
 {
 	HeapTupleHeader header = DatumGetHeapTupleHeader(call->events[number]);
 	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(header), .t_data = header};
@@ -148,7 +141,7 @@ read_event(Delivery *call, int number, TupleDesc row)
 }
 
 static void
-refuse_order(const Delivery *call)
+refuse_order(const ApplyCall *call)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -161,7 +154,7 @@ refuse_order(const Delivery *call)
  * Refuses a projection that is lost, stands still, or waits for the next try.
  */
 static void
-refuse_state(const Delivery *call)
+refuse_state(const ApplyCall *call)
 {
 	const char *name = call->projection->name;
 	const char *reason = NULL;
@@ -190,7 +183,7 @@ refuse_state(const Delivery *call)
 }
 
 static void
-refuse_moved(const Delivery *call)
+refuse_moved(const ApplyCall *call)
 {
 	if (call->progress.checkpoint != call->after && !DEBUG_BREAK("remote_no_compare"))
 		ereport(ERROR,
@@ -206,7 +199,7 @@ refuse_moved(const Delivery *call)
  * Returns how many it took.
  */
 static int
-apply(Delivery *call)
+apply(ApplyCall *call)
 {
 	ProjectionProgress *progress = &call->progress;
 	int			replayed = 0;
@@ -235,7 +228,7 @@ apply(Delivery *call)
  * Those from one number up to another; false after a failure, which is noted.
  */
 static bool
-apply_some(Delivery *call, int from, int until, bool replaying, int *applied)
+apply_some(ApplyCall *call, int from, int until, bool replaying, int *applied)
 {
 	bool		failed = false;
 
@@ -259,7 +252,7 @@ apply_some(Delivery *call, int from, int until, bool replaying, int *applied)
  * How far the source is, as we were told, and since when we are behind it.
  */
 static void
-note_head(Delivery *call)
+note_head(ApplyCall *call)
 {
 	ProjectionRemote *remote = &call->remote;
 
@@ -280,7 +273,7 @@ PG_FUNCTION_INFO_V1(event_store_apply_remote);
 Datum
 event_store_apply_remote(PG_FUNCTION_ARGS)
 {
-	Delivery	call = {0};
+	ApplyCall	call = {0};
 	int			applied;
 
 	PreventCommandIfReadOnly("event_store.apply_remote()");

@@ -41,15 +41,15 @@ enum
 };
 
 /* The turn that is taken. */
-typedef struct Turn
+typedef struct InboxTurn
 {
 	int			slot;
 	TimestampTz began_at;
 	TimestampTz now;
-} Turn;
+} InboxTurn;
 
-static bool current_turn(Turn *turn);
-static bool is_over(const Turn *turn);
+static bool current_turn(InboxTurn *turn);
+static bool is_over(const InboxTurn *turn);
 static TimestampTz ended_at(int slot);
 static void begin_turn(void *argument);
 static bool is_fresh(const Bridge *bridge, InboxIds *ids, int row, bool unreadable);
@@ -61,8 +61,8 @@ static SpiStatement *read_statement(const char *format);
 int
 inbox_turn(void)
 {
-	Turn		turn = {0, 0, clock_now()};
-	Turn		next;
+	InboxTurn	turn = {0, 0, clock_now()};
+	InboxTurn	next;
 	ErrorData  *error;
 
 	if (current_turn(&turn) && !is_over(&turn))
@@ -80,7 +80,7 @@ inbox_turn(void)
  * Reads whose turn it is; false if it is nobody's yet.
  */
 static bool
-current_turn(Turn *turn)
+current_turn(InboxTurn *turn)
 {
 	static SpiStatement find = {
 		"SELECT t.slot, t.began_at FROM message_bus.inbox_turn t ORDER BY t.began_at DESC LIMIT 1"};
@@ -103,7 +103,7 @@ current_turn(Turn *turn)
  * is old enough.
  */
 static bool
-is_over(const Turn *turn)
+is_over(const InboxTurn *turn)
 {
 	int64		retention = (int64) setting_message_bus_inbox_retention * USECS_PER_SEC;
 
@@ -139,8 +139,8 @@ begin_turn(void *argument)
 	static SpiStatement note = {
 		"INSERT INTO message_bus.inbox_turn AS t (slot, began_at) VALUES ($1, $2)"
 		" ON CONFLICT (slot) DO UPDATE SET began_at = excluded.began_at"};
-	Turn	   *next = argument;
-	Turn		turn = *next;
+	InboxTurn  *next = argument;
+	InboxTurn	turn = *next;
 	Datum		values[] = {Int32GetDatum(next->slot), TimestampTzGetDatum(next->now)};
 
 	spi_begin(SPI_AS_OWNER);

@@ -58,7 +58,7 @@
 #define LATER USECS_PER_SEC
 
 /* One turn of a walk. */
-typedef struct Turn
+typedef struct EvacuationTurn
 {
 	BusDatabase *database;
 	int			number;			/* the segment */
@@ -68,7 +68,7 @@ typedef struct Turn
 	BusWalk		at;
 	int			count;
 	HeapTuple	copies[TURN_MESSAGES];
-} Turn;
+} EvacuationTurn;
 
 /* Where else a lane's messages may be, read side by side with the segment. */
 typedef struct Elsewhere
@@ -95,9 +95,9 @@ static void remember_cursors(void);
 static void lower_to_tables(void);
 static int	choose_store(BusDatabase *database, int number, TimestampTz now);
 static TimestampTz take_turn(BusDatabase *database, int number, TimestampTz now);
-static bool walk(Turn *turn);
-static bool walk_lane(Turn *turn, Endpoint *endpoint, int32 lane, int64 after);
-static void elsewhere_begin(Elsewhere *elsewhere, const Turn *turn, int64 from);
+static bool walk(EvacuationTurn *turn);
+static bool walk_lane(EvacuationTurn *turn, Endpoint *endpoint, int32 lane, int64 after);
+static void elsewhere_begin(Elsewhere *elsewhere, const EvacuationTurn *turn, int64 from);
 static bool is_elsewhere(Elsewhere *elsewhere, int64 position);
 static void elsewhere_end(Elsewhere *elsewhere);
 static void turn_committed(void *evacuated);
@@ -318,7 +318,7 @@ static TimestampTz
 take_turn(BusDatabase *database, int number, TimestampTz now)
 {
 	BusEvacuation *evacuation = &database->evacuation;
-	Turn	   *turn = palloc(sizeof(Turn));
+	EvacuationTurn *turn = palloc(sizeof(EvacuationTurn));
 	int			store = choose_store(database, number, now);
 
 	if (store < 0)
@@ -357,7 +357,7 @@ take_turn(BusDatabase *database, int number, TimestampTz now)
  * True if the walk has been through all lanes.
  */
 static bool
-walk(Turn *turn)
+walk(EvacuationTurn *turn)
 {
 	int			count;
 	Endpoint  **endpoints = endpoint_all(&count);
@@ -390,7 +390,7 @@ walk(Turn *turn)
  * alone.  False if the turn is over.
  */
 static bool
-walk_lane(Turn *turn, Endpoint *endpoint, int32 lane, int64 after)
+walk_lane(EvacuationTurn *turn, Endpoint *endpoint, int32 lane, int64 after)
 {
 	Elsewhere	elsewhere = {0};
 	TableScan	scan;
@@ -430,7 +430,7 @@ walk_lane(Turn *turn, Endpoint *endpoint, int32 lane, int64 after)
  * stay, from a position on.
  */
 static void
-elsewhere_begin(Elsewhere *elsewhere, const Turn *turn, int64 from)
+elsewhere_begin(Elsewhere *elsewhere, const EvacuationTurn *turn, int64 from)
 {
 	ScanKeyData keys[3];
 

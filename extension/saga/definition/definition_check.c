@@ -24,7 +24,7 @@ static const char *const members[] = {
 	"saga", "data", "message", "envelope", "now", "owed", "record", "key", "reason", "item"
 };
 
-typedef struct Check
+typedef struct DefinitionCheck
 {
 	const Definition *definition;
 	List	  **problems;
@@ -34,7 +34,7 @@ typedef struct Check
 	const char *part;			/* of the definition */
 	bool		events;			/* in "on" of a state */
 	int			depth;
-} Check;
+} DefinitionCheck;
 
 /* A body, and the type that it is of. */
 typedef struct Body
@@ -45,13 +45,13 @@ typedef struct Body
 } Body;
 
 static Tree *names_written(const Definition *definition);
-static void check_tree(Check *check, const Tree *tree, bool path, bool fallback);
-static void check_member(Check *check, const Tree *object, int index, bool path);
+static void check_tree(DefinitionCheck *check, const Tree *tree, bool path, bool fallback);
+static void check_member(DefinitionCheck *check, const Tree *object, int index, bool path);
 static bool is_path_key(const char *key);
-static void check_text(Check *check, const char *text, bool path, bool fallback);
-static void check_names(Check *check, const char *text, const char *end, bool fallback);
-static void check_body(Check *check, const Tree *object);
-static void check_fields(Check *check, const Body *body, bool keyed);
+static void check_text(DefinitionCheck *check, const char *text, bool path, bool fallback);
+static void check_names(DefinitionCheck *check, const char *text, const char *end, bool fallback);
+static void check_body(DefinitionCheck *check, const Tree *object);
+static void check_fields(DefinitionCheck *check, const Body *body, bool keyed);
 static bool is_fixed(const Tree *tree);
 static void check_contract(void *argument);
 
@@ -61,7 +61,7 @@ static void check_contract(void *argument);
 void
 definition_check(const Definition *definition, List **problems)
 {
-	Check		check = {definition, problems, names_written(definition)};
+	DefinitionCheck check = {definition, problems, names_written(definition)};
 	ListCell   *cell;
 
 	check_tree(&check, definition->document, false, false);
@@ -116,7 +116,7 @@ names_written(const Definition *definition)
  * default for what is not there.
  */
 static void
-check_tree(Check *check, const Tree *tree, bool path, bool fallback)
+check_tree(DefinitionCheck *check, const Tree *tree, bool path, bool fallback)
 {
 	check_stack_depth();
 	CHECK_FOR_INTERRUPTS();
@@ -136,7 +136,7 @@ check_tree(Check *check, const Tree *tree, bool path, bool fallback)
 }
 
 static void
-check_member(Check *check, const Tree *object, int index, bool path)
+check_member(DefinitionCheck *check, const Tree *object, int index, bool path)
 {
 	char	   *key = pnstrdup(object->as.members[index].key, object->as.members[index].length);
 	Tree	   *value = object->as.members[index].value;
@@ -180,7 +180,7 @@ is_path_key(const char *key)
  * A path as a whole, or the paths in a template's text.
  */
 static void
-check_text(Check *check, const char *text, bool path, bool fallback)
+check_text(DefinitionCheck *check, const char *text, bool path, bool fallback)
 {
 	const char *hole;
 
@@ -199,7 +199,7 @@ check_text(Check *check, const char *text, bool path, bool fallback)
  * is written.
  */
 static void
-check_names(Check *check, const char *text, const char *end, bool fallback)
+check_names(DefinitionCheck *check, const char *text, const char *end, bool fallback)
 {
 	bool		quoted = false;
 
@@ -236,7 +236,7 @@ check_names(Check *check, const char *text, const char *end, bool fallback)
  * What is sent, published or appended must be of its registered type.
  */
 static void
-check_body(Check *check, const Tree *object)
+check_body(DefinitionCheck *check, const Tree *object)
 {
 	Tree	   *type = tree_get(object, "type");
 	Tree	   *data = tree_get(object, "data");
@@ -264,7 +264,7 @@ check_body(Check *check, const Tree *object)
  * there.  keyed: it gets its step key.
  */
 static void
-check_fields(Check *check, const Body *body, bool keyed)
+check_fields(DefinitionCheck *check, const Body *body, bool keyed)
 {
 	static SpiStatement find = {
 		"SELECT a.attname::text, t.typtype = 'd' AND t.typnotnull FROM event_store.event_type e"

@@ -39,18 +39,18 @@
 #define LARGE_PORTION 100000
 
 /* How far a search has got. */
-typedef struct Search
+typedef struct StuckSearch
 {
 	pg_uuid_t	id;
 	char		saga[NAMEDATALEN * 4];
 	int64		found;			/* that were not known */
-} Search;
+} StuckSearch;
 
-static Search worker_search;
+static StuckSearch worker_search;
 static TimestampTz next_turn = 0;
 
-static bool search_portion(Search *search, int portion);
-static void look_through(Search *search);
+static bool search_portion(StuckSearch *search, int portion);
+static void look_through(StuckSearch *search);
 
 /*
  * Whether an instance may be stuck, by what is written in it.
@@ -97,7 +97,7 @@ attention_set(const Machine *machine, bool due)
  * for what somebody has made of them by hand.  False at the end of all.
  */
 static bool
-search_portion(Search *search, int portion)
+search_portion(StuckSearch *search, int portion)
 {
 	static SpiStatement look = {
 		"WITH page AS MATERIALIZED ("
@@ -138,7 +138,7 @@ search_portion(Search *search, int portion)
 }
 
 static void
-look_through(Search *search)
+look_through(StuckSearch *search)
 {
 	memset(search, 0, sizeof(*search));
 	while (search_portion(search, LARGE_PORTION))
@@ -189,7 +189,7 @@ saga_set_patience(PG_FUNCTION_ARGS)
 	};
 	static SpiStatement forget = {"DELETE FROM saga.patience WHERE saga = $1 AND state = $2"};
 	Datum		values[3];
-	Search		search;
+	StuckSearch search;
 
 	PreventCommandIfReadOnly("saga.set_patience()");
 	argument_not_null(&fcinfo->args[0], "saga", "The view saga.definitions lists them.");
@@ -226,7 +226,7 @@ PG_FUNCTION_INFO_V1(saga_look_for_stuck);
 Datum
 saga_look_for_stuck(PG_FUNCTION_ARGS)
 {
-	Search		search;
+	StuckSearch search;
 
 	PreventCommandIfReadOnly("saga.look_for_stuck()");
 	look_through(&search);

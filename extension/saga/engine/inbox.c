@@ -55,11 +55,11 @@ typedef struct Letter
 } Letter;
 
 /* A message and why it failed. */
-typedef struct Failure
+typedef struct FailedLetter
 {
 	const Letter *letter;
 	const ErrorData *error;
-} Failure;
+} FailedLetter;
 
 /* An instance that messages of the batch are for. */
 typedef struct Slot
@@ -253,7 +253,7 @@ static ErrorData *
 settle_failed(const Letter *letter, const ErrorData *error)
 {
 	const BusMessage *message = &letter->delivery->message;
-	Failure		failure = {letter, error};
+	FailedLetter failure = {letter, error};
 	ErrorData  *worse;
 
 	tell_when_committed(LOG, "message %s %s with correlation %s failed%s: %s",
@@ -290,7 +290,7 @@ addressees(const Letter *letter)
 static void
 fail_letter(void *argument)
 {
-	const Failure *failure = argument;
+	const FailedLetter *failure = argument;
 
 	message_bus_fail(failure->letter->delivery->delivery_id,
 					 unpack_sql_state(failure->error->sqlerrcode), failure->error->message,
@@ -300,7 +300,7 @@ fail_letter(void *argument)
 static void
 skip_letter(void *argument)
 {
-	const Failure *failure = argument;
+	const FailedLetter *failure = argument;
 
 	message_bus_skip(failure->letter->delivery->delivery_id, failure->error->message);
 }

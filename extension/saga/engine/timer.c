@@ -46,12 +46,12 @@
 #define LOCKED_DELAY INT64CONST(200000)
 
 /* The sagas whose entries are looked at, and from where on. */
-typedef struct Search
+typedef struct TimerSearch
 {
 	const char *endpoint;		/* NULL: all */
 	TimestampTz from;			/* past what this transaction has dropped already */
 	TimestampTz as_of;
-} Search;
+} TimerSearch;
 
 typedef struct QueueEntry
 {
@@ -70,9 +70,9 @@ typedef struct EntryRun
 	int			fired;
 } EntryRun;
 
-static const char *next_saga(const Search *search, TimestampTz *due);
-static const char *only_saga(const Search *search);
-static bool take_entry(const Search *search, QueueEntry *entry);
+static const char *next_saga(const TimerSearch *search, TimestampTz *due);
+static const char *only_saga(const TimerSearch *search);
+static bool take_entry(const TimerSearch *search, QueueEntry *entry);
 static void drop_entry(const QueueEntry *entry);
 static int	fire_entry(const QueueEntry *entry, TimestampTz as_of, bool by_hand);
 static void fire_instance(void *argument);
@@ -90,7 +90,7 @@ static void postpone_entry(const QueueEntry *entry, TimestampTz until);
 int
 timers_fire(const char *endpoint, TimestampTz as_of, int max, bool by_hand, bool *more)
 {
-	Search		search = {endpoint, DT_NOBEGIN, as_of};
+	TimerSearch search = {endpoint, DT_NOBEGIN, as_of};
 	QueueEntry	entry;
 	int			fired = 0;
 	int			looked = 0;
@@ -118,7 +118,7 @@ timers_fire(const char *endpoint, TimestampTz as_of, int max, bool by_hand, bool
 TimestampTz
 timers_next(const char *endpoint)
 {
-	Search		search = {endpoint, DT_NOBEGIN, DT_NOEND};
+	TimerSearch search = {endpoint, DT_NOBEGIN, DT_NOEND};
 	TimestampTz due;
 
 	return next_saga(&search, &due) == NULL ? WAKEUP_NEVER : due;
@@ -128,7 +128,7 @@ timers_next(const char *endpoint)
  * The saga whose entry is due first, NULL if none has one.
  */
 static const char *
-next_saga(const Search *search, TimestampTz *due)
+next_saga(const TimerSearch *search, TimestampTz *due)
 {
 	static SpiStatement first = {
 		"SELECT due_at FROM saga.timer_queue WHERE saga = $1 AND due_at >= $2 AND due_at <= $3"
@@ -167,7 +167,7 @@ next_saga(const Search *search, TimestampTz *due)
  * The saga that has the endpoint for itself, NULL if there are none or several.
  */
 static const char *
-only_saga(const Search *search)
+only_saga(const TimerSearch *search)
 {
 	const char *found = NULL;
 	ListCell   *cell;
@@ -189,7 +189,7 @@ only_saga(const Search *search)
  * The first entry that is due, locked.  One that somebody else has is skipped.
  */
 static bool
-take_entry(const Search *search, QueueEntry *entry)
+take_entry(const TimerSearch *search, QueueEntry *entry)
 {
 	static SpiStatement find = {
 		"SELECT due_at, correlation_id FROM saga.timer_queue"

@@ -20,20 +20,20 @@
 #define MAX_BYTES ((int64) JENTRY_OFFLENMASK)
 
 /* A tree on its way to be a jsonb. */
-typedef struct Writer
+typedef struct JsonbWriter
 {
 	JsonbParseState *state;
 	int64		bytes;
-} Writer;
+} JsonbWriter;
 
 static Tree *from_value(const JsonbValue *value, int depth);
 static Tree *from_container(JsonbContainer *container, int depth);
-static JsonbValue *push_tree(Writer *writer, const Tree *tree, JsonbIteratorToken token,
+static JsonbValue *push_tree(JsonbWriter *writer, const Tree *tree, JsonbIteratorToken token,
 							 int depth);
-static JsonbValue *push_members(Writer *writer, const Tree *tree, int depth);
+static JsonbValue *push_members(JsonbWriter *writer, const Tree *tree, int depth);
 static void to_scalar(const Tree *tree, JsonbValue *value);
 static void check_depth(int depth);
-static void check_size(const Writer *writer);
+static void check_size(const JsonbWriter *writer);
 
 /*
  * Reads a jsonb, which must live as long as the tree.  SG005 if it is too deep.
@@ -58,7 +58,7 @@ tree_from_jsonb(Jsonb *jsonb)
 Jsonb *
 tree_to_jsonb(const Tree *tree)
 {
-	Writer		writer = {0};
+	JsonbWriter writer = {0};
 	JsonbValue	scalar;
 
 	if (tree->type == TREE_ARRAY || tree->type == TREE_OBJECT)
@@ -165,7 +165,7 @@ from_container(JsonbContainer *container, int depth)
  * Pushes a tree as an element or a member's value; the last call gives the root.
  */
 static JsonbValue *
-push_tree(Writer *writer, const Tree *tree, JsonbIteratorToken token, int depth)
+push_tree(JsonbWriter *writer, const Tree *tree, JsonbIteratorToken token, int depth)
 {
 	JsonbValue	value;
 
@@ -191,7 +191,7 @@ push_tree(Writer *writer, const Tree *tree, JsonbIteratorToken token, int depth)
 }
 
 static JsonbValue *
-push_members(Writer *writer, const Tree *tree, int depth)
+push_members(JsonbWriter *writer, const Tree *tree, int depth)
 {
 	JsonbValue	key;
 
@@ -243,7 +243,7 @@ check_depth(int depth)
 }
 
 static void
-check_size(const Writer *writer)
+check_size(const JsonbWriter *writer)
 {
 	if (writer->bytes > MAX_BYTES)
 		ereport(ERROR,
