@@ -1,7 +1,8 @@
 # A night in which everything goes wrong below the shop: a daemon is away, or may not log in, a
 # handler fails, nobody reads an endpoint, sessions hold marks, locks and old rows, a slot keeps
-# WAL, the archive refuses, the disk fills, a standby is gone. Somebody who may only look sees each
-# in ecommerce.problems, with what to type; once that is typed, it is gone.
+# WAL, the archive refuses, the disk fills, a standby is gone, a pool takes the connections.
+# Somebody who may only look sees each in ecommerce.problems, with what to type; once that is
+# typed, it is gone.
 use strict;
 use warnings;
 
@@ -211,5 +212,19 @@ type('commits_wait', 'ALTER SYSTEM SET');
 type('commits_wait', 'SELECT pg_reload_conf');
 gone('commits_wait', qr/./);
 end_sessions();
+
+# ---------------------------------------------------------------- connections
+my $free = $shop->sql(q{SELECT ceil(0.9 * (current_setting('max_connections')::int
+	- current_setting('superuser_reserved_connections')::int)) - count(*)
+	FROM pg_stat_activity WHERE backend_type = 'client backend'});
+my $script = $node->basedir . '/pool.sql';
+PostgreSQL::Test::Utils::append_to_file($script, "SELECT 1;\n");
+# all of them at once, and then a statement in a hundred seconds
+my $pool = start([ 'pgbench', '-n', '-c', $free + 1, '-T', 600, '-R', '0.01', '-f', $script,
+		$node->connstr('shop') ], '<', \undef, '>', \my $said, '2>', \my $complaints);
+sees('connections_low', qr/^connections$/, 'warning', qr/ are taken, of which [1-9].* are idle/,
+	qr/or put a pooler between/);
+$pool->kill_kill;
+gone('connections_low', qr/./);
 $shop->stop;
 done_testing();
