@@ -9,7 +9,7 @@
  *
  * Who came last is told first, as PostgreSQL does with ends of transactions.
  * Nobody ever leaves, and who comes again is told once all the same: nobody needs
- * to remember that he came, but where it happens with every event or message.
+ * to remember that he came, but where it happens with every event, message or statement.
  * The lists are the process's own; a crash leaves nothing.
  */
 #include "postgres.h"

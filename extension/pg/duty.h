@@ -6,7 +6,7 @@
  * duty asked for, or when its due time has come, or for any other duty's sake:
  * a duty finds out by itself whether there is something to do, cheaply.  It runs
  * outside a transaction and starts its own, with extension_begin_transaction();
- * an error ends the worker, which is started again a second later.
+ * an error undoes that and puts the duty aside for a while, no other (protect.h).
  */
 #ifndef ECOMMERCE_PG_DUTY_H
 #define ECOMMERCE_PG_DUTY_H

@@ -18,7 +18,7 @@ typedef enum LockSpace
 	LOCK_SAGA_INSTANCE = 21,	/* exclusive: whoever lets an instance react */
 	LOCK_LANE = 0xEC01,			/* exclusive: the lane's holder */
 	LOCK_ENDPOINT = 0xEC02,		/* share: whoever uses it; exclusive: drop */
-	LOCK_LOAD = 0xEC03,			/* exclusive: fills shared memory of the bus */
+	LOCK_LOAD = 0xEC03,			/* exclusive: fills shared memory of the bus; turns the ring */
 	LOCK_FOLD = 0xEC04,			/* exclusive: folds acks; share: reads them */
 	LOCK_BREAKER = 0xEC05,		/* exclusive: writes an endpoint's breakers down */
 	LOCK_BRIDGE = 0xEC06,		/* exclusive: the session that carries a bridge outwards */

@@ -86,7 +86,7 @@ CREATE TABLE message_bus.route (
 COMMENT ON TABLE message_bus.route IS 'Which endpoints a published message type reaches.';
 CREATE INDEX route_endpoint_idx ON message_bus.route (endpoint_id);
 
--- The columns every table of messages begins with; extension/message_bus/row.h
+-- The columns every table of messages begins with; extension/message_bus/know/relations.h
 -- numbers them. Fixed-width ones first: position is patched in place.
 CREATE TABLE message_bus.ring_0 (
 	position bigint NOT NULL,

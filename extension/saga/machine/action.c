@@ -3,8 +3,8 @@
  *		What a transition does to the machine, and what it sends.
  *
  * The order is fixed: call, set, facts, timers taken back, commands, messages,
- * events, timers set, compensation, and the state last.  Each sees what the ones
- * before it have written.
+ * events, timers set, the alarm, the state, and compensation last.  Each sees what the
+ * ones before it have written.
  */
 #include "postgres.h"
 

@@ -89,7 +89,6 @@ const WORDS = {
 	bridge_unfed: 'bridge is not carried',
 	breaker_open: 'circuit breaker open', dead_letters: 'dead letters', saga_stuck: 'sagas stuck',
 	parked_events: 'events put aside', ring_large: 'ring large',
-	saga_definition: 'saga definition', role_obstacle: 'role in the way',
 	messages_failing: 'handler fails', transaction_long: 'transaction open for long',
 	transaction_prepared: 'prepared transaction forgotten', lock_held: 'others wait for a lock',
 	commits_wait: 'commits wait', connections_low: 'connections run out',
