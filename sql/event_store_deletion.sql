@@ -87,6 +87,14 @@ SELECT * FROM event_store.verify();
 SELECT event_store.reset_subscription('gone', 0);
 SELECT lag_events FROM event_store.subscriptions WHERE name = 'gone';
 SELECT rest('gone', 1), (SELECT lag_events FROM event_store.subscriptions WHERE name = 'gone');
+-- So do problems and overview, of who wants it alone, where nothing else is new.
+SELECT put('order-9');
+SELECT count(rest(name)) AS read FROM unnest('{plain,star,both,gone}'::text[]) name;
+SELECT event_store.delete_stream('order-9', 1);
+SELECT name, looked, oldest IS NOT NULL AS unread FROM event_store._behind()
+WHERE name IN ('plain', 'star', 'both', 'gone') ORDER BY name;
+SELECT rest('both'), rest('gone');
+SELECT count(*) FROM event_store._behind() WHERE name IN ('plain', 'star', 'both', 'gone');
 
 -- ------------------------------------------------------------ projections
 CREATE TABLE model (stream text PRIMARY KEY, version bigint);

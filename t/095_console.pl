@@ -97,6 +97,13 @@ subtest 'roles and actions' => sub {
 			q(SELECT event_store.reset_subscription('nobody', 0)) ],
 		'replay-parked' => [ { name => 'nobody', position => 1 },
 			q(SELECT event_store.replay_parked('nobody', 1)) ],
+		'end-session' => [ { pid => 0, since => '2000-01-01' },
+			'SELECT pg_terminate_backend(pid) FROM ecommerce._sessions() WHERE pid = 0' ],
+		(map {
+			my $schema = $_ eq 'sink' ? 'event_store' : 'message_bus';
+			("pause-$_" => [ { name => 'nobody' }, "SELECT $schema.pause_$_('nobody')" ],
+				"resume-$_" => [ { name => 'nobody' }, "SELECT $schema.resume_$_('nobody')" ]) }
+		  qw(link bridge sink)),
 		'retry-saga' => [ { saga => 'order', id => $none },
 			"SELECT saga.retry('order', '$none')" ],
 		'cancel-saga' => [ { saga => 'order', id => $none },
@@ -147,6 +154,27 @@ subtest 'roles and actions' => sub {
 	is($node->safe_psql('shop', "SELECT string_agg(DISTINCT stream || ' ' || (data ->> 'action'),
 		', ') FROM event_store.read_all(0, 1000, 'console') WHERE stream <> 'console-operator'"),
 		'console-shipper send, console-writer send', 'what was refused is not');
+};
+
+subtest 'a session in the way' => sub {
+	my $held = $node->background_psql('shop');
+	my $pid = $held->query_safe(q(BEGIN; SELECT pg_backend_pid()));
+	my $since = $shop->sql("SELECT xact_start FROM ecommerce._sessions() WHERE pid = $pid");
+	my $end = sub {
+		$console->post($who{operator}, 'end-session', { pid => $pid, since => $_[0] }) };
+
+	is($end->($since)->{status}, 403, 'is not for whoever may not signal in psql');
+	$held->quit;
+	$held = $node->background_psql('shop', extra_params => [ '-U', 'writer' ]);
+	$pid = $held->query_safe(q(BEGIN; SELECT pg_backend_pid()));
+	$since = $shop->sql("SELECT xact_start FROM ecommerce._sessions() WHERE pid = $pid");
+	is($end->($since)->{status}, 403, 'nor is that of somebody else');
+	$shop->sql('GRANT pg_signal_backend TO operator');
+	is($end->('2000-01-01')->{content}, '[]', 'one that has gone on is left alone');
+	like($end->($since)->{content}, qr/^\[\{"result":"ended"\}\]$/, 'he who may ends it');
+	is($shop->sql("SELECT count(*) FROM pg_stat_activity WHERE pid = $pid"), 0, 'it is gone');
+	$held->{run}->kill_kill;
+	$shop->sql('REVOKE pg_signal_backend FROM operator');
 };
 
 # Action => SQLSTATE of what psql makes of its statement as that role; all is taken back.

@@ -8,21 +8,23 @@ use HTTP::Tiny;
 use POSIX ();
 use Time::HiRes qw(sleep time);
 
-use constant WORKERS => 4;
+# Each waits for its reply before it orders again; it is in time while that takes 150 ms at most.
+use constant { LEAST_WORKERS => 4, ORDERS_EACH => 6 };
 
 # They come: each orders one of the products, at its share of rate orders a second.
 sub come
 {
 	my ($class, $shop, $rate, @products) = @_;
 	my $self = bless { workers => [] }, $class;
+	my $workers = $rate / ORDERS_EACH > LEAST_WORKERS ? int($rate / ORDERS_EACH) : LEAST_WORKERS;
 
-	for (1 .. WORKERS)
+	for (1 .. $workers)
 	{
 		pipe(my $read, my $write) or die "cannot make a pipe: $!\n";
 		my $pid = fork // die "cannot fork: $!\n";
 		if ($pid == 0)
 		{
-			print $write order_on($shop, WORKERS / $rate, @products);
+			print $write order_on($shop, $workers / $rate, @products);
 			close $write;
 			POSIX::_exit(0);
 		}

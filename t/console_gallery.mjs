@@ -14,6 +14,16 @@ const PAGES = {
 	instance: `sagas/order/instance/${order || none}`, flow: 'flow', simulate: 'simulate',
 	shop: 'shop', stock: 'shop/stock', order: `shop/${order || none}`, health: 'health',
 };
+// Where what is wrong around the shop can be seen.
+const AROUND = { overview: 'overview', other: 'overview?in=audit', find: `find/${order}`,
+	endpoint: 'messages/abroad', readers: 'readers', messages: 'messages', health: 'health' };
+// What may be done: each asks first.
+const DIALOGS = [['send', 'messages/billing', 'Send one'], ['purge', 'messages/billing', 'Purge'],
+	['redrive', 'dead', 'Redrive all'], ['patience', 'sagas/order', 'none'],
+	['goto', `sagas/order/instance/${order || none}`, 'Go to'], ['skip', 'readers', 'Skip']];
+// What somebody who may see counts alone is shown in their place.
+const COUNTED = ['overview', 'story', 'stream', 'messages', 'endpoint', 'dead', 'letter',
+	'instance', 'readers', 'health'];
 
 async function gallery() {
 	const page = await open();
@@ -22,20 +32,55 @@ async function gallery() {
 	for (const scheme of ['light', 'dark']) {
 		await page.evaluate((mode) => localStorage.setItem('theme', mode), scheme);
 		for (const width of [1440, 390]) {
-			const directory = `${pictures}/${amount}/${scheme}-${width}`;
-			mkdirSync(directory, { recursive: true });
 			await page.setViewportSize({ width, height: 900 });
 			await page.goto('about:blank');
-			for (const [name, hash] of Object.entries(PAGES)) {
+			for (const [name, hash] of Object.entries(amount === 'around' ? AROUND : PAGES)) {
 				await show(page, hash);
-				await page.locator('.bar .badge.good').waitFor();
-				const tall = await page.evaluate(() => document.documentElement.scrollHeight);
-				await page.screenshot({ path: `${directory}/${name}.png`, fullPage: tall > 900,
-					...(tall > TALLEST ? { clip: { x: 0, y: 0, width, height: TALLEST } } : {}) });
+				await picture(page, `${scheme}-${width}`, name);
 			}
 		}
 	}
 	ok(true, `${amount}: in ${pictures}/${amount}`);
+	await page.close();
+}
+
+async function picture(page, set, name) {
+	const directory = `${pictures}/${amount}/${set}`;
+	mkdirSync(directory, { recursive: true });
+	await page.locator('.bar .badge.good').waitFor();
+	const [tall, width] = await page.evaluate(() => [document.documentElement.scrollHeight,
+		innerWidth]);
+	await page.screenshot({ path: `${directory}/${name}.png`, fullPage: tall > 900,
+		...(tall > TALLEST ? { clip: { x: 0, y: 0, width, height: TALLEST } } : {}) });
+}
+
+// Dialogs that are open, light and narrow too.
+async function dialogs() {
+	if (amount !== 'much') return;
+	const page = await open();
+	await logIn(page, 'operator');
+	for (const width of [1440, 390]) {
+		await page.setViewportSize({ width, height: 900 });
+		for (const [name, hash, button] of DIALOGS) {
+			await page.goto('about:blank');
+			await show(page, hash);
+			await page.getByRole('button', { name: button }).first().click();
+			await page.locator('dialog').waitFor();
+			await page.locator('dialog').getByText('Counting…').waitFor({ state: 'detached' });
+			await picture(page, `dialogs-${width}`, name);
+		}
+	}
+	await page.close();
+}
+
+async function counted() {
+	if (amount !== 'little') return;
+	const page = await open();
+	await logIn(page, 'viewer');
+	for (const name of COUNTED) {
+		await show(page, PAGES[name]);
+		await picture(page, 'monitor', name);
+	}
 	await page.close();
 }
 
@@ -48,4 +93,4 @@ async function logInPage() {
 	await page.close();
 }
 
-await run([gallery, logInPage]);
+await run([gallery, dialogs, counted, logInPage]);

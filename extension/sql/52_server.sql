@@ -9,6 +9,19 @@ AS 'MODULE_PATHNAME', 'ecommerce_sessions';
 COMMENT ON FUNCTION ecommerce._sessions() IS
 'Who is connected: state active, idle or idle in transaction and since when, when the transaction began, whether it keeps vacuum from anything, what it waits for; as pg_stat_activity shows it to its own role alone.';
 
+CREATE FUNCTION ecommerce._session_name(pid int) RETURNS text
+LANGUAGE plpgsql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $session_name$
+BEGIN
+	RETURN format('session %s', pid) || coalesce((SELECT format(' (%s of %s)',
+			coalesce(nullif(a.application_name, ''), 'unnamed'), pg_get_userbyid(a.usesysid))
+		FROM pg_stat_get_activity(_session_name.pid) a WHERE a.usesysid IS NOT NULL), '');
+END
+$session_name$;
+COMMENT ON FUNCTION ecommerce._session_name(int) IS
+'A session in words, as far as everybody may know it: session 4711 (psql of alice).';
+
 CREATE FUNCTION ecommerce._disk_space(tablespace oid, OUT device bigint, OUT free bigint,
 	OUT total bigint)
 LANGUAGE c VOLATILE STRICT

@@ -187,7 +187,8 @@ BEGIN
 
 	RETURN QUERY
 	SELECT 'error'::text, 'stream ' || min(e.stream),
-		format('%s events belong to no stream of that name', count(*))
+		ecommerce._counted(count(*), false, 'event belongs to no stream of that name',
+			'events belong to no stream of that name')
 	FROM event_store.stored_event e
 	WHERE NOT EXISTS (SELECT FROM event_store.stream s WHERE s.stream_id = e.stream_id
 		AND s.name = e.stream)

@@ -22,6 +22,18 @@ END
 $$;
 COMMENT ON FUNCTION ecommerce._page(int) IS 'The size of a page, 1 to 1000. Error: 22023.';
 
+CREATE FUNCTION ecommerce._counted(count bigint, capped boolean, one text, many text)
+RETURNS text LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RETURN format('%s%s %s', count, CASE WHEN capped THEN '+' END,
+		CASE WHEN count = 1 AND capped IS NOT TRUE THEN one ELSE many END);
+END
+$$;
+COMMENT ON FUNCTION ecommerce._counted(bigint, boolean, text, text) IS
+'A count in words: 1 message waits, 2 messages wait, 200+ messages wait (capped: there may be more).';
+
 CREATE FUNCTION event_store._name_key(stream text) RETURNS bigint
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -52,6 +64,10 @@ SELECT e.position, e.stream, e.version, e.event_id, e.event_type, e.schema_versi
 FROM event_store.stored_event e;
 COMMENT ON VIEW event_store._seen_event IS
 'Events as they are stored; what they hold is null to roles that may not read it.';
+
+CREATE VIEW event_store._seen_deletion AS
+SELECT d.position, d.category_key FROM event_store.deletion d;
+COMMENT ON VIEW event_store._seen_deletion IS 'Where streams were deleted, for who only looks.';
 
 CREATE VIEW event_store._seen_stream AS
 SELECT s.stream_id, s.name_key, s.name, s.last_version, s.deleted_version, s.tombstoned

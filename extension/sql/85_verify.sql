@@ -96,7 +96,7 @@ BEGIN
 			k.newest, greatest(s.tail, s.cursor))),
 		(k.due < coalesce(s.next_due, 'infinity'), format('a message is due at %s, it waits until %s',
 			k.due, s.next_due)),
-		(k.leases <> s.leases, format('it has %s leases and knows of %s', k.leases, s.leases)))
+		(k.leases <> s.leases, format('leases in its tables: %s, known: %s', k.leases, s.leases)))
 		AS p (wrong, problem)
 	WHERE p.wrong;
 END
@@ -114,7 +114,8 @@ BEGIN
 	RETURN QUERY
 	SELECT 'error'::text, p.object, p.problem FROM message_bus._orphans() p
 	UNION ALL SELECT 'error', p.object, p.problem FROM message_bus._counter_problems() p
-	UNION ALL SELECT 'error', 'segment ' || g.segment, format('it is free and has %s messages', g.messages)
+	UNION ALL SELECT 'error', 'segment ' || g.segment,
+		'it is free and has ' || ecommerce._counted(g.messages, false, 'message', 'messages')
 	FROM message_bus.ring g WHERE g.state = 'free' AND g.messages > 0
 	UNION ALL SELECT 'warning', p.object, p.problem FROM ecommerce._restore_problems() p;
 	-- Hashed: a condition of each row would read all that was found for each.

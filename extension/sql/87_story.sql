@@ -274,7 +274,7 @@ AS $find_name$
 		WHERE e.stream_id = r.stream_id ORDER BY e.version LIMIT 1) e ON true
 	WHERE s.stream IS NOT NULL
 	UNION ALL
-	SELECT 'endpoint', e.name, NULL, format('%s lanes', e.lanes), NULL
+	SELECT 'endpoint', e.name, NULL, ecommerce._counted(e.lanes, false, 'lane', 'lanes'), NULL
 	FROM message_bus._seen_endpoint e WHERE starts_with(e.name, _find_name.name)
 	UNION ALL
 	SELECT 'definition', d.name, NULL, format('saga, version %s', d.version), NULL

@@ -435,7 +435,8 @@ GRANT EXECUTE ON FUNCTION
 
 -- ---------------------------------------------------------------- looking
 -- Lists show what events, messages and instances hold to who may read them; the rest to all.
-GRANT SELECT ON event_store._seen_event, event_store._seen_stream, event_store._category_share,
+GRANT SELECT ON event_store._seen_event, event_store._seen_deletion, event_store._seen_stream,
+	event_store._category_share,
 	event_store._seen_type, event_store._seen_handler,
 	message_bus._seen_endpoint, message_bus._seen_ring, message_bus._seen_aside,
 	message_bus._seen_dead, message_bus._seen_lease, message_bus._seen_passed,
@@ -450,13 +451,15 @@ GRANT SELECT ON event_store._seen_event, event_store._seen_stream, event_store._
 	message_bus._open_dead, message_bus._ring_tail,
 	message_bus._seen_link, message_bus._seen_bridge, message_bus._seen_forward,
 	message_bus._state, message_bus._waits_aside, message_bus._is_dead, message_bus._is_open_dead,
-	ecommerce.problems, ecommerce.all_problems
+	ecommerce._carriers, ecommerce.problems, ecommerce.all_problems
 	TO ecommerce_reader, ecommerce_monitor;
 GRANT SELECT ON ecommerce.units TO ecommerce_monitor;
 GRANT SELECT ON saga._attended, saga._recent_dead_letters TO ecommerce_reader;
 GRANT EXECUTE ON FUNCTION
 	ecommerce._reads(),
 	ecommerce._page(int),
+	ecommerce._counted(bigint, boolean, text, text),
+	ecommerce._session_name(int),
 	event_store._name_key(text),
 	event_store._category_key(text),
 	event_store.correlation_of(jsonb),

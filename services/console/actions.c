@@ -50,6 +50,18 @@ const Resource api_actions[] = {
 									  TEXT("position") "::bigint)")),
 	ACTION("replay-parked", DONE("event_store.replay_parked(" TEXT("name") ", "
 								 TEXT("position") "::bigint)")),
+	ACTION("pause-link", VOID("message_bus.pause_link(" TEXT("name") ")")),
+	ACTION("resume-link", VOID("message_bus.resume_link(" TEXT("name") ")")),
+	ACTION("pause-bridge", VOID("message_bus.pause_bridge(" TEXT("name") ")")),
+	ACTION("resume-bridge", VOID("message_bus.resume_bridge(" TEXT("name") ")")),
+	ACTION("pause-sink", VOID("event_store.pause_sink(" TEXT("name") ")")),
+	ACTION("resume-sink", VOID("event_store.resume_sink(" TEXT("name") ")")),
+	/* since: of its transaction, lest another one has got its number */
+	ACTION("end-session", ROWS("SELECT CASE WHEN pg_catalog.pg_terminate_backend(s.pid, 5000) "
+							   "THEN 'ended' ELSE 'still there' END AS result "
+							   "FROM ecommerce._sessions() s WHERE s.kind = 'client backend' "
+							   "AND s.pid = " TEXT("pid") "::int "
+							   "AND s.xact_start = " TEXT("since") "::timestamptz")),
 	ACTION("retry-saga", DONE("saga.retry(" TEXT("saga") ", " TEXT("id") "::uuid)")),
 	ACTION("cancel-saga", DONE("saga.cancel(" TEXT("saga") ", " TEXT("id") "::uuid, "
 							   TEXT("reason") ")")),

@@ -35,6 +35,7 @@ const PgStatement api_whoami = {
 	"'reader', pg_catalog.pg_has_role('ecommerce_reader', 'usage'), "
 	"'writer', pg_catalog.pg_has_role('ecommerce_writer', 'usage'), "
 	"'admin', pg_catalog.pg_has_role('ecommerce_admin', 'usage'), "
+	"'signal', pg_catalog.pg_has_role('pg_signal_backend', 'usage'), "
 	"'shop', pg_catalog.to_regnamespace('ecommerce_order') IS NOT NULL)::text", 0
 };
 const PgStatement api_begin_read = {READ_ONLY("2s"), 0};

@@ -50,8 +50,8 @@ refuse_if_running(const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_SG_IN_USE),
 				 errmsg("saga \"%s\" is in use", name),
-				 errdetail(INT64_FORMAT " instances have not ended, " INT64_FORMAT
-										" messages wait for one.",
+				 errdetail("Instances that have not ended: " INT64_FORMAT
+						   "; messages that wait for one: " INT64_FORMAT ".",
 						   running, parked),
 				 errhint("Let them end, or type SELECT saga.drop(%s, force => true).",
 						 quote_literal_cstr(name))));

@@ -60,7 +60,8 @@ function Run({ title, danger, start, count, ask, done, rates, children, onClose 
 		<div class="explain">${children}</div>
 		${count && !over && !running && html`<p role="status">
 			${expected ? html`<strong>${expected.about ? 'About ' : ''}${
-			format.count(expected.count, expected.capped)}</strong> match now.`
+			format.count(expected.count, expected.capped)}</strong> ${expected.count === 1
+			&& !expected.capped ? 'matches' : 'match'} now.`
 			: 'Counting…'}</p>`}
 		${rates && !over && !running && html`<label>How fast<select value=${rate}
 			onChange=${(event) => setRate(event.target.value)}>

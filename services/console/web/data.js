@@ -110,6 +110,7 @@ export async function findSession() {
 
 export const may = {
 	act: () => Boolean(session.get()?.actions && session.get()?.who.admin),
+	end: () => may.act() && session.get().who.signal,
 	send: () => Boolean(session.get()?.actions && session.get()?.who.writer),
 	read: () => Boolean(session.get()?.who.reader),
 	watch: () => Boolean(session.get()?.who.monitor),

@@ -12,6 +12,11 @@ export function count(value, capped) {
 	return number.format(value) + (capped ? '+' : '');
 }
 
+// A count and what is counted: 1 order, 2 orders.
+export function counted(value, one, many, capped) {
+	return `${count(value, capped)} ${value === 1 && !capped ? one : many}`;
+}
+
 const cents = new Intl.NumberFormat('en', { minimumFractionDigits: 2, maximumFractionDigits: 3 });
 
 export function money(value) {

@@ -165,7 +165,8 @@ function Menu({ current, shop }) {
 				aria-current=${name === current ? 'page' : null}>${title}${marks[name] && html`
 				<span class="n ${marks[name].kind}"><span aria-hidden="true">
 					${marks[name].kind === 'error' ?
-					'■' : '▲'}</span> ${marks[name].n}<span class="sr"> problems</span></span>`}
+					'■' : '▲'}</span> ${marks[name].n}<span class="sr"> ${
+					marks[name].n === 1 ? 'problem' : 'problems'}</span></span>`}
 						</a>`)}
 		</div></section>`)}</div></nav>`;
 }
@@ -173,7 +174,9 @@ function Menu({ current, shop }) {
 // Which page a problem belongs to.
 export function pageOf(kind) {
 	if (kind === 'dead_letters') return 'dead';
-	if (/^(endpoint|no_consumer|not_carried|breaker|messages)/.test(kind)) return 'messages';
+	if (/^(endpoint|no_consumer|consumer|not_carried|breaker|messages)/.test(kind)) {
+		return 'messages';
+	}
 	if (/^saga/.test(kind)) return 'sagas';
 	if (/^(subscription|projection|parked|rebuild)/.test(kind)) return 'readers';
 	return 'health';

@@ -56,15 +56,15 @@ function Standing({ of: { data, error } }) {
 	if (!data) return '';
 	const { problems_error: errors, problems_warning: warnings } = data.overview;
 	const kind = errors ? 'error' : warnings ? 'warning' : 'good';
-	return html`<${Badge} kind=${kind}>${errors + warnings ? `${errors + warnings} ${
-		errors + warnings === 1 ? 'problem' : 'problems'}` : 'well'}<//>`;
+	return html`<${Badge} kind=${kind}>${errors + warnings
+		? format.counted(errors + warnings, 'problem', 'problems') : 'well'}<//>`;
 }
 
 function Verdict({ problems }) {
 	const errors = problems.filter(({ severity }) => severity === 'error').length;
 	const kind = errors ? 'error' : problems.length ? 'warning' : 'good';
 	const warnings = problems.length - errors;
-	const parts = [errors && `${errors} need${errors === 1 ? 's' : ''} somebody now`,
+	const parts = [errors && format.counted(errors, 'needs somebody now', 'need somebody now'),
 		warnings && `${warnings} can wait a little`].filter(Boolean);
 	return html`<section class="verdict ${kind}" aria-live="polite">
 		<span class="shape" aria-hidden="true">${
@@ -81,8 +81,8 @@ const WORDS = {
 	projection_lost: 'projection has lost its source', projection_unfed: 'projection is not fed',
 	projection_behind: 'projection behind', rebuild_failed: 'rebuild has failed',
 	endpoint_paused: 'endpoint paused',
-	endpoint_behind: 'endpoint stands still', no_consumer: 'nobody consumes',
-		endpoint_full: 'endpoint full',
+	endpoint_behind: 'endpoint behind', consumer_stuck: 'consumer stands still',
+	no_consumer: 'nobody consumes', endpoint_full: 'endpoint full',
 	not_carried: 'nobody carries', link_lost: 'link has lost its source',
 	link_paused: 'link paused',
 	link_unfed: 'link is not fed', bridge_paused: 'bridge paused',
@@ -103,7 +103,7 @@ function remedy({ kind, detail }) {
 	const of = (page, name, label) => [`#/${page}${!detail?.[name] ? ''
 		: `${page === 'dead' ? '?endpoint=' : '/'}${encodeURIComponent(detail[name])}`}`, label];
 	if (kind === 'dead_letters') return of('dead', 'endpoint', 'Open dead letters');
-	if (/^(endpoint|no_consumer|not_carried|breaker|messages)/.test(kind))
+	if (/^(endpoint|no_consumer|consumer|not_carried|breaker|messages)/.test(kind))
 		return of('messages', 'endpoint', 'Open endpoint');
 	if (kind === 'subscription_behind') return ['#/readers?behind=1', 'Open readers'];
 	if (kind === 'saga_stuck' && detail?.correlation_id)
@@ -179,8 +179,9 @@ function Work({ of, range, setRange, charts }) {
 			['processes', format.count(of.workers)],
 			['at work, or lately', (of.duties ?? []).join('; ') || 'nothing yet'],
 			['readers see up to', format.count(of.mark)],
-			['held back', of.mark_lag ? `${format.count(of.mark_lag)} positions, by pid ${
-				of.mark_holder_pid ?? '?'}` : 'nothing'],
+			['held back', of.mark_lag ? [format.counted(of.mark_lag, 'position', 'positions'),
+				of.mark_holder_pid && `by pid ${of.mark_holder_pid}`].filter(Boolean).join(', ')
+				: 'nothing'],
 			['newest position', format.count(of.position)],
 			['streams', format.count(of.streams_estimate)],
 			['projections', html`${format.count(of.projections)}${of.projections_failed ? html`,

@@ -23,9 +23,9 @@ export function Readers({ query }) {
 
 function lag(row) {
 	if (row.lag_events === 0) return html`<span class="zero">0</span>`;
-	return html`<span title=${`${row.lag_positions ?? '?'} positions of the log`}>
-		${format.count(row.lag_events, row.lag_capped)}</span>${row.lag_capped
-			? html` <span class="note">${format.count(row.lag_positions)} positions</span>` : ''}`;
+	const far = format.counted(row.lag_positions, 'position', 'positions');
+	return html`<span title=${`${far} of the log`}>${format.count(row.lag_events,
+		row.lag_capped)}</span>${row.lag_capped ? html` <span class="note">${far}</span>` : ''}`;
 }
 
 // A new version that is filled, in place or beside what is read.

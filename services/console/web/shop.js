@@ -55,18 +55,19 @@ function Totals() {
 		${data.states.filter((row) => row.orders > 0).map((row) => html`<${Figure}
 			key=${row.state} name=${row.state}
 			value=${`${row.estimated ? '~' : ''}${format.count(row.orders)}`}
-			below=${row.kind === 'final' ? 'orders, ended' : 'orders'}
+			below=${`${row.orders === 1 ? 'order' : 'orders'}${
+				row.kind === 'final' ? ', ended' : ''}`}
 			href=${`#/sagas/order?state=${encodeURIComponent(row.state)}`} />`)}
 		<${Figure} name="Ordered" value=${money(amount)} below=${`${data.currency}, ${
-			orders >= 1000 ? 'newest 1,000' : format.count(orders)} orders`} />
+			orders >= 1000 ? 'newest 1,000 orders' : format.counted(orders, 'order', 'orders')}`} />
 		<${Figure} name="Of it cancelled" value=${money(lost?.amount ?? 0)}
-			below=${`${data.currency}, ${format.count(lost?.orders ?? 0)} orders`} />
+			below=${`${data.currency}, ${format.counted(lost?.orders ?? 0, 'order', 'orders')}`} />
 		<${Figure} name="On hand" value=${format.count(stock.on_hand ?? 0)} href="#/shop/stock"
 			below=${`${format.count(stock.reserved ?? 0)} reserved`} />
 		<${Figure} name="Sold out" value=${format.count(stock.sold_out)} href="#/shop/stock"
 			kind=${stock.sold_out ? 'warning' : ''}
 			below=${`of ${stock.capped ? 'the newest ' : ''}${
-				format.count(stock.articles)} articles`}
+				format.counted(stock.articles, 'article', 'articles')}`}
 			/></section>`;
 }
 

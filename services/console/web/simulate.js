@@ -53,10 +53,10 @@ function Result({ of, saga }) {
 	const bad = of.violation_count > 0;
 	return html`<section class="verdict ${bad ? 'error' : 'good'}" role="status">
 		<span class="shape" aria-hidden="true">${bad ? '■' : '●'}</span><div>
-			<h2>${bad ? `${format.count(of.violation_count)} violations`
+			<h2>${bad ? format.counted(of.violation_count, 'violation', 'violations')
 				: 'No invariant was broken'}</h2>
-				<p>in ${format.count(of.schedules)} orders with ${format.count(
-				of.transitions)} transitions</p></div></section>
+				<p>in ${format.counted(of.schedules, 'order', 'orders')} with ${format.counted(
+				of.transitions, 'transition', 'transitions')}</p></div></section>
 		<${Card} title="How they ended"><${Table} label="How they ended"
 			rows=${Object.entries(of.end_states ?? {}).sort((a, b) => b[1] - a[1])} columns=${[
 			{ head: 'State', grow: true, cell: ([state]) => state },

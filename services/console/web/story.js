@@ -66,8 +66,8 @@ function One({ id }) {
 		${entries.length === 0 ? html`<${Card}><${Empty} title="Nothing is known under this id.">
 			It may have been forgotten, or have another correlation id. <a
 				href="#/find/${id}">Find it</a><//><//>` : html`
-		<${Card} title="Across services" note=${`${format.count(
-			entries.length)} entries${entries.length >= 500 ? ', the last of more' : ''}`}>
+		<${Card} title="Across services" note=${`${format.counted(entries.length,
+			'entry', 'entries')}${entries.length >= 500 ? ', the last of more' : ''}`}>
 			<${Lanes} entries=${entries} chosen=${entry?.index} onChoose=${setChosen} /><//>
 		<div class="split"><${Card} title="What caused what">
 			<${Tree} entries=${entries} chosen=${entry?.index} onChoose=${setChosen} /><//>

@@ -29,9 +29,10 @@ export function Badge({ kind = 'idle', children }) {
 }
 
 const STATES = {
-	error: ['dead', 'failed', 'fault', 'error', 'Cancelled', 'refused', 'open', 'overdue', 'stuck'],
-	warning: ['retrying', 'held', 'blocked', 'paused', 'warning', 'skipped', 'expired', 'half_open',
-		'returned', 'expected', 'declined', 'unknown', 'disputed', 'rebuilding'],
+	error: ['dead', 'failed', 'lost', 'failing', 'fault', 'error', 'Cancelled', 'refused', 'open',
+		'overdue', 'stuck'],
+	warning: ['retrying', 'unfed', 'held', 'blocked', 'paused', 'warning', 'skipped', 'expired',
+		'half_open', 'returned', 'expected', 'declined', 'unknown', 'disputed', 'rebuilding'],
 	good: ['running', 'settled', 'stored', 'Confirmed', 'Completed', 'redriven', 'captured',
 		'committed', 'delivered', 'sent', 'set', 'final', 'arranged', 'dispatched'],
 	busy: ['in_hand', 'leased', 'transaction', 'lease', 'held back', 'pending'],

@@ -19,7 +19,7 @@ DECLARE
 BEGIN
 	RETURN QUERY
 	WITH s AS MATERIALIZED (SELECT * FROM ecommerce._sessions())
-	SELECT 'transaction_long', 'session ' || s.pid, 'warning', s.xact_start,
+	SELECT 'transaction_long', ecommerce._session_name(s.pid), 'warning', s.xact_start,
 		format('Nothing that was deleted or updated since can be vacuumed: tables and queues grow. It is %s for %s.',
 			s.state, date_trunc('second', at - s.state_since)),
 		format('SELECT * FROM pg_stat_activity WHERE pid = %1$s; then SELECT pg_terminate_backend(%1$s)', s.pid),
@@ -34,7 +34,7 @@ BEGIN
 	FROM pg_prepared_xacts p
 	WHERE patience >= '0'::interval AND p.database = current_database() AND p.prepared < at - patience
 	UNION ALL
-	SELECT 'lock_held', 'session ' || b.pid, 'error', b.since,
+	SELECT 'lock_held', ecommerce._session_name(b.pid), 'error', b.since,
 		format('Sessions that wait for its locks: %s. It is %s for %s.', b.n, h.state,
 			date_trunc('second', at - h.state_since)),
 		format('SELECT * FROM pg_stat_activity WHERE pid = %1$s; then SELECT pg_terminate_backend(%1$s)', b.pid),
@@ -54,7 +54,7 @@ BEGIN
 	HAVING count(*) > 0
 	UNION ALL
 	SELECT 'connections_low', 'connections', CASE WHEN count(*) >= slots THEN 'error' ELSE 'warning' END, NULL,
-		format('%s of %s are taken, of which %s are idle; then nobody gets in, daemons neither.',
+		format('%s of %s are taken (%s idle); when all are, nobody gets in, daemons neither.',
 			count(*), slots, count(*) FILTER (WHERE s.state = 'idle')),
 		'SELECT usename, application_name, state, count(*) FROM pg_stat_activity GROUP BY 1, 2, 3 ORDER BY 4 DESC; then raise max_connections, or put a pooler between',
 		jsonb_build_object('count', count(*))
