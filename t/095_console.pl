@@ -66,6 +66,8 @@ my %who = map { $_ => $console->log_in($_) } keys %groups;
 subtest 'roles and actions' => sub {
 	my $none = Shop::uuid();
 	my $everything = q('{"endpoint": "payment"}');
+	my $superuser = $node->background_psql('shop');
+	my $pid = $superuser->query_safe('BEGIN; SELECT pg_backend_pid()');
 	my %case = (
 		redrive => [ { filter => { endpoint => 'payment' } },
 			"SELECT message_bus.redrive_matching($everything)" ],
@@ -97,8 +99,8 @@ subtest 'roles and actions' => sub {
 			q(SELECT event_store.reset_subscription('nobody', 0)) ],
 		'replay-parked' => [ { name => 'nobody', position => 1 },
 			q(SELECT event_store.replay_parked('nobody', 1)) ],
-		'end-session' => [ { pid => 0, since => '2000-01-01' },
-			'SELECT pg_terminate_backend(pid) FROM ecommerce._sessions() WHERE pid = 0' ],
+		'end-session' => [ { pid => $pid, since => since($pid) },
+			"SELECT pg_terminate_backend($pid)" ],
 		(map {
 			my $schema = $_ eq 'sink' ? 'event_store' : 'message_bus';
 			("pause-$_" => [ { name => 'nobody' }, "SELECT $schema.pause_$_('nobody')" ],
@@ -154,24 +156,29 @@ subtest 'roles and actions' => sub {
 	is($node->safe_psql('shop', "SELECT string_agg(DISTINCT stream || ' ' || (data ->> 'action'),
 		', ') FROM event_store.read_all(0, 1000, 'console') WHERE stream <> 'console-operator'"),
 		'console-shipper send, console-writer send', 'what was refused is not');
+	$superuser->quit;
 };
 
+# When a session's transaction began, exactly.
+sub since
+{
+	my ($pid) = @_;
+	return $shop->sql("SELECT to_json(xact_start) #>> '{}' FROM ecommerce._sessions()
+		WHERE pid = $pid");
+}
+
 subtest 'a session in the way' => sub {
-	my $held = $node->background_psql('shop');
-	my $pid = $held->query_safe(q(BEGIN; SELECT pg_backend_pid()));
-	my $since = $shop->sql("SELECT xact_start FROM ecommerce._sessions() WHERE pid = $pid");
+	local $ENV{PGPASSWORD} = $console->{password}{writer};
+	my $held = $node->background_psql('shop', extra_params => [ '-U', 'writer' ]);
+	my $pid = $held->query_safe('BEGIN; SELECT pg_backend_pid()');
+	my $since = since($pid);
 	my $end = sub {
 		$console->post($who{operator}, 'end-session', { pid => $pid, since => $_[0] }) };
 
 	is($end->($since)->{status}, 403, 'is not for whoever may not signal in psql');
-	$held->quit;
-	$held = $node->background_psql('shop', extra_params => [ '-U', 'writer' ]);
-	$pid = $held->query_safe(q(BEGIN; SELECT pg_backend_pid()));
-	$since = $shop->sql("SELECT xact_start FROM ecommerce._sessions() WHERE pid = $pid");
-	is($end->($since)->{status}, 403, 'nor is that of somebody else');
 	$shop->sql('GRANT pg_signal_backend TO operator');
 	is($end->('2000-01-01')->{content}, '[]', 'one that has gone on is left alone');
-	like($end->($since)->{content}, qr/^\[\{"result":"ended"\}\]$/, 'he who may ends it');
+	like($end->($since)->{content}, qr/^\[\{"result" ?: ?"ended"\}\]$/, 'he who may ends it');
 	is($shop->sql("SELECT count(*) FROM pg_stat_activity WHERE pid = $pid"), 0, 'it is gone');
 	$held->{run}->kill_kill;
 	$shop->sql('REVOKE pg_signal_backend FROM operator');
@@ -207,8 +214,21 @@ subtest 'what can be looked at' => sub {
 };
 
 # An order, dead letters, an event that was put aside.
-$shop->order($shop->product(1000), 1);
+my $order = $shop->order($shop->product(1000), 1);
 $node->safe_psql('shop', slurp_file("$FindBin::RealBin/console_data.sql"));
+
+# Who may see how much there is sees it on every page that tells it, and nothing that is stored.
+for my $path ('endpoint?endpoint=payment', "story?id=$order", 'saga-diagram?saga=order',
+	"saga-instance?saga=order&id=$order", 'health', 'subscriptions', 'projections', 'dead')
+{
+	my $reply = $console->get($who{monitor}, "api/$path");
+	is($reply->{status}, 200, "a monitor sees $path") or diag($reply->{content});
+}
+my $instance = "api/saga-instance?saga=order&id=$order";
+$shop->until('the saga has begun', sub {
+	$json->decode($console->get($who{viewer}, $instance)->{content})->{instance}{data} });
+is($json->decode($console->get($who{monitor}, $instance)->{content})->{instance}{data}, undef,
+	'but not what an instance holds');
 
 # Behind the gateway, where that was asked for.
 my $render = "$FindBin::RealBin/../services/gateway/render";

@@ -143,7 +143,7 @@ $shop->kill_daemon('payment', 'KILL');
 my $order = $shop->order($product, 1);
 sees('no_consumer', qr/^endpoint unread$/, 'error', qr/^1 message waits, and nobody/,
 	qr/message_bus\.peek\('unread'\)/);
-sees('no_consumer', qr/^endpoint payment$/, 'error', qr/nobody takes them/,
+sees('no_consumer', qr/^endpoint payment$/, 'error', qr/nobody takes (?:it|them)\./,
 	qr/^Start its consumer\. If it runs, its log says .* such as a wrong password/);
 
 # It is started, and may not log in: the log says so, as the row has said.

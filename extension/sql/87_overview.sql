@@ -34,7 +34,7 @@ BEGIN
 	mark_lag := "position" - mark;
 	SELECT a.pid, a.xact_start INTO mark_holder_pid, mark_held_since
 	FROM event_store.appenders a ORDER BY a.lowest_position LIMIT 1;
-	streams_estimate := (SELECT greatest(c.reltuples, 0) FROM pg_class c
+	streams_estimate := (SELECT nullif(c.reltuples, -1) FROM pg_class c
 		WHERE c.oid = 'event_store.stream'::regclass);
 	SELECT count(*), coalesce(sum(s.depth), 0), coalesce(sum(s.in_flight), 0),
 		clock_timestamp() - min(s.oldest_sent_at), coalesce(sum(s.sent_per_s), 0),
@@ -44,7 +44,7 @@ BEGIN
 	SELECT coalesce(sum(d.dead), 0), coalesce(bool_or(d.capped), false), max(d.newest_at)
 	INTO dead, dead_capped, newest_dead_at FROM message_bus._open_dead d;
 	breakers_open := (SELECT count(*) FROM message_bus.circuit_breakers b WHERE b.state <> 'closed');
-	sagas_estimate := (SELECT greatest(c.reltuples, 0) FROM pg_class c
+	sagas_estimate := (SELECT nullif(c.reltuples, -1) FROM pg_class c
 		WHERE c.oid = 'saga.stored_instance'::regclass);
 	SELECT coalesce(sum(s.instances), 0), coalesce(bool_or(s.capped), false)
 	INTO stuck, stuck_capped FROM ecommerce._stuck(known) s;
@@ -63,4 +63,4 @@ BEGIN
 END
 $overview$;
 COMMENT ON FUNCTION ecommerce.overview(jsonb) IS
-'How things stand, in one row: worker and what the background processes are at, positions and who holds the mark, endpoints together, dead letters that nobody has given up (each endpoint to 1000), open breakers, stuck instances (to 200), who is furthest behind and by how much time, how many rows ecommerce.problems has (problems: these rows as an array, if they are known already). _estimate: what ANALYZE last counted.';
+'How things stand, in one row: worker and what the background processes are at, positions and who holds the mark, endpoints together, dead letters that nobody has given up (each endpoint to 1000), open breakers, stuck instances (to 200), who is furthest behind and by how much time, how many rows ecommerce.problems has (problems: these rows as an array, if they are known already). _estimate: what ANALYZE last counted; NULL: it never has.';

@@ -20,6 +20,13 @@
 #define EVENT \
 	"position, stream, version, event_id, event_type, schema_version, " SHORT("data") " AS data, " \
 	"occurred_at"
+/* of sagas, as saga.instances has them: what one holds is NULL to who may not see it */
+#define INSTANCES \
+	"i.saga, i.correlation_id, i.definition_version, i.current_state, i.version, i.created_at, " \
+	"i.updated_at, pg_catalog.clock_timestamp() - i.state_since AS age_in_state, " \
+	"t.timer AS next_timer, t.due_at AS next_timer_at FROM saga._seen_instance i " \
+	"LEFT JOIN LATERAL (SELECT t.timer, t.due_at FROM saga.timers t WHERE t.saga = i.saga " \
+	"AND t.correlation_id = i.correlation_id ORDER BY t.due_at LIMIT 1) t ON true "
 #define DEAD \
 	"message_id, endpoint, message_type, reason, error_code, " \
 	"pg_catalog.left(error, 2000) AS error, attempts, first_failed_at, last_failed_at, sent_at, " \
@@ -41,9 +48,8 @@ const Resource api_resources[] = {
 		"caused_by, "
 		"summary, " SHORT("data") " AS data, hangs, what_to_type "
 		"FROM ecommerce.story_of(" IDS("$3") ", coalesce($2::int, 500))) r), "
-		"'sagas', (SELECT coalesce(json_agg(s), '[]') FROM (SELECT i.saga, i.definition_version, "
-		"i.current_state, i.version, i.created_at, i.updated_at, i.age_in_state, i.next_timer, "
-		"i.next_timer_at FROM saga.instances i WHERE i.correlation_id = $1::uuid) s))::text"
+		"'sagas', (SELECT coalesce(json_agg(s), '[]') FROM (SELECT " INSTANCES
+		"WHERE i.correlation_id = $1::uuid) s))::text"
 	},
 	{"story-entry", "query:id query:kind query:entry query:max query:ids", false, false,
 		ROW("SELECT * FROM ecommerce.story_of(" IDS("$5") ", coalesce($4::int, 500)) s "
@@ -173,10 +179,13 @@ const Resource api_resources[] = {
 	},
 	{"stuck", "", false, false, ROWS("SELECT * FROM saga.stuck ORDER BY since LIMIT 200")},
 	{"saga-instance", "query:saga query:id", false, false,
-		"SELECT json_build_object('instance', (SELECT to_json(i) FROM saga.instances i "
-		"WHERE i.saga = $1 AND i.correlation_id = $2::uuid), 'history', "
-		"(SELECT coalesce(json_agg(h ORDER BY h.version), '[]') FROM "
-		"(SELECT * FROM saga.history($1, $2::uuid) ORDER BY version DESC LIMIT 200) h), 'timers', "
+		"SELECT json_build_object('instance', (SELECT to_json(s) FROM (SELECT i.data, " INSTANCES
+		"WHERE i.saga = $1 AND i.correlation_id = $2::uuid) s), 'history', "
+		"(SELECT coalesce(json_agg(h ORDER BY h.number, h.version), '[]') FROM "
+		"(SELECT h.number, h.version, h.from_state, h.to_state, h.event, h.message_id, h.actions, "
+		"h.at, h.actor, h.reason FROM saga._seen_history h WHERE h.number IN (SELECT n.number "
+		"FROM saga._seen_number n WHERE n.saga = $1 AND n.correlation_id = $2::uuid) "
+		"ORDER BY h.number DESC, h.version DESC LIMIT 200) h), 'timers', "
 		"(SELECT coalesce(json_agg(t ORDER BY t.due_at), '[]') FROM saga.timers t "
 		"WHERE t.saga = $1 AND t.correlation_id = $2::uuid), 'parked', "
 		"(SELECT coalesce(json_agg(p), '[]') FROM (SELECT * FROM saga.parked "

@@ -1,14 +1,17 @@
 // Mark and holders, ring, duties, sizes, vacuum, settings; verify() when it is wanted.
 import { html, useState } from './htm.js';
-import { get, live, may, post, useData, useStore } from './data.js';
+import { database, get, live, may, post, useData, useStore } from './data.js';
 import { Act, Ago, Answer, Badge, Card, Empty, Fields, Heading, State, Table,
 	Trouble } from './ui.js';
 import * as format from './format.js';
 
 export function Health() {
 	const found = useData('health', {}, 5000);
+	const where = useStore(database);
 	const { sample } = useStore(live);
-	const of = sample?.overview;
+	// what comes live is of the database that has let us in
+	const asked = useData(where && may.watch() ? 'overview' : null, {}, 5000);
+	const of = (where ? asked.data : sample)?.overview;
 	const data = found.data;
 	return html`<${Heading} title="Health" note="The engine room." />
 		${of && html`<${Mark} of=${of} />`}

@@ -148,7 +148,7 @@ function Figures({ of }) {
 			kind=${of.dead ? 'error' : ''} below=${of.dead
 				? html`newest <${Ago} at=${of.newest_dead_at} />` : 'none'} />
 		<${Figure} name="Sagas" value=${format.count(of.sagas_estimate)} href="#/sagas"
-			below="by estimate" />
+			below=${of.sagas_estimate === null ? 'not counted yet' : 'by estimate'} />
 		<${Figure} name="Sagas stuck" value=${format.count(of.stuck, of.stuck_capped)}
 			href="#/sagas"
 			kind=${of.stuck ? 'error' : ''} below=${of.stuck ? 'need somebody' : 'none'} />

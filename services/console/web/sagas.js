@@ -133,7 +133,7 @@ function States({ name, rows, reload, chosen }) {
 		{ head: 'Longest', num: true, cell: (row) => html`<${Span} value=${row.longest} />` },
 		may.act() && { head: 'Patience', num: true, cell: (row) => row.kind === 'final' ? ''
 			: html`<${Act} label=${row.patience ? format.duration(format.interval(row.patience))
-			: 'none'}
+			: 'none'} confirm="Set"
 			title=${`Patience with ${row.state}`} done=${reload}
 				fields=${[{ name: 'longest', label: 'Stuck after (such as 2 hours; empty: never)',
 				value: row.patience ?? '' }]}
@@ -175,7 +175,7 @@ function Instance({ saga, id }) {
 		&& row.correlation_id === id);
 	const way = (data?.history ?? []).map(({ to_state: to }) => to).filter((state, i, all) => state
 		&& state !== all[i - 1]);
-	return html`<${Heading} title=${`${saga}: ${one?.current_state ?? 'gone'}`}
+	return html`<${Heading} title=${`${saga}: ${one?.current_state ?? (data ? 'gone' : 'an instance')}`}
 		note=${html`Instance <span class="id">${id}
 		</span>, <a href=${storyLink(id)}>its story</a>`}>
 			${one && may.act() && html`<${Tools} of=${one} versions=${about.data?.versions}

@@ -208,7 +208,7 @@ export function Act({ label, danger, disabled, ...rest }) {
 		onClick=${() => openDialog(Ask, { label, danger, ...rest })}>${label}</button>`;
 }
 
-function Ask({ label, title, danger, children, act, done, fields, onClose }) {
+function Ask({ label, confirm, title, danger, children, act, done, fields, onClose }) {
 	const [state, setState] = useState({});
 	const [values, setValues] = useState(Object.fromEntries((fields ?? []).map((field) =>
 		[field.name, field.value ?? ''])));
@@ -237,7 +237,8 @@ function Ask({ label, title, danger, children, act, done, fields, onClose }) {
 				<button type="button" onClick=${closeDialog}>
 					${state.result ? 'Close' : 'Leave it'}</button>
 				${!state.result && html`<button class="primary ${danger ? 'danger' : ''}"
-					disabled=${state.running}>${state.running ? 'Working…' : label}</button>`}
+					disabled=${state.running}>${state.running ? 'Working…' : confirm ?? label}
+						</button>`}
 			</div>
 		</form>
 	<//>`;
