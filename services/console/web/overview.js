@@ -184,8 +184,9 @@ function Work({ of, range, setRange, charts }) {
 				: 'nothing'],
 			['newest position', format.count(of.position)],
 			['streams', format.count(of.streams_estimate)],
-			['projections', html`${format.count(of.projections)}${of.projections_failed ? html`,
-				<span class="hot">${of.projections_failed} failed</span>` : ''}`],
+			['projections', html`${format.count(of.projections)}${of.projections_failed ? ', ' : ''
+				}${of.projections_failed > 0 && html`<span class="hot">${of.projections_failed
+				} failed</span>`}`],
 			['subscriptions', format.count(of.subscriptions)],
 			['database', html`<bdi>${of.database}</bdi>, ${format.bytes(of.database_bytes)}`],
 			['extension', `${of.version}${of.in_recovery ? ', on a standby' : ''}`],

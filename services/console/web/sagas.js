@@ -175,7 +175,8 @@ function Instance({ saga, id }) {
 		&& row.correlation_id === id);
 	const way = (data?.history ?? []).map(({ to_state: to }) => to).filter((state, i, all) => state
 		&& state !== all[i - 1]);
-	return html`<${Heading} title=${`${saga}: ${one?.current_state ?? (data ? 'gone' : 'an instance')}`}
+	const state = one?.current_state ?? (data ? 'gone' : 'an instance');
+	return html`<${Heading} title=${`${saga}: ${state}`}
 		note=${html`Instance <span class="id">${id}
 		</span>, <a href=${storyLink(id)}>its story</a>`}>
 			${one && may.act() && html`<${Tools} of=${one} versions=${about.data?.versions}
