@@ -55,6 +55,19 @@ is( $node->safe_psql('postgres', q{
 	"2\n\n0", 'a subscription');
 $node->safe_psql('postgres', q{SELECT event_store.drop_subscription('s')});
 
+# What a savepoint has buried, and gives back, still counts.
+$node->safe_psql('postgres', q{
+	SELECT message_bus.create_endpoint('brief');
+	SELECT message_bus.send('brief', 'T', '{}', expires_at => '2000-01-01 UTC')});
+my $counts = q{SELECT depth, dead FROM message_bus.endpoints WHERE name = 'brief'};
+$node->safe_psql('postgres', $_)
+	for 'BEGIN; SELECT message_bus.maintain(); ROLLBACK',
+	'BEGIN; SAVEPOINT s; SELECT message_bus.maintain(); ROLLBACK TO s; COMMIT';
+is($node->safe_psql('postgres', $counts), '1|0', 'buried and given back: it counts');
+$node->safe_psql('postgres', 'SELECT message_bus.maintain()');
+is($node->safe_psql('postgres', $counts), '0|1', 'buried: it does not');
+$node->safe_psql('postgres', q{SELECT message_bus.drop_endpoint('brief', true)});
+
 # Databases that have been dropped take up no room in shared memory, which has 64 places.
 $node->safe_psql('postgres', 'CREATE DATABASE pattern');
 $node->safe_psql('pattern', 'SET client_min_messages = error; CREATE EXTENSION ecommerce');

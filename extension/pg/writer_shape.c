@@ -31,6 +31,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "pg/cache.h"
 #include "pg/callbacks.h"
 #include "pg/rights.h"
 #include "pg/writer_shape.h"
@@ -79,7 +80,7 @@ build_shape(ExtensionRelation *table, Relation heap)
 	MemoryContext context = AllocSetContextCreate(CacheMemoryContext, "ecommerce table",
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	WriterShape *shape = palloc0(sizeof(WriterShape));
+	WriterShape *shape = cache_alloc0(context, sizeof(WriterShape));
 	List	   *indexes = RelationGetIndexList(heap);
 	ListCell   *cell;
 	bool		plain = true;

@@ -27,6 +27,7 @@
 #include "base/errors.h"
 #include "event_store/aggregate/aggregate.h"
 #include "event_store/contract/contract.h"
+#include "pg/cache.h"
 #include "pg/callbacks.h"
 #include "pg/lookup.h"
 #include "pg/rights.h"
@@ -41,7 +42,7 @@ enum
 typedef struct CacheEntry
 {
 	char		category[256];	/* hash key */
-	Aggregate  *aggregate;		/* NULL: there is none */
+	Aggregate  *aggregate;
 } CacheEntry;
 
 static const ExtensionColumn aggregate_columns[AGGREGATE_COLUMNS] = {
@@ -87,7 +88,7 @@ aggregate_find(const char *category, int length)
 {
 	char		key[256] = {0};
 	CacheEntry *entry;
-	bool		found;
+	Aggregate  *aggregate;
 
 	memcpy(key, category, Min(length, (int) sizeof(key) - 1));
 	/* Tables that this transaction has locked already would not do it. */
@@ -96,24 +97,23 @@ aggregate_find(const char *category, int length)
 	{
 		if (cache == NULL || stale)
 			start_cache();
-		entry = hash_search(cache, key, HASH_ENTER, &found);
-		if (found)
-			break;
-		entry->aggregate = NULL;
-		entry->aggregate = load_aggregate(category, length);
-		if (entry->aggregate == NULL)
-			(void) hash_search(cache, key, HASH_REMOVE, NULL);
+		entry = hash_search(cache, key, HASH_FIND, NULL);
+		if (entry != NULL)
+			return entry->aggregate;
+		aggregate = load_aggregate(category, length);
 		/* Somebody may have changed the definition while we were reading it. */
 		if (stale && tries < LOOKUP_TRIES)
 			continue;
-		if (entry->aggregate == NULL)
+		if (aggregate == NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_ST_NO_AGGREGATE),
 					 errmsg("no aggregate is defined for category \"%.*s\"", length, category),
 					 errhint("Type SELECT event_store.create_aggregate('%.*s').", length, category)));
-		break;
+		/* Not before all of it is there: reading may have failed. */
+		entry = hash_search(cache, key, HASH_ENTER, NULL);
+		entry->aggregate = aggregate;
+		return aggregate;
 	}
-	return entry->aggregate;
 }
 
 /*
@@ -234,18 +234,17 @@ start_cache(void)
 
 	callback_on_relation(relation_changed);
 	callback_on_catalog(PROCOID, function_changed);
-	if (cache_context != NULL)
-		MemoryContextSetParent(cache_context, TopTransactionContext);
 	cache = NULL;
-	cache_context = AllocSetContextCreate(CacheMemoryContext, "aggregates", ALLOCSET_DEFAULT_SIZES);
+	cache_begin(&cache_context, "aggregates");
 	function_hashes = NIL;
+	stale = false;
+	for (int i = 0; i < lengthof(tables); i++)
+		table_oids[i] = extension_relation_oid(&tables[i]);
 	control.keysize = sizeof(((CacheEntry *) NULL)->category);
 	control.entrysize = sizeof(CacheEntry);
 	control.hcxt = cache_context;
+	/* Last, as looking up the tables may fail. */
 	cache = hash_create("aggregates", 16, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-	for (int i = 0; i < lengthof(tables); i++)
-		table_oids[i] = extension_relation_oid(&tables[i]);
-	stale = false;
 }
 
 static Aggregate *
@@ -260,7 +259,7 @@ load_aggregate(const char *category, int length)
 	lookup_begin(&lookup, &tables[0], &index_aggregate, category, length);
 	if (lookup_next(&lookup, values, nulls))
 	{
-		aggregate = palloc0(sizeof(Aggregate));
+		aggregate = cache_alloc0(cache_context, sizeof(Aggregate));
 		aggregate->category = DatumGetTextPCopy(values[AGGREGATE_CATEGORY]);
 		aggregate->initial_state = DatumGetJsonbPCopy(values[AGGREGATE_INITIAL_STATE]);
 		aggregate->snapshot_every = nulls[AGGREGATE_SNAPSHOT_EVERY]

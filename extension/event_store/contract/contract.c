@@ -34,6 +34,7 @@
 #include "event_store/contract/contract_check.h"
 #include "event_store/contract/contract_tree.h"
 #include "event_store/contract/upcaster.h"
+#include "pg/cache.h"
 #include "pg/callbacks.h"
 #include "pg/lookup.h"
 #include "pg/rights.h"
@@ -390,26 +391,25 @@ start_cache(void)
 
 	callback_on_relation(relation_changed);
 	callback_on_catalog(TYPEOID, type_changed);
-	if (cache_context != NULL)
-		MemoryContextSetParent(cache_context, TopTransactionContext);
 	cache = NULL;
 	unregistered_count = 0;
-	cache_context = AllocSetContextCreate(CacheMemoryContext, "contracts", ALLOCSET_DEFAULT_SIZES);
+	cache_begin(&cache_context, "contracts");
 	dependencies.relations = NIL;
 	dependencies.type_hashes = NIL;
-	control.keysize = sizeof(ContractName);
-	control.entrysize = sizeof(Contract);
-	control.hash = hash_name;
-	control.match = match_names;
-	control.hcxt = cache_context;
-	cache = hash_create("contracts", 64, &control,
-						HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
 	stale = false;
 	registries[0] = extension_relation_oid(&relation_event_type);
 	registries[1] = extension_relation_oid(&relation_upcaster);
 	lookup_begin(&lookup, &relation_upcaster, &index_upcaster, NULL, 0);
 	any_upcaster = lookup_next(&lookup, values, nulls);
 	lookup_end(&lookup);
+	control.keysize = sizeof(ContractName);
+	control.entrysize = sizeof(Contract);
+	control.hash = hash_name;
+	control.match = match_names;
+	control.hcxt = cache_context;
+	/* Last, as all that was before may fail. */
+	cache = hash_create("contracts", 64, &control,
+						HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
 }
 
 static uint32

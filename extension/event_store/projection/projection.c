@@ -17,6 +17,7 @@
 
 #include "base/errors.h"
 #include "event_store/projection/projection.h"
+#include "pg/cache.h"
 #include "pg/callbacks.h"
 #include "pg/function.h"
 #include "pg/lookup.h"
@@ -65,7 +66,8 @@ static Projection **projections = NULL;
 static int	count = 0;
 static Oid	table_oid = InvalidOid;
 static Oid	rebuild_oid = InvalidOid;
-static bool stale = true;
+static bool stale = false;
+static bool complete = false;	/* what is there is all */
 
 static void load_cache(void);
 static Projection *read_projection(Datum *values, bool *nulls);
@@ -79,7 +81,7 @@ static void relation_changed(Oid relation);
 int
 projection_count(void)
 {
-	if (unlikely(stale))
+	if (unlikely(stale || !complete))
 		load_cache();
 	return count;
 }
@@ -92,6 +94,17 @@ Projection *
 projection_get(int number)
 {
 	return number < projection_count() ? projections[number] : NULL;
+}
+
+/*
+ * All of them as they are now, though others may come and go while the caller is at
+ * them.  Valid until the transaction ends.
+ */
+Projection **
+projection_all(int *number)
+{
+	*number = projection_count();
+	return projections;
 }
 
 /*
@@ -157,15 +170,14 @@ load_cache(void)
 	MemoryContext old;
 
 	callback_on_relation(relation_changed);
-	for (int tries = 1; stale && tries <= LOOKUP_TRIES; tries++)
+	/* An error on the way must not leave a part of them that is taken for all. */
+	complete = false;
+	for (int tries = 1; (stale || !complete) && tries <= LOOKUP_TRIES; tries++)
 	{
 		int			room = 8;
 
-		if (cache_context != NULL)
-			MemoryContextSetParent(cache_context, TopTransactionContext);
 		count = 0;
-		cache_context = AllocSetContextCreate(CacheMemoryContext, "projections",
-											  ALLOCSET_SMALL_SIZES);
+		cache_begin(&cache_context, "projections");
 		old = MemoryContextSwitchTo(cache_context);
 		projections = palloc(sizeof(Projection *) * room);
 		table_oid = extension_relation_oid(&relation_projection);
@@ -181,6 +193,7 @@ load_cache(void)
 		lookup_end(&lookup);
 		MemoryContextSwitchTo(old);
 		note_rebuilds();
+		complete = true;
 	}
 }
 
@@ -211,7 +224,7 @@ note_rebuilds(void)
 static Projection *
 read_projection(Datum *values, bool *nulls)
 {
-	Projection *projection = palloc0(sizeof(Projection));
+	Projection *projection = cache_alloc0(cache_context, sizeof(Projection));
 
 	projection->name = TextDatumGetCString(values[PROJECTION_NAME]);
 	registration_init(&projection->registration, projection_registration(projection->name),

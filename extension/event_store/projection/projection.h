@@ -71,6 +71,7 @@ typedef struct ProjectionRun
 
 extern int	projection_count(void);
 extern Projection *projection_get(int number);
+extern Projection **projection_all(int *number);
 extern Projection *projection_find(const char *name);
 extern void projection_unknown(const char *name) pg_attribute_noreturn();
 extern MemoryContext projection_cache_context(void);

@@ -79,20 +79,21 @@ static void
 run_all(const StreamName *name, const ProjectionRun *what, const Event *deletion)
 {
 	bool		visible = false;
-	Projection *projection;
+	Projection **projections;
+	int			count;
 
 	/* Tables that this transaction has locked already would not do it. */
 	AcceptInvalidationMessages();
-	if (projection_count() == 0)
-		return;
-	for (int i = 0; (projection = projection_get(i)) != NULL; i++)
+	/* Not by number: a handler may hear of one that has come or gone meanwhile. */
+	projections = projection_all(&count);
+	for (int i = 0; i < count; i++)
 	{
-		if (!wants(projection, name, deletion))
+		if (!wants(projections[i], name, deletion))
 			continue;
 		if (!visible)
 			CommandCounterIncrement();
 		visible = true;
-		run_inline(projection, what);
+		run_inline(projections[i], what);
 	}
 }
 

@@ -31,6 +31,7 @@
 #include "message_bus/endpoint/endpoint.h"
 #include "message_bus/endpoint/load.h"
 #include "message_bus/know/relations.h"
+#include "pg/cache.h"
 #include "pg/callbacks.h"
 #include "pg/lock.h"
 #include "pg/scan.h"
@@ -212,7 +213,6 @@ int
 endpoint_routes(const char *message_type, const int32 **ids)
 {
 	RouteEntry *entry;
-	bool		found;
 	TableScan	scan;
 	ScanKeyData key;
 	HeapTuple	row;
@@ -246,9 +246,10 @@ endpoint_routes(const char *message_type, const int32 **ids)
 													   &isnull));
 		}
 		table_scan_end(&scan);
-		entry = hash_search(routes, message_type, HASH_ENTER, &found);
-		entry->ids = MemoryContextAlloc(cache_context, sizeof(int32) * Max(count, 1));
-		memcpy(entry->ids, list, sizeof(int32) * count);
+		list = memcpy(MemoryContextAlloc(cache_context, sizeof(int32) * Max(count, 1)), list,
+					  sizeof(int32) * count);
+		entry = hash_search(routes, message_type, HASH_ENTER, NULL);
+		entry->ids = list;
 		entry->count = count;
 	}
 	*ids = entry->ids;
@@ -357,10 +358,7 @@ start_cache(void)
 	if (likely(!stale))
 		return;
 	/* Whoever has got an endpoint in this transaction may keep it until its end. */
-	if (cache_context != NULL)
-		MemoryContextSetParent(cache_context, TopTransactionContext);
-	cache_context = AllocSetContextCreate(CacheMemoryContext, "message bus endpoints",
-										  ALLOCSET_DEFAULT_SIZES);
+	cache_begin(&cache_context, "message bus endpoints");
 	control.hcxt = cache_context;
 	control.keysize = NAME_SIZE;
 	control.entrysize = sizeof(NameEntry);
@@ -407,7 +405,7 @@ load_endpoint(ExtensionRelation *index, ScanKey key)
 	{
 		MemoryContext old = MemoryContextSwitchTo(cache_context);
 
-		endpoint = palloc0(sizeof(Endpoint));
+		endpoint = cache_alloc0(cache_context, sizeof(Endpoint));
 		read_row(row, scan.descriptor, endpoint);
 		MemoryContextSwitchTo(old);
 	}

@@ -9,8 +9,9 @@
  *
  * Lock protocol: the worker takes the lane like a consumer, if it is free, and
  * comes back soon if it is not.  What it need not look at again is kept in
- * shared memory under the database's LWLock, with a version that tells whether
- * something that expires earlier was sent since.
+ * shared memory under the database's LWLock, once what was done about it has
+ * committed, with a version that tells whether something that expires earlier was
+ * sent since.
  *
  * A crash leaves the tables consistent; after it, all that expires is looked at
  * once.
@@ -54,6 +55,16 @@ typedef struct ExpiryRun
 	int			locked;			/* lanes, at most */
 } ExpiryRun;
 
+/* What need not be looked at again, once what was done about it has committed. */
+typedef struct LookedAt
+{
+	BusDatabase *database;
+	TimestampTz low;
+	uint32		version;
+} LookedAt;
+
+static void note_looked_at(BusDatabase *database, TimestampTz low, uint32 version);
+static void raise_low(void *argument);
 static void expire_segment(ExpiryRun *run, int segment, TimestampTz low);
 static void expire_aside(ExpiryRun *run);
 static HeapTuple next_expired(ExpiryRun *run, TableScan *scan, TimestampTz *expires_at);
@@ -83,15 +94,33 @@ expiry_run(TimestampTz now)
 			expire_segment(&run, i, low);
 	}
 	expire_aside(&run);
-	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
-	if (database->expiry_version == version)
-		database->expiry_low = Min(run.low, now);
-	LWLockRelease(&database->lock);
+	note_looked_at(database, Min(run.low, now), version);
 	if (run.buried >= BATCH)
 		return now;
 	if (run.low != NEVER_DUE)
 		run.next = Min(run.next, now + TAKEN_PAUSE);
 	return run.next;
+}
+
+static void
+note_looked_at(BusDatabase *database, TimestampTz low, uint32 version)
+{
+	LookedAt   *looked_at = MemoryContextAlloc(note_memory(), sizeof(LookedAt));
+
+	*looked_at = (LookedAt) {database, low, version};
+	note_at_commit(raise_low, looked_at);
+}
+
+static void
+raise_low(void *argument)
+{
+	const LookedAt *looked_at = argument;
+	BusDatabase *database = looked_at->database;
+
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	if (database->expiry_version == looked_at->version)
+		database->expiry_low = looked_at->low;
+	LWLockRelease(&database->lock);
 }
 
 static void

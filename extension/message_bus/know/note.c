@@ -20,6 +20,7 @@ typedef struct DueNote
 	const Endpoint *endpoint;
 	int32		lane;			/* -1: one message less */
 	TimestampTz due;
+	SubTransactionId noted_in;
 	struct DueNote *next;
 } DueNote;
 
@@ -77,7 +78,7 @@ note_memory(void)
 
 /*
  * A lane must be looked at again at that time, once this transaction has
- * committed.  If the savepoint is rolled back the look is in vain.
+ * committed, unless the savepoint is rolled back.
  */
 void
 note_due(const Endpoint *endpoint, int32 lane, TimestampTz due)
@@ -92,13 +93,15 @@ note_due(const Endpoint *endpoint, int32 lane, TimestampTz due)
 	note->endpoint = endpoint;
 	note->lane = lane;
 	note->due = due;
+	note->noted_in = GetCurrentSubTransactionId();
 	note->next = due_notes;
 	due_notes = note;
 }
 
 /*
  * A message of the ring counts no more, though its lane's cursor has not
- * reached it, once this transaction has committed.
+ * reached it, once this transaction has committed, unless the savepoint is rolled
+ * back.
  */
 void
 note_settled(const Endpoint *endpoint)
@@ -146,6 +149,13 @@ note_end_subtransaction(bool committed, SubTransactionId mine, SubTransactionId 
 			effect->noted_in = parent;
 		else
 			effects = effect->next;
+	}
+	for (DueNote *note = due_notes; note != NULL && note->noted_in == mine; note = note->next)
+	{
+		if (committed)
+			note->noted_in = parent;
+		else
+			due_notes = note->next;
 	}
 }
 

@@ -11,6 +11,7 @@
 
 #include "miscadmin.h"
 
+#include "pg/cache.h"
 #include "saga/definition/definition_parse.h"
 
 #define DEFAULT_PARK_FOR INT64CONST(600000)	/* 10 minutes */
@@ -51,7 +52,7 @@ static void link_state(Parser *p, State *state);
 Definition *
 definition_parse(const char *name, Jsonb *document, List **problems)
 {
-	Definition *definition = palloc0(sizeof(Definition));
+	Definition *definition = cache_alloc0(CurrentMemoryContext, sizeof(Definition));
 	Parser		parser = {definition, problems};
 
 	definition->context = CurrentMemoryContext;
