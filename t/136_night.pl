@@ -214,17 +214,18 @@ gone('commits_wait', qr/./);
 end_sessions();
 
 # ---------------------------------------------------------------- connections
+idle('SELECT pg_advisory_lock(7)');
 my $free = $shop->sql(q{SELECT ceil(0.9 * (current_setting('max_connections')::int
 	- current_setting('superuser_reserved_connections')::int)) - count(*)
 	FROM pg_stat_activity WHERE backend_type = 'client backend'});
 my $script = $node->basedir . '/pool.sql';
-PostgreSQL::Test::Utils::append_to_file($script, "SELECT 1;\n");
-# all of them at once, and then a statement in a hundred seconds
-my $pool = start([ 'pgbench', '-n', '-c', $free + 1, '-T', 600, '-R', '0.01', '-f', $script,
+PostgreSQL::Test::Utils::append_to_file($script, "SELECT pg_advisory_lock(7);\n");
+my $pool = start([ 'pgbench', '-n', '-c', $free + 3, '-t', 1, '-f', $script,
 		$node->connstr('shop') ], '<', \undef, '>', \my $said, '2>', \my $complaints);
 sees('connections_low', qr/^connections$/, 'warning', qr/ are taken \([1-9]\d* idle\)/,
 	qr/or put a pooler between/);
 $pool->kill_kill;
+end_sessions();
 gone('connections_low', qr/./);
 $shop->stop;
 done_testing();
