@@ -29,6 +29,7 @@ sub output_of
 
 # What the library is.
 like(output_of('readelf', '-d', $library), qr/SONAME\) .*\[libecommerce\.so\.1\]/, 'its soname');
+ok(!-l $includedir, 'its header went into the private copy, not among the system\'s');
 my $text = slurp_file("$includedir/ecommerce.h");
 my %declared = map { $_ => 1 } $text =~ /\b(ecommerce_\w+)\(/g;
 my %exported = map { /\b(\w+)\@\@ECOMMERCE_1$/ ? ($1 => 1) : () }
