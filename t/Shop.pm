@@ -1,4 +1,4 @@
-# A shop for tests: a private server, the five daemons on ports of their own, and
+# A shop for tests: a private server, the daemons on ports of their own, and
 # what one does with a shop over HTTP. The daemons are those installed beside
 # psql in PATH.
 package Shop;
