@@ -4,7 +4,9 @@
  *
  * A round: the source is told what has arrived and asked for what comes next, in one
  * trip; the target accepts it, a transaction for all lanes; again, until nothing is
- * there.  Then it rests until the source notifies.
+ * there.  Then a backend of the source waits, which a commit wakes at once: a
+ * notification would come over the source's worker.  Where a lane is lost, there is
+ * always something that is not read: then it rests until it is notified.
  *
  * Nothing is kept that the target does not know: after a loss of either connection, a
  * refusal, a restart, the positions are read from the target again.  Two of these for
@@ -13,7 +15,7 @@
  * What the target will not take now is tried again, with pauses that grow, fewer at a
  * time, lane by lane, so that one lane that cannot does not hold the others up.
  */
-#include "link/carrier.h"
+#include "link/carrier_parts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,64 +33,16 @@
 #include "link/source.h"
 #include "link/statements.h"
 
-#define DEADLINE_MS 60000
-#define RETRY_MIN_MS 20
 #define RETRY_MAX_MS 2000
 /* At least this often the target is told that the source is there. */
 #define HEARTBEAT_MS 60000
-/* Lanes that the target accepts in one transaction. */
-#define MAX_WIDTH 32
-
-typedef enum Phase
-{
-	PHASE_DOWN,					/* a connection is missing, or busy with what is no longer wanted */
-	PHASE_LOADING,
-	PHASE_READING,
-	PHASE_ACCEPTING,
-	PHASE_CHECKING,				/* which lane it is that the source refuses */
-	PHASE_LOSING,
-	PHASE_RESTING
-} Phase;
-
-struct Carrier
-{
-	CarrierOptions options;
-	char	   *name;
-	char	   *source;
-	char	   *endpoint;
-	char	   *conninfo;
-	PgStatement *listen;
-	PgStep		setup[3];
-	Session    *from;
-	Session    *to;
-	Phase		phase;
-	bool		paused;
-	bool		woken;			/* something was told while it was busy */
-	bool		reload;			/* the link was changed while it was busy */
-	bool		confirming;		/* the reading under way tells what has arrived */
-	bool		reached;		/* the source has answered since the target was told so */
-	uint64_t	heard;			/* when it was told, or took something */
-	int			attempt;		/* in a row without success */
-	char		trouble[6];		/* SQLSTATE of the last one, "" when all is well */
-	long		batch;
-	int			width;
-	int			turn;
-	Lanes		lanes;
-	LaneArrays	arrived;
-	LaneArrays	wanted;
-	Portion		portions[MAX_WIDTH];
-	int			nportions;
-	bool		suspect;		/* the source has refused a position */
-	int			checked;		/* lane that is being checked */
-	Text		loss;			/* why that one is lost */
-	struct event *timer;
-};
+/* So long a backend of the source waits at once; less than a statement may take. */
+#define WAIT_MS 30000
 
 static void on_ready(void *argument);
 static void on_lost(void *argument);
 static void on_notified(void *argument);
 static void on_timer(evutil_socket_t socket, short what, void *argument);
-static void load(Carrier *carrier);
 static bool hear_is_due(const Carrier *carrier);
 static void on_loaded(void *argument, const PgResults *results);
 static void read_next(Carrier *carrier);
@@ -96,13 +50,9 @@ static void on_read(void *argument, const PgResults *results);
 static void accept_portions(Carrier *carrier, const PgResults *results, int step);
 static void on_accepted(void *argument, const PgResults *results);
 static void not_accepted(Carrier *carrier, const PgResults *results);
-static void check_next(Carrier *carrier);
-static void on_checked(void *argument, const PgResults *results);
-static void lose(Carrier *carrier, const PgResults *why);
-static void on_losing(void *argument, const PgResults *results);
-static void rest(Carrier *carrier, long milliseconds);
-static void retry(Carrier *carrier, const PgResults *results, const char *what);
-static bool expected(Carrier *carrier, Phase phase, const PgResults *results);
+static void wait_for_news(Carrier *carrier);
+static void on_waited(void *argument, const PgResults *results);
+static bool is_set_back(const Carrier *carrier, const PgResults *results);
 
 /* Opens the connections; the rest follows by itself. */
 Carrier *
@@ -121,7 +71,6 @@ carrier_open(const CarrierOptions *options, const char *name, const char *source
 	carrier->listen = api_listen(endpoint);
 	carrier->setup[0] = *options->setup;
 	carrier->setup[1] = (PgStep) {&sql_lazily, NULL};
-	carrier->setup[2] = (PgStep) {carrier->listen, NULL};
 	carrier->batch = options->batch;
 	carrier->width = MAX_WIDTH;
 	carrier->timer = evtimer_new(options->base, on_timer, carrier);
@@ -129,7 +78,7 @@ carrier_open(const CarrierOptions *options, const char *name, const char *source
 	session.nsetup = 1;
 	carrier->to = session_open(&session);
 	session.conninfo = carrier->conninfo;
-	session.nsetup = 3;
+	session.nsetup = 2;
 	session.notified = on_notified;
 	carrier->from = session_open(&session);
 	return carrier;
@@ -167,8 +116,8 @@ void
 carrier_changed(Carrier *carrier)
 {
 	carrier->reload = true;
-	if (carrier->phase == PHASE_RESTING)
-		load(carrier);
+	if (carrier->phase == PHASE_RESTING || carrier->phase == PHASE_WAITING)
+		carrier_load(carrier);
 }
 
 void
@@ -196,9 +145,9 @@ on_ready(void *argument)
 {
 	Carrier    *carrier = argument;
 
-	if (carrier->phase == PHASE_DOWN && session_ready(carrier->from) &&
-		session_ready(carrier->to))
-		load(carrier);
+	if (carrier->phase == PHASE_DOWN && session_ready(carrier->to) &&
+		(carrier->waiting || session_ready(carrier->from)))
+		carrier_load(carrier);
 }
 
 static void
@@ -232,29 +181,33 @@ on_timer(evutil_socket_t socket, short what, void *argument)
 		return;
 	/* After trouble, or a long time, what is known may be no longer so. */
 	if (carrier->paused || carrier->trouble[0] || carrier->attempt == 0)
-		load(carrier);
+		carrier_load(carrier);
 	else
 		read_next(carrier);
 }
 
 /*
  * Whether the results are of what is going on.  When they are not, or the connection
- * is lost, everything begins anew as soon as both ends are ready.
+ * is lost, everything begins anew as soon as both ends are ready: now, if the other one
+ * was lost and is back.
  */
-static bool
-expected(Carrier *carrier, Phase phase, const PgResults *results)
+bool
+carrier_expected(Carrier *carrier, Phase phase, const PgResults *results)
 {
 	if (pg_lost(results))
 	{
 		carrier->phase = PHASE_DOWN;
 		return false;
 	}
-	return carrier->phase == phase;
+	if (carrier->phase == phase)
+		return true;
+	on_ready(carrier);
+	return false;
 }
 
 /* Reads from the target how far the lanes are; tells it now and then that the source is there. */
-static void
-load(Carrier *carrier)
+void
+carrier_load(Carrier *carrier)
 {
 	const char *parameters[] = {carrier->name};
 	PgStep		steps[] = {{&sql_load, parameters}, {&sql_hear, parameters}};
@@ -267,7 +220,7 @@ load(Carrier *carrier)
 	{
 		/* It is busy with what is no longer wanted, or away. */
 		carrier->phase = PHASE_RESTING;
-		rest(carrier, RETRY_MIN_MS);
+		carrier_rest(carrier, RETRY_MIN_MS);
 	}
 	else if (hear)
 	{
@@ -288,15 +241,17 @@ on_loaded(void *argument, const PgResults *results)
 {
 	Carrier    *carrier = argument;
 	int			rows;
+	bool		back;
 
-	if (!expected(carrier, PHASE_LOADING, results))
+	if (!carrier_expected(carrier, PHASE_LOADING, results))
 		return;
 	if (!pg_succeeded(results))
 	{
-		retry(carrier, results, "positions");
+		carrier_retry(carrier, results, "positions");
 		return;
 	}
 	rows = pg_rows(results, 0);
+	back = is_set_back(carrier, results);
 	lanes_forget(&carrier->lanes);
 	carrier->paused = rows == 0 || strcmp(pg_value(results, 0, 0, LOAD_PAUSED), "t") == 0;
 	for (int i = 0; i < rows; i++)
@@ -312,9 +267,36 @@ on_loaded(void *argument, const PgResults *results)
 	metrics_set(&metric_link_up, carrier->paused || lanes_any_lost(&carrier->lanes) ? 0 : 1,
 				carrier->name);
 	if (carrier->paused)
-		rest(carrier, carrier->options.idle_ms);
-	else
+		carrier_rest(carrier, carrier->options.idle_ms);
+	else if (!carrier->waiting)
 		read_next(carrier);
+	else if (!back)
+		carrier->phase = PHASE_WAITING;
+	else
+	{
+		/* What it waits for there is not what is wanted any more. */
+		session_reset(carrier->from);
+		carrier->waiting = false;
+		on_lost(carrier);
+	}
+}
+
+/* Whether a lane is to be read anew, by what the target says: from before, or no longer lost. */
+static bool
+is_set_back(const Carrier *carrier, const PgResults *results)
+{
+	bool		back = false;
+
+	for (int i = 0; i < pg_rows(results, 0); i++)
+	{
+		const char *lane = pg_value(results, 0, i, LOAD_LANE);
+
+		if (lane)
+			back |= lanes_set_back(&carrier->lanes, atoi(lane),
+								   strtoll(pg_value(results, 0, i, LOAD_POSITION), NULL, 10),
+								   pg_value(results, 0, i, LOAD_LOST) != NULL);
+	}
+	return back;
 }
 
 /* Tells the source what has arrived, and asks for what comes next. */
@@ -324,11 +306,13 @@ read_next(Carrier *carrier)
 	char		batch[24];
 	const char *arrived[4] = {carrier->endpoint};
 	const char *wanted[5] = {carrier->endpoint};
-	PgStep		steps[2];
+	PgStep		steps[3];
 	int			nsteps = 0;
 
 	evtimer_del(carrier->timer);
 	carrier->woken = false;
+	if (lanes_any_lost(&carrier->lanes))
+		steps[nsteps++] = (PgStep) {carrier->listen, NULL};
 	carrier->confirming = lanes_unconfirmed(&carrier->lanes, &carrier->arrived);
 	arrived[1] = carrier->arrived.numbers.data;
 	arrived[2] = carrier->arrived.positions.data;
@@ -341,36 +325,36 @@ read_next(Carrier *carrier)
 	wanted[2] = carrier->wanted.positions.data;
 	wanted[3] = carrier->wanted.incarnations.data;
 	wanted[4] = batch;
+	carrier->read_step = nsteps;
 	steps[nsteps++] = (PgStep) {&sql_read, wanted};
 	carrier->phase = PHASE_READING;
 	if (!session_run(carrier->from, steps, nsteps, DEADLINE_MS, on_read, carrier))
-		rest(carrier, RETRY_MIN_MS);
+		carrier_rest(carrier, RETRY_MIN_MS);
 }
 
 static void
 on_read(void *argument, const PgResults *results)
 {
 	Carrier    *carrier = argument;
-	int			step = carrier->confirming ? 1 : 0;
 
-	if (!expected(carrier, PHASE_READING, results))
+	if (!carrier_expected(carrier, PHASE_READING, results))
 		return;
 	if (!pg_succeeded(results))
 	{
 		const char *state = pg_sqlstate(results);
 
 		if (strcmp(state, "MB008") != 0 && strcmp(state, "MB009") != 0)
-			retry(carrier, results, "source");
+			carrier_retry(carrier, results, "source");
 		else if (!carrier->suspect)
 		{
 			/* Perhaps somebody else has brought and told more than we know. */
 			carrier->suspect = true;
-			load(carrier);
+			carrier_load(carrier);
 		}
 		else
 		{
 			carrier->checked = -1;
-			check_next(carrier);
+			carrier_check_next(carrier);
 		}
 		return;
 	}
@@ -378,7 +362,7 @@ on_read(void *argument, const PgResults *results)
 	carrier->reached = true;
 	if (carrier->confirming)
 		lanes_note_confirmed(&carrier->lanes);
-	accept_portions(carrier, results, step);
+	accept_portions(carrier, results, carrier->read_step);
 }
 
 /* Hands what was read to the target. */
@@ -402,24 +386,21 @@ accept_portions(Carrier *carrier, const PgResults *results, int step)
 	{
 		/* What may not leave yet is not told of when it may. */
 		if (rows > 0)
-			rest(carrier, backoff_delay(carrier->attempt++, RETRY_MIN_MS, RETRY_MAX_MS,
+			carrier_rest(carrier, backoff_delay(carrier->attempt++, RETRY_MIN_MS, RETRY_MAX_MS,
 										random_fraction()));
 		else if (hear_is_due(carrier))
-			load(carrier);
+			carrier_load(carrier);
 		else
-		{
-			carrier->attempt = 0;
-			rest(carrier, carrier->options.idle_ms < HEARTBEAT_MS ? carrier->options.idle_ms
-				 : HEARTBEAT_MS);
-		}
+			wait_for_news(carrier);
 		return;
 	}
+	carrier->vain = 0;
 	for (int i = 0; i < carrier->nportions; i++)
 		steps[i] = (PgStep) {&sql_accept, carrier->portions[i].values,
 		carrier->portions[i].lengths};
 	carrier->phase = PHASE_ACCEPTING;
 	if (!session_run(carrier->to, steps, carrier->nportions, DEADLINE_MS, on_accepted, carrier))
-		rest(carrier, RETRY_MIN_MS);
+		carrier_rest(carrier, RETRY_MIN_MS);
 }
 
 static void
@@ -427,7 +408,7 @@ on_accepted(void *argument, const PgResults *results)
 {
 	Carrier    *carrier = argument;
 
-	if (!expected(carrier, PHASE_ACCEPTING, results))
+	if (!carrier_expected(carrier, PHASE_ACCEPTING, results))
 		return;
 	if (!pg_succeeded(results))
 	{
@@ -454,7 +435,7 @@ on_accepted(void *argument, const PgResults *results)
 	carrier->batch = carrier->batch * 2 < carrier->options.batch ? carrier->batch * 2
 		: carrier->options.batch;
 	if (carrier->reload)
-		load(carrier);
+		carrier_load(carrier);
 	else
 		read_next(carrier);
 }
@@ -470,108 +451,72 @@ not_accepted(Carrier *carrier, const PgResults *results)
 		strcmp(state, "MB010") == 0)
 	{
 		metrics_count(&metric_link_messages, 1, carrier->name, "stale");
-		load(carrier);
+		carrier_load(carrier);
 		return;
 	}
 	if (carrier->width == 1 && carrier->batch > 1)
 		carrier->batch /= 2;
 	carrier->width = 1;
-	retry(carrier, results, "target");
+	carrier_retry(carrier, results, "target");
 }
 
-/* Asks for the next lane whether the source refuses it; after the last begins anew. */
+/* Nothing to do, until a commit at the source, or a change of the link here. */
 static void
-check_next(Carrier *carrier)
+wait_for_news(Carrier *carrier)
 {
-	char		lane[24];
-	char		position[24];
-	const char *parameters[4] = {carrier->endpoint, lane, position};
-	PgStep		step = {&sql_check, parameters};
+	char		wait[32];
+	const char *parameters[] = {carrier->endpoint, wait};
+	PgStep		step = {&sql_wait, parameters};
+	long		idle = carrier->options.idle_ms < HEARTBEAT_MS ? carrier->options.idle_ms
+		: HEARTBEAT_MS;
 
-	do
-		carrier->checked++;
-	while (carrier->checked < LANES_MAX && carrier->lanes.lane[carrier->checked].lost);
-	if (carrier->checked >= LANES_MAX)
+	carrier->attempt = 0;
+	if (lanes_any_lost(&carrier->lanes) || carrier->reload)
+		carrier_rest(carrier, idle);
+	else if (carrier->vain > 1 && !carrier->calmed)
 	{
-		load(carrier);
-		return;
+		/* Somebody else is faster each time: let him. */
+		carrier->calmed = true;
+		carrier_rest(carrier, backoff_delay(carrier->vain, RETRY_MIN_MS, RETRY_MAX_MS,
+									random_fraction()));
 	}
-	snprintf(lane, sizeof(lane), "%d", carrier->checked);
-	snprintf(position, sizeof(position), "%lld", carrier->lanes.lane[carrier->checked].position);
-	parameters[3] = carrier->lanes.lane[carrier->checked].incarnation;
-	carrier->phase = PHASE_CHECKING;
-	if (!session_run(carrier->from, &step, 1, DEADLINE_MS, on_checked, carrier))
-		rest(carrier, RETRY_MIN_MS);
-}
-
-static void
-on_checked(void *argument, const PgResults *results)
-{
-	Carrier    *carrier = argument;
-	const char *state;
-
-	if (!expected(carrier, PHASE_CHECKING, results))
-		return;
-	state = pg_succeeded(results) ? "00000" : pg_sqlstate(results);
-	if (strcmp(state, "MB008") == 0 || strcmp(state, "MB009") == 0)
-		lose(carrier, results);
-	else if (strcmp(state, "22023") == 0)
-		load(carrier);			/* there are no more lanes */
-	else if (strcmp(state, "00000") == 0)
-		check_next(carrier);
 	else
-		retry(carrier, results, "source");
-}
-
-/*
- * The source does not have what the target has, or no longer what it has not.  The
- * target notes it, if its lane is where we think; else somebody else was faster.
- */
-static void
-lose(Carrier *carrier, const PgResults *why)
-{
-	char		lane[24];
-	char		position[24];
-	const char *parameters[5] = {carrier->name, lane, position, pg_sqlstate(why)};
-	PgStep		step = {&sql_lose, parameters};
-
-	snprintf(lane, sizeof(lane), "%d", carrier->checked);
-	snprintf(position, sizeof(position), "%lld", carrier->lanes.lane[carrier->checked].position);
-	text_reset(&carrier->loss);
-	text_format(&carrier->loss, "%s. %s", pg_message(why), pg_detail(why) ? pg_detail(why) : "");
-	parameters[4] = carrier->loss.data;
-	carrier->phase = PHASE_LOSING;
-	if (!session_run(carrier->to, &step, 1, DEADLINE_MS, on_losing, carrier))
-		rest(carrier, RETRY_MIN_MS);
+	{
+		carrier->calmed = false;
+		snprintf(wait, sizeof(wait), "%ld ms", idle < WAIT_MS ? idle : WAIT_MS);
+		carrier->waiting = session_run(carrier->from, &step, 1, DEADLINE_MS, on_waited, carrier);
+		carrier->phase = PHASE_WAITING;
+		if (!carrier->waiting)
+			carrier_rest(carrier, RETRY_MIN_MS);
+	}
 }
 
 static void
-on_losing(void *argument, const PgResults *results)
+on_waited(void *argument, const PgResults *results)
 {
 	Carrier    *carrier = argument;
 
-	if (!expected(carrier, PHASE_LOSING, results))
+	carrier->waiting = false;
+	if (!carrier_expected(carrier, PHASE_WAITING, results))
 		return;
 	if (!pg_succeeded(results))
 	{
-		retry(carrier, results, "target");
+		carrier_retry(carrier, results, "source");
 		return;
 	}
-	if (strcmp(pg_value(results, 0, 0, 0), "t") == 0)
-		log_write(LEVEL_ERROR, NULL, "Link {Link} is lost: {Error}", "Link", carrier->name,
-				  "Error", carrier->loss.data, NULL);
-	check_next(carrier);
+	carrier->vain = strcmp(pg_value(results, 0, 0, 0), "t") == 0 ? carrier->vain + 1 : 0;
+	read_next(carrier);
 }
 
 /* Nothing to do for so long, unless something is told. */
-static void
-rest(Carrier *carrier, long milliseconds)
+void
+carrier_rest(Carrier *carrier, long milliseconds)
 {
 	struct timeval wait = {milliseconds / 1000, milliseconds % 1000 * 1000};
 
 	carrier->phase = PHASE_RESTING;
 	if (carrier->reload)
-		load(carrier);
+		carrier_load(carrier);
 	else if (carrier->woken && !carrier->paused && carrier->attempt == 0)
 		read_next(carrier);
 	else
@@ -579,8 +524,8 @@ rest(Carrier *carrier, long milliseconds)
 }
 
 /* It went wrong: again, a little later each time. */
-static void
-retry(Carrier *carrier, const PgResults *results, const char *what)
+void
+carrier_retry(Carrier *carrier, const PgResults *results, const char *what)
 {
 	/* Not a thousand times the same. */
 	if ((carrier->attempt & (carrier->attempt - 1)) == 0)
@@ -588,6 +533,6 @@ retry(Carrier *carrier, const PgResults *results, const char *what)
 				  carrier->name, "What", what, "SqlState", pg_sqlstate(results), "Error",
 				  pg_message(results), NULL);
 	copy_string(carrier->trouble, sizeof(carrier->trouble), pg_sqlstate(results));
-	rest(carrier, backoff_delay(carrier->attempt++, RETRY_MIN_MS, RETRY_MAX_MS,
+	carrier_rest(carrier, backoff_delay(carrier->attempt++, RETRY_MIN_MS, RETRY_MAX_MS,
 								random_fraction()));
 }

@@ -38,6 +38,18 @@ lanes_set(Lanes *lanes, int number, long long position, const char *incarnation,
 	*lane = (Lane) {position, 0, incarnation ? memory_string(incarnation) : NULL, lost};
 }
 
+/* Whether the target is before what this process knows, or a lane is no longer lost. */
+bool
+lanes_set_back(const Lanes *lanes, int number, long long position, bool lost)
+{
+	const Lane *lane;
+
+	if (number < 0 || number >= LANES_MAX)
+		return false;
+	lane = &lanes->lane[number];
+	return position < lane->position || (lane->lost && !lost);
+}
+
 /* The target has taken all up to the position. */
 void
 lanes_moved(Lanes *lanes, int number, long long position, const char *incarnation)

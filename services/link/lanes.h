@@ -37,6 +37,7 @@ typedef struct LaneArrays
 void		lanes_forget(Lanes *lanes);
 void		lanes_set(Lanes *lanes, int number, long long position, const char *incarnation,
 					  bool lost);
+bool		lanes_set_back(const Lanes *lanes, int number, long long position, bool lost);
 void		lanes_moved(Lanes *lanes, int number, long long position, const char *incarnation);
 void		lanes_note_confirmed(Lanes *lanes);
 bool		lanes_unconfirmed(const Lanes *lanes, LaneArrays *arrays);

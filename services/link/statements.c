@@ -53,6 +53,7 @@ const PgStatement sql_read_feed = {
 const PgStatement sql_lazily = {
 	"SELECT pg_catalog.set_config('synchronous_commit', 'off', false)", 0
 };
+const PgStatement sql_wait = {"CALL message_bus.wait($1::text, $2::interval)", 2};
 const PgStatement sql_confirm = {
 	"SELECT pg_catalog.sum(message_bus.confirm_forwarded($1::text, c.lane, c.at, c.incarnation)) "
 	"FROM ROWS FROM (pg_catalog.unnest($2::int[]), pg_catalog.unnest($3::bigint[]), "

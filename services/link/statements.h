@@ -23,6 +23,7 @@ extern const PgStatement sql_lose_feed;		/* projection, position, code, error */
 
 /* At the source. */
 extern const PgStatement sql_lazily;		/* its commits need not wait for a disk */
+extern const PgStatement sql_wait;	/* endpoint, how long; whether there is something */
 extern const PgStatement sql_confirm;		/* endpoint, lanes, positions, incarnations */
 extern const PgStatement sql_read;			/* the same, most messages: ReadColumn */
 extern const PgStatement sql_check;			/* endpoint, lane, position, incarnation */
