@@ -27,7 +27,9 @@ my $slack = $messages / 10 < 5000 ? $messages / 10 : 5000;
 srand $seed;
 note "LINK_SEED=$seed";
 $PostgreSQL::Test::Utils::timeout_default = 1800;
-my $bed = LinkBed->new('long', map { ("conf_$_" => "max_wal_size = 256MB\n") } qw(a b));
+# Test clusters end when a backend is killed unless told.
+my $bed = LinkBed->new('long',
+	map { ("conf_$_" => "max_wal_size = 256MB\nrestart_after_crash = on\n") } qw(a b));
 my %standby;
 my %done = map { $_ => 0 } qw(carrier stop backend server standby failover);
 my ($began, $told) = (time) x 2;

@@ -64,7 +64,7 @@ subtest 'one that was dropped goes on where the topic is' => sub {
 
 subtest 'a file that others can read' => sub {
 	$bed->sql(q{SELECT event_store.create_sink('orders', 'kafka', '{"broker": "kafka"}')});
-	$bed->write_brokers(0644);
+	$bed->write_brokers(mode => 0644);
 	my $pid = $bed->start_streamd;
 	like($bed->until_ready($pid, qr/chmod 600/), qr/streams\.conf is not for others to see/,
 		'is not read');

@@ -221,8 +221,8 @@ sub stop_bridged
 {
 	my ($self, $pid, $signal) = @_;
 
-	kill $signal // 'TERM', $pid;
 	kill 'CONT', $pid;
+	kill $signal // 'TERM', $pid;
 	waitpid $pid, 0;
 	my $status = $?;
 	$self->{pids} = [ grep { $_ != $pid } @{ $self->{pids} } ];

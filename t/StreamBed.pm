@@ -18,11 +18,12 @@ use Time::HiRes qw(usleep);
 my $json = JSON::PP->new->utf8->canonical;
 my @beds;
 
+# secure => 1: brokers that take TLS only, and ask for a password.
 sub new
 {
-	my ($class) = @_;
+	my ($class, %options) = @_;
 	my $self = bless { pids => [], directory => PostgreSQL::Test::Utils::tempdir_short(),
-		last => 0 }, $class;
+		last => 0, %options }, $class;
 
 	push @beds, $self;
 	$self->{node} = PostgreSQL::Test::Cluster->new('shop');
@@ -32,6 +33,7 @@ sub new
 	$self->{node}->safe_psql('postgres', 'CREATE DATABASE shop');
 	$self->sql('CREATE EXTENSION ecommerce');
 	$self->{port}{$_} = PostgreSQL::Test::Cluster::get_free_port() for qw(kafka jetstream);
+	$self->make_certificates if $self->{secure};
 	$self->write_brokers;
 	$self->start_broker($_) for qw(kafka jetstream);
 	return $self;
@@ -46,18 +48,69 @@ sub meanwhile { usleep($_[0]); return; }
 
 sub url { return "nats://127.0.0.1:$_[0]{port}{jetstream}"; }
 
-# Where streamd finds the brokers.
+# Two authorities, ca and other, and what ca says of who is at this address (server) and of who is
+# elsewhere (elsewhere): NAME.pem and NAME.key.
+sub make_certificates
+{
+	my ($self) = @_;
+	my %subject = (ca => '/CN=ca', other => '/CN=other', server => '/CN=server',
+		elsewhere => '/CN=elsewhere');
+	my %address = (server => 'IP:127.0.0.1,DNS:localhost', elsewhere => 'DNS:elsewhere.example');
+
+	for my $name (qw(ca other server elsewhere))
+	{
+		my ($key, $pem, $request) = map { "$self->{directory}/$name.$_" } qw(key pem csr);
+		my @new = ('openssl', 'req', '-newkey', 'rsa:2048', '-nodes', '-keyout', $key, '-subj',
+			$subject{$name});
+		my @run = !$address{$name} ? [ @new, '-x509', '-days', 2, '-out', $pem ]
+		  : ([ @new, '-out', $request, '-addext', "subjectAltName=$address{$name}" ],
+			[ 'openssl', 'x509', '-req', '-in', $request, '-CA', "$self->{directory}/ca.pem",
+				'-CAkey', "$self->{directory}/ca.key", '-CAcreateserial', '-days', 2,
+				'-copy_extensions', 'copy', '-out', $pem ]);
+
+		for (@run)
+		{
+			my ($out, $err);
+
+			run $_, '>', \$out, '2>', \$err or die "openssl: $err";
+		}
+	}
+	return;
+}
+
+# What a client says of itself to secure brokers.
+sub settings
+{
+	my ($self, $kind) = @_;
+
+	return () unless $self->{secure};
+	return (user => 'shop', password => 'open sesame', cacert => "$self->{directory}/ca.pem")
+	  if $kind eq 'jetstream';
+	return ('security.protocol' => 'SASL_SSL', 'sasl.mechanism' => 'PLAIN',
+		'sasl.username' => 'shop', 'sasl.password' => 'open sesame',
+		'ssl.ca.location' => "$self->{directory}/ca.pem");
+}
+
+# Where streamd finds the brokers. mode => of the file; kafka, jetstream => settings that are other.
 sub write_brokers
 {
-	my ($self, $mode) = @_;
+	my ($self, %options) = @_;
 	my $name = "$self->{directory}/streams.conf";
+	my %section = (
+		kafka => { 'bootstrap.servers' => "127.0.0.1:$self->{port}{kafka}",
+			'reconnect.backoff.max.ms' => 500 },
+		jetstream => { url => ($self->{secure} ? '' : 'nats://127.0.0.1:1,') . $self->url });
 
 	open my $file, '>', $name or die "cannot write: $!";
-	print $file "# brokers\n[kafka]\nbootstrap.servers=127.0.0.1:$self->{port}{kafka}\n",
-	  "reconnect.backoff.max.ms=500\n",
-	  "[jetstream]\nurl=nats://127.0.0.1:1,", $self->url, "\n";
+	print $file "# brokers\n";
+	for my $kind (sort keys %section)
+	{
+		my %settings = (%{ $section{$kind} }, $self->settings($kind), %{ $options{$kind} // {} });
+		print $file "[$kind]\n",
+		  map { defined $settings{$_} ? "$_=$settings{$_}\n" : '' } sort keys %settings;
+	}
 	close $file;
-	chmod $mode // 0600, $name or die "cannot chmod: $!";
+	chmod $options{mode} // 0600, $name or die "cannot chmod: $!";
 	return;
 }
 
@@ -78,16 +131,29 @@ sub launch
 	return $pid;
 }
 
+# How a broker is started; certificate => whose.
+sub broker_command
+{
+	my ($self, $kind, $certificate) = @_;
+	my $port = $self->{port}{$kind};
+	my @pair = map { "$self->{directory}/" . ($certificate // 'server') . ".$_" } qw(pem key);
+	my %secure = (kafka => [ @pair, 'shop', 'open sesame' ],
+		jetstream => [ '--tls', '--tlscert', $pair[0], '--tlskey', $pair[1], '--user', 'shop',
+			'--pass', 'open sesame' ]);
+	my @secure = $self->{secure} ? @{ $secure{$kind} } : ();
+
+	return ('node', "$FindBin::RealBin/kafka_stand_in.mjs", $port, @secure) if $kind eq 'kafka';
+	return ('nats-server', '--addr', '127.0.0.1', '--port', $port, '--jetstream', '--store_dir',
+		"$self->{directory}/nats", @secure);
+}
+
 # A broker, with what it had if that is on disk.
 sub start_broker
 {
-	my ($self, $kind) = @_;
+	my ($self, $kind, $certificate) = @_;
 	my $port = $self->{port}{$kind};
 
-	$self->{broker}{$kind} = $self->launch($kind,
-		$kind eq 'kafka' ? ('node', "$FindBin::RealBin/kafka_stand_in.mjs", $port)
-		: ('nats-server', '--addr', '127.0.0.1', '--port', $port, '--jetstream',
-			'--store_dir', "$self->{directory}/nats"));
+	$self->{broker}{$kind} = $self->launch($kind, $self->broker_command($kind, $certificate));
 	for (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
 	{
 		return
@@ -139,13 +205,14 @@ sub until_ready
 	return $content;
 }
 
-# Ends a process; returns how it has ended.
+# Ends a process; returns how it has ended. Told to go on afterwards, it might be at its leak
+# check by then, which stops all threads and would wait for that forever.
 sub stop
 {
 	my ($self, $pid, $signal) = @_;
 
-	kill $signal // 'TERM', $pid;
 	kill 'CONT', $pid;
+	kill $signal // 'TERM', $pid;
 	waitpid $pid, 0;
 	my $status = $?;
 	$self->{pids} = [ grep { $_ != $pid } @{ $self->{pids} } ];
@@ -178,9 +245,11 @@ sub kafka_events
 {
 	my ($self, $topic) = @_;
 	my ($out, $err) = ('', '');
+	my %settings = ('isolation.level' => 'read_committed', 'fetch.wait.max.ms' => 50,
+		$self->settings('kafka'));
 
 	run [ 'kcat', '-b', "127.0.0.1:$self->{port}{kafka}", '-C', '-t', $topic, '-e', '-q', '-J',
-		'-X', 'isolation.level=read_committed', '-X', 'fetch.wait.max.ms=50' ],
+		map { ('-X', "$_=$settings{$_}") } sort keys %settings ],
 	  '>', \$out, '2>', \$err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default)
 	  or die "kcat: $err";
 	return map {
@@ -196,6 +265,7 @@ sub nats
 	my ($self, @command) = @_;
 	my ($out, $err) = ('', '');
 
+	local $ENV{NATS_SETTINGS} = $json->encode({ $self->settings('jetstream') });
 	run [ 'node', "$FindBin::RealBin/nats_peer.mjs", $self->url, @command ], '>', \$out, '2>',
 	  \$err, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default)
 	  or die "nats: $err";

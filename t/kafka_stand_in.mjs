@@ -4,15 +4,21 @@
 // Prints its port. SIGUSR2: it crashes, that is, all connections end with what was under way
 // on them, and it comes back a moment later. SIGUSR1: the next transaction is committed, but
 // whoever has asked for that is never answered again.
-// Usage: kafka_stand_in.mjs [PORT]
+// With a certificate it speaks TLS alone, and whoever has not given user and password by SASL's
+// PLAIN is answered nothing else.
+// Usage: kafka_stand_in.mjs [PORT [CERTIFICATE KEY USER PASSWORD]]
+import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import { setTimeout } from 'node:timers/promises';
+import tls from 'node:tls';
+
+const [wantedPort, certificate, key, user, password] = process.argv.slice(2);
 
 const AWAY_MS = 700;
 const FETCH_MS = 50;
 const errors = {
 	none: 0, unknownTopic: 3, unsupported: 35, exists: 36, outOfOrder: 45, staleEpoch: 47,
-	noTransaction: 48,
+	noTransaction: 48, mechanism: 33, authentication: 58,
 };
 const topics = new Map(); // name: {partitions: [{batches, end, open, aborted, last}], config}
 const producers = new Map(); // transactional id: {id, epoch, touched}
@@ -218,6 +224,16 @@ const handlers = {
 	10: { name: 'FindCoordinator', max: 1, run(request, out) {
 		node(out.i32(0).i16(0).string(null));
 	} },
+	17: { name: 'SaslHandshake', max: 1, run(request, out) {
+		const error = request.string() === 'PLAIN' ? errors.none : errors.mechanism;
+		out.i16(error).array(['PLAIN'], (name) => out.string(name));
+	} },
+	36: { name: 'SaslAuthenticate', max: 0, run(request, out, socket) {
+		const [, name, word] = request.bytes().toString().split('\0');
+		socket.authenticated = name === user && word === password;
+		const error = socket.authenticated ? errors.none : errors.authentication;
+		out.i16(error).string(error ? 'who are you' : null).bytes(Buffer.alloc(0));
+	} },
 	18: { name: 'ApiVersions', max: 0, run(request, out) { versions(out, 0); } },
 	19: { name: 'CreateTopics', max: 4, run(request, out) {
 		const wanted = request.array(() => {
@@ -262,19 +278,21 @@ const versions = (out, error) => out.i16(error).array(Object.keys(handlers), (ke
 
 const answer = async (socket, frame) => {
 	const request = new Reader(frame);
-	const key = request.i16();
+	const code = request.i16();
 	const version = request.i16();
 	const out = new Writer().i32(request.i32());
-	const handler = handlers[key];
+	const handler = handlers[code];
 
 	request.string();
 	if (!handler || version > handler.max) {
-		if (key !== 18) throw new Error(`request ${key} in version ${version}`);
+		if (code !== 18) throw new Error(`request ${code} in version ${version}`);
 		versions(out, errors.unsupported);
+	} else if (!socket.authenticated && ![17, 18, 36].includes(code)) {
+		throw new Error(`${handler.name} of somebody unknown`);
 	} else {
 		if (handler.name === 'Fetch') await setTimeout(FETCH_MS);
 		if (socket.destroyed) return;
-		handler.run(request, out);
+		handler.run(request, out, socket);
 	}
 	if (mute && handler?.name === 'EndTxn') {
 		mute = false;
@@ -287,10 +305,13 @@ const answer = async (socket, frame) => {
 };
 
 // ---------------------------------------------------------------- connections
-const server = net.createServer((socket) => {
+const listen = certificate ? (each) => tls.createServer(
+	{ cert: readFileSync(certificate), key: readFileSync(key) }, each) : net.createServer;
+const server = listen((socket) => {
 	let pending = Buffer.alloc(0);
 	let turn = Promise.resolve();
 
+	socket.authenticated = user === undefined;
 	sockets.add(socket);
 	socket.on('close', () => sockets.delete(socket));
 	socket.on('error', () => {});
@@ -306,7 +327,7 @@ const server = net.createServer((socket) => {
 		}
 	});
 });
-let port = Number(process.argv[2] ?? 0);
+let port = Number(wantedPort ?? 0);
 
 process.on('SIGUSR2', () => {
 	server.close(() => setTimeout(AWAY_MS).then(() => server.listen(port, '127.0.0.1')));

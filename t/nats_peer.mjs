@@ -1,11 +1,13 @@
 // What tests do at a NATS server, with its own client.
 // Usage: nats_peer.mjs URL read STREAM | make STREAM | purge STREAM
 // read: every message as a line of JSON. make: a stream that tells duplicates by id for a tenth
-// of a second only.
+// of a second only. NATS_SETTINGS: user, password and cacert as JSON.
 import { connect, nanos } from 'nats';
 
 const [url, command, stream] = process.argv.slice(2);
-const connection = await connect({ servers: url });
+const { user, password: pass, cacert } = JSON.parse(process.env.NATS_SETTINGS ?? '{}');
+const tls = cacert ? { caFile: cacert } : null;
+const connection = await connect({ servers: url, user, pass, tls });
 const manager = await connection.jetstreamManager();
 
 if (command === 'make') {

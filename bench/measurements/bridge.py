@@ -1,13 +1,12 @@
 """To and from a RabbitMQ over a bridge: how many."""
 import contextlib
 import os
-import shutil
-import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
 
+from brokers import AMQP, rabbitmq
 from driver.load import PAYLOAD, LoadError, Meter
 from driver.registry import Bound, Case, Column, Measurement
 
@@ -15,56 +14,9 @@ OUT = "to a quorum queue, a backlog, batches of 500"
 IN = "from a quorum queue, a backlog, batches of 500"
 DATABASE = "bench_bridge"
 PROGRAM = Path(__file__).resolve().parents[2] / "build/services/bridged"
-AMQP, DIST, EPMD, HTTP = 54340, 54341, 54342, 54343
+HTTP = 54343
 SEND = ("SELECT pg_catalog.count(message_bus.send('out', 'OrderSubmitted', '{payload}',"
         " partition_key => i::text)) FROM pg_catalog.generate_series(1, {count}) i")
-
-
-def owned(server, *command):
-    """A command as the server's owner."""
-    return ["runuser", "-u", "postgres", "--", *command] if os.geteuid() == 0 else list(command)
-
-
-@contextlib.contextmanager
-def broker(server):
-    """A RabbitMQ of its own, empty."""
-    home = server.run_dir / "rabbit"
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir()
-    if os.geteuid() == 0:
-        shutil.chown(home, "postgres")
-    env = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8",
-           "RABBITMQ_NODENAME": "bench@localhost", "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-           "RABBITMQ_NODE_PORT": str(AMQP), "RABBITMQ_DIST_PORT": str(DIST),
-           "ERL_EPMD_PORT": str(EPMD), "ERL_EPMD_ADDRESS": "127.0.0.1",
-           "RABBITMQ_MNESIA_BASE": str(home / "mnesia"), "RABBITMQ_LOG_BASE": str(home),
-           "RABBITMQ_CONFIG_FILE": str(home / "rabbitmq"),
-           "RABBITMQ_CONF_ENV_FILE": str(home / "env"),
-           "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "plugins"),
-           "RABBITMQ_PID_FILE": str(home / "pid")}
-    options = {"env": env, "cwd": home, "start_new_session": True,
-               "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    programs = [subprocess.Popen(owned(server, *command), **options)
-                for command in (["epmd", "-port", str(EPMD), "-address", "127.0.0.1"],
-                                ["/usr/lib/rabbitmq/bin/rabbitmq-server"])]
-    try:
-        until_listening(programs[1])
-        yield
-    finally:
-        for program in programs:
-            os.killpg(program.pid, signal.SIGKILL)
-            program.wait()
-
-
-def until_listening(program):
-    """Waits for the broker."""
-    for _ in range(1200):
-        if program.poll() is not None:
-            raise LoadError(f"RabbitMQ ended with {program.returncode}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", AMQP)):
-            return
-        time.sleep(0.1)
-    raise LoadError("RabbitMQ does not start")
 
 
 @contextlib.contextmanager
@@ -125,7 +77,7 @@ def carry(bench, count, inwards):
     """A backlog goes out; or has gone out, and comes in."""
     def run():
         server = bench.server
-        with broker(server):
+        with rabbitmq(server):
             install(server)
             for _ in range(count // 10_000):
                 server.sql(DATABASE, SEND.format(payload=PAYLOAD, count=10_000))

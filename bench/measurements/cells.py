@@ -11,10 +11,13 @@ CONDITIONS = {1: "one database of orders", 3: "three"}
 LINKED = ("order", "inventory", "payment", "shipping", "notification")
 
 
+def link_ports():
+    return {f"LINKD_{name.upper()}_PORT": str(5411 + number)
+            for number, name in enumerate(LINKED)}
+
+
 def environment(bench, cells):
-    ports = {**PORTS, "CONSOLED_PORT": "5407"}
-    for number, name in enumerate(LINKED):
-        ports[f"LINKD_{name.upper()}_PORT"] = str(5411 + number)
+    ports = {**PORTS, "CONSOLED_PORT": "5407", **link_ports()}
     for number in range(1, cells + 1):
         ports[f"CELL{number}_PORT"] = str(5420 + number)
         ports[f"LINKD_CELL{number}_PORT"] = str(5430 + number)
@@ -23,9 +26,9 @@ def environment(bench, cells):
             "ECOMMERCE_RUN": str(bench.server.run_dir / f"cells{cells}")}
 
 
-def script(bench, cells, name):
-    done = subprocess.run([str(ROOT / "services" / name)], env=environment(bench, cells),
-                          text=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+def script(name, env):
+    done = subprocess.run([str(ROOT / "services" / name)], env=env, text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                           stderr=subprocess.PIPE, check=False)
     if done.returncode != 0:
         raise load.LoadError(f"services/{name}: {done.stderr.strip()}")
@@ -34,13 +37,14 @@ def script(bench, cells, name):
 def run_one(bench, cells, *options):
     """The shop is open only while it is measured."""
     def run():
-        script(bench, cells, "up")
+        env = environment(bench, cells)
+        script("up", env)
         try:
             command = ["perl", str(ROOT / "services/tests/load.pl"), "--metrics", "--single=0",
                        "--warm=60", f"--cells={cells}", *options]
-            metrics = load.client_program(bench.server, command, environment(bench, cells))
+            metrics = load.client_program(bench.server, command, env)
         finally:
-            script(bench, cells, "down")
+            script("down", env)
         shop = sum(value for name, value in metrics.items() if name.endswith("_cpu_ms")) / 1000
         metrics["daemons_cpu_us"] = shop * 1e6
         metrics["all_cpu_us"] = metrics["server_us"] + metrics["daemons_cpu_us"]

@@ -393,7 +393,12 @@ on_refusal(jsCtx *context, jsPubAckErr *refusal, void *argument)
 static bool
 good(natsStatus status, const char *what, char *error)
 {
-	if (status != NATS_OK)
+	natsStatus	last = NATS_OK;
+	const char *detail = status != NATS_OK ? nats_GetLastError(&last) : NULL;
+
+	if (status != NATS_OK && detail != NULL && detail[0] && last == status)
+		snprintf(error, TARGET_ERROR, "%s: %s, %s", what, natsStatus_GetText(status), detail);
+	else if (status != NATS_OK)
 		snprintf(error, TARGET_ERROR, "%s: %s", what, natsStatus_GetText(status));
 	return status == NATS_OK;
 }

@@ -30,6 +30,7 @@ typedef struct Kafka
 	TargetOptions options;
 	rd_kafka_t *producer;
 	char		last_error[TARGET_ERROR];	/* that the library has told of */
+	bool		hopeless;		/* the other side is not the one, or does not want us */
 } Kafka;
 
 static void *kafka_open(const TargetOptions *options, Place *place, char *error);
@@ -109,7 +110,7 @@ on_error(rd_kafka_t *client, int code, const char *reason, void *argument)
 	Kafka	   *kafka = argument;
 
 	(void) client;
-	(void) code;
+	kafka->hopeless |= code == RD_KAFKA_RESP_ERR__SSL || code == RD_KAFKA_RESP_ERR__AUTHENTICATION;
 	copy_string(kafka->last_error, sizeof(kafka->last_error), reason);
 }
 
@@ -152,7 +153,7 @@ begin_epoch(Kafka *kafka, char *error)
 		if (why == NULL)
 			return true;
 		rd_kafka_poll(kafka->producer, 0);
-		if (i == OPEN_SLICES || !rd_kafka_error_is_retriable(why) ||
+		if (i == OPEN_SLICES || kafka->hopeless || !rd_kafka_error_is_retriable(why) ||
 			worker_stopping(kafka->options.worker))
 			return failed(kafka, why, error);
 		rd_kafka_error_destroy(why);

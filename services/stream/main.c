@@ -5,6 +5,8 @@
  * One process serves the sinks of one database (event_store.sinks); where the brokers
  * are stands in a file.
  */
+#include <openssl/crypto.h>
+
 #include "lib/api.h"
 #include "lib/roster.h"
 #include "lib/service.h"
@@ -94,8 +96,14 @@ main(int argc, char **argv)
 		.openapi = openapi_document
 	};
 
-	int			status = service_main(&service, argc, argv);
+	int			status;
 
+	/*
+	 * jetstream_end() lets libnats free what OpenSSL would free once more at the end of the
+	 * process.  Must come before anybody uses OpenSSL.
+	 */
+	OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
+	status = service_main(&service, argc, argv);
 	jetstream_end();
 	return status;
 }
