@@ -117,13 +117,13 @@ sub fail_over
 	return;
 }
 
-# What a side answers, 0 while it does not.
+# What a side answers, 0 while it does not: then psql may be gone before it has read the question.
 sub asked
 {
 	my ($side, $sql) = @_;
-	my ($status, $out) = $bed->{$side}->psql($bed->{database}, $sql, timeout => 600);
+	my ($status, $out) = eval { $bed->{$side}->psql($bed->{database}, $sql, timeout => 600) };
 
-	return $status == 0 && ($out // '') =~ /^\d+$/ ? $out : 0;
+	return defined $status && $status == 0 && ($out // '') =~ /^\d+$/ ? $out : 0;
 }
 
 # Load that has died with its server begins again.
