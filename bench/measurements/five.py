@@ -40,8 +40,8 @@ def run_one(bench, *options):
     def run():
         with others(bench) as servers:
             env = environment(bench, servers)
-            script("up", env)
             try:
+                script("up", env)
                 command = ["perl", str(ROOT / "services/tests/load.pl"), "--metrics", "--warm=60",
                            *options]
                 metrics = load.client_program(bench.server, command, env)

@@ -136,7 +136,7 @@ def handoff(bench):
 def cases(bench):
     count = 20_000 if bench.quick else 100_000
     return [Case(BACKLOG, "ours", backlog(bench, count)),
-            Case(BACKLOG, "shovel", shovel(bench, count // 5)),
+            Case(BACKLOG, "shovel", shovel(bench, count)),
             Case(FLOW, "ours", flow(bench, count)), Case(SENT, "ours", handoff(bench))]
 
 
