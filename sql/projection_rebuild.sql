@@ -284,3 +284,27 @@ COMMIT;
 CALL until('kept', NULL);
 SELECT count(*) FROM kept;
 SELECT event_store.scavenge() AS removed;
+
+-- ------------------------------------------------------------ slower than a turn of the runner
+-- The runner breaks it off in the middle and goes on elsewhere: nothing of it is left behind.
+CREATE TABLE slowly ("position" bigint PRIMARY KEY);
+CREATE FUNCTION slowly(event event_store.event) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO public.slowly VALUES (event.position);
+	IF event_store.replaying() THEN
+		PERFORM pg_sleep(0.3);
+	END IF;
+END $$;
+SELECT event_store.create_projection('slowly', 'slowly(event_store.event)', 'slow', tables => '{slowly}');
+SELECT count(event_store.append('slow-1', -1, 'T', '{}')) FROM generate_series(1, 3);
+CALL event_store.wait_projection('slowly', event_store.position_counter(), '5 min');
+SELECT event_store.rebuild_projection('slowly', 'public.slowly_2');
+-- By the runner, not by hand.
+DO $$
+BEGIN
+	WHILE EXISTS (SELECT FROM event_store.projection_rebuild) LOOP
+		COMMIT;
+		PERFORM pg_sleep(0.05);
+	END LOOP;
+END $$;
+SELECT count(*) FROM slowly;

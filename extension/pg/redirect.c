@@ -50,6 +50,8 @@ static planner_hook_type previous_planner_hook = NULL;
 static ExecutorStart_hook_type previous_start_hook = NULL;
 static ProcessUtility_hook_type previous_utility_hook = NULL;
 
+static void put_in_force(const Redirect *redirect);
+static const Redirect *keep(const Redirect *redirect);
 static void install_hooks(void);
 static void transaction_ended(XactEvent event, void *arg);
 static void savepoint_ended(SubXactEvent event, SubTransactionId ended, SubTransactionId parent,
@@ -84,10 +86,7 @@ redirect_enter(const Redirect *redirect)
 		return before;
 	if (redirect != NULL)
 		install_hooks();
-	current = redirect;
-	level = GetCurrentSubTransactionId();
-	forget_plans(before);
-	forget_plans(redirect);
+	put_in_force(redirect != NULL ? keep(redirect) : NULL);
 	return before;
 }
 
@@ -97,7 +96,39 @@ redirect_enter(const Redirect *redirect)
 void
 redirect_leave(const Redirect *before)
 {
-	(void) redirect_enter(before);
+	if (before != current)
+		put_in_force(before);
+}
+
+static void
+put_in_force(const Redirect *redirect)
+{
+	const Redirect *before = current;
+
+	current = redirect;
+	level = GetCurrentSubTransactionId();
+	forget_plans(before);
+	forget_plans(redirect);
+}
+
+/*
+ * A copy that lasts until the transaction ends: an error takes away what the caller
+ * has, and is heard of here after that.
+ */
+static const Redirect *
+keep(const Redirect *redirect)
+{
+	Size		size = sizeof(Oid) * redirect->count;
+	Redirect   *kept = MemoryContextAlloc(TopTransactionContext, sizeof(Redirect));
+	Oid		   *named = MemoryContextAlloc(TopTransactionContext, Max(size, 1));
+	Oid		   *meant = MemoryContextAlloc(TopTransactionContext, Max(size, 1));
+
+	memcpy(named, redirect->named, size);
+	memcpy(meant, redirect->meant, size);
+	*kept = *redirect;
+	kept->named = named;
+	kept->meant = meant;
+	return kept;
 }
 
 static void
@@ -124,14 +155,14 @@ static void
 transaction_ended(XactEvent event, void *arg)
 {
 	if (current != NULL && event == XACT_EVENT_ABORT)
-		(void) redirect_enter(NULL);
+		put_in_force(NULL);
 }
 
 static void
 savepoint_ended(SubXactEvent event, SubTransactionId ended, SubTransactionId parent, void *arg)
 {
 	if (current != NULL && event == SUBXACT_EVENT_ABORT_SUB && ended == level)
-		(void) redirect_enter(NULL);
+		put_in_force(NULL);
 }
 
 static void

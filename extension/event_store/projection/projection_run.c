@@ -181,8 +181,10 @@ run_one(Projection *projection, int max, bool by_hand, Outlook *outlook)
 		batch_due_in(outlook, ASK_AGAIN);
 		return;
 	}
+	/* Somebody else may have set the end of a rebuild just now. */
 	if (progress.paused || progress.failed || progress.retry_at > clock_now() ||
-		progress.rebuild_step == REBUILD_CLOSING)
+		progress.rebuild_step == REBUILD_CLOSING ||
+		(progress.rebuild_step == REBUILD_REQUESTED && mark < progress.rebuild_until))
 		return;
 	if (progress.rebuild_step == REBUILD_REQUESTED)
 		start_rebuild(projection, &progress, outlook);
