@@ -137,6 +137,10 @@ end_sessions();
 $shop->sql('ALTER DATABASE shop RESET ecommerce.long_transaction');
 
 # ---------------------------------------------------------------- daemons and endpoints
+# One has a message in hand and stands still: told of after a minute, so looked for at the end.
+$shop->sql(q{SELECT message_bus.create_endpoint('stuck')});
+$shop->sql(q{SELECT message_bus.send('stuck', 'Ping', '{}') FROM generate_series(1, 2)});
+idle(q{BEGIN; SELECT count(*) FROM message_bus.receive('stuck', 1)});
 $shop->sql(q{SELECT message_bus.create_endpoint('unread')});
 $shop->sql(q{SELECT message_bus.send('unread', 'Ping', '{}')});
 $shop->kill_daemon('payment', 'KILL');
@@ -200,6 +204,13 @@ sees('archive_failing', qr/./, 'error', qr/fills the disk/, qr/server's log/);
 $node->safe_psql('postgres', q{ALTER SYSTEM RESET archive_command});
 $node->reload;
 gone('archive_failing', qr/./);
+
+# ---------------------------------------------------------------- a consumer that stands still
+sees('consumer_stuck', qr/^endpoint stuck$/, 'error',
+	qr/^[12] messages? waits?; session \d+ \(.* of .*\) has some in hand for .*, and nothing/,
+	qr/whether its process stands still; SELECT pg_terminate_backend/);
+type('consumer_stuck', 'SELECT pg_terminate_backend');
+gone('consumer_stuck', qr/./);
 
 # ---------------------------------------------------------------- a standby
 $node->safe_psql('postgres', q{ALTER SYSTEM SET synchronous_standby_names = 'gone'});
