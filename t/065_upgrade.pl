@@ -74,6 +74,9 @@ is($node->safe_psql('postgres', sprintf $workers, 'old'), '1', 'the worker idles
 my $said = () = slurp_file($node->logfile) =~ /ecommerce worker idles/g;
 is($said, 1, 'and says so once');
 
+# It names its owner.
+$node->safe_psql('postgres', q{DO $$ BEGIN
+	CREATE ROLE postgres SUPERUSER; EXCEPTION WHEN duplicate_object THEN NULL; END $$});
 command_ok(
 	[
 		'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('old'),
