@@ -48,11 +48,22 @@ debug_point_wait(const char *name)
 void
 debug_fail(const char *name)
 {
+	if (debug_held(name))
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("%s fails", name)));
+}
+
+/*
+ * Whether somebody holds the lock.
+ */
+bool
+debug_held(const char *name)
+{
 	LOCKTAG		tag = lock_of(name);
 
 	if (LockAcquire(&tag, ShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
-		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("%s fails", name)));
+		return true;
 	LockRelease(&tag, ShareLock, false);
+	return false;
 }
 
 /*

@@ -12,6 +12,7 @@
  *
  * DEBUG_FAIL("bus_area") is an error there, as when memory or files are at their
  * end, as long as some other session holds pg_advisory_lock(hashtext(name)).
+ * DEBUG_HELD("projection_portion_over") is true as long, for what is no error.
  */
 #ifndef ECOMMERCE_BASE_DEBUG_POINT_H
 #define ECOMMERCE_BASE_DEBUG_POINT_H
@@ -20,13 +21,16 @@
 extern void debug_point_wait(const char *name);
 extern bool debug_break(const char *name);
 extern void debug_fail(const char *name);
+extern bool debug_held(const char *name);
 #define DEBUG_POINT(name) debug_point_wait(name)
 #define DEBUG_BREAK(name) debug_break(name)
 #define DEBUG_FAIL(name) debug_fail(name)
+#define DEBUG_HELD(name) debug_held(name)
 #else
 #define DEBUG_POINT(name) ((void) 0)
 #define DEBUG_BREAK(name) false
 #define DEBUG_FAIL(name) ((void) 0)
+#define DEBUG_HELD(name) false
 #endif
 
 #endif

@@ -18,6 +18,7 @@
 #include "utils/snapmgr.h"
 #include "utils/typcache.h"
 
+#include "base/debug_point.h"
 #include "event_store/projection/projection.h"
 #include "pg/limit.h"
 #include "pg/rights.h"
@@ -154,11 +155,16 @@ give_events(void *argument)
 
 		for (int i = 0; i < run->position_count && run->applied < run->limit && !is_over(run); i++)
 		{
-			EventScan  *scan = event_scan_positions(&any, run->positions[i] - 1, run->positions[i],
-													snapshot);
+			EventScan  *scan;
 
+			if (run->applied > 0 && DEBUG_HELD("projection_portion_over"))
+				limit_passed = 1;
+			scan = event_scan_positions(&any, run->positions[i] - 1, run->positions[i], snapshot);
 			give_from_scan(run, scan, callable, row, &before);
 			event_scan_end(scan);
+			/* The turn's time may have ended just now. */
+			if (!run->exhausted)
+				break;
 			run->passed = i + 1;
 		}
 	}

@@ -357,16 +357,9 @@ run_deferred(Projection *projection, ProjectionProgress *progress, int max, Outl
 	run.whole = complete;
 	done = batch_attempt(&run, progress, outlook);
 	outlook->more = done && (count > affordable || run.passed < count);
-	if (done)
-		count = run.passed;
-	if (!done)
-	{
-		for (count = 0; positions[count] < progress->error_position; count++)
-			;
-		complete = false;
-	}
-	deferred_remove(projection, positions, count);
-	if (complete)
+	/* Also after a failure: there may have been no time for all that came before it. */
+	deferred_remove(projection, positions, run.passed);
+	if (done && complete)
 	{
 		deferred_let_go(projection);
 		end_rebuild(progress);
