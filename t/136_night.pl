@@ -208,7 +208,7 @@ gone('archive_failing', qr/./);
 # ---------------------------------------------------------------- a consumer that stands still
 sees('consumer_stuck', qr/^endpoint stuck$/, 'error',
 	qr/^[12] messages? waits?; session \d+ \(.* of .*\) has some in hand for .*, and nothing/,
-	qr/whether its process stands still; SELECT pg_terminate_backend/);
+	qr/whether its process stands still; to give .*, SELECT pg_terminate_backend/);
 type('consumer_stuck', 'SELECT pg_terminate_backend');
 gone('consumer_stuck', qr/./);
 

@@ -129,7 +129,7 @@ BEGIN
 			date_trunc('second', clock_timestamp() - h.xact_start)),
 		format(CASE WHEN f.bridge IS NOT NULL THEN 'Look into the log of bridged, and whether the broker is there; SELECT * FROM message_bus.bridges WHERE name = %2$L'
 			WHEN f.forward_to IS NOT NULL THEN 'In the database %3$s: SELECT * FROM message_bus.links WHERE endpoint = %1$L; start linkd there, or look into its log'
-			WHEN h.pid IS NOT NULL THEN 'Look into its log, and whether its process stands still; SELECT pg_terminate_backend(%4$s) gives what it has to others'
+			WHEN h.pid IS NOT NULL THEN 'Look into its log, and whether its process stands still; to give others what it has, SELECT pg_terminate_backend(%4$s)'
 			WHEN c.consumer THEN 'Start more consumers; SELECT * FROM message_bus.consumers WHERE endpoint = %1$L'
 			ELSE 'Start its consumer. If it runs, its log says what keeps it away, such as a wrong password; SELECT * FROM message_bus.peek(%1$L)' END, s.name, f.bridge, f.forward_to, h.pid),
 		jsonb_build_object('endpoint', s.name, 'count', s.depth)

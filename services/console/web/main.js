@@ -1,5 +1,5 @@
 // The frame: who is logged in, the menu, the search box, which page is shown, the keys.
-import { html, render, useEffect, useRef, useState } from './htm.js';
+import { html, render, useEffect, useLayoutEffect, useRef, useState } from './htm.js';
 import { database, findSession, follow, live, logOut, may, paused, session, useStore } from
 	'./data.js';
 import { databases, lookAt, nameOf, severalDatabases } from './places.js';
@@ -66,7 +66,8 @@ function Frame() {
 	}, []);
 	useKeys(setHelp);
 	const place = [address.name, ...address.parts].join('/');
-	useEffect(() => {
+	// Before anything is shown, or it would take the focus from who has pressed a key since.
+	useLayoutEffect(() => {
 		scrollTo(0, 0);
 		document.querySelector('h1')?.focus({ preventScroll: true });
 	}, [place]);
