@@ -54,6 +54,14 @@ def programs(commands, env, home):
             program.wait()
 
 
+def brokers_file(server, text):
+    """The file that tells a daemon of its broker; nobody else may read it."""
+    path = server.run_dir / "brokers.conf"
+    path.touch(0o600)
+    path.write_text(text)
+    return f"--brokers={path}"
+
+
 def rabbit_environment(home):
     return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8",
             "RABBITMQ_NODENAME": "bench@localhost", "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",

@@ -1,47 +1,25 @@
 """To and from a RabbitMQ over a bridge: how many."""
 import contextlib
-import os
 import socket
-import subprocess
 import time
-from pathlib import Path
 
-from brokers import AMQP, rabbitmq
-from driver.load import PAYLOAD, LoadError, Meter
+from brokers import AMQP, brokers_file, rabbitmq
+from driver.daemon import daemon
+from driver.load import PAYLOAD, Meter
 from driver.registry import Bound, Case, Column, Measurement
 
 OUT = "to a quorum queue, a backlog, batches of 500"
 IN = "from a quorum queue, a backlog, batches of 500"
 DATABASE = "bench_bridge"
-PROGRAM = Path(__file__).resolve().parents[2] / "build/services/bridged"
 HTTP = 54343
 SEND = ("SELECT pg_catalog.count(message_bus.send('out', 'OrderSubmitted', '{payload}',"
         " partition_key => i::text)) FROM pg_catalog.generate_series(1, {count}) i")
 
 
-@contextlib.contextmanager
 def bridged(server):
-    """The program that carries, while the block runs."""
-    brokers = server.run_dir / "brokers.conf"
-    brokers.touch(0o600)
-    brokers.write_text(f"[rabbit]\nhost=127.0.0.1\nport={AMQP}\n")
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    process = subprocess.Popen(
-        [str(PROGRAM), f"--brokers={brokers}", f"--port={HTTP}", "--pool-size=1"],
-        env={**env, **server.environment(DATABASE)}, stderr=subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def until(server, process, condition):
-    """Waits until a condition holds."""
-    while server.sql(DATABASE, f"SELECT {condition}") != "t":
-        if process.poll() is not None:
-            raise LoadError(f"bridged ended with {process.returncode}")
-        time.sleep(0.02)
+    """The program that carries, while a block runs."""
+    file = brokers_file(server, f"[rabbit]\nhost=127.0.0.1\nport={AMQP}\n")
+    return daemon("bridged", file, f"--port={HTTP}", env=server.environment(DATABASE))
 
 
 def install(server):
@@ -52,11 +30,8 @@ def install(server):
                " message_bus.create_endpoint('in', 8);"
                " SELECT message_bus.create_bridge('in', 'raw',"
                " '{\"broker\": \"rabbit\", \"queue\": \"orders\", \"target\": \"in\"}')")
-    with bridged(server) as process:
-        while b'direction="in"} 1' not in metrics():
-            if process.poll() is not None:
-                raise LoadError(f"bridged ended with {process.returncode}")
-            time.sleep(0.05)
+    with bridged(server) as until:
+        until(lambda: b'direction="in"} 1' in metrics())
     server.sql(DATABASE, "SELECT message_bus.pause_bridge('in');"
                " SELECT message_bus.create_bridge('out', 'raw', '{\"endpoint\": \"out\","
                " \"destinations\": {\"OrderSubmitted\": \"orders\"}}')")
@@ -81,17 +56,23 @@ def carry(bench, count, inwards):
             install(server)
             for _ in range(count // 10_000):
                 server.sql(DATABASE, SEND.format(payload=PAYLOAD, count=10_000))
-            left = "unconfirmed = 0 FROM message_bus.forwards"
-            arrived = f"accepted >= {count} FROM message_bus.bridges WHERE name = 'in'"
+
+            def left():
+                return server.sql(DATABASE, "SELECT unconfirmed FROM message_bus.forwards") == "0"
+
+            def arrived():
+                return int(server.sql(DATABASE, "SELECT accepted FROM message_bus.bridges"
+                                      " WHERE name = 'in'")) >= count
+
             if inwards:
-                with bridged(server) as process:
-                    until(server, process, left)
+                with bridged(server) as until:
+                    until(left)
                 server.sql(DATABASE, "SELECT message_bus.pause_bridge('out'),"
                            " message_bus.resume_bridge('in')")
             with Meter(server) as meter:
                 began = time.monotonic()
-                with bridged(server) as process:
-                    until(server, process, arrived if inwards else left)
+                with bridged(server) as until:
+                    until(arrived if inwards else left)
                     elapsed = time.monotonic() - began
         return {"per_s": count / elapsed, **meter.cost.per(count)}
     return run

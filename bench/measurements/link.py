@@ -1,12 +1,11 @@
 """From one database to another over a link: how many, and how soon."""
-import contextlib
 import json
 import os
 import subprocess
 import time
-from pathlib import Path
 
 from brokers import AMQP, HERE, rabbitmq
+from driver.daemon import daemon
 from driver.load import PAYLOAD, LoadError, Meter
 from driver.registry import Bound, Case, Column, Measurement
 
@@ -15,7 +14,6 @@ FLOW = "8 senders, batches of 50, 8 lanes"
 SENT = "commit at the source to handler at the target, idle"
 
 SOURCE, TARGET = "bench_link_source", "bench_link_target"
-PROGRAM = Path(__file__).resolve().parents[2] / "build/services/linkd"
 SEND = ("SELECT pg_catalog.count(message_bus.send('out', 'OrderSubmitted', '{payload}',"
         " partition_key => i::text)) FROM pg_catalog.generate_series(1, {count}) i")
 HANDOFF = ("SELECT message_bus.send('out', 'OrderSubmitted', '{}')",
@@ -34,31 +32,20 @@ def install(server):
                        " message_bus.create_link('link', 'source', 'out', 'in')")
 
 
-@contextlib.contextmanager
 def linkd(server):
-    """The program that carries, while the block runs."""
+    """The program that carries, while a block runs."""
     services = server.run_dir / "pg_service.conf"
     services.write_text("".join(
         f"[{name}]\nhost={server.run_dir}\nport={server.environment('')['PGPORT']}\n"
         f"user=postgres\ndbname={database}\n"
         for name, database in (("source", SOURCE), ("target", TARGET))))
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    process = subprocess.Popen(
-        [str(PROGRAM), "--database=service=target", "--port=54338", "--pool-size=1"],
-        env={**env, "PGSERVICEFILE": str(services)}, stderr=subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
+    return daemon("linkd", "--database=service=target", "--port=54338",
+                  env={"PGSERVICEFILE": str(services)})
 
 
-def carried(server, process):
-    """Waits until the source was told that everything has arrived."""
-    while server.sql(SOURCE, "SELECT unconfirmed FROM message_bus.forwards") != "0":
-        if process.poll() is not None:
-            raise LoadError(f"linkd ended with {process.returncode}")
-        time.sleep(0.02)
+def all_carried(server):
+    """Whether the source was told that everything has arrived."""
+    return server.sql(SOURCE, "SELECT unconfirmed FROM message_bus.forwards") == "0"
 
 
 def backlog(bench, count):
@@ -70,8 +57,8 @@ def backlog(bench, count):
             server.sql(SOURCE, SEND.format(payload=PAYLOAD, count=10_000))
         with Meter(server) as meter:
             began = time.monotonic()
-            with linkd(server) as process:
-                carried(server, process)
+            with linkd(server) as until:
+                until(lambda: all_carried(server))
                 elapsed = time.monotonic() - began
         return {"per_s": count / elapsed, **meter.cost.per(count)}
     return run
@@ -112,12 +99,12 @@ def flow(bench, count):
         install(server)
         script = server.run_dir / "send.sql"
         script.write_text(SEND.format(payload=PAYLOAD, count=50) + ";\n")
-        with linkd(server) as process, Meter(server) as meter:
+        with linkd(server) as until, Meter(server) as meter:
             began = time.monotonic()
             subprocess.run([str(server.bindir / "pgbench"), "-n", "-M", "prepared", "-c", "8",
                             "-t", str(count // 400), "-f", str(script)], check=True,
                            env=server.environment(SOURCE), capture_output=True)
-            carried(server, process)
+            until(lambda: all_carried(server))
             elapsed = time.monotonic() - began
         return {"per_s": count / elapsed, **meter.cost.per(count)}
     return run

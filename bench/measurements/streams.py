@@ -1,17 +1,13 @@
 """Events to a stream of NATS JetStream: how many."""
-import contextlib
-import os
-import subprocess
 import time
-from pathlib import Path
 
-from brokers import HERE, NATS, nats
-from driver.load import PAYLOAD, LoadError, Meter, client_program
+from brokers import HERE, NATS, brokers_file, nats
+from driver.daemon import daemon
+from driver.load import PAYLOAD, Meter, client_program
 from driver.registry import Bound, Case, Column, Measurement
 
 BACKLOG = "a backlog to JetStream, batches of 500"
 DATABASE = "bench_streams"
-PROGRAM = Path(__file__).resolve().parents[2] / "build/services/streamd"
 HTTP = 54345
 FILL = ("SELECT count(event_store.append('order-' || n % 1000, -1, 'OrderSubmitted', '{payload}'))"
         " FROM generate_series(1, {count}) n")
@@ -20,21 +16,10 @@ OUTBOX = ("CREATE TABLE outbox (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY K
           " FROM generate_series(1, {count}) n")
 
 
-@contextlib.contextmanager
 def streamd(server):
-    """The program that publishes, while the block runs."""
-    brokers = server.run_dir / "streams.conf"
-    brokers.touch(0o600)
-    brokers.write_text(f"[nats]\nurl=nats://127.0.0.1:{NATS}\n")
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    process = subprocess.Popen(
-        [str(PROGRAM), f"--brokers={brokers}", f"--port={HTTP}", "--pool-size=1"],
-        env={**env, **server.environment(DATABASE)}, stderr=subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
+    """The program that publishes, while a block runs."""
+    file = brokers_file(server, f"[nats]\nurl=nats://127.0.0.1:{NATS}\n")
+    return daemon("streamd", file, f"--port={HTTP}", env=server.environment(DATABASE))
 
 
 def ours(bench, count):
@@ -49,12 +34,9 @@ def ours(bench, count):
                        " '{\"broker\": \"nats\"}')")
             with Meter(server) as meter:
                 began = time.monotonic()
-                with streamd(server) as process:
-                    while server.sql(DATABASE, "SELECT lag IS NULL AND position > 0"
-                                     " FROM event_store.sinks") != "t":
-                        if process.poll() is not None:
-                            raise LoadError(f"streamd ended with {process.returncode}")
-                        time.sleep(0.02)
+                with streamd(server) as until:
+                    until(lambda: server.sql(DATABASE, "SELECT lag IS NULL AND position > 0"
+                                             " FROM event_store.sinks") == "t")
                     elapsed = time.monotonic() - began
         return {"per_s": count / elapsed, **meter.cost.per(count)}
     return run
