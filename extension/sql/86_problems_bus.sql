@@ -99,14 +99,12 @@ COMMENT ON VIEW message_bus._state IS
 'Endpoints as shared memory knows them: message_bus.endpoints without what was set aside and what is dead.';
 
 CREATE FUNCTION ecommerce._bus_problems()
-RETURNS TABLE (kind text, object text, severity text, since timestamptz, holds_up text,
-	what_to_type text, detail jsonb)
+RETURNS SETOF ecommerce._problem
 LANGUAGE plpgsql VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET plan_cache_mode = force_generic_plan
 AS $bus_problems$
-#variable_conflict use_column
 BEGIN
 	RETURN QUERY
 	WITH state AS MATERIALIZED (SELECT * FROM message_bus._state t WHERE t.depth > 0)

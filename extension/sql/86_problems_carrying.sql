@@ -27,14 +27,12 @@ COMMENT ON VIEW message_bus._seen_forward IS
 'Endpoints whose messages leave, and over which bridge; without one, over a link of the database forward_to.';
 
 CREATE FUNCTION ecommerce._carrying_problems()
-RETURNS TABLE (kind text, object text, severity text, since timestamptz, holds_up text,
-	what_to_type text, detail jsonb)
+RETURNS SETOF ecommerce._problem
 LANGUAGE plpgsql VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET plan_cache_mode = force_generic_plan
 AS $carrying_problems$
-#variable_conflict use_column
 BEGIN
 	RETURN QUERY
 	SELECT 'link_lost', 'link ' || l.name, 'error', l.lost_at,

@@ -1,14 +1,12 @@
 -- What is wrong with sagas.
 
 CREATE FUNCTION ecommerce._saga_problems()
-RETURNS TABLE (kind text, object text, severity text, since timestamptz, holds_up text,
-	what_to_type text, detail jsonb)
+RETURNS SETOF ecommerce._problem
 LANGUAGE plpgsql VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET plan_cache_mode = force_generic_plan
 AS $saga_problems$
-#variable_conflict use_column
 BEGIN
 	RETURN QUERY
 	SELECT 'saga_stuck', 'saga ' || s.saga, 'error', min(s.since),

@@ -2,8 +2,7 @@
 -- ours has failed yet.
 
 CREATE FUNCTION ecommerce._session_problems()
-RETURNS TABLE (kind text, object text, severity text, since timestamptz, holds_up text,
-	what_to_type text, detail jsonb)
+RETURNS SETOF ecommerce._problem
 LANGUAGE plpgsql VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp
 SET jit = off
@@ -65,8 +64,7 @@ COMMENT ON FUNCTION ecommerce._session_problems() IS
 'Sessions and transactions that are in the way of others, for ecommerce.problems.';
 
 CREATE FUNCTION ecommerce._server_problems()
-RETURNS TABLE (kind text, object text, severity text, since timestamptz, holds_up text,
-	what_to_type text, detail jsonb)
+RETURNS SETOF ecommerce._problem
 LANGUAGE plpgsql VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp
 SET jit = off

@@ -135,14 +135,12 @@ COMMENT ON VIEW event_store._seen_rebuild IS 'Rebuilds beside, as the lists show
 -- In plpgsql, which keeps its plans: who looks every two seconds would plan all of this each time,
 -- which costs ten times what looking does.
 CREATE FUNCTION event_store._reader_problems()
-RETURNS TABLE (kind text, object text, severity text, since timestamptz, holds_up text,
-	what_to_type text, detail jsonb)
+RETURNS SETOF ecommerce._problem
 LANGUAGE plpgsql VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET plan_cache_mode = force_generic_plan
 AS $reader_problems$
-#variable_conflict use_column
 BEGIN
 	RETURN QUERY
 	WITH late AS MATERIALIZED (
@@ -172,14 +170,12 @@ COMMENT ON FUNCTION event_store._reader_problems() IS
 'Subscriptions that are behind, for ecommerce.problems: the 20 that are furthest, and how many more.';
 
 CREATE FUNCTION ecommerce._store_problems()
-RETURNS TABLE (kind text, object text, severity text, since timestamptz, holds_up text,
-	what_to_type text, detail jsonb)
+RETURNS SETOF ecommerce._problem
 LANGUAGE plpgsql VOLATILE ROWS 10
 SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET plan_cache_mode = force_generic_plan
 AS $store_problems$
-#variable_conflict use_column
 BEGIN
 	RETURN QUERY
 	SELECT 'worker_missing', 'background worker', 'error', NULL::timestamptz,
