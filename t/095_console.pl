@@ -219,10 +219,19 @@ $node->safe_psql('shop', slurp_file("$FindBin::RealBin/console_data.sql"));
 
 # Who may see how much there is sees it on every page that tells it, and nothing that is stored.
 for my $path ('endpoint?endpoint=payment', "story?id=$order", 'saga-diagram?saga=order',
-	"saga-instance?saga=order&id=$order", 'health', 'subscriptions', 'projections', 'dead')
+	"saga-instance?saga=order&id=$order", 'health', 'carriers', 'sizes', 'subscriptions',
+	'projections', 'dead')
 {
 	my $reply = $console->get($who{monitor}, "api/$path");
 	is($reply->{status}, 200, "a monitor sees $path") or diag($reply->{content});
+}
+{
+	my $holder = $node->background_psql('shop');
+	$holder->query_safe('BEGIN; LOCK TABLE event_store.stored_event, message_bus.ring_1');
+	is($console->get($who{monitor}, 'api/health')->{status}, 200,
+		'who has locked tables does not hide it');
+	is($console->get($who{monitor}, 'api/sizes')->{status}, 503, 'though sizes wait for them');
+	$holder->quit;
 }
 my $instance = "api/saga-instance?saga=order&id=$order";
 $shop->until('the saga has begun', sub {

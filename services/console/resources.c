@@ -277,16 +277,12 @@ const Resource api_resources[] = {
 		"n))::text"
 	},
 
+	/* In three, as a lock on a table of ours must not hide who has it. */
 	{"health", "", false, false,
 		"SELECT json_build_object('appenders', (SELECT coalesce(json_agg(a), '[]') FROM "
-		"(SELECT * FROM event_store.appenders LIMIT 100) a), 'ring', (SELECT "
-		"coalesce(json_agg(g), '[]') "
-		"FROM (SELECT * FROM message_bus.ring ORDER BY segment) g), 'units', "
+		"(SELECT * FROM event_store.appenders LIMIT 100) a), 'units', "
 		"(SELECT coalesce(json_agg(u), '[]') FROM ecommerce.units u), 'disks', "
-		"(SELECT coalesce(json_agg(d), '[]') FROM ecommerce._disks() d), 'carriers', "
-		"(SELECT coalesce(json_agg(c), '[]') FROM (SELECT kind, name, other, state, heard_at, "
-		"pg_catalog.left(error, 400) AS error FROM ecommerce._carriers ORDER BY "
-		"state = 'running', kind, name LIMIT 200) c), 'sessions', "
+		"(SELECT coalesce(json_agg(d), '[]') FROM ecommerce._disks() d), 'sessions', "
 		"(SELECT coalesce(json_agg(x), '[]') FROM (SELECT s.pid, a.usename, a.application_name, "
 		"s.state, s.state_since, s.xact_start, CASE WHEN s.wait_type = 'Lock' THEN "
 		"pg_catalog.pg_blocking_pids(s.pid) END AS blocked_by, pg_catalog.left(a.query, 400) "
@@ -297,7 +293,16 @@ const Resource api_resources[] = {
 		"ORDER BY s.xact_start LIMIT 50) x), 'settings', "
 		"(SELECT coalesce(json_agg(s), '[]') FROM (SELECT name, setting, unit, source, short_desc "
 		"FROM pg_catalog.pg_settings WHERE name ~ '^(ecommerce|event_store|message_bus|saga)\\.' "
-		"ORDER BY name) s), 'tables', (SELECT coalesce(json_agg(t), '[]') FROM (SELECT "
+		"ORDER BY name) s))::text"
+	},
+	{"carriers", "", false, false,
+		ROWS("SELECT kind, name, other, state, heard_at, pg_catalog.left(error, 400) AS error "
+			 "FROM ecommerce._carriers ORDER BY state = 'running', kind, name LIMIT 200")
+	},
+	{"sizes", "", false, false,
+		"SELECT json_build_object('ring', (SELECT coalesce(json_agg(g), '[]') "
+		"FROM (SELECT * FROM message_bus.ring ORDER BY segment) g), 'tables', "
+		"(SELECT coalesce(json_agg(t), '[]') FROM (SELECT "
 		"s.schemaname || '.' || s.relname AS name, pg_catalog.pg_total_relation_size(s.relid) "
 		"AS bytes, "
 		"c.reltuples::bigint AS rows_estimate, s.n_dead_tup AS dead_rows, "

@@ -7,6 +7,8 @@ import * as format from './format.js';
 
 export function Health() {
 	const found = useData('health', {}, 5000);
+	const carriers = useData('carriers', {}, 5000);
+	const sizes = useData('sizes', {}, 5000);
 	const where = useStore(database);
 	const { sample } = useStore(live);
 	// what comes live is of the database that has let us in
@@ -17,14 +19,14 @@ export function Health() {
 		${of && html`<${Mark} of=${of} />`}
 		<${Answer} of=${found}>${data && html`<div class="grid">
 			<${Appenders} rows=${data.appenders} /><${Units} rows=${data.units} /></div>
-		<${Sessions} rows=${data.sessions} reload=${found.reload} />
-		${data.carriers.length > 0
-			&& html`<${Carriers} rows=${data.carriers} reload=${found.reload} />`}
+		<${Sessions} rows=${data.sessions} reload=${found.reload} />`}<//>
+		<${Answer} of=${carriers}>${carriers.data?.length > 0
+			&& html`<${Carriers} rows=${carriers.data} reload=${carriers.reload} />`}<//>
 		<${Verify} />
-		<${Disks} rows=${data.disks} />
-		<${Ring} rows=${data.ring} />
-		<${Tables} rows=${data.tables} />
-		<${Settings} rows=${data.settings} />`}<//>`;
+		${data && html`<${Disks} rows=${data.disks} />`}
+		<${Answer} of=${sizes}>${sizes.data && html`<${Ring} rows=${sizes.data.ring} />
+			<${Tables} rows=${sizes.data.tables} />`}<//>
+		${data && html`<${Settings} rows=${data.settings} />`}`;
 }
 
 function Mark({ of }) {
