@@ -1,7 +1,9 @@
 """bench/run --base COMMIT: this tree beside another commit, in the same rounds.
 
 Each of the two has a server of its own, built and started by this program; the one that is
-not measured is idle.  Their turns in a round change places from round to round.
+not measured is idle.  Their turns in a round change places from round to round.  In the middle
+both servers are made anew in the other order: whose memory is filled first is slower on some
+machines, by up to a fifth, with the very same build.
 """
 import copy
 import time
@@ -21,21 +23,35 @@ def twins(measurement, benches, where):
             for ours, base in zip(cases["ours"], cases["base"])]
 
 
-def run_rounds(measurement, benches, arguments, run_case, say):
+def started(servers, measurement, ours, quick, cli):
+    """Servers made anew, in this order, as measurements want them."""
+    benches = {}
+    for who, server in servers.items():
+        server.start(measurement.settings)
+        benches[who] = cli.Bench(server, ours, quick, ["ours"])
+    return benches
+
+
+def run_rounds(measurement, servers, ours, arguments, cli):
+    """An even number of rounds, half of them with each of the two made first."""
     samples = Samples()
-    quick = benches["ours"].quick
-    rounds = arguments.rounds or (measurement.quick_rounds if quick else measurement.rounds)
-    say(f"{measurement.name}: preparing")
-    pairs = twins(measurement, benches, arguments.where)
-    for turn in range(1, rounds + 1):
+    rounds = arguments.rounds or (measurement.quick_rounds if arguments.quick
+                                  else measurement.rounds)
+    half = (rounds + 1) // 2
+    for turn in range(2 * half):
+        if turn % half == 0:
+            cli.say(f"{measurement.name}: preparing")
+            order = servers if turn == 0 else dict(reversed(servers.items()))
+            pairs = twins(measurement, started(order, measurement, ours, arguments.quick, cli),
+                          arguments.where)
         for number, pair in enumerate(pairs, 1):
-            for case in pair if turn % 2 else reversed(pair):
-                metrics = run_case(case, arguments.patience)
+            for case in reversed(pair) if turn % 2 else pair:
+                metrics = cli.run_case(case, arguments.patience)
                 samples.add(case, metrics)
-                say(f"{measurement.name}: round {turn}/{rounds}, {number}/{len(pairs)}: "
-                    f"{case.condition}: {case.contender}: "
-                    + "  ".join(f"{k} {v:,.5g}" for k, v in metrics.items()))
-    say(f"{measurement.name}: {rounds} rounds of {len(pairs)} pairs done", final=True)
+                cli.say(f"{measurement.name}: round {turn + 1}/{2 * half}, {number}/{len(pairs)}: "
+                        f"{case.condition}: {case.contender}: "
+                        + "  ".join(f"{k} {v:,.5g}" for k, v in metrics.items()))
+    cli.say(f"{measurement.name}: {2 * half} rounds of {len(pairs)} pairs done", final=True)
     return samples
 
 
@@ -49,21 +65,17 @@ def beside_base(measurement):
 def compare(names, arguments, cli):
     """Measures and returns the report."""
     contenders = contenders_package.all_contenders(cli.BENCH / "node_modules")
+    ours = {"ours": contenders["ours"]}
     servers = {who: Server(trees.bindir(trees.build(commit)), cli.RUN_DIR / who)
                for who, commit in (("ours", None), ("base", arguments.base))}
     parts = []
     try:
         for name in names:
             measurement = MEASUREMENTS[name]
-            benches = {}
-            for who, server in servers.items():
-                server.start(measurement.settings)
-                benches[who] = cli.Bench(server, {"ours": contenders["ours"]},
-                                         arguments.quick, ["ours"])
+            samples = run_rounds(measurement, servers, ours, arguments, cli)
             head = machine.describe(servers["ours"]) + [
                 ("revision", f"{cli.revision()} beside {arguments.base}"),
                 ("measured", time.strftime("%Y-%m-%d %H:%M"))]
-            samples = run_rounds(measurement, benches, arguments, cli.run_case, cli.say)
             parts.append((beside_base(measurement), samples, head))
     finally:
         for server in servers.values():
