@@ -17,7 +17,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes ();
 
-use constant { WORKERS => 3, MESSAGES => 600, PATIENCE => $ENV{PG_TEST_TIMEOUT_DEFAULT} // 180 };
+use constant { WORKERS => 3, MESSAGES => 600, PATIENCE => $ENV{PG_TEST_TIMEOUT_DEFAULT} // 600 };
 
 sub new
 {

@@ -14,7 +14,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-use constant PATIENCE => $ENV{PG_TEST_TIMEOUT_DEFAULT} // 180;
+use constant PATIENCE => $ENV{PG_TEST_TIMEOUT_DEFAULT} // 600;
 
 my @services = qw(order inventory payment shipping notification access);
 my $json = JSON::PP->new->canonical->allow_nonref;
