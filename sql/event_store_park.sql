@@ -162,6 +162,10 @@ SELECT category, event_types, checkpoint FROM event_store.subscriptions;
 SELECT * FROM attempt($$SELECT event_store.alter_subscription('nobody')$$);
 SELECT * FROM attempt($$SELECT event_store.alter_subscription('mailer', 'a-b')$$);
 SELECT * FROM attempt($$SELECT event_store.alter_subscription('mailer', park_after => -1)$$);
+SELECT * FROM attempt($$SELECT event_store.alter_subscription('mailer', event_types => '{A,NULL}')$$);
+SELECT event_store.create_subscription('one', stream => 'order-1');
+SELECT * FROM attempt($$SELECT event_store.alter_subscription('one', 'stock')$$);
+SELECT event_store.drop_subscription('one');
 SELECT count(event_store.append_batch('old-1', -1, ARRAY[ROW('A', '{}', NULL, NULL,
 	'2020-01-01Z'::timestamptz + i * interval '1 day', NULL)::event_store.new_event]))
 FROM generate_series(1, 5) i;
@@ -187,3 +191,26 @@ SELECT event_store.park('mailer', min(position)) FROM event_store.read_all(10, 1
 SELECT event_store.drop_subscription('mailer');
 SELECT count(*) FROM event_store.parked_event;
 ROLLBACK;
+
+-- ------------------------------------------------------------ another one of that name
+-- It has not failed yet; the same after a reset.
+DELETE FROM poison;
+INSERT INTO poison VALUES ('order-1', 1);
+SELECT event_store.create_subscription('again', 'order', partitions => 3, park_after => 3);
+SELECT count(*) AS failed FROM generate_series(1, 2), attempt($$SELECT consume('again', 1)$$) WHERE state <> 'ok';
+SELECT array_agg(event_store.attempt('again', position)) AS third FROM event_store.fetch('again', 1);
+BEGIN;
+SELECT event_store.drop_subscription('again'),
+	event_store.create_subscription('again', 'order', partitions => 3, park_after => 3);
+ROLLBACK;
+BEGIN;
+SELECT array_agg(event_store.attempt('again', position)) AS third_still FROM event_store.fetch('again', 1);
+SELECT event_store.drop_subscription('again'),
+	event_store.create_subscription('again', 'order', partitions => 3, park_after => 3);
+COMMIT;
+BEGIN;
+SELECT array_agg(event_store.attempt('again', position)) AS first FROM event_store.fetch('again', 1);
+ROLLBACK;
+SELECT array_agg(event_store.attempt('again', position)) AS second FROM event_store.fetch('again', 1);
+SELECT event_store.reset_subscription('again', 0);
+SELECT array_agg(event_store.attempt('again', position)) AS first FROM event_store.fetch('again', 1);

@@ -78,6 +78,16 @@ SELECT sound('customer', 225);
 SELECT fails($$SELECT event_store.create_subscription('bad', partition_by => 'customer')$$);
 SELECT fails($$SELECT event_store.create_subscription('bad', partition_by => '$metadata')$$);
 SELECT outcome($$SELECT event_store.create_subscription('bad', partition_by => '$.a[')$$);
+-- What could not be evaluated in some event is no path either; in names and texts it may stand.
+SELECT path, outcome(format('SELECT event_store.create_subscription(%L, %L, partition_by => %L)', 'bad', 'none', path))
+FROM unnest(ARRAY['$.a[$i]', '$metadata.a ? (@ == $"x y")', '$.a ? (@ > $x).b', '$.a.datetime()',
+	'$.a ? (@.datetime() < "2026-01-01".datetime())', '$.a."\"" ? (@ == $x)']) path;
+SELECT count(event_store.create_subscription('good ' || path, 'none', partition_by => path))
+FROM unnest(ARRAY['$.date', '$."$i"', '$.a ? (@.b == "$x").time', '$.a."\".date"', '$."$".timestamp']) path;
+SELECT version FROM event_store.append('none-1', -1, 'T', '{"date": "1", "a": {"b": "$x", "time": 1}}');
+SELECT sum((SELECT count(*) FROM event_store.fetch(name))) AS fetched
+FROM event_store.subscriptions WHERE name LIKE 'good%';
+SELECT count(event_store.drop_subscription(name)) FROM event_store.subscriptions WHERE name LIKE 'good%';
 SELECT outcome($$SELECT event_store.create_subscription('customer', 'order', partitions => 3)$$),
 	event_store.create_subscription('customer', 'order', partitions => 3, partition_by => '$.customer.id');
 

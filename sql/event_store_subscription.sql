@@ -28,7 +28,7 @@ SELECT event_store.create_subscription('one stream', stream => 'order-1');
 SELECT event_store.create_subscription('later', start_after => 9);
 SELECT event_store.create_subscription('from now on', start_after => event_store.high_water_mark());
 SELECT fails($$SELECT event_store.create_subscription('no types', event_types => '{}')$$);
-SELECT event_store.create_subscription('other category', 'order', stream => 'invoice-1');
+SELECT fails($$SELECT event_store.create_subscription('other category', 'order', stream => 'invoice-1')$$);
 SELECT fails($$SELECT event_store.create_subscription('one order', 'order-1')$$);
 SELECT event_store.create_subscription('it''s "strange" %s', NULL, NULL, NULL, NULL, NULL);
 SELECT name, next(name) FROM event_store.subscription ORDER BY name;

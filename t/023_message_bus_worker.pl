@@ -141,6 +141,14 @@ like(hear(qr/payload "1"/),
 is(sql(q{SELECT count(message_bus.ack(delivery_id)) FROM message_bus.receive('q')}), '1',
 	'and it is there');
 
+# Nobody listens to what a link carries away: it waits for commits.
+sql(q{SELECT message_bus.create_endpoint('away', 1, forward_to => 'shop')});
+$listener->query_safe('LISTEN "message_bus.away"');
+sql("SELECT message_bus.send('$_', 'T', '{}')") for 'away', 'q';
+unlike(hear(qr/bus.q" with payload "1"/), qr/bus.away/, 'nobody is told of what is carried away');
+sql(q{SELECT message_bus.ack(delivery_id) FROM message_bus.receive('q');
+	SELECT message_bus.drop_endpoint('away', true)});
+
 # What somebody has in hand is not deliverable.
 sql(q{SELECT message_bus.send('q', 'T', '{}') FROM generate_series(1, 3)});
 like(hear(qr/payload "3"/), qr/payload "3"/, 'three are deliverable');

@@ -68,6 +68,36 @@ $node->safe_psql('postgres', 'SELECT message_bus.maintain()');
 is($node->safe_psql('postgres', $counts), '0|1', 'buried: it does not');
 $node->safe_psql('postgres', q{SELECT message_bus.drop_endpoint('brief', true)});
 
+# The rebuild of an inline projection never waits for an open append, also when somebody else
+# begins it between a look and the lock.
+$node->safe_psql('postgres', q{
+	CREATE TABLE got (at bigint);
+	CREATE FUNCTION note(event event_store.event) RETURNS void LANGUAGE sql
+	AS $$ INSERT INTO public.got VALUES ((event).position) $$;
+	SELECT event_store.create_projection('noted', 'note(event_store.event)', 'noted',
+		mode => 'inline', tables => ARRAY['got'::regclass])});
+my ($appender, $first, $second) =
+  map { $node->background_psql('postgres', on_error_stop => 0) } 1 .. 3;
+$appender->query_safe(q{BEGIN; SELECT event_store.append('noted-1', 0, 'Opened', '{}')});
+$node->safe_psql('postgres', q{SELECT event_store.rebuild_projection('noted')});
+$second->query_safe(q{SELECT pg_advisory_lock(hashtext('projection_has_work'))});
+$first->{stdin} .= "SET statement_timeout = '20 s';
+	SELECT 'ran', event_store.run_projections();\n\\echo over\n";
+$first->{run}->pump_nb;
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks
+		WHERE locktype = 'advisory' AND NOT granted}), 'one has looked');
+$second->query_safe($_) for 'SELECT event_store.run_projections()',
+  q{SELECT pg_advisory_unlock(hashtext('projection_has_work'))};
+like($first->query_until(qr/over/, ''), qr/^ran\|0$/m, 'and does not wait for the append');
+$appender->query_safe('COMMIT');
+ok($node->poll_query_until('postgres', q{SELECT event_store.run_projections() * 0 = 0 AND EXISTS
+		(SELECT FROM event_store.projections WHERE state = 'running' AND lag_events = 0)}),
+	'the rebuild ends');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM got'), 1, 'and its event is there once');
+$_->quit for $appender, $first, $second;
+$node->safe_psql('postgres', q{SELECT event_store.drop_projection('noted');
+	DROP FUNCTION note(event_store.event); DROP TABLE got});
+
 # Databases that have been dropped take up no room in shared memory, which has 64 places.
 $node->safe_psql('postgres', 'CREATE DATABASE pattern');
 $node->safe_psql('pattern', 'SET client_min_messages = error; CREATE EXTENSION ecommerce');
@@ -92,12 +122,13 @@ is( $node->safe_psql('postgres', "SELECT usename, rolsuper FROM pg_stat_activity
 	'ecommerce_worker|f', 'it is no superuser');
 my $listener = $node->background_psql('postgres');
 $listener->query_safe('LISTEN event_store');
-$node->safe_psql('postgres', q{SELECT event_store.append('cart-2', 0, 'Opened', '{}')});
+$position = $node->safe_psql('postgres',
+	q{SELECT "position" FROM event_store.append('cart-2', 0, 'Opened', '{}')});
 my $notified = '';
 ok( EventStress::poll(sub {
 		$notified .= $listener->query_safe('SELECT 1');
 		return $notified =~
-		  /"event_store" with payload "3" received from server process with PID $pid/;
+		  /"event_store" with payload "$position" received from server process with PID $pid/;
 	}), 'it notifies');
 $listener->quit;
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 180000)");

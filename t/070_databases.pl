@@ -8,7 +8,8 @@ use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('databases');
 $node->init;
-$node->append_conf('postgresql.conf', "shared_preload_libraries = 'ecommerce'");
+$node->append_conf('postgresql.conf',
+	"shared_preload_libraries = 'ecommerce'\nmax_prepared_transactions = 2");
 $node->start;
 
 sub workers
@@ -158,6 +159,12 @@ isnt(sqlstate_of('postgres', 'DROP DATABASE branch'), 'none: ',
 $session->quit;
 has_worker('branch', '1', 'and the worker comes back');
 $node->safe_psql('postgres', 'DROP DATABASE branch');
+
+# Nor does a command that is left prepared, and then undone.
+$node->safe_psql('postgres', q{BEGIN; ALTER DATABASE store RENAME TO depot;
+	PREPARE TRANSACTION 'rename'});
+$node->safe_psql('postgres', q{ROLLBACK PREPARED 'rename'});
+has_worker('store', '1', 'after a RENAME that was prepared and undone there is a worker');
 
 # Databases without the extension take up no room in its shared memory, which has 64 places.
 my @crowd = map { "crowd_$_" } 1 .. 65;

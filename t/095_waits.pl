@@ -11,7 +11,8 @@ use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init;
-$node->append_conf('postgresql.conf', "shared_preload_libraries = 'ecommerce'");
+$node->append_conf('postgresql.conf',
+	"shared_preload_libraries = 'ecommerce'\nmax_prepared_transactions = 2");
 $node->start;
 $node->safe_psql(
 	'postgres', q{
@@ -66,6 +67,11 @@ sub returns
 {
 	my ($waiter, $expected, $what) = @_;
 
+	# At its timeout it would look once more: that would be too late.
+	$node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activity
+		WHERE state = 'active' AND query LIKE 'CALL %wait%'})
+	  or $node->safe_psql('postgres', q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+		WHERE state = 'active' AND query LIKE 'CALL %wait%'});
 	finish($waiter->{run});
 	is($waiter->{out} . $waiter->{err}, "$expected\n", $what);
 }
@@ -114,6 +120,14 @@ for my $end ('COMMIT', 'ROLLBACK', 'ROLLBACK TO before', 'terminated')
 	step($holder, 'ROLLBACK') if $end =~ /before/;
 }
 eval { $holder->{run}->kill_kill };
+for my $end ('COMMIT', 'ROLLBACK')
+{
+	$node->safe_psql('postgres', q{BEGIN; SELECT count(*) FROM event_store.fetch('mailer');
+		PREPARE TRANSACTION 'held'});
+	$waiter = waiter(q{ecommerce.wait('{mailer}', '{}', '10 min')});
+	$node->safe_psql('postgres', "$end PREPARED 'held'");
+	returns($waiter, '{mailer}', "a partition let go of by $end PREPARED");
+}
 
 # Who holds one of two partitions leaves the other's events to be waited for.
 $node->safe_psql('postgres', q{SELECT event_store.reset_subscription('all',
@@ -142,6 +156,49 @@ append('c3-1');
 append('c2-1');
 finish($waiter->{run});
 like($waiter->{err}, qr/subscription "s3" does not exist/, 'a subscription that has gone');
+
+# What it is to changes meanwhile, or where it is.
+$node->safe_psql('postgres', q{SELECT event_store.create_subscription('moved', 'm1',
+	start_after => event_store.high_water_mark())});
+append("m$_-1") for 2, 3;
+my %changes = (
+	'another category' => q{alter_subscription('moved', category => 'm2')},
+	'another type' => q{alter_subscription('moved', event_types => '{A}')},
+	'back to the beginning' => q{reset_subscription('moved', 0)});
+for my $change (sort keys %changes)
+{
+	if ($change =~ /type/)
+	{
+		$node->safe_psql('postgres',
+			q{SELECT event_store.alter_subscription('moved', 'm2', '{B}')});
+		append('m2-1');
+	}
+	$waiter = waiter(q{ecommerce.wait('{moved}', '{}', '10 min')});
+	$node->safe_psql('postgres', "SELECT event_store.$changes{$change}");
+	returns($waiter, '{moved}', $change);
+	$node->safe_psql('postgres', q{SELECT event_store.reset_subscription('moved',
+		event_store.high_water_mark())});
+}
+for my $call (q{ecommerce.wait('{moved}', '{}', '10 min')},
+	q{event_store.wait_subscription('moved', '10 min')})
+{
+	$node->safe_psql('postgres', q{SELECT event_store.alter_subscription('moved', 'm1')});
+	$waiter = waiter($call);
+	my $before = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
+	$node->safe_psql('postgres', q{SELECT event_store.alter_subscription('moved', 'm3')});
+	# It has looked, and sleeps again.
+	ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity
+		WHERE query LIKE 'CALL %wait%' AND wait_event = 'Extension' AND xact_start > '$before'"),
+		"$call hears of the change");
+	append('m3-1');
+	returns($waiter, $call =~ /moved}/ ? '{moved}' : 't', "an event of what it is to now: $call");
+	$node->safe_psql('postgres', q{SELECT event_store.reset_subscription('moved',
+		event_store.high_water_mark())});
+}
+$waiter = waiter(q{ecommerce.wait('{moved}', '{}', '10 min')});
+$node->safe_psql('postgres', q{SELECT event_store.drop_subscription('moved')});
+returns($waiter, q{ERROR:  subscription "moved" does not exist
+HINT:  Type SELECT event_store.create_subscription('moved').}, 'nobody waits for what was dropped');
 
 # Read your writes.
 for my $projection ('async', 'inline')

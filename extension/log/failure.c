@@ -107,6 +107,25 @@ failure_forget(uint32 key, int64 upto)
 }
 
 /*
+ * Whatever failed under so many keys from this one on shall be counted anew.
+ */
+void
+failure_forget_all(uint32 first, uint32 count)
+{
+	if (pg_atomic_read_u32(&registry()->failure_count) == 0)
+		return;
+	LWLockAcquire(&registry()->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < REGISTRY_FAILURES; i++)
+	{
+		RegistryFailure *entry = &registry()->failures[i];
+
+		if (entry->times > 0 && entry->database == MyDatabaseId && entry->key - first < count)
+			remove_entry(entry);
+	}
+	LWLockRelease(&registry()->lock);
+}
+
+/*
  * This one has been dealt with, or shall be counted anew.
  */
 void

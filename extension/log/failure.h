@@ -12,6 +12,7 @@ extern void failure_suspect(uint32 key, int64 upto);
 extern int	failure_times(uint32 key, int64 position);
 extern int64 failure_suspected_upto(uint32 key);
 extern void failure_forget(uint32 key, int64 upto);
+extern void failure_forget_all(uint32 first, uint32 count);
 extern void failure_forget_one(uint32 key, int64 position);
 
 #endif

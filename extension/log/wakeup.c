@@ -39,6 +39,7 @@ static bool callback_registered = false;
 static RegistryWait at_end[AT_END_MAX];
 static int	at_end_count = 0;
 
+static void add_want(uint32 log, uint32 key, uint32 mask);
 static void stop_listening_at_exit(int code, Datum arg);
 static void wake_process(RegistryWorker *worker, uint32 reasons);
 static void wake_runners_before(TimestampTz due);
@@ -69,10 +70,29 @@ wakeup_listen(LogId log, uint32 key)
 void
 wakeup_want(uint32 log, uint32 key, uint32 mask)
 {
-	RegistrySlot *slot = registry_slot(MyBackendSlot());
-
 	register_callback();
 	Assert(!listening);
+	add_want(log, key, mask);
+}
+
+/*
+ * The same for who sleeps already, of what may have become another thing meanwhile; before
+ * he looks.
+ */
+void
+wakeup_want_too(uint32 log, uint32 key)
+{
+	if (!listening || wants(registry_slot(MyBackendSlot()), log, key))
+		return;
+	add_want(log, key, 0xffffffff);
+	pg_memory_barrier();
+}
+
+static void
+add_want(uint32 log, uint32 key, uint32 mask)
+{
+	RegistrySlot *slot = registry_slot(MyBackendSlot());
+
 	if (log < LOG_COUNT && key == POSITION_ANY_KEY)
 		mask = 0;
 	if (slot->wait_count >= REGISTRY_WAITS)
@@ -257,6 +277,18 @@ wake(const RegistryWait *wait)
 			(wait == NULL || wants(slot, wait->log, wait->key)))
 			SetLatch(&BackendSlotProc(i)->procLatch);
 	}
+}
+
+/*
+ * Wakes whoever waits for anything in this database, and its worker.
+ */
+void
+wakeup_everybody(void)
+{
+	if (registry_database(MyDatabaseId, false) == NULL)
+		return;
+	wake(NULL);
+	wakeup_worker(WAKE_FOR_ANYTHING);
 }
 
 /*

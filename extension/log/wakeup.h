@@ -35,12 +35,14 @@ typedef enum WaitFor
 #define WAIT_BEHIND_POLL 10
 
 extern void wakeup_want(uint32 log, uint32 key, uint32 mask);
+extern void wakeup_want_too(uint32 log, uint32 key);
 extern void wakeup_listen_wanted(void);
 extern void wakeup_listen(LogId log, uint32 key);
 extern bool wakeup_sleep(TimestampTz deadline);
 extern void wakeup_unlisten(void);
 extern void wakeup_after_end(RegistrySlot *slot);
 extern void wakeup_waiters(uint32 log, uint32 key);
+extern void wakeup_everybody(void);
 extern void wakeup_waiters_at_end(WaitFor kind, uint32 key);
 
 /*

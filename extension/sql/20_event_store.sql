@@ -269,7 +269,7 @@ COMMENT ON FUNCTION event_store.create_subscription(text, text, text[], bigint, 
 'event_types: ''*'' among them is every type, $deleted and $tombstoned are the deletions of streams, which come only when they are named: ''{*,$deleted,$tombstoned}''. '
 'start_after: a position; 0 is from the first event on. partitions: 1 to 1024, how many consumers can work in parallel; a stream always falls into the same one. '
 'partition_by: a path such as $.customer_id, or $metadata.correlation_id, to a text, number or boolean in the event as it was appended: events in which it is the same fall into one partition, in order, whatever their streams; those without it go by stream. park_after: as in alter_subscription; NULL parks none. '
-'The same call again does nothing, wherever it has got to. Errors: 42710 it exists with another definition, 22023 bad arguments, such as a start_after that no event has reached yet, or no event type at all.';
+'The same call again does nothing, wherever it has got to. Errors: 42710 it exists with another definition, 22023 bad arguments, such as a start_after that no event has reached yet, no event type at all, a stream of another category, or a partition_by with a variable, a date or a time.';
 
 CREATE FUNCTION event_store.fetch(name text, max_count int DEFAULT 100)
 RETURNS SETOF event_store.event LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
@@ -298,7 +298,7 @@ RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_reset_subscription';
 COMMENT ON FUNCTION event_store.reset_subscription(text, bigint) IS
-'Sets every partition''s checkpoint, back (0: everything again) or ahead. Waits for consumers that hold one. Errors: SB001, 22023 beyond the newest position.';
+'Sets every partition''s checkpoint, back (0: everything again) or ahead; failures are counted from none. Waits for consumers that hold one; what this transaction has fetched itself is to be fetched again. Errors: SB001, 22023 beyond the newest position.';
 
 CREATE FUNCTION event_store._subscription_lag(name text, OUT partition int,
 	OUT checkpoint bigint, OUT head bigint, OUT lag_events bigint, OUT oldest timestamptz,

@@ -7,7 +7,8 @@
  * at the end of the transaction, if the database is still there.  After what can let a
  * worker into a database that refused it the launcher looks again.  After CREATE
  * or ALTER EXTENSION the worker is woken, or wanted; after ALTER DATABASE ... SET
- * it starts again, since settings of a database are read at the start.
+ * it starts again, since settings of a database are read at the start.  Who ends a
+ * prepared transaction does not know whom it would have woken: he wakes everybody.
  */
 #include "postgres.h"
 
@@ -39,6 +40,7 @@ static bool rescan_wanted = false;
 static bool callback_registered = false;
 
 static bool is_our_extension(Node *statement);
+static bool ends_prepared(Node *statement);
 static bool changes_databases(Node *statement);
 static const char *database_to_empty(Node *statement);
 static void empty_database(const char *name);
@@ -55,6 +57,7 @@ watch_utility(PlannedStmt *planned, const char *query, bool read_only_tree,
 	const char *database = database_to_empty(statement);
 	/* The statement may be gone when it has been run. */
 	bool		concerns_us = is_our_extension(statement);
+	bool		prepared = ends_prepared(statement);
 
 	if (!callback_registered)
 	{
@@ -75,6 +78,8 @@ watch_utility(PlannedStmt *planned, const char *query, bool read_only_tree,
 								destination, completion);
 	if (concerns_us)
 		wakeup_worker_after_commit(WAKE_FOR_ANYTHING);
+	if (prepared)
+		wakeup_everybody();
 }
 
 /*
@@ -98,6 +103,17 @@ is_our_extension(Node *statement)
 	if (IsA(statement, AlterExtensionStmt))
 		return strcmp(((AlterExtensionStmt *) statement)->extname, "ecommerce") == 0;
 	return false;
+}
+
+static bool
+ends_prepared(Node *statement)
+{
+	TransactionStmtKind kind;
+
+	if (!IsA(statement, TransactionStmt))
+		return false;
+	kind = ((TransactionStmt *) statement)->kind;
+	return kind == TRANS_STMT_COMMIT_PREPARED || kind == TRANS_STMT_ROLLBACK_PREPARED;
 }
 
 /*
@@ -224,7 +240,8 @@ transaction_ended(XactEvent event, void *arg)
 {
 	ListCell   *cell;
 
-	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
+	/* A worker waits by itself for what has been prepared. */
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
 	if (OidIsValid(changed_database) && event == XACT_EVENT_COMMIT)
 		restart_worker(changed_database);

@@ -176,6 +176,7 @@ run_one(Projection *projection, int max, bool by_hand, Outlook *outlook)
 		mark = event_passable(mark, NULL);
 	if (!has_work(projection, &progress, mark, by_hand, outlook))
 		return;
+	DEBUG_POINT("projection_has_work");
 	if (!progress_lock(projection, false, &progress))
 	{
 		batch_due_in(outlook, ASK_AGAIN);

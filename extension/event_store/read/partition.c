@@ -53,6 +53,34 @@ partition_by_parse(const char *text)
 }
 
 /*
+ * Fails unless text can be a subscription's partition_by: an error at each event would be
+ * too late.  There are no variables here, and what depends on the time zone fails in
+ * jsonpath itself, at some values.  Written out, both stand where no name or string is.
+ */
+void
+partition_by_check(const char *text)
+{
+	PartitionBy *by = partition_by_parse(text);
+	const char *at = DatumGetCString(DirectFunctionCall1(jsonpath_out, by->path));
+	bool		quoted = false;
+
+	for (; *at != '\0'; at++)
+	{
+		if (quoted && *at == '\\')
+			at++;
+		else if (!quoted && (strncmp(at, "$\"", 2) == 0 || strncmp(at, ".date", 5) == 0 ||
+							 strncmp(at, ".time", 5) == 0))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("partition_by \"%s\" has a variable, or a date or time", text),
+					 errdetail("In some events, or in all, it could not be evaluated."),
+					 errhint("A path that leads to a text or a number will do.")));
+		else if (*at == '"')
+			quoted = !quoted;
+	}
+}
+
+/*
  * The number of an event's partition when there are so many.
  */
 int

@@ -16,6 +16,7 @@ struct PartitionBy
 	Datum		path;			/* jsonpath */
 };
 
+extern void partition_by_check(const char *text);
 extern PartitionBy *partition_by_parse(const char *text);
 extern int	event_partition(const EventFilter *filter, const Event *event, int partitions);
 

@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
+#include "base/debug_point.h"
 #include "base/errors.h"
 #include "base/order.h"
 #include "event_store/read/event_result.h"
@@ -195,6 +196,7 @@ event_store_fetch(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	generation = restore_generation();
 	subscription_load(name, &subscription);
+	DEBUG_POINT("fetch_loaded");
 	mark = position_mark(LOG_EVENT_STORE, event_filter_key(&subscription.filter));
 	if (subscription.replays && give_replays(&subscription, max_count, &result))
 		return (Datum) 0;

@@ -17,6 +17,7 @@ typedef struct Subscription
 	bool		replays;		/* there are parked events to be given again */
 	ArrayType  *passed;			/* checkpoints of the partitions before; NULL: none */
 	int64		passed_upto;	/* the greatest of them */
+	Datum		written_by;		/* the transaction that did, which tells definitions apart */
 } Subscription;
 
 #define SUBSCRIPTION_PARTITIONS_MAX 1024

@@ -3,7 +3,9 @@
  *		Creating, changing, dropping and resetting subscriptions.
  *
  * Lock protocol: rows of partitions as in subscription_lease.c; so whoever moves
- * or drops one waits for the consumer that holds it.
+ * or drops one waits for the consumer that holds it.  Before them the row of the
+ * subscription, which consumers do not lock: so whoever changes one finds all its
+ * partitions, also when another has just made them anew.
  */
 #include "postgres.h"
 
@@ -20,8 +22,15 @@
 #include "pg/argument.h"
 #include "pg/spi.h"
 
+/* For renew_partitions(): no checkpoint. */
+#define WHERE_THEY_ARE (-1)
+
 static void check_position(const char *parameter, int64 position);
 static void check_partitions(int partitions);
+static void refuse_none_of_category(const char *name);
+static void lock_definition(const char *name);
+static void hold_partitions(const char *name);
+static void renew_partitions(const char *name, int64 checkpoint);
 static void refuse_park_after(const char *bound) pg_attribute_noreturn();
 
 /*
@@ -51,6 +60,74 @@ check_partitions(int partitions)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("partitions must be between 1 and %d", SUBSCRIPTION_PARTITIONS_MAX),
 			 errhint("As many as consumers that shall work in parallel, or a few times more.")));
+}
+
+/*
+ * Fails if a subscription is to one stream, and to a category in which that is not: no
+ * event would ever come.
+ */
+static void
+refuse_none_of_category(const char *name)
+{
+	Subscription subscription;
+	const EventFilter *filter = &subscription.filter;
+
+	subscription_load(name, &subscription);
+	if (filter->stream == NULL ||
+		(category_length(filter->stream, filter->stream_length) == filter->category_length &&
+		 memcmp(filter->stream, filter->category, filter->category_length) == 0))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("stream \"%s\" is not of category \"%s\"", filter->stream, filter->category),
+			 errhint("Name the stream or the category.")));
+}
+
+/*
+ * SB001 if there is none of that name.
+ */
+static void
+lock_definition(const char *name)
+{
+	static SpiStatement lock = {
+		"SELECT FROM event_store.subscription WHERE name = $1 FOR UPDATE"
+	};
+	Datum		key = CStringGetTextDatum(name);
+
+	if (spi_execute_latest(&lock, 1, (Oid[]) {TEXTOID}, &key, NULL) == 0)
+		subscription_unknown(name);
+}
+
+/*
+ * Waits for whoever has a partition on lease: what he has was fetched of the old one.
+ */
+static void
+hold_partitions(const char *name)
+{
+	static SpiStatement hold = {
+		"SELECT FROM event_store.subscription_partition WHERE name = $1 ORDER BY partition FOR UPDATE"
+	};
+	Datum		key = CStringGetTextDatum(name);
+
+	(void) spi_execute_latest(&hold, 1, (Oid[]) {TEXTOID}, &key, NULL);
+}
+
+/*
+ * Makes the rows of partitions that are held anew, at a checkpoint, or where they are: who
+ * has read the definition as it was leases none of them.
+ */
+static void
+renew_partitions(const char *name, int64 checkpoint)
+{
+	static SpiStatement renew = {
+		"WITH p AS (DELETE FROM event_store.subscription_partition WHERE name = $1 RETURNING *)"
+		" INSERT INTO event_store.subscription_partition (name, partition, checkpoint)"
+		" SELECT p.name, p.partition, coalesce($2, p.checkpoint) FROM p"
+	};
+
+	(void) spi_execute_latest(&renew, 2, (Oid[]) {TEXTOID, INT8OID},
+							  (Datum[]) {CStringGetTextDatum(name), Int64GetDatum(checkpoint)},
+							  checkpoint == WHERE_THEY_ARE ? " n" : NULL);
 }
 
 static void
@@ -111,7 +188,7 @@ event_store_create_subscription(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(6) && PG_GETARG_INT32(6) < 1)
 		refuse_park_after("at least 1");
 	if (!PG_ARGISNULL(7))
-		(void) partition_by_parse(text_to_cstring(PG_GETARG_TEXT_PP(7)));
+		partition_by_check(text_to_cstring(PG_GETARG_TEXT_PP(7)));
 	if (!PG_ARGISNULL(1))
 		category_check(VARDATA_ANY(PG_GETARG_TEXT_PP(1)), VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(1)));
 	if (!PG_ARGISNULL(5))
@@ -135,6 +212,7 @@ event_store_create_subscription(PG_FUNCTION_ARGS)
 				   (Datum[]){values[0], Int32GetDatum(partitions), Int64GetDatum(start_after)},
 				   NULL);
 	spi_end();
+	refuse_none_of_category(name);
 	PG_RETURN_VOID();
 }
 
@@ -155,15 +233,12 @@ event_store_drop_subscription(PG_FUNCTION_ARGS)
 	char	   *name = subscription_argument(fcinfo);
 	Datum		value = CStringGetTextDatum(name);
 
-	spi_begin(SPI_AS_OWNER);
-	(void) spi_run(&drop_partitions, 1, (Oid[]) {TEXTOID}, &value, NULL);
-	(void) spi_run(&drop_parked, 1, (Oid[]) {TEXTOID}, &value, NULL);
-	if (spi_run(&drop, 1, (Oid[]) {TEXTOID}, &value, NULL) == 0)
-		subscription_unknown(name);
-	spi_end();
+	lock_definition(name);
+	(void) spi_execute_latest(&drop_partitions, 1, (Oid[]) {TEXTOID}, &value, NULL);
+	(void) spi_execute_latest(&drop_parked, 1, (Oid[]) {TEXTOID}, &value, NULL);
+	(void) spi_execute_latest(&drop, 1, (Oid[]) {TEXTOID}, &value, NULL);
 	/* Another one that gets its name begins anew. */
-	if (lease_find(name) != NULL)
-		(void) lease_remember(name, NO_PARTITION, 0, 0);
+	lease_begin_anew(name);
 	PG_RETURN_VOID();
 }
 
@@ -174,9 +249,6 @@ PG_FUNCTION_INFO_V1(event_store_reset_subscription);
 Datum
 event_store_reset_subscription(PG_FUNCTION_ARGS)
 {
-	static SpiStatement reset = {
-		"UPDATE event_store.subscription_partition SET checkpoint = $2 WHERE name = $1"
-	};
 	static SpiStatement forget = {
 		"UPDATE event_store.subscription SET passed = NULL WHERE name = $1 AND passed IS NOT NULL"
 	};
@@ -185,21 +257,20 @@ event_store_reset_subscription(PG_FUNCTION_ARGS)
 		"DELETE FROM event_store.parked_event WHERE subscription = $1 AND position > $2"
 	};
 	char	   *name = subscription_argument(fcinfo);
-	Lease	   *lease;
+	int64		position;
+	Datum		values[2];
 
 	argument_not_null(&fcinfo->args[1], "to_position", "0 reads everything again.");
-	check_position("to_position", PG_GETARG_INT64(1));
-	spi_begin(SPI_AS_OWNER);
-	if (spi_run(&reset, 2, (Oid[]){TEXTOID, INT8OID},
-				(Datum[]){CStringGetTextDatum(name), Int64GetDatum(PG_GETARG_INT64(1))}, NULL) == 0)
-		subscription_unknown(name);
-	(void) spi_run(&forget, 1, (Oid[]) {TEXTOID}, (Datum[]) {CStringGetTextDatum(name)}, NULL);
-	(void) spi_run(&unpark, 2, (Oid[]) {TEXTOID, INT8OID},
-				   (Datum[]) {CStringGetTextDatum(name), Int64GetDatum(PG_GETARG_INT64(1))}, NULL);
-	spi_end();
-	lease = lease_find(name);
-	if (lease != NULL)
-		(void) lease_remember(name, lease->partition, PG_GETARG_INT64(1), PG_GETARG_INT64(1));
+	position = PG_GETARG_INT64(1);
+	check_position("to_position", position);
+	values[0] = CStringGetTextDatum(name);
+	values[1] = Int64GetDatum(position);
+	lock_definition(name);
+	hold_partitions(name);
+	renew_partitions(name, position);
+	(void) spi_execute_latest(&forget, 1, (Oid[]) {TEXTOID}, values, NULL);
+	(void) spi_execute_latest(&unpark, 2, (Oid[]) {TEXTOID, INT8OID}, values, NULL);
+	lease_begin_anew(name);
 	PG_RETURN_VOID();
 }
 
@@ -210,9 +281,6 @@ PG_FUNCTION_INFO_V1(event_store_alter_subscription);
 Datum
 event_store_alter_subscription(PG_FUNCTION_ARGS)
 {
-	static SpiStatement hold = {
-		"SELECT FROM event_store.subscription_partition WHERE name = $1 ORDER BY partition FOR UPDATE"
-	};
 	static SpiStatement alter = {
 		"UPDATE event_store.subscription SET category = nullif(coalesce($2, category), ''),"
 		" event_types = nullif(coalesce($3, event_types), '{}'),"
@@ -223,6 +291,8 @@ event_store_alter_subscription(PG_FUNCTION_ARGS)
 		CStringGetTextDatum(name), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2), PG_GETARG_DATUM(3)
 	};
 	char		nulls[] = "    ";
+	bool		others = !PG_ARGISNULL(1) || !PG_ARGISNULL(2);
+	EventFilter types;
 
 	for (int i = 1; i < 4; i++)
 		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
@@ -233,14 +303,17 @@ event_store_alter_subscription(PG_FUNCTION_ARGS)
 		refuse_park_after("0, which parks none, or more");
 	if (!PG_ARGISNULL(4))
 		check_partitions(PG_GETARG_INT32(4));
-	spi_begin(SPI_AS_OWNER);
-	/* What has been fetched was fetched of the old one. */
-	(void) spi_run_latest(&hold, 1, (Oid[]) {TEXTOID}, values, NULL);
-	if (spi_run_latest(&alter, 4, (Oid[]) {TEXTOID, TEXTOID, TEXTARRAYOID, INT4OID}, values,
-					   nulls) == 0)
-		subscription_unknown(name);
-	spi_end();
+	event_filter_types(&types, PG_ARGISNULL(2) ? NULL : PG_GETARG_ARRAYTYPE_P(2));
+	lock_definition(name);
+	hold_partitions(name);
+	(void) spi_execute_latest(&alter, 4, (Oid[]) {TEXTOID, TEXTOID, TEXTARRAYOID, INT4OID}, values,
+							  nulls);
+	refuse_none_of_category(name);
+	if (others)
+		renew_partitions(name, WHERE_THEY_ARE);
 	if (!PG_ARGISNULL(4))
 		subscription_divide(name, PG_GETARG_INT32(4));
+	if (others || !PG_ARGISNULL(4))
+		lease_begin_anew(name);
 	PG_RETURN_VOID();
 }

@@ -20,8 +20,6 @@
 #include "base/order.h"
 #include "event_store/read/partition.h"
 #include "event_store/read/subscription_lease.h"
-#include "log/position.h"
-#include "log/wakeup.h"
 #include "pg/spi.h"
 
 /* Where the partitions are. */
@@ -75,9 +73,6 @@ subscription_divide(const char *name, int partitions)
 		passed = PointerGetDatum(checkpoints.all);
 	write_division(name, partitions, checkpoints.lowest, passed);
 	move_parked(&subscription, partitions);
-	if (lease_find(name) != NULL)
-		(void) lease_remember(name, NO_PARTITION, 0, 0);
-	wakeup_waiters_at_end(WAIT_FOR_PARTITION, position_key(name, (int) strlen(name)));
 }
 
 static void

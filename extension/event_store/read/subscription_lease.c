@@ -49,6 +49,9 @@ transaction_ended(XactEvent event, void *arg)
 		return;
 	for (Lease *lease = leases; lease != NULL; lease = lease->before)
 	{
+		if (lease->partition == NO_PARTITION && event != XACT_EVENT_ABORT)
+			failure_forget_all(lease_failures_key(lease->subscription, 0),
+							   SUBSCRIPTION_PARTITIONS_MAX);
 		/* The newest entry of a subscription tells all. */
 		if (lease_find(lease->subscription) != lease)
 			continue;
@@ -84,6 +87,8 @@ note_failure(const Lease *lease)
 {
 	uint32		key = lease_failures_key(lease->subscription, lease->partition);
 
+	if (lease->partition == NO_PARTITION)
+		return;
 	if (lease->given == 1)
 		failure_count(key, lease->first);
 	else if (lease->watched && lease->given > 1)
@@ -165,6 +170,17 @@ lease_remember(const char *name, int partition, int64 fetched, int64 checkpoint)
 }
 
 /*
+ * A subscription has gone, has become another one or begins elsewhere: what this
+ * transaction has on lease of it is over, and when it has committed whoever waits looks
+ * again, and failures are counted from none.
+ */
+void
+lease_begin_anew(const char *name)
+{
+	(void) lease_remember(name, NO_PARTITION, 0, 0);
+}
+
+/*
  * Raises SB001.
  */
 void
@@ -185,7 +201,7 @@ subscription_load(const char *name, Subscription *subscription)
 	static SpiStatement find = {
 		"SELECT s.category, s.stream, s.event_types, s.partitions, s.park_after, EXISTS"
 		" (SELECT FROM event_store.parked_event e WHERE e.subscription = s.name AND e.replay),"
-		" s.partition_by, s.passed FROM event_store.subscription s WHERE s.name = $1"
+		" s.partition_by, s.passed, s.xmin FROM event_store.subscription s WHERE s.name = $1"
 	};
 	enum
 	{
@@ -196,7 +212,8 @@ subscription_load(const char *name, Subscription *subscription)
 		PARK_AFTER,
 		REPLAYS,
 		PARTITION_BY,
-		PASSED
+		PASSED,
+		WRITTEN_BY
 	};
 	MemoryContext context = CurrentMemoryContext;
 	EventFilter *filter = &subscription->filter;
@@ -205,6 +222,7 @@ subscription_load(const char *name, Subscription *subscription)
 	Datum		passed;
 	bool		isnull;
 	bool		none_passed;
+	bool		none_written;
 
 	memset(subscription, 0, sizeof(*subscription));
 	subscription->name = pstrdup(name);
@@ -221,6 +239,7 @@ subscription_load(const char *name, Subscription *subscription)
 	subscription->replays = spi_bool(0, REPLAYS);
 	partition_by = spi_text(0, PARTITION_BY, context);
 	passed = spi_copy(0, PASSED, context, &none_passed);
+	subscription->written_by = spi_copy(0, WRITTEN_BY, context, &none_written);
 	spi_end();
 	if (partition_by != NULL)
 		filter->partition_by = partition_by_parse(partition_by);
@@ -256,26 +275,27 @@ note_passed(Subscription *subscription, ArrayType *passed)
  * Locks a partition that nobody holds and that has not been consumed up to a
  * position; else false, and it stays free.  Sees what is committed now at every
  * isolation level: a checkpoint that has moved since our snapshot is no conflict.
+ *
+ * Nobody gets one by a definition that is not the one any more.  Where it was changed
+ * after this statement's snapshot the rows of the partitions are others, too.
  */
 bool
 lease_lock(Subscription *subscription, int partition, int64 before, Lease **lease)
 {
 	static SpiStatement lock = {
 		"SELECT p.checkpoint FROM event_store.subscription_partition p"
-		" JOIN event_store.subscription s ON s.name = p.name AND s.partitions = $4"
-		" AND s.passed IS NOT DISTINCT FROM $5"
+		" JOIN event_store.subscription s ON s.name = p.name AND s.xmin = $4"
 		" WHERE p.name = $1 AND p.partition = $2 AND p.checkpoint < $3 FOR UPDATE OF p SKIP LOCKED"
 	};
 	bool		locked;
 	int64		checkpoint = 0;
 
 	spi_begin(SPI_AS_OWNER);
-	locked = spi_run_latest(&lock, 5, (Oid[]) {TEXTOID, INT4OID, INT8OID, INT4OID, INT8ARRAYOID},
+	locked = spi_run_latest(&lock, 4, (Oid[]) {TEXTOID, INT4OID, INT8OID, XIDOID},
 							(Datum[]) {CStringGetTextDatum(subscription->name),
 									   Int32GetDatum(partition), Int64GetDatum(before),
-									   Int32GetDatum(subscription->filter.partitions),
-									   PointerGetDatum(subscription->passed)},
-							subscription->passed != NULL ? NULL : "    n") == 1;
+									   subscription->written_by},
+							NULL) == 1;
 	if (locked)
 		checkpoint = spi_int64(0, 0, 0);
 	spi_end();

@@ -10,7 +10,7 @@
 
 #include "event_store/read/subscription.h"
 
-/* In a lease's partition: the subscription has been dropped. */
+/* In a lease's partition: what was on lease is no more, see lease_begin_anew(). */
 #define NO_PARTITION (-1)
 
 /* A partition on lease, one entry per savepoint level that changed it. */
@@ -32,6 +32,7 @@ extern void subscription_unknown(const char *name);
 extern char *subscription_argument(FunctionCallInfo fcinfo);
 extern Lease *lease_find(const char *name);
 extern Lease *lease_remember(const char *name, int partition, int64 fetched, int64 checkpoint);
+extern void lease_begin_anew(const char *name);
 extern bool lease_lock(Subscription *subscription, int partition, int64 before, Lease **lease);
 extern void lease_move_checkpoint(const char *name, int partition, int64 checkpoint);
 extern void subscription_divide(const char *name, int partitions);

@@ -4,8 +4,8 @@
  *		for it.
  *
  * Looks without locking: a partition whose row is locked or being changed by a
- * running transaction is somebody's.  Who lets go of one wakes those who wait for
- * the subscription (subscription.c), appends wake them as any waiter.
+ * running transaction is somebody's.  Who lets go of one, or changes the subscription,
+ * wakes those who wait for it (subscription_lease.c), appends wake them as any waiter.
  */
 #include "postgres.h"
 
@@ -94,6 +94,8 @@ look(const char *name, TimestampTz *again)
 	if (restore_goes_on())
 		return false;
 	subscription_load(name, &subscription);
+	/* It may be to other events than when the wait began. */
+	wakeup_want_too(LOG_EVENT_STORE, event_filter_key(&subscription.filter));
 	if (!position_mark_nowait(LOG_EVENT_STORE, event_filter_key(&subscription.filter), &mark))
 		*again = lesser(*again,
 						TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WAIT_BEHIND_POLL));

@@ -408,6 +408,9 @@ notify_listeners(const Endpoint *endpoint, TimestampTz now)
 	pg_atomic_write_u64(&endpoint->shared->notified_at, (uint64) now);
 	pg_atomic_write_u32(&endpoint->shared->awaited, 0);
 	take_notification(endpoint);
+	/* Who carries them away waits for commits. */
+	if (endpoint->forward_to != NULL)
+		return;
 	/* Cut off as LISTEN cuts it off. */
 	channel = psprintf("message_bus.%s", endpoint->name);
 	truncate_identifier(channel, (int) strlen(channel), false);
