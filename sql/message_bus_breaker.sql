@@ -48,6 +48,15 @@ CALL run('a', 'A', 'ffffffffff');
 TABLE breaker;
 CALL run('a', 'A', 'f');
 TABLE breaker;
+-- Why it is open is told, whether what failed was given up or waits, to be tried again or held.
+SELECT message_bus.create_endpoint('why', 1, breaker => 'default');
+CALL run('why', 'B', 'fffffffffff');
+SELECT object, substring(holds_up FROM '[0-9]+ of the last.*') AS why, detail ->> 'error' AS error
+FROM ecommerce.problems WHERE kind = 'breaker_open';
+UPDATE message_bus.aside SET state = 'held', due_at = 'infinity';
+SELECT substring(holds_up FROM '[0-9]+ of the last.*') AS why FROM ecommerce.problems
+WHERE object = 'circuit breaker B of why';
+SELECT message_bus.drop_endpoint('why', force => true);
 -- 1 of 11 is 9 %, 2 of 13 are 15 %, 2 of 14 are 14 %.
 SELECT message_bus.create_endpoint(e, 1, '{"kind": "none"}', 'default')
 	FROM unnest('{b,c,d,e}'::text[]) e;

@@ -230,7 +230,9 @@ for my $path ('endpoint?endpoint=payment', "story?id=$order", 'saga-diagram?saga
 	$holder->query_safe('BEGIN; LOCK TABLE event_store.stored_event, message_bus.ring_1');
 	is($console->get($who{monitor}, 'api/health')->{status}, 200,
 		'who has locked tables does not hide it');
-	is($console->get($who{monitor}, 'api/sizes')->{status}, 503, 'though sizes wait for them');
+	my $reply = $console->get($who{monitor}, 'api/sizes');
+	is($reply->{status}, 503, 'though sizes wait for them');
+	like($reply->{content}, qr/locked what this needs/, 'which is said');
 	$holder->quit;
 }
 my $instance = "api/saga-instance?saga=order&id=$order";

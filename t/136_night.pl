@@ -38,6 +38,14 @@ sub seen
 	return map { [ split /\x01/, $_, -1 ] } split /\x02/, $out;
 }
 
+# What he is told.
+sub asks
+{
+	my ($sql) = @_;
+	return $node->safe_psql('shop', "SET statement_timeout = '20s'; $sql",
+		extra_params => [ '-U', 'night' ]);
+}
+
 # Waits until he sees it, of that object; what it says and what to type match.
 sub sees
 {
@@ -48,7 +56,7 @@ sub sees
 	is($row->[1], $severity, "$kind: $severity");
 	like($row->[2], $says, "$kind: what it holds up");
 	like($row->[3], $type, "$kind: what to type");
-	like(slurp_file("$FindBin::RealBin/../services/console/web/overview.js"), qr/\b$kind: '/,
+	like(slurp_file("$FindBin::RealBin/../services/console/web/problems.js"), qr/\b$kind: '/,
 		"$kind: the console has words for it");
 	return $typed{$kind} = $row->[3];
 }
@@ -135,6 +143,19 @@ while (my ($row) = seen('transaction_long'))
 }
 end_sessions();
 $shop->sql('ALTER DATABASE shop RESET ecommerce.long_transaction');
+
+# Somebody locks our own tables, as a VACUUM FULL does: who looks is not kept waiting, and told.
+idle('BEGIN; LOCK TABLE event_store.stored_event, message_bus.endpoint, saga.stored_instance');
+sees('tables_locked', qr/^session/, 'error',
+	qr/exclusive lock on event_store\.stored_event, message_bus\.endpoint, saga\.stored_instance:/,
+	qr/pg_terminate_backend/);
+is(asks(q{SELECT worker_pid > 0, problems_error > 0, depth IS NULL
+		FROM ecommerce.overview()}), 't|t|t', 'tables_locked: the overview says what it can');
+is(asks(q{SELECT count(*) > 0, bool_and(name ~ '_(worker|problems|disk)')
+		FROM ecommerce.metrics()}), 't|t', 'tables_locked: so do metrics');
+type('tables_locked', 'SELECT pg_terminate_backend');
+gone('tables_locked', qr/./);
+end_sessions();
 
 # ---------------------------------------------------------------- daemons and endpoints
 # One has a message in hand and stands still: told of after a minute, so looked for at the end.

@@ -59,13 +59,13 @@ COMMENT ON VIEW message_bus._open_dead IS
 'Endpoints with dead letters that nobody has given up, the first 50 of them: how many (to 1000; to less where more than 3 endpoints have some), the first and the last.';
 
 -- Handlers that fail show here first; after their last attempt in _open_dead.
-CREATE FUNCTION message_bus._retrying()
-RETURNS TABLE (endpoint_id int, n bigint, since timestamptz, message_type text, error_code text,
-	error text)
+CREATE FUNCTION message_bus._failing()
+RETURNS TABLE (endpoint_id int, message_type text, retrying bigint, since timestamptz,
+	last_at timestamptz, error_code text, error text)
 LANGUAGE plpgsql VOLATILE ROWS 5
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off
-AS $retrying$
+AS $failing$
 #variable_conflict use_column
 DECLARE
 	last int := -2147483648;
@@ -75,17 +75,17 @@ BEGIN
 		ORDER BY a.endpoint_id LIMIT 1;
 		EXIT WHEN NOT FOUND;
 		RETURN QUERY
-		SELECT last, count(*), min(r.first_failed_at),
-			(array_agg(r.message_type ORDER BY r.last_failed_at DESC))[1],
-			(array_agg(r.error_code ORDER BY r.last_failed_at DESC))[1],
-			(array_agg(r.error ORDER BY r.last_failed_at DESC))[1]
-		FROM (SELECT * FROM message_bus._seen_aside a WHERE a.endpoint_id = last LIMIT 200) r
-		WHERE r.state = 'retrying' HAVING count(*) > 0;
+		SELECT last, f.message_type, count(*) FILTER (WHERE f.state = 'retrying'),
+			min(f.first_failed_at) FILTER (WHERE f.state = 'retrying'), max(f.last_failed_at),
+			(array_agg(f.error_code ORDER BY f.last_failed_at DESC))[1],
+			(array_agg(f.error ORDER BY f.last_failed_at DESC))[1]
+		FROM (SELECT * FROM message_bus._seen_aside a WHERE a.endpoint_id = last LIMIT 200) f
+		WHERE f.last_failed_at IS NOT NULL GROUP BY f.message_type;
 	END LOOP;
 END
-$retrying$;
-COMMENT ON FUNCTION message_bus._retrying() IS
-'Endpoints with messages that wait to be tried again, among 200 set aside of each: how many, since when the first fails, and what the last failed with.';
+$failing$;
+COMMENT ON FUNCTION message_bus._failing() IS
+'Types of messages that have failed at an endpoint and wait, to be tried again or for a breaker, among 200 set aside of each endpoint: how many are tried again, since when the first of them fails, and what failed last, with what.';
 
 CREATE VIEW message_bus._state AS
 SELECT e.endpoint_id, e.name, e.lanes, e.paused, e.max_depth,
@@ -106,8 +106,13 @@ SET jit = off
 SET plan_cache_mode = force_generic_plan
 AS $bus_problems$
 BEGIN
+	IF EXISTS (SELECT FROM ecommerce._locked_away()) THEN
+		RETURN;
+	END IF;
 	RETURN QUERY
-	WITH state AS MATERIALIZED (SELECT * FROM message_bus._state t WHERE t.depth > 0)
+	WITH state AS MATERIALIZED (SELECT * FROM message_bus._state t WHERE t.depth > 0),
+	failing AS MATERIALIZED (SELECT * FROM message_bus._failing()),
+	open_dead AS MATERIALIZED (SELECT * FROM message_bus._open_dead)
 	SELECT 'endpoint_paused', 'endpoint ' || s.name, 'warning', s.oldest_sent_at,
 		ecommerce._counted(s.depth, false, 'message waits.', 'messages wait.'), format('SELECT message_bus.resume(%L)', s.name),
 		jsonb_build_object('endpoint', s.name, 'count', s.depth)
@@ -129,7 +134,7 @@ BEGIN
 			WHEN f.forward_to IS NOT NULL THEN 'In the database %3$s: SELECT * FROM message_bus.links WHERE endpoint = %1$L; start linkd there, or look into its log'
 			WHEN h.pid IS NOT NULL THEN 'Look into its log, and whether its process stands still; to give others what it has, SELECT pg_terminate_backend(%4$s)'
 			WHEN c.consumer THEN 'Start more consumers; SELECT * FROM message_bus.consumers WHERE endpoint = %1$L'
-			ELSE 'Start its consumer. If it runs, its log says what keeps it away, such as a wrong password; SELECT * FROM message_bus.peek(%1$L)' END, s.name, f.bridge, f.forward_to, h.pid),
+			ELSE 'Start its consumer. If it runs, its log says what keeps it away, such as a wrong password, or its process stands still; SELECT * FROM message_bus.peek(%1$L)' END, s.name, f.bridge, f.forward_to, h.pid),
 		jsonb_build_object('endpoint', s.name, 'count', s.depth)
 	FROM state s
 	LEFT JOIN message_bus._seen_forward f ON f.endpoint_id = s.endpoint_id
@@ -153,11 +158,23 @@ BEGIN
 	WHERE m.max_depth > 0 AND s.depth >= m.max_depth
 	UNION ALL
 	SELECT 'breaker_open', format('circuit breaker %s of %s', b.message_type, b.endpoint), 'error',
-		b.opened_at, format('Messages of that type are held at %s until %s; %s of the last %s failed.',
-			b.endpoint, b.retry_at, b.failures, b.attempts),
+		b.opened_at, format('Messages of that type are held at %s until %s; %s of the last %s failed%s.',
+			b.endpoint, b.retry_at, b.failures, b.attempts,
+			', the last with ' || nullif(concat_ws(': ', w.error_code, left(w.error, 200)), '')),
 		format('When what they need is back: SELECT message_bus.reset_breaker(%L, %L)', b.endpoint, b.message_type),
-		jsonb_build_object('endpoint', b.endpoint, 'message_type', b.message_type)
-	FROM message_bus.circuit_breakers b WHERE b.state <> 'closed'
+		jsonb_build_object('endpoint', b.endpoint, 'message_type', b.message_type,
+			'error_code', w.error_code, 'error', left(w.error, 200))
+	FROM message_bus.circuit_breakers b
+	JOIN message_bus._seen_endpoint e ON e.name = b.endpoint
+	-- What has failed waits, or was given up at once.
+	LEFT JOIN LATERAL (SELECT l.error_code, l.error FROM (
+			SELECT f.last_at, f.error_code, f.error FROM failing f
+			WHERE f.endpoint_id = e.endpoint_id AND f.message_type = b.message_type
+			UNION ALL
+			SELECT d.newest_at, d.error_code, d.error FROM open_dead d
+			WHERE d.endpoint_id = e.endpoint_id AND d.message_type = b.message_type) l
+		WHERE num_nonnulls(l.error_code, l.error) > 0 ORDER BY l.last_at DESC LIMIT 1) w ON true
+	WHERE b.state <> 'closed'
 	UNION ALL
 	SELECT 'messages_failing', 'endpoint ' || e.name, 'warning', r.since,
 		format('%s a %s: %s', ecommerce._counted(r.n, r.n >= 200, 'message fails and is tried again,',
@@ -165,7 +182,10 @@ BEGIN
 		format('Mend what its handler says, then SELECT message_bus.retry_now(%1$L); which: SELECT * FROM message_bus.peek(%1$L, ''retrying'')', e.name),
 		jsonb_build_object('endpoint', e.name, 'count', r.n, 'count_capped', r.n >= 200,
 			'message_type', r.message_type, 'error_code', r.error_code)
-	FROM message_bus._retrying() r
+	FROM (SELECT DISTINCT ON (f.endpoint_id) f.endpoint_id, f.message_type, f.error_code, f.error,
+			(sum(f.retrying) OVER one)::bigint AS n, min(f.since) OVER one AS since
+		FROM failing f WHERE f.retrying > 0 WINDOW one AS (PARTITION BY f.endpoint_id)
+		ORDER BY f.endpoint_id, f.last_at DESC) r
 	JOIN message_bus._seen_endpoint e ON e.endpoint_id = r.endpoint_id
 	WHERE r.since < clock_timestamp() - interval '10 s'
 	UNION ALL
@@ -176,7 +196,7 @@ BEGIN
 			d.name, jsonb_build_object('endpoint', d.name)),
 		jsonb_build_object('endpoint', d.name, 'count', d.dead, 'count_capped', d.capped,
 			'message_type', d.message_type, 'error_code', d.error_code)
-	FROM message_bus._open_dead d
+	FROM open_dead d
 	UNION ALL
 	SELECT 'ring_large', 'segment ' || r.segment, 'warning', r.since,
 		format('%s are kept for endpoints that are behind.', pg_size_pretty(r.bytes)),

@@ -1,6 +1,50 @@
 -- What is wrong with the server below: what a night operator is called for although nothing of
 -- ours has failed yet.
 
+-- A look that reads a table which somebody has locked away would wait with everybody else, and say
+-- nothing. What has such a lock for a moment, as a TRUNCATE of ours does, is waited for.
+CREATE FUNCTION ecommerce._locked_away()
+RETURNS TABLE (pid int, since timestamptz, waits boolean, tables text)
+LANGUAGE plpgsql VOLATILE ROWS 1
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+SET plan_cache_mode = force_generic_plan
+AS $locked_away$
+#variable_conflict use_column
+DECLARE
+	here CONSTANT oid := (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+	holder record;
+BEGIN
+	FOR holder IN
+		SELECT l.pid, min(s.xact_start) AS since, NOT bool_or(l.granted) AS waits,
+			string_agg(DISTINCT n.nspname || '.' || c.relname, ', ') AS tables
+		FROM pg_locks l
+		JOIN pg_class c ON c.oid = l.relation AND c.relkind = 'r'
+		JOIN pg_namespace n ON n.oid = c.relnamespace
+			AND n.nspname IN ('ecommerce', 'event_store', 'message_bus', 'saga')
+		JOIN ecommerce._sessions() s ON s.pid = l.pid AND s.kind <> 'autovacuum worker'
+		WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND l.database = here
+			AND l.pid <> pg_backend_pid()
+		GROUP BY l.pid
+	LOOP
+		WHILE holder.since > clock_timestamp() - interval '1 s' AND EXISTS (SELECT FROM pg_locks l
+			WHERE l.pid = holder.pid AND l.mode = 'AccessExclusiveLock' AND l.locktype = 'relation')
+		LOOP
+			PERFORM pg_sleep(0.02);
+		END LOOP;
+		IF holder.since <= clock_timestamp() - interval '1 s' THEN
+			pid := holder.pid;
+			since := holder.since;
+			waits := holder.waits;
+			tables := holder.tables;
+			RETURN NEXT;
+		END IF;
+	END LOOP;
+END
+$locked_away$;
+COMMENT ON FUNCTION ecommerce._locked_away() IS
+'Sessions that have, or wait for, an exclusive lock on tables of the extension, so that whoever reads them waits.';
+
 CREATE FUNCTION ecommerce._session_problems()
 RETURNS SETOF ecommerce._problem
 LANGUAGE plpgsql VOLATILE ROWS 10
@@ -44,6 +88,13 @@ BEGIN
 		CROSS JOIN LATERAL unnest(pg_blocking_pids(w.pid)) p (pid) GROUP BY p.pid) b
 	JOIN s h ON h.pid = b.pid AND h.wait_type IS DISTINCT FROM 'Lock'
 	WHERE b.since < at - interval '10 s'
+	UNION ALL
+	SELECT 'tables_locked', ecommerce._session_name(l.pid), 'error', l.since,
+		format('It %s an exclusive lock on %s: whoever reads that waits. What else is wrong with store, bus and sagas was not looked at.',
+			CASE WHEN l.waits THEN 'waits for' ELSE 'has' END, l.tables),
+		format('SELECT * FROM pg_stat_activity WHERE pid = %1$s; then SELECT pg_terminate_backend(%1$s)', l.pid),
+		jsonb_build_object('pid', l.pid)
+	FROM ecommerce._locked_away() l
 	UNION ALL
 	SELECT 'commits_wait', 'synchronous standby', 'error', min(s.state_since),
 		format('Sessions whose commit waits for a standby to confirm it: %s.', count(*)),

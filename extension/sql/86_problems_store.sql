@@ -184,6 +184,15 @@ BEGIN
 	WHERE ecommerce.preloaded() AND NOT pg_is_in_recovery()
 		AND NOT EXISTS (SELECT FROM ecommerce._workers() w WHERE w.kind = 'worker')
 	UNION ALL
+	SELECT 'mark_held', ecommerce._session_name(a.pid), 'error', a.xact_start,
+		format('No reader gets beyond position %s%s.', a.lowest_position,
+			coalesce(' of category ' || a.category, '')),
+		format('SELECT pg_terminate_backend(%s)', a.pid), jsonb_build_object('pid', a.pid)
+	FROM event_store.appenders a WHERE a.xact_start < clock_timestamp() - interval '10 s';
+	IF EXISTS (SELECT FROM ecommerce._locked_away()) THEN
+		RETURN;
+	END IF;
+	RETURN QUERY
 	SELECT CASE u.kind WHEN 'worker' THEN 'worker_refused' ELSE 'unit_failing' END,
 		u.kind || ' ' || u.name, 'error', u.since,
 		format('It has failed %s: %s', ecommerce._counted(u.failures, false, 'time', 'times in a row'),
@@ -198,12 +207,6 @@ BEGIN
 		format('When it has ended: SELECT ecommerce.restore_done(%s)', r.pid),
 		jsonb_build_object('pid', r.pid)
 	FROM ecommerce.restores r
-	UNION ALL
-	SELECT 'mark_held', ecommerce._session_name(a.pid), 'error', a.xact_start,
-		format('No reader gets beyond position %s%s.', a.lowest_position,
-			coalesce(' of category ' || a.category, '')),
-		format('SELECT pg_terminate_backend(%s)', a.pid), jsonb_build_object('pid', a.pid)
-	FROM event_store.appenders a WHERE a.xact_start < clock_timestamp() - interval '10 s'
 	UNION ALL
 	SELECT 'projection_' || p.state, 'projection ' || p.name,
 		CASE WHEN p.state IN ('failed', 'lost') THEN 'error' ELSE 'warning' END, p.updated_at,

@@ -9,6 +9,9 @@ SET plan_cache_mode = force_generic_plan
 AS $counter_metrics$
 #variable_conflict use_column
 BEGIN
+	IF EXISTS (SELECT FROM ecommerce._locked_away()) THEN
+		RETURN;
+	END IF;
 	RETURN QUERY
 	SELECT 'ecommerce_positions_total', '{}'::jsonb, 'counter', event_store.position_counter()::float8
 	UNION ALL SELECT m.name, '{}', 'counter', m.value::float8 FROM (VALUES
@@ -28,6 +31,32 @@ END
 $counter_metrics$;
 COMMENT ON FUNCTION ecommerce._counter_metrics() IS 'The counters of ecommerce.metrics().';
 
+CREATE FUNCTION ecommerce._server_metrics(problems jsonb)
+RETURNS TABLE (name text, labels jsonb, kind text, value float8)
+LANGUAGE plpgsql VOLATILE ROWS 10
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+SET plan_cache_mode = force_generic_plan
+AS $server_metrics$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY
+	SELECT 'ecommerce_worker_up', jsonb_build_object('kind', k.kind), 'gauge',
+		(EXISTS (SELECT FROM ecommerce._workers() w WHERE w.kind = k.kind))::int::float8
+	FROM (VALUES ('worker'), ('runner'), ('slow runner')) k (kind)
+	UNION ALL SELECT 'ecommerce_problems', jsonb_build_object('severity', s.severity), 'gauge',
+		s.value::float8
+	FROM ecommerce._severities(_server_metrics.problems) n
+	CROSS JOIN LATERAL (VALUES ('error', n.error), ('warning', n.warning)) s (severity, value)
+	UNION ALL SELECT 'ecommerce_disk_free_bytes', jsonb_build_object('holds', d.holds), 'gauge',
+		d.free::float8 FROM ecommerce._disks() d
+	UNION ALL SELECT 'ecommerce_disk_bytes', jsonb_build_object('holds', d.holds), 'gauge',
+		d.total::float8 FROM ecommerce._disks() d;
+END
+$server_metrics$;
+COMMENT ON FUNCTION ecommerce._server_metrics(jsonb) IS
+'The gauges of ecommerce.metrics() that no lock on a table keeps from being known.';
+
 CREATE FUNCTION ecommerce._gauge_metrics(problems jsonb)
 RETURNS TABLE (name text, labels jsonb, kind text, value float8)
 LANGUAGE plpgsql VOLATILE ROWS 100
@@ -37,21 +66,13 @@ SET plan_cache_mode = force_generic_plan
 AS $gauge_metrics$
 #variable_conflict use_column
 BEGIN
+	IF EXISTS (SELECT FROM ecommerce._locked_away()) THEN
+		RETURN;
+	END IF;
 	RETURN QUERY
 	WITH open_dead AS MATERIALIZED (SELECT * FROM message_bus._open_dead)
-	SELECT 'ecommerce_worker_up', jsonb_build_object('kind', k.kind), 'gauge',
-		(EXISTS (SELECT FROM ecommerce._workers() w WHERE w.kind = k.kind))::int::float8
-	FROM (VALUES ('worker'), ('runner'), ('slow runner')) k (kind)
-	UNION ALL SELECT 'ecommerce_problems', jsonb_build_object('severity', s.severity), 'gauge',
-		s.value::float8
-	FROM ecommerce._severities(_gauge_metrics.problems) n
-	CROSS JOIN LATERAL (VALUES ('error', n.error), ('warning', n.warning)) s (severity, value)
-	UNION ALL SELECT 'ecommerce_mark_held_seconds', '{}', 'gauge', coalesce(extract(epoch FROM
+	SELECT 'ecommerce_mark_held_seconds', '{}', 'gauge', coalesce(extract(epoch FROM
 		clock_timestamp() - min(a.xact_start)), 0)::float8 FROM event_store.appenders a
-	UNION ALL SELECT 'ecommerce_disk_free_bytes', jsonb_build_object('holds', d.holds), 'gauge',
-		d.free::float8 FROM ecommerce._disks() d
-	UNION ALL SELECT 'ecommerce_disk_bytes', jsonb_build_object('holds', d.holds), 'gauge',
-		d.total::float8 FROM ecommerce._disks() d
 	UNION ALL SELECT 'ecommerce_subscription_lag_seconds', jsonb_build_object('subscription', s.name),
 		'gauge', greatest(coalesce(extract(epoch FROM clock_timestamp() - b.oldest), 0), 0)::float8
 	FROM event_store._seen_subscription s
@@ -100,11 +121,14 @@ SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 AS $metrics$
 #variable_conflict use_column
+DECLARE
+	known CONSTANT jsonb := ecommerce._asked(metrics.problems);
 BEGIN
 	RETURN QUERY
 	SELECT m.name, m.labels, m.kind, m.value, h.help
 	FROM (SELECT * FROM ecommerce._counter_metrics()
-		UNION ALL SELECT * FROM ecommerce._gauge_metrics(ecommerce._asked(metrics.problems))
+		UNION ALL SELECT * FROM ecommerce._server_metrics(known)
+		UNION ALL SELECT * FROM ecommerce._gauge_metrics(known)
 		UNION ALL SELECT * FROM ecommerce._carrying_metrics()) m
 	LEFT JOIN (VALUES
 		('ecommerce_positions_total', 'Positions taken by appends, rolled-back ones too.'),
@@ -148,4 +172,4 @@ BEGIN
 END
 $metrics$;
 COMMENT ON FUNCTION ecommerce.metrics(jsonb) IS
-'What a monitoring system scrapes, as Prometheus names and means it: name, labels (an object of texts), kind counter or gauge, value, help. Counters only rise, but begin at 0 again with the server, or with pg_stat_reset(). problems: the rows of ecommerce.problems as an array, if they are known already. docs/monitoring has a dashboard and alerts for them.';
+'What a monitoring system scrapes, as Prometheus names and means it: name, labels (an object of texts), kind counter or gauge, value, help. Counters only rise, but begin at 0 again with the server, or with pg_stat_reset(). problems: the rows of ecommerce.problems as an array, if they are known already. While somebody has locked our tables away there is only what needs none of them. docs/monitoring has a dashboard and alerts for them.';

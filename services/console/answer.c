@@ -189,6 +189,9 @@ refuse(const Asked *asked, const PgResults *results)
 	else if (strcmp(sqlstate, "57014") == 0)
 		http_problem(asked->call, 503, "the database needs longer for this than the console waits",
 					 NULL);
+	else if (strcmp(sqlstate, "55P03") == 0)
+		http_problem(asked->call, 503, "somebody has locked what this needs; Health says who",
+					 NULL);
 	else
 	{
 		int			status = problem_of(results).status;

@@ -29,6 +29,10 @@ function lines(samples, wanted) {
 	return { times, found };
 }
 
+// Whether there are two points that a line could lead through.
+const old = ({ found }) => found.some(({ values }) =>
+	values.filter((value) => value !== null).length > 1);
+
 // wanted: [{label, name}]
 export function Chart({ title, wanted, unit, range }) {
 	const holder = useRef();
@@ -60,7 +64,7 @@ export function Chart({ title, wanted, unit, range }) {
 		};
 	}, [range]);
 	useEffect(() => {
-		if (!data || data.times.length < 2) return;
+		if (!data || !old(data)) return;
 		const rows = [data.times, ...data.found.map(({ values }) => values)];
 		if (plot.current) plot.current.setData(rows);
 		else plot.current = draw(holder.current, rows, data.found, unit);
@@ -69,7 +73,7 @@ export function Chart({ title, wanted, unit, range }) {
 		const again = () => {
 			plot.current?.destroy();
 			plot.current = null;
-			setData((old) => old && { ...old });
+			setData((last) => last && { ...last });
 		};
 		const size = () => plot.current?.setSize({ width: holder.current.clientWidth - 16,
 			height: 170 });
@@ -81,7 +85,7 @@ export function Chart({ title, wanted, unit, range }) {
 			plot.current?.destroy();
 		};
 	}, []);
-	const young = data && data.times.length < 2;
+	const young = data && !old(data);
 	return html`<section class="card"><header><h2>${title}</h2><span class="note">${unit}</span>
 		</header>
 		<${Trouble} error=${error} />

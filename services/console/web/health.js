@@ -3,6 +3,7 @@ import { html, useState } from './htm.js';
 import { database, get, live, may, post, useData, useStore } from './data.js';
 import { Act, Ago, Answer, Badge, Card, Empty, Fields, Heading, State, Table,
 	Trouble } from './ui.js';
+import { Wrong } from './problems.js';
 import * as format from './format.js';
 
 export function Health() {
@@ -16,6 +17,7 @@ export function Health() {
 	const of = (where ? asked.data : sample)?.overview;
 	const data = found.data;
 	return html`<${Heading} title="Health" note="The engine room." />
+		<${Wrong} page="health" bare />
 		${of && html`<${Mark} of=${of} />`}
 		<${Answer} of=${found}>${data && html`<div class="grid">
 			<${Appenders} rows=${data.appenders} /><${Units} rows=${data.units} /></div>

@@ -4,6 +4,7 @@ import { database, findSession, follow, live, logOut, may, paused, session, useS
 	'./data.js';
 import { databases, lookAt, nameOf, severalDatabases } from './places.js';
 import { Badge, Dialog, Dialogs, Trouble, closeDialog } from './ui.js';
+import { pageOf } from './problems.js';
 import * as format from './format.js';
 import { LogIn } from './login.js';
 import { Overview } from './overview.js';
@@ -170,17 +171,6 @@ function Menu({ current, shop }) {
 					marks[name].n === 1 ? 'problem' : 'problems'}</span></span>`}
 						</a>`)}
 		</div></section>`)}</div></nav>`;
-}
-
-// Which page a problem belongs to.
-export function pageOf(kind) {
-	if (kind === 'dead_letters') return 'dead';
-	if (/^(endpoint|no_consumer|consumer|not_carried|breaker|messages)/.test(kind)) {
-		return 'messages';
-	}
-	if (/^saga/.test(kind)) return 'sagas';
-	if (/^(subscription|projection|parked|rebuild)/.test(kind)) return 'readers';
-	return 'health';
 }
 
 function tally(problems) {

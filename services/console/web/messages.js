@@ -4,7 +4,7 @@ import { may, post, useData, useList } from './data.js';
 import { Act, Ago, Answer, Badge, Card, Code, Empty, Fields, Heading, Id, List, Span, State, Table,
 	Tabs, Trouble, endpointLink, storyLink } from './ui.js';
 import { Bulk } from './bulk.js';
-import { Changes } from './changes.js';
+import { Wrong, useProblems } from './problems.js';
 import * as format from './format.js';
 
 const STATES = ['waiting', 'leased', 'retrying', 'scheduled', 'held', 'blocked', 'returned'];
@@ -22,13 +22,21 @@ const zero = (value, hot, capped) => html`<span class=${value ? hot ?? '' : 'zer
 
 function Endpoints() {
 	const list = useList('endpoints', { max: 50 }, 2000);
+	// the worse of what is wrong with each
+	const wrong = {};
+	useProblems().forEach(({ severity, detail }) => {
+		if (detail?.endpoint && wrong[detail.endpoint] !== 'error') {
+			wrong[detail.endpoint] = severity;
+		}
+	});
 	return html`<${Heading} title="Messages"
 		note="Every endpoint: what waits in it, how old it is, how fast it goes." />
+		<${Wrong} page="messages" />
 		<${Card}><${List} of=${list} label="Endpoints" empty=${html`<${Empty}
 			title="There is no endpoint.">message_bus.create_endpoint() makes one.<//>`}
 				rowKey=${(row) => row.name}
-				rowClass=${(row) => row.dead ? 'error' : row.breakers || row.paused ? 'warning'
-				: ''} columns=${[
+				rowClass=${(row) => row.dead ? 'error' : wrong[row.name] ?? (row.breakers
+				|| row.paused ? 'warning' : '')} columns=${[
 				{ head: 'Endpoint', grow: true,
 					cell: (row) => html`<a href=${endpointLink(row.name)}><bdi>${row.name}</bdi>
 					</a> ${row.paused ?
@@ -65,6 +73,8 @@ function Endpoint({ name, state }) {
 			${row && (may.act() ? html`<${Tools} of=${row} reload=${all.reload} />`
 				: may.send() && html`<${Send} endpoint=${name} />`)}<//>
 		<${Trouble} error=${all.error} retry=${all.reload} />
+		<${Wrong} page="messages" bare of=${({ kind, detail }) => detail?.endpoint === name
+			&& kind !== 'breaker_open'} />
 		${row && html`<section class="figures">
 			${[['Waiting', format.count(row.depth)], ['In hand', format.count(row.in_flight)],
 			...['retrying', 'scheduled', 'held'].map((name) =>
@@ -87,10 +97,14 @@ function Endpoint({ name, state }) {
 }
 
 function Breaker({ of, endpoint, reload }) {
+	const why = useProblems().find(({ kind, detail }) => kind === 'breaker_open'
+		&& detail.endpoint === endpoint && detail.message_type === of.message_type)?.detail ?? {};
 	return html`<section class="verdict warning"><span class="shape" aria-hidden="true">▲</span>
 		<div><h2>The breaker of <bdi>${of.message_type}</bdi> is ${format.words(of.state)}</h2>
 		<p>${of.failures} of ${of.attempts} failed; open since <${Ago} at=${of.opened_at}
-			/>, tried again <${Ago} at=${of.retry_at} />.</p></div>
+			/>, tried again <${Ago} at=${of.retry_at} />.</p>
+		${why.error && html`<p dir="auto">${[why.error_code, why.error].filter(Boolean).join(': ')}
+			</p>`}</div>
 		${may.act() && html`<${Act} label="Close it" title="Close the breaker" done=${reload}
 			act=${() => post('reset-breaker', { endpoint, message_type: of.message_type })}>
 			What it held is delivered at once.<//>`}</section>`;

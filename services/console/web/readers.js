@@ -3,12 +3,15 @@ import { html } from './htm.js';
 import { may, post, useData, useList } from './data.js';
 import { Act, Ago, Answer, Badge, Card, Code, Empty, Heading, List, Span, State, StreamName, Table,
 	Tabs, streamLink } from './ui.js';
+import { Wrong } from './problems.js';
 import * as format from './format.js';
 
 export function Readers({ query }) {
 	const projections = useData('projections', {}, 3000);
 	return html`<${Heading} title="Subscriptions and projections"
 		note="Who reads the log, and how far he is." />
+		<${Wrong} page="readers" bare of=${({ kind }) => !['projection_failed',
+			'parked_events'].includes(kind)} />
 		<${Card} title="Projections"><${Answer} of=${projections}
 			empty=${html`<${Empty} title="No projection is defined." />`}>
 			<${Projections} of=${projections} /><//><//>
@@ -119,7 +122,8 @@ function Parked() {
 		{ head: 'Event', cell: (row) => row.event_id ? html`<a
 			href=${`#/streams?event=${row.event_id}`}><bdi>${row.event_type}</bdi></a>`
 			: html`<span class="muted">removed</span>` },
-		{ head: 'Stream', cell: (row) => row.stream && html`<${StreamName} name=${row.stream} />` },
+		{ head: 'Stream', fixed: true,
+			cell: (row) => row.stream && html`<${StreamName} name=${row.stream} />` },
 		{ head: 'Error', grow: true,
 			cell: (row) => html`<bdi class="cut">${row.error ?? ''}</bdi>` },
 		{ head: 'Attempts', num: true, cell: (row) => row.attempts },

@@ -106,12 +106,13 @@ export function StateMap({ text, counts, way, here, stuck, href, label }) {
 				round: state === '[*]', href: state === '[*]' || !href ? null : href(state),
 				kind: state === here ? (stuck ? 'bad' : 'here') : ends.has(state) ? 'final' : '',
 				title: [state, ...stays(state).map((stay) => `stays on ${stay.label}`)].join('\n'),
-			}} />`)}</svg></div>`;
+			}} />`)}</svg></div>
+		<div class="legend"><span>↻ so many events leave it in its state</span></div>`;
 }
 
 function below(count, stays) {
-	const parts = [count && `${count} here`, stays && `${stays} stay`].filter(Boolean);
-	return parts.join(', ') || '·';
+	const parts = [count && `${count} here`, stays && `↻ ${stays}`].filter(Boolean);
+	return parts.join(' · ') || '·';
 }
 
 function Arrow({ edge, from, to, main, gone, same }) {

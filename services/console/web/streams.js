@@ -63,9 +63,9 @@ function StreamList({ query }) {
 			An exact name is found however old it is.<//>`
 			: html`<${Empty} title="There is no stream yet.">
 			The first event of a stream makes it.<//>`} columns=${[
-			{ head: 'Stream', grow: true, cell: (row) => html`<a href=${streamLink(row.stream)}>
-				<bdi>${row.stream}</bdi></a> ${
-				row.tombstoned ? html`<${Badge} kind="error">tombstoned<//>` : row.deleted
+			{ head: 'Stream', grow: true, cell: (row) => html`<${StreamName}
+				name=${row.stream} /> ${row.tombstoned
+				? html`<${Badge} kind="error">tombstoned<//>` : row.deleted
 					? html`<${Badge} kind="warning">deleted<//>` : ''}` },
 			{ head: 'Version', num: true, cell: (row) => format.count(row.version) },
 			{ head: 'Newest event', cell: (row) => html`<bdi>${row.newest_type ?? '–'}</bdi>` },
