@@ -88,6 +88,15 @@ if (my $seconds = $ENV{LIVE_SECONDS})
 
 	cmp_ok($share, '<', 1, sprintf 'they cost less than 1 %% of a core: %.2f %%', $share);
 }
+
+# What is set meanwhile is what a connection would get that begins now.
+sub hears { hear(); return scalar grep { /"disk_low"/ } values %buffer }
+is(hears(), 0, 'the disk is not low');
+$shop->sql('ALTER DATABASE shop SET ecommerce.disk_low = 100');
+$shop->until('all hear that it is, by what is set now', sub { hears() == BROWSERS });
+$shop->sql('ALTER DATABASE shop RESET ecommerce.disk_low');
+$shop->until('and that it is not', sub { hears() == 0 });
+pass('settings of the database are followed');
 my ($most) = sort { $b <=> $a } values %samples;
 $_->close for $select->handles;
 

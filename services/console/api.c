@@ -13,7 +13,8 @@
 /* Whoever looks cannot hurt: nothing is written, and nothing takes long. */
 #define READ_ONLY(timeout) \
 	"SELECT pg_catalog.set_config('transaction_read_only', 'on', true), " \
-	"pg_catalog.set_config('statement_timeout', '" timeout "', true)"
+	"pg_catalog.set_config('statement_timeout', '" timeout "', true), " \
+	"pg_catalog.set_config('lock_timeout', '1500ms', true)"
 
 const PgStatement api_session_settings = {
 	"SELECT pg_catalog.set_config('statement_timeout', '2s', false), "
@@ -53,13 +54,20 @@ const PgStatement api_record_action = {
 };
 /*
  * What is wrong costs most to find out, and so is asked for once: the overview counts its
- * rows, and metrics in the same transaction find them where this has put them.
+ * rows, and metrics in the same transaction find them where this has put them.  The third
+ * column is what a connection that begins now would be set to.
  */
 const PgStatement api_sample = {
 	"SELECT pg_catalog.json_build_object('overview', "
 	"(SELECT pg_catalog.to_json(o) FROM ecommerce.overview(p.problems) o), 'problems', "
 	"pg_catalog.jsonb_path_query_array(p.problems, '$[0 to 99]'))::text, "
-	"pg_catalog.set_config('console.problems', p.problems::text, true) FROM " API_PROBLEMS, 0
+	"pg_catalog.set_config('console.problems', p.problems::text, true), "
+	"coalesce((SELECT pg_catalog.jsonb_agg(s ORDER BY s.setdatabase, s.setrole) FROM "
+	"pg_catalog.pg_db_role_setting s WHERE s.setrole IN (0, (SELECT r.oid FROM "
+	"pg_catalog.pg_roles r WHERE r.rolname = session_user)) AND s.setdatabase IN (0, (SELECT "
+	"d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()))), "
+	"'[]')::text FROM "
+	API_PROBLEMS, 0
 };
 const PgStatement api_metrics = {
 	"SELECT name, labels::text, kind, value, help FROM "

@@ -40,6 +40,8 @@ static struct
 	bool		looking;
 	bool		with_metrics;
 	bool		seen;			/* the last look succeeded */
+	bool		outdated;		/* the connection's settings are not those it would get now */
+	Text		settings;		/* those, as of the last look */
 	int			looks;
 	Text		sample;			/* newest, empty: none yet */
 	Text		metrics;		/* newest in Prometheus' format */
@@ -48,6 +50,7 @@ static struct
 
 static void on_time(evutil_socket_t socket, short what, void *argument);
 static void on_sampled(void *argument, const PgResults *results);
+static void keep_settings(const char *settings);
 static void keep_figures(const char *sample, time_t now);
 static void keep_metrics(const PgResults *results, time_t now);
 static void write_metric(Text *target, const PgResults *results, int row, const char *previous);
@@ -87,6 +90,7 @@ sampler_stop(void)
 	session_close(sampler.listener);
 	event_free(sampler.timer);
 	event_free(sampler.tell);
+	text_free(&sampler.settings);
 	text_free(&sampler.sample);
 	text_free(&sampler.metrics);
 	series_clear();
@@ -155,6 +159,9 @@ on_time(evutil_socket_t socket, short what, void *argument)
 	(void) argument;
 	if (sampler.looking)
 		return;
+	if (sampler.outdated)
+		pool_renew(sampler.runtime->pool);
+	sampler.outdated = false;
 	sampler.with_metrics = !sampler.seen || ++sampler.looks % IDLE_LOOKS == 0;
 	if (channel_count(sampler.channel) > 0 || sampler.with_metrics)
 		sampler.looking = pool_run(sampler.runtime->pool, sampler.steps,
@@ -179,12 +186,22 @@ on_sampled(void *argument, const PgResults *results)
 		return;
 	}
 	sampler.sampled = time(NULL);
+	keep_settings(pg_value(results, 0, 0, SAMPLE_SETTINGS));
 	text_reset(&sampler.sample);
-	text_add(&sampler.sample, pg_value(results, 0, 0, 0));
+	text_add(&sampler.sample, pg_value(results, 0, 0, SAMPLE_JSON));
 	channel_send(sampler.channel, "sample", sampler.sample.data);
 	keep_figures(sampler.sample.data, sampler.sampled);
 	if (sampler.with_metrics)
 		keep_metrics(results, sampler.sampled);
+}
+
+/* What somebody has set with ALTER DATABASE or ALTER ROLE reaches new connections alone. */
+static void
+keep_settings(const char *settings)
+{
+	sampler.outdated = sampler.settings.length > 0 && strcmp(sampler.settings.data, settings) != 0;
+	text_reset(&sampler.settings);
+	text_add(&sampler.settings, settings);
 }
 
 /* The numbers of the overview, each as a series. */

@@ -119,6 +119,14 @@ pool_waiting(const Pool *pool)
 	return pool->waiting;
 }
 
+/* New connections in place of those that have nothing to do. */
+void
+pool_renew(Pool *pool)
+{
+	for (int i = 0; i < pool->size; i++)
+		session_renew(pool->sessions[i]);
+}
+
 void
 pool_close(Pool *pool)
 {

@@ -15,6 +15,7 @@ bool		pool_run(Pool *pool, const PgStep *steps, int nsteps, long deadline_ms, Pg
 int			pool_ready(const Pool *pool);
 int			pool_busy(const Pool *pool);
 int			pool_waiting(const Pool *pool);
+void		pool_renew(Pool *pool);
 void		pool_close(Pool *pool);
 
 #endif

@@ -78,6 +78,20 @@ session_run(Session *session, const PgStep *steps, int nsteps, long deadline_ms,
 }
 
 /*
+ * A new connection in place of one that has nothing to do: what ALTER DATABASE and ALTER ROLE
+ * set is read when a connection begins.
+ */
+void
+session_renew(Session *session)
+{
+	if (!session_ready(session))
+		return;
+	pg_close(session->connection);
+	session->ready = false;
+	connect_now(-1, 0, session);
+}
+
+/*
  * Gives the connection up and makes a new one, for a caller that no longer
  * knows in what state its transaction is.  Does not call lost.
  */

@@ -33,6 +33,7 @@ bool		session_ready(const Session *session);
 bool		session_shared(const Session *session);
 bool		session_run(Session *session, const PgStep *steps, int nsteps, long deadline_ms,
 						PgDone done, void *argument);
+void		session_renew(Session *session);
 void		session_reset(Session *session);
 void		session_close(Session *session);
 

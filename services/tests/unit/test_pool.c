@@ -175,6 +175,25 @@ test_failing_setup_is_tried_again(void **state)
 	close_pool();
 }
 
+static void
+test_renewed_is_another_connection(void **state)
+{
+	const FakeStep steps[] = {SETUP, WORK, SETUP, WORK, {.kind = FAKE_END}};
+
+	(void) state;
+	open_pool(steps, 1, 10);
+	assert_true(pool_run(pool, &work_step, 1, 5000, on_done, NULL));
+	/* one that is busy is left alone */
+	pool_renew(pool);
+	turn_until(&done, 1);
+	assert_int_equal(fake_connections(), 1);
+	pool_renew(pool);
+	assert_true(pool_run(pool, &work_step, 1, 5000, on_done, NULL));
+	turn_until(&succeeded, 2);
+	assert_int_equal(fake_connections(), 2);
+	close_pool();
+}
+
 /* The settings go ahead of each transaction, not into one that is open, and nothing else does. */
 static void
 test_pooler_gets_settings_with_each_transaction(void **state)
@@ -209,6 +228,7 @@ main(void)
 		cmocka_unit_test(test_deadline_passes_in_the_queue),
 		cmocka_unit_test(test_silent_server_costs_the_connection),
 		cmocka_unit_test(test_failing_setup_is_tried_again),
+		cmocka_unit_test(test_renewed_is_another_connection),
 		cmocka_unit_test(test_pooler_gets_settings_with_each_transaction),
 	};
 
