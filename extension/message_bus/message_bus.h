@@ -31,6 +31,14 @@
 /* No time given.  Valid timestamps are never this. */
 #define BUS_NO_TIME DT_NOBEGIN
 
+/* Whether an endpoint has a message of some id already. */
+typedef enum BusIdState
+{
+	BUS_ID_UNKNOWN,
+	BUS_ID_NEW,
+	BUS_ID_KNOWN
+} BusIdState;
+
 /*
  * A message to send.  Zero it first; what is NULL or BUS_NO_TIME takes the
  * default: a new id, the correlation id as the partition key, headers {}.
@@ -50,6 +58,8 @@ typedef struct BusOutgoing
 	int32		schema_version; /* 0: the one that is current */
 	/* Stamped instead of the transaction's context, unless NULL. */
 	const Context *context;
+	/* What the caller has found out of its id at the endpoint, outbox_are_new(). */
+	BusIdState	id_state;
 	/* It has been sent elsewhere, by source (NULL: unknown), at sent_at (0: now). */
 	bool		carried;
 	const char *source;

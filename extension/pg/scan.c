@@ -119,6 +119,19 @@ table_scan_detach(TableScan *scan)
 }
 
 /*
+ * Begins anew with another value of the first key.
+ */
+void
+table_scan_again(TableScan *scan, int key_count, ScanKey keys, Datum first)
+{
+	MemoryContext old = MemoryContextSwitchTo(scan->context);
+
+	keys[0].sk_argument = first;
+	index_rescan(scan->scan, keys, key_count, NULL, 0);
+	MemoryContextSwitchTo(old);
+}
+
+/*
  * The next tuple, valid until the next call; NULL after the last.
  */
 HeapTuple

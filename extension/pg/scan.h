@@ -49,6 +49,7 @@ extern void table_scan_end(TableScan *scan);
 extern void table_scan_attach(TableScan *scan, Relation table, ExtensionRelation *index,
 							  int key_count, ScanKey keys, Snapshot snapshot);
 extern void table_scan_detach(TableScan *scan);
+extern void table_scan_again(TableScan *scan, int key_count, ScanKey keys, Datum first);
 extern HeapTuple table_scan_next(TableScan *scan, ScanDirection direction);
 
 extern TransactionId index_first(Relation heap, Relation index, Snapshot snapshot, int key_count,

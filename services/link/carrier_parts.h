@@ -12,8 +12,9 @@
 
 #define DEADLINE_MS 60000
 #define RETRY_MIN_MS 20
-/* Lanes that the target accepts in one transaction. */
-#define MAX_WIDTH 32
+#define RETRY_MAX_MS 2000
+/* At least this often the target is told that the source is there. */
+#define HEARTBEAT_MS 60000
 
 typedef enum Phase
 {
@@ -26,6 +27,15 @@ typedef enum Phase
 	PHASE_WAITING,				/* the source says when there is something */
 	PHASE_RESTING
 } Phase;
+
+/* What is read while the target accepts what was read before. */
+typedef enum Ahead
+{
+	AHEAD_NONE,
+	AHEAD_READING,
+	AHEAD_READ,
+	AHEAD_UNWANTED				/* is being read, but does not follow what the target has */
+} Ahead;
 
 struct Carrier
 {
@@ -57,8 +67,9 @@ struct Carrier
 	Lanes		lanes;
 	LaneArrays	arrived;
 	LaneArrays	wanted;
-	Portion		portions[MAX_WIDTH];
-	int			nportions;
+	Portions	portions;		/* that the target accepts */
+	Ahead		ahead;
+	Portions	next;			/* those that come then */
 	bool		suspect;		/* the source has refused a position */
 	int			checked;		/* lane that is being checked */
 	Text		loss;			/* why that one is lost */
@@ -66,7 +77,15 @@ struct Carrier
 };
 
 bool		carrier_expected(Carrier *carrier, Phase phase, const PgResults *results);
+void		carrier_on_ready(void *argument);
 void		carrier_load(Carrier *carrier);
+bool		carrier_hear_is_due(const Carrier *carrier);
+void		carrier_read_next(Carrier *carrier);
+void		carrier_read_ahead(Carrier *carrier);
+void		carrier_drop_ahead(Carrier *carrier);
+void		carrier_wait(Carrier *carrier);
+void		carrier_accept(Carrier *carrier);
+void		carrier_go_on(Carrier *carrier);
 void		carrier_check_next(Carrier *carrier);
 void		carrier_rest(Carrier *carrier, long milliseconds);
 void		carrier_retry(Carrier *carrier, const PgResults *results, const char *what);

@@ -10,8 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void forget_sent(Lane *lane);
 static void begin(LaneArrays *arrays);
-static void add(LaneArrays *arrays, int number, const Lane *lane);
+static void add(LaneArrays *arrays, int number, long long position, const char *incarnation);
 static void end(LaneArrays *arrays);
 
 /* As if nothing had ever been brought. */
@@ -20,6 +21,7 @@ lanes_forget(Lanes *lanes)
 {
 	for (int i = 0; i < LANES_MAX; i++)
 	{
+		forget_sent(&lanes->lane[i]);
 		free(lanes->lane[i].incarnation);
 		lanes->lane[i] = (Lane) {0};
 	}
@@ -34,8 +36,10 @@ lanes_set(Lanes *lanes, int number, long long position, const char *incarnation,
 	if (number < 0 || number >= LANES_MAX)
 		return;
 	lane = &lanes->lane[number];
+	forget_sent(lane);
 	free(lane->incarnation);
-	*lane = (Lane) {position, 0, incarnation ? memory_string(incarnation) : NULL, lost};
+	*lane = (Lane) {.position = position, .lost = lost,
+		.incarnation = incarnation ? memory_string(incarnation) : NULL};
 }
 
 /* Whether the target is before what this process knows, or a lane is no longer lost. */
@@ -56,6 +60,7 @@ lanes_moved(Lanes *lanes, int number, long long position, const char *incarnatio
 {
 	Lane	   *lane = &lanes->lane[number];
 
+	forget_sent(lane);
 	if (incarnation && (lane->incarnation == NULL || strcmp(lane->incarnation, incarnation) != 0))
 	{
 		free(lane->incarnation);
@@ -64,52 +69,89 @@ lanes_moved(Lanes *lanes, int number, long long position, const char *incarnatio
 	lane->position = position;
 }
 
+/* The target is to take all up to the position; what comes then is read meanwhile. */
+void
+lanes_sent(Lanes *lanes, int number, long long position, const char *incarnation)
+{
+	Lane	   *lane = &lanes->lane[number];
+
+	forget_sent(lane);
+	lane->sent = true;
+	lane->sent_upto = position;
+	lane->sent_from = incarnation ? memory_string(incarnation) : NULL;
+}
+
+/* Nothing is on its way. */
+void
+lanes_forget_sent(Lanes *lanes)
+{
+	for (int i = 0; i < LANES_MAX; i++)
+		forget_sent(&lanes->lane[i]);
+}
+
+static void
+forget_sent(Lane *lane)
+{
+	free(lane->sent_from);
+	lane->sent_from = NULL;
+	lane->sent = false;
+}
+
+/* What is read next of a lane comes after that. */
+long long
+lane_read_upto(const Lane *lane)
+{
+	return lane->sent ? lane->sent_upto : lane->position;
+}
+
 /*
  * Whether there is something to tell the source; then the arrays hold it.
  */
 bool
-lanes_unconfirmed(const Lanes *lanes, LaneArrays *arrays)
+lanes_unconfirmed(Lanes *lanes, LaneArrays *arrays)
 {
 	bool		any = false;
 
 	begin(arrays);
 	for (int i = 0; i < LANES_MAX; i++)
 	{
-		const Lane *lane = &lanes->lane[i];
+		Lane	   *lane = &lanes->lane[i];
 
+		lane->told = lane->position;
 		if (lane->lost || lane->position == lane->confirmed)
 			continue;
-		add(arrays, i, lane);
+		add(arrays, i, lane->position, lane->incarnation);
 		any = true;
 	}
 	end(arrays);
 	return any;
 }
 
-/* The source was told. */
+/* The source was told what the arrays held last. */
 void
 lanes_note_confirmed(Lanes *lanes)
 {
 	for (int i = 0; i < LANES_MAX; i++)
-		lanes->lane[i].confirmed = lanes->lane[i].position;
+		lanes->lane[i].confirmed = lanes->lane[i].told;
 }
 
 /*
- * The arrays hold every lane that is not at its beginning, and those that may not be read
- * at LANE_LOST: what is read of an endpoint with few lanes must not cost as for many.
+ * The arrays hold where to read on: every lane that is not at its beginning, and those
+ * that may not be read at LANE_LOST: what is read of an endpoint with few lanes must not
+ * cost as for many.
  */
 void
 lanes_readable(const Lanes *lanes, LaneArrays *arrays)
 {
-	static const Lane lost = {LANE_LOST};
-
 	begin(arrays);
 	for (int i = 0; i < LANES_MAX; i++)
 	{
-		if (lanes->lane[i].lost)
-			add(arrays, i, &lost);
-		else if (lanes->lane[i].position != 0)
-			add(arrays, i, &lanes->lane[i]);
+		const Lane *lane = &lanes->lane[i];
+
+		if (lane->lost)
+			add(arrays, i, LANE_LOST, NULL);
+		else if (lane_read_upto(lane) != 0)
+			add(arrays, i, lane_read_upto(lane), lane->sent ? lane->sent_from : lane->incarnation);
 	}
 	end(arrays);
 }
@@ -145,14 +187,13 @@ begin(LaneArrays *arrays)
 
 /* An incarnation has no character that an array would have to quote. */
 static void
-add(LaneArrays *arrays, int number, const Lane *lane)
+add(LaneArrays *arrays, int number, long long position, const char *incarnation)
 {
 	const char *comma = arrays->numbers.length > 1 ? "," : "";
 
 	text_format(&arrays->numbers, "%s%d", comma, number);
-	text_format(&arrays->positions, "%s%lld", comma, lane->position);
-	text_format(&arrays->incarnations, "%s%s", comma,
-				lane->incarnation ? lane->incarnation : "NULL");
+	text_format(&arrays->positions, "%s%lld", comma, position);
+	text_format(&arrays->incarnations, "%s%s", comma, incarnation ? incarnation : "NULL");
 }
 
 static void

@@ -62,18 +62,19 @@ const PgStatement sql_confirm = {
 /*
  * Of the lanes those that have something, or are not where we think; a lane with nothing
  * that may leave yet has a row with a count of 0.  Those that are not given are at their
- * beginning; those given at -1 are left out.
+ * beginning; those given at -1 are left out.  What forwarded() gives is in order, and
+ * stays so: it is sorted no second time.
  */
 const PgStatement sql_read = {
-	"SELECT l.lane::text, pg_catalog.count(f.position)::text, pg_catalog.max(f.position)::text, "
-	"pg_catalog.array_agg(f.message ORDER BY f.position), pg_catalog.max(f.read_from) "
+	"SELECT l.lane::text, f.count::text, f.upto::text, f.messages, f.read_from "
 	"FROM message_bus.forward_lanes($1::text) l "
 	"LEFT JOIN ROWS FROM (pg_catalog.unnest($2::int[]), pg_catalog.unnest($3::bigint[]), "
 	"pg_catalog.unnest($4::text[])) AS p (lane, at, incarnation) ON p.lane = l.lane "
-	"LEFT JOIN LATERAL message_bus.forwarded($1::text, l.lane, coalesce(p.at, 0), $5::int, "
-	"p.incarnation) f ON true "
-	"WHERE coalesce(p.at, 0) <> l.newest AND coalesce(p.at, 0) >= 0 "
-	"GROUP BY l.lane ORDER BY l.lane", 5, true
+	"CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS count, "
+	"pg_catalog.max(m.position) AS upto, pg_catalog.array_agg(m.message) AS messages, "
+	"pg_catalog.max(m.read_from) AS read_from "
+	"FROM message_bus.forwarded($1::text, l.lane, coalesce(p.at, 0), $5::int, p.incarnation) m"
+	") f WHERE coalesce(p.at, 0) <> l.newest AND coalesce(p.at, 0) >= 0", 5, true
 };
 const PgStatement sql_check = {
 	"SELECT pg_catalog.count(*) "

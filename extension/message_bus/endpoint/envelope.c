@@ -296,26 +296,32 @@ envelope_check_row(TupleDesc row, int columns)
 }
 
 /*
- * The row as a value of type message_bus.message.
+ * The row type message_bus.message; the caller releases it.
  */
-Datum
-envelope_datum(const RowValues *row, int32 attempt)
+TupleDesc
+envelope_descriptor(void)
 {
-	Datum		values[MESSAGE_COLUMNS + SPARE_ATTRIBUTES];
-	bool		nulls[MESSAGE_COLUMNS + SPARE_ATTRIBUTES];
 	Oid			schema = get_namespace_oid("message_bus", false);
 	Oid			type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("message"),
 									   ObjectIdGetDatum(schema));
-	TupleDesc	descriptor;
-	HeapTuple	tuple;
+	TupleDesc	descriptor = lookup_rowtype_tupdesc(type, -1);
 
-	descriptor = lookup_rowtype_tupdesc(type, -1);
 	envelope_check_row(descriptor, MESSAGE_COLUMNS);
+	return descriptor;
+}
+
+/*
+ * The row as a value of that type.
+ */
+Datum
+envelope_datum(TupleDesc descriptor, const RowValues *row, int32 attempt)
+{
+	Datum		values[MESSAGE_COLUMNS + SPARE_ATTRIBUTES];
+	bool		nulls[MESSAGE_COLUMNS + SPARE_ATTRIBUTES];
+
 	memset(nulls, true, sizeof(nulls));
 	envelope_columns(row, attempt, values, nulls);
-	tuple = heap_form_tuple(descriptor, values, nulls);
-	ReleaseTupleDesc(descriptor);
-	return HeapTupleGetDatum(tuple);
+	return HeapTupleGetDatum(heap_form_tuple(descriptor, values, nulls));
 }
 
 /*

@@ -52,7 +52,8 @@ extern void envelope_address(RowValues *row, const Endpoint *endpoint);
 extern void envelope_columns(const RowValues *row, int32 attempt, Datum *values, bool *nulls);
 extern void envelope_upcast(Datum *values);
 extern void envelope_check_row(TupleDesc row, int columns);
-extern Datum envelope_datum(const RowValues *row, int32 attempt);
+extern TupleDesc envelope_descriptor(void);
+extern Datum envelope_datum(TupleDesc descriptor, const RowValues *row, int32 attempt);
 extern void envelope_message(const RowValues *row, int32 attempt, BusMessage *message);
 extern void envelope_context(const RowValues *row, Context *context);
 

@@ -18,6 +18,7 @@
 #define VIA_MAX 16
 
 static JsonbContainer *via_of(Jsonb *headers);
+static Jsonb *with_name(Jsonb *headers, const char *name);
 static void push_names(JsonbParseState **state, JsonbContainer *names, const char *name);
 
 /*
@@ -55,10 +56,24 @@ via_has(Jsonb *headers, const char *name)
 }
 
 /*
- * The headers (NULL: none) with a name more; MB005 if there are too many.
+ * The headers (NULL: none) with a name more, the same one for all that go with last;
+ * MB005 if there are too many.
  */
 Jsonb *
-via_add(Jsonb *headers, const char *name)
+via_add(Via *last, Jsonb *headers, const char *name)
+{
+	bool		same = last->added != NULL && (headers == NULL) == (last->headers == NULL);
+
+	if (same && headers != NULL)
+		same = VARSIZE(headers) == VARSIZE(last->headers) &&
+			memcmp(headers, last->headers, VARSIZE(headers)) == 0;
+	if (!same)
+		*last = (Via) {headers, with_name(headers, name)};
+	return last->added;
+}
+
+static Jsonb *
+with_name(Jsonb *headers, const char *name)
 {
 	JsonbContainer *names;
 	JsonbParseState *state = NULL;

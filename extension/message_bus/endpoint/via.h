@@ -9,7 +9,14 @@
 
 #include "utils/jsonb.h"
 
+/* What headers became with a name more, for the next that are the same.  Zero it first. */
+typedef struct Via
+{
+	const Jsonb *headers;
+	Jsonb	   *added;
+} Via;
+
 extern bool via_has(Jsonb *headers, const char *name);
-extern Jsonb *via_add(Jsonb *headers, const char *name);
+extern Jsonb *via_add(Via *last, Jsonb *headers, const char *name);
 
 #endif

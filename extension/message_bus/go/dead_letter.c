@@ -154,7 +154,10 @@ send_fault(void *argument)
 	values[7] = TimestampTzGetDatum(failure->last_at);
 	if (fault->omitted == NULL)
 	{
-		values[8] = envelope_datum(fault->row, failure->attempts);
+		TupleDesc	descriptor = envelope_descriptor();
+
+		values[8] = envelope_datum(descriptor, fault->row, failure->attempts);
+		ReleaseTupleDesc(descriptor);
 		types[8] = HeapTupleHeaderGetTypeId(DatumGetHeapTupleHeader(values[8]));
 		nulls[8] = ' ';
 	}

@@ -85,7 +85,7 @@ static void take_claims_back(void);
 static void take_claims_back_at_exit(int code, Datum arg);
 static void write_row(OutboxEntry *entry, const RowValues *row);
 static OutboxEntry *reserve(const Endpoint *endpoint, bool beyond_depth);
-static void announce(OutboxEntry *entry);
+static void announce(const OutboxEntry *entry);
 static void forget_entry(OutboxEntry *entry);
 
 /*
@@ -203,6 +203,31 @@ outbox_is_new(const Endpoint *endpoint, const pg_uuid_t *message_id)
 }
 
 /*
+ * The same for many, which costs much less than one by one.
+ */
+void
+outbox_are_new(const Endpoint *endpoint, const pg_uuid_t *message_ids, int count, bool *are_new)
+{
+	bool	   *known = palloc0(sizeof(bool) * count);
+	bool	   *dead = palloc0(sizeof(bool) * count);
+
+	/* All of them before the first look: who had one of the ids has ended then. */
+	for (int i = 0; i < count; i++)
+		known[i] = !outbox_claim(endpoint, &message_ids[i]);
+	ring_find_messages(endpoint, message_ids, count, known);
+	aside_find_messages(endpoint, message_ids, count, known);
+	dead_find_messages(endpoint, message_ids, count, dead);
+	for (int i = 0; i < count; i++)
+	{
+		pg_uuid_t	id = message_ids[i];
+
+		are_new[i] = !known[i] && (!dead[i] || dead_gives_way(endpoint, &id));
+	}
+	pfree(known);
+	pfree(dead);
+}
+
+/*
  * Takes a place in an endpoint that may limit its depth; MB002 if there is none,
  * unless the message goes beyond it.
  */
@@ -305,6 +330,7 @@ outbox_flush(void)
 {
 	int			count = 0;
 	int			end = entry_count;
+	const OutboxEntry *announced = NULL;
 	HeapTuple  *rows;
 
 	if (unwritten_bytes == 0)
@@ -312,8 +338,14 @@ outbox_flush(void)
 	rows = palloc(sizeof(HeapTuple) * (end - first_unwritten));
 	for (int i = first_unwritten; i < end; i++)
 	{
-		if (entries[i].row != NULL && entries[i].lane >= 0)
-			announce(&entries[i]);
+		const OutboxEntry *entry = &entries[i];
+
+		if (entry->row == NULL || entry->lane < 0)
+			continue;
+		if (announced == NULL || announced->lane != entry->lane ||
+			!same_endpoint(announced->endpoint, entry->endpoint))
+			announce(entry);
+		announced = entry;
 	}
 	for (int i = first_unwritten; i < end; i++)
 	{
@@ -342,7 +374,7 @@ outbox_flush(void)
 }
 
 static void
-announce(OutboxEntry *entry)
+announce(const OutboxEntry *entry)
 {
 	char		name[sizeof("endpoint ") + sizeof(" lane ") + 2 * sizeof("-2147483648")];
 	char	   *end = name;

@@ -13,6 +13,8 @@
 
 extern bool outbox_claim(const Endpoint *endpoint, const pg_uuid_t *message_id);
 extern bool outbox_is_new(const Endpoint *endpoint, const pg_uuid_t *message_id);
+extern void outbox_are_new(const Endpoint *endpoint, const pg_uuid_t *message_ids, int count,
+						   bool *are_new);
 extern void outbox_add(const Endpoint *endpoint, RowValues *row, bool beyond_depth);
 extern void outbox_remember(const Endpoint *endpoint, const RowValues *row);
 extern bool outbox_flush(void);

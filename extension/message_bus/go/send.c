@@ -37,6 +37,7 @@ static void check(BusOutgoing *outgoing, int32 *schema_version);
 static void check_carried(const BusOutgoing *outgoing);
 static void refuse_version(void) pg_attribute_noreturn();
 static void take_place(RowValues *row);
+static bool is_new(const Endpoint *endpoint, const BusOutgoing *outgoing);
 static bool goes_back(const Endpoint *endpoint, const BusOutgoing *outgoing,
 					  const RowValues *row);
 static void deliver(int32 endpoint_id, const BusOutgoing *outgoing, RowValues *row);
@@ -155,7 +156,7 @@ deliver(int32 endpoint_id, const BusOutgoing *outgoing, RowValues *row)
 		endpoint = endpoint_use_named(outgoing->endpoint);
 	if (endpoint->forward_to != NULL && goes_back(endpoint, outgoing, row))
 		return;
-	if (outgoing->message_id != NULL && !outbox_is_new(endpoint, outgoing->message_id) &&
+	if (!is_new(endpoint, outgoing) &&
 		!(outgoing->carried && (DEBUG_BREAK("link_no_dedupe") || DEBUG_BREAK("link_no_compare"))))
 		return;
 	envelope_address(row, endpoint);
@@ -172,6 +173,14 @@ deliver(int32 endpoint_id, const BusOutgoing *outgoing, RowValues *row)
 	}
 	else
 		outbox_add(endpoint, row, outgoing->beyond_depth);
+}
+
+static bool
+is_new(const Endpoint *endpoint, const BusOutgoing *outgoing)
+{
+	if (outgoing->id_state != BUS_ID_UNKNOWN)
+		return outgoing->id_state == BUS_ID_NEW;
+	return outgoing->message_id == NULL || outbox_is_new(endpoint, outgoing->message_id);
 }
 
 /*

@@ -173,6 +173,7 @@ static void
 read_lane(Forwarding *call)
 {
 	BusLane    *lane = lane_get(call->endpoint, call->lane);
+	TupleDesc	descriptor = envelope_descriptor();
 	LaneReader	reader;
 	HeapTuple	row;
 	int64		position;
@@ -191,7 +192,7 @@ read_lane(Forwarding *call)
 			passed_has(call->endpoint, call->lane, position))
 			continue;
 		row_read(row, ring_descriptor(), &values);
-		columns[1] = envelope_datum(&values, 1);
+		columns[1] = envelope_datum(descriptor, &values, 1);
 		bytes += HeapTupleHeaderGetDatumLength(DatumGetHeapTupleHeader(columns[1]));
 		result_put(&call->result, columns, nulls);
 		given++;
@@ -199,6 +200,7 @@ read_lane(Forwarding *call)
 	if (given == 0 && call->after == (int64) pg_atomic_read_u64(&lane->cursor))
 		atomic_raise(&lane->empty_to, (uint64) call->mark);
 	lane_reader_end(&reader);
+	ReleaseTupleDesc(descriptor);
 }
 
 PG_FUNCTION_INFO_V1(message_bus_forwarded);

@@ -21,13 +21,15 @@
 #include "message_bus/endpoint/envelope.h"
 #include "message_bus/endpoint/via.h"
 #include "message_bus/go/dead_letter.h"
+#include "message_bus/go/outbox.h"
 #include "message_bus/link/intake.h"
 #include "message_bus/place/row.h"
 #include "pg/clock.h"
 #include "pg/subtransaction.h"
 
 static void read_message(const Intake *intake, int number, Carried *carried);
-static void take(const Intake *intake, int number);
+static void take(const Intake *intake, Carried *carried, Via *via);
+static void look_for_known(const Intake *intake, Carried *carried);
 static void take_all(void *argument);
 static void take_one(void *argument);
 static int	take_what_can_be(Intake *intake);
@@ -75,32 +77,62 @@ read_message(const Intake *intake, int number, Carried *carried)
 	carried->outgoing.endpoint = intake->target;
 }
 
+/*
+ * Sends it on.  Headers are mostly the same from one to the next.
+ */
 static void
-take(const Intake *intake, int number)
+take(const Intake *intake, Carried *carried, Via *via)
 {
-	Carried		carried;
 	pg_uuid_t	message_id;
 
-	read_message(intake, number, &carried);
-	carried.outgoing.headers = via_add(carried.outgoing.headers, intake->source);
-	message_bus_send(&carried.outgoing, &message_id);
+	carried->outgoing.headers = via_add(via, carried->outgoing.headers, intake->source);
+	message_bus_send(&carried->outgoing, &message_id);
 }
 
 static void
 take_all(void *argument)
 {
 	const Intake *intake = argument;
+	Carried    *carried = MemoryContextAllocHuge(CurrentMemoryContext,
+												 sizeof(Carried) * intake->count);
+	Via			via = {0};
 
 	for (int i = 0; i < intake->count; i++)
-		take(intake, i);
+		read_message(intake, i, &carried[i]);
+	if (intake->target != NULL)
+		look_for_known(intake, carried);
+	for (int i = 0; i < intake->count; i++)
+		take(intake, &carried[i], &via);
+	pfree(carried);
+}
+
+/*
+ * Finds out of all messages at once whether the target has them already.
+ */
+static void
+look_for_known(const Intake *intake, Carried *carried)
+{
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * intake->count);
+	bool	   *are_new = palloc(sizeof(bool) * intake->count);
+
+	for (int i = 0; i < intake->count; i++)
+		ids[i] = carried[i].message_id;
+	outbox_are_new(endpoint_use_named(intake->target), ids, intake->count, are_new);
+	for (int i = 0; i < intake->count; i++)
+		carried[i].outgoing.id_state = are_new[i] ? BUS_ID_NEW : BUS_ID_KNOWN;
+	pfree(ids);
+	pfree(are_new);
 }
 
 static void
 take_one(void *argument)
 {
 	const Intake *intake = argument;
+	Carried		carried;
+	Via			via = {0};
 
-	take(intake, intake->current);
+	read_message(intake, intake->current, &carried);
+	take(intake, &carried, &via);
 }
 
 /*

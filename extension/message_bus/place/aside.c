@@ -156,3 +156,13 @@ aside_has_message(const Endpoint *endpoint, pg_uuid_t *message_id)
 {
 	return row_exists(&bus_aside_table, &bus_aside_id_index, endpoint, message_id);
 }
+
+/*
+ * Which of many messages are; found is left as it is for others.
+ */
+void
+aside_find_messages(const Endpoint *endpoint, const pg_uuid_t *message_ids, int count,
+					bool *found)
+{
+	rows_find(&bus_aside_table, &bus_aside_id_index, endpoint, message_ids, count, found);
+}

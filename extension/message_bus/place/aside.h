@@ -36,5 +36,7 @@ extern void aside_update(ItemPointer tid, const RowValues *row, const char *stat
 						 int64 receipt);
 extern void aside_lease(ItemPointer tid, const RowValues *row, int64 receipt);
 extern bool aside_has_message(const Endpoint *endpoint, pg_uuid_t *message_id);
+extern void aside_find_messages(const Endpoint *endpoint, const pg_uuid_t *message_ids, int count,
+								bool *found);
 
 #endif

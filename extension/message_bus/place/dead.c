@@ -26,6 +26,16 @@ dead_has_message(const Endpoint *endpoint, pg_uuid_t *message_id)
 }
 
 /*
+ * Which of many messages are; found is left as it is for others.
+ */
+void
+dead_find_messages(const Endpoint *endpoint, const pg_uuid_t *message_ids, int count,
+				   bool *found)
+{
+	rows_find(&bus_dead_table, &bus_dead_id_index, endpoint, message_ids, count, found);
+}
+
+/*
  * Whether no dead letter keeps that id: there is none, or it was discarded and goes.
  */
 bool

@@ -45,6 +45,7 @@
 
 static void view_open(RingView *view, BusLane *lane, int64 *mark, uint32 key);
 static void view_close(RingView *view);
+static bool scan_has_owner(TableScan *scan, const Endpoint *endpoint);
 static void advance(LaneReader *reader, int source);
 static Writer *open_current(int *segment);
 
@@ -210,33 +211,62 @@ ring_count(const Endpoint *endpoint, int32 lane, int64 upto)
  * caller has made sure that no running transaction is sending it.
  */
 bool
-ring_has_message(const Endpoint *endpoint, pg_uuid_t *message_id)
+ring_has_message(const Endpoint *endpoint, const pg_uuid_t *message_id)
+{
+	bool		found = false;
+
+	ring_find_messages(endpoint, message_id, 1, &found);
+	return found;
+}
+
+/*
+ * The same for many: found is set for those that are there, and left as it is for others.
+ */
+void
+ring_find_messages(const Endpoint *endpoint, const pg_uuid_t *message_ids, int count,
+				   bool *found)
 {
 	RingView	view;
 	ScanKeyData key;
-	bool		found = false;
 
 	view_open(&view, NULL, NULL, 0);
-	key_uuid(&key, 1, message_id);
-	for (int i = 0; i < view.count && !found; i++)
+	for (int s = 0; s < view.count; s++)
 	{
-		TableScan  *scan = &view.scans[i];
-		HeapTuple	row;
+		TableScan  *scan = &view.scans[s];
 
-		table_scan_attach(scan, scan->table, &bus_ring_id_index[view.segments[i]], 1, &key,
+		key_uuid(&key, 1, &message_ids[0]);
+		table_scan_attach(scan, scan->table, &bus_ring_id_index[view.segments[s]], 1, &key,
 						  view.snapshot);
-		while (!found && (row = table_scan_next(scan, ForwardScanDirection)) != NULL)
+		for (int i = 0; i < count; i++)
 		{
-			bool		isnull;
-			Datum		owner = heap_getattr(row, ROW_ENDPOINT_ID + 1, ring_descriptor(),
-											 &isnull);
-
-			found = DatumGetInt32(owner) == endpoint->id;
+			if (found[i])
+				continue;
+			/* It has begun with the first. */
+			if (i > 0)
+				table_scan_again(scan, 1, &key, UUIDPGetDatum(&message_ids[i]));
+			found[i] = scan_has_owner(scan, endpoint);
 		}
 		table_scan_detach(scan);
 	}
 	view_close(&view);
-	return found;
+}
+
+/*
+ * Is what is left of a scan of ids, all of one id, a message of the endpoint too?
+ */
+static bool
+scan_has_owner(TableScan *scan, const Endpoint *endpoint)
+{
+	HeapTuple	row;
+	bool		isnull;
+
+	while ((row = table_scan_next(scan, ForwardScanDirection)) != NULL)
+	{
+		if (DatumGetInt32(heap_getattr(row, ROW_ENDPOINT_ID + 1, ring_descriptor(), &isnull)) ==
+			endpoint->id)
+			return true;
+	}
+	return false;
 }
 
 /*

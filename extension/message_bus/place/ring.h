@@ -42,7 +42,9 @@ extern HeapTuple lane_reader_next(LaneReader *reader, int64 *position);
 extern void lane_reader_end(LaneReader *reader);
 
 extern void ring_insert(HeapTuple *rows, int count);
-extern bool ring_has_message(const Endpoint *endpoint, pg_uuid_t *message_id);
+extern bool ring_has_message(const Endpoint *endpoint, const pg_uuid_t *message_id);
+extern void ring_find_messages(const Endpoint *endpoint, const pg_uuid_t *message_ids, int count,
+							   bool *found);
 extern void ring_insert_into(int segment, HeapTuple *rows, int count);
 extern uint64 ring_count(const Endpoint *endpoint, int32 lane, int64 upto);
 extern TupleDesc ring_descriptor(void);

@@ -25,6 +25,27 @@ row_exists(ExtensionRelation *table, ExtensionRelation *index, const Endpoint *e
 }
 
 /*
+ * The same for many: found is set for those that it has, and left as it is for others.
+ */
+void
+rows_find(ExtensionRelation *table, ExtensionRelation *index, const Endpoint *endpoint,
+		  const pg_uuid_t *message_ids, int count, bool *found)
+{
+	TableScan	scan;
+	ScanKeyData keys[2];
+
+	key_uuid(&keys[0], 1, &message_ids[0]);
+	key_int4(&keys[1], 2, BTEqualStrategyNumber, endpoint->id);
+	table_scan_begin(&scan, table, index, 2, keys, NULL);
+	for (int i = 0; i < count; i++)
+	{
+		table_scan_again(&scan, 2, keys, UUIDPGetDatum(&message_ids[i]));
+		found[i] |= table_scan_next_slot(&scan, ForwardScanDirection);
+	}
+	table_scan_end(&scan);
+}
+
+/*
  * Takes a row apart; values point into it.
  */
 void

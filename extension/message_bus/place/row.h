@@ -35,6 +35,9 @@ typedef struct Failure
 
 extern bool row_exists(ExtensionRelation *table, ExtensionRelation *index,
 					   const Endpoint *endpoint, const pg_uuid_t *message_id);
+extern void rows_find(ExtensionRelation *table, ExtensionRelation *index,
+					  const Endpoint *endpoint, const pg_uuid_t *message_ids, int count,
+					  bool *found);
 extern void row_read(HeapTuple row, TupleDesc descriptor, RowValues *values);
 extern Failure row_failure(const RowValues *row, int32 attempts, TimestampTz now);
 extern const Failure *row_failed_before(const RowValues *row, Failure *failure);
