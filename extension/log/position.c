@@ -144,6 +144,12 @@ position_take(LogId log)
 	position = sequence_take(shared->sequence);
 	DEBUG_POINT("position_taken");
 	if (unlikely((uint64) position < pg_atomic_read_u64(&my_slot->lowest[log])) &&
+		definitions[log].local)
+	{
+		sequence_raise(shared->sequence, (int64) pg_atomic_read_u64(&shared->last));
+		position = sequence_take(shared->sequence);
+	}
+	if (unlikely((uint64) position < pg_atomic_read_u64(&my_slot->lowest[log])) &&
 		!DEBUG_BREAK("no_announce"))
 		ereport(ERROR,
 				(errcode(ERRCODE_ST_COUNTER_BEHIND),
@@ -328,6 +334,19 @@ int64
 position_counter(LogId log)
 {
 	return read_sequence(extension_relation_oid(definitions[log].positions), NULL);
+}
+
+/*
+ * No position up to this one is to be taken any more: it is in the tables of a log whose
+ * readers are here, so that nothing is wrong but the counter.  Somebody has set it back,
+ * or has brought tables here without it.
+ */
+void
+position_raise(LogId log, int64 least)
+{
+	Assert(definitions[log].local);
+	if (!RecoveryInProgress() && position_counter(log) < least)
+		sequence_raise(extension_relation_oid(definitions[log].positions), least);
 }
 
 /*

@@ -68,6 +68,7 @@ extern bool position_mark_durable(LogId log, uint32 key, long wait_ms, int64 *ma
 extern int	position_holders(LogId log, PositionHolder **holders);
 extern int64 position_ended_since(LogId log, uint64 **running);
 extern int64 position_counter(LogId log);
+extern void position_raise(LogId log, int64 least);
 extern int64 position_published(LogId log);
 extern bool position_publish(LogId log, int64 mark);
 

@@ -72,6 +72,25 @@ sequence_take(Oid sequence)
 }
 
 /*
+ * From now on no number is given up to this one.
+ */
+void
+sequence_raise(Oid sequence, int64 least)
+{
+	Relation	relation = relation_open(sequence, RowExclusiveLock);
+	Buffer		buffer = ReadBuffer(relation, 0);
+	Page		page = BufferGetPage(buffer);
+	HeapTupleHeader tuple;
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	tuple = (HeapTupleHeader) PageGetItem(page, PageGetItemId(page, FirstOffsetNumber));
+	if (((Form_pg_sequence_data) ((char *) tuple + tuple->t_hoff))->last_value < least)
+		write_state(relation, buffer, least, RelationNeedsWAL(relation), 0);
+	UnlockReleaseBuffer(buffer);
+	relation_close(relation, NoLock);
+}
+
+/*
  * Writes into the locked page that last was the last number, and that so many
  * more are logged.
  */

@@ -8,5 +8,6 @@
 #include "postgres.h"
 
 extern int64 sequence_take(Oid sequence);
+extern void sequence_raise(Oid sequence, int64 least);
 
 #endif

@@ -41,6 +41,7 @@
 #include "pg/spi.h"
 
 static void load_deaths(BusDatabase *database, int32 endpoint_id);
+static int64 newest_position(Datum id);
 static void load_lanes(const Endpoint *endpoint);
 static void empty_lane(BusLane *lane);
 static BusLane *lane_of_row(const Endpoint *endpoint, uint64 row, int32 *number);
@@ -122,8 +123,10 @@ load_lanes(const Endpoint *endpoint)
 	Datum		id = Int32GetDatum(endpoint->id);
 	uint64		depth = 0;
 	uint64		settled = 0;
-	uint64		tail = (uint64) position_counter(LOG_MESSAGE_BUS);
+	uint64		tail;
 
+	position_raise(LOG_MESSAGE_BUS, newest_position(id));
+	tail = (uint64) position_counter(LOG_MESSAGE_BUS);
 	for (int i = 0; i < endpoint->shared->lane_count; i++)
 		empty_lane(&lanes[i]);
 	load_cursors(endpoint, id);
@@ -134,6 +137,26 @@ load_lanes(const Endpoint *endpoint)
 		depth += ring_count(endpoint, i, PG_INT64_MAX);
 	}
 	pg_atomic_write_u64(&endpoint->shared->depth, depth - Min(settled, depth));
+}
+
+/*
+ * The greatest position that the tables have of an endpoint: a message below a cursor, or
+ * beyond the counter, would not be seen.
+ */
+static int64
+newest_position(Datum id)
+{
+	static SpiStatement newest = {
+		"SELECT greatest((SELECT max(r.position) FROM message_bus._ring r WHERE r.endpoint_id = $1),"
+		" (SELECT max(c.position) FROM message_bus._cursor c WHERE c.endpoint_id = $1))"
+	};
+	int64		position;
+
+	spi_begin(SPI_AS_OWNER);
+	(void) spi_run_latest(&newest, 1, (Oid[]) {INT4OID}, &id, NULL);
+	position = spi_int64(0, 0, 0);
+	spi_end();
+	return position;
 }
 
 /*
