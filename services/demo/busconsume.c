@@ -32,7 +32,7 @@ static const char usage[] =
 	"  --endpoint=NAME          endpoint to consume\n"
 	"  --handlers=LIST          Type=schema.function,... each function takes the body as jsonb\n"
 	"  --batch=N                most messages in one transaction, 1 to 500 (50)\n"
-	"  --poll-interval=TIME     look this often even if nobody notifies (1s)\n"
+	"  --poll-interval=TIME     look this often even if nothing has woken it (1s)\n"
 	"  --message-timeout=TIME   longest time for one message (30s)\n"
 	"  --help, --version        print this, or the version, and exit\n"
 	"\n"

@@ -49,6 +49,11 @@ const PgStatement api_receive = {
 	"(extract(epoch FROM pg_catalog.clock_timestamp() - coalesce(deliver_at, sent_at)) * 1000)::bigint "
 	"FROM message_bus.receive($1::text, $2::int)", 2
 };
+/* Within half of what one statement may take, which is the endpoint's timeout. */
+const PgStatement api_wait_message = {
+	"CALL message_bus.wait($1::text, least($2::interval, "
+	"pg_catalog.current_setting('statement_timeout')::interval / 2))", 2
+};
 const PgStatement api_handle = {"SELECT message_bus.handle($1::bigint)", 1};
 const PgStatement api_ack = {"SELECT message_bus.ack(VARIADIC $1::bigint[])", 1};
 const PgStatement api_fail = {

@@ -25,6 +25,7 @@ extern const PgStatement api_release;
 extern const PgStatement api_rollback_to;
 extern const PgStatement api_set_context;	/* correlation id, user, tenant, traceparent */
 extern const PgStatement api_receive;		/* endpoint, greatest number */
+extern const PgStatement api_wait_message;	/* endpoint, longest interval */
 extern const PgStatement api_handle;		/* delivery id */
 extern const PgStatement api_ack;			/* array of delivery ids */
 extern const PgStatement api_fail;			/* delivery id, code, error, retryable */

@@ -10,7 +10,11 @@
  * consumer that dies at any point leaves nothing, and the messages are handed
  * out again.
  *
- * States: down > idle > receiving > handling > idle ...
+ * In between it waits in the server, whom the commit that sends a message wakes; that
+ * spares both sides NOTIFY, and a look that finds nothing after each batch.  A backend
+ * shared with others must not wait: there it looks at intervals.
+ *
+ * States: down > idle > waiting > receiving > handling > idle ...
  */
 #include "lib/consumer.h"
 
@@ -36,7 +40,7 @@
 
 typedef enum ConsumerState
 {
-	CONSUMER_DOWN, CONSUMER_IDLE, CONSUMER_RECEIVING, CONSUMER_HANDLING
+	CONSUMER_DOWN, CONSUMER_IDLE, CONSUMER_WAITING, CONSUMER_RECEIVING, CONSUMER_HANDLING
 } ConsumerState;
 
 typedef enum MessageFate
@@ -76,18 +80,18 @@ struct Consumer
 	ConsumerOptions options;
 	Session    *session;
 	ConsumerState state;
-	bool		again;			/* notified while busy */
+	bool		full;			/* the newest batch: there may be more */
 	bool		draining;
 	struct event *poll;
-	PgStatement *listen;
 	PgStatement **handlers;		/* parallel to options.handlers */
 	int		   *broken;			/* the same: program errors in a row */
 	int			nhandlers;
 	char		timeout_text[24];
 	char		batch_text[24];
+	char		poll_text[40];
 	const char *setup_parameters[3];
 	const char *limit_parameters[2];
-	PgStep		setup[3];
+	PgStep		setup[2];
 	PgStep		transaction[2];
 	Message    *messages;
 	int			nmessages;
@@ -106,9 +110,11 @@ struct Consumer
 
 static void on_ready(void *argument);
 static void on_down(void *argument);
-static void on_wake(void *argument);
 static void on_poll(evutil_socket_t socket, short what, void *argument);
-static void go_idle(Consumer *consumer);
+static void go_on(Consumer *consumer, bool any);
+static void rest(Consumer *consumer);
+static void wait_for_message(Consumer *consumer);
+static void on_waited(void *argument, const PgResults *results);
 static void receive(Consumer *consumer);
 static void on_received(void *argument, const PgResults *results);
 static void take_message(Consumer *consumer, Message *message, const PgResults *results, int row);
@@ -133,12 +139,11 @@ consumer_open(const ConsumerOptions *options)
 	Consumer   *consumer = memory_zero(1, sizeof(*consumer));
 	SessionOptions session = {.base = options->base, .conninfo = options->conninfo,
 		.application = options->application, .ready = on_ready, .lost = on_down,
-		.notified = on_wake, .argument = consumer};
+		.argument = consumer};
 	size_t		most = (size_t) options->batch * STEPS_PER_MESSAGE + 9;
 
 	consumer->options = *options;
 	consumer->poll = evtimer_new(options->base, on_poll, consumer);
-	consumer->listen = api_listen(options->endpoint);
 	while (options->handlers[consumer->nhandlers].message_type)
 		consumer->nhandlers++;
 	consumer->handlers = memory_zero((size_t) consumer->nhandlers, sizeof(PgStatement *));
@@ -151,6 +156,8 @@ consumer_open(const ConsumerOptions *options)
 
 	snprintf(consumer->timeout_text, sizeof(consumer->timeout_text), "%ld", options->timeout_ms);
 	snprintf(consumer->batch_text, sizeof(consumer->batch_text), "%ld", options->batch);
+	snprintf(consumer->poll_text, sizeof(consumer->poll_text), "%ld milliseconds",
+			 options->poll_ms);
 	consumer->setup_parameters[0] = consumer->timeout_text;
 	consumer->setup_parameters[1] = consumer->timeout_text;
 	consumer->setup_parameters[2] = options->source;
@@ -158,7 +165,6 @@ consumer_open(const ConsumerOptions *options)
 	consumer->limit_parameters[0] = options->endpoint;
 	consumer->limit_parameters[1] = consumer->timeout_text;
 	consumer->setup[1] = (PgStep) {&api_session_timeout, consumer->limit_parameters};
-	consumer->setup[2] = (PgStep) {consumer->listen, NULL};
 	session.setup = consumer->setup;
 	session.nsetup = lengthof(consumer->setup);
 	consumer->transaction[0] = (PgStep) {&api_transaction, consumer->setup_parameters};
@@ -186,7 +192,8 @@ consumer_drain(Consumer *consumer)
 bool
 consumer_drained(const Consumer *consumer)
 {
-	return consumer->state == CONSUMER_DOWN || consumer->state == CONSUMER_IDLE;
+	return consumer->state == CONSUMER_DOWN || consumer->state == CONSUMER_IDLE ||
+		consumer->state == CONSUMER_WAITING;
 }
 
 void
@@ -197,7 +204,6 @@ consumer_close(Consumer *consumer)
 	session_close(consumer->session);
 	event_free(consumer->poll);
 	forget_messages(consumer);
-	api_free(consumer->listen);
 	for (int i = 0; i < consumer->nhandlers; i++)
 		api_free(consumer->handlers[i]);
 	free(consumer->handlers);
@@ -209,7 +215,6 @@ consumer_close(Consumer *consumer)
 	free(consumer);
 }
 
-/* Connected and listening: look once, since nobody notifies of what is there. */
 static void
 on_ready(void *argument)
 {
@@ -218,7 +223,7 @@ on_ready(void *argument)
 
 	consumer->state = CONSUMER_IDLE;
 	if (session_shared(consumer->session))
-		message = "Consuming endpoint {Endpoint} by polling: no notifications through a pooler";
+		message = "Consuming endpoint {Endpoint} by polling: a pooler's connection must not wait";
 	log_write(LEVEL_INFORMATION, NULL, message, "Endpoint", consumer->options.endpoint, NULL);
 	receive(consumer);
 }
@@ -234,37 +239,72 @@ on_down(void *argument)
 }
 
 static void
-on_wake(void *argument)
-{
-	Consumer   *consumer = argument;
-
-	if (consumer->state == CONSUMER_IDLE)
-		receive(consumer);
-	else
-		consumer->again = true;
-}
-
-static void
 on_poll(evutil_socket_t socket, short what, void *argument)
 {
 	(void) socket;
 	(void) what;
-	on_wake(argument);
+	receive(argument);
 }
 
+/* After a transaction that has committed, with any messages or none. */
 static void
-go_idle(Consumer *consumer)
+go_on(Consumer *consumer, bool any)
+{
+	bool		shared = session_shared(consumer->session);
+
+	/* of a full batch more is there; in a shared backend only a look can tell */
+	if (consumer->full || (any && shared))
+		receive(consumer);
+	else if (shared)
+		rest(consumer);
+	else
+		wait_for_message(consumer);
+}
+
+/* Looks again after the poll interval. */
+static void
+rest(Consumer *consumer)
 {
 	struct timeval interval = {consumer->options.poll_ms / 1000,
 	consumer->options.poll_ms % 1000 * 1000};
 
 	consumer->state = CONSUMER_IDLE;
+	if (!consumer->draining)
+		evtimer_add(consumer->poll, &interval);
+}
+
+static void
+wait_for_message(Consumer *consumer)
+{
+	const char *parameters[] = {consumer->options.endpoint, consumer->poll_text};
+	const PgStep step = {&api_wait_message, parameters};
+
+	consumer->state = CONSUMER_IDLE;
 	if (consumer->draining)
 		return;
-	if (consumer->again)
+	consumer->state = CONSUMER_WAITING;
+	if (!session_run(consumer->session, &step, 1,
+					 consumer->options.poll_ms + RECEIVE_DEADLINE_MS, on_waited, consumer))
+		consumer->state = CONSUMER_DOWN;
+}
+
+/* Looks also when nothing has woken it: the wait is spared work, not what is relied on. */
+static void
+on_waited(void *argument, const PgResults *results)
+{
+	Consumer   *consumer = argument;
+
+	if (pg_lost(results))
+		return;
+	if (pg_succeeded(results))
+	{
 		receive(consumer);
-	else
-		evtimer_add(consumer->poll, &interval);
+		return;
+	}
+	log_write(LEVEL_ERROR, NULL, "Waiting at endpoint {Endpoint} failed: {Error}", "Endpoint",
+			  consumer->options.endpoint, "Error", pg_message(results), "SqlState",
+			  pg_sqlstate(results), NULL);
+	rest(consumer);
 }
 
 static void
@@ -273,9 +313,9 @@ receive(Consumer *consumer)
 	const char *parameters[] = {consumer->options.endpoint, consumer->batch_text};
 	const PgStep steps[] = {{&api_begin, NULL}, {&api_receive, parameters}};
 
+	consumer->state = CONSUMER_IDLE;
 	if (consumer->draining)
 		return;
-	consumer->again = false;
 	evtimer_del(consumer->poll);
 	consumer->state = CONSUMER_RECEIVING;
 	/* refused only when the session is going down: on_down follows */
@@ -300,6 +340,7 @@ on_received(void *argument, const PgResults *results)
 	for (int i = 0; i < n && i < consumer->options.batch; i++)
 		take_message(consumer, &consumer->messages[i], results, i);
 	consumer->nmessages = n;
+	consumer->full = n >= consumer->options.batch;
 	consumer->state = CONSUMER_HANDLING;
 	consumer->nsteps = 0;
 	handle_from(consumer, 0);
@@ -533,10 +574,7 @@ settle(Consumer *consumer, const PgResults *results)
 									consumer->closing ? consumer->closing_step : -1);
 	consumer->closing = NULL;
 	forget_messages(consumer);
-	/* after a batch there may be more; after none, wait */
-	if (any)
-		consumer->again = true;
-	go_idle(consumer);
+	go_on(consumer, any);
 }
 
 /* Something failed that is no message's fault: gives the whole batch back. */
@@ -560,8 +598,7 @@ on_rolled_back(void *argument, const PgResults *results)
 
 	if (pg_lost(results))
 		return;
-	consumer->again = false;	/* wait for the next poll: what failed may last */
-	go_idle(consumer);
+	rest(consumer);				/* what failed may last */
 }
 
 static void

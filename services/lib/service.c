@@ -92,7 +92,7 @@ static Option bus_options[] = {
 	{"batch", OPTION_INTEGER, &settings.batch, "50", 1, 500, NULL, false, false,
 	"most messages in one transaction"},
 	{"poll-interval", OPTION_DURATION, &settings.poll, "1s", 10, 60000, NULL, false, false,
-	"look for messages and work this often even if nobody notifies"},
+	"look for messages and work this often even if nothing has woken it"},
 	{"message-timeout", OPTION_DURATION, &settings.message_timeout, "30s", 100, 600000, NULL,
 	false, false, "longest time for one message, the endpoint's timeout"},
 	{"work-concurrency", OPTION_INTEGER, &settings.work_most, "32", 1, 1000, NULL, false, false,

@@ -52,7 +52,6 @@ struct pg_conn
 	int			taken;
 	bool		in_transaction;
 	bool		sync_follows;
-	PGnotify   *notify;
 };
 
 static struct
@@ -111,17 +110,6 @@ void
 fake_pool(void)
 {
 	fake.pooled = true;
-}
-
-void
-fake_notify(const char *channel, const char *payload)
-{
-	PGnotify   *notify = calloc(1, sizeof(*notify));
-
-	notify->relname = (char *) channel;
-	notify->extra = (char *) payload;
-	fake.last->notify = notify;
-	wake(fake.last);
 }
 
 /* The server goes away. */
@@ -380,10 +368,8 @@ PQclear(PGresult *result)
 PGnotify *
 PQnotifies(PGconn *conn)
 {
-	PGnotify   *notify = conn->notify;
-
-	conn->notify = NULL;
-	return notify;
+	(void) conn;
+	return NULL;
 }
 
 void

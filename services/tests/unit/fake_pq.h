@@ -45,7 +45,6 @@ int			fake_position(void);
 int			fake_connections(void);
 void		fake_refuse_connections(int n);
 void		fake_pool(void);
-void		fake_notify(const char *channel, const char *payload);
 void		fake_break(void);
 
 #endif

@@ -28,6 +28,7 @@ static int	claims;				/* closing steps offered */
 static bool offering;
 static char claimed[16];		/* what the last committed one gave */
 static int	lost_claims;
+static bool pooled;
 
 static void
 on_committed(void *argument, const PgResults *results, int step)
@@ -67,6 +68,8 @@ run_script(const FakeStep *steps, void (*when_waiting) (void))
 	commits = claims = lost_claims = 0;
 	claimed[0] = '\0';
 	fake_script(steps);
+	if (pooled)
+		fake_pool();
 	consumer = consumer_open(&(ConsumerOptions) {
 		.base = base, .conninfo = "", .application = "test", .source = "Test",
 		.endpoint = "things", .handlers = handlers, .batch = 3, .poll_ms = 20,
@@ -96,8 +99,7 @@ run_script(const FakeStep *steps, void (*when_waiting) (void))
 
 #define SETUP \
 	FAKE_OK("SELECT pg_catalog.set_config('statement_timeout', $1", "100|100|Test"), \
-	FAKE_OK("SELECT pg_catalog.set_config('statement_timeout', least(", "things|100"), \
-	FAKE_OK("LISTEN \"message_bus.things\"", "")
+	FAKE_OK("SELECT pg_catalog.set_config('statement_timeout', least(", "things|100")
 
 #define RECEIVED(rows) \
 	FAKE_OK("BEGIN", ""), \
@@ -111,6 +113,13 @@ run_script(const FakeStep *steps, void (*when_waiting) (void))
 
 #define NOTHING_RECEIVED RECEIVED(no_rows), FAKE_OK("COMMIT", "")
 
+/* In the server, until something is there or the poll interval is over. */
+#define WOKEN FAKE_OK("CALL message_bus.wait(", "things|20 milliseconds")
+#define WAITS \
+	{ \
+		"CALL message_bus.wait(", "things|20 milliseconds", FAKE_SILENT, 0, NULL, NULL, NULL \
+	}
+
 static const char *const no_rows[] = {FAKE_STOP};
 static const char *const two_rows[] = {
 	MESSAGE("11", "Good", "{\"a\": 1}"), MESSAGE("12", "Other", "{\"b\": 2}"), FAKE_STOP
@@ -123,6 +132,10 @@ static const char *const three_rows[] = {
 static const char *const strange_rows[] = {
 	MESSAGE("31", "Strange", "{}"), MESSAGE("32", "Good", "{}"), FAKE_STOP
 };
+static const char *const full_rows[] = {
+	MESSAGE("51", "Good", "{}"), MESSAGE("52", "Good", "{}"), MESSAGE("53", "Good", "{}"),
+	FAKE_STOP
+};
 static const char *const one_row[] = {MESSAGE("41", "Good", "{}"), FAKE_STOP};
 
 static void
@@ -131,8 +144,8 @@ test_batch_commits_with_acks(void **state)
 	const FakeStep steps[] = {
 		SETUP, RECEIVED(two_rows),
 		HANDLED("11", "shop.good", "{\"a\": 1}"), HANDLED("12", "shop.other", "{\"b\": 2}"),
-		FAKE_OK("SELECT message_bus.ack(", "{11,12}"), FAKE_OK("COMMIT", ""),
-		NOTHING_RECEIVED, {.kind = FAKE_END}
+		FAKE_OK("SELECT message_bus.ack(", "{11,12}"), FAKE_OK("COMMIT", ""), WAITS,
+		{.kind = FAKE_END}
 	};
 
 	(void) state;
@@ -152,7 +165,7 @@ test_failing_message_steps_aside(void **state)
 		FAKE_OK("SELECT message_bus.fail(", "22|55000|not now|true"),
 		HANDLED("23", "shop.other", "{}"),
 		FAKE_OK("SELECT message_bus.ack(", "{21,23}"), FAKE_OK("COMMIT", ""),
-		NOTHING_RECEIVED, {.kind = FAKE_END}
+		NOTHING_RECEIVED, WAITS, {.kind = FAKE_END}
 	};
 
 	(void) state;
@@ -178,8 +191,8 @@ test_work_is_claimed_in_the_batch(void **state)
 		FAKE_OK("ROLLBACK TO SAVEPOINT message", ""), FAKE_OK("RELEASE SAVEPOINT message", ""),
 		FAKE_OK("SELECT message_bus.fail(", "11|22023|no|false"),
 		HANDLED("12", "shop.other", "{\"b\": 2}"), CLAIMED,
-		FAKE_OK("SELECT message_bus.ack(", "{12}"), FAKE_OK("COMMIT", ""),
-		NOTHING_RECEIVED, {.kind = FAKE_END}
+		FAKE_OK("SELECT message_bus.ack(", "{12}"), FAKE_OK("COMMIT", ""), WAITS,
+		{.kind = FAKE_END}
 	};
 
 	(void) state;
@@ -198,7 +211,7 @@ test_claim_of_a_lost_batch_is_given_up(void **state)
 	const FakeStep steps[] = {
 		SETUP, RECEIVED(one_row), HANDLED("41", "shop.good", "{}"), CLAIMED,
 		FAKE_OK("SELECT message_bus.ack(", "{41}"), {"COMMIT", "", FAKE_LOST},
-		SETUP, NOTHING_RECEIVED, {.kind = FAKE_END}
+		SETUP, NOTHING_RECEIVED, WAITS, {.kind = FAKE_END}
 	};
 
 	(void) state;
@@ -218,8 +231,8 @@ test_data_error_is_not_retryable(void **state)
 		FAKE_OK("SAVEPOINT message", ""), FAKE_OK("SELECT message_bus.handle(", "41"),
 		{"SELECT shop.good(", "{}", FAKE_ERROR, 0, NULL, "22023", "never"},
 		FAKE_OK("ROLLBACK TO SAVEPOINT message", ""), FAKE_OK("RELEASE SAVEPOINT message", ""),
-		FAKE_OK("SELECT message_bus.fail(", "41|22023|never|false"), FAKE_OK("COMMIT", ""),
-		NOTHING_RECEIVED, {.kind = FAKE_END}
+		FAKE_OK("SELECT message_bus.fail(", "41|22023|never|false"), FAKE_OK("COMMIT", ""), WAITS,
+		{.kind = FAKE_END}
 	};
 
 	(void) state;
@@ -238,12 +251,12 @@ test_error_of_the_program_is_not_the_messages(void **state)
 		FAKE_OK("SELECT message_bus.snooze(", "11|995|no such function"),
 		HANDLED("12", "shop.other", "{\"b\": 2}"),
 		FAKE_OK("SELECT message_bus.ack(", "{12}"), FAKE_OK("COMMIT", ""),
-		RECEIVED(one_row),
+		WOKEN, RECEIVED(one_row),
 		FAKE_OK("SAVEPOINT message", ""), FAKE_OK("SELECT message_bus.handle(", "41"),
 		{"SELECT shop.good(", "{}", FAKE_ERROR, 0, NULL, "42P01", "no such table"},
 		FAKE_OK("ROLLBACK TO SAVEPOINT message", ""), FAKE_OK("RELEASE SAVEPOINT message", ""),
-		FAKE_OK("SELECT message_bus.snooze(", "41|1990|no such table"), FAKE_OK("COMMIT", ""),
-		NOTHING_RECEIVED, {.kind = FAKE_END}
+		FAKE_OK("SELECT message_bus.snooze(", "41|1990|no such table"), FAKE_OK("COMMIT", ""), WAITS,
+		{.kind = FAKE_END}
 	};
 
 	(void) state;
@@ -259,8 +272,8 @@ test_timeout_has_its_code(void **state)
 		{"SELECT shop.good(", "{}", FAKE_ERROR, 0, NULL, "57014", "canceling statement"},
 		FAKE_OK("ROLLBACK TO SAVEPOINT message", ""), FAKE_OK("RELEASE SAVEPOINT message", ""),
 		FAKE_OK("SELECT message_bus.fail(", "41|timeout|canceling statement|true"),
-		FAKE_OK("COMMIT", ""),
-		NOTHING_RECEIVED, {.kind = FAKE_END}
+		FAKE_OK("COMMIT", ""), WAITS,
+		{.kind = FAKE_END}
 	};
 
 	(void) state;
@@ -279,9 +292,9 @@ test_lost_race_is_tried_at_once_and_then_failed(void **state)
 		SETUP, RECEIVED(one_row), LOST_RACE, LOST_RACE, LOST_RACE,
 		FAKE_OK("SELECT message_bus.fail(", "41|ST001|expected version 1|true"),
 		FAKE_OK("COMMIT", ""),
-		RECEIVED(one_row), LOST_RACE, HANDLED("41", "shop.good", "{}"),
-		FAKE_OK("SELECT message_bus.ack(", "{41}"), FAKE_OK("COMMIT", ""),
-		NOTHING_RECEIVED, {.kind = FAKE_END}
+		WOKEN, RECEIVED(one_row), LOST_RACE, HANDLED("41", "shop.good", "{}"),
+		FAKE_OK("SELECT message_bus.ack(", "{41}"), FAKE_OK("COMMIT", ""), WAITS,
+		{.kind = FAKE_END}
 	};
 
 	(void) state;
@@ -295,8 +308,8 @@ test_unknown_type_is_skipped(void **state)
 		SETUP, RECEIVED(strange_rows),
 		FAKE_OK("SELECT message_bus.skip(", "31|no handler for this message type"),
 		HANDLED("32", "shop.good", "{}"),
-		FAKE_OK("SELECT message_bus.ack(", "{32}"), FAKE_OK("COMMIT", ""),
-		NOTHING_RECEIVED, {.kind = FAKE_END}
+		FAKE_OK("SELECT message_bus.ack(", "{32}"), FAKE_OK("COMMIT", ""), WAITS,
+		{.kind = FAKE_END}
 	};
 
 	(void) state;
@@ -310,7 +323,7 @@ test_failing_ack_gives_the_batch_back(void **state)
 		SETUP, RECEIVED(one_row), HANDLED("41", "shop.good", "{}"),
 		{"SELECT message_bus.ack(", "{41}", FAKE_ERROR, 0, NULL, "MB003", "stale"},
 		FAKE_OK("ROLLBACK", ""),
-		NOTHING_RECEIVED, {.kind = FAKE_END}
+		NOTHING_RECEIVED, WAITS, {.kind = FAKE_END}
 	};
 
 	(void) state;
@@ -326,8 +339,8 @@ test_lost_connection_starts_over(void **state)
 		FAKE_OK("SAVEPOINT message", ""), FAKE_OK("SELECT message_bus.handle(", "41"),
 		{"SELECT shop.good(", "{}", FAKE_LOST, 0, NULL, NULL, NULL},
 		SETUP, RECEIVED(one_row), HANDLED("41", "shop.good", "{}"),
-		FAKE_OK("SELECT message_bus.ack(", "{41}"), FAKE_OK("COMMIT", ""),
-		NOTHING_RECEIVED, {.kind = FAKE_END}
+		FAKE_OK("SELECT message_bus.ack(", "{41}"), FAKE_OK("COMMIT", ""), WAITS,
+		{.kind = FAKE_END}
 	};
 
 	(void) state;
@@ -340,7 +353,7 @@ static void
 test_broken_idle_connection_starts_over(void **state)
 {
 	const FakeStep steps[] = {
-		SETUP, NOTHING_RECEIVED, SETUP, NOTHING_RECEIVED, {.kind = FAKE_END}
+		SETUP, NOTHING_RECEIVED, WAITS, SETUP, NOTHING_RECEIVED, WAITS, {.kind = FAKE_END}
 	};
 
 	(void) state;
@@ -349,37 +362,65 @@ test_broken_idle_connection_starts_over(void **state)
 }
 
 static void
-wake_it(void)
-{
-	fake_notify("message_bus.things", "1");
-}
-
-static void
-test_notification_wakes(void **state)
+test_waits_in_the_server(void **state)
 {
 	const FakeStep steps[] = {
-		SETUP, NOTHING_RECEIVED, RECEIVED(one_row), HANDLED("41", "shop.good", "{}"),
+		SETUP, NOTHING_RECEIVED, WOKEN, RECEIVED(one_row), HANDLED("41", "shop.good", "{}"),
 		FAKE_OK("SELECT message_bus.ack(", "{41}"), FAKE_OK("COMMIT", ""),
-		NOTHING_RECEIVED, {.kind = FAKE_END}
-	};
-
-	(void) state;
-	run_script(steps, wake_it);
-}
-
-/* Nobody notifies of what a notification was lost for. */
-static void
-test_polls_without_notification(void **state)
-{
-	const FakeStep steps[] = {
-		SETUP, NOTHING_RECEIVED, NOTHING_RECEIVED, RECEIVED(one_row),
-		HANDLED("41", "shop.good", "{}"),
-		FAKE_OK("SELECT message_bus.ack(", "{41}"), FAKE_OK("COMMIT", ""),
-		NOTHING_RECEIVED, {.kind = FAKE_END}
+		WAITS, {.kind = FAKE_END}
 	};
 
 	(void) state;
 	run_script(steps, NULL);
+	assert_int_equal(commits, 1);
+}
+
+/* A full batch has left something: no reason to ask whether. */
+static void
+test_full_batch_is_followed_by_the_next(void **state)
+{
+	const FakeStep steps[] = {
+		SETUP, RECEIVED(full_rows), HANDLED("51", "shop.good", "{}"),
+		HANDLED("52", "shop.good", "{}"), HANDLED("53", "shop.good", "{}"),
+		FAKE_OK("SELECT message_bus.ack(", "{51,52,53}"), FAKE_OK("COMMIT", ""),
+		RECEIVED(one_row), HANDLED("41", "shop.good", "{}"),
+		FAKE_OK("SELECT message_bus.ack(", "{41}"), FAKE_OK("COMMIT", ""),
+		WAITS, {.kind = FAKE_END}
+	};
+
+	(void) state;
+	run_script(steps, NULL);
+	assert_int_equal(commits, 2);
+}
+
+/* Nor does it rely on being woken, or on being able to wait. */
+static void
+test_failing_wait_is_followed_by_a_look(void **state)
+{
+	const FakeStep steps[] = {
+		SETUP, NOTHING_RECEIVED,
+		{"CALL message_bus.wait(", NULL, FAKE_ERROR, 0, NULL, "57014", "canceling statement"},
+		NOTHING_RECEIVED, WOKEN, NOTHING_RECEIVED, WAITS, {.kind = FAKE_END}
+	};
+
+	(void) state;
+	run_script(steps, NULL);
+}
+
+/* A connection of a pooler, which others wait for, is given back at once. */
+static void
+test_polls_through_a_pooler(void **state)
+{
+	const FakeStep steps[] = {
+		SETUP, NOTHING_RECEIVED, SETUP, RECEIVED(one_row), HANDLED("41", "shop.good", "{}"),
+		FAKE_OK("SELECT message_bus.ack(", "{41}"), FAKE_OK("COMMIT", ""),
+		SETUP, NOTHING_RECEIVED, {.kind = FAKE_END}
+	};
+
+	(void) state;
+	pooled = true;
+	run_script(steps, NULL);
+	pooled = false;
 	assert_int_equal(commits, 1);
 }
 
@@ -399,8 +440,10 @@ main(void)
 		cmocka_unit_test(test_failing_ack_gives_the_batch_back),
 		cmocka_unit_test(test_lost_connection_starts_over),
 		cmocka_unit_test(test_broken_idle_connection_starts_over),
-		cmocka_unit_test(test_notification_wakes),
-		cmocka_unit_test(test_polls_without_notification),
+		cmocka_unit_test(test_waits_in_the_server),
+		cmocka_unit_test(test_full_batch_is_followed_by_the_next),
+		cmocka_unit_test(test_failing_wait_is_followed_by_a_look),
+		cmocka_unit_test(test_polls_through_a_pooler),
 	};
 	int			failed;
 
