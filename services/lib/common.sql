@@ -27,13 +27,8 @@ COMMENT ON TYPE ecommerce_@service@.reply IS
 
 CREATE FUNCTION ecommerce_@service@._answer(status int, body jsonb, etag text DEFAULT NULL,
 											location text DEFAULT NULL)
-RETURNS ecommerce_@service@.reply LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $answer$
-BEGIN
-	RETURN ROW(status, body, etag, location);
-END
-$answer$;
+RETURNS ecommerce_@service@.reply LANGUAGE sql IMMUTABLE
+RETURN ROW(status, body, etag, location)::ecommerce_@service@.reply;
 COMMENT ON FUNCTION ecommerce_@service@._answer(int, jsonb, text, text) IS 'Makes a reply.';
 
 CREATE FUNCTION ecommerce_@service@._refuse(status int, detail text, errors jsonb DEFAULT NULL)
@@ -63,48 +58,30 @@ COMMENT ON FUNCTION ecommerce_@service@._refuse_fields(jsonb) IS
 'Does nothing with an empty array; else ends the request with HT422 and the errors.';
 
 CREATE FUNCTION ecommerce_@service@._bad_field(field text, detail text)
-RETURNS jsonb LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $bad_field$
-	SELECT jsonb_build_array(jsonb_build_object('field', field, 'detail', detail))
-$bad_field$;
+RETURNS jsonb LANGUAGE sql STABLE
+RETURN jsonb_build_array(jsonb_build_object('field', field, 'detail', detail));
 COMMENT ON FUNCTION ecommerce_@service@._bad_field(text, text) IS
 'An array with one error, as refuse_fields takes it.';
 
 CREATE FUNCTION ecommerce_@service@._is_text(value jsonb)
-RETURNS boolean LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $is_text$
-BEGIN
-	-- white space as in JSON Schema's patterns, so that the OpenAPI document says the same
-	RETURN coalesce(jsonb_typeof(value) = 'string' AND length(value #>> '{}') BETWEEN 1 AND 200
-		AND value #>> '{}' ~ '[^\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]',
-		false);
-END
-$is_text$;
+RETURNS boolean LANGUAGE sql IMMUTABLE
+-- white space as in JSON Schema's patterns, so that the OpenAPI document says the same
+RETURN coalesce(jsonb_typeof(value) = 'string' AND length(value #>> '{}') BETWEEN 1 AND 200
+	AND value #>> '{}' ~ '[^\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]',
+	false);
 COMMENT ON FUNCTION ecommerce_@service@._is_text(jsonb) IS
 'Whether a value is a text of 1 to 200 characters, not all of them white space.';
 
 CREATE FUNCTION ecommerce_@service@._is_whole(value jsonb, lowest bigint, highest bigint)
-RETURNS boolean LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $is_whole$
-BEGIN
-	RETURN CASE WHEN jsonb_typeof(value) = 'number' THEN value::numeric BETWEEN lowest AND highest
-		AND value::numeric = trunc(value::numeric) ELSE false END;
-END
-$is_whole$;
+RETURNS boolean LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN jsonb_typeof(value) = 'number' THEN value::numeric BETWEEN lowest AND highest
+	AND value::numeric = trunc(value::numeric) ELSE false END;
 COMMENT ON FUNCTION ecommerce_@service@._is_whole(jsonb, bigint, bigint) IS
 'Whether a value is a whole number between two; 5.0 is one.';
 
 CREATE FUNCTION ecommerce_@service@._as_uuid(value text)
-RETURNS uuid LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $as_uuid$
-BEGIN
-	RETURN CASE WHEN value ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN value::uuid END;
-END
-$as_uuid$;
+RETURNS uuid LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN value ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN value::uuid END;
 COMMENT ON FUNCTION ecommerce_@service@._as_uuid(text) IS 'The UUID, or NULL when the text is none.';
 
 CREATE FUNCTION ecommerce_@service@._query_errors(uuids jsonb, after text, page text)
@@ -133,35 +110,20 @@ COMMENT ON FUNCTION ecommerce_@service@._query_errors(jsonb, text, text) IS
 'Every bad parameter of a query as [{"field", "detail"}]: uuids are name and text of those that must be UUIDs, after is a cursor, page is the limit; null and absent are good.';
 
 CREATE FUNCTION ecommerce_@service@._page_size(page text)
-RETURNS int LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $page_size$
-BEGIN
-	RETURN coalesce(page::int, 50);
-END
-$page_size$;
+RETURNS int LANGUAGE sql IMMUTABLE
+RETURN coalesce(page::int, 50);
 COMMENT ON FUNCTION ecommerce_@service@._page_size(text) IS
 'The query parameter limit, checked already: 50 when absent.';
 
 CREATE FUNCTION ecommerce_@service@._tag_of(body jsonb, version bigint)
-RETURNS text LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $tag_of$
-BEGIN
-	RETURN format('"%s-%s"', version, left(md5(body::text), 16));
-END
-$tag_of$;
+RETURNS text LANGUAGE sql STABLE
+RETURN format('"%s-%s"', version, left(md5(body::text), 16));
 COMMENT ON FUNCTION ecommerce_@service@._tag_of(jsonb, bigint) IS
 'The entity tag of a representation. It is made of all that is shown, since a strong one has to change with it, wherever the change comes from.';
 
 CREATE FUNCTION ecommerce_@service@._tags(header text)
-RETURNS text[] LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $tags$
-BEGIN
-	RETURN regexp_split_to_array(trim(header), '\s*,\s*');
-END
-$tags$;
+RETURNS text[] LANGUAGE sql IMMUTABLE
+RETURN regexp_split_to_array(trim(header), '\s*,\s*');
 COMMENT ON FUNCTION ecommerce_@service@._tags(text) IS
 'The tags of a header If-Match or If-None-Match; NULL without the header.';
 

@@ -3,10 +3,7 @@
 
 CREATE FUNCTION ecommerce_@service@._retry_delay(attempts int)
 RETURNS interval LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $retry_delay$
-	SELECT least(interval '1 second' * power(2, least(attempts, 10)), interval '5 minutes')
-$retry_delay$;
+RETURN least(interval '1 second' * power(2, least(attempts, 10)), interval '5 minutes');
 COMMENT ON FUNCTION ecommerce_@service@._retry_delay(int) IS
 'Time before the outside is asked again: 1, 2, 4, ... seconds, at most 5 minutes.';
 
@@ -58,6 +55,8 @@ BEGIN
 		SET search_path = pg_catalog, pg_temp
 		-- a LIMIT that is known makes a plan look better than it is worth making
 		SET plan_cache_mode = force_generic_plan
+		-- one plan is kept from the first row on: what is good for few must be good for many
+		SET enable_seqscan = off
 		AS $claim$
 		BEGIN
 			RETURN QUERY

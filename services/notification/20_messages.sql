@@ -1,14 +1,9 @@
 -- Rendering, the handler of the endpoint notification, sending, and HTTP.
 
 CREATE FUNCTION ecommerce_notification._escape_html(value text)
-RETURNS text LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $escape_html$
-BEGIN
-	RETURN replace(replace(replace(replace(replace(value,
-		'&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;');
-END
-$escape_html$;
+RETURNS text LANGUAGE sql IMMUTABLE
+RETURN replace(replace(replace(replace(replace(value,
+	'&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;');
 COMMENT ON FUNCTION ecommerce_notification._escape_html(text) IS
 'The text as HTML: & < > " and '' escaped.';
 
@@ -72,10 +67,13 @@ COMMENT ON FUNCTION ecommerce_notification._text_for(text, text) IS
 'The text of a template for an outcome, else the one for all others; NULL without any.';
 
 CREATE FUNCTION ecommerce_notification._placeholders(text text)
-RETURNS SETOF text LANGUAGE sql IMMUTABLE
+RETURNS SETOF text LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $placeholders$
-	SELECT DISTINCT found[1] FROM regexp_matches(text, '\$\{([^}]*)\}', 'g') AS found
+BEGIN
+	RETURN QUERY SELECT DISTINCT match[1]
+	FROM regexp_matches(_placeholders.text, '\$\{([^}]*)\}', 'g') AS match;
+END
 $placeholders$;
 COMMENT ON FUNCTION ecommerce_notification._placeholders(text) IS
 'The names that stand as ${name} in a template.';
@@ -109,9 +107,12 @@ BEGIN
 		command ->> 'template', coalesce(command -> 'data', '{}'),
 		CASE WHEN why IS NULL THEN 'pending' ELSE 'failed' END,
 		CASE WHEN why IS NULL THEN 'send' END, why)
-	ON CONFLICT (key) DO NOTHING;
-	SELECT * INTO known FROM ecommerce_notification.notification n
-		WHERE n.key = (command ->> 'key')::uuid;
+	ON CONFLICT (key) DO NOTHING
+	RETURNING * INTO known;
+	IF NOT FOUND THEN
+		SELECT * INTO known FROM ecommerce_notification.notification n
+			WHERE n.key = (command ->> 'key')::uuid;
+	END IF;
 	PERFORM ecommerce_notification._reply_state(known);
 END
 $send_notification$;

@@ -88,8 +88,11 @@ RETURNS void LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $refuse_prices$
 BEGIN
+	IF errors = '[]' THEN
+		RETURN;
+	END IF;
 	-- a list that is being filled is no reason to refuse anything
-	IF errors <> '[]' AND NOT EXISTS (SELECT FROM event_store.projections p
+	IF NOT EXISTS (SELECT FROM event_store.projections p
 		WHERE p.name = 'price_list' AND p.state = 'running') THEN
 		RAISE EXCEPTION 'the projection "price_list" does not run'
 			USING ERRCODE = 'object_not_in_prerequisite_state',

@@ -1,23 +1,20 @@
 -- The provider: which calls are due, what came of them, and the simulated one.
 
 CREATE FUNCTION ecommerce_payment._request(work ecommerce_payment.payment)
-RETURNS jsonb LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $request$
-	SELECT jsonb_build_object(
-		'key', work.key,
-		'order_id', work.order_id,
-		'amount', work.amount,
-		'minor_amount', ecommerce_payment._minor_amount(work.amount, work.currency),
-		'currency', work.currency,
-		'token', work.token,
-		'transaction_id', work.transaction_id,
-		'refund_id', work.refund_id,
-		'refund_number', work.refund_number,
-		'reason', work.cancel_reason,
-		'is_cancelled', work.is_cancelled,
-		'charge_age', floor(extract(epoch FROM clock_timestamp() - work.charge_begun_at)))
-$request$;
+RETURNS jsonb LANGUAGE sql VOLATILE
+RETURN jsonb_build_object(
+	'key', (work).key,
+	'order_id', (work).order_id,
+	'amount', (work).amount,
+	'minor_amount', ecommerce_payment._minor_amount((work).amount, (work).currency),
+	'currency', (work).currency,
+	'token', (work).token,
+	'transaction_id', (work).transaction_id,
+	'refund_id', (work).refund_id,
+	'refund_number', (work).refund_number,
+	'reason', (work).cancel_reason,
+	'is_cancelled', (work).is_cancelled,
+	'charge_age', floor(extract(epoch FROM clock_timestamp() - (work).charge_begun_at)));
 COMMENT ON FUNCTION ecommerce_payment._request(ecommerce_payment.payment) IS
 'What the provider is asked with, see claim().';
 COMMENT ON FUNCTION ecommerce_payment.claim(int, interval) IS

@@ -119,14 +119,11 @@ COMMENT ON FUNCTION ecommerce_shipping.cancel_shipment(jsonb) IS
 
 CREATE FUNCTION ecommerce_shipping._request(work ecommerce_shipping.shipment)
 RETURNS jsonb LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $request$
-	SELECT jsonb_build_object(
-		'key', work.key,
-		'order_id', work.order_id,
-		'items', work.items,
-		'address', work.address)
-$request$;
+RETURN jsonb_build_object(
+	'key', (work).key,
+	'order_id', (work).order_id,
+	'items', (work).items,
+	'address', (work).address);
 COMMENT ON FUNCTION ecommerce_shipping._request(ecommerce_shipping.shipment) IS
 'What the carrier is asked with, see claim().';
 COMMENT ON FUNCTION ecommerce_shipping.claim(int, interval) IS
