@@ -24,12 +24,10 @@
 #include <sys/time.h>
 
 #include "lib/api.h"
-#include "lib/context.h"
 #include "lib/log.h"
-#include "lib/metrics.h"
+#include "lib/message.h"
 #include "lib/resilience.h"
 #include "lib/text.h"
-#include "lib/trace.h"
 
 #define RECEIVE_DEADLINE_MS 30000
 #define RACES_MAX 3				/* lost races of one message in a row, then it is failed */
@@ -42,26 +40,6 @@ typedef enum ConsumerState
 {
 	CONSUMER_DOWN, CONSUMER_IDLE, CONSUMER_WAITING, CONSUMER_RECEIVING, CONSUMER_HANDLING
 } ConsumerState;
-
-typedef enum MessageFate
-{
-	FATE_OPEN, FATE_DONE, FATE_FAILED, FATE_SKIPPED, FATE_SNOOZED
-} MessageFate;
-
-typedef struct Message
-{
-	char	   *delivery_id;
-	char	   *body;
-	char		attempt[12];
-	const PgStatement *handler; /* NULL: nobody here handles this type */
-	int			handler_number;
-	const char *function;
-	const char *skip_parameters[2];
-	MessageFate fate;
-	int			races;
-	uint64_t	started_ns;
-	Context		context;
-} Message;
 
 /* What a step of the batch under way was for. */
 typedef enum StepKind
@@ -117,7 +95,7 @@ static void wait_for_message(Consumer *consumer);
 static void on_waited(void *argument, const PgResults *results);
 static void receive(Consumer *consumer);
 static void on_received(void *argument, const PgResults *results);
-static void take_message(Consumer *consumer, Message *message, const PgResults *results, int row);
+static void find_handler(const Consumer *consumer, Message *message, const char *type);
 static void handle_from(Consumer *consumer, int first);
 static void add_step(Consumer *consumer, StepKind kind, int message,
 					 const PgStatement *statement, const char *const *parameters);
@@ -338,7 +316,10 @@ on_received(void *argument, const PgResults *results)
 	}
 	n = pg_rows(results, 1);
 	for (int i = 0; i < n && i < consumer->options.batch; i++)
-		take_message(consumer, &consumer->messages[i], results, i);
+	{
+		message_take(&consumer->messages[i], results, 1, i, consumer->options.endpoint);
+		find_handler(consumer, &consumer->messages[i], pg_value(results, 1, i, RECEIVE_TYPE));
+	}
 	consumer->nmessages = n;
 	consumer->full = n >= consumer->options.batch;
 	consumer->state = CONSUMER_HANDLING;
@@ -347,26 +328,8 @@ on_received(void *argument, const PgResults *results)
 }
 
 static void
-take_message(Consumer *consumer, Message *message, const PgResults *results, int row)
+find_handler(const Consumer *consumer, Message *message, const char *type)
 {
-	const char *type = pg_value(results, 1, row, RECEIVE_TYPE);
-	const char *user = pg_value(results, 1, row, RECEIVE_USER_ID);
-	const char *tenant = pg_value(results, 1, row, RECEIVE_TENANT_ID);
-	const char *age = pg_value(results, 1, row, RECEIVE_AGE_MS);
-
-	memset(message, 0, sizeof(*message));
-	message->delivery_id = memory_string(pg_value(results, 1, row, RECEIVE_DELIVERY_ID));
-	message->body = memory_string(pg_value(results, 1, row, RECEIVE_BODY));
-	copy_string(message->attempt, sizeof(message->attempt),
-				pg_value(results, 1, row, RECEIVE_ATTEMPT));
-	context_start(&message->context, pg_value(results, 1, row, RECEIVE_CORRELATION_ID),
-				  pg_value(results, 1, row, RECEIVE_TRACEPARENT));
-	message->context.is_message = true;
-	copy_string(message->context.subject, sizeof(message->context.subject), type);
-	copy_string(message->context.user_id, sizeof(message->context.user_id), user ? user : "");
-	copy_string(message->context.tenant_id, sizeof(message->context.tenant_id),
-				tenant ? tenant : "");
-	message->started_ns = clock_wall_ns();
 	for (int i = 0; i < consumer->nhandlers; i++)
 		if (strcmp(type, consumer->options.handlers[i].message_type) == 0)
 		{
@@ -374,11 +337,6 @@ take_message(Consumer *consumer, Message *message, const PgResults *results, int
 			message->handler_number = i;
 			message->function = consumer->options.handlers[i].function;
 		}
-	metrics_observe(&metric_message_delay, (age ? strtod(age, NULL) : 0) / 1000,
-					consumer->options.endpoint);
-	log_write(LEVEL_INFORMATION, &message->context,
-			  "Processing message {MessageType} with correlation {CorrelationId}",
-			  "Endpoint", consumer->options.endpoint, "Attempt", message->attempt, NULL);
 }
 
 /* Queues all messages from that one on, the end of the transaction, and sends. */
@@ -540,34 +498,16 @@ add_failure_step(Consumer *consumer, int index, const char *sqlstate, const char
 static void
 settle(Consumer *consumer, const PgResults *results)
 {
-	static const char *const outcomes[] = {"done", "done", "failed", "skipped", "snoozed"};
 	uint64_t	now = clock_wall_ns();
 	bool		any = consumer->nmessages > 0;
-	Context		statement;
 
 	for (int i = 0; i < consumer->nmessages; i++)
 	{
 		const Message *message = &consumer->messages[i];
-		bool		good = message->fate == FATE_OPEN || message->fate == FATE_DONE;
 
-		if (good && message->handler)
+		if (message_is_good(message) && message->handler)
 			consumer->broken[message->handler_number] = 0;
-		/* a type without handler may be anything: no series of its own */
-		metrics_count(&metric_messages, 1, message->handler ? message->context.subject : "unknown",
-					  outcomes[message->fate]);
-		metrics_observe(&metric_message_duration, (double) (now - message->started_ns) / 1e9,
-						message->handler ? message->context.subject : "unknown");
-		trace_record(&message->context, SPAN_CONSUMER, message->context.subject,
-					 message->started_ns, now, good ? NULL : outcomes[message->fate]);
-		if (message->function)
-		{
-			context_child(&statement, &message->context);
-			trace_record(&statement, SPAN_CLIENT, message->function, message->started_ns, now,
-						 good ? NULL : outcomes[message->fate]);
-		}
-		if (message->fate == FATE_SKIPPED)
-			log_write(LEVEL_WARNING, &message->context,
-					  "No handler for {MessageType}; it is a dead letter now", NULL);
+		message_end(message, now);
 	}
 	if (any && consumer->options.committed)
 		consumer->options.committed(consumer->options.argument, results,
@@ -605,10 +545,7 @@ static void
 forget_messages(Consumer *consumer)
 {
 	for (int i = 0; i < consumer->nmessages; i++)
-	{
-		free(consumer->messages[i].delivery_id);
-		free(consumer->messages[i].body);
-	}
+		message_free(&consumer->messages[i]);
 	consumer->nmessages = 0;
 	if (consumer->closing)
 		consumer->options.rolled_back(consumer->options.argument);

@@ -255,8 +255,8 @@ test_error_of_the_program_is_not_the_messages(void **state)
 		FAKE_OK("SAVEPOINT message", ""), FAKE_OK("SELECT message_bus.handle(", "41"),
 		{"SELECT shop.good(", "{}", FAKE_ERROR, 0, NULL, "42P01", "no such table"},
 		FAKE_OK("ROLLBACK TO SAVEPOINT message", ""), FAKE_OK("RELEASE SAVEPOINT message", ""),
-		FAKE_OK("SELECT message_bus.snooze(", "41|1990|no such table"), FAKE_OK("COMMIT", ""), WAITS,
-		{.kind = FAKE_END}
+		FAKE_OK("SELECT message_bus.snooze(", "41|1990|no such table"), FAKE_OK("COMMIT", ""),
+		WAITS, {.kind = FAKE_END}
 	};
 
 	(void) state;
