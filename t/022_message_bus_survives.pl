@@ -10,7 +10,9 @@ use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('primary');
 $node->init(allows_streaming => 1);
-$node->append_conf('postgresql.conf', "shared_preload_libraries = 'ecommerce'\nfsync = on\n");
+# Ids are known longer than the slowest machine needs.
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'ecommerce'\nfsync = on\n"
+	  . "message_bus.dedupe_window = '1 d'\n");
 $node->start;
 $node->safe_psql('postgres', 'CREATE DATABASE shop');
 $node->safe_psql('shop', <<'EOT');

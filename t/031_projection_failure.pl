@@ -75,6 +75,11 @@ is($node->safe_psql('postgres', q{SELECT string_agg(at::text, ' ' ORDER BY at) F
 	WHERE who = 'bad'}),
 	'1 2', 'what came before the event is there, what failed is not');
 
+my $told = qr/LOG:  projection "bad" has failed for good at position 3: cannot take 3/;
+is(scalar(() = slurp_file($node->logfile) =~ /$told/g), 1, 'the log says so, once');
+is($node->safe_psql('postgres', q{SELECT severity, object FROM ecommerce.problems
+		WHERE kind = 'projection_failed'}), 'error|projection bad', 'and ecommerce.problems');
+
 # The worker's log tells nothing new at every turn; the projection stays where it is over a restart.
 $node->restart;
 state_is('bad', 'failed', 'it stays stopped over a restart');

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The driver's arithmetic and its report; no server needed. Run it as a program."""
 import io
+import json
 import sys
 import unittest
 from pathlib import Path
@@ -85,16 +86,20 @@ class TestRunCase(unittest.TestCase):
 
 class TestCompare(unittest.TestCase):
     def test_pairs_change_places_and_are_told_apart(self):
-        ran = []
+        ran, started = [], []
 
         def case(who, contender):
             return Case("calm", contender, lambda: ran.append(who) or {"per_s": 90.0})
 
         measured = measurement([Bound("", 0.9, True, None)])
         measured.cases = lambda bench: [case(bench.who, "ours"), case("another", "loop")]
-        benches = {who: SimpleNamespace(who=who, quick=True) for who in ("ours", "base")}
-        found = compare.run_rounds(measured, benches, SimpleNamespace(rounds=2, where="",
-                                   patience=0), lambda case, _: case.run(), lambda *_, **__: None)
+        servers = {who: SimpleNamespace(who=who, start=lambda _, who=who: started.append(who))
+                   for who in ("ours", "base")}
+        driver = SimpleNamespace(say=lambda *_, **__: None, run_case=lambda case, _: case.run(),
+                                 Bench=lambda server, *_: SimpleNamespace(who=server.who))
+        arguments = SimpleNamespace(rounds=2, where="", patience=0, quick=True)
+        found = compare.run_rounds(measured, servers, {}, arguments, driver)
+        self.assertEqual(started, ["ours", "base", "base", "ours"])
         self.assertEqual(ran, ["ours", "base", "base", "ours"])
         self.assertEqual(found.ratio("calm", "per_s", to="base"), 1.0)
         self.assertRegex(report.render([(compare.beside_base(measured), found, HEAD)]), "of base")
@@ -156,6 +161,11 @@ class TestCatalogue(unittest.TestCase):
         self.assertIn(load.CORRELATION, load.METADATA)
         for script in BENCH.glob("contenders/*/append_*.sql"):
             self.assertIn(load.CORRELATION, script.read_text(), str(script))
+            self.assertIn("replace(:metadata::text", script.read_text(), str(script))
+
+    def test_an_event_has_what_real_ones_have(self):
+        self.assertEqual(set(json.loads(load.METADATA)), {"correlation_id", "causation_id",
+                         "user_id", "tenant_id", "traceparent"})
 
 
 if __name__ == "__main__":
