@@ -195,11 +195,14 @@ on_sampled(void *argument, const PgResults *results)
 		keep_metrics(results, sampler.sampled);
 }
 
-/* What somebody has set with ALTER DATABASE or ALTER ROLE reaches new connections alone. */
+/*
+ * What somebody has set with ALTER DATABASE or ALTER ROLE reaches new connections alone: one that
+ * begins after these were seen has them.  What the first one has begun with, nobody has seen.
+ */
 static void
 keep_settings(const char *settings)
 {
-	sampler.outdated = sampler.settings.length > 0 && strcmp(sampler.settings.data, settings) != 0;
+	sampler.outdated = sampler.settings.length == 0 || strcmp(sampler.settings.data, settings) != 0;
 	text_reset(&sampler.settings);
 	text_add(&sampler.settings, settings);
 }
