@@ -106,9 +106,6 @@ SET jit = off
 SET plan_cache_mode = force_generic_plan
 AS $bus_problems$
 BEGIN
-	IF EXISTS (SELECT FROM ecommerce._locked_away()) THEN
-		RETURN;
-	END IF;
 	RETURN QUERY
 	WITH state AS MATERIALIZED (SELECT * FROM message_bus._state t WHERE t.depth > 0),
 	failing AS MATERIALIZED (SELECT * FROM message_bus._failing()),

@@ -34,9 +34,6 @@ SET jit = off
 SET plan_cache_mode = force_generic_plan
 AS $carrying_problems$
 BEGIN
-	IF EXISTS (SELECT FROM ecommerce._locked_away()) THEN
-		RETURN;
-	END IF;
 	RETURN QUERY
 	SELECT 'link_lost', 'link ' || l.name, 'error', l.lost_at,
 		format('Nothing is accepted on its lost lanes: %s: %s', l.error_code, l.error),
@@ -82,9 +79,6 @@ SET plan_cache_mode = force_generic_plan
 AS $carrying_metrics$
 #variable_conflict use_column
 BEGIN
-	IF EXISTS (SELECT FROM ecommerce._locked_away()) THEN
-		RETURN;
-	END IF;
 	RETURN QUERY
 	SELECT n.name, jsonb_build_object('link', l.name), 'gauge', n.value::float8
 	FROM message_bus._seen_link l

@@ -8,9 +8,6 @@ SET jit = off
 SET plan_cache_mode = force_generic_plan
 AS $saga_problems$
 BEGIN
-	IF EXISTS (SELECT FROM ecommerce._locked_away()) THEN
-		RETURN;
-	END IF;
 	RETURN QUERY
 	SELECT 'saga_stuck', 'saga ' || s.saga, 'error', min(s.since),
 		format('%s%s: %s', ecommerce._counted(least(count(*), 200), count(*) > 200,

@@ -89,12 +89,11 @@ BEGIN
 	JOIN s h ON h.pid = b.pid AND h.wait_type IS DISTINCT FROM 'Lock'
 	WHERE b.since < at - interval '10 s'
 	UNION ALL
-	SELECT 'tables_locked', ecommerce._session_name(l.pid), 'error', l.since,
-		format('It %s an exclusive lock on %s: whoever reads that waits. What else is wrong with store, bus and sagas was not looked at.',
-			CASE WHEN l.waits THEN 'waits for' ELSE 'has' END, l.tables),
-		format('SELECT * FROM pg_stat_activity WHERE pid = %1$s; then SELECT pg_terminate_backend(%1$s)', l.pid),
-		jsonb_build_object('pid', l.pid)
-	FROM ecommerce._locked_away() l
+	SELECT 'mark_held', ecommerce._session_name(a.pid), 'error', a.xact_start,
+		format('No reader gets beyond position %s%s.', a.lowest_position,
+			coalesce(' of category ' || a.category, '')),
+		format('SELECT pg_terminate_backend(%s)', a.pid), jsonb_build_object('pid', a.pid)
+	FROM event_store.appenders a WHERE a.xact_start < clock_timestamp() - interval '10 s'
 	UNION ALL
 	SELECT 'commits_wait', 'synchronous standby', 'error', min(s.state_since),
 		format('Sessions whose commit waits for a standby to confirm it: %s.', count(*)),
@@ -128,6 +127,12 @@ DECLARE
 		ELSE pg_current_wal_lsn() END;
 BEGIN
 	RETURN QUERY
+	SELECT 'worker_missing', 'background worker', 'error', NULL::timestamptz,
+		'Timers, notifications, sagas and projections of this database stand still.',
+		'Look into the server''s log; SELECT ecommerce.start_worker()', '{}'::jsonb
+	WHERE ecommerce.preloaded() AND NOT pg_is_in_recovery()
+		AND NOT EXISTS (SELECT FROM ecommerce._workers() w WHERE w.kind = 'worker')
+	UNION ALL
 	SELECT 'disk_low', 'disk of ' || d.holds, CASE WHEN d.free < d.total * low / 2.5 THEN 'error'
 			ELSE 'warning' END, NULL::timestamptz,
 		format('%s of %s are free. When it is full, appends and sends fail with 53100%s.',
@@ -168,4 +173,4 @@ BEGIN
 END
 $server_problems$;
 COMMENT ON FUNCTION ecommerce._server_problems() IS
-'Disks, replication slots, archive and vacuum, for ecommerce.problems.';
+'The background worker, disks, replication slots, archive and vacuum, for ecommerce.problems.';

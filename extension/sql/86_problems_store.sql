@@ -178,21 +178,6 @@ SET plan_cache_mode = force_generic_plan
 AS $store_problems$
 BEGIN
 	RETURN QUERY
-	SELECT 'worker_missing', 'background worker', 'error', NULL::timestamptz,
-		'Timers, notifications, sagas and projections of this database stand still.',
-		'Look into the server''s log; SELECT ecommerce.start_worker()', '{}'::jsonb
-	WHERE ecommerce.preloaded() AND NOT pg_is_in_recovery()
-		AND NOT EXISTS (SELECT FROM ecommerce._workers() w WHERE w.kind = 'worker')
-	UNION ALL
-	SELECT 'mark_held', ecommerce._session_name(a.pid), 'error', a.xact_start,
-		format('No reader gets beyond position %s%s.', a.lowest_position,
-			coalesce(' of category ' || a.category, '')),
-		format('SELECT pg_terminate_backend(%s)', a.pid), jsonb_build_object('pid', a.pid)
-	FROM event_store.appenders a WHERE a.xact_start < clock_timestamp() - interval '10 s';
-	IF EXISTS (SELECT FROM ecommerce._locked_away()) THEN
-		RETURN;
-	END IF;
-	RETURN QUERY
 	SELECT CASE u.kind WHEN 'worker' THEN 'worker_refused' ELSE 'unit_failing' END,
 		u.kind || ' ' || u.name, 'error', u.since,
 		format('It has failed %s: %s', ecommerce._counted(u.failures, false, 'time', 'times in a row'),
@@ -265,4 +250,4 @@ BEGIN
 END
 $store_problems$;
 COMMENT ON FUNCTION ecommerce._store_problems() IS
-'What is wrong with worker, event store, subscriptions and projections, for ecommerce.problems.';
+'What is wrong with background work, event store, subscriptions and projections, for ecommerce.problems.';

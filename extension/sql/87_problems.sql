@@ -21,14 +21,38 @@ FROM event_store._seen_projection p WHERE p.source IS NOT NULL;
 COMMENT ON VIEW ecommerce._carriers IS
 'What comes from other databases and goes to brokers: links, directions of bridges, sinks, projections of another service''s events; state, and when the other side was last heard of.';
 
+CREATE FUNCTION ecommerce._table_problems()
+RETURNS SETOF ecommerce._problem
+LANGUAGE plpgsql VOLATILE ROWS 10
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+SET plan_cache_mode = force_generic_plan
+AS $table_problems$
+BEGIN
+	RETURN QUERY
+	SELECT 'tables_locked', ecommerce._session_name(l.pid), 'error', l.since,
+		format('It %s an exclusive lock on %s: whoever reads that waits. What else is wrong with store, bus and sagas was not looked at.',
+			CASE WHEN l.waits THEN 'waits for' ELSE 'has' END, l.tables),
+		format('SELECT * FROM pg_stat_activity WHERE pid = %1$s; then SELECT pg_terminate_backend(%1$s)', l.pid),
+		jsonb_build_object('pid', l.pid)
+	FROM ecommerce._locked_away() l;
+	IF FOUND THEN
+		RETURN;
+	END IF;
+	RETURN QUERY SELECT * FROM ecommerce._store_problems()
+	UNION ALL SELECT * FROM ecommerce._bus_problems()
+	UNION ALL SELECT * FROM ecommerce._carrying_problems()
+	UNION ALL SELECT * FROM ecommerce._saga_problems();
+END
+$table_problems$;
+COMMENT ON FUNCTION ecommerce._table_problems() IS
+'What is found out by reading tables of ours, for ecommerce.problems; or who keeps everybody from reading them.';
+
 CREATE VIEW ecommerce.all_problems AS
 SELECT p.kind, p.object, p.severity, p.since, p.holds_up, p.what_to_type, p.detail
 FROM (SELECT * FROM ecommerce._server_problems()
 	UNION ALL SELECT * FROM ecommerce._session_problems()
-	UNION ALL SELECT * FROM ecommerce._store_problems()
-	UNION ALL SELECT * FROM ecommerce._bus_problems()
-	UNION ALL SELECT * FROM ecommerce._carrying_problems()
-	UNION ALL SELECT * FROM ecommerce._saga_problems()) p
+	UNION ALL SELECT * FROM ecommerce._table_problems()) p
 ORDER BY p.severity, p.since, p.kind, p.object;
 COMMENT ON VIEW ecommerce.all_problems IS
 'As ecommerce.problems, which shows the first 25 of each kind. It looks at 50 subscriptions that are behind, 50 endpoints with dead letters, 100 with messages set aside and 100 subscriptions with parked events.';

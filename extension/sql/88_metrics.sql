@@ -9,9 +9,6 @@ SET plan_cache_mode = force_generic_plan
 AS $counter_metrics$
 #variable_conflict use_column
 BEGIN
-	IF EXISTS (SELECT FROM ecommerce._locked_away()) THEN
-		RETURN;
-	END IF;
 	RETURN QUERY
 	SELECT 'ecommerce_positions_total', '{}'::jsonb, 'counter', event_store.position_counter()::float8
 	UNION ALL SELECT m.name, '{}', 'counter', m.value::float8 FROM (VALUES
@@ -66,9 +63,6 @@ SET plan_cache_mode = force_generic_plan
 AS $gauge_metrics$
 #variable_conflict use_column
 BEGIN
-	IF EXISTS (SELECT FROM ecommerce._locked_away()) THEN
-		RETURN;
-	END IF;
 	RETURN QUERY
 	WITH open_dead AS MATERIALIZED (SELECT * FROM message_bus._open_dead)
 	SELECT 'ecommerce_mark_held_seconds', '{}', 'gauge', coalesce(extract(epoch FROM
@@ -114,6 +108,25 @@ END
 $gauge_metrics$;
 COMMENT ON FUNCTION ecommerce._gauge_metrics(jsonb) IS 'The gauges of ecommerce.metrics().';
 
+CREATE FUNCTION ecommerce._all_metrics(problems jsonb)
+RETURNS TABLE (name text, labels jsonb, kind text, value float8)
+LANGUAGE plpgsql VOLATILE ROWS 100
+SET search_path = pg_catalog, pg_temp
+AS $all_metrics$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY SELECT * FROM ecommerce._server_metrics(_all_metrics.problems);
+	IF _all_metrics.problems @> '[{"kind": "tables_locked"}]' THEN
+		RETURN;
+	END IF;
+	RETURN QUERY SELECT * FROM ecommerce._counter_metrics()
+	UNION ALL SELECT * FROM ecommerce._gauge_metrics(_all_metrics.problems)
+	UNION ALL SELECT * FROM ecommerce._carrying_metrics();
+END
+$all_metrics$;
+COMMENT ON FUNCTION ecommerce._all_metrics(jsonb) IS
+'The metrics, without their help; those alone that read no table while somebody keeps everybody from that.';
+
 CREATE FUNCTION ecommerce.metrics(problems jsonb DEFAULT NULL)
 RETURNS TABLE (name text, labels jsonb, kind text, value float8, help text)
 LANGUAGE plpgsql VOLATILE ROWS 100
@@ -121,15 +134,10 @@ SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 AS $metrics$
 #variable_conflict use_column
-DECLARE
-	known CONSTANT jsonb := ecommerce._asked(metrics.problems);
 BEGIN
 	RETURN QUERY
 	SELECT m.name, m.labels, m.kind, m.value, h.help
-	FROM (SELECT * FROM ecommerce._counter_metrics()
-		UNION ALL SELECT * FROM ecommerce._server_metrics(known)
-		UNION ALL SELECT * FROM ecommerce._gauge_metrics(known)
-		UNION ALL SELECT * FROM ecommerce._carrying_metrics()) m
+	FROM ecommerce._all_metrics(ecommerce._asked(metrics.problems)) m
 	LEFT JOIN (VALUES
 		('ecommerce_positions_total', 'Positions taken by appends, rolled-back ones too.'),
 		('ecommerce_events_appended_total', 'Events appended, as the statistics of tables count.'),

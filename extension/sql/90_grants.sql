@@ -486,6 +486,7 @@ GRANT EXECUTE ON FUNCTION
 	ecommerce._disk_space(oid),
 	ecommerce._disks(),
 	ecommerce._locked_away(),
+	ecommerce._table_problems(),
 	ecommerce._session_problems(),
 	ecommerce._server_problems(),
 	message_bus._lane_status(),
@@ -535,6 +536,7 @@ GRANT EXECUTE ON FUNCTION
 	ecommerce.find(text),
 	ecommerce._counter_metrics(),
 	ecommerce._server_metrics(jsonb),
+	ecommerce._all_metrics(jsonb),
 	ecommerce._gauge_metrics(jsonb),
 	ecommerce._carrying_metrics(),
 	ecommerce.metrics(jsonb)

@@ -14,7 +14,7 @@
 #define READ_ONLY(timeout) \
 	"SELECT pg_catalog.set_config('transaction_read_only', 'on', true), " \
 	"pg_catalog.set_config('statement_timeout', '" timeout "', true), " \
-	"pg_catalog.set_config('lock_timeout', '1500ms', true)"
+	"pg_catalog.set_config('lock_timeout', '1900ms', true)"
 
 const PgStatement api_session_settings = {
 	"SELECT pg_catalog.set_config('statement_timeout', '2s', false), "
