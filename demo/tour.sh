@@ -54,9 +54,10 @@ FROM event_store.read_stream('$stream');"
        max(occurred_at)::timestamp(3) AS last
 FROM event_store.read_between('$began', timestamptz '$began' + interval '1 second', 'order')
 GROUP BY event_type;"
-	step "How far the follower is: it has not seen the orders that went wrong"
+	step "How far the follower is: it has not seen the orders that went wrong; now it has"
 	ask_aloud "SELECT name, checkpoint, head, lag_events, lag FROM event_store.subscriptions
 WHERE name = 'demo-follower';"
+	ask_aloud "SELECT * FROM demo.follow('demo-follower');"
 	ask_aloud "SELECT country, orders, completed, cancelled, revenue FROM demo.sales
 ORDER BY revenue DESC LIMIT 5;"
 	step "Throughput of the event store alone"

@@ -88,6 +88,8 @@ like($output, qr/^== $_/m, "it shows: $_")
   'Projections', 'The event store', 'A version conflict', 'A read by time', 'How far the follower',
   'Throughput', 'The message bus', 'Your turn';
 unlike($output, qr/│ NO$/m, 'nothing disagrees');
+is(shop('SELECT name FROM event_store.subscriptions WHERE lag_events > 0'), '',
+	'nobody is left behind, which the console would say');
 
 # The console: where it is, who may log in, two orders to look at.
 my $console = "http://127.0.0.1:$ENV{CONSOLED_PORT}";

@@ -15,8 +15,8 @@ const PAGES = {
 	shop: 'shop', stock: 'shop/stock', order: `shop/${order || none}`, health: 'health',
 };
 // Where what is wrong around the shop can be seen.
-const AROUND = { overview: 'overview', other: 'overview?in=audit', find: `find/${order}`,
-	endpoint: 'messages/abroad', readers: 'readers', messages: 'messages', health: 'health' };
+const AROUND = { overview: 'overview?in=', find: `find/${order}`, endpoint: 'messages/abroad',
+	readers: 'readers', messages: 'messages', health: 'health', other: 'overview?in=audit' };
 // What may be done: each asks first.
 const DIALOGS = [['send', 'messages/billing', 'Send one'], ['purge', 'messages/billing', 'Purge'],
 	['redrive', 'dead', 'Redrive all'], ['patience', 'sagas/order', 'none'],

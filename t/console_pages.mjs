@@ -59,6 +59,7 @@ async function everyPage() {
 		const heading = await page.textContent('main h1');
 		ok(title instanceof RegExp ? title.test(heading) : heading === title,
 			`${name}: its heading`);
+		is(await page.locator('main > :first-child h1').count(), 1, `${name}: begins with it`);
 		is(await page.locator('main .trouble').count(), 0, `${name}: nothing is refused`);
 		const text = await page.locator('main .trouble').allTextContents();
 		text.forEach((line) => tell(`# ${name}: ${line}`));

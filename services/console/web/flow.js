@@ -35,7 +35,7 @@ function Types({ rows, label, empty }) {
 		{ head: 'Type', cell: (row) => html`<bdi>${row.type}</bdi>` },
 		{ head: 'From', cell: (row) => html`<bdi>${row.from}</bdi>`, fixed: true },
 		{ head: 'To', cell: (row) => html`<a href=${endpointLink(row.to)}><bdi>${row.to}
-			</bdi></a>` },
+			</bdi></a>`, fixed: true },
 		{ head: 'A second', num: true, cell: (row) => html`<span
 			class=${row.rate ? '' : 'zero'}>${format.rate(row.rate)}</span>` },
 		{ head: 'Newest', cell: (row) => html`<${Ago} at=${row.newest} />`, fixed: true },

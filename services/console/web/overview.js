@@ -95,7 +95,8 @@ function Figures({ of }) {
 		<${Figure} name="Sagas stuck" value=${format.count(of.stuck, of.stuck_capped)}
 			href="#/sagas"
 			kind=${of.stuck ? 'error' : ''} below=${of.stuck ? 'need somebody' : 'none'} />
-		<${Figure} name="Worst lag" value=${html`<${Span} value=${worst(of)} />`} href="#/readers"
+		<${Figure} name="Worst lag" href="#/readers"
+			value=${html`<${Span} coarse value=${worst(of)} />`}
 			below=${of.worst_subscription ?? of.worst_projection ?? 'all caught up'} />
 		<${Figure} name="Breakers open" value=${format.count(of.breakers_open)} href="#/messages"
 			kind=${of.breakers_open ? 'warning' : ''}

@@ -89,6 +89,6 @@ const MOST = 5;
 // On a page: what is wrong with what it shows, or with one thing of it.
 export function Wrong({ page, of = () => true, bare }) {
 	const mine = useProblems().filter((problem) => pageOf(problem.kind) === page && of(problem));
-	return mine.length > 0 && html`<${Problems} of=${mine.slice(0, MOST)} bare=${bare}
-		more=${mine.length - MOST} />`;
+	return html`<div class="answer">${mine.length > 0 && html`<${Problems}
+		of=${mine.slice(0, MOST)} bare=${bare} more=${mine.length - MOST} />`}</div>`;
 }

@@ -13,6 +13,8 @@ export function Sagas({ parts, query }) {
 }
 
 const sagaLink = (name) => `#/sagas/${encodeURIComponent(name)}`;
+// Of a sample; none is none.
+const about = (n, estimated) => `${n && estimated ? '~' : ''}${format.count(n)}`;
 const instanceLink = (row) => `${sagaLink(row.saga)}/instance/${row.correlation_id}`;
 
 function All() {
@@ -39,9 +41,9 @@ function All() {
 					${row.saga}</bdi></a>` },
 					{ head: 'Version', num: true, cell: (row) => row.version },
 				{ head: 'Under way', num: true,
-					cell: (row) => `${row.estimated ? '~' : ''}${format.count(row.running)}` },
+					cell: (row) => about(row.running, row.estimated) },
 					{ head: 'Ended', num: true,
-					cell: (row) => `${row.estimated ? '~' : ''}${format.count(row.done)}` },
+					cell: (row) => about(row.done, row.estimated) },
 				{ head: 'Stuck', num: true, cell: (row) => {
 					const n = (stuck.data ?? []).filter(({ saga }) => saga === row.saga).length;
 					return html`<span class=${n ? 'hot' : 'zero'}>${n}${n >= 200 ? '+' : ''}
@@ -129,7 +131,7 @@ function States({ name, rows, reload, chosen }) {
 			</a> ${row.kind === 'final' ? html`<span class="note">final</span>` : ''}` },
 		{ head: 'Instances', num: true, cell: (row) => html`<span
 			class=${+row.instances ? '' : 'zero'}>
-			${row.estimated ? '~' : ''}${format.count(row.instances)}</span>` },
+			${about(+row.instances, row.estimated)}</span>` },
 		{ head: 'Longest', num: true, cell: (row) => html`<${Span} value=${row.longest} />` },
 		may.act() && { head: 'Patience', num: true, cell: (row) => row.kind === 'final' ? ''
 			: html`<${Act} label=${row.patience ? format.duration(format.interval(row.patience))
@@ -202,7 +204,8 @@ function Instance({ saga, id }) {
 		${one && about.data && html`<${Card} title="Its way" note="where it went is drawn thick">
 			<${StateMap} text=${about.data.diagram}  way=${way}
 			here=${one.current_state} stuck=${problem} label="Its way through the states" /><//>`}
-		${one && html`<${Commands} id=${id} />`}
+		${one && html`<${Commands} id=${id} ended=${about.data?.definition.states[
+			one.current_state]?.kind === 'final'} />`}
 		${data && data.history.length > 0 && html`<${History} rows=${data.history} />`}
 		${one && html`<${Card} title="Data">${one.data === null
 			? html`<${Empty} title="Your role may not see it." />`
@@ -211,7 +214,7 @@ function Instance({ saga, id }) {
 
 // What the instance has sent. Outstanding is what is not handled yet, and what its last step
 // has sent and nobody has answered; where the instance has gone on, it has had its answer.
-function commandsOf(entries) {
+function commandsOf(entries, ended) {
 	const steps = entries.filter(({ kind, summary }) => kind === 'saga' && summary?.sent);
 	const last = new Set(steps[steps.length - 1]?.summary.sent ?? []);
 	const sent = new Set(steps.flatMap(({ summary }) => summary.sent));
@@ -219,14 +222,14 @@ function commandsOf(entries) {
 		[entry.caused_by, entry.name]));
 	return entries.filter(({ kind, id }) => sent.has(id) && kind !== 'event').map((entry) => ({
 		...entry, answer: answers.get(entry.id),
-		open: !answers.has(entry.id) && (entry.state !== 'settled' || last.has(entry.id)),
+		open: !ended && !answers.has(entry.id) && (entry.state !== 'settled' || last.has(entry.id)),
 	})).sort((a, b) => b.open - a.open);
 }
 
-function Commands({ id }) {
+function Commands({ id, ended }) {
 	const story = useData('story', { id, max: 500 }, 'events');
 	return html`<${Card} title="Commands" note="outstanding first"><${Answer} of=${story}>
-		<${Table} label="Commands" rows=${commandsOf(story.data?.entries ?? [])}
+		<${Table} label="Commands" rows=${commandsOf(story.data?.entries ?? [], ended)}
 		rowKey=${(row) => row.id} rowClass=${(row) => row.hangs ? 'error' : ''}
 		empty=${html`<${Empty} title="It has sent nothing that is still known." />`} columns=${[
 		{ head: 'Command', grow: true, cell: (row) => html`<bdi>${row.name}</bdi>` },
@@ -259,7 +262,7 @@ function did(actions) {
 	if (!actions) return '(not for your role)';
 	return actions.filter(({ action }) => action !== 'data'
 		&& action !== 'fact').map((one) => [one.action,
-		one.type ?? one.message_type ?? one.timer ?? one.command ?? one.step
+		one.type ?? one.message_type ?? one.timer ?? one.command ?? one.step ?? one.why
 		?? ''].join(' ').trim()).join(', ');
 }
 

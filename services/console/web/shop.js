@@ -2,7 +2,7 @@
 import { html } from './htm.js';
 import { useData, useList } from './data.js';
 import { Ago, Answer, Card, Empty, Fields, Figure, Heading, Id, List, State, Table, Tabs, Trouble,
-	streamLink } from './ui.js';
+	storyLink, streamLink } from './ui.js';
 import * as format from './format.js';
 
 const STATUSES = ['Created', 'Confirmed', 'Completed', 'Cancelled'];
@@ -94,8 +94,8 @@ function Order({ id }) {
 	const order = data?.order;
 	return html`<${Heading} title=${order ? `Order ${format.short(id)}` : 'Order'}
 		note=${html`<span class="id">${id}</span>`}>
-		<a class="button" href=${`#/find/${id}`}>Find its story</a>
-			<a class="button" href=${streamLink(`order-${id}`)}>Its stream</a><//>
+		${order && html`<a class="button" href=${storyLink(id)}>Its story</a>
+			<a class="button" href=${streamLink(`order-${id}`)}>Its stream</a>`}<//>
 		<${Answer} of=${found}>${data && (order ? html`<div class="grid three">
 			<${Card} title="As the customer sees it">
 				<${Fields} of=${[['status', html`<${State} value=${order.status} />`],
@@ -121,14 +121,19 @@ function Order({ id }) {
 				<${Rows} title="Payments" rows=${data.payments}
 				columns=${[['Status', (row) => html`<${State} value=${row.status} />`],
 				['Amount', (row) => money(row.amount, row.currency)],
-				['Card', (row) => row.last4_digits ? `${row.card_type} …${row.last4_digits}` : '–'],
-					['Refund', (row) => row.refund_id ?? '–']]} /><//></div>` :
+				['Card', (row) => row.last4_digits
+					? html`<span title=${row.card_type}>…${row.last4_digits}</span>` : '–'],
+				['Refund', (row) => html`<span class="id" title=${row.refund_id ?? ''}>${
+					cut(row.refund_id)}</span>`]]} /><//></div>` :
 			html`<${Card}><${Empty} title="There is no such order."><a href="#/shop">All orders</a>
 				<//><//>`)}<//>`;
 }
 
+// Another one's id, by its beginning.
+const cut = (id) => id?.length > 14 ? `${id.slice(0, 12)}…` : id ?? '–';
+
 function Rows({ title, rows, columns }) {
 	return html`<h3 class="pad">${title}</h3>
 		<${Table} label=${title} rows=${rows} empty=${html`<p class="pad muted">None.</p>`}
-		columns=${columns.map(([head, cell]) => ({ head, cell }))} />`;
+		columns=${columns.map(([head, cell]) => ({ head, cell, fixed: true }))} />`;
 }

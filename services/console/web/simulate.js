@@ -42,7 +42,9 @@ export function Simulate() {
 			<button class="primary" disabled=${state.running || !text}>
 				${state.running ? 'Running…' : 'Run'}</button></form>
 		<${Trouble} error=${state.error} />
-		${state.result && html`<${Result} of=${state.result} saga=${saga}  />`}
+		${state.result ? html`<${Result} of=${state.result} saga=${saga} />`
+			: html`<${Card}><${Empty} title="Nothing has been tried yet.">Run tries the scenario
+				below in so many orders; the same seed gives the same ones.<//><//>`}
 		<${Card}><details><summary>Scenario</summary><div class="pad">
 			<textarea rows="20" aria-label="Scenario" spellcheck="false" value=${text}
 			onInput=${(event) => setText(event.target.value)}></textarea></div></details><//><//>`;

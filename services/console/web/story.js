@@ -28,7 +28,7 @@ function Newest() {
 					to=${storyLink(row.correlation_id)} />`, fixed: true },
 				{ head: 'Newest event', cell: (row) => html`<bdi>${row.event_type}</bdi>`,
 					grow: true },
-				{ head: 'Stream', grow: true,
+				{ head: 'Stream', fixed: true,
 					cell: (row) => html`<${StreamName} name=${row.stream} />` },
 				{ head: 'When', cell: (row) => html`<${Ago} at=${row.occurred_at} />`,
 					fixed: true }]} /><//>`;

@@ -91,7 +91,8 @@ function Tail({ query, categories }) {
 				</option>`)}</select></label></div>`}>
 		<${List} of=${list} label="Newest events" rowKey=${(row) => row.event_id}
 			columns=${eventColumns(true)}
-			empty=${html`<${Empty} title="No such event." />`} /><//>`;
+			empty=${html`<${Empty} title=${query.category || query.type ? 'No such event.'
+				: 'There is no event yet.'} />`} /><//>`;
 }
 
 function eventColumns(stream) {

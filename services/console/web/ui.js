@@ -14,10 +14,12 @@ export function Ago({ at }) {
 		</time>`;
 }
 
-export function Span({ value }) {
+// coarse: the greater unit alone.
+export function Span({ value, coarse }) {
 	const ms = format.interval(value);
-	return html`<span title=${value ?? ''}>${ms === null ? '–' : format.duration(Math.max(ms, 0))}
-		</span>`;
+	const text = ms === null ? '–' : format.duration(Math.max(ms, 0));
+	return html`<span title=${value ?? ''}>${coarse ? text.split(' ').slice(0, 2).join(' ')
+		: text}</span>`;
 }
 
 // Which shape says what, besides the colour.
@@ -101,11 +103,12 @@ export function Loading() {
 	return html`<div class="loading" role="status"><span class="sr">Loading</span></div>`;
 }
 
-// What was asked for, or why it is not there.
+// What was asked for, or why it is not there. An element even if that is nothing: without one,
+// what comes after it later would be put before all others.
 export function Answer({ of, children, empty }) {
-	if (of.loading && !of.data) return html`<${Loading} />`;
-	return html`<${Trouble} error=${of.error} retry=${of.reload} />
-		${of.data && (empty && of.data.length === 0 ? empty : children)}`;
+	return html`<div class="answer">${of.loading && !of.data ? html`<${Loading} />` : html`
+		<${Trouble} error=${of.error} retry=${of.reload} />
+		${of.data && (empty && of.data.length === 0 ? empty : children)}`}</div>`;
 }
 
 // columns: {head, cell(row), num, grow}. rowClass and rowKey are functions of a row.
