@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use StreamBed;
 use Test::More;
 
-my $bed = StreamBed->new(secure => 1);
+my $bed = StreamBed->new(secure => 1, mechanism => 'SCRAM-SHA-512');
 my %other = (
 	kafka => { authority => 'ssl.ca.location', password => 'sasl.password' },
 	jetstream => { authority => 'cacert', password => 'password' });
@@ -59,6 +59,31 @@ for my $kind (sort keys %other)
 		{ $authority => undef, $kind eq 'jetstream' ? (tls => 'on') : () }, 'certificate|ssl');
 	refused($kind, 'a wrong password', { $password => 'sesame seed' }, 'auth');
 }
+
+# The same Kafka with other mechanisms: none but its own will do.
+for my $mechanism (qw(PLAIN SCRAM-SHA-256))
+{
+	my $sink = 'with_' . lc $mechanism;
+
+	$bed->sql("SELECT event_store.drop_sink(name) FROM event_store.sinks WHERE kind = 'kafka'");
+	$bed->stop($bed->{broker}{kafka}, 'KILL');
+	$bed->{mechanism} = $mechanism;
+	$bed->start_broker('kafka');
+	$bed->write_brokers(kafka => { 'sasl.mechanism' => 'SCRAM-SHA-512' });
+	$bed->create('kafka', $sink);
+	$bed->append(20);
+	$pid = $bed->start_streamd;
+	ok(until_failing($sink, 'mechanism|auth'), "$mechanism: another one is refused")
+	  or diag error_of($sink);
+	$bed->write_brokers(kafka => { 'sasl.password' => 'sesame seed' });
+	ok(until_failing($sink, 'auth'), 'a wrong password too') or diag error_of($sink);
+	$bed->write_brokers;
+	ok($bed->until_published($sink), 'with the right one all is there');
+	is($bed->complaints('kafka', $sink), '', 'once and in order');
+	is($bed->stop($pid), 0, 'it stops');
+}
+$bed->sql("SELECT event_store.drop_sink(name) FROM event_store.sinks WHERE kind = 'kafka'");
+$bed->create('kafka', 'to_kafka');
 
 # Who is elsewhere is not here, whoever vouches for him.
 for my $kind (sort keys %other)

@@ -18,12 +18,12 @@ use Time::HiRes qw(usleep);
 my $json = JSON::PP->new->utf8->canonical;
 my @beds;
 
-# secure => 1: brokers that take TLS only, and ask for a password.
+# secure => 1: brokers that take TLS only, and ask for a password; mechanism => how Kafka does.
 sub new
 {
 	my ($class, %options) = @_;
 	my $self = bless { pids => [], directory => PostgreSQL::Test::Utils::tempdir_short(),
-		last => 0, %options }, $class;
+		last => 0, mechanism => 'PLAIN', %options }, $class;
 
 	push @beds, $self;
 	$self->{node} = PostgreSQL::Test::Cluster->new('shop');
@@ -86,7 +86,7 @@ sub settings
 	return () unless $self->{secure};
 	return (user => 'shop', password => 'open sesame', cacert => "$self->{directory}/ca.pem")
 	  if $kind eq 'jetstream';
-	return ('security.protocol' => 'SASL_SSL', 'sasl.mechanism' => 'PLAIN',
+	return ('security.protocol' => 'SASL_SSL', 'sasl.mechanism' => $self->{mechanism},
 		'sasl.username' => 'shop', 'sasl.password' => 'open sesame',
 		'ssl.ca.location' => "$self->{directory}/ca.pem");
 }
@@ -137,7 +137,7 @@ sub broker_command
 	my ($self, $kind, $certificate) = @_;
 	my $port = $self->{port}{$kind};
 	my @pair = map { "$self->{directory}/" . ($certificate // 'server') . ".$_" } qw(pem key);
-	my %secure = (kafka => [ @pair, 'shop', 'open sesame' ],
+	my %secure = (kafka => [ @pair, 'shop', 'open sesame', $self->{mechanism} ],
 		jetstream => [ '--tls', '--tlscert', $pair[0], '--tlskey', $pair[1], '--user', 'shop',
 			'--pass', 'open sesame' ]);
 	my @secure = $self->{secure} ? @{ $secure{$kind} } : ();
