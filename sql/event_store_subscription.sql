@@ -336,6 +336,13 @@ SELECT fails($$SELECT * FROM event_store.fetch('all')$$);
 SELECT fails($$SELECT event_store.create_subscription('new')$$);
 ROLLBACK;
 
+-- Where somebody begins at a position that open transactions hold back he is not behind.
+BEGIN;
+SELECT version FROM event_store.append('ahead-1', 0, 'A', '{}');
+SELECT event_store.create_subscription('ahead', start_after => event_store.position_counter());
+SELECT lag_positions, lag_events FROM event_store.subscriptions WHERE name = 'ahead';
+ROLLBACK;
+
 -- ---------------------------------------------------------------- what the view costs
 -- One pass over what is unread for all partitions, and never more than 10 000 events of it.
 SELECT event_store.create_subscription('many parts', 'parts', partitions => 64);
