@@ -24,6 +24,7 @@
 #include "utils/timestamp.h"
 
 #include "base/errors.h"
+#include "base/order.h"
 #include "log/position.h"
 #include "log/restore.h"
 #include "log/wakeup.h"
@@ -41,7 +42,7 @@
 #include "pg/spi.h"
 
 static void load_deaths(BusDatabase *database, int32 endpoint_id);
-static int64 newest_position(Datum id);
+static int64 newest_position(const Endpoint *endpoint, Datum id);
 static void load_lanes(const Endpoint *endpoint);
 static void empty_lane(BusLane *lane);
 static BusLane *lane_of_row(const Endpoint *endpoint, uint64 row, int32 *number);
@@ -125,11 +126,12 @@ load_lanes(const Endpoint *endpoint)
 	uint64		settled = 0;
 	uint64		tail;
 
-	position_raise(LOG_MESSAGE_BUS, newest_position(id));
-	tail = (uint64) position_counter(LOG_MESSAGE_BUS);
 	for (int i = 0; i < endpoint->shared->lane_count; i++)
 		empty_lane(&lanes[i]);
 	load_cursors(endpoint, id);
+	/* What is beyond the counter would not be seen below. */
+	position_raise(LOG_MESSAGE_BUS, newest_position(endpoint, id));
+	tail = (uint64) position_counter(LOG_MESSAGE_BUS);
 	load_waiting(endpoint, id, &settled);
 	for (int i = 0; i < endpoint->shared->lane_count; i++)
 	{
@@ -141,21 +143,28 @@ load_lanes(const Endpoint *endpoint)
 
 /*
  * The greatest position that the tables have of an endpoint: a message below a cursor, or
- * beyond the counter, would not be seen.
+ * beyond the counter, would not be seen.  Looks at the end of each lane: what is settled
+ * may be all that the ring holds.
  */
 static int64
-newest_position(Datum id)
+newest_position(const Endpoint *endpoint, Datum id)
 {
 	static SpiStatement newest = {
-		"SELECT greatest((SELECT max(r.position) FROM message_bus._ring r WHERE r.endpoint_id = $1),"
-		" (SELECT max(c.position) FROM message_bus._cursor c WHERE c.endpoint_id = $1))"
+		"SELECT pg_catalog.max(n.position) FROM pg_catalog.generate_series(0, $2 - 1) l"
+		" CROSS JOIN LATERAL (SELECT r.position FROM message_bus._ring r"
+		" WHERE r.endpoint_id = $1 AND r.lane = l ORDER BY r.position DESC LIMIT 1) n"
 	};
+	BusLane    *lanes = bus_lanes(endpoint->shared);
+	int			count = endpoint->shared->lane_count;
 	int64		position;
 
 	spi_begin(SPI_AS_OWNER);
-	(void) spi_run_latest(&newest, 1, (Oid[]) {INT4OID}, &id, NULL);
+	(void) spi_run_latest(&newest, 2, (Oid[]) {INT4OID, INT4OID},
+						  (Datum[]) {id, Int32GetDatum(count)}, NULL);
 	position = spi_int64(0, 0, 0);
 	spi_end();
+	for (int i = 0; i < count; i++)
+		position = greater(position, (int64) pg_atomic_read_u64(&lanes[i].cursor));
 	return position;
 }
 
