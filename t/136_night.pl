@@ -155,6 +155,11 @@ is(asks(q{SELECT count(*) > 0, bool_and(name ~ '_(worker|problems|disk)')
 		FROM ecommerce.metrics()}), 't|t', 'tables_locked: so do metrics');
 type('tables_locked', 'SELECT pg_terminate_backend');
 gone('tables_locked', qr/./);
+idle(q{BEGIN; LOCK TABLE message_bus.endpoint; PREPARE TRANSACTION 'locker'});
+sees('tables_locked', qr/^prepared transaction locker$/, 'error',
+	qr/lock on message_bus\.endpoint:/, qr/^ROLLBACK PREPARED 'locker'/);
+type('tables_locked', 'ROLLBACK PREPARED');
+gone('tables_locked', qr/./);
 end_sessions();
 
 # ---------------------------------------------------------------- daemons and endpoints

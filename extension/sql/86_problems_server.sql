@@ -4,7 +4,7 @@
 -- A look that reads a table which somebody has locked away would wait with everybody else, and say
 -- nothing. What has such a lock for a moment, as a TRUNCATE of ours does, is waited for.
 CREATE FUNCTION ecommerce._locked_away()
-RETURNS TABLE (pid int, since timestamptz, waits boolean, tables text)
+RETURNS TABLE (pid int, prepared text, since timestamptz, waits boolean, tables text)
 LANGUAGE plpgsql VOLATILE ROWS 1
 SET search_path = pg_catalog, pg_temp
 SET jit = off
@@ -16,24 +16,30 @@ DECLARE
 	holder record;
 BEGIN
 	FOR holder IN
-		SELECT l.pid, min(s.xact_start) AS since, NOT bool_or(l.granted) AS waits,
+		WITH locks AS MATERIALIZED (SELECT * FROM pg_locks)
+		SELECT l.virtualtransaction AS id, l.pid, min(p.gid) AS prepared,
+			min(coalesce(s.xact_start, p.prepared)) AS since, NOT bool_or(l.granted) AS waits,
 			string_agg(DISTINCT n.nspname || '.' || c.relname, ', ') AS tables
-		FROM pg_locks l
+		FROM locks l
 		JOIN pg_class c ON c.oid = l.relation AND c.relkind = 'r'
 		JOIN pg_namespace n ON n.oid = c.relnamespace
 			AND n.nspname IN ('ecommerce', 'event_store', 'message_bus', 'saga')
-		JOIN ecommerce._sessions() s ON s.pid = l.pid AND s.kind <> 'autovacuum worker'
+		LEFT JOIN ecommerce._sessions() s ON s.pid = l.pid AND s.kind <> 'autovacuum worker'
+		LEFT JOIN (locks x JOIN pg_prepared_xacts p ON p.transaction = x.transactionid)
+			ON l.pid IS NULL AND x.pid IS NULL AND x.virtualtransaction = l.virtualtransaction
 		WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND l.database = here
-			AND l.pid <> pg_backend_pid()
-		GROUP BY l.pid
+			AND l.pid IS DISTINCT FROM pg_backend_pid() AND (s.pid IS NOT NULL OR p.gid IS NOT NULL)
+		GROUP BY l.virtualtransaction, l.pid
 	LOOP
 		WHILE holder.since > clock_timestamp() - interval '1 s' AND EXISTS (SELECT FROM pg_locks l
-			WHERE l.pid = holder.pid AND l.mode = 'AccessExclusiveLock' AND l.locktype = 'relation')
+			WHERE l.virtualtransaction = holder.id AND l.locktype = 'relation'
+				AND l.mode = 'AccessExclusiveLock')
 		LOOP
 			PERFORM pg_sleep(0.02);
 		END LOOP;
 		IF holder.since <= clock_timestamp() - interval '1 s' THEN
 			pid := holder.pid;
+			prepared := holder.prepared;
 			since := holder.since;
 			waits := holder.waits;
 			tables := holder.tables;
@@ -43,7 +49,7 @@ BEGIN
 END
 $locked_away$;
 COMMENT ON FUNCTION ecommerce._locked_away() IS
-'Sessions that have, or wait for, an exclusive lock on tables of the extension, so that whoever reads them waits.';
+'Sessions and prepared transactions that have, or wait for, an exclusive lock on tables of the extension, so that whoever reads them waits.';
 
 CREATE FUNCTION ecommerce._session_problems()
 RETURNS SETOF ecommerce._problem

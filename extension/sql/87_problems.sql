@@ -30,11 +30,14 @@ SET plan_cache_mode = force_generic_plan
 AS $table_problems$
 BEGIN
 	RETURN QUERY
-	SELECT 'tables_locked', ecommerce._session_name(l.pid), 'error', l.since,
+	SELECT 'tables_locked',
+		coalesce('prepared transaction ' || l.prepared, ecommerce._session_name(l.pid)), 'error', l.since,
 		format('It %s an exclusive lock on %s: whoever reads that waits. What else is wrong with store, bus and sagas was not looked at.',
 			CASE WHEN l.waits THEN 'waits for' ELSE 'has' END, l.tables),
-		format('SELECT * FROM pg_stat_activity WHERE pid = %1$s; then SELECT pg_terminate_backend(%1$s)', l.pid),
-		jsonb_build_object('pid', l.pid)
+		CASE WHEN l.prepared IS NULL
+			THEN format('SELECT * FROM pg_stat_activity WHERE pid = %1$s; then SELECT pg_terminate_backend(%1$s)', l.pid)
+			ELSE format('ROLLBACK PREPARED %1$L, or COMMIT PREPARED %1$L', l.prepared) END,
+		jsonb_strip_nulls(jsonb_build_object('pid', l.pid))
 	FROM ecommerce._locked_away() l;
 	IF FOUND THEN
 		RETURN;
