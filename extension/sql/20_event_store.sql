@@ -343,7 +343,7 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_scavenge';
 COMMENT ON FUNCTION event_store.scavenge() IS
 'Removes the events that deletion and retention hide; returns how many. Versions and positions are not used again. VACUUM then frees the space. '
-'What retention hides stays until every subscription and projection that may want it has passed it. It is one transaction, and appends to the streams that it trims wait for its end: CALL event_store.scavenge(max) commits in between.';
+'What retention hides stays until every subscription and projection that may want it has passed it, and as long as one has it parked. It is one transaction, and appends to the streams that it trims wait for its end: CALL event_store.scavenge(max) commits in between.';
 
 CREATE PROCEDURE event_store.scavenge(max bigint, INOUT removed bigint DEFAULT NULL)
 LANGUAGE c

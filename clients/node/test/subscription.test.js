@@ -100,6 +100,8 @@ test('with onError park it goes on, and a replay wakes it', async () => {
 		WHERE query LIKE 'CALL event_store.wait%' AND wait_event = 'Extension'`)).length > 0);
 	assert.deepEqual(await parked(), [{ attempts: 3 }]);
 	assert.deepEqual(tries.slice(-3), [1, 2, 3]);
+	await db.query(`SELECT event_store.replay_parked('parking')`);
+	await until('it is parked again', async () => (await parked())[0].attempts > 3);
 	mended = true;
 	await db.query(`SELECT event_store.replay_parked('parking')`);
 	await until('it is seen', async () => (await count('parking')).n === 4);

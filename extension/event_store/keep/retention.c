@@ -259,7 +259,7 @@ event_store_scavenge_in_portions(PG_FUNCTION_ARGS)
  * Removes what is hidden of one stream.  Returns how many events.
  *
  * What retention hides stays until every consumer that may want it has passed
- * it; what was deleted goes at once.
+ * it, and has none of it parked; what was deleted goes at once.
  */
 static int64
 remove_hidden(const Candidate *candidate, Visibility *visibility, int64 max)
@@ -267,7 +267,8 @@ remove_hidden(const Candidate *candidate, Visibility *visibility, int64 max)
 #define HIDDEN \
 	" stream_id = $1 AND (version < coalesce((SELECT t.before_version" \
 	" FROM event_store.truncated_stream t WHERE t.stream_id = $1), 0)" \
-	" OR (version < $2 OR occurred_at < $3) AND position <= $4)"
+	" OR (version < $2 OR occurred_at < $3) AND position <= $4 AND NOT EXISTS" \
+	" (SELECT FROM event_store.parked_event k WHERE k.position = stored_event.position))"
 	static SpiStatement look = {
 		"SELECT FROM event_store.stored_event WHERE" HIDDEN " LIMIT 1"
 	};

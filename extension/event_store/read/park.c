@@ -15,6 +15,7 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 
 #include "base/errors.h"
@@ -99,7 +100,8 @@ park_lease_replays(Subscription *subscription, int max, int64 **positions, int *
 		/* Looks once at each partition that somebody else has. */
 		if (lease == NULL && (i == 0 || partitions[i] != partitions[i - 1]))
 			(void) lease_lock(subscription, partitions[i], PG_INT64_MAX, &lease);
-		if (lease == NULL || partitions[i] != lease->partition || all[i] <= lease->replayed)
+		if (lease == NULL || partitions[i] != lease->partition ||
+			(lease->replayed != NULL && all[i] <= lease->replayed->position))
 			continue;
 		if (subscription->park_after == 0 ||
 			!park_if_failed(subscription, lease->partition, all[i]))
@@ -110,24 +112,48 @@ park_lease_replays(Subscription *subscription, int max, int64 **positions, int *
 
 /*
  * The consumer has dealt with events that it was given again, up to a position;
- * false if there are no such events.
+ * false if it was given none.  Others that are marked, perhaps just now, and what it has
+ * parked again, stay.
  */
 bool
 park_replayed(const Lease *lease, int64 upto)
 {
+	int64	   *positions;
+	int			count = 0;
+
+	for (const Replayed *replayed = lease->replayed; replayed != NULL; replayed = replayed->before)
+		count += replayed->position <= upto;
+	if (count == 0)
+		return false;
+	positions = palloc(sizeof(int64) * count);
+	count = 0;
+	for (const Replayed *replayed = lease->replayed; replayed != NULL; replayed = replayed->before)
+	{
+		if (replayed->position <= upto)
+			positions[count++] = replayed->position;
+	}
+	park_remove(lease->subscription, positions, count);
+	return true;
+}
+
+/*
+ * Events that were to be given again need not be, any more.
+ */
+void
+park_remove(const char *name, const int64 *positions, int count)
+{
 	static SpiStatement remove = {
 		"DELETE FROM event_store.parked_event"
-		" WHERE subscription = $1 AND partition = $2 AND position <= $3 AND replay"
+		" WHERE subscription = $1 AND position = ANY ($2) AND replay"
 	};
-	uint64		removed;
+	Datum	   *elements = palloc(sizeof(Datum) * count);
+	Datum		values[2] = {CStringGetTextDatum(name)};
 
-	spi_begin(SPI_AS_OWNER);
-	removed = spi_run_latest(&remove, 3, (Oid[]) {TEXTOID, INT4OID, INT8OID},
-							 (Datum[]) {CStringGetTextDatum(lease->subscription),
-										Int32GetDatum(lease->partition), Int64GetDatum(upto)},
-							 NULL);
-	spi_end();
-	return removed > 0;
+	for (int i = 0; i < count; i++)
+		elements[i] = Int64GetDatum(positions[i]);
+	values[1] = PointerGetDatum(construct_array(elements, count, INT8OID, sizeof(int64),
+												FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	spi_execute_latest(&remove, 2, (Oid[]) {TEXTOID, INT8ARRAYOID}, values, NULL);
 }
 
 PG_FUNCTION_INFO_V1(event_store_attempt);

@@ -11,5 +11,6 @@ extern bool park_if_failed(const Subscription *subscription, int partition, int6
 extern Lease *park_lease_replays(Subscription *subscription, int max, int64 **positions,
 								 int *count);
 extern bool park_replayed(const Lease *lease, int64 upto);
+extern void park_remove(const char *name, const int64 *positions, int count);
 
 #endif

@@ -32,6 +32,7 @@
 static Lease *take_lease(Subscription *subscription, int64 mark);
 static int64 lowest_free(const int64 *checkpoints, const bool *held, int partitions);
 static bool give_replays(Subscription *subscription, int max_count, EventResult *result);
+static bool give_again(Lease *lease, const int64 *positions, int count, EventResult *result);
 
 /*
  * Leases a free partition, one that has events if there is any.  NULL if all
@@ -129,39 +130,60 @@ lowest_free(const int64 *checkpoints, const bool *held, int partitions)
 }
 
 /*
- * Gives parked events again, those of one partition; false if none are free.
- * Where failures are counted they come one by one.
+ * Gives parked events again, those of one partition; false if none are free, or none
+ * is left: their streams may have been deleted.  Where failures are counted they come one
+ * by one.
  */
 static bool
 give_replays(Subscription *subscription, int max_count, EventResult *result)
 {
 	bool		watched = subscription->park_after > 0;
-	EventFilter any = {.of_consumer = true, .deletions = true};
 	int64	   *positions;
 	int			count;
 	Lease	   *lease = lease_find(subscription->name);
-	Snapshot	snapshot;
 
 	if (watched && lease != NULL && lease->given > 0)
 		return false;
-	lease = park_lease_replays(subscription, watched ? 1 : max_count, &positions, &count);
-	if (lease == NULL)
-		return false;
-	lease->watched = watched;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	while ((lease = park_lease_replays(subscription, watched ? 1 : max_count, &positions,
+									   &count)) != NULL)
+	{
+		/* What a savepoint is given goes with it. */
+		lease = lease_remember(subscription->name, lease->partition, lease->fetched,
+							   lease->checkpoint);
+		lease->watched = watched;
+		if (give_again(lease, positions, count, result))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Gives events again that are there still, and forgets the others; false if there is none.
+ */
+static bool
+give_again(Lease *lease, const int64 *positions, int count, EventResult *result)
+{
+	EventFilter any = {.of_consumer = true, .deletions = true};
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	bool		given = false;
+
 	for (int i = 0; i < count; i++)
 	{
 		EventScan  *scan = event_scan_positions(&any, positions[i] - 1, positions[i], snapshot);
 		Event		event;
 
 		if (event_scan_next(scan, &event))
+		{
 			event_result_put(result, &event);
+			lease_note_replayed(lease, positions[i]);
+			given = true;
+		}
+		else
+			park_remove(lease->subscription, &positions[i], 1);
 		event_scan_end(scan);
-		lease_note_given(lease, positions[i]);
-		lease->replayed = positions[i];
 	}
 	UnregisterSnapshot(snapshot);
-	return true;
+	return given;
 }
 
 PG_FUNCTION_INFO_V1(event_store_fetch);
@@ -281,8 +303,7 @@ event_store_advance(PG_FUNCTION_ARGS)
 				 errhint("Call event_store.fetch, deal with the events, then advance, all in one transaction.")));
 	}
 	/* At or below the checkpoint only what was parked can have been given out. */
-	if (lease->replayed > 0 && park_replayed(lease, lesser(checkpoint, lease->replayed)) &&
-		checkpoint <= lease->checkpoint)
+	if (park_replayed(lease, checkpoint) && checkpoint <= lease->checkpoint)
 		PG_RETURN_VOID();
 	if (checkpoint < lease->checkpoint || checkpoint > Max(lease->fetched, lease->checkpoint))
 		ereport(ERROR,

@@ -157,7 +157,7 @@ lease_remember(const char *name, int partition, int64 fetched, int64 checkpoint)
 		entry->level = GetCurrentSubTransactionId();
 		entry->first = lease != NULL ? lease->first : 0;
 		entry->given = lease != NULL ? lease->given : 0;
-		entry->replayed = lease != NULL ? lease->replayed : 0;
+		entry->replayed = lease != NULL ? lease->replayed : NULL;
 		entry->watched = lease != NULL && lease->watched;
 		entry->before = leases;
 		leases = lease = entry;
@@ -330,6 +330,19 @@ lease_note_given(Lease *lease, int64 position)
 {
 	if (lease->given++ == 0)
 		lease->first = position;
+}
+
+/*
+ * A parked event has been given out again.
+ */
+void
+lease_note_replayed(Lease *lease, int64 position)
+{
+	Replayed   *replayed = MemoryContextAlloc(TopTransactionContext, sizeof(Replayed));
+
+	lease_note_given(lease, position);
+	*replayed = (Replayed) {position, lease->replayed};
+	lease->replayed = replayed;
 }
 
 /*

@@ -98,6 +98,7 @@ held_lane_acquire(Endpoint *endpoint, int32 lane)
 	held->endpoint = endpoint;
 	held->lane = lane;
 	held->read_upto = (int64) pg_atomic_read_u64(&shared->cursor);
+	held->first = delivery_count;
 	held->acquired_in = GetCurrentSubTransactionId();
 	pg_atomic_write_u32(&shared->holder, MyProcPid);
 	return held;

@@ -33,6 +33,8 @@ typedef struct HeldLane
 	int64		swept_upto;		/* expired leases were settled up to it */
 	int64		new_cursor;		/* what commits; 0: it does not move */
 	bool		none_passed;	/* message_bus.passed has no more rows of it */
+	bool		leased;			/* something of it is: it gives no more */
+	int			first;			/* number of the first delivery that may be of it */
 	SubTransactionId acquired_in;
 	bool		released;
 } HeldLane;

@@ -107,6 +107,7 @@ lease_one(const ReceiveCall *call, int number)
 	}
 	table_insert(&bus_lease_table, values, nulls);
 	delivery_close(&delivery, OUTCOME_LEASED);
+	held_lane_get(held->lane)->leased = true;
 	lease_note_lane(delivery.endpoint, delivery.lane)->created_in_ring += in_ring;
 }
 
@@ -155,7 +156,10 @@ lease_sweep(HeldLane *lane, TimestampTz now)
 			ending_return(&delivery, expired[i]);
 	}
 	lease_read_lane(lane->endpoint, lane->lane, &left);
-	if (left.count == 0 && count > 0)
+	/* Those that are gone already this transaction has ended itself. */
+	if (count == 0)
+		upto = lease_noted_upto(lane->endpoint, lane->lane);
+	if (left.count == 0 && upto > 0)
 	{
 		lane->swept_upto = upto;
 		lane->read_upto = Max(lane->read_upto, lane->swept_upto);

@@ -241,7 +241,8 @@ reserve(const Endpoint *endpoint, bool beyond_depth)
 
 	entry->reserved = true;
 	if (unlikely(max_depth >= 0) &&
-		pg_atomic_read_u64(&shared->depth) + reserved > (uint64) max_depth)
+		/* Signed: what was miscounted once is no full endpoint. */
+		(int64) (pg_atomic_read_u64(&shared->depth) + reserved) > max_depth)
 	{
 		forget_entry(entry);
 		entry_count--;

@@ -43,6 +43,7 @@ static void refuse_forwarded(const Endpoint *endpoint) pg_attribute_noreturn();
 static void serve_lanes(ReceiveCall *call);
 static int	fair_lanes(ReceiveCall *call);
 static bool is_served(const ReceiveCall *call);
+static bool gives_more(const ReceiveCall *call, const HeldLane *lane);
 static void serve_lane(ReceiveCall *call, int32 number);
 static void hand_out(ReceiveCall *call);
 
@@ -117,7 +118,7 @@ serve_lanes(ReceiveCall *call)
 	{
 		HeldLane   *held = held_lane_find(call->endpoint, i);
 
-		if (held != NULL)
+		if (held != NULL && gives_more(call, held))
 			collect_lane(call, held);
 	}
 	call->lanes_left = fair_lanes(call);
@@ -137,6 +138,17 @@ static bool
 is_served(const ReceiveCall *call)
 {
 	return call->given >= call->max || call->full;
+}
+
+/*
+ * Whether a lane that the transaction holds already may give more.  The cursor goes by
+ * leases where there are any: so who has some of a lane in hand does not lease the rest,
+ * and nobody receives behind what is leased.
+ */
+static bool
+gives_more(const ReceiveCall *call, const HeldLane *lane)
+{
+	return !lane->leased && (call->leased_until == 0 || lane->first >= call->first);
 }
 
 /*
@@ -194,6 +206,8 @@ serve_lane(ReceiveCall *call, int32 number)
 
 		if (swept == LEASE_LANE_TAKEN)
 			held_lane_release(lane);
+		else
+			lane->leased = swept == LEASE_LANE_SWEPT;
 		if (swept != LEASE_LANE_FREE)
 			return;
 	}

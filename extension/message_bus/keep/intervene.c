@@ -71,7 +71,7 @@ take_lane(const Removal *removal)
 	HeldLane   *held = held_lane_find(endpoint, removal->lane);
 
 	if (held != NULL)
-		return held;
+		return held->leased ? NULL : held;
 	if (lane_checked(endpoint, removal->lane)->leases.count > 0)
 		return NULL;
 	held = held_lane_acquire(endpoint, removal->lane);

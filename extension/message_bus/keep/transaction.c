@@ -130,5 +130,6 @@ subtransaction_ended(SubXactEvent event, SubTransactionId mine,
 	death_end_subtransaction(committed, mine, parent);
 	outbox_end_subtransaction(committed, mine, parent);
 	held_end_subtransaction(committed, mine, parent);
+	lease_end_subtransaction(committed, mine, parent);
 	breaker_end_subtransaction(committed, mine, parent);
 }

@@ -253,10 +253,11 @@ count_between(const Endpoint *endpoint, int32 lane, int64 after, int64 upto)
 	LaneReader	reader;
 	int64		position;
 	uint32		count = 0;
+	bool		some_passed = pg_atomic_read_u32(&lane_get(endpoint, lane)->passed) != 0;
 
 	lane_reader_begin(&reader, endpoint, lane, after);
 	while (lane_reader_next(&reader, &position) != NULL && position <= upto)
-		count++;
+		count += !some_passed || !passed_has(endpoint, lane, position);
 	lane_reader_end(&reader);
 	return count;
 }

@@ -3,9 +3,11 @@
  *		Messages that wait: for their instance, or for another state of it.
  *
  * Lock protocol: who parks a message holds the claim on the instance (see store.c)
- * or its row, and who replays holds the same, so none is forgotten.  Replayed
- * messages are handled in the order they came, each in a subtransaction; one that
- * fails goes back to the endpoint, whose policy retries it.
+ * or its row, and who replays holds the same, so none is forgotten: he sees what is
+ * committed now at every isolation level.  Who clears away what has waited too long has
+ * neither; so who replays locks the messages too, and takes those that are still there.
+ * Replayed messages are handled in the order they came, each in a subtransaction; one
+ * that fails goes back to the endpoint, whose policy retries it.
  */
 #include "postgres.h"
 
@@ -170,14 +172,14 @@ read_waiting(const Machine *machine)
 {
 	static SpiStatement find = {
 		"SELECT " PARKED_COLUMNS " FROM saga.parked_message WHERE correlation_id = $1 AND saga = $2"
-		" ORDER BY id"
+		" ORDER BY id FOR UPDATE"
 	};
 	MemoryContext caller = CurrentMemoryContext;
 	List	   *waiting;
 	uint64		count;
 
 	spi_begin(SPI_AS_OWNER);
-	count = spi_run(&find, 2, (Oid[]) {UUIDOID, TEXTOID},
+	count = spi_run_latest(&find, 2, (Oid[]) {UUIDOID, TEXTOID},
 					(Datum[]) {UUIDPGetDatum(&machine->id),
 						CStringGetTextDatum(machine->definition->name)}, NULL);
 	waiting = all_parked(count, caller);
@@ -424,7 +426,7 @@ remove_parked(int64 id)
 		"DELETE FROM saga.parked_message WHERE id = $1"
 	};
 
-	spi_execute(&remove, 1, (Oid[]) {INT8OID}, (Datum[]) {Int64GetDatum(id)}, NULL);
+	spi_execute_latest(&remove, 1, (Oid[]) {INT8OID}, (Datum[]) {Int64GetDatum(id)}, NULL);
 }
 
 static void
@@ -435,5 +437,5 @@ mark_deferred(int64 id)
 		" coalesce((envelope ->> 'expires_at')::timestamptz, 'infinity') WHERE id = $1"
 	};
 
-	spi_execute(&mark, 1, (Oid[]) {INT8OID}, (Datum[]) {Int64GetDatum(id)}, NULL);
+	spi_execute_latest(&mark, 1, (Oid[]) {INT8OID}, (Datum[]) {Int64GetDatum(id)}, NULL);
 }
