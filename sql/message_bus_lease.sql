@@ -115,4 +115,12 @@ SELECT message_bus.send('e', 'T', '{"n": 65}', uid(65), expires_at => now() - in
 CALL bury(3); CALL message_bus.wait('e', '10 min');
 SELECT message_bus.ack(delivery_id) FROM message_bus.receive('e', 5, '1 min');
 SELECT count(*) FROM message_bus.passed; SELECT in_order('e'); SELECT state('e');
+-- Counted anew, as after a start of the server.
+SELECT fill('e', 66, 66);
+SELECT message_bus.send('e', 'T', '{"n": 67}', uid(67), expires_at => now() - interval '1 s') = uid(67);
+SELECT fill('e', 68, 68);
+CALL bury(4); CALL message_bus.wait('e', '10 min');
+SELECT lease('e', 5); SELECT state('e');
+INSERT INTO message_bus.route SELECT * FROM message_bus.route WHERE false;
+SELECT state('e'); SELECT message_bus.ack(id(66), id(68)); SELECT in_order('e'); SELECT state('e');
 SELECT * FROM message_bus.verify();

@@ -242,8 +242,9 @@ load_waiting(const Endpoint *endpoint, Datum id, uint64 *settled)
 		" pg_catalog.min(l.leased_until), pg_catalog.max(l.upto) FROM message_bus.lease l"
 		" WHERE l.endpoint_id = $1 GROUP BY 1"};
 	static SpiStatement passed = {
-		"SELECT p.lane, pg_catalog.count(*) FROM message_bus.passed p WHERE p.endpoint_id = $1"
-		" GROUP BY 1"};
+		"SELECT p.lane, pg_catalog.count(*) FILTER (WHERE p.position > coalesce((SELECT"
+		" pg_catalog.max(l.upto) FROM message_bus.lease l WHERE l.endpoint_id = p.endpoint_id"
+		" AND l.lane = p.lane), 0)) FROM message_bus.passed p WHERE p.endpoint_id = $1 GROUP BY 1"};
 	/* Columns, after the lane. */
 	enum
 	{
@@ -300,7 +301,7 @@ load_waiting(const Endpoint *endpoint, Datum id, uint64 *settled)
 		if (lane == NULL)
 			continue;
 		pg_atomic_write_u32(&lane->passed, 1);
-		/* They are beyond the cursor, but count no more. */
+		/* They are beyond the cursor, and beyond leases, but count no more. */
 		*settled += (uint64) spi_int64(i, 1, 0);
 	}
 	spi_end();
