@@ -241,6 +241,28 @@ $shop->until('the saga has begun', sub {
 is($json->decode($console->get($who{monitor}, $instance)->{content})->{instance}{data}, undef,
 	'but not what an instance holds');
 
+# What a saga has sent is handled; it has gone on since, without an answer.
+my $errand = Shop::uuid();
+$node->safe_psql('shop', slurp_file("$FindBin::RealBin/console_errand.sql"));
+errand_hears('ErrandBegun');
+my $handled = 0;
+$shop->until('what it has sent is handled', sub { 3 == ($handled += $shop->sql(q(SELECT coalesce(
+	message_bus.ack(VARIADIC array_agg(delivery_id)), 0) FROM message_bus.receive('desk')))) });
+errand_hears('Nudged');
+
+sub errand_hears
+{
+	my ($type) = @_;
+	my $version = "SELECT coalesce(max(version), 0) FROM saga.instances
+		WHERE correlation_id = '$errand'";
+	my $before = $shop->sql($version);
+
+	$shop->sql("BEGIN; SELECT ecommerce.set_context('$errand');
+		SELECT message_bus.publish('$type', '{}'); COMMIT");
+	$shop->until("it hears $type", sub { $shop->sql($version) > $before });
+	return;
+}
+
 # Behind the gateway, where that was asked for.
 my $render = "$FindBin::RealBin/../services/gateway/render";
 $shop->start_gateway($render);
@@ -257,7 +279,8 @@ is($shop->call('gateway', 'GET', '/console/api/endpoints', undef, Authorization 
 is($shop->call('gateway', 'GET', '/console')->{status}, 200, '/console leads there');
 
 $console->browse('console_pages.mjs',
-	{ gateway => "http://127.0.0.1:$shop->{port}{gateway}" },
+	{ gateway => "http://127.0.0.1:$shop->{port}{gateway}", errand => $errand },
+	'tell the errand' => sub { errand_hears('Told'); return },
 	'hostile data' => sub {
 		$node->safe_psql('shop', slurp_file("$FindBin::RealBin/console_hostile.sql"));
 		return;

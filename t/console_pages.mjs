@@ -8,7 +8,7 @@ import { context, facts, is, logIn, ok, open, please, run, settled, show, tell }
 
 const MOST_BYTES = 100 * 1024;
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const { address, gateway, password, order, story, pictures } = facts;
+const { address, errand, gateway, password, order, story, pictures } = facts;
 let bytes = 0;
 
 // What differs between the themes is the contrast, so that is all that is looked at twice.
@@ -234,6 +234,27 @@ async function replay() {
 	await page.close();
 }
 
+// All that the instance has sent is handled: what is outstanding is what its definition waits for.
+async function commands() {
+	const page = await open();
+	const answers = async () => {
+		await show(page, `sagas/errand/instance/${errand}`);
+		const rows = page.locator('main [aria-label="Commands"] tbody tr');
+		await rows.first().waitFor();
+		const told = await rows.evaluateAll((all) => all.map(({ cells }) => [cells[0], cells[4]]
+			.map((cell) => cell.textContent.replace(/[^\w ]/g, '')).join(' ').trim()));
+		return told.sort().join(', ');
+	};
+	await logIn(page, 'operator');
+	is(await answers(), 'Ask outstanding, Charge outstanding, Note none is awaited',
+		'what waits for an answer is told from what does not');
+	await please('tell the errand');
+	await page.goto('about:blank');
+	is(await answers(), 'Ask, Charge outstanding, Note none is awaited',
+		'and when it has one');
+	await page.close();
+}
+
 // A network that drops says nothing: the page does, and comes back.
 async function silence() {
 	const page = await open();
@@ -286,5 +307,5 @@ async function behindGateway() {
 }
 
 // The pages alone take minutes on a busy machine, and so have a test of their own.
-await run(facts.part === 'pages' ? [everyPage] : [hostile, keyboard, replay, viewer, behindGateway,
-	silence, offline, restart, expiry]);
+await run(facts.part === 'pages' ? [everyPage] : [hostile, keyboard, replay, commands, viewer,
+	behindGateway, silence, offline, restart, expiry]);

@@ -3,6 +3,7 @@ import { html, useState } from './htm.js';
 import { may, post, useData, useList } from './data.js';
 import { Act, Ago, Answer, Badge, Card, Code, Empty, Fields, Heading, Id, List, Loading, Span,
 	State, Table, Tabs, Trouble, endpointLink, storyLink } from './ui.js';
+import { commandsOf } from './commands.js';
 import { StateMap, parseDiagram } from './statemap.js';
 import * as format from './format.js';
 
@@ -177,7 +178,8 @@ function Instance({ saga, id }) {
 		&& row.correlation_id === id);
 	const way = (data?.history ?? []).map(({ to_state: to }) => to).filter((state, i, all) => state
 		&& state !== all[i - 1]);
-	const state = one?.current_state ?? (data ? 'gone' : 'an instance');
+	const state = one?.current_state ?? (!data ? 'an instance' : data.history.length
+		? 'gone' : 'no such instance');
 	return html`<${Heading} title=${`${saga}: ${state}`}
 		note=${html`Instance <span class="id">${id}
 		</span>, <a href=${storyLink(id)}>its story</a>`}>
@@ -204,32 +206,18 @@ function Instance({ saga, id }) {
 		${one && about.data && html`<${Card} title="Its way" note="where it went is drawn thick">
 			<${StateMap} text=${about.data.diagram}  way=${way}
 			here=${one.current_state} stuck=${problem} label="Its way through the states" /><//>`}
-		${one && html`<${Commands} id=${id} ended=${about.data?.definition.states[
-			one.current_state]?.kind === 'final'} />`}
+		${one && about.data && html`<${Commands} id=${id} of=${data}
+			definition=${about.data.definition} />`}
 		${data && data.history.length > 0 && html`<${History} rows=${data.history} />`}
 		${one && html`<${Card} title="Data">${one.data === null
 			? html`<${Empty} title="Your role may not see it." />`
 			: html`<${Code} value=${one.data} label="Data" />`}<//>`}`;
 }
 
-// What the instance has sent. Outstanding is what is not handled yet, and what its last step
-// has sent and nobody has answered; where the instance has gone on, it has had its answer.
-function commandsOf(entries, ended) {
-	const steps = entries.filter(({ kind, summary }) => kind === 'saga' && summary?.sent);
-	const last = new Set(steps[steps.length - 1]?.summary.sent ?? []);
-	const sent = new Set(steps.flatMap(({ summary }) => summary.sent));
-	const answers = new Map(entries.filter(({ kind }) => kind === 'message').map((entry) =>
-		[entry.caused_by, entry.name]));
-	return entries.filter(({ kind, id }) => sent.has(id) && kind !== 'event').map((entry) => ({
-		...entry, answer: answers.get(entry.id),
-		open: !ended && !answers.has(entry.id) && (entry.state !== 'settled' || last.has(entry.id)),
-	})).sort((a, b) => b.open - a.open);
-}
-
-function Commands({ id, ended }) {
+function Commands({ id, of, definition }) {
 	const story = useData('story', { id, max: 500 }, 'events');
 	return html`<${Card} title="Commands" note="outstanding first"><${Answer} of=${story}>
-		<${Table} label="Commands" rows=${commandsOf(story.data?.entries ?? [], ended)}
+		<${Table} label="Commands" rows=${commandsOf(story.data?.entries ?? [], of, definition)}
 		rowKey=${(row) => row.id} rowClass=${(row) => row.hangs ? 'error' : ''}
 		empty=${html`<${Empty} title="It has sent nothing that is still known." />`} columns=${[
 		{ head: 'Command', grow: true, cell: (row) => html`<bdi>${row.name}</bdi>` },
@@ -238,9 +226,12 @@ function Commands({ id, ended }) {
 		{ head: 'Sent', cell: (row) => html`<${Ago} at=${row.at} />`, fixed: true },
 		{ head: 'State', cell: (row) => html`<${State} value=${row.state} />`, fixed: true },
 		{ head: 'Answer', cell: (row) => row.open ? html`<${Badge} kind="busy">outstanding<//>`
-			: html`<bdi class=${row.answer ? '' : 'muted'}>${row.answer ?? '–'}</bdi>` }]} />
+			: html`<bdi class=${row.answer ? '' : 'muted'}>${answerTo(row)}</bdi>` }]} />
 		<//><//>`;
 }
+
+const answerTo = ({ answer, mute, again }) => answer ?? (mute ? 'none is awaited'
+	: again ? 'sent again' : '–');
 
 function History({ rows }) {
 	return html`<${Card} title="History" note=${rows.length >= 200 ? 'the last 200 transitions'
