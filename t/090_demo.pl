@@ -6,7 +6,8 @@ use warnings;
 
 use FindBin;
 use lib $FindBin::RealBin;
-use HTTP::Tiny;
+use Console;
+use List::Util qw(pairs);
 use OpenShop;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -94,20 +95,13 @@ is(shop('SELECT name FROM event_store.subscriptions WHERE lag_events > 0'), '',
 # The console: where it is, who may log in, two orders to look at.
 my $console = "http://127.0.0.1:$ENV{CONSOLED_PORT}";
 like($output, qr/^  Console:  \Q$console\E /m, 'it says where the console is');
-my @stories = $output =~ m{^ +\Q$console\E/#/story/(\S+)    an order that ended (\w+)$}mg;
-is(scalar @stories, 4, 'and which two stories to look at');
-my $http = HTTP::Tiny->new;
-for my $role (qw(console_viewer console_operator))
-{
-	my ($password) = $output =~ /^ +as $role with the password (\S+)$/m;
-	my $reply = $http->post("$console/api/log-in", { headers => { 'Content-Type' =>
-		'application/json' }, content => qq({"role": "$role", "password": "$password"}) });
-	my ($cookie) = ($reply->{headers}{'set-cookie'} // '') =~ /^([^;]+)/;
-
-	is($reply->{status}, 200, "$role is let in") or diag($reply->{content});
-	$reply = $http->get("$console/api/story?id=$stories[0]", { headers => { Cookie => $cookie } });
-	like($reply->{content}, qr/"current_state":"$stories[1]"/, 'and sees the story');
-}
+my @stories = map { +{ address => $_->[0], state => $_->[1] } } pairs($output =~
+	  m{^ +(\Q$console\E/#/story/\S+)    an order that ended (\w+)$}mg);
+is(scalar @stories, 2, 'and which two stories to look at');
+my %password = map { $output =~ /^ +as $_ with the password (\S+)$/m ? ($_ => $1) : () }
+  qw(console_viewer console_operator);
+is(scalar keys %password, 2, 'and as whom');
+Console->at($console, %password)->browse('console_demo.mjs', { stories => \@stories });
 
 for my $i (0 .. $#lines)
 {

@@ -41,6 +41,13 @@ sub new
 	return $self;
 }
 
+# One that somebody else has started, with the passwords of those who may log in.
+sub at
+{
+	my ($class, $address, %password) = @_;
+	return bless { address => $address, password => \%password }, $class;
+}
+
 # Starts it, anew if it runs, and returns when it is ready.
 sub start
 {
