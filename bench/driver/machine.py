@@ -1,7 +1,6 @@
 """Describes the machine that the numbers were taken on."""
 import os
 import platform
-import socket
 import statistics
 import time
 from pathlib import Path
@@ -36,37 +35,10 @@ def fdatasync_latency(directory: Path, count=500):
     return statistics.median(taken)
 
 
-def wakeup_latency(count=300, gap=0.002):
-    """Seconds from one process to another that sleeps, and back: median, and 99th percentile.
-
-    What waits for somebody cannot be faster. A virtual processor that was halted is started by its
-    host, which takes microseconds or, where many share it, some milliseconds.
-    """
-    here, there = socket.socketpair()
-    child = os.fork()
-    if child == 0:
-        here.close()
-        while there.recv(1):
-            there.send(b".")
-        os._exit(0)
-    there.close()
-    taken = []
-    for _ in range(count):
-        time.sleep(gap)
-        began = time.perf_counter()
-        here.send(b".")
-        here.recv(1)
-        taken.append(time.perf_counter() - began)
-    here.close()
-    os.waitpid(child, 0)
-    return statistics.median(taken), sorted(taken)[int(0.99 * count)]
-
-
 def describe(server):
     """Lines of (what, value)."""
     memory = int(_first("/proc/meminfo", "MemTotal").split()[0]) / 1048576
     sync = fdatasync_latency(server.run_dir) * 1e6
-    typical, worst = wakeup_latency()
     settings = ", ".join(f"{name} = {value}" for name, value in server.settings.items() if value)
     return [
         ("processor", f"{_first('/proc/cpuinfo', 'model name')}, {os.cpu_count()} cores"),
@@ -74,7 +46,6 @@ def describe(server):
         ("kernel", f"{platform.system()} {platform.release()}"),
         ("PostgreSQL", server.sql("postgres", "SELECT version()").split(" on ")[0]),
         ("fdatasync", f"{sync:.0f} us for 8 KB (median of 500)"),
-        ("wake-up", f"{typical * 1e6:.0f} us there and back, one of a hundred {worst * 1e6:.0f} us"),
         ("load", f"{os.getloadavg()[0]:.2f} before the run"),
         ("settings", settings),
     ]

@@ -62,7 +62,7 @@ def render(parts):
     lines = []
     previous = None
     for measurement, samples, head in parts:
-        machine = [pair for pair in head if pair[0] not in ("load", "fdatasync", "wake-up", "measured")]
+        machine = [pair for pair in head if pair[0] not in ("load", "fdatasync", "measured")]
         if machine != previous:
             lines += [f"{what + ':':<12}{value}" for what, value in machine] + [""]
             previous = machine
@@ -73,7 +73,6 @@ def render(parts):
         lines += [f"== {measurement.name}: {measurement.title} ==",
                   f"medians of {rounds} rounds, {facts['measured']}, "
                   f"fdatasync {facts['fdatasync'].split(' for')[0]}, load {facts['load']}",
-                  *([f"wake-up {facts['wake-up']}"] if "wake-up" in facts else []),
                   *([f"other processes took {statistics.median(foreign):.0%} of the machine "
                      f"(median run; worst {max(foreign):.0%})"] if foreign else []), ""]
         lines += measurement_table(measurement, samples)

@@ -71,17 +71,6 @@ class TestBounds(unittest.TestCase):
         self.assertRegex(self.render(limit=[100]), r"fast enough +>= 0.90 +-  not measured")
 
 
-class TestReport(unittest.TestCase):
-    def render(self, head):
-        return report.render([(measurement([]), samples(ours=[1]), head)])
-
-    def test_how_long_a_wakeup_takes_stands_at_the_head(self):
-        self.assertIn("load 0.00\nwake-up 90 us", self.render([*HEAD, ["wake-up", "90 us"]]))
-
-    def test_what_was_saved_before_it_was_measured_can_be_read(self):
-        self.assertNotIn("wake-up", self.render(HEAD))
-
-
 class TestRunCase(unittest.TestCase):
     def runs(self, patience, *foreign):
         left = list(foreign)

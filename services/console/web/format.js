@@ -76,6 +76,12 @@ export function interval(text) {
 	return +(plain[1] ?? 0) * 86400000 + (plain[2] === '-' ? -time : time);
 }
 
+// A text of the database with the intervals in it as durations.
+export function spans(text) {
+	return (text ?? '').replace(/\b(?:\d+ days? )?\d\d+:\d\d:\d\d(?:\.\d+)?(?![\d+:])/g,
+		(found) => duration(interval(found)));
+}
+
 // How long ago, or in how long.
 export function relative(at, now) {
 	const past = now - new Date(at);

@@ -49,13 +49,18 @@ function remedy({ kind, detail }) {
 	if (kind === 'dead_letters') return of('dead', 'endpoint', 'Open dead letters');
 	if (/^(endpoint|no_consumer|consumer|not_carried|breaker|messages)/.test(kind))
 		return of('messages', 'endpoint', 'Open endpoint');
-	if (kind === 'subscription_behind') return ['#/readers?behind=1', 'Open readers'];
+	if (kind === 'subscription_behind') return ['#/readers?behind=1', 'Open subscriptions'];
+	if (/^(projection|rebuild)/.test(kind)) return ['#/readers', 'Open projections'];
 	if (kind === 'saga_stuck' && detail?.correlation_id)
 		return [storyLink(detail.correlation_id), 'Open story'];
 	if (/^saga/.test(kind)) return of('sagas', 'saga', 'Open saga');
-	if (/^(subscription|projection|parked|rebuild)/.test(kind))
-		return ['#/readers', 'Open readers'];
+	if (/^(subscription|parked)/.test(kind)) return ['#/readers', 'Open subscriptions'];
 	return ['#/health', 'Open health'];
+}
+
+// Only what is the database's own words: an error's may hold a time of the day.
+function holdsUp({ kind, holds_up: text }) {
+	return /_behind$/.test(kind) ? format.spans(text) : text ?? '';
 }
 
 // bare: where they are looked at already.
@@ -69,7 +74,7 @@ export function Problems({ of, bare, more }) {
 				problem.object}</bdi></a></span>
 			<span class="since">${problem.since && html`since <${Ago} at=${problem.since} />`}
 				</span>
-			<span class="rest"><span dir="auto">${problem.holds_up ?? ''}</span>
+			<span class="rest"><span dir="auto">${holdsUp(problem)}</span>
 				${problem.what_to_type && html`<code class="muted">${problem.what_to_type}</code>`}
 				</span>${!bare && html`<a class="button go" href=${href}>${label}</a>`}</li>`;
 	})}</ul>${more > 0 && html`<div class="more">

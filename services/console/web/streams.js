@@ -100,7 +100,8 @@ function eventColumns(stream) {
 		: row.version },
 		{ head: 'Type', cell: (row) => html`<a href=${`#/streams?event=${row.event_id}`}><bdi>
 			${row.event_type}</bdi></a>` },
-		stream && { head: 'Stream', cell: (row) => html`<${StreamName} name=${row.stream} />` },
+		stream && { head: 'Stream', wide: true,
+			cell: (row) => html`<${StreamName} name=${row.stream} />` },
 		{ head: 'Data', grow: true, cell: (row) => html`<bdi class="mono cut">${row.data}</bdi>` },
 		{ head: 'Story', cell: (row) => html`<${Id} value=${row.correlation_id}
 			to=${storyLink(row.correlation_id)} />` },
