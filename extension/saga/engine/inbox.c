@@ -97,6 +97,7 @@ static void load_slots(Batch *batch);
 static void load_slot(Slot *slot, bool patient);
 static bool handle_letter(Batch *batch, Letter *letter);
 static bool handle_slot(Batch *batch, Letter *letter, Slot *slot);
+static bool has_come(const Letter *letter, const Slot *slot);
 static bool start_instance(Letter *letter, Slot *slot);
 static Tree *letter_body(Letter *letter, const Definition *definition);
 static const Tree *letter_envelope(Letter *letter);
@@ -468,9 +469,7 @@ handle_slot(Batch *batch, Letter *letter, Slot *slot)
 	Input		input = {0};
 	Effects		effects;
 
-	/* It has come by the other endpoint already. */
-	if (definition_has_moved(slot->definition->name) &&
-		store_has_message(slot->definition->name, &slot->id, &message->message_id))
+	if (has_come(letter, slot))
 		return true;
 	if (machine == NULL)
 	{
@@ -494,6 +493,23 @@ handle_slot(Batch *batch, Letter *letter, Slot *slot)
 	if (effects.moved)
 		parked_replay(machine);
 	return effects.outcome != OUTCOME_FAULTED;
+}
+
+/*
+ * Whether an instance has a message already: it has come by the other endpoint, or comes
+ * again because another saga's instance has failed at it.
+ */
+static bool
+has_come(const Letter *letter, const Slot *slot)
+{
+	const BusMessage *message = &letter->delivery->message;
+	const char *saga = slot->definition->name;
+	pg_uuid_t	first;
+
+	if (list_length(letter->slots) == 1 && !definition_has_moved(saga))
+		return false;
+	return store_has_message(saga, &slot->id, &message->message_id) ||
+		(parked_came_first_as(message, &first) && store_has_message(saga, &slot->id, &first));
 }
 
 /*

@@ -25,6 +25,9 @@
 #include "saga/engine/envelope.h"
 #include "saga/value/step_key.h"
 
+/* In the headers of what is sent again: the id that it came with first. */
+#define SENT_AGAIN "sent_again_of"
+
 /* When what could not be buried is tried again, in microseconds. */
 #define BURY_AGAIN (INT64CONST(3600) * USECS_PER_SEC)
 
@@ -312,12 +315,33 @@ send_back(const ParkedMessage *message)
 {
 	Context		context;
 	BusOutgoing outgoing = as_it_was(message, &context);
+	Tree	   *headers = tree_get(message->envelope, "headers");
 	pg_uuid_t	again;
 	pg_uuid_t	stored;
 
 	uuid_v5(&message->message_id, "again", &again);
 	outgoing.message_id = &again;
+	if (headers == NULL || tree_get(headers, SENT_AGAIN) == NULL)
+		headers = tree_with(headers == NULL ? tree_object() : headers, SENT_AGAIN,
+							tree_text(uuid_text(&message->message_id)));
+	outgoing.headers = tree_to_jsonb(headers);
 	message_bus_send(&outgoing, &stored);
+}
+
+/*
+ * The id that a message came with when it was parked, if it has been sent again since.
+ */
+bool
+parked_came_first_as(const BusMessage *message, pg_uuid_t *first)
+{
+	Tree	   *headers;
+	char	   *id;
+
+	if (JB_ROOT_COUNT(message->headers) == 0)
+		return false;
+	headers = tree_from_jsonb(message->headers);
+	id = tree_get_text(headers, SENT_AGAIN);
+	return id != NULL && uuid_parse(id, (int) strlen(id), first);
 }
 
 /*
