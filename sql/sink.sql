@@ -83,3 +83,16 @@ SELECT event_store.create_sink('x', 'kafka');
 SELECT event_store.drop_sink('x');
 RESET ROLE;
 DROP ROLE regress_sink_reader, regress_sink_writer, regress_sink_admin;
+
+-- Retention leaves what a sink has still to get, as far as streamd has said.
+SELECT event_store.create_sink('lake', 'kafka', category => 'thing');
+SELECT event_store.drop_sink('all');
+SELECT count((event_store.append('thing-1', -1, 'Made', '{}')).version) FROM generate_series(1, 5);
+SELECT event_store.set_retention('thing', max_count => 1);
+SELECT event_store.scavenge();
+SELECT event_store.note_sink('lake', 0, position) FROM event_store.stored_event
+WHERE stream = 'thing-1' AND version = 3;
+SELECT event_store.scavenge();
+SELECT event_store.note_sink('lake', 0, event_store.position_counter());
+SELECT event_store.scavenge();
+SELECT version FROM event_store.stored_event WHERE stream = 'thing-1';

@@ -335,7 +335,7 @@ AS 'MODULE_PATHNAME', 'event_store_set_retention';
 COMMENT ON FUNCTION event_store.set_retention(text, bigint, interval, bigint) IS
 'Sets what is kept of a stream, or of every stream of a category (a name without "-"): the last max_count events, those that occurred within max_age, versions from truncate_before on. '
 'A stream''s own policy comes before its category''s, member by member. All NULL removes the policy. Takes effect on reads at once, on disk with scavenge(). '
-'Subscriptions and projections miss nothing: an event that they have not passed yet is not hidden from fetch() and handlers, and scavenge() leaves it; one that nobody consumes any more must be dropped.';
+'Subscriptions, projections and sinks miss nothing: an event that they have not passed yet is not hidden from fetch() and handlers, and scavenge() leaves it; one that nobody consumes any more must be dropped.';
 
 CREATE FUNCTION event_store.scavenge()
 RETURNS bigint LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -343,7 +343,7 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'event_store_scavenge';
 COMMENT ON FUNCTION event_store.scavenge() IS
 'Removes the events that deletion and retention hide; returns how many. Versions and positions are not used again. VACUUM then frees the space. '
-'What retention hides stays until every subscription and projection that may want it has passed it, and as long as one has it parked. It is one transaction, and appends to the streams that it trims wait for its end: CALL event_store.scavenge(max) commits in between.';
+'What retention hides stays until every subscription, projection and sink that may want it has passed it, and as long as one has it parked. It is one transaction, and appends to the streams that it trims wait for its end: CALL event_store.scavenge(max) commits in between.';
 
 CREATE PROCEDURE event_store.scavenge(max bigint, INOUT removed bigint DEFAULT NULL)
 LANGUAGE c

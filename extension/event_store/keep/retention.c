@@ -318,7 +318,7 @@ remove_hidden(const Candidate *candidate, Visibility *visibility, int64 max)
 }
 
 /*
- * The position up to which every subscription and projection that may want a
+ * The position up to which every subscription, projection and sink that may want a
  * stream's events has been; none that is created later counts.
  */
 static int64
@@ -335,6 +335,9 @@ passed_by_all(const text *name)
 		" UNION ALL"
 		" SELECT j.category, false, r.checkpoint"
 		" FROM event_store.projection j JOIN event_store.projection_rebuild r ON r.name = j.name"
+		" UNION ALL"
+		/* As far as streamd has said. */
+		" SELECT k.category, false, coalesce(k.position, k.starts_after) FROM event_store.sink k"
 		" UNION ALL"
 		" SELECT j.category, false, d.position - 1"
 		" FROM event_store.projection j JOIN event_store.projection_deferred d ON d.name = j.name"
