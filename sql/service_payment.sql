@@ -298,6 +298,15 @@ SELECT currency FROM ecommerce_payment.payment WHERE key = id(34);
 RESET ecommerce.currency;
 SELECT said();
 
+-- What comes of a call goes back to the command that asked for it, and no other.
+SELECT ecommerce.set_context(id(1), id(1001)), pay(35);
+SELECT work('payment');
+SELECT ecommerce.set_context(id(1), id(1002)), refund(35);
+SELECT work('payment');
+SELECT message_type, causation_id FROM message_bus.receive('probe', 50)
+WHERE body ->> 'key' = id(35)::text;
+SELECT said();
+
 -- ---------------------------------------------------------------- list
 
 SELECT (body #> '{items,0}') - 'payment_id'::text

@@ -85,6 +85,15 @@ UPDATE ecommerce_shipping.shipment SET due_at = '-infinity' WHERE key = id(8);
 SELECT work('shipping');
 SELECT said();
 
+-- What comes of a call goes back to the command that asked for it, and no other.
+SELECT ecommerce.set_context(id(1), id(1001)), arrange(15);
+SELECT work('shipping');
+SELECT ecommerce.set_context(id(1), id(1002)), cancel(15);
+SELECT work('shipping');
+SELECT message_type, causation_id FROM message_bus.receive('probe', 50)
+WHERE body ->> 'key' = id(15)::text;
+SELECT said();
+
 -- ---------------------------------------------------------------- over HTTP
 
 SELECT outcome(format('SELECT ecommerce_shipping.deliver_shipment(%L)', shipment_id(1)));

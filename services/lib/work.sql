@@ -26,11 +26,12 @@ BEGIN
 			ADD fence bigint NOT NULL DEFAULT 0,
 			-- when a call without outcome counts as lost
 			ADD lease_until timestamptz,
-			-- on whose behalf
+			-- on whose behalf, and for which message
 			ADD correlation_id uuid DEFAULT (ecommerce.context()).correlation_id,
 			ADD user_id text DEFAULT (ecommerce.context()).user_id,
 			ADD tenant_id text DEFAULT (ecommerce.context()).tenant_id,
-			ADD traceparent text DEFAULT (ecommerce.context()).traceparent
+			ADD traceparent text DEFAULT (ecommerce.context()).traceparent,
+			ADD causation_id uuid DEFAULT (ecommerce.context()).causation_id
 	$columns$, work, operations);
 	EXECUTE format('CREATE INDEX %I ON %s (due_at) WHERE operation IS NOT NULL',
 		(SELECT relname FROM pg_class WHERE oid = work) || '_owed', work);
@@ -41,8 +42,9 @@ BEGIN
 		SET search_path = pg_catalog, pg_temp
 		AS $act_for$
 		BEGIN
-			PERFORM ecommerce.set_context(work.correlation_id, user_id => work.user_id,
-				tenant_id => work.tenant_id, traceparent => work.traceparent);
+			PERFORM ecommerce.set_context(work.correlation_id, work.causation_id,
+				user_id => work.user_id, tenant_id => work.tenant_id,
+				traceparent => work.traceparent);
 		END
 		$act_for$;
 		COMMENT ON FUNCTION ecommerce_@service@._act_for(%1$s) IS

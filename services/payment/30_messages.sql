@@ -55,7 +55,8 @@ BEGIN
 			charge_begun_at = CASE WHEN known.not_at_provider THEN NULL ELSE p.charge_begun_at END,
 			not_at_provider = false,
 			due_at = clock_timestamp(),
-			attempts = 0
+			attempts = 0,
+			causation_id = (ecommerce.context()).causation_id
 		WHERE p.payment_id = known.payment_id;
 	END IF;
 END
@@ -83,6 +84,7 @@ BEGIN
 	SET operation = coalesce(p.operation, 'query'),
 		is_asked = true,
 		attempts = 0,
+		causation_id = (ecommerce.context()).causation_id,
 		due_at = CASE WHEN p.operation IS NULL THEN clock_timestamp() ELSE p.due_at END
 	WHERE p.payment_id = known.payment_id;
 END
@@ -138,6 +140,7 @@ BEGIN
 		is_cancelled = true,
 		cancel_reason = known.cancel_reason,
 		attempts = 0,
+		causation_id = (ecommerce.context()).causation_id,
 		due_at = CASE WHEN p.lease_until IS NULL THEN clock_timestamp() ELSE p.due_at END
 	WHERE p.payment_id = known.payment_id;
 	IF known.operation IS NULL THEN

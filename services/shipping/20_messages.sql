@@ -105,7 +105,8 @@ BEGIN
 			operation = CASE WHEN s.status = 'arranged' THEN 'cancel'
 				WHEN s.status = 'requested' AND s.fence > 0 THEN s.operation END,
 			due_at = CASE WHEN s.lease_until IS NULL THEN clock_timestamp() ELSE s.due_at END,
-			attempts = 0
+			attempts = 0,
+			causation_id = (ecommerce.context()).causation_id
 		WHERE s.shipment_id = known.shipment_id RETURNING * INTO known;
 		IF known.operation IS NOT NULL THEN
 			RETURN;

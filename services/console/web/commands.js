@@ -73,8 +73,9 @@ export function commandsOf(entries, found, definition) {
 		last: new Set(steps[steps.length - 1]?.summary.sent),
 		keys: new Map(found.history.flatMap(({ actions }) => listOf(actions))
 			.map(({ message_id: id, key }) => [id, key])) };
-	const answers = new Map(entries.filter(({ kind }) => kind === 'message').map((entry) =>
-		[entry.caused_by, entry.name]));
+	// the first that came of it: more may be heard of the same matter later
+	const answers = new Map(entries.filter(({ kind }) => kind === 'message').reverse().map(
+		(entry) => [entry.caused_by, entry.name]));
 	const commands = entries.filter(({ kind, id }) => sent.has(id) && kind !== 'event');
 	// Of those that were sent again, the last one stands for all.
 	const newest = new Map(commands.map((entry) => [now.keys.get(entry.id) ?? entry.id, entry]));
