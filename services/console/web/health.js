@@ -78,7 +78,8 @@ function Sessions({ rows, reload }) {
 		empty=${html`<${Empty} title="None is open for long." />`}
 		rowClass=${(row) => inTheWay.has(row.pid) && !row.blocked_by ? 'error' : ''} columns=${[
 		{ head: 'Pid', num: true, cell: (row) => row.pid },
-		{ head: 'Who', cell: (row) => html`<bdi>${row.application_name || 'unnamed'}</bdi>
+		{ head: 'Who', wide: true,
+			cell: (row) => html`<bdi>${row.application_name || 'unnamed'}</bdi>
 			<span class="note"> of <bdi>${row.usename}</bdi></span>` },
 		{ head: 'Begun', cell: (row) => html`<${Ago} at=${row.xact_start} />`, fixed: true },
 		{ head: 'Is', cell: (row) => html`${row.state} <span class="note">since <${Ago}
@@ -103,7 +104,7 @@ function Carriers({ rows, reload }) {
 		rowClass=${({ state }) => ['lost', 'failing'].includes(state) ? 'error'
 			: state === 'running' ? '' : 'warning'} columns=${[
 		{ head: 'Kind', cell: (row) => row.kind, fixed: true },
-		{ head: 'Name', cell: (row) => html`<bdi>${row.name}</bdi>` },
+		{ head: 'Name', wide: true, cell: (row) => html`<bdi>${row.name}</bdi>` },
 		{ head: 'Other side', cell: (row) => html`<bdi>${row.other}</bdi>` },
 		{ head: 'Is', cell: (row) => html`<${State} value=${row.state} />`, fixed: true },
 		{ head: 'Heard of', cell: (row) => html`<${Ago} at=${row.heard_at} />`, fixed: true },

@@ -54,7 +54,7 @@ function Databases({ current }) {
 
 function Standing({ of: { data, error } }) {
 	if (error) return html`<${Badge} kind="error">away<//> <bdi>${error.message}</bdi>`;
-	if (!data) return '';
+	if (!data) return html`<span class="muted">asking…</span>`;
 	const { problems_error: errors, problems_warning: warnings } = data.overview;
 	const kind = errors ? 'error' : warnings ? 'warning' : 'good';
 	return html`<${Badge} kind=${kind}>${errors + warnings

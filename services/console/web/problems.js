@@ -60,7 +60,7 @@ function remedy({ kind, detail }) {
 
 // Only what is the database's own words: an error's may hold a time of the day.
 function holdsUp({ kind, holds_up: text }) {
-	return /_behind$/.test(kind) ? format.spans(text) : text ?? '';
+	return /_(behind|held|long)$/.test(kind) ? format.spans(text) : text ?? '';
 }
 
 // bare: where they are looked at already.

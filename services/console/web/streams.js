@@ -113,7 +113,9 @@ function Stream({ name, tab }) {
 	return html`<${Heading} title=${name} note="Stream" />
 		<${Tabs} label="Views of the stream" current=${tab}
 			of=${[['events', streamLink(name)], ['state', `${streamLink(name)}/state`]]} />
-		${tab === 'state' ? html`<${States} name=${name} />` : html`<${Events} name=${name} />`}`;
+		${!may.read() ? html`<${Card}><${Empty} title="Your role may not see what streams hold.">
+			A member of ecommerce_reader may.<//><//>`
+			: html`<${tab === 'state' ? States : Events} name=${name} />`}`;
 }
 
 function Events({ name }) {
