@@ -1,6 +1,7 @@
 // Takes the pictures of t/gallery/gallery.pl.
 import { mkdirSync } from 'node:fs';
 import { context, facts, logIn, ok, open, run, show } from './console_browser.mjs';
+import { simulate } from './console_simulate.mjs';
 
 const { amount, letter, order, pictures, story } = facts;
 const TALLEST = 2400;
@@ -73,6 +74,22 @@ async function dialogs() {
 	await page.close();
 }
 
+// A run that breaks an invariant, on its last step.
+async function violation() {
+	if (amount !== 'little') return;
+	const page = await open();
+	await logIn(page, 'operator');
+	for (const width of [1440, 390]) {
+		await page.setViewportSize({ width, height: 900 });
+		await page.goto('about:blank');
+		await simulate(page);
+		const next = page.getByRole('button', { name: 'Next' });
+		while (await next.isEnabled()) await next.click();
+		await picture(page, `dialogs-${width}`, 'violation');
+	}
+	await page.close();
+}
+
 async function counted() {
 	if (amount !== 'little') return;
 	const page = await open();
@@ -93,4 +110,4 @@ async function logInPage() {
 	await page.close();
 }
 
-await run([gallery, dialogs, counted, logInPage]);
+await run([gallery, dialogs, violation, counted, logInPage]);

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { context, facts, is, logIn, ok, open, please, run, settled, show, tell }
 	from './console_browser.mjs';
+import { simulate } from './console_simulate.mjs';
 
 const MOST_BYTES = 100 * 1024;
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -255,6 +256,22 @@ async function commands() {
 	await page.close();
 }
 
+// A run that breaks an invariant, step by step on the diagram.
+async function violation() {
+	const page = await open();
+	await logIn(page, 'operator');
+	await simulate(page);
+	const here = (kind) => page.locator(`main svg.states g:has(> .box.${kind}) text`).first();
+	is(await here('here').textContent(), 'Busy', 'a violating run begins where the saga begins');
+	const next = page.getByRole('button', { name: 'Next' });
+	while (await next.isEnabled()) await next.click();
+	is(await here('bad').textContent(), 'Over', 'and leads to where it breaks the invariant');
+	await page.getByLabel('Step', { exact: true }).focus();
+	await page.keyboard.press('ArrowLeft');
+	is(await here('here').textContent(), 'Busy', 'a step back by keyboard');
+	await page.close();
+}
+
 // A network that drops says nothing: the page does, and comes back.
 async function silence() {
 	const page = await open();
@@ -307,5 +324,5 @@ async function behindGateway() {
 }
 
 // The pages alone take minutes on a busy machine, and so have a test of their own.
-await run(facts.part === 'pages' ? [everyPage] : [hostile, keyboard, replay, commands, viewer,
-	behindGateway, silence, offline, restart, expiry]);
+await run(facts.part === 'pages' ? [everyPage] : [hostile, keyboard, replay, commands, violation,
+	viewer, behindGateway, silence, offline, restart, expiry]);

@@ -29,7 +29,8 @@ sub little
 	$shop->until('all have settled', sub { $shop->sql("SELECT count(*)
 		FROM ecommerce_order.order_summary WHERE status = 'Created'
 			AND order_id IN ('$orders')") == 0 });
-	$shop->{node}->safe_psql('shop', slurp_file("$t/console_data.sql"));
+	$shop->{node}->safe_psql('shop', slurp_file("$t/$_"))
+	  for 'console_data.sql', 'console_errand.sql';
 	return;
 }
 

@@ -16,6 +16,10 @@ export function Simulate() {
 	const [seed, setSeed] = useState(1);
 	const [state, setState] = useState({});
 	useEffect(() => setText(scenario.data ? format.json(scenario.data) : ''), [scenario.data]);
+	const choose = (other) => {
+		setName(other);
+		setState({});
+	};
 	const run = async (event) => {
 		event.preventDefault();
 		setState({ running: true });
@@ -33,7 +37,7 @@ export function Simulate() {
 			and timeouts, and checks its invariants in each. Nothing is stored or sent." />
 		<${Answer} of=${sagas} empty=${html`<${Card}><${Empty} title="No saga is defined." /><//>`}>
 		<form class="filter" onSubmit=${run}>
-			<label>Saga <select value=${saga} onChange=${(event) => setName(event.target.value)}>
+			<label>Saga <select value=${saga} onChange=${(event) => choose(event.target.value)}>
 			${names.map((one) => html`<option value=${one}>${one}</option>`)}</select></label>
 			<label>Orders <input type="number" min="1" max="100000" value=${schedules}
 				onInput=${(event) => setSchedules(event.target.value)} /></label>
@@ -43,8 +47,9 @@ export function Simulate() {
 				${state.running ? 'Running…' : 'Run'}</button></form>
 		<${Trouble} error=${state.error} />
 		${state.result ? html`<${Result} of=${state.result} saga=${saga} />`
-			: html`<${Card}><${Empty} title="Nothing has been tried yet.">Run tries the scenario
-				below in so many orders; the same seed gives the same ones.<//><//>`}
+			: html`<${Card}><${Empty} title=${state.running ? 'Running…'
+				: 'Nothing has been tried yet.'}>Run tries the scenario below in so many orders; the
+				same seed gives the same ones.<//><//>`}
 		<${Card}><details><summary>Scenario</summary><div class="pad">
 			<textarea rows="20" aria-label="Scenario" spellcheck="false" value=${text}
 			onInput=${(event) => setText(event.target.value)}></textarea></div></details><//><//>`;
@@ -80,13 +85,13 @@ function Result({ of, saga }) {
 		<${Trace} key=${chosen} saga=${saga} of=${of.violations[chosen]}  />`}`;
 }
 
-// The state after a step, as far as the step tells.
-const stateOf = (step) => step?.state ?? step?.to ?? step?.to_state ?? null;
+// The state after a step, as far as the step tells: "timer:hotel: Undoing, version 4".
+const stateOf = (step) => /: ([^:]+), version \d+$/.exec(step)?.[1] ?? null;
 
 function Trace({ saga, of }) {
 	const about = useData('saga-diagram', { saga });
 	const [at, setAt] = useState(0);
-	const steps = Array.isArray(of.trace) ? of.trace : Object.values(of.trace ?? {});
+	const steps = of.trace;
 	const way = steps.slice(0, at + 1).map(stateOf).filter((state, i, all) => state
 		&& state !== all[i - 1]);
 	const keys = (event) => {
@@ -110,6 +115,5 @@ function Trace({ saga, of }) {
 			{ head: 'No.', num: true, cell: ({ i }) => html`<button class="plain"
 				onClick=${() => setAt(i)}>${i + 1}</button>` },
 			{ head: 'What happened', grow: true,
-				cell: ({ step }) => html`<bdi class="mono">
-				${typeof step === 'string' ? step : JSON.stringify(step)}</bdi>` }]} /><//>`;
+				cell: ({ step }) => html`<bdi class="mono">${step}</bdi>` }]} /><//>`;
 }
