@@ -8,17 +8,38 @@ const BETWEEN = 130;
 
 // How many steps each node is from where it begins; an arrow that leads back counts for nothing.
 function columns(nodes, edges) {
+	const ahead = forward(nodes, edges);
 	const column = new Map();
-	const visit = (id, way) => {
-		if (column.has(id)) return column.get(id);
-		const before = edges.filter(({ from, to }) => to === id && !way.includes(from)
-			&& from !== id);
-		const steps = before.map(({ from }) => visit(from, [...way, id]) + 1);
-		column.set(id, Math.max(0, ...steps));
+	const visit = (id) => {
+		if (!column.has(id)) {
+			column.set(id, Math.max(0, ...ahead.filter(({ to }) => to === id).map(
+				({ from }) => visit(from) + 1)));
+		}
 		return column.get(id);
 	};
-	nodes.forEach(({ id }) => visit(id, [id]));
+	nodes.forEach(({ id }) => visit(id));
 	return column;
+}
+
+// The arrows that lead on from where things begin: from who hears of nobody, then from who tells
+// the most.
+function forward(nodes, edges) {
+	const others = edges.filter(({ from, to }) => from !== to);
+	const seen = new Map();
+	const back = new Set();
+	const follow = (id) => {
+		seen.set(id, 'on the way');
+		others.filter(({ from }) => from === id).forEach((edge) => {
+			if (seen.get(edge.to) === 'on the way') back.add(edge);
+			else if (!seen.has(edge.to)) follow(edge.to);
+		});
+		seen.set(id, 'done');
+	};
+	const hears = (id) => others.some(({ to }) => to === id);
+	const tells = (id) => others.filter(({ from }) => from === id).length;
+	nodes.map(({ id }) => id).sort((a, b) => hears(a) - hears(b) || tells(b) - tells(a)).forEach(
+		(id) => seen.has(id) || follow(id));
+	return others.filter((edge) => !back.has(edge));
 }
 
 // The nodes of each column, ordered by the middle of their neighbours.
@@ -65,11 +86,12 @@ function place(nodes, edges) {
 // nodes: {id, lines, kind, href, title, round}; edges: {from, to, label, kind, title}
 export function Drawing({ nodes, edges, label }) {
 	const { at, width, height } = place(nodes, edges);
+	const near = (id) => edges.filter(({ from, to }) => from === id || to === id).length;
 	return html`<div class="drawing" tabindex="0" role="region"
 		aria-label=${`${label}; the table says the same`}>
 		<svg width=${width} height=${height + 30} viewBox=${`0 -15 ${width} ${height + 30}`}>
 			${edges.map((edge) => html`<${Edge} edge=${edge} from=${at.get(edge.from)}
-				to=${at.get(edge.to)} />`)}
+				to=${at.get(edge.to)} crowd=${near(edge.from) - near(edge.to)} />`)}
 			${nodes.map((node) => html`<${Box} node=${node} at=${at.get(node.id)} />`)}
 		</svg></div>`;
 }
@@ -84,21 +106,26 @@ export function Box({ node, at }) {
 	return node.href ? html`<a href=${node.href}>${box}</a>` : box;
 }
 
-// To the right in a curve; back to the left around what lies between.
-function Edge({ edge, from, to }) {
-	const back = to.x <= from.x;
-	const start = { x: from.x + from.width / 2, y: from.y };
-	const end = { x: to.x - to.width / 2, y: to.y };
+// To the right in a curve, and back to the left beside it; around what lies between in a column.
+// crowd: how many arrows more there are where it begins; what it says stands at the other end.
+function Edge({ edge, from, to, crowd }) {
+	const way = Math.sign(to.x - from.x);
+	const beside = way * 7;
+	const start = { x: from.x + (way || 1) * from.width / 2, y: from.y - beside };
+	const end = { x: to.x - (way || 1) * to.width / 2, y: to.y - beside };
 	const bend = (end.x - start.x) / 2;
-	const under = back ? Math.max(from.y + from.height, to.y + to.height) : null;
-	const turns = back ? [start.x + 60, under, end.x - 60, under] :
+	const under = Math.max(from.y + from.height, to.y + to.height);
+	const turns = way === 0 ? [start.x + 60, under, end.x - 60, under] :
 		[start.x + bend, start.y, end.x - bend, end.y];
 	const path = `M${start.x} ${start.y}C${turns.join(' ')} ${end.x} ${end.y}`;
+	const part = way === 0 ? 0.5 : 0.5 + Math.sign(crowd) * 0.22;
+	const along = (a, b, c, d) => a * (1 - part) ** 3 + 3 * b * part * (1 - part) ** 2
+		+ 3 * c * part ** 2 * (1 - part) + d * part ** 3;
 	return html`<g class="transition"><title>${edge.title ?? edge.label ?? ''}</title>
 		<path class=${`edge ${edge.kind ?? ''}`} d=${path} />
-		<path class="arrow" d="M0 0L-8 -3.5V3.5z" transform=${`translate(${end.x} ${end.y})`} />
-		${edge.label && html`<text class="soft onedge" x=${(start.x + end.x) / 8
-			+ 3 * (turns[0] + turns[2]) / 8} text-anchor="middle"
-			y=${(start.y + end.y) / 8 + 3 * (turns[1] + turns[3]) / 8 + 4}>${edge.label}
-				</text>`}</g>`;
+		<path class="arrow" d="M0 0L-8 -3.5V3.5z"
+			transform=${`translate(${end.x} ${end.y}) rotate(${way < 0 ? 180 : 0})`} />
+		${edge.label && html`<text class="soft onedge" text-anchor="middle"
+			x=${along(start.x, turns[0], turns[2], end.x)}
+			y=${along(start.y, turns[1], turns[3], end.y) + 4}>${edge.label}</text>`}</g>`;
 }
