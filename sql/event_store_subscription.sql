@@ -341,6 +341,7 @@ BEGIN;
 SELECT version FROM event_store.append('ahead-1', 0, 'A', '{}');
 SELECT event_store.create_subscription('ahead', start_after => event_store.position_counter());
 SELECT lag_positions, lag_events FROM event_store.subscriptions WHERE name = 'ahead';
+SELECT lag_positions, lag_events FROM event_store._listed_subscription WHERE name = 'ahead';
 ROLLBACK;
 
 -- ---------------------------------------------------------------- what the view costs

@@ -243,6 +243,12 @@ SELECT message_bus.accept('from-shop', 3, 5, 5, '{}'), message_bus.accept('from-
 SELECT message_id, error_code, error, isfinite((message).sent_at), (message).deliver_at, (message).expires_at
 FROM message_bus.dead_letters WHERE message_id BETWEEN uid(35) AND uid(38) ORDER BY 1;
 SELECT depth, scheduled, oldest_unacked_age IS NULL FROM message_bus.endpoints WHERE name = 'here';
+-- The source's clock may be ahead: then nothing is younger than it can be.
+SELECT message_bus.accept('from-shop', 5, 0, 1, ARRAY[
+	ROW(uid(39), 'Told', 1, '{"n": 39}', '{}', uid(1), uid(1), NULL, NULL, NULL, NULL, 'shop',
+		now() + interval '1 h', NULL, NULL, 'k', 1)::message_bus.message]);
+SELECT depth, oldest_unacked_age FROM message_bus.endpoints WHERE name = 'here';
+SELECT got('here');
 -- Known ids are not taken again, whatever the position.
 SELECT message_bus.accept('from-shop', 3, 5, 6, ARRAY[
 	ROW(uid(31), 'Counted', 1, '{"n": 31}', '{}', uid(1), uid(1), NULL, NULL, NULL, NULL, 'shop',

@@ -337,7 +337,15 @@ SELECT event_store.create_projection('future', 'note(event_store.event)', 'futur
 SELECT version FROM event_store.append_batch('future-1', 0, ARRAY[
 	ROW('Added', '{}', NULL, NULL, now() + interval '1 day', NULL)]::event_store.new_event[]);
 SELECT lag_events, lag FROM event_store.projections WHERE name = 'future'
-UNION ALL SELECT lag_events, lag FROM event_store.subscriptions;
+UNION ALL SELECT lag_events, lag FROM event_store.subscriptions
+UNION ALL SELECT lag_events, lag FROM event_store._listed_subscription;
+SELECT name, value FROM ecommerce.metrics() WHERE 'future' IN (labels ->> 'projection', labels ->> 'subscription')
+	AND name ~ 'lag' ORDER BY 1;
+-- Nor does a projection that is said to be further than the counter, as after that was set back.
+BEGIN;
+UPDATE event_store.projection_progress SET checkpoint = 1000000 WHERE name = 'future';
+SELECT lag_events, lag_positions, lag FROM event_store.projections WHERE name = 'future';
+ROLLBACK;
 SELECT event_store.drop_projection('future'), event_store.drop_subscription('future');
 
 -- ------------------------------------------------------------ rights

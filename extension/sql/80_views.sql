@@ -342,8 +342,9 @@ COMMENT ON FUNCTION message_bus._count_all_dead(int) IS 'Dead letters of an endp
 CREATE VIEW message_bus.endpoints AS
 SELECT e.name, e.lanes, e.paused,
 	coalesce(s.depth, u.depth, 0) + a.waiting AS depth,
-	pg_catalog.clock_timestamp() - least(s.oldest_sent_at, u.oldest_sent_at, a.oldest_sent_at)
-		AS oldest_unacked_age,
+	-- What a link or a bridge has brought was sent by another server's clock.
+	greatest(pg_catalog.clock_timestamp() - o.sent_at,
+		CASE WHEN o.sent_at IS NOT NULL THEN '0'::interval END) AS oldest_unacked_age,
 	coalesce(s.in_flight, l.leased) AS in_flight,
 	a.scheduled, a.retrying, a.held, d.dead,
 	coalesce(s.sent_per_s, 0) AS sent_per_s, coalesce(s.acked_per_s, 0) AS acked_per_s,
@@ -352,6 +353,7 @@ FROM message_bus.endpoint e
 LEFT JOIN message_bus._endpoint_status() s ON s.endpoint_id = e.endpoint_id
 LEFT JOIN message_bus._standby_status() u ON u.endpoint_id = e.endpoint_id
 CROSS JOIN LATERAL message_bus._count_aside(e.endpoint_id) a
+CROSS JOIN LATERAL (SELECT least(s.oldest_sent_at, u.oldest_sent_at, a.oldest_sent_at)) o (sent_at)
 CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS leased FROM message_bus.lease l
 	WHERE l.endpoint_id = e.endpoint_id) l
 CROSS JOIN LATERAL message_bus._count_all_dead(e.endpoint_id) d (dead);

@@ -21,6 +21,7 @@ message_take(Message *message, const PgResults *results, int step, int row, cons
 	const char *user = pg_value(results, step, row, RECEIVE_USER_ID);
 	const char *tenant = pg_value(results, step, row, RECEIVE_TENANT_ID);
 	const char *age = pg_value(results, step, row, RECEIVE_AGE_MS);
+	double		delay = age ? strtod(age, NULL) : 0;
 
 	memset(message, 0, sizeof(*message));
 	message->delivery_id = memory_string(pg_value(results, step, row, RECEIVE_DELIVERY_ID));
@@ -36,7 +37,8 @@ message_take(Message *message, const PgResults *results, int step, int row, cons
 	copy_string(message->context.tenant_id, sizeof(message->context.tenant_id),
 				tenant ? tenant : "");
 	message->started_ns = clock_wall_ns();
-	metrics_observe(&metric_message_delay, (age ? strtod(age, NULL) : 0) / 1000, endpoint);
+	/* it may come from a server whose clock is ahead of ours */
+	metrics_observe(&metric_message_delay, delay > 0 ? delay / 1000 : 0, endpoint);
 	log_write(LEVEL_INFORMATION, &message->context,
 			  "Processing message {MessageType} with correlation {CorrelationId}",
 			  "Endpoint", endpoint, "Attempt", message->attempt, NULL);

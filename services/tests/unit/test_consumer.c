@@ -153,6 +153,29 @@ test_batch_commits_with_acks(void **state)
 	assert_int_equal(commits, 1);
 }
 
+/* Sent by the clock of another server, which a link has brought: a sum of delays only rises. */
+static void
+test_delay_is_never_negative(void **state)
+{
+	static const char *const early_row[] = {
+		"61", "Good", "{}", "1", "7f3c0000-0000-4000-8000-000000000001", NULL, NULL, NULL, "-5000",
+		FAKE_STOP
+	};
+	const FakeStep steps[] = {
+		SETUP, RECEIVED(early_row), HANDLED("61", "shop.good", "{}"),
+		FAKE_OK("SELECT message_bus.ack(", "{61}"), FAKE_OK("COMMIT", ""), WAITS,
+		{.kind = FAKE_END}
+	};
+	Text		page = {0};
+
+	(void) state;
+	metrics_clear();
+	run_script(steps, NULL);
+	metrics_write(&page);
+	assert_non_null(strstr(page.data, "message_delay_seconds_sum{endpoint=\"things\"} 0\n"));
+	text_free(&page);
+}
+
 static void
 test_failing_message_steps_aside(void **state)
 {
@@ -429,6 +452,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_batch_commits_with_acks),
+		cmocka_unit_test(test_delay_is_never_negative),
 		cmocka_unit_test(test_failing_message_steps_aside),
 		cmocka_unit_test(test_work_is_claimed_in_the_batch),
 		cmocka_unit_test(test_claim_of_a_lost_batch_is_given_up),
