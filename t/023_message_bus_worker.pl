@@ -381,15 +381,22 @@ SKIP:
 $node->append_conf('postgresql.conf', "max_locks_per_transaction = 10\nmax_connections = 20\n");
 $node->restart;
 sql(qq{SELECT message_bus.create_endpoint('wide-$_', 256, '{"kind": "none"}')}) for 1 .. 6;
-for my $wide (1 .. 6)
-{
-	sql(qq{SELECT count(message_bus.send('wide-$wide', 'T', '{}', partition_key => n::text))
-		FROM generate_series(1, 1000) n});
-	for (1 .. 5)
-	{
-		sql(qq{SELECT count(*) FROM message_bus.receive('wide-$wide', 300, '1 s')});
-	}
-}
+my $sweeper = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecommerce worker'
+	AND datname = 'postgres'};
+ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM ($sweeper) w"), 'a worker');
+$sweeper = sql($sweeper);
+# It is to find all of them at once.
+kill 'STOP', $sweeper;
+sql(join ";\n", map { (
+	qq{SELECT count(message_bus.send('wide-$_', 'T', '{}', partition_key => n::text))
+		FROM generate_series(1, 1000) n},
+	(qq{SELECT count(*) FROM message_bus.receive('wide-$_', 300, '5 s')}) x 5) } 1 .. 6);
+cmp_ok(sql(q{SELECT count(DISTINCT (endpoint_id, lane)) FROM message_bus.lease}), '>', 1000,
+	'there are leases on many lanes');
+ok($node->poll_query_until('postgres',
+	q{SELECT bool_and(leased_until < clock_timestamp()) FROM message_bus.lease}),
+	'all of which have run out');
+kill 'CONT', $sweeper;
 ok($node->poll_query_until('postgres',
 		q{SELECT bool_and(in_flight = 0) FROM message_bus.endpoints WHERE name ~ '^wide'}),
 	'leases on more lanes than there are locks end');

@@ -14,6 +14,7 @@ $node->append_conf('postgresql.conf', <<'EOT');
 log_statement = none
 fsync = on
 restart_after_crash = on
+message_bus.dedupe_window = 100ms
 EOT
 $node->start;
 
@@ -67,6 +68,31 @@ is($node->safe_psql('postgres', $counts), '1|0', 'buried and given back: it coun
 $node->safe_psql('postgres', 'SELECT message_bus.maintain()');
 is($node->safe_psql('postgres', $counts), '0|1', 'buried: it does not');
 $node->safe_psql('postgres', q{SELECT message_bus.drop_endpoint('brief', true)});
+
+# A segment of the ring is free when the truncation has committed, and not before.
+$node->safe_psql('postgres', q{
+	SELECT message_bus.create_endpoint('many', 1);
+	SELECT count(message_bus.send('many', 'T', jsonb_build_object('text', repeat('x', 200))))
+		FROM generate_series(1, 6000);
+	SELECT message_bus.ack(VARIADIC array_agg(delivery_id)) FROM message_bus.receive('many', 6000)});
+my $drained = q{SELECT segment FROM message_bus.ring WHERE state = 'drained'};
+ok($node->poll_query_until('postgres', "WITH m AS MATERIALIZED (SELECT message_bus.maintain())
+		SELECT count(r.segment) = 1 FROM m LEFT JOIN ($drained) r ON true"),
+	'a segment is to be truncated');
+my $segment = $node->safe_psql('postgres', $drained);
+ok($node->poll_query_until('postgres', "SELECT since + interval '100 ms' < clock_timestamp()
+		FROM message_bus.ring WHERE segment = $segment"), 'now');
+my $small = "SELECT pg_relation_size('message_bus.ring_$segment') = 0";
+my $state = "SELECT state FROM message_bus.ring WHERE segment = $segment";
+for my $way ([ 'BEGIN', 'ROLLBACK' ], [ 'BEGIN; SAVEPOINT s', 'ROLLBACK TO s; COMMIT' ])
+{
+	is($node->safe_psql('postgres', "$way->[0]; SELECT message_bus.maintain(); $small; $way->[1]"),
+		"\nt", "$way->[0]: it is");
+	is($node->safe_psql('postgres', "$small; $state"), "f\ndrained", "$way->[1]: it is not");
+}
+is($node->safe_psql('postgres', "SELECT message_bus.maintain(); $small; $state"), "\nt\nfree",
+	'truncated and committed it is free');
+$node->safe_psql('postgres', q{SELECT message_bus.drop_endpoint('many', true)});
 
 # The rebuild of an inline projection never waits for an open append, also when somebody else
 # begins it between a look and the lock.

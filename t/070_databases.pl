@@ -9,7 +9,8 @@ use Test::More;
 my $node = PostgreSQL::Test::Cluster->new('databases');
 $node->init;
 $node->append_conf('postgresql.conf',
-	"shared_preload_libraries = 'ecommerce'\nmax_prepared_transactions = 2");
+	"shared_preload_libraries = 'ecommerce'\nmax_prepared_transactions = 2\n"
+	. "max_worker_processes = 80\nlog_min_messages = debug1");
 $node->start;
 
 sub workers
@@ -31,6 +32,28 @@ sub sqlstate_of
 	  $node->psql($database, $sql, on_error_stop => 1, extra_params => [ '-v',
 	  	'VERBOSITY=sqlstate' ]);
 	return $err =~ /ERROR:  (\w{5})/ ? $1 : "none: $err";
+}
+
+# Waits until each of the databases with these numbers has had a worker, and none is on its way.
+sub have_looked
+{
+	my %left = map { $_ => 1 } split / /, $_[0];
+	my $live = q{SELECT string_agg(pid::text, ' ') FROM pg_stat_activity
+		WHERE backend_type = 'ecommerce worker'};
+
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		my $before = $node->safe_psql('postgres', $live);
+		my $log = slurp_file($node->logfile);
+		my @started = $log =~ /starting background worker process "ecommerce worker for database (\d+)"/g;
+		my @ended = $log =~ /background worker "ecommerce worker" \(PID \d+\) exited/g;
+
+		delete @left{@started};
+		return 1 if !%left && @started == @ended + split(/ /, $before)
+			&& $node->safe_psql('postgres', $live) eq $before;
+		select undef, undef, undef, 0.1;
+	}
+	return 0;
 }
 
 ok( $node->poll_query_until(
@@ -166,31 +189,40 @@ $node->safe_psql('postgres', q{BEGIN; ALTER DATABASE store RENAME TO depot;
 $node->safe_psql('postgres', q{ROLLBACK PREPARED 'rename'});
 has_worker('store', '1', 'after a RENAME that was prepared and undone there is a worker');
 
-# Databases without the extension take up no room in its shared memory, which has 64 places.
+# Databases without the extension take up no room in its shared memory, which has 64 places:
+# neither who creates another extension there nor the workers that look for ours.
 my @crowd = map { "crowd_$_" } 1 .. 65;
+my $launcher = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecommerce launcher'};
+my $launching = $node->safe_psql('postgres', $launcher);
+# All of them at once, and not those that there are whenever there is one more.
+kill 'STOP', $launching;
 for my $database (@crowd)
 {
 	$node->safe_psql('postgres', "CREATE DATABASE $database");
 	$node->safe_psql($database, 'DROP EXTENSION plpgsql; CREATE EXTENSION plpgsql');
 }
-$node->safe_psql($crowd[-1], 'CREATE EXTENSION ecommerce');
-is($node->safe_psql($crowd[-1], q{SELECT version FROM event_store.append('order-1', 0,
+kill 'CONT', $launching;
+ok(have_looked($node->safe_psql('postgres', q{SELECT string_agg(oid::text, ' ') FROM pg_database
+	WHERE datname ~ '^crowd_'})), 'a worker has looked into each of 65 databases, and has ended');
+$node->safe_psql('postgres', 'CREATE DATABASE late');
+$node->safe_psql('late', 'CREATE EXTENSION ecommerce');
+is($node->safe_psql('late', q{SELECT version FROM event_store.append('order-1', 0,
 	'OrderPlaced', '{}')}),
-	'1', 'one of 65 databases more can have the extension');
+	'1', 'one more can have the extension');
 
 # Nor do two that are refused in one transaction leave a database without its worker.
 $node->safe_psql('postgres', qq{DO \$\$
 	DECLARE
 		name text;
 	BEGIN
-		FOREACH name IN ARRAY '{store,$crowd[-1]}'::text[] LOOP
+		FOREACH name IN ARRAY '{store,late}'::text[] LOOP
 			BEGIN
 				EXECUTE 'DROP DATABASE ' || name;
 			EXCEPTION WHEN active_sql_transaction THEN NULL;
 			END;
 		END LOOP;
 	END \$\$});
-has_worker($_, '1', "after refusals in one transaction $_ has its worker") for 'store', $crowd[-1];
+has_worker($_, '1', "after refusals in one transaction $_ has its worker") for 'store', 'late';
 
 # Who does not own a database does not send its worker away either.
 my $before = $node->safe_psql('postgres', workers('store') =~ s/count\(\*\)/pid/r);
@@ -216,7 +248,6 @@ kill 'TERM', $worker;
 kill 'CONT', $worker;
 ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM ($worker_of_store) w (pid)
 	WHERE pid <> $worker"), 'ended while it was to begin anew, a worker comes back');
-my $launcher = q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'ecommerce launcher'};
 my $first = $node->safe_psql('postgres', $launcher);
 $worker = $node->safe_psql('postgres', $worker_of_store);
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($first, 180000)");
