@@ -192,7 +192,9 @@ BEGIN; SELECT at('2100-01-01 01:00 UTC'); SELECT in_order('h'); COMMIT;
 SELECT state FROM breaker WHERE endpoint = 'h';
 BEGIN; SELECT at('2100-01-01 01:00 UTC'); SELECT in_order('h'); COMMIT;
 -- By hand; another breaker of the endpoint is open still.
+SET client_min_messages = log;
 SELECT message_bus.reset_breaker('b', 'B'), message_bus.reset_breaker('b', 'C');
+RESET client_min_messages;
 SELECT state, attempts FROM breaker WHERE endpoint = 'b' AND message_type = 'B';
 SELECT in_order('b');
 SELECT state('b');
@@ -247,6 +249,13 @@ SELECT count(*) FROM message_bus.death;
 -- It is that of the message which was handled last, and written down at the next receive.
 SELECT count(message_bus.send('k', 'K', jsonb_build_object('n', i), uid(i + 110)))
 	FROM generate_series(1, 3) i;
+BEGIN; SELECT message_bus.handle(delivery_id)
+	FROM (SELECT * FROM message_bus.receive('k', 2) ORDER BY delivery_id) r; \c -
+CALL alone(); CALL message_bus.wait('k', '1 min');
+SELECT body->>'n' AS n, attempt FROM message_bus.receive('k') ORDER BY delivery_id;
+SELECT message_id, deaths FROM message_bus.death;
+-- What a savepoint settles, and gives back, has not been settled: the next death is the second.
+BEGIN; SAVEPOINT s; SELECT in_order('k'); ROLLBACK TO s; COMMIT;
 BEGIN; SELECT message_bus.handle(delivery_id)
 	FROM (SELECT * FROM message_bus.receive('k', 2) ORDER BY delivery_id) r; \c -
 CALL alone(); CALL message_bus.wait('k', '1 min');

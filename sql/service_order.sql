@@ -158,6 +158,12 @@ SELECT outcome(format($$SELECT ecommerce_order.once('k1', 'ecommerce_order.cance
 BEGIN;
 SELECT ecommerce.set_context(id(1), user_id => 'ann');
 SELECT status, body ->> 'order_id' <> :'order' FROM pg_temp.submit_once(body(), 'k1');
+-- and of a user of the same name at another tenant's
+SELECT ecommerce.set_context(id(1), user_id => 'ann', tenant_id => 'a');
+SELECT body ->> 'order_id' AS theirs FROM pg_temp.submit_once(body(), 'k1') \gset
+SELECT ecommerce.set_context(id(1), user_id => 'ann', tenant_id => 'b');
+SELECT status, body ->> 'order_id' <> :'theirs' FROM pg_temp.submit_once(body(), 'k1');
+SELECT array_agg(owner ORDER BY owner) FROM ecommerce_order.idempotency WHERE key = 'k1';
 ROLLBACK;
 SELECT outcome($$SELECT pg_temp.submit_once(body(), '')$$);
 SELECT said();

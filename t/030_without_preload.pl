@@ -74,7 +74,8 @@ $node->safe_psql('postgres', q{
 	SELECT message_bus.create_endpoint('many', 1);
 	SELECT count(message_bus.send('many', 'T', jsonb_build_object('text', repeat('x', 200))))
 		FROM generate_series(1, 6000);
-	SELECT message_bus.ack(VARIADIC array_agg(delivery_id)) FROM message_bus.receive('many', 6000)});
+	SELECT message_bus.ack(VARIADIC array_agg(delivery_id))
+		FROM message_bus.receive('many', 6000)});
 my $drained = q{SELECT segment FROM message_bus.ring WHERE state = 'drained'};
 ok($node->poll_query_until('postgres', "WITH m AS MATERIALIZED (SELECT message_bus.maintain())
 		SELECT count(r.segment) = 1 FROM m LEFT JOIN ($drained) r ON true"),
@@ -86,9 +87,11 @@ my $small = "SELECT pg_relation_size('message_bus.ring_$segment') = 0";
 my $state = "SELECT state FROM message_bus.ring WHERE segment = $segment";
 for my $way ([ 'BEGIN', 'ROLLBACK' ], [ 'BEGIN; SAVEPOINT s', 'ROLLBACK TO s; COMMIT' ])
 {
-	is($node->safe_psql('postgres', "$way->[0]; SELECT message_bus.maintain(); $small; $way->[1]"),
-		"\nt", "$way->[0]: it is");
-	is($node->safe_psql('postgres', "$small; $state"), "f\ndrained", "$way->[1]: it is not");
+	my ($begin, $end) = @$way;
+
+	is($node->safe_psql('postgres', "$begin; SELECT message_bus.maintain(); $small; $end"),
+		"\nt", "$begin: it is");
+	is($node->safe_psql('postgres', "$small; $state"), "f\ndrained", "$end: it is not");
 }
 is($node->safe_psql('postgres', "SELECT message_bus.maintain(); $small; $state"), "\nt\nfree",
 	'truncated and committed it is free');

@@ -45,7 +45,8 @@ sub have_looked
 	{
 		my $before = $node->safe_psql('postgres', $live);
 		my $log = slurp_file($node->logfile);
-		my @started = $log =~ /starting background worker process "ecommerce worker for database (\d+)"/g;
+		my @started =
+		  $log =~ /starting background worker process "ecommerce worker for database (\d+)"/g;
 		my @ended = $log =~ /background worker "ecommerce worker" \(PID \d+\) exited/g;
 
 		delete @left{@started};
