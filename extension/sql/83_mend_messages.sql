@@ -64,7 +64,7 @@ END
 $redrive_matching$;
 COMMENT ON FUNCTION message_bus.redrive_matching(jsonb, int, text, int) IS
 'Sends dead letters that match a filter of list_dead() to their endpoints again, at most max of them, those first that failed first, and says of each what became of it. result: redriven; refused (it stays, error_code and error say why: MB002 the endpoint is full); gone (somebody else has had it); discarded (left alone, unless the filter names the reason). Nothing has happened before the transaction commits. '
-'per_second: so many become due each second, at due_at; without it all at once. after: the key of the last row, for those that come after it: ask until no row comes, and stop by asking no more. A row without message_id says that 5000 were looked at: go on with its key. Errors: 22023, MB001 as list_dead().';
+'per_second: so many become due each second, at due_at, beginning with the call: wait until the last is due before the next one; without it all at once. after: the key of the last row, for those that come after it: ask until no row comes, and stop by asking no more. A row without message_id says that 5000 were looked at: go on with its key. Errors: 22023, MB001 as list_dead().';
 
 CREATE FUNCTION message_bus.discard_matching(filter jsonb, after text DEFAULT NULL,
 	max int DEFAULT 100)

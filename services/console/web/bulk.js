@@ -7,8 +7,11 @@ import * as format from './format.js';
 const BATCH = 100;
 const KEPT = 200;
 
+const wait = (ms) => new Promise((resume) => setTimeout(resume, ms));
+
 // count(): {count, capped: or more, about: more or less}. ask(max, after, rate): the rows of
-// one batch, the last with the key to go on from; none: it is over.
+// one batch, the last with the key to go on from; none: it is over. With a rate a batch is what
+// may go in a second, and the next one comes when that is over, so that one can still stop.
 export function Bulk({ label, title, danger, primary, ...rest }) {
 	return html`<button class=${danger ? 'danger' : primary ? 'primary' : ''}
 		onClick=${() => openDialog(Run, { title: title ?? label, danger, ...rest })}>
@@ -17,7 +20,7 @@ export function Bulk({ label, title, danger, primary, ...rest }) {
 
 function Run({ title, danger, start, count, ask, done, rates, children, onClose }) {
 	const [expected, setExpected] = useState(null);
-	const [rate, setRate] = useState('');
+	const [rate, setRate] = useState(0);
 	const [state, setState] = useState({ phase: 'asked', tally: {}, rows: [] });
 	const stop = useRef(false);
 	useEffect(() => {
@@ -29,12 +32,15 @@ function Run({ title, danger, start, count, ask, done, rates, children, onClose 
 	const run = async (event) => {
 		event.preventDefault();
 		const tally = {};
+		const begun = Date.now();
+		const size = rate ? Math.min(BATCH, rate) : BATCH;
+		let asked = 0;
 		let rows = [];
 		let after = null;
 		try {
 			for (;;) {
 				setState({ phase: 'running', tally: { ...tally }, rows });
-				const batch = await ask(BATCH, after, rate);
+				const batch = await ask(size, after, rate);
 				after = batch[batch.length - 1]?.key;
 				const told = batch.filter(({ result }) => result);
 				told.forEach(({ result, count: n }) => {
@@ -43,6 +49,12 @@ function Run({ title, danger, start, count, ask, done, rates, children, onClose 
 				rows = [...told.filter(({ result }) => result === 'refused'), ...rows,
 					...told.filter(({ result }) => result !== 'refused')].slice(0, KEPT);
 				if (batch.length === 0 || stop.current) break;
+				asked += told.length;
+				if (rate) {
+					setState({ phase: 'running', tally: { ...tally }, rows });
+					await wait(begun + 1000 * asked / rate - Date.now());
+					if (stop.current) break;
+				}
 			}
 			setState({ phase: stop.current ? 'stopped' : 'done', tally, rows });
 		} catch (error) {
@@ -64,8 +76,8 @@ function Run({ title, danger, start, count, ask, done, rates, children, onClose 
 			&& !expected.capped ? 'matches' : 'match'} now.`
 			: 'Counting…'}</p>`}
 		${rates && !over && !running && html`<label>How fast<select value=${rate}
-			onChange=${(event) => setRate(event.target.value)}>
-			<option value="">as fast as it goes</option><option value="1">1 a second</option>
+			onChange=${(event) => setRate(+event.target.value)}>
+			<option value="0">as fast as it goes</option><option value="1">1 a second</option>
 				<option value="10">10 a second</option><option value="100">100 a second</option>
 				</select></label>`}
 		${(running || over) && html`<div role="status"><p>

@@ -108,19 +108,23 @@ function Search({ query }) {
 function Mend({ filter, reload }) {
 	if (!may.act()) return html`<span
 		class="note">Redriving takes ecommerce_admin and consoled --actions.</span>`;
-	// exact to a thousand, then an estimate
+	// exact to a thousand, then an estimate; what was given up is left alone unless it is asked for
+	const counted = (reason) => get('dead-count', { filter: JSON.stringify({ ...filter,
+		...reason }) });
 	const count = async () => {
-		const found = await get('dead-count', { filter: JSON.stringify(filter) });
-		return { count: found.count, about: found.capped };
+		const [found, given] = await Promise.all([counted(), filter.reason ? { count: 0 }
+			: counted({ reason: 'discarded' })]);
+		return { count: Math.max(0, found.count - given.count), about: found.capped
+			|| given.capped };
 	};
 	const all = Object.keys(filter).length ? 'these' : 'all';
 	return html`<${Act} label="Redrive one" title="Redrive the one that failed first" done=${reload}
-		act=${() => post('redrive', { filter, max: 1 })}>
+		act=${() => redriveFirst(filter)}>
 			To see whether it goes now, before the others.<//>
 		<${Bulk} label=${`Redrive ${all}`} primary rates title=${`Redrive ${all}`} start="Redrive"
 			count=${count} done=${reload}
 			ask=${(max, after, rate) => post('redrive', { filter, max, after,
-				...(rate ? { per_second: +rate } : {}) })}>
+				...(rate ? { per_second: rate } : {}) })}>
 			Each goes to its endpoint once more, with the same id, those first that failed
 				first.<//>
 		<${Bulk} label=${`Discard ${all}`} danger title=${`Discard ${all}`} start="Discard"
@@ -128,6 +132,16 @@ function Mend({ filter, reload }) {
 			ask=${(max, after) => post('discard', { filter, max, after })}>
 			They are given up: they stay, marked as discarded, and are not redriven with
 				others.<//>`;
+}
+
+// What was discarded is passed over.
+async function redriveFirst(filter) {
+	let rows = [];
+	for (let after = null; after !== undefined;) {
+		rows = await post('redrive', { filter, max: 1, after });
+		after = [null, 'discarded'].includes(rows[0]?.result) ? rows[0].key : undefined;
+	}
+	return rows;
 }
 
 function Letter({ id, endpoint }) {
