@@ -31,6 +31,7 @@ auth_type = trust
 auth_file = $directory/users
 pool_mode = transaction
 default_pool_size = 2
+server_round_robin = 1
 logfile = $directory/log
 END
 close $ini;
@@ -70,7 +71,7 @@ my @orders = map { $shop->order($product, 1) } 1 .. 5;
 $shop->reaches($_, 'Confirmed') for @orders;
 is($shop->stock($product), '95/0/95', 'each has its piece');
 
-# Each role has two backends at most.
+# Each role has two backends at most, which take turns.
 for my $service (@services)
 {
 	is(finds($service), $before{$service}, "nothing of ${service}d stays in a backend")
