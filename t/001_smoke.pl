@@ -18,6 +18,13 @@ is( $node->safe_psql(
 		JOIN pg_available_extensions ON name = extname WHERE extname = 'ecommerce'"),
 	't',
 	'the installed version is the available one');
+
+# However long a test has taken, a session that it has opened before is not given up.
+my $session = $node->background_psql('postgres');
+$session->{timeout}->end_time(time - 1);
+is($session->query('SELECT 1'), '1', 'a statement has the time that it may take');
+$session->quit;
+
 $node->stop;
 # FATAL is also what a connection gets that the shutdown meets.
 unlike(slurp_file($node->logfile), qr/ERROR|PANIC/, 'no error in the log');

@@ -25,14 +25,7 @@ $node->safe_psql('postgres', q{
 
 sub sql { return $node->safe_psql('postgres', @_); }
 
-# A session whose timer runs per statement, not for the length of this test.
-sub session
-{
-	my $session = $node->background_psql('postgres', @_);
-
-	$session->set_query_timer_restart;
-	return $session;
-}
+sub session { return $node->background_psql('postgres', @_); }
 
 # How long acked messages are known, and so how long the ring keeps them.
 sub set_window
