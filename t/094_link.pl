@@ -86,11 +86,12 @@ subtest 'at rest it wakes nobody' => sub {
 };
 
 # Messages are on their way, and linkd is killed while a server is at that point of the code;
-# as many have arrived by then, and the source has let go of none.
+# as many have arrived by then, and the source has let go of none. With a batch so small that
+# there is more, linkd has asked for what comes next meanwhile.
 sub killed_at
 {
-	my ($side, $point, $arrived, $what) = @_;
-	my $pid = $bed->start_linkd;
+	my ($side, $point, $arrived, $what, @small) = @_;
+	my $pid = $bed->start_linkd(@small);
 	my $stopper = $bed->{$side}->background_psql($bed->{database});
 	my $of_linkd = q{FROM pg_stat_activity WHERE application_name = 'linkd'};
 
@@ -101,6 +102,9 @@ sub killed_at
 	$bed->send_some(100);
 	ok($bed->{$side}->poll_query_until($bed->{database}, q{SELECT count(*) > 0 FROM pg_locks
 		WHERE locktype = 'advisory' AND NOT granted}), "$what is being done");
+	ok($bed->{a}->poll_query_until($bed->{database}, "SELECT bool_and(state = 'idle'
+			AND state_change < clock_timestamp() - interval '500 ms') $of_linkd"),
+		'and the source has answered') if @small;
 	$bed->stop_linkd($pid, 'KILL');
 	$bed->sql($side, "SELECT pg_terminate_backend(pid) $of_linkd");
 	ok($bed->{$_}->poll_query_until($bed->{database}, "SELECT count(*) = 0 $of_linkd"),
@@ -116,6 +120,7 @@ subtest 'killed before, in and after accepting, before and in confirming' => sub
 	my $pid;
 
 	for ([ 'b', 'link_accept', 0, 'accepting' ], [ 'b', 'link_lane_read', 0, 'moving the lane' ],
+		[ 'b', 'link_accept', 0, 'accepting, and reading ahead', '--link-batch=10' ],
 		[ 'a', 'link_confirm', 100, 'confirming' ])
 	{
 		killed_at(@$_);
@@ -135,7 +140,7 @@ subtest 'killed before, in and after accepting, before and in confirming' => sub
 	{
 		LinkBed::meanwhile(rand 300_000);
 		$bed->stop_linkd($pid, 'KILL');
-		$pid = $bed->start_linkd;
+		$pid = $bed->start_linkd($_ % 2 ? '--link-batch=10' : ());
 	}
 	$bed->finish_senders;
 	ok($bed->drained, 'everything arrives');
@@ -145,7 +150,7 @@ subtest 'killed before, in and after accepting, before and in confirming' => sub
 };
 
 subtest 'two at once, one stopped and continued' => sub {
-	my @pids = map { $bed->start_linkd } 1 .. 2;
+	my @pids = ($bed->start_linkd, $bed->start_linkd('--link-batch=10'));
 
 	$bed->start_consumers;
 	$bed->start_senders(6);
