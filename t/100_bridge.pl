@@ -132,25 +132,39 @@ subtest 'killed before the broker has confirmed outwards' => sub {
 	my $pid = $bed->start_bridged;
 
 	like($bed->until_ready($pid, $well), $well, 'it is ready');
+	# Who is not told of a message would find it half a minute later.
+	ok($bed->until_sql(q{SELECT count(*) = 2 FROM pg_stat_activity
+		WHERE application_name = 'bridged' AND state = 'active'
+		AND query LIKE 'CALL message_bus.wait(%'}), 'it waits for commits, for each bridge');
 	$bed->sql(q{SELECT send_numbers(0, 1)});
 	is(scalar $bed->peer('', 'consume', 'numbers_out', 1), 1, 'it sends');
-	$bed->signal_broker('STOP');
-	$bed->sql(q{SELECT send_numbers(1, 2000)});
-	# Sent, or as far as the network takes it: the endpoint's session waits for nothing.
-	ok($bed->until_sql(q{SELECT count(*) = 1 FROM pg_stat_activity
-		WHERE application_name = 'bridged' AND query LIKE '%read_bridge%'
-		AND state = 'idle'}), 'a batch has been read');
-	BridgeBed::meanwhile(500_000);
+	send_into_silence(1);
 	$bed->stop_bridged($pid, 'KILL');
 	$bed->signal_broker('CONT');
-	is($bed->sql(q{SELECT unconfirmed FROM message_bus.forwards WHERE endpoint = 'out'}), 2000,
+	is($bed->sql(q{SELECT unconfirmed FROM message_bus.forwards WHERE endpoint = 'out'}), 50,
 		'nothing was let go');
 	$pid = $bed->start_bridged;
 	ok($bed->until_sql(q{SELECT unconfirmed = 0 FROM message_bus.forwards WHERE endpoint = 'out'}),
 		'another one sends them');
-	is(all_that_left(1), 2000, '2000 of 2000 arrive');
+	is(all_that_left(1), 50, '50 of 50 arrive');
 	$bed->stop_bridged($pid);
 };
+
+# The broker stands still, and 50 numbers are sent to it: so few that the network takes them all.
+sub send_into_silence
+{
+	my ($first) = @_;
+	my $now = $bed->sql('SELECT clock_timestamp()');
+
+	$bed->signal_broker('STOP');
+	$bed->sql("SELECT send_numbers($first, 50)");
+	# The session that has read them waits for nothing.
+	ok($bed->until_sql("SELECT count(*) > 0 FROM pg_stat_activity
+		WHERE application_name = 'bridged' AND query LIKE '%read_bridge%'
+		AND state = 'idle' AND query_start > '$now'"), 'a batch has been read');
+	BridgeBed::meanwhile(500_000);
+	return;
+}
 
 # How many different numbers, from one on, are in the queue there; empties it.
 sub all_that_left
@@ -192,8 +206,11 @@ subtest 'the broker is reset' => sub {
 	my $pid = $bed->start_bridged;
 
 	like($bed->until_ready($pid, $well), $well, 'it is ready');
+	$bed->sql('SELECT send_numbers(500000, 250)');
+	ok($bed->until_sql(q{SELECT unconfirmed = 0 FROM message_bus.forwards WHERE endpoint = 'out'}),
+		'some have left');
 	$bed->publish(numbers(500_000, 300));
-	$bed->sql('SELECT send_numbers(500000, 300)');
+	send_into_silence(500_250);
 	$bed->kill_broker;
 	like($bed->until_ready($pid, qr/(?:events|numbers): /), qr/(?:events|numbers): /,
 		'it says that the broker is away');

@@ -3,8 +3,9 @@
  *		What an endpoint forwards is brought to a broker.
  *
  * A round: read what is next, publish it, wait until the broker has confirmed all of it,
- * tell the database; again, until nothing is there.  What the broker has refused becomes
- * a dead letter in the transaction that lets it go.
+ * tell the database; again, until nothing is there.  Then a backend waits for the next
+ * commit: nobody is notified of what an endpoint forwards.  What the broker has refused
+ * becomes a dead letter in the transaction that lets it go.
  *
  * One process at a time does this for a bridge: its session holds a lock, and is ended
  * by the server if it is silent for long, so that one who stands still is replaced.
@@ -19,7 +20,6 @@
 #include "bridge/publisher.h"
 #include "bridge/shipment.h"
 #include "bridge/statements.h"
-#include "lib/api.h"
 #include "lib/context.h"
 #include "lib/log.h"
 #include "lib/metrics.h"
@@ -29,10 +29,11 @@
 #define DEADLINE_MS 60000
 #define RETRY_MIN_MS 50
 #define RETRY_MAX_MS 5000
-/* Well within the time after which the server ends a silent session. */
+/* So long a backend waits at once: within the time after which the server ends a silent session. */
 #define IDLE_MS 20000
-/* Whether the one who carries is still there. */
-#define STANDBY_MS 5000
+/* Whether the one who carries is still there; one that has gone may be so for a second. */
+#define STANDBY_MIN_MS 200
+#define STANDBY_MAX_MS 5000
 /* Who has much to carry claims it this often nevertheless, and so is heard of. */
 #define HEARTBEAT_MS 60000
 
@@ -44,6 +45,7 @@ typedef enum Phase
 	PHASE_READING,
 	PHASE_PUBLISHING,
 	PHASE_SETTLING,
+	PHASE_WAITING,				/* for a commit, in the server */
 	PHASE_RESTING
 } Phase;
 
@@ -52,14 +54,15 @@ struct Outward
 	BridgeSettings settings;
 	char	   *endpoint;
 	char		batch[24];
-	PgStatement *listen;
-	PgStep		setup[3];
+	PgStep		setup[2];
 	Session    *session;
 	Publisher  *publisher;
 	bool		publishing;		/* the batch is the publisher's */
 	Phase		phase;
-	bool		woken;			/* something was told while it was busy */
 	bool		draining;
+	bool		calmed;			/* has rested since the last vain wait */
+	int			vain;			/* in a row that a wait has ended, and nothing was to be read */
+	int			standby;		/* in a row that it was somebody else's */
 	Shipment	shipment;
 	uint64_t	claimed;		/* when */
 	int			attempt;		/* in a row without success */
@@ -69,12 +72,13 @@ struct Outward
 
 static void on_ready(void *argument);
 static void on_lost(void *argument);
-static void on_notified(void *argument);
 static void on_timer(evutil_socket_t socket, short what, void *argument);
 static void claim(Outward *outward);
 static void on_claimed(void *argument, const PgResults *results);
 static void read_next(Outward *outward);
 static void on_read(void *argument, const PgResults *results);
+static void nothing_read(Outward *outward);
+static void on_waited(void *argument, const PgResults *results);
 static void publish(Outward *outward);
 static void on_published(void *argument, const char *trouble);
 static void settle(Outward *outward);
@@ -88,18 +92,16 @@ outward_open(const BridgeSettings *settings, const char *endpoint)
 {
 	Outward    *outward = memory_zero(1, sizeof(*outward));
 	SessionOptions session = {.base = settings->base, .conninfo = settings->conninfo,
-		.application = "bridged", .setup = outward->setup, .nsetup = 3, .ready = on_ready,
-		.lost = on_lost, .notified = on_notified, .argument = outward};
+		.application = "bridged", .setup = outward->setup, .nsetup = 2, .ready = on_ready,
+		.lost = on_lost, .argument = outward};
 	PublisherOptions publisher = {settings->base, settings->brokers, settings->broker,
 	on_published, outward};
 
 	outward->settings = *settings;
 	outward->endpoint = memory_string(endpoint);
 	snprintf(outward->batch, sizeof(outward->batch), "%ld", settings->batch);
-	outward->listen = api_listen(endpoint);
 	outward->setup[0] = *settings->setup;
 	outward->setup[1] = (PgStep) {&sql_lazily, NULL};
-	outward->setup[2] = (PgStep) {outward->listen, NULL};
 	outward->timer = evtimer_new(settings->base, on_timer, outward);
 	outward->publisher = publisher_open(&publisher);
 	outward->session = session_open(&session);
@@ -133,7 +135,6 @@ outward_close(Outward *outward)
 	session_close(outward->session);
 	event_free(outward->timer);
 	shipment_clear(&outward->shipment);
-	api_free(outward->listen);
 	free(outward->endpoint);
 	free(outward);
 }
@@ -156,16 +157,6 @@ on_lost(void *argument)
 	outward->phase = PHASE_DOWN;
 	if (!outward->publishing)
 		shipment_clear(&outward->shipment);
-}
-
-static void
-on_notified(void *argument)
-{
-	Outward    *outward = argument;
-
-	outward->woken = true;
-	if (outward->phase == PHASE_RESTING && outward->attempt == 0)
-		read_next(outward);
 }
 
 static void
@@ -199,7 +190,7 @@ claim(Outward *outward)
 	outward->phase = PHASE_CLAIMING;
 	outward->claimed = clock_steady_ms();
 	if (!session_run(outward->session, &step, 1, DEADLINE_MS, on_claimed, outward))
-		rest(outward, PHASE_STANDBY, STANDBY_MS);
+		rest(outward, PHASE_STANDBY, STANDBY_MAX_MS);
 }
 
 static void
@@ -210,10 +201,18 @@ on_claimed(void *argument, const PgResults *results)
 	if (!expected(outward, PHASE_CLAIMING, results))
 		return;
 	if (!pg_succeeded(results))
+	{
 		retry(outward, pg_message(results));
-	else if (strcmp(pg_value(results, 0, 0, 0), "t") != 0)
-		rest(outward, PHASE_STANDBY, STANDBY_MS);
-	else if (outward->shipment.count > 0)
+		return;
+	}
+	if (strcmp(pg_value(results, 0, 0, 0), "t") != 0)
+	{
+		rest(outward, PHASE_STANDBY,
+			 backoff_delay(outward->standby++, STANDBY_MIN_MS, STANDBY_MAX_MS, random_fraction()));
+		return;
+	}
+	outward->standby = 0;
+	if (outward->shipment.count > 0)
 		publish(outward);
 	else
 		read_next(outward);
@@ -226,7 +225,6 @@ read_next(Outward *outward)
 	PgStep		step = {&sql_read, parameters};
 
 	evtimer_del(outward->timer);
-	outward->woken = false;
 	if (outward->draining)
 		rest(outward, PHASE_RESTING, IDLE_MS);
 	else
@@ -247,16 +245,62 @@ on_read(void *argument, const PgResults *results)
 	if (!pg_succeeded(results))
 		retry(outward, pg_message(results));
 	else if (pg_rows(results, 0) == 0)
-	{
-		outward->attempt = 0;
-		outward->trouble[0] = '\0';
-		rest(outward, PHASE_RESTING, IDLE_MS);
-	}
+		nothing_read(outward);
 	else
 	{
+		outward->vain = 0;
 		shipment_load(&outward->shipment, results);
 		publish(outward);
 	}
+}
+
+/*
+ * Waits for a commit.  If one after the other ends the wait and nothing may leave, as
+ * while a standby is away, there is a pause in between.
+ */
+static void
+nothing_read(Outward *outward)
+{
+	char		wait[24];
+	const char *parameters[] = {outward->endpoint, wait};
+	PgStep		step = {&sql_wait, parameters};
+
+	outward->attempt = 0;
+	outward->trouble[0] = '\0';
+	if (outward->vain > 1 && !outward->calmed)
+	{
+		outward->calmed = true;
+		rest(outward, PHASE_RESTING,
+			 backoff_delay(outward->vain, RETRY_MIN_MS, RETRY_MAX_MS, random_fraction()));
+		return;
+	}
+	outward->calmed = false;
+	snprintf(wait, sizeof(wait), "%d ms", IDLE_MS);
+	outward->phase = PHASE_WAITING;
+	if (!session_run(outward->session, &step, 1, DEADLINE_MS, on_waited, outward))
+		rest(outward, PHASE_RESTING, RETRY_MIN_MS);
+}
+
+/* Who has waited in vain claims the bridge again, and so is heard of. */
+static void
+on_waited(void *argument, const PgResults *results)
+{
+	Outward    *outward = argument;
+	bool		any;
+
+	if (!expected(outward, PHASE_WAITING, results))
+		return;
+	if (!pg_succeeded(results))
+	{
+		retry(outward, pg_message(results));
+		return;
+	}
+	any = strcmp(pg_value(results, 0, 0, 0), "t") == 0;
+	outward->vain = any ? outward->vain + 1 : 0;
+	if (any)
+		read_next(outward);
+	else
+		claim(outward);
 }
 
 static void
@@ -332,17 +376,14 @@ on_settled(void *argument, const PgResults *results)
 		read_next(outward);
 }
 
-/* Nothing to do for so long, unless something is told. */
+/* Nothing to do for so long. */
 static void
 rest(Outward *outward, Phase phase, long milliseconds)
 {
 	struct timeval wait = {milliseconds / 1000, milliseconds % 1000 * 1000};
 
 	outward->phase = phase;
-	if (phase == PHASE_RESTING && outward->woken && outward->attempt == 0 && !outward->draining)
-		read_next(outward);
-	else
-		evtimer_add(outward->timer, &wait);
+	evtimer_add(outward->timer, &wait);
 }
 
 /* It went wrong: again, a little later each time, with what is not settled yet. */

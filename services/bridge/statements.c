@@ -24,6 +24,7 @@ const PgStatement sql_lazily = {
 const PgStatement sql_read = {
 	"SELECT lane, position, envelope FROM message_bus.read_bridge($1::text, $2::int)", 2
 };
+const PgStatement sql_wait = {"CALL message_bus.wait($1::text, $2::interval)", 2};
 const PgStatement sql_settle = {
 	"WITH refused AS MATERIALIZED (SELECT pg_catalog.count(message_bus.refuse_forwarded($1::text, "
 	"r.lane, r.at, 'MB012', r.error)) AS n FROM ROWS FROM (pg_catalog.unnest($2::int[]), "

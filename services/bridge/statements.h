@@ -15,6 +15,7 @@ extern const PgStatement sql_hear;	/* bridge: inwards */
 /* What is lost of its commits is done again; who is silent does not keep others waiting. */
 extern const PgStatement sql_lazily;
 extern const PgStatement sql_read;	/* bridge, most messages: ReadColumn */
+extern const PgStatement sql_wait;	/* endpoint, how long: whether something came */
 extern const PgStatement sql_settle;	/* endpoint; lanes, positions and errors of what was
 										 * refused; lanes and positions of what has arrived */
 extern const PgStatement sql_accept;	/* bridge, envelopes: AcceptColumn */
