@@ -147,6 +147,13 @@ SELECT shown('queue'), depth, oldest_unacked_age IS NULL FROM message_bus.endpoi
 SELECT fails($$SELECT message_bus.purge('queue', '{"odd": 1}')$$);
 SELECT fails($$SELECT message_bus.purge('queue', '{"state": "leased"}')$$);
 SELECT * FROM message_bus.verify();
+-- Who may call it sees what it looks at.
+CREATE ROLE regress_look_admin IN ROLE ecommerce_admin;
+SET ROLE regress_look_admin;
+SELECT * FROM message_bus.verify() UNION ALL SELECT * FROM event_store.verify();
+SELECT count(*) FROM saga.verify();
+RESET ROLE;
+DROP ROLE regress_look_admin;
 
 -- ---------------------------------------------------------------- dead letters that are forgotten
 SELECT message_bus.create_endpoint('last', 1), message_bus.send('last', 'Type1', '{"n": 1}') IS NOT NULL;

@@ -1,5 +1,5 @@
 // Does by hand what can be done in the console, for 137_console_hands.pl.
-import { facts, is, logIn, ok, open, please, run, show } from './console_browser.mjs';
+import { facts, is, logIn, ok, open, please, run, settled, show } from './console_browser.mjs';
 
 const { errand, order, story } = facts;
 let page;
@@ -153,6 +153,11 @@ async function streams() {
 async function health() {
 	const pid = await please('somebody in the way');
 	await show(page, 'health');
+	await press('Check now');
+	await page.getByText('Checking…').waitFor({ state: 'detached' });
+	await settled(page);
+	is((await page.locator('main .trouble').allTextContents()).join(' '), '',
+		'the checks run to their end');
 	await act('End it', {}, page.getByRole('row', { name: new RegExp(`^${pid}\\b`) }));
 	is(await please('he is gone'), '0', 'who is in the way is ended');
 }

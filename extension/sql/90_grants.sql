@@ -277,6 +277,14 @@ GRANT EXECUTE ON FUNCTION
 	ecommerce._position_problems(),
 	ecommerce._restore_problems()
 	TO ecommerce_admin;
+-- What verify() compares with what was counted.
+GRANT SELECT ON SEQUENCE
+	message_bus.position_seq,
+	message_bus.epoch_seq,
+	message_bus.endpoint_endpoint_id_seq,
+	message_bus.link_link_id_seq,
+	message_bus.bridge_bridge_id_seq
+	TO ecommerce_admin;
 
 -- remote projections
 GRANT EXECUTE ON FUNCTION event_store.read_durable(bigint, int, text, text[], text)
