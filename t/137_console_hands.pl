@@ -61,7 +61,7 @@ my $hangs;
 my %duties = (
 	(map { my $sql = $asked{$_}; ($_ => sub { $shop->sql($sql) }) } keys %asked),
 	'a new event' => sub {
-		$shop->sql(q(SELECT event_store.append('hand-1', 0, 'Waved', '{}'))); return },
+		$shop->sql(q(SELECT event_store.append('hand-1', 0, 'Waved', '{"hands": []}'))); return },
 	'the order is cancelled' => sub { $shop->reaches($order, 'Cancelled')->{state} },
 	'the count is filled again' => sub { $shop->until('it is', sub {
 			$shop->sql(q(SELECT state = 'running' AND lag_events = 0 FROM event_store.projections

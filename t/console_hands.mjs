@@ -142,12 +142,22 @@ async function streams() {
 	await page.locator('.diff ins').first().waitFor();
 	ok(true, 'what has changed between two versions');
 	await show(page, 'streams?tail=1');
+	await page.getByLabel('Type').selectOption('Waved');
+	const waved = page.locator('main [aria-label="Newest events"]').getByRole('link',
+		{ name: 'Waved' });
+	await page.waitForFunction(() => [...document.querySelectorAll(
+		'main [aria-label="Newest events"] tbody tr')].every(({ textContent: row }) =>
+		/Waved/.test(row)));
+	is(await waved.count(), 1, 'the end of the log, of one type');
 	await please('a new event');
-	await page.getByRole('link', { name: 'Waved' }).waitFor();
+	await waved.nth(1).waitFor();
 	ok(true, 'a new event comes by itself');
-	await page.getByRole('link', { name: 'Waved' }).click();
-	await page.getByRole('heading', { name: 'Metadata' }).waitFor();
-	ok(true, 'and leads to what it holds');
+	await waved.nth(1).click();
+	await page.getByRole('heading', { name: 'As it was stored' }).waitFor();
+	const code = async (label) => (await page.locator(`pre[aria-label="${label}"]`)
+		.textContent()).replace(/\s/g, '');
+	is(await code('Data'), '{"hands":["left"]}', 'an old event as its type is now');
+	is(await code('Stored data'), '{"hand":"left"}', 'and as it was stored');
 }
 
 async function health() {

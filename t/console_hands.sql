@@ -1,5 +1,5 @@
 -- What t/137_console_hands.pl has besides: a contract, a projection that fails, one that does not,
--- messages that wait for another attempt.
+-- messages that wait for another attempt, an event of an older version of its type.
 CREATE SCHEMA hands;
 CREATE TYPE hands.invoice AS (invoice int, note text);
 SELECT event_store.register_event_type('WriteInvoice', 'hands.invoice');
@@ -25,3 +25,11 @@ SELECT message_bus.create_endpoint('later',
 	retry => '{"kind": "interval", "limit": 3, "interval": "1 hour"}');
 SELECT message_bus.send('later', 'BookPayment', '{}') FROM generate_series(1, 5);
 SELECT message_bus.fail(delivery_id, '08006', 'nobody is there') FROM message_bus.receive('later', 3);
+CREATE TYPE hands.waved AS (hand text);
+SELECT event_store.register_event_type('Waved', 'hands.waved');
+SELECT event_store.append('old-1', 0, 'Waved', '{"hand": "left"}');
+CREATE TYPE hands.waved_2 AS (hands text[]);
+SELECT event_store.register_event_type('Waved', 'hands.waved_2', 2);
+CREATE FUNCTION hands.waved_to_2(data jsonb) RETURNS jsonb LANGUAGE sql
+RETURN jsonb_build_object('hands', jsonb_build_array(data -> 'hand'));
+SELECT event_store.register_upcaster('Waved', 1, 'hands.waved_to_2(jsonb)');

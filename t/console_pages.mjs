@@ -286,6 +286,24 @@ async function silence() {
 	await page.close();
 }
 
+// Who does not look asks for nothing.
+async function hidden() {
+	const page = await open();
+	await logIn(page, 'operator');
+	const look = (away) => page.evaluate((value) => {
+		Object.defineProperty(document, 'hidden', { value, configurable: true });
+		document.dispatchEvent(new Event('visibilitychange'));
+	}, away);
+	await page.locator('.bar .badge.good').waitFor();
+	await look(true);
+	await page.locator('.bar').getByText('Paused').waitFor();
+	ok(true, 'nothing comes while the page is hidden');
+	await look(false);
+	await page.locator('.bar .badge.good').waitFor();
+	ok(true, 'and it goes on when somebody looks');
+	await page.close();
+}
+
 // The browser's own network goes.
 async function offline() {
 	const page = await open();
@@ -325,4 +343,4 @@ async function behindGateway() {
 
 // The pages alone take minutes on a busy machine, and so have a test of their own.
 await run(facts.part === 'pages' ? [everyPage] : [hostile, keyboard, replay, commands, violation,
-	viewer, behindGateway, silence, offline, restart, expiry]);
+	viewer, behindGateway, silence, hidden, offline, restart, expiry]);
