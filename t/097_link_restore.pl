@@ -106,6 +106,39 @@ subtest 'the source is older' => sub {
 	$bed->sql('a', 'TRUNCATE stress.sent');
 };
 
+# Somebody has to look at a lane that is lost; the others do not wait for the minute after which
+# the target is told that the source is there.
+subtest 'one lane is lost' => sub {
+	my $pid = $bed->start_linkd;
+	my $heard = q{SELECT heard_at FROM message_bus.link};
+	my %told;
+
+	$bed->send_some(10);
+	ok($bed->drained, 'all lanes are carried');
+	my ($lane, $position) = split /\|/, $bed->sql('b', q{SELECT lane, position
+		FROM message_bus.link_lanes WHERE lane < 4 AND position > 0 LIMIT 1});
+	$bed->sql('b', "SELECT message_bus.lose_link('a_to_b', $lane, $position, 'MB008', 'so')");
+	for my $n (1 .. 3)
+	{
+		my $arrived = $bed->sql('b', 'SELECT sum(accepted) FROM message_bus.link_lanes');
+
+		$told{ $bed->sql('b', $heard) } = 1;
+		# With so many keys there is one of another lane.
+		$bed->sql('a', qq{SELECT count(message_bus.send('out', 'Other', '{}',
+			partition_key => 'k' || i)) FROM generate_series(1, 40) i});
+		ok($bed->{b}->poll_query_until($bed->{database},
+			"SELECT sum(accepted) > $arrived FROM message_bus.link_lanes"), 'others are');
+	}
+	$told{ $bed->sql('b', $heard) } = 1;
+	cmp_ok(keys %told, '<', 4, 'at once');
+	$bed->sql('b', "SELECT message_bus.reset_link('a_to_b', $lane, $position)");
+	ok($bed->{a}->poll_query_until($bed->{database},
+		q{SELECT unconfirmed = 0 FROM message_bus.forwards}), 'what has waited comes, too');
+	$bed->stop_linkd($pid);
+	$bed->sql('b', q{SELECT count(message_bus.ack(delivery_id))
+		FROM message_bus.receive('in', 1000)});
+};
+
 subtest 'dumped and restored' => sub {
 	$bed->send_some(40);
 	carry('before the dumps');

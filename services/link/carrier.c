@@ -19,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/api.h"
 #include "lib/context.h"
 #include "lib/log.h"
 #include "lib/metrics.h"
@@ -30,7 +29,6 @@
 #include "link/statements.h"
 
 static void on_lost(void *argument);
-static void on_notified(void *argument);
 static void on_timer(evutil_socket_t socket, short what, void *argument);
 static void on_loaded(void *argument, const PgResults *results);
 static bool is_set_back(const Carrier *carrier, const PgResults *results);
@@ -49,7 +47,6 @@ carrier_open(const CarrierOptions *options, const char *name, const char *source
 	carrier->source = memory_string(source);
 	carrier->endpoint = memory_string(endpoint);
 	carrier->conninfo = source_conninfo(source);
-	carrier->listen = api_listen(endpoint);
 	carrier->setup[0] = *options->setup;
 	carrier->setup[1] = (PgStep) {&sql_lazily, NULL};
 	carrier->batch = options->batch;
@@ -60,7 +57,6 @@ carrier_open(const CarrierOptions *options, const char *name, const char *source
 	carrier->to = session_open(&session);
 	session.conninfo = carrier->conninfo;
 	session.nsetup = 2;
-	session.notified = on_notified;
 	carrier->from = session_open(&session);
 	return carrier;
 }
@@ -113,7 +109,6 @@ carrier_close(Carrier *carrier)
 	lane_arrays_free(&carrier->arrived);
 	lane_arrays_free(&carrier->wanted);
 	text_free(&carrier->loss);
-	api_free(carrier->listen);
 	free(carrier->name);
 	free(carrier->source);
 	free(carrier->endpoint);
@@ -144,16 +139,6 @@ on_lost(void *argument)
 }
 
 static void
-on_notified(void *argument)
-{
-	Carrier    *carrier = argument;
-
-	carrier->woken = true;
-	if (carrier->phase == PHASE_RESTING && !carrier->paused)
-		carrier_read_next(carrier);
-}
-
-static void
 on_timer(evutil_socket_t socket, short what, void *argument)
 {
 	Carrier    *carrier = argument;
@@ -163,7 +148,8 @@ on_timer(evutil_socket_t socket, short what, void *argument)
 	if (carrier->phase != PHASE_RESTING)
 		return;
 	/* After trouble, or a long time, what is known may be no longer so. */
-	if (carrier->paused || carrier->trouble[0] || carrier->attempt == 0)
+	if (carrier->paused || carrier->trouble[0] ||
+		(carrier->attempt == 0 && !lanes_any_lost(&carrier->lanes)))
 		carrier_load(carrier);
 	else
 		carrier_read_next(carrier);
@@ -283,7 +269,7 @@ is_set_back(const Carrier *carrier, const PgResults *results)
 	return back;
 }
 
-/* Nothing to do for so long, unless something is told. */
+/* Nothing to do for so long, unless the link is changed. */
 void
 carrier_rest(Carrier *carrier, long milliseconds)
 {
@@ -292,8 +278,6 @@ carrier_rest(Carrier *carrier, long milliseconds)
 	carrier->phase = PHASE_RESTING;
 	if (carrier->reload)
 		carrier_load(carrier);
-	else if (carrier->woken && !carrier->paused && carrier->attempt == 0)
-		carrier_read_next(carrier);
 	else
 		evtimer_add(carrier->timer, &wait);
 }

@@ -44,13 +44,11 @@ struct Carrier
 	char	   *source;
 	char	   *endpoint;
 	char	   *conninfo;
-	PgStatement *listen;
 	PgStep		setup[2];
 	Session    *from;
 	Session    *to;
 	Phase		phase;
 	bool		paused;
-	bool		woken;			/* something was told while it was busy */
 	bool		reload;			/* the link was changed while it was busy */
 	bool		waiting;		/* a backend of the source does, whatever the phase is */
 	int			vain;			/* times in a row that it has waited for nothing */

@@ -4,7 +4,7 @@
  *
  * When nothing is there a backend of the source waits, which a commit wakes at once: a
  * notification would come over the source's worker.  Where a lane is lost, there is
- * always something that is not read: then it rests until it is notified.
+ * always something that is not read: then the others are looked at now and then.
  *
  * While the target accepts, what comes then is read ahead, from where its lanes will be.
  * Nothing depends on that: what was read and does not follow what the target has in the
@@ -21,6 +21,8 @@
 
 /* So long a backend of the source waits at once; less than a statement may take. */
 #define WAIT_MS 30000
+/* While a lane is lost, the others are looked at this often. */
+#define LOST_MS 1000
 
 static bool read_lanes(Carrier *carrier, PgDone done);
 static void on_read(void *argument, const PgResults *results);
@@ -38,7 +40,6 @@ carrier_read_next(Carrier *carrier)
 	evtimer_del(carrier->timer);
 	carrier_drop_ahead(carrier);
 	lanes_forget_sent(&carrier->lanes);
-	carrier->woken = false;
 	carrier->phase = PHASE_READING;
 	if (!read_lanes(carrier, on_read))
 		carrier_rest(carrier, RETRY_MIN_MS);
@@ -70,11 +71,9 @@ read_lanes(Carrier *carrier, PgDone done)
 	char		batch[24];
 	const char *arrived[4] = {carrier->endpoint};
 	const char *wanted[5] = {carrier->endpoint};
-	PgStep		steps[3];
+	PgStep		steps[2];
 	int			nsteps = 0;
 
-	if (lanes_any_lost(&carrier->lanes))
-		steps[nsteps++] = (PgStep) {carrier->listen, NULL};
 	carrier->confirming = lanes_unconfirmed(&carrier->lanes, &carrier->arrived);
 	arrived[1] = carrier->arrived.numbers.data;
 	arrived[2] = carrier->arrived.positions.data;
@@ -192,7 +191,7 @@ carrier_wait(Carrier *carrier)
 
 	carrier->attempt = 0;
 	if (lanes_any_lost(&carrier->lanes) || carrier->reload)
-		carrier_rest(carrier, idle);
+		carrier_rest(carrier, idle < LOST_MS ? idle : LOST_MS);
 	else if (carrier->vain > 1 && !carrier->calmed)
 	{
 		/* Somebody else is faster each time: let him. */
