@@ -32,6 +32,10 @@ $shop->sql(q(SELECT saga.define('errand', definition || '{"description": "the se
 my $story = $shop->sql(q(SELECT correlation_id FROM message_bus.list_dead('{"endpoint": "billing"}')
 	OFFSET 20 LIMIT 1));
 
+# It is tried some times first, a little longer apart each time.
+$shop->until('the ledger has failed', sub { $shop->sql(q(SELECT state = 'failed'
+	FROM event_store.projections WHERE name = 'ledger')) eq 't' });
+
 # What the database is asked in between.
 my %asked = (
 	'the dead' => q(SELECT count(*)
