@@ -195,11 +195,8 @@ GRANT SELECT ON SEQUENCE
 	event_store.stream_id_seq,
 	event_store.published_mark_seq
 	TO ecommerce_reader;
-GRANT UPDATE ON SEQUENCE
-	ecommerce.position_seq,
-	event_store.position_seq,
-	event_store.stream_id_seq
-	TO ecommerce_admin;
+GRANT UPDATE ON SEQUENCE ecommerce.position_seq, event_store.position_seq,
+	event_store.stream_id_seq TO ecommerce_admin;
 -- The worker publishes the mark for standbys.
 GRANT UPDATE ON SEQUENCE event_store.published_mark_seq TO ecommerce_worker;
 
@@ -278,13 +275,9 @@ GRANT EXECUTE ON FUNCTION
 	ecommerce._restore_problems()
 	TO ecommerce_admin;
 -- What verify() compares with what was counted.
-GRANT SELECT ON SEQUENCE
-	message_bus.position_seq,
-	message_bus.epoch_seq,
-	message_bus.endpoint_endpoint_id_seq,
-	message_bus.link_link_id_seq,
-	message_bus.bridge_bridge_id_seq
-	TO ecommerce_admin;
+GRANT SELECT ON SEQUENCE message_bus.position_seq, message_bus.epoch_seq,
+	message_bus.endpoint_endpoint_id_seq, message_bus.link_link_id_seq,
+	message_bus.bridge_bridge_id_seq TO ecommerce_admin;
 
 -- remote projections
 GRANT EXECUTE ON FUNCTION event_store.read_durable(bigint, int, text, text[], text)
