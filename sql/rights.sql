@@ -515,8 +515,22 @@ DROP EXTENSION ecommerce;
 ROLLBACK;
 SELECT message_bus.create_endpoint('after all');
 SELECT name FROM message_bus.endpoint ORDER BY name;
+
+-- A view alone is not enough where it calls functions: they run with the rights of who asks.
+CREATE ROLE regress_rights_look;
+GRANT USAGE ON SCHEMA message_bus TO regress_rights_look;
+GRANT SELECT ON message_bus.endpoints TO regress_rights_look;
+SET ROLE regress_rights_look;
+SELECT count(*) FROM message_bus.endpoints;
+RESET ROLE;
+GRANT ecommerce_monitor TO regress_rights_look;
+SET ROLE regress_rights_look;
+SELECT count(*) FROM message_bus.endpoints;
+RESET ROLE;
 DROP EXTENSION ecommerce CASCADE;
 DROP SCHEMA trap CASCADE;
 DROP SCHEMA code CASCADE;
-DROP OWNED BY regress_rights_dev, regress_rights_writer, regress_rights_thief, regress_rights_alice;
-DROP ROLE regress_rights_dev, regress_rights_writer, regress_rights_thief, regress_rights_alice;
+DROP OWNED BY regress_rights_dev, regress_rights_writer, regress_rights_thief, regress_rights_alice,
+	regress_rights_look;
+DROP ROLE regress_rights_dev, regress_rights_writer, regress_rights_thief, regress_rights_alice,
+	regress_rights_look;
