@@ -76,12 +76,20 @@ like($console->get(undef, 'metrics')->{content}, qr/^ecommerce_console_browsers 
 $shop->until('the daemon has two connections', sub { $shop->sql(q(SELECT count(*)
 	FROM pg_stat_activity WHERE usename = 'ecommerce_console')) == 2 });
 pass('the daemon has two connections');
+$shop->until('the first has given way to one with what was set before', sub {
+	hear();
+	least() > 2;
+});
+my $connections = q(SELECT string_agg(pid::text, ' ' ORDER BY pid) FROM pg_stat_activity
+	WHERE usename = 'ecommerce_console');
+my $had = $shop->sql($connections);
 my ($begun, $cpu) = (time, cpu());
 my $wanted = least() + SAMPLES;
 $shop->until('all have seen more', sub {
 	hear();
 	least() >= $wanted;
 });
+is($shop->sql($connections), $had, 'and keeps them');
 if (my $seconds = $ENV{LIVE_SECONDS})
 {
 	hear() until time > $begun + $seconds;

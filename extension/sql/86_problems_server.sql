@@ -15,6 +15,12 @@ DECLARE
 	here CONSTANT oid := (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
 	holder record;
 BEGIN
+	-- Nearly always nobody has one, and every look asks.
+	IF NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'relation'
+			AND l.mode = 'AccessExclusiveLock' AND l.database = here
+			AND l.pid IS DISTINCT FROM pg_backend_pid()) THEN
+		RETURN;
+	END IF;
 	FOR holder IN
 		WITH locks AS MATERIALIZED (SELECT * FROM pg_locks)
 		SELECT l.virtualtransaction AS id, l.pid, min(p.gid) AS prepared,

@@ -41,6 +41,7 @@ static struct
 	bool		with_metrics;
 	bool		seen;			/* the last look succeeded */
 	bool		outdated;		/* the connection's settings are not those it would get now */
+	bool		began;			/* this one has begun after its settings were seen */
 	Text		settings;		/* those, as of the last look */
 	int			looks;
 	Text		sample;			/* newest, empty: none yet */
@@ -202,7 +203,8 @@ on_sampled(void *argument, const PgResults *results)
 static void
 keep_settings(const char *settings)
 {
-	sampler.outdated = sampler.settings.length == 0 || strcmp(sampler.settings.data, settings) != 0;
+	sampler.outdated = !sampler.began || strcmp(sampler.settings.data, settings) != 0;
+	sampler.began = true;
 	text_reset(&sampler.settings);
 	text_add(&sampler.settings, settings);
 }
