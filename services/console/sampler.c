@@ -41,7 +41,6 @@ static struct
 	bool		with_metrics;
 	bool		seen;			/* the last look succeeded */
 	bool		outdated;		/* the connection's settings are not those it would get now */
-	bool		began;			/* this one has begun after its settings were seen */
 	Text		settings;		/* those, as of the last look */
 	int			looks;
 	Text		sample;			/* newest, empty: none yet */
@@ -203,8 +202,7 @@ on_sampled(void *argument, const PgResults *results)
 static void
 keep_settings(const char *settings)
 {
-	sampler.outdated = !sampler.began || strcmp(sampler.settings.data, settings) != 0;
-	sampler.began = true;
+	sampler.outdated = sampler.settings.length == 0 || strcmp(sampler.settings.data, settings) != 0;
 	text_reset(&sampler.settings);
 	text_add(&sampler.settings, settings);
 }
