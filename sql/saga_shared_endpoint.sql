@@ -40,7 +40,7 @@ TABLE heard;
 TRUNCATE broken;
 SELECT saga.run(), saga.run();
 TABLE heard;
--- Both fail: it comes once, for both.
+-- Both fail: it comes for each.
 CALL tell('Next', 2);
 INSERT INTO broken VALUES ('one'), ('two');
 SELECT (saga.create('one', id(2))).version, (saga.create('two', id(2))).version;
@@ -56,6 +56,25 @@ SELECT saga.run(), saga.run();
 SELECT saga, message_type FROM saga.parked;
 SELECT (saga.create('two', id(3))).version;
 TABLE heard;
+-- Both have it parked, and fail one after the other: the second gets it, though it was sent again.
+CALL tell('Next', 4);
+INSERT INTO broken VALUES ('one');
+SELECT (saga.create('one', id(4))).version;
+TRUNCATE broken;
+SELECT saga.run(), saga.run();
+INSERT INTO broken VALUES ('two');
+SELECT (saga.create('two', id(4))).version;
+TRUNCATE broken;
+SELECT saga.run(), saga.run();
+TABLE heard;
+SELECT saga, message_type FROM saga.parked;
+-- Who copies the header of what he answers passes nobody over.
+BEGIN;
+SELECT ecommerce.set_context(id(4));
+SELECT message_bus.send('both', 'Next', '{}', headers => jsonb_build_object('sent_again_of', id(77))) IS NOT NULL;
+COMMIT;
+SELECT saga.run();
+SELECT * FROM heard WHERE n = '4';
 -- A fault of one: what is redriven is not new to the other.
 CALL tell('Bad', 3, 99);
 TABLE heard;

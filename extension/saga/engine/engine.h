@@ -41,7 +41,9 @@ extern void inbox_run(const char *endpoint, InboxRun *run);
 extern void park_message(const char *saga, const pg_uuid_t *id, const char *endpoint,
 						 const BusMessage *message, TimestampTz until, bool deferred);
 extern void parked_replay(Machine *machine);
-extern bool parked_came_first_as(const BusMessage *message, pg_uuid_t *first);
+extern bool parked_came_as(const BusMessage *message, pg_uuid_t *came_as);
+extern bool parked_is_for(const BusMessage *message, const pg_uuid_t *came_as, const char *saga,
+						  const pg_uuid_t *id);
 extern void parked_bury(const Machine *machine, const char *why);
 extern int	parked_expire(const char *endpoint, TimestampTz as_of);
 

@@ -90,6 +90,7 @@ static bool is_patient(bool found_busy);
 static void postpone(const Letter *letter);
 static bool is_busy(const Letter *letter);
 static void address_letter(Batch *batch, Letter *letter);
+static void keep_addressee(Letter *letter);
 static void correlate(const Definition *definition, const SagaEvent *event, Letter *letter,
 					  pg_uuid_t *id);
 static Slot *find_slot(Batch *batch, Definition *definition, const pg_uuid_t *id);
@@ -344,6 +345,32 @@ address_letter(Batch *batch, Letter *letter)
 		letter->slots = lappend(letter->slots, find_slot(batch, lfirst(cell), &id));
 	}
 	letter->reading = false;
+	if (list_length(letter->slots) > 1)
+		keep_addressee(letter);
+}
+
+/*
+ * What one instance had parked and failed at comes again for that one alone.
+ */
+static void
+keep_addressee(Letter *letter)
+{
+	const BusMessage *message = &letter->delivery->message;
+	pg_uuid_t	came_as;
+	ListCell   *cell;
+
+	if (!parked_came_as(message, &came_as))
+		return;
+	foreach(cell, letter->slots)
+	{
+		Slot	   *slot = lfirst(cell);
+
+		if (parked_is_for(message, &came_as, slot->definition->name, &slot->id))
+		{
+			letter->slots = list_make1(slot);
+			return;
+		}
+	}
 }
 
 /*
@@ -497,19 +524,16 @@ handle_slot(Batch *batch, Letter *letter, Slot *slot)
 
 /*
  * Whether an instance has a message already: it has come by the other endpoint, or comes
- * again because another saga's instance has failed at it.
+ * again because it was a fault of another saga's instance.
  */
 static bool
 has_come(const Letter *letter, const Slot *slot)
 {
-	const BusMessage *message = &letter->delivery->message;
 	const char *saga = slot->definition->name;
-	pg_uuid_t	first;
 
 	if (list_length(letter->slots) == 1 && !definition_has_moved(saga))
 		return false;
-	return store_has_message(saga, &slot->id, &message->message_id) ||
-		(parked_came_first_as(message, &first) && store_has_message(saga, &slot->id, &first));
+	return store_has_message(saga, &slot->id, &letter->delivery->message.message_id);
 }
 
 /*

@@ -25,7 +25,7 @@
 #include "saga/engine/envelope.h"
 #include "saga/value/step_key.h"
 
-/* In the headers of what is sent again: the id that it came with first. */
+/* In the headers of what is sent again: the id that it came with. */
 #define SENT_AGAIN "sent_again_of"
 
 /* When what could not be buried is tried again, in microseconds. */
@@ -79,7 +79,8 @@ static void replay_one(void *argument);
 static void settle_replayed(Replay *replay, const ErrorData *error);
 static int32 schema_version_of(const ParkedMessage *message);
 static BusOutgoing as_it_was(const ParkedMessage *message, Context *context);
-static void send_back(const ParkedMessage *message);
+static void send_back(const Machine *machine, const ParkedMessage *message);
+static pg_uuid_t id_again(const pg_uuid_t *came_as, const char *saga, const pg_uuid_t *id);
 static void bury_later(const ParkedMessage *message, const ErrorData *error);
 static void remove_parked(int64 id);
 static void mark_deferred(int64 id);
@@ -149,7 +150,7 @@ parked_replay(Machine *machine)
 			if (!message_bus_watch_parked(replay.message->endpoint, &replay.message->message_id))
 			{
 				/* A process has died of it: the bus knows what to do then. */
-				send_back(replay.message);
+				send_back(machine, replay.message);
 				remove_parked(replay.message->id);
 				waiting = foreach_delete_current(waiting, cell);
 				continue;
@@ -183,8 +184,8 @@ read_waiting(const Machine *machine)
 
 	spi_begin(SPI_AS_OWNER);
 	count = spi_run_latest(&find, 2, (Oid[]) {UUIDOID, TEXTOID},
-					(Datum[]) {UUIDPGetDatum(&machine->id),
-						CStringGetTextDatum(machine->definition->name)}, NULL);
+						   (Datum[]) {UUIDPGetDatum(&machine->id),
+							   CStringGetTextDatum(machine->definition->name)}, NULL);
 	waiting = all_parked(count, caller);
 	spi_end();
 	return waiting;
@@ -265,7 +266,7 @@ settle_replayed(Replay *replay, const ErrorData *error)
 		return;
 	}
 	if (error != NULL || replay->effects.outcome == OUTCOME_FAULTED)
-		send_back(message);
+		send_back(replay->machine, message);
 	remove_parked(message->id);
 }
 
@@ -307,41 +308,62 @@ as_it_was(const ParkedMessage *message, Context *context)
 }
 
 /*
- * Sends a message to its endpoint again, under another id: the bus has settled
- * the first.
+ * Sends a message to its endpoint again for one instance, under another id: the bus has
+ * settled the first, and the endpoint's other instances have had it or have it parked.
  */
 static void
-send_back(const ParkedMessage *message)
+send_back(const Machine *machine, const ParkedMessage *message)
 {
 	Context		context;
 	BusOutgoing outgoing = as_it_was(message, &context);
 	Tree	   *headers = tree_get(message->envelope, "headers");
-	pg_uuid_t	again;
+	pg_uuid_t	again = id_again(&message->message_id, machine->definition->name, &machine->id);
 	pg_uuid_t	stored;
 
-	uuid_v5(&message->message_id, "again", &again);
 	outgoing.message_id = &again;
-	if (headers == NULL || tree_get(headers, SENT_AGAIN) == NULL)
-		headers = tree_with(headers == NULL ? tree_object() : headers, SENT_AGAIN,
-							tree_text(uuid_text(&message->message_id)));
+	headers = tree_with(headers == NULL ? tree_object() : headers, SENT_AGAIN,
+						tree_text(uuid_text(&message->message_id)));
 	outgoing.headers = tree_to_jsonb(headers);
 	message_bus_send(&outgoing, &stored);
 }
 
 /*
- * The id that a message came with when it was parked, if it has been sent again since.
+ * The id under which a message is sent to one instance again.  It names the instance, so that
+ * nobody is passed over for a header that somebody has copied.
+ */
+static pg_uuid_t
+id_again(const pg_uuid_t *came_as, const char *saga, const pg_uuid_t *id)
+{
+	pg_uuid_t	again;
+
+	uuid_v5(came_as, psprintf("again %s %s", uuid_text(id), saga), &again);
+	return again;
+}
+
+/*
+ * The id that a message was parked under, if its headers say that it is sent again.
  */
 bool
-parked_came_first_as(const BusMessage *message, pg_uuid_t *first)
+parked_came_as(const BusMessage *message, pg_uuid_t *came_as)
 {
-	Tree	   *headers;
 	char	   *id;
 
 	if (JB_ROOT_COUNT(message->headers) == 0)
 		return false;
-	headers = tree_from_jsonb(message->headers);
-	id = tree_get_text(headers, SENT_AGAIN);
-	return id != NULL && uuid_parse(id, (int) strlen(id), first);
+	id = tree_get_text(tree_from_jsonb(message->headers), SENT_AGAIN);
+	return id != NULL && uuid_parse(id, (int) strlen(id), came_as);
+}
+
+/*
+ * Whether that instance is the one that a message is sent again for.
+ */
+bool
+parked_is_for(const BusMessage *message, const pg_uuid_t *came_as, const char *saga,
+			  const pg_uuid_t *id)
+{
+	pg_uuid_t	again = id_again(came_as, saga, id);
+
+	return memcmp(&again, &message->message_id, UUID_LEN) == 0;
 }
 
 /*
