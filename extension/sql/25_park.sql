@@ -13,6 +13,8 @@ CREATE TABLE event_store.parked_event (
 COMMENT ON TABLE event_store.parked_event IS 'Events that subscriptions have put aside; see the view event_store.parked_events.';
 COMMENT ON COLUMN event_store.parked_event.replay IS 'fetch() shall give it again.';
 CREATE INDEX parked_event_replay_idx ON event_store.parked_event (subscription, position) WHERE replay;
+-- scavenge() asks of each event that it would remove.
+CREATE INDEX parked_event_position_idx ON event_store.parked_event (position);
 
 CREATE VIEW event_store.parked_events AS
 SELECT p.subscription, p.position, e.stream, e.version, e.event_id, e.event_type, p.error, p.attempts,

@@ -107,6 +107,7 @@ park_lease_replays(Subscription *subscription, int max, int64 **positions, int *
 			!park_if_failed(subscription, lease->partition, all[i]))
 			all[(*count)++] = all[i];
 	}
+	pfree(partitions);
 	return *count > 0 ? lease : NULL;
 }
 
@@ -118,20 +119,16 @@ park_lease_replays(Subscription *subscription, int max, int64 **positions, int *
 bool
 park_replayed(const Lease *lease, int64 upto)
 {
-	int64	   *positions;
+	int64	   *positions = palloc(sizeof(int64) * Max(lease->given, 1));
 	int			count = 0;
 
-	for (const Replayed *replayed = lease->replayed; replayed != NULL; replayed = replayed->before)
-		count += replayed->position <= upto;
-	if (count == 0)
-		return false;
-	positions = palloc(sizeof(int64) * count);
-	count = 0;
 	for (const Replayed *replayed = lease->replayed; replayed != NULL; replayed = replayed->before)
 	{
 		if (replayed->position <= upto)
 			positions[count++] = replayed->position;
 	}
+	if (count == 0)
+		return false;
 	park_remove(lease->subscription, positions, count);
 	return true;
 }

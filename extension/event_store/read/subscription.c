@@ -29,10 +29,13 @@
 #include "pg/argument.h"
 #include "pg/spi.h"
 
+/* So many parked events are looked for at once: those of a deleted stream are gone. */
+#define REPLAYS_AT_ONCE 100
+
 static Lease *take_lease(Subscription *subscription, int64 mark);
 static int64 lowest_free(const int64 *checkpoints, const bool *held, int partitions);
 static bool give_replays(Subscription *subscription, int max_count, EventResult *result);
-static bool give_again(Lease *lease, const int64 *positions, int count, EventResult *result);
+static bool give_again(Lease *lease, int64 *positions, int count, int max, EventResult *result);
 
 /*
  * Leases a free partition, one that has events if there is any.  NULL if all
@@ -138,36 +141,40 @@ static bool
 give_replays(Subscription *subscription, int max_count, EventResult *result)
 {
 	bool		watched = subscription->park_after > 0;
+	int			max = watched ? 1 : max_count;
 	int64	   *positions;
 	int			count;
+	bool		given = false;
 	Lease	   *lease = lease_find(subscription->name);
 
 	if (watched && lease != NULL && lease->given > 0)
 		return false;
-	while ((lease = park_lease_replays(subscription, watched ? 1 : max_count, &positions,
-									   &count)) != NULL)
+	while (!given && (lease = park_lease_replays(subscription, Max(max, REPLAYS_AT_ONCE),
+												 &positions, &count)) != NULL)
 	{
 		/* What a savepoint is given goes with it. */
 		lease = lease_remember(subscription->name, lease->partition, lease->fetched,
 							   lease->checkpoint);
 		lease->watched = watched;
-		if (give_again(lease, positions, count, result))
-			return true;
+		given = give_again(lease, positions, count, max, result);
+		pfree(positions);
 	}
-	return false;
+	return given;
 }
 
 /*
- * Gives events again that are there still, and forgets the others; false if there is none.
+ * Gives events again that are there still, at most max, and forgets the others that it has
+ * looked for; false if there is none.
  */
 static bool
-give_again(Lease *lease, const int64 *positions, int count, EventResult *result)
+give_again(Lease *lease, int64 *positions, int count, int max, EventResult *result)
 {
 	EventFilter any = {.of_consumer = true, .deletions = true};
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	bool		given = false;
+	int			given = 0;
+	int			gone = 0;
 
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < count && given < max; i++)
 	{
 		EventScan  *scan = event_scan_positions(&any, positions[i] - 1, positions[i], snapshot);
 		Event		event;
@@ -176,14 +183,16 @@ give_again(Lease *lease, const int64 *positions, int count, EventResult *result)
 		{
 			event_result_put(result, &event);
 			lease_note_replayed(lease, positions[i]);
-			given = true;
+			given++;
 		}
 		else
-			park_remove(lease->subscription, &positions[i], 1);
+			positions[gone++] = positions[i];
 		event_scan_end(scan);
 	}
 	UnregisterSnapshot(snapshot);
-	return given;
+	if (gone > 0)
+		park_remove(lease->subscription, positions, gone);
+	return given > 0;
 }
 
 PG_FUNCTION_INFO_V1(event_store_fetch);
@@ -220,8 +229,14 @@ event_store_fetch(PG_FUNCTION_ARGS)
 	subscription_load(name, &subscription);
 	DEBUG_POINT("fetch_loaded");
 	mark = position_mark(LOG_EVENT_STORE, event_filter_key(&subscription.filter));
-	if (subscription.replays && give_replays(&subscription, max_count, &result))
-		return (Datum) 0;
+	if (subscription.replays)
+	{
+		bool		given = give_replays(&subscription, max_count, &result);
+
+		restore_check_unchanged(generation);
+		if (given)
+			return (Datum) 0;
+	}
 	lease = lease_find(name);
 	if (lease == NULL)
 		lease = take_lease(&subscription, mark);
