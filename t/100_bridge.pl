@@ -133,11 +133,20 @@ subtest 'killed before the broker has confirmed outwards' => sub {
 
 	like($bed->until_ready($pid, $well), $well, 'it is ready');
 	# Who is not told of a message would find it half a minute later.
-	ok($bed->until_sql(q{SELECT count(*) = 2 FROM pg_stat_activity
+	my $waits = q{SELECT count(*) = 2 FROM pg_stat_activity
 		WHERE application_name = 'bridged' AND state = 'active'
-		AND query LIKE 'CALL message_bus.wait(%'}), 'it waits for commits, for each bridge');
+		AND query LIKE 'CALL message_bus.wait(%'};
+	ok($bed->until_sql($waits), 'it waits for commits, for each bridge');
 	$bed->sql(q{SELECT send_numbers(0, 1)});
 	is(scalar $bed->peer('', 'consume', 'numbers_out', 1), 1, 'it sends');
+	ok($bed->until_sql($waits), 'and waits again');
+	$bed->stop_bridged($pid, 'KILL');
+	my $killed = time;
+	ok($bed->until_sql(q{SELECT count(*) = 0 FROM pg_stat_activity
+		WHERE application_name = 'bridged'}), 'what was killed leaves no lock behind');
+	note(sprintf 'after %.1f s', time - $killed);
+	$pid = $bed->start_bridged;
+	like($bed->until_ready($pid, $well), $well, 'the next one is ready');
 	send_into_silence(1);
 	$bed->stop_bridged($pid, 'KILL');
 	$bed->signal_broker('CONT');

@@ -7,9 +7,10 @@
  * commit: nobody is notified of what an endpoint forwards.  What the broker has refused
  * becomes a dead letter in the transaction that lets it go.
  *
- * One process at a time does this for a bridge: its session holds a lock, and is ended
- * by the server if it is silent for long, so that one who stands still is replaced.
- * Whoever loses the session forgets what he has in hand; the next one sends it again.
+ * One process at a time does this for a bridge: its session holds a lock, and is ended by
+ * the server if it is silent for long, so that one who stands still is replaced, or, while
+ * a backend waits, as soon as the server sees that he has gone.  Whoever loses the session
+ * forgets what he has in hand; the next one sends it again.
  */
 #include "bridge/outward.h"
 
@@ -78,6 +79,7 @@ static void on_claimed(void *argument, const PgResults *results);
 static void read_next(Outward *outward);
 static void on_read(void *argument, const PgResults *results);
 static void nothing_read(Outward *outward);
+static void go_on(Outward *outward);
 static void on_waited(void *argument, const PgResults *results);
 static void publish(Outward *outward);
 static void on_published(void *argument, const char *trouble);
@@ -166,7 +168,10 @@ on_timer(evutil_socket_t socket, short what, void *argument)
 
 	(void) socket;
 	(void) what;
-	if (outward->phase == PHASE_RESTING || outward->phase == PHASE_STANDBY)
+	/* Something is there that may not leave: that is no trouble of ours. */
+	if (outward->phase == PHASE_RESTING && outward->calmed && outward->attempt == 0)
+		go_on(outward);
+	else if (outward->phase == PHASE_RESTING || outward->phase == PHASE_STANDBY)
 		claim(outward);
 }
 
@@ -370,6 +375,12 @@ on_settled(void *argument, const PgResults *results)
 	outward->attempt = 0;
 	outward->trouble[0] = '\0';
 	shipment_clear(&outward->shipment);
+	go_on(outward);
+}
+
+static void
+go_on(Outward *outward)
+{
 	if (clock_steady_ms() - outward->claimed >= HEARTBEAT_MS)
 		claim(outward);
 	else

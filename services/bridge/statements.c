@@ -17,9 +17,11 @@ const PgStatement sql_claim = {
 	"FROM (SELECT message_bus.claim_bridge($1::text) AS ours) c", 1
 };
 const PgStatement sql_hear = {"SELECT message_bus.hear_bridge($1::text, true)", 1};
+/* The lock of a bridge is the session's: who has gone must not keep it while his backend waits. */
 const PgStatement sql_lazily = {
 	"SELECT pg_catalog.set_config('synchronous_commit', 'off', false), "
-	"pg_catalog.set_config('idle_session_timeout', '60s', false)", 0
+	"pg_catalog.set_config('idle_session_timeout', '60s', false), "
+	"pg_catalog.set_config('client_connection_check_interval', '1s', false)", 0
 };
 const PgStatement sql_read = {
 	"SELECT lane, position, envelope FROM message_bus.read_bridge($1::text, $2::int)", 2
