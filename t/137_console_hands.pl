@@ -67,6 +67,10 @@ my %duties = (
 	'a new event' => sub {
 		$shop->sql(q(SELECT event_store.append('hand-1', 0, 'Waved', '{"hands": []}'))); return },
 	'the order is cancelled' => sub { $shop->reaches($order, 'Cancelled')->{state} },
+	'the count is wrong' => sub { $shop->sql('UPDATE hands.counted SET n = -1'); return },
+	'the oldest is given up' => sub {
+		$shop->sql(q(SELECT message_bus.discard(message_id)
+			FROM message_bus._dead_page('{"endpoint": "billing"}', NULL, 1, true, 5000))); return },
 	'the count is filled again' => sub { $shop->until('it is', sub {
 			$shop->sql(q(SELECT state = 'running' AND lag_events = 0 FROM event_store.projections
 				WHERE name = 'counted')) eq 't' });

@@ -31,6 +31,14 @@ async function close() {
 	await dialog().waitFor({ state: 'detached' });
 }
 
+// A table has rows, and all are like that.
+async function everyRow(label, like) {
+	await page.waitForFunction(([name, pattern]) => {
+		const rows = [...document.querySelectorAll(`main [aria-label="${name}"] tbody tr`)];
+		return rows.length > 0 && rows.every((row) => new RegExp(pattern).test(row.textContent));
+	}, [label, like]);
+}
+
 async function firstLetter(hash) {
 	await show(page, hash);
 	await page.locator('main [aria-label="Dead letters"] tbody a').first().click();
@@ -57,10 +65,13 @@ async function letters() {
 	is(await please('the discarded'), '1', 'one is discarded');
 	await show(page, `story/${story}`);
 	await act('Redrive');
-	ok(true, 'one is redriven from its story');
+	is(+await please('the dead'), dead - 3, 'one is redriven from its story');
+	await please('the oldest is given up');
+	is(await please('the discarded'), '2', 'the one that failed first is given up');
 	await show(page, 'dead?endpoint=billing');
 	await act('Redrive one');
-	is(+await please('the dead'), dead - 4, 'and one from the list');
+	is(+await please('the dead'), dead - 5, 'and another one goes');
+	is(await please('the discarded'), '2', 'but none that was given up');
 }
 
 // All that match, slowly, and not to the end.
@@ -106,6 +117,7 @@ async function readers() {
 	is(await please('the count'), 'paused', 'another one is paused');
 	await act('Resume', {}, row);
 	is(await please('the count'), 'running', 'and resumed');
+	await please('the count is wrong');
 	await act('Rebuild', {}, row);
 	is(await please('the count is filled again'), 't', 'and rebuilt');
 	await act('Reset', { 'Read again': '0' }, page.getByRole('row', { name: /^mailer/ }));
@@ -133,8 +145,7 @@ async function streams() {
 	await show(page, 'streams');
 	await page.getByLabel('Beginning of a stream').fill('ledger-');
 	await press('Filter');
-	await page.waitForFunction(() => [...document.querySelectorAll(
-		'main [aria-label="Streams"] tbody tr')].every((row) => /^ledger-/.test(row.textContent)));
+	await everyRow('Streams', '^ledger-');
 	ok(true, 'streams by the beginning of their names');
 	await show(page, `streams/order-${order}/state`);
 	await page.getByLabel('since version').fill('1');
@@ -145,9 +156,7 @@ async function streams() {
 	await page.getByLabel('Type').selectOption('Waved');
 	const waved = page.locator('main [aria-label="Newest events"]').getByRole('link',
 		{ name: 'Waved' });
-	await page.waitForFunction(() => [...document.querySelectorAll(
-		'main [aria-label="Newest events"] tbody tr')].every(({ textContent: row }) =>
-		/Waved/.test(row)));
+	await everyRow('Newest events', 'Waved');
 	is(await waved.count(), 1, 'the end of the log, of one type');
 	await please('a new event');
 	await waved.nth(1).waitFor();

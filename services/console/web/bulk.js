@@ -34,7 +34,7 @@ function Run({ title, danger, start, count, ask, done, rates, children, onClose 
 		const tally = {};
 		const begun = Date.now();
 		const size = rate ? Math.min(BATCH, rate) : BATCH;
-		let asked = 0;
+		let sent = 0;
 		let rows = [];
 		let after = null;
 		try {
@@ -49,10 +49,10 @@ function Run({ title, danger, start, count, ask, done, rates, children, onClose 
 				rows = [...told.filter(({ result }) => result === 'refused'), ...rows,
 					...told.filter(({ result }) => result !== 'refused')].slice(0, KEPT);
 				if (batch.length === 0 || stop.current) break;
-				asked += told.length;
+				sent += told.filter(({ result }) => result === 'redriven').length;
 				if (rate) {
 					setState({ phase: 'running', tally: { ...tally }, rows });
-					await wait(begun + 1000 * asked / rate - Date.now());
+					await wait(begun + 1000 * sent / rate - Date.now());
 					if (stop.current) break;
 				}
 			}
@@ -61,7 +61,9 @@ function Run({ title, danger, start, count, ask, done, rates, children, onClose 
 			setState({ phase: 'stopped', tally, rows, error });
 		}
 	};
-	const total = Object.values(state.tally).reduce((sum, n) => sum + n, 0);
+	// what is passed over was not counted before either
+	const total = Object.entries(state.tally).reduce((sum, [what, n]) =>
+		rates && what === 'discarded' ? sum : sum + n, 0);
 	const running = state.phase === 'running';
 	const over = state.phase === 'done' || state.phase === 'stopped';
 	const close = () => {
