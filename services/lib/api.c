@@ -95,18 +95,6 @@ static PgStatement *make_statement(Text *sql, int nparameters);
 static void add_quoted(Text *sql, const char *name);
 static void add_parameters(Text *sql, int n);
 
-/* LISTEN to the channel of an endpoint. */
-PgStatement *
-api_listen(const char *endpoint)
-{
-	Text		sql = {0};
-
-	text_add(&sql, "LISTEN \"message_bus.");
-	add_quoted(&sql, endpoint);
-	text_add(&sql, "\"");
-	return make_statement(&sql, 0);
-}
-
 /* LISTEN to new events of a category, NULL: of all. */
 PgStatement *
 api_listen_category(const char *category)

@@ -62,7 +62,6 @@ enum ReplyColumn
 };
 
 /* Statements made of a name; the caller keeps them until its sessions close. */
-PgStatement *api_listen(const char *endpoint);
 PgStatement *api_listen_category(const char *category);
 PgStatement *api_message_function(const char *function);
 PgStatement *api_http_function(const char *function, int nparameters);

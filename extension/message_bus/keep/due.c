@@ -389,8 +389,7 @@ send_notifications(TimestampTz now)
 		if (pg_atomic_read_u32(&endpoints[i]->shared->notify) == 0)
 			continue;
 		/* a clock that was set back counts as time that has passed */
-		if (now >= last && now < last + NOTIFY_INTERVAL &&
-			pg_atomic_read_u32(&endpoints[i]->shared->awaited) == 0)
+		if (now >= last && now < last + NOTIFY_INTERVAL)
 			next = Min(next, last + NOTIFY_INTERVAL);
 		else
 			notify_listeners(endpoints[i], now);
@@ -406,7 +405,6 @@ notify_listeners(const Endpoint *endpoint, TimestampTz now)
 	char		payload[32];
 
 	pg_atomic_write_u64(&endpoint->shared->notified_at, (uint64) now);
-	pg_atomic_write_u32(&endpoint->shared->awaited, 0);
 	take_notification(endpoint);
 	/* Who carries them away waits for commits. */
 	if (endpoint->forward_to != NULL)

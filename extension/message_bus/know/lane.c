@@ -116,7 +116,7 @@ bus_wake_consumers(const Endpoint *endpoint, int32 lane)
 /*
  * Listeners of the endpoint have something to hear, which others see already.  Whether
  * the worker is to be woken for it: not for each message that comes before it has told
- * them, unless somebody waits to be told at once.
+ * them.
  */
 bool
 bus_has_news(BusEndpoint *endpoint)
@@ -124,7 +124,7 @@ bus_has_news(BusEndpoint *endpoint)
 	pg_atomic_uint32 *news = &bus_database_known()->news;
 
 	if (pg_atomic_exchange_u32(&endpoint->notify, 1) != 0 &&
-		pg_atomic_read_u32(&endpoint->awaited) == 0 && pg_atomic_read_u32(news) != NEWS_NONE)
+		pg_atomic_read_u32(news) != NEWS_NONE)
 		return !wakeup_worker_is_there();
 	(void) pg_atomic_exchange_u32(news, NEWS_UNTOLD);
 	return true;

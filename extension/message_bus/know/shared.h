@@ -100,7 +100,6 @@ typedef struct BusEndpoint
 	pg_atomic_uint64 reserved;	/* sent by transactions that run */
 	pg_atomic_uint32 notify;	/* listeners have something to hear */
 	pg_atomic_uint32 served;	/* by the database's runners */
-	pg_atomic_uint32 awaited;	/* who forwards found nothing, and waits to be told */
 	pg_atomic_uint64 notified_at;
 	BusRate		sent;
 	BusRate		acked;

@@ -13,8 +13,8 @@
  * or gave in a history that is no longer its own, is refused, and so is one below what
  * was told to have arrived: then one of the two is older than it was.
  *
- * Who has read everything is waiting, and is told of the next commit without delay; who
- * has not is told now and then, as other listeners are.
+ * Who has read everything waits in the server, as consumers may, for the next commit: nobody is
+ * notified of what is forwarded.
  *
  * Lock protocol: reading takes no lock but those of the ring's segments, for the
  * moment; letting go takes the lane, as a consumer has it, and waits for it.
@@ -331,15 +331,12 @@ message_bus_forward_lanes(PG_FUNCTION_ARGS)
 	SetResult	result;
 	Endpoint   *endpoint;
 	BusLane    *lanes;
-	bool		nothing = true;
 
 	result_begin(fcinfo, &result);
 	if (restore_goes_on())
 		return (Datum) 0;
 	endpoint = forward_endpoint_argument(fcinfo, false);
 	lanes = bus_lanes(endpoint->shared);
-	/* Before looking: whoever commits later finds that he is waited for. */
-	(void) pg_atomic_exchange_u32(&endpoint->shared->awaited, 1);
 	for (int32 i = 0; i < endpoint->lanes; i++)
 	{
 		uint64		confirmed = pg_atomic_read_u64(&lanes[i].cursor);
@@ -350,12 +347,8 @@ message_bus_forward_lanes(PG_FUNCTION_ARGS)
 		/* What was taken and rolled back never comes. */
 		if (endpoint->paused || newest <= pg_atomic_read_u64(&lanes[i].empty_to))
 			newest = confirmed;
-		nothing &= newest <= confirmed;
 		values[2] = Int64GetDatum((int64) greater(newest, confirmed));
 		result_put(&result, values, nulls);
 	}
-	/* Who has something to do need not be told of each commit. */
-	if (!nothing)
-		pg_atomic_write_u32(&endpoint->shared->awaited, 0);
 	return (Datum) 0;
 }
