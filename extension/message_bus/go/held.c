@@ -233,6 +233,21 @@ held_delivery_find(int64 delivery_id)
 }
 
 /*
+ * The delivery of the message at a position of the ring, settled or not; NULL if this
+ * transaction has not received it.
+ */
+HeldDelivery *
+held_delivery_at(const HeldLane *lane, int64 position)
+{
+	for (int i = lane->first; i < delivery_count; i++)
+	{
+		if (&lanes[deliveries[i].lane] == lane && deliveries[i].position == position)
+			return &deliveries[i];
+	}
+	return NULL;
+}
+
+/*
  * Whether a message that had been set aside is delivered and not settled.
  */
 bool

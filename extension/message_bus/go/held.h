@@ -73,6 +73,7 @@ extern void held_delivery_number(int first, int64 receipt);
 extern int	held_delivery_count(void);
 extern HeldDelivery *held_delivery_get(int number);
 extern int	held_delivery_find(int64 delivery_id);
+extern HeldDelivery *held_delivery_at(const HeldLane *lane, int64 position);
 extern bool held_delivery_is_pending(const Endpoint *endpoint, const pg_uuid_t *message_id);
 extern bool held_alone(void);
 extern void held_settle(HeldDelivery *delivery, Outcome outcome);

@@ -27,6 +27,7 @@
 
 #include "message_bus/endpoint/endpoint.h"
 #include "message_bus/go/dead_letter.h"
+#include "message_bus/go/held.h"
 #include "message_bus/keep/expiry.h"
 #include "message_bus/know/database.h"
 #include "message_bus/know/lane.h"
@@ -68,6 +69,7 @@ static void raise_low(void *argument);
 static void expire_segment(ExpiryRun *run, int segment, TimestampTz low);
 static void expire_aside(ExpiryRun *run);
 static HeapTuple next_expired(ExpiryRun *run, TableScan *scan, TimestampTz *expires_at);
+static bool take_lane(ExpiryRun *run, const Endpoint *endpoint, int32 lane);
 static bool bury_in_ring(ExpiryRun *run, HeapTuple row);
 static bool bury_aside(ExpiryRun *run, HeapTuple row, TableScan *scan);
 
@@ -142,6 +144,22 @@ expire_segment(ExpiryRun *run, int segment, TimestampTz low)
 }
 
 /*
+ * Locks a lane unless somebody has it, or something of it: this transaction too, where the turn
+ * is made by hand.
+ */
+static bool
+take_lane(ExpiryRun *run, const Endpoint *endpoint, int32 lane)
+{
+	const BusLane *shared = lane_checked(endpoint, lane);
+
+	if (shared->leases.count > 0 || ++run->locked > BATCH ||
+		held_lane_find(endpoint, lane) != NULL ||
+		!lock_take(LOCK_LANE, endpoint->id, lane, ExclusiveLock, false))
+		return false;
+	return shared->leases.count == 0;
+}
+
+/*
  * Buries a message in the ring, unless it is settled.  False if its lane is
  * taken.
  */
@@ -168,10 +186,7 @@ bury_in_ring(ExpiryRun *run, HeapTuple row)
 	shared = lane_checked(endpoint, lane);
 	if (position <= (int64) pg_atomic_read_u64(&shared->cursor))
 		return true;
-	if (shared->leases.count > 0 || ++run->locked > BATCH ||
-		!lock_take(LOCK_LANE, endpoint->id, lane, ExclusiveLock, false))
-		return false;
-	if (shared->leases.count > 0)
+	if (!take_lane(run, endpoint, lane))
 		return false;
 	if (position <= (int64) pg_atomic_read_u64(&shared->cursor) ||
 		passed_has(endpoint, lane, position))
@@ -233,7 +248,6 @@ bury_aside(ExpiryRun *run, HeapTuple row, TableScan *scan)
 {
 	RowValues	values;
 	Endpoint   *endpoint;
-	BusLane    *shared;
 	int32		lane;
 	Failure		failure;
 
@@ -242,12 +256,10 @@ bury_aside(ExpiryRun *run, HeapTuple row, TableScan *scan)
 	endpoint = endpoint_by_id(DatumGetInt32(values.values[ROW_ENDPOINT_ID]));
 	if (endpoint == NULL || lane < 0 || lane >= endpoint->shared->lane_count)
 		return true;
-	shared = lane_checked(endpoint, lane);
-	if (shared->leases.count > 0 || ++run->locked > BATCH ||
-		!lock_take(LOCK_LANE, endpoint->id, lane, ExclusiveLock, false))
+	if (!take_lane(run, endpoint, lane))
 		return false;
 	/* Look again: a consumer may have had it until now. */
-	if (shared->leases.count > 0 || !table_lock_row(scan, row))
+	if (!table_lock_row(scan, row))
 		return false;
 	/* Others of its key may wait for it. */
 	if (endpoint->strict)

@@ -4,7 +4,8 @@
  *		handled at once.
  *
  * Lock protocol: what waits in the ring is taken out by the holder of its lane,
- * which is never waited for.  Messages at the front of the lane move its cursor,
+ * which is never waited for.  What that transaction has in hand itself stays with it.
+ * Messages at the front of the lane move its cursor,
  * as a consumer's acknowledgement does; others leave a row in message_bus.passed,
  * as those that expire there.  A message that was set aside is locked by its row
  * too; one that a consumer has in hand is left to him.
@@ -102,7 +103,7 @@ is_first(const Removal *removal, int64 position)
 
 /*
  * Takes messages at these positions, which rise, out of the ring.  Returns how many
- * were there and not settled.
+ * were there and not settled; -1 if that is none, and this transaction has some in hand.
  */
 static int
 remove_from_ring(const Removal *removal, HeldLane *held, const int64 *positions, int count)
@@ -115,6 +116,7 @@ remove_from_ring(const Removal *removal, HeldLane *held, const int64 *positions,
 	int64		position;
 	int			next = 0;
 	int			removed = 0;
+	bool		in_hand = false;
 	bool		at_front;
 
 	while (next < count && positions[next] <= cursor)
@@ -127,6 +129,8 @@ remove_from_ring(const Removal *removal, HeldLane *held, const int64 *positions,
 	lane_reader_begin(&reader, endpoint, removal->lane, positions[next] - 1);
 	while (next < count && (row = lane_reader_next(&reader, &position)) != NULL)
 	{
+		const HeldDelivery *delivery;
+
 		while (next < count && positions[next] < position)
 			next++;
 		if (passed_has(removal->endpoint, removal->lane, position))
@@ -137,10 +141,20 @@ remove_from_ring(const Removal *removal, HeldLane *held, const int64 *positions,
 			continue;
 		}
 		next++;
+		delivery = held_delivery_at(held, position);
+		if (delivery != NULL)
+		{
+			at_front = false;
+			in_hand |= delivery->outcome == OUTCOME_NONE || delivery->outcome == OUTCOME_LEASED;
+			continue;
+		}
 		if (removal->reason != NULL)
 			bury(removal, row, ring_descriptor(), 0);
 		if (at_front)
+		{
 			held->swept_upto = position;
+			held->read_upto = greater(held->read_upto, position);
+		}
 		else
 		{
 			passed_add(removal->endpoint, removal->lane, position);
@@ -155,7 +169,7 @@ remove_from_ring(const Removal *removal, HeldLane *held, const int64 *positions,
 		count_at_commit(endpoint, removed);
 		CommandCounterIncrement();
 	}
-	return removed;
+	return removed == 0 && in_hand ? -1 : removed;
 }
 
 /*
@@ -257,7 +271,9 @@ message_bus_take_aside(PG_FUNCTION_ARGS)
 	}
 	removal.lane = DatumGetInt32(heap_getattr(row, ROW_LANE + 1, scan.descriptor, &isnull));
 	taken = removal.lane >= 0 && removal.lane < removal.endpoint->lanes &&
-		take_lane(&removal) != NULL && table_lock_row(&scan, row);
+		take_lane(&removal) != NULL &&
+		!held_delivery_is_pending(removal.endpoint, PG_GETARG_UUID_P(1)) &&
+		table_lock_row(&scan, row);
 	if (taken)
 	{
 		int32		attempt = DatumGetInt32(heap_getattr(row, ASIDE_ATTEMPT + 1, scan.descriptor,
