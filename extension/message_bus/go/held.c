@@ -30,7 +30,6 @@
 #include "message_bus/know/lane.h"
 #include "message_bus/know/note.h"
 #include "message_bus/place/cursor.h"
-#include "message_bus/place/passed.h"
 #include "message_bus/place/ring.h"
 #include "message_bus/place/row.h"
 #include "pg/clock.h"
@@ -317,9 +316,7 @@ held_before_commit(void)
 			return_unsettled(i, cursor);
 		if (DEBUG_BREAK("bus_cursor_at_once"))
 			atomic_raise(&shared_lane(&lanes[i])->cursor, (uint64) lanes[i].read_upto);
-		cursor_write(lanes[i].endpoint, lanes[i].lane, cursor);
-		if (pg_atomic_read_u32(&shared_lane(&lanes[i])->passed) != 0)
-			lanes[i].none_passed = passed_forget(lanes[i].endpoint, lanes[i].lane, cursor);
+		lanes[i].none_passed = cursor_move(lanes[i].endpoint, lanes[i].lane, cursor);
 		lanes[i].new_cursor = cursor;
 	}
 	DEBUG_POINT("bus_cursors_written");

@@ -24,7 +24,6 @@
 #include "message_bus/know/note.h"
 #include "message_bus/place/aside.h"
 #include "message_bus/place/cursor.h"
-#include "message_bus/place/passed.h"
 #include "pg/scan.h"
 
 static ExtensionRelation lease_lane_index = {"message_bus", "lease_lane_idx"};
@@ -151,15 +150,11 @@ lease_before_commit(void)
 		CommandCounterIncrement();
 	for (LeaseNote *note = notes; note != NULL; note = note->next)
 	{
-		BusLane    *lane = lane_get(note->endpoint, note->lane);
-
 		lease_read_lane(note->endpoint, note->lane, &note->leases);
 		if (note->leases.count > 0 || note->upto == 0)
 			continue;
 		note->cursor = note->upto;
-		cursor_write(note->endpoint, note->lane, note->upto);
-		if (pg_atomic_read_u32(&lane->passed) != 0)
-			note->none_passed = passed_forget(note->endpoint, note->lane, note->upto);
+		note->none_passed = cursor_move(note->endpoint, note->lane, note->upto);
 	}
 }
 

@@ -24,8 +24,10 @@
 
 #include "log/restore.h"
 #include "message_bus/know/database.h"
+#include "message_bus/know/lane.h"
 #include "message_bus/know/relations.h"
 #include "message_bus/place/cursor.h"
+#include "message_bus/place/passed.h"
 #include "pg/lock.h"
 #include "pg/spi.h"
 #include "pg/writer.h"
@@ -33,14 +35,24 @@
 /* Change tables at this size; each row takes some 50 bytes. */
 #define FOLD_BLOCKS 512
 
+static void write_cursor(const Endpoint *endpoint, int32 lane, int64 position);
 static BlockNumber size_of(int table);
 static bool fold(int table);
 
 /*
- * Writes that a lane is settled up to a position, if the transaction commits.
+ * A lane is settled up to a position, if the transaction commits.  True if what had been
+ * settled beyond its cursor was before that, and is forgotten.
  */
-void
-cursor_write(const Endpoint *endpoint, int32 lane, int64 position)
+bool
+cursor_move(const Endpoint *endpoint, int32 lane, int64 position)
+{
+	write_cursor(endpoint, lane, position);
+	return pg_atomic_read_u32(&lane_get(endpoint, lane)->passed) != 0 &&
+		passed_forget(endpoint, lane, position);
+}
+
+static void
+write_cursor(const Endpoint *endpoint, int32 lane, int64 position)
 {
 	BusDatabase *database = bus_database();
 

@@ -9,7 +9,7 @@
 
 #include "message_bus/know/handle.h"
 
-extern void cursor_write(const Endpoint *endpoint, int32 lane, int64 position);
+extern bool cursor_move(const Endpoint *endpoint, int32 lane, int64 position);
 extern bool cursor_fold(void);
 
 #endif
