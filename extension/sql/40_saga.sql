@@ -1,4 +1,4 @@
--- Saga engine: tables, functions. Views stand in 80_views.sql, privileges in 90_grants.sql.
+-- Saga engine: tables, functions. Views stand in 80_views.sql, privileges in 91_grants_saga.sql.
 
 -- ---------------------------------------------------------------- definitions
 -- No foreign keys between tables that are dumped: pg_restore -j fills them in any order.
