@@ -52,22 +52,30 @@ const PgStatement api_record_action = {
 	"CASE WHEN pg_catalog.length($2::text) <= 10000 THEN $2::jsonb "
 	"ELSE pg_catalog.to_jsonb(pg_catalog.left($2::text, 10000)) END))", 2
 };
+/* What costs next to nothing to ask, and is another one as soon as somebody has done something. */
+const PgStatement api_pulse = {
+	"SELECT pg_catalog.concat_ws(' ', pg_catalog.pg_current_snapshot(), "
+	"event_store.position_counter(), (SELECT pg_catalog.sum(t.sent_total + t.acked_total) "
+	"FROM message_bus._endpoint_totals() t), (SELECT pg_catalog.string_agg("
+	"pg_catalog.concat_ws(' ', w.kind, w.pid), ' ') FROM ecommerce._workers() w))", 0
+};
+
 /*
  * What is wrong costs most to find out, and so is asked for once: the overview counts its
  * rows, and metrics in the same transaction find them where this has put them.  The third
  * column is what a connection that begins now would be set to.
  */
 const PgStatement api_sample = {
-	"SELECT pg_catalog.json_build_object('overview', "
-	"(SELECT pg_catalog.to_json(o) FROM ecommerce.overview(p.problems) o), 'problems', "
+	"SELECT pg_catalog.json_build_object('overview', o, 'problems', "
 	"pg_catalog.jsonb_path_query_array(p.problems, '$[0 to 99]'))::text, "
 	"pg_catalog.set_config('console.problems', p.problems::text, true), "
 	"coalesce((SELECT pg_catalog.jsonb_agg(s ORDER BY s.setdatabase, s.setrole) FROM "
 	"pg_catalog.pg_db_role_setting s WHERE s.setrole IN (0, (SELECT r.oid FROM "
 	"pg_catalog.pg_roles r WHERE r.rolname = session_user)) AND s.setdatabase IN (0, (SELECT "
 	"d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()))), "
-	"'[]')::text FROM "
-	API_PROBLEMS, 0
+	"'[]')::text, coalesce(p.problems = '[]' AND (o.depth, o.in_flight, o.mark_lag, "
+	"o.sent_per_s, o.acked_per_s) = (0, 0, 0, 0, 0), false) FROM "
+	API_PROBLEMS ", LATERAL ecommerce.overview(p.problems) o", 0
 };
 const PgStatement api_metrics = {
 	"SELECT name, labels::text, kind, value, help FROM "

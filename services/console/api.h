@@ -38,13 +38,14 @@ extern const PgStatement api_begin_read;
 extern const PgStatement api_begin_slow;
 extern const PgStatement api_begin_action;	/* correlation id */
 extern const PgStatement api_record_action;	/* action, body */
+extern const PgStatement api_pulse; /* a value that is another one when something has moved */
 extern const PgStatement api_sample;	/* a row */
 extern const PgStatement api_metrics;	/* rows */
 extern const PgStatement api_listen_events;
 
 enum SampleColumn
 {
-	SAMPLE_JSON, SAMPLE_PROBLEMS, SAMPLE_SETTINGS
+	SAMPLE_JSON, SAMPLE_PROBLEMS, SAMPLE_SETTINGS, SAMPLE_IS_QUIET
 };
 
 enum MetricsColumn

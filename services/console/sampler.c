@@ -6,6 +6,10 @@
  * However many browsers look on, there is one look, over one connection, and one
  * connection that listens for events.  While nobody looks on, a look every ten
  * seconds keeps the history going; metrics, which cost more, are looked at as often.
+ *
+ * Where all is well and nothing waits, it is asked first whether anything has moved,
+ * which costs next to nothing; if not, there is nothing to see before those ten seconds
+ * are over, when what goes by time alone is looked at too.
  */
 #include "console/sampler.h"
 
@@ -21,11 +25,17 @@
 #include "lib/log.h"
 
 #define LOOK_S 2
-#define IDLE_LOOKS 5			/* while nobody looks on, one of so many takes place */
+#define IDLE_LOOKS 5			/* one of so many takes place in any case */
 #define FIGURE_KEY "overview_"	/* series of the overview's figures begin so */
 #define LOOK_DEADLINE_MS 10000
 #define TELL_MS 500				/* of new events, at most this often */
 #define STALE_S 60				/* older samples are not given to Prometheus */
+
+/* Of a look; metrics are the last, and left out of most. */
+enum Step
+{
+	STEP_PULSE, STEP_SAMPLE, STEP_METRICS, NSTEPS
+};
 
 static struct
 {
@@ -33,13 +43,15 @@ static struct
 	Channel    *channel;
 	Session    *listener;
 	PgStep		setup[2];
-	PgStep		steps[2];
+	PgStep		steps[NSTEPS];
 	const char *parameters[3];
 	struct event *timer;
 	struct event *tell;
 	bool		looking;
 	bool		with_metrics;
 	bool		seen;			/* the last look succeeded */
+	bool		quiet;			/* and found that nothing is wrong, and nothing waits */
+	Text		pulse;			/* just before it */
 	bool		outdated;		/* the connection's settings are not those it would get now */
 	Text		settings;		/* those, as of the last look */
 	int			looks;
@@ -49,6 +61,8 @@ static struct
 } sampler;
 
 static void on_time(evutil_socket_t socket, short what, void *argument);
+static void look(void);
+static void on_pulse(void *argument, const PgResults *results);
 static void on_sampled(void *argument, const PgResults *results);
 static void keep_settings(const char *settings);
 static void keep_figures(const char *sample, time_t now);
@@ -65,8 +79,9 @@ sampler_start(Runtime *runtime)
 
 	sampler.runtime = runtime;
 	sampler.channel = channel_open(runtime->base, 0);
-	sampler.steps[0] = (PgStep) {&api_sample, NULL};
-	sampler.steps[1] = (PgStep) {&api_metrics, NULL};
+	sampler.steps[STEP_PULSE] = (PgStep) {&api_pulse, NULL};
+	sampler.steps[STEP_SAMPLE] = (PgStep) {&api_sample, NULL};
+	sampler.steps[STEP_METRICS] = (PgStep) {&api_metrics, NULL};
 	sampler.timer = event_new(runtime->base, -1, EV_PERSIST, on_time, NULL);
 	sampler.tell = evtimer_new(runtime->base, on_tell, NULL);
 	event_add(sampler.timer, &interval);
@@ -90,6 +105,7 @@ sampler_stop(void)
 	session_close(sampler.listener);
 	event_free(sampler.timer);
 	event_free(sampler.tell);
+	text_free(&sampler.pulse);
 	text_free(&sampler.settings);
 	text_free(&sampler.sample);
 	text_free(&sampler.metrics);
@@ -163,16 +179,38 @@ on_time(evutil_socket_t socket, short what, void *argument)
 		pool_renew(sampler.runtime->pool);
 	sampler.outdated = false;
 	sampler.with_metrics = !sampler.seen || ++sampler.looks % IDLE_LOOKS == 0;
-	if (channel_count(sampler.channel) > 0 || sampler.with_metrics)
-		sampler.looking = pool_run(sampler.runtime->pool, sampler.steps,
-								   sampler.with_metrics ? 2 : 1, LOOK_DEADLINE_MS, on_sampled,
-								   NULL);
+	if (sampler.with_metrics || (channel_count(sampler.channel) > 0 && !sampler.quiet))
+		look();
+	else if (channel_count(sampler.channel) > 0)
+		sampler.looking = pool_run(sampler.runtime->pool, &sampler.steps[STEP_PULSE], 1,
+								   LOOK_DEADLINE_MS, on_pulse, NULL);
+}
+
+static void
+look(void)
+{
+	sampler.looking = pool_run(sampler.runtime->pool, sampler.steps,
+							   sampler.with_metrics ? NSTEPS : STEP_METRICS, LOOK_DEADLINE_MS,
+							   on_sampled, NULL);
+}
+
+/* Pages hear that they are still up to date; a failure is the look's to tell. */
+static void
+on_pulse(void *argument, const PgResults *results)
+{
+	(void) argument;
+	sampler.looking = false;
+	if (results && pg_succeeded(results) && pg_rows(results, 0) == 1 &&
+		strcmp(pg_value(results, 0, 0, 0), sampler.pulse.data) == 0)
+		channel_send(sampler.channel, "still", "{}");
+	else
+		look();
 }
 
 static void
 on_sampled(void *argument, const PgResults *results)
 {
-	bool		good = results && pg_succeeded(results) && pg_rows(results, 0) == 1;
+	bool		good = results && pg_succeeded(results) && pg_rows(results, STEP_SAMPLE) == 1;
 
 	(void) argument;
 	sampler.looking = false;
@@ -180,15 +218,18 @@ on_sampled(void *argument, const PgResults *results)
 		log_write(LEVEL_ERROR, NULL, "Cannot look at the database: {Error}", "Error",
 				  pg_message(results), "SqlState", pg_sqlstate(results), NULL);
 	sampler.seen = good;
+	sampler.quiet = good && *pg_value(results, STEP_SAMPLE, 0, SAMPLE_IS_QUIET) == 't';
 	if (!good)
 	{
 		channel_send(sampler.channel, "down", "{}");
 		return;
 	}
 	sampler.sampled = time(NULL);
-	keep_settings(pg_value(results, 0, 0, SAMPLE_SETTINGS));
+	text_reset(&sampler.pulse);
+	text_add(&sampler.pulse, pg_value(results, STEP_PULSE, 0, 0));
+	keep_settings(pg_value(results, STEP_SAMPLE, 0, SAMPLE_SETTINGS));
 	text_reset(&sampler.sample);
-	text_add(&sampler.sample, pg_value(results, 0, 0, SAMPLE_JSON));
+	text_add(&sampler.sample, pg_value(results, STEP_SAMPLE, 0, SAMPLE_JSON));
 	channel_send(sampler.channel, "sample", sampler.sample.data);
 	keep_figures(sampler.sample.data, sampler.sampled);
 	if (sampler.with_metrics)
@@ -234,18 +275,18 @@ keep_metrics(const PgResults *results, time_t now)
 	Text		key = {0};
 
 	text_reset(&sampler.metrics);
-	for (int row = 0; row < pg_rows(results, 1); row++)
+	for (int row = 0; row < pg_rows(results, STEP_METRICS); row++)
 	{
-		const char *value = pg_value(results, 1, row, METRICS_VALUE);
+		const char *value = pg_value(results, STEP_METRICS, row, METRICS_VALUE);
 
 		if (value == NULL)
 			continue;
 		text_reset(&key);
-		text_add(&key, pg_value(results, 1, row, METRICS_NAME));
-		add_labels(&key, pg_value(results, 1, row, METRICS_LABELS));
+		text_add(&key, pg_value(results, STEP_METRICS, row, METRICS_NAME));
+		add_labels(&key, pg_value(results, STEP_METRICS, row, METRICS_LABELS));
 		series_put(key.data, (uint64_t) now, strtod(value, NULL));
 		write_metric(&sampler.metrics, results, row,
-					 row > 0 ? pg_value(results, 1, row - 1, METRICS_NAME) : "");
+					 row > 0 ? pg_value(results, STEP_METRICS, row - 1, METRICS_NAME) : "");
 	}
 	text_free(&key);
 }
@@ -254,15 +295,15 @@ keep_metrics(const PgResults *results, time_t now)
 static void
 write_metric(Text *target, const PgResults *results, int row, const char *previous)
 {
-	const char *name = pg_value(results, 1, row, METRICS_NAME);
-	const char *help = pg_value(results, 1, row, METRICS_HELP);
+	const char *name = pg_value(results, STEP_METRICS, row, METRICS_NAME);
+	const char *help = pg_value(results, STEP_METRICS, row, METRICS_HELP);
 
 	if (strcmp(name, previous) != 0)
 		text_format(target, "# HELP %s %s\n# TYPE %s %s\n", name, help ? help : "", name,
-					pg_value(results, 1, row, METRICS_KIND));
+					pg_value(results, STEP_METRICS, row, METRICS_KIND));
 	text_add(target, name);
-	add_labels(target, pg_value(results, 1, row, METRICS_LABELS));
-	text_format(target, " %s\n", pg_value(results, 1, row, METRICS_VALUE));
+	add_labels(target, pg_value(results, STEP_METRICS, row, METRICS_LABELS));
+	text_format(target, " %s\n", pg_value(results, STEP_METRICS, row, METRICS_VALUE));
 }
 
 /* Labels as Prometheus writes them, out of a JSON object of strings. */

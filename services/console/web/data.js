@@ -120,7 +120,8 @@ export const may = {
 let source = null;
 let silence = null;
 
-// Something comes every two seconds, or after ten that the database does not answer.
+// Something comes every two seconds, if only that nothing has moved, or after ten that the
+// database does not answer.
 const SILENCE = 15000;
 
 export function follow() {
@@ -148,6 +149,7 @@ function listen() {
 	heard();
 	on('sample', ({ data }) => live.set({ connection: 'live', sample: JSON.parse(data),
 		at: Date.now() }));
+	on('still', () => {});
 	on('down', () => live.set({ ...live.get(), connection: 'down' }));
 	on('events', () => events.set(events.get() + 1));
 	source.addEventListener('error', () => {
