@@ -193,3 +193,28 @@ ALTER TABLE message_bus.endpoint ENABLE TRIGGER saga_keeps_endpoint;
 SELECT severity, problem FROM saga.verify('stays');
 SELECT saga.drop('stays');
 SELECT count(*) FROM saga.definition_state WHERE name IN ('gone', 'stays');
+-- the functions that it calls are nobody's any more
+CREATE FUNCTION price(document jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT '{"price": 7}'::jsonb $$;
+CREATE FUNCTION priced(function text) RETURNS jsonb LANGUAGE sql AS $$
+	SELECT format('{"endpoint": "priced", "initial": "A", "events": {"PricedBegin": {}},
+		"start": {"PricedBegin": {"call": "public.%s(jsonb)", "goto": "A"}},
+		"states": {"A": {"kind": "final", "default": "ignore"}}}', function)::jsonb $$;
+CREATE FUNCTION price_no_more(document jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM saga.drop('priced');
+	RETURN '{}';
+END
+$$;
+SELECT saga.define('priced', priced('price')), saga.define('priced', priced('price_no_more')),
+	saga.define('priced', priced('price'));
+DROP FUNCTION price(jsonb);
+SELECT saga.drop('priced');
+DROP FUNCTION price(jsonb);
+SELECT count(*) FROM pg_proc WHERE pronamespace = 'ecommerce'::regnamespace AND proname LIKE 'saga priced%';
+-- who drops it as it begins leaves nothing of it
+SELECT saga.define('priced', priced('price_no_more'));
+SELECT message_bus.publish('PricedBegin', '{}') IS NOT NULL AS published;
+SELECT saga.run();
+SELECT object, problem FROM saga.verify() WHERE severity = 'error';
+SELECT name FROM saga.definitions WHERE name = 'priced';
+SELECT saga.drop('priced');

@@ -16,6 +16,7 @@ typedef enum LockSpace
 {
 	LOCK_STREAM_NAME = 3,		/* exclusive: makes a stream of a name with that hash */
 	LOCK_SAGA_INSTANCE = 21,	/* exclusive: whoever lets an instance react */
+	LOCK_SAGA = 22,				/* share: whoever begins an instance; exclusive: drop */
 	LOCK_LANE = 0xEC01,			/* exclusive: the lane's holder */
 	LOCK_ENDPOINT = 0xEC02,		/* share: whoever uses it; exclusive: drop */
 	LOCK_LOAD = 0xEC03,			/* exclusive: fills shared memory of the bus; turns the ring */

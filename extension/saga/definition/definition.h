@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "nodes/pg_list.h"
+#include "storage/lockdefs.h"
 
 #include "pg/registration.h"
 #include "saga/value/delay.h"
@@ -310,6 +311,8 @@ extern List *definition_endpoints(void);
 extern bool definition_has_moved(const char *name);
 extern Definition *definition_require(const char *name);
 extern void definition_cache_refresh(void);
+extern bool definition_lock(const char *name, LOCKMODE mode, bool wait);
+extern void definition_refuse_dropped(const Definition *definition);
 
 /* definition_check.c */
 extern void definition_check(const Definition *definition, List **problems);

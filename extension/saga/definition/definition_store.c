@@ -7,7 +7,10 @@
  * same for people who ask with SQL.
  *
  * Lock protocol: define() locks saga.definition against other definers, and
- * invalidates its relcache entry, which makes every backend look for new versions.
+ * invalidates its relcache entry, which makes every backend look for new versions:
+ * for those that are committed then, at every isolation level, as nothing makes it look
+ * again.  Who begins an instance, or parks a message for one, keeps the saga's lock
+ * until he has committed; drop() waits for it.
  * Compiled definitions that are dropped from the cache live on until the
  * transaction ends, since an engine further up the stack may run one.  A crash
  * leaves what was committed.
@@ -15,14 +18,17 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "nodes/value.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 
 #include "base/errors.h"
 #include "message_bus/message_bus.h"
 #include "pg/callbacks.h"
+#include "pg/lock.h"
 #include "pg/relation.h"
 #include "pg/spi.h"
 #include "saga/definition/definition.h"
@@ -235,6 +241,43 @@ is_served(Home *home)
 }
 
 /*
+ * Takes a saga's lock until the transaction ends; false if somebody has it and wait is
+ * false.
+ */
+bool
+definition_lock(const char *name, LOCKMODE mode, bool wait)
+{
+	uint64		hash = hash_bytes_extended((const unsigned char *) name, (int) strlen(name), 0);
+
+	if (!lock_take(LOCK_SAGA, (uint32) (hash >> 32), (uint32) hash, mode, wait))
+		return false;
+	/* What was committed by whoever had the lock before. */
+	AcceptInvalidationMessages();
+	return true;
+}
+
+/*
+ * SG004 if a version of a definition has been dropped, by this transaction or before it
+ * had the saga's lock; it may have been made anew.
+ */
+void
+definition_refuse_dropped(const Definition *definition)
+{
+	static SpiStatement find = {
+		"SELECT FROM saga.definition WHERE name = $1 AND version = $2 AND document = $3"
+	};
+
+	if (stale && spi_execute_latest(&find, 3, (Oid[]) {TEXTOID, INT4OID, JSONBOID},
+									(Datum[]) {CStringGetTextDatum(definition->name),
+										Int32GetDatum(definition->version),
+										JsonbPGetDatum(tree_to_jsonb(definition->document))},
+									NULL) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_SG_UNDEFINED),
+				 errmsg("saga \"%s\" has been dropped", definition->name)));
+}
+
+/*
  * Any change of saga.definition, DROP EXTENSION included.
  */
 static void
@@ -262,7 +305,7 @@ load(const char *name, int version)
 	ListCell   *cell;
 
 	spi_begin(SPI_AS_OWNER);
-	if (spi_run(&find, 2, (Oid[]) {TEXTOID, INT4OID},
+	if (spi_run_latest(&find, 2, (Oid[]) {TEXTOID, INT4OID},
 				(Datum[]) {CStringGetTextDatum(name), Int32GetDatum(version)}, NULL) == 1)
 	{
 		context = AllocSetContextCreate(CurrentMemoryContext, "saga definition",
@@ -305,7 +348,7 @@ load_current(void)
 	uint64		count;
 
 	spi_begin(SPI_AS_OWNER);
-	count = spi_run(&newest, 0, NULL, NULL, NULL);
+	count = spi_run_latest(&newest, 0, NULL, NULL, NULL);
 	old = MemoryContextSwitchTo(caller);
 	for (uint64 i = 0; i < count; i++)
 	{
@@ -342,7 +385,7 @@ load_homes(void)
 	list_free_deep(homes);
 	homes = NIL;
 	spi_begin(SPI_AS_OWNER);
-	count = spi_run(&find, 0, NULL, NULL, NULL);
+	count = spi_run_latest(&find, 0, NULL, NULL, NULL);
 	for (uint64 i = 0; i < count; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(CacheMemoryContext);

@@ -2,10 +2,11 @@
  * drop.c
  *		saga.drop(): the end of a definition.
  *
- * Lock protocol: locks saga.definition against definers, then removes all versions;
- * the invalidation makes every backend look.  Whoever is about to start an instance
- * meanwhile finds no definition when he comes to it, or has committed before; what
- * he left is removed here or refuses the drop.
+ * Lock protocol: locks saga.definition against definers and the saga against who begins
+ * an instance or parks a message for one, then removes all versions; the invalidation
+ * makes every backend look.  Whoever comes to begin an instance meanwhile waits, and
+ * finds no definition then, or has committed before; what he left is removed here or
+ * refuses the drop.
  */
 #include "postgres.h"
 
@@ -24,6 +25,7 @@ static ExtensionRelation definition_table = {"saga", "definition"};
 
 static void refuse_if_running(const char *name);
 static void remove_all(const char *name);
+static void remove_calls(const char *name);
 
 /*
  * Instances that are not over, and messages that wait for one.
@@ -90,6 +92,33 @@ remove_all(const char *name)
 		spi_execute_latest(&removals[i], 1, (Oid[]) {TEXTOID}, &value, NULL);
 }
 
+/*
+ * The functions that are called belong to whoever made them again.
+ */
+static void
+remove_calls(const char *name)
+{
+	static SpiStatement find = {"SELECT version FROM saga.definition WHERE name = $1"};
+	Datum		value = CStringGetTextDatum(name);
+	MemoryContext caller = CurrentMemoryContext;
+	uint64		count;
+	int		   *versions;
+
+	spi_begin(SPI_AS_OWNER);
+	count = spi_run_latest(&find, 1, (Oid[]) {TEXTOID}, &value, NULL);
+	versions = MemoryContextAlloc(caller, sizeof(int) * Max(count, 1));
+	for (uint64 i = 0; i < count; i++)
+		versions[i] = spi_int32(i, 0, 0);
+	spi_end();
+	for (uint64 i = 0; i < count; i++)
+	{
+		ListCell   *cell;
+
+		foreach(cell, definition_get(name, versions[i])->calls)
+			registration_remove(((Registration *) lfirst(cell))->name);
+	}
+}
+
 PG_FUNCTION_INFO_V1(saga_drop);
 /*
  * saga.drop(name, force)
@@ -103,8 +132,10 @@ saga_drop(PG_FUNCTION_ARGS)
 	spi_execute(&lock, 0, NULL, NULL, NULL);
 	definition_cache_refresh();
 	(void) definition_require(name);
+	(void) definition_lock(name, ExclusiveLock, true);
 	if (!PG_GETARG_BOOL(1))
 		refuse_if_running(name);
+	remove_calls(name);
 	remove_all(name);
 	CacheInvalidateRelcacheByRelid(extension_relation_oid(&definition_table));
 	wakeup_worker_after_commit(WAKE_FOR_UNITS);

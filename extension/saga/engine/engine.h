@@ -38,7 +38,7 @@ extern void engine_require_read_committed(const char *function);
 extern void inbox_run(const char *endpoint, InboxRun *run);
 
 /* parked.c */
-extern void park_message(const char *saga, const pg_uuid_t *id, const char *endpoint,
+extern void park_message(const Definition *definition, const pg_uuid_t *id, const char *endpoint,
 						 const BusMessage *message, TimestampTz until, bool deferred);
 extern void parked_replay(Machine *machine);
 extern bool parked_came_as(const BusMessage *message, pg_uuid_t *came_as);

@@ -501,7 +501,7 @@ handle_slot(Batch *batch, Letter *letter, Slot *slot)
 	if (machine == NULL)
 	{
 		if (!start_instance(letter, slot))
-			park_message(slot->definition->name, &slot->id, batch->endpoint, message,
+			park_message(slot->definition, &slot->id, batch->endpoint, message,
 						 clock_now() + slot->definition->park_for * 1000, false);
 		return true;
 	}
@@ -516,7 +516,7 @@ handle_slot(Batch *batch, Letter *letter, Slot *slot)
 		cause.envelope = letter_envelope(letter);
 	engine_apply(machine, &effects, &cause);
 	if (effects.outcome == OUTCOME_DEFERRED)
-		park_message(slot->definition->name, &slot->id, batch->endpoint, message, DT_NOEND, true);
+		park_message(slot->definition, &slot->id, batch->endpoint, message, DT_NOEND, true);
 	if (effects.moved)
 		parked_replay(machine);
 	return effects.outcome != OUTCOME_FAULTED;

@@ -90,7 +90,7 @@ static void mark_deferred(int64 id);
  * of any use.
  */
 void
-park_message(const char *saga, const pg_uuid_t *id, const char *endpoint,
+park_message(const Definition *definition, const pg_uuid_t *id, const char *endpoint,
 			 const BusMessage *message, TimestampTz until, bool deferred)
 {
 	static SpiStatement insert = {
@@ -103,12 +103,14 @@ park_message(const char *saga, const pg_uuid_t *id, const char *endpoint,
 		JSONBOID, JSONBOID
 	};
 	Datum		values[] = {
-		CStringGetTextDatum(saga), UUIDPGetDatum(id), UUIDPGetDatum(&message->message_id),
+		CStringGetTextDatum(definition->name), UUIDPGetDatum(id),
+		UUIDPGetDatum(&message->message_id),
 		CStringGetTextDatum(message->message_type), CStringGetTextDatum(endpoint),
 		BoolGetDatum(deferred), TimestampTzGetDatum(clock_now()), 0,
 		JsonbPGetDatum(tree_to_jsonb(envelope_of_message(message))), JsonbPGetDatum(message->body)
 	};
 
+	definition_refuse_dropped(definition);
 	if (message->expires_at != BUS_NO_TIME)
 		until = Min(until, message->expires_at);
 	values[7] = TimestampTzGetDatum(until);
@@ -117,7 +119,7 @@ park_message(const char *saga, const pg_uuid_t *id, const char *endpoint,
 	if (until != DT_NOEND)
 		wakeup_runner_by(until);
 	tell_when_committed(LOG, "message %s %s waits for saga \"%s\" %s %s", message->message_type,
-						uuid_text(&message->message_id), saga, uuid_text(id),
+						uuid_text(&message->message_id), definition->name, uuid_text(id),
 						deferred ? "to change its state" : "to be created");
 }
 

@@ -4,7 +4,8 @@
  *
  * Lock protocol: an instance is changed under its row's lock (FOR UPDATE).  Who
  * needs one not to be there - to create it, or to park a message for it - first
- * takes the claim, a lock on (saga, correlation id) in the lock table that lasts
+ * takes the claim, a lock on (saga, correlation id) in the lock table, after a shared one
+ * on the saga itself, which keeps it from being dropped, that lasts
  * until the end of the transaction, and then looks again.  So a message is either
  * parked before the instance is created, and replayed by its creator, or finds it.
  *
@@ -119,6 +120,8 @@ store_claim(const char *saga, const pg_uuid_t *id, bool wait)
 	uint64		hash = hash_bytes_extended((const unsigned char *) saga, (int) strlen(saga), 0);
 
 	restore_refuse_writing();
+	if (!definition_lock(saga, ShareLock, wait))
+		return false;
 	hash = hash_bytes_extended(id->data, UUID_LEN, hash);
 	return lock_take(LOCK_SAGA_INSTANCE, (uint32) (hash >> 32), (uint32) hash, ExclusiveLock, wait);
 }
@@ -197,6 +200,8 @@ store_write(Machine *machine)
 	bool		stuck = attention_is_due(machine);
 	Datum		values[lengthof(types)];
 
+	if (is_new)
+		definition_refuse_dropped(machine->definition);
 	plan_wake(machine);
 	values[0] = CStringGetTextDatum(machine->definition->name);
 	values[1] = UUIDPGetDatum(&machine->id);
