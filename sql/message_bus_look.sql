@@ -87,7 +87,17 @@ SELECT fails($$SELECT message_bus.list_dead('{"endpoint": "none"}')$$);
 
 -- Of each it is said what became of it: the oldest first, one a second.
 SELECT count(*) AS odd FROM message_bus.list_dead('{"error_code": "odd"}') \gset
-SELECT message_bus.discard((SELECT message_id FROM message_bus.list_dead('{"error_code": "odd"}', max => 1)));
+-- What was given up is passed over, though it failed first, unless it is asked for.
+SELECT message_bus.discard((SELECT message_id FROM message_bus.list_dead('{"error_code": "odd"}') OFFSET :odd - 1));
+SELECT filter, (SELECT count(*) FROM message_bus.list_dead(filter::jsonb)) - :odd AS listed, c.count - :odd AS counted
+FROM unnest(ARRAY['{"error_code": "odd"}', '{"error_code": "odd", "reason": null}',
+	'{"error_code": "odd", "reason": null, "endpoint": "work"}',
+	'{"error_code": "odd", "reason": null, "endpoint": "work", "message_type": "Type1"}']) filter,
+	message_bus.count_dead(filter::jsonb) c;
+BEGIN;
+SELECT result FROM message_bus.redrive_matching('{"error_code": "odd"}', max => 1);
+SELECT result, count(*) = :odd - 2 FROM message_bus.discard_matching('{"error_code": "odd"}') GROUP BY 1;
+ROLLBACK;
 SELECT result, count(*), bool_and(key IS NOT NULL), max(due_at) > clock_timestamp() + interval '1 s' AS later
 FROM message_bus.redrive_matching('{"error_code": "odd"}', 1) GROUP BY 1 ORDER BY 1;
 SELECT :odd - 1 = count(*) FILTER (WHERE state = 'scheduled') + 1 FROM message_bus.peek('work')
@@ -101,6 +111,7 @@ SELECT count(*) > 0 FROM message_bus.list_dead('{"error_code": null}');
 SELECT message_bus.alter_endpoint('work', max_depth => -1);
 SELECT result, count(*) > 0 FROM message_bus.discard_matching('{"error_code": null}') GROUP BY 1;
 SELECT result, count(*) > 0 FROM message_bus.discard_matching('{"error_code": null}') GROUP BY 1;
+SELECT result, count(*) > 0 FROM message_bus.discard_matching('{"error_code": null, "reason": "discarded"}') GROUP BY 1;
 SELECT fails($$SELECT message_bus.redrive_matching('{}', 0)$$);
 
 -- ---------------------------------------------------------------- messages that wait

@@ -69,9 +69,16 @@ async function letters() {
 	await please('the oldest is given up');
 	is(await please('the discarded'), '2', 'the one that failed first is given up');
 	await show(page, 'dead?endpoint=billing');
+	const sent = [];
+	page.on('request', (request) => sent.push(new URL(request.url()).pathname));
 	await act('Redrive one');
 	is(+await please('the dead'), dead - 5, 'and another one goes');
 	is(await please('the discarded'), '2', 'but none that was given up');
+	is(sent.filter((path) => path.endsWith('/redrive')).length, 1, 'which costs nothing');
+	await show(page, 'dead?reason=discarded');
+	await page.locator('main [aria-label="Dead letters"] tbody a').first().click();
+	await act('Redrive');
+	is(await please('the discarded'), '1', 'on its own page it goes all the same');
 }
 
 // All that match, slowly, and not to the end.

@@ -339,6 +339,7 @@ AS $dead_where$
 DECLARE
 	rest jsonb := filter;
 	reason CONSTANT text := 'd.reason COLLATE "C" = %L';
+	open CONSTANT text := 'd.reason <> ''discarded''';
 	code CONSTANT text := 'coalesce(d.error_code, '''') COLLATE "C" = %L';
 BEGIN
 	PERFORM message_bus._check_filter(filter, ARRAY['endpoint', 'message_type', 'reason',
@@ -354,7 +355,10 @@ BEGIN
 			format('d.last_failed_at >= %L::timestamptz', filter ->> 'from') END,
 		CASE WHEN filter ? 'to' THEN
 			format('d.last_failed_at < %L::timestamptz', filter ->> 'to') END, 'true');
-	IF filter ?& ARRAY['endpoint', 'message_type', 'reason', 'error_code'] THEN
+	IF filter ? 'endpoint' AND filter -> 'reason' = 'null' THEN
+		by_index := by_index || ' AND ' || open;
+		rest := rest - 'reason';
+	ELSIF filter ?& ARRAY['endpoint', 'message_type', 'reason', 'error_code'] THEN
 		by_index := format('d.message_type = %L AND ' || reason || ' AND ' || code || ' AND %s',
 			filter ->> 'message_type', filter ->> 'reason', coalesce(filter ->> 'error_code', ''),
 			by_index);
@@ -362,7 +366,8 @@ BEGIN
 	END IF;
 	by_row := nullif(concat_ws(' AND ',
 		CASE WHEN rest ? 'message_type' THEN format('d.message_type = %L', rest ->> 'message_type') END,
-		CASE WHEN rest ? 'reason' THEN format(reason, rest ->> 'reason') END,
+		CASE WHEN rest -> 'reason' = 'null' THEN open
+			WHEN rest ? 'reason' THEN format(reason, rest ->> 'reason') END,
 		CASE WHEN rest ? 'error_code' THEN format(code, coalesce(rest ->> 'error_code', '')) END,
 		CASE WHEN rest ? 'error' THEN format('position(%L IN d.error) > 0', rest ->> 'error') END), '');
 END
@@ -443,7 +448,7 @@ AS $list_dead$
 	ORDER BY p.n
 $list_dead$;
 COMMENT ON FUNCTION message_bus.list_dead(jsonb, text, int) IS
-'Dead letters, those first that failed last. filter: an object with any of endpoint, message_type, reason, error_code (null: none), error (a part of its text), message_ids (an array), correlation_id, from and to (when it failed last: not before from, before to); all must hold. body and headers are null to who may not read messages. '
+'Dead letters, those first that failed last. filter: an object with any of endpoint, message_type, reason (null: all but discarded), error_code (null: none), error (a part of its text), message_ids (an array), correlation_id, from and to (when it failed last: not before from, before to); all must hold. body and headers are null to who may not read messages. '
 'after: the key of the last row, for what comes after it. By error, or by message_type, reason or error_code without all of these and the endpoint, it looks at 1000 dead letters: a last row whose message_id is null says that there may be others, ask again with its key. Errors: 22023 no such key of a filter, or max is not 1 to 1000; MB001 no such endpoint.';
 
 CREATE STATISTICS message_bus.dead_groups (mcv) ON endpoint_id, message_type, reason, error_code

@@ -26,9 +26,10 @@ BEGIN
 			HINT = 'Leave it out to have them delivered at once.';
 	END IF;
 	FOR d IN
-		SELECT p.message_id, p.endpoint_id, p.key, e.name, s.message_type, s.reason
-		FROM message_bus._dead_page(redrive_matching.filter, redrive_matching.after,
-			redrive_matching.max, true, 5000) WITH ORDINALITY p (message_id, endpoint_id, key, n)
+		SELECT p.message_id, p.endpoint_id, p.key, e.name, s.message_type
+		FROM message_bus._dead_page('{"reason": null}' || redrive_matching.filter,
+			redrive_matching.after, redrive_matching.max, true, 5000)
+			WITH ORDINALITY p (message_id, endpoint_id, key, n)
 		LEFT JOIN message_bus._seen_endpoint e ON e.endpoint_id = p.endpoint_id
 		LEFT JOIN message_bus._seen_dead s ON s.message_id = p.message_id
 			AND s.endpoint_id = p.endpoint_id
@@ -43,8 +44,6 @@ BEGIN
 		due_at := NULL;
 		IF d.message_id IS NULL THEN
 			result := NULL;
-		ELSIF d.reason = 'discarded' AND NOT redrive_matching.filter ? 'reason' THEN
-			result := 'discarded';
 		ELSE
 			BEGIN
 				due_at := begin_at + coalesce(n * interval '1 s' / per_second, '0'::interval);
@@ -63,7 +62,7 @@ BEGIN
 END
 $redrive_matching$;
 COMMENT ON FUNCTION message_bus.redrive_matching(jsonb, int, text, int) IS
-'Sends dead letters that match a filter of list_dead() to their endpoints again, at most max of them, those first that failed first, and says of each what became of it. result: redriven; refused (it stays, error_code and error say why: MB002 the endpoint is full); gone (somebody else has had it); discarded (left alone, unless the filter names the reason). Nothing has happened before the transaction commits. '
+'Sends dead letters that match a filter of list_dead() to their endpoints again, at most max of them, those first that failed first, and says of each what became of it. result: redriven; refused (it stays, error_code and error say why: MB002 the endpoint is full); gone (somebody else has had it). Discarded ones are passed over, unless the filter names that reason. Nothing has happened before the transaction commits. '
 'per_second: so many become due each second, at due_at, beginning with the call: wait until the last is due before the next one; without it all at once. after: the key of the last row, for those that come after it: ask until no row comes, and stop by asking no more. A row without message_id says that 5000 were looked at: go on with its key. Errors: 22023, MB001 as list_dead().';
 
 CREATE FUNCTION message_bus.discard_matching(filter jsonb, after text DEFAULT NULL,
@@ -78,8 +77,9 @@ DECLARE
 BEGIN
 	FOR d IN
 		SELECT p.message_id, p.endpoint_id, p.key, e.name, s.message_type
-		FROM message_bus._dead_page(discard_matching.filter, discard_matching.after,
-			discard_matching.max, true, 5000) WITH ORDINALITY p (message_id, endpoint_id, key, n)
+		FROM message_bus._dead_page('{"reason": null}' || discard_matching.filter,
+			discard_matching.after, discard_matching.max, true, 5000)
+			WITH ORDINALITY p (message_id, endpoint_id, key, n)
 		LEFT JOIN message_bus._seen_endpoint e ON e.endpoint_id = p.endpoint_id
 		LEFT JOIN message_bus._seen_dead s ON s.message_id = p.message_id
 			AND s.endpoint_id = p.endpoint_id
@@ -96,7 +96,7 @@ BEGIN
 END
 $discard_matching$;
 COMMENT ON FUNCTION message_bus.discard_matching(jsonb, text, int) IS
-'Gives dead letters up that match a filter of list_dead(), at most max of them, and says of each what became of it: discarded, or gone (somebody else has had it, or it was discarded before). after, rows without message_id and errors as redrive_matching().';
+'Gives dead letters up that match a filter of list_dead(), at most max of them, and says of each what became of it: discarded, or gone (somebody else has had it). Those that were discarded before are passed over. after, rows without message_id and errors as redrive_matching().';
 
 CREATE FUNCTION message_bus._take_from_ring(endpoint_id int, lane int, positions bigint[],
 	reason text)

@@ -61,9 +61,7 @@ function Run({ title, danger, start, count, ask, done, rates, children, onClose 
 			setState({ phase: 'stopped', tally, rows, error });
 		}
 	};
-	// what is passed over was not counted before either
-	const total = Object.entries(state.tally).reduce((sum, [what, n]) =>
-		rates && what === 'discarded' ? sum : sum + n, 0);
+	const total = Object.values(state.tally).reduce((sum, n) => sum + n, 0);
 	const running = state.phase === 'running';
 	const over = state.phase === 'done' || state.phase === 'stopped';
 	const close = () => {

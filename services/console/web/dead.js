@@ -109,13 +109,10 @@ function Mend({ filter, reload }) {
 	if (!may.act()) return html`<span
 		class="note">Redriving takes ecommerce_admin and consoled --actions.</span>`;
 	// exact to a thousand, then an estimate; what was given up is left alone unless it is asked for
-	const counted = (reason) => get('dead-count', { filter: JSON.stringify({ ...filter,
-		...reason }) });
 	const count = async () => {
-		const [found, given] = await Promise.all([counted(), filter.reason ? { count: 0 }
-			: counted({ reason: 'discarded' })]);
-		return { count: Math.max(0, found.count - given.count), about: found.capped
-			|| given.capped };
+		const found = await get('dead-count', { filter: JSON.stringify({ reason: null,
+			...filter }) });
+		return { count: found.count, about: found.capped };
 	};
 	const all = Object.keys(filter).length ? 'these' : 'all';
 	return html`<${Act} label="Redrive one" title="Redrive the one that failed first" done=${reload}
@@ -134,13 +131,11 @@ function Mend({ filter, reload }) {
 				others.<//>`;
 }
 
-// What was discarded is passed over.
+// A row without a result only says where to go on.
 async function redriveFirst(filter) {
 	let rows = [];
-	for (let after = null; after !== undefined;) {
-		rows = await post('redrive', { filter, max: 1, after });
-		after = [null, 'discarded'].includes(rows[0]?.result) ? rows[0].key : undefined;
-	}
+	do rows = await post('redrive', { filter, max: 1, after: rows[0]?.key ?? null });
+	while (rows[0]?.result === null);
 	return rows;
 }
 
@@ -174,7 +169,7 @@ function Letter({ id, endpoint }) {
 }
 
 function LetterTools({ of, reload }) {
-	const only = { message_ids: [of.message_id], endpoint: of.endpoint };
+	const only = { message_ids: [of.message_id], endpoint: of.endpoint, reason: of.reason };
 	return html`<${Act} label="Redrive" title="Redrive it as it is" done=${reload}
 		act=${() => post('redrive', { filter: only,
 		max: 1 })}>It goes to ${of.endpoint} once more, with the same id.<//>
