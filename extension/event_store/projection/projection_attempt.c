@@ -22,6 +22,7 @@
 #include "event_store/projection/projection.h"
 #include "pg/limit.h"
 #include "pg/rights.h"
+#include "pg/scoped.h"
 #include "pg/spi.h"
 
 static ExtensionRelation relation_event = {"event_store", "event"};
@@ -30,9 +31,10 @@ static ExtensionRelation relation_event = {"event_store", "event"};
 #define BATCH_EVENTS 5000
 #define BATCH_BYTES (4 * 1024 * 1024)
 
-/* The events that a handler is being given have been given before. */
-static bool replaying = false;
+/* bool: the events that a handler is being given have been given before. */
+static Scoped replaying;
 
+static bool replaying_enter(bool now);
 static void give_events(void *argument);
 static void name_failing_event(void *argument);
 static void give_from_scan(ProjectionRun *run, EventScan *scan, Callable *callable, TupleDesc row,
@@ -53,7 +55,7 @@ bool
 projection_attempt(ProjectionRun *run, ErrorData **error)
 {
 	bool		success;
-	bool		replaying_before = replaying;
+	bool		replaying_before = replaying_enter(run->replaying);
 	const Redirect *redirect_before = redirect_enter(run->redirect);
 
 	run->applied = 0;
@@ -61,9 +63,8 @@ projection_attempt(ProjectionRun *run, ErrorData **error)
 	run->together = 0;
 	run->exhausted = false;
 	run->passed = 0;
-	replaying = run->replaying;
 	success = subtransaction_run(give_events, run, error);
-	replaying = replaying_before;
+	(void) replaying_enter(replaying_before);
 	redirect_leave(redirect_before);
 	return success;
 }
@@ -75,13 +76,25 @@ projection_attempt(ProjectionRun *run, ErrorData **error)
 void
 projection_give(ProjectionRun *run)
 {
-	bool		replaying_before = replaying;
+	bool		replaying_before = replaying_enter(run->replaying);
 	const Redirect *redirect_before = redirect_enter(run->redirect);
 
-	replaying = run->replaying;
 	give_events(run);
-	replaying = replaying_before;
+	(void) replaying_enter(replaying_before);
 	redirect_leave(redirect_before);
+}
+
+/*
+ * Whether handlers are given events anew from now on; returns whether they were before.
+ */
+static bool
+replaying_enter(bool now)
+{
+	bool		before = DatumGetBool(scoped_get(&replaying));
+
+	if (now != before)
+		scoped_set(&replaying, BoolGetDatum(now));
+	return before;
 }
 
 /*
@@ -333,5 +346,5 @@ PG_FUNCTION_INFO_V1(event_store_replaying);
 Datum
 event_store_replaying(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(replaying);
+	PG_RETURN_BOOL(DatumGetBool(scoped_get(&replaying)));
 }

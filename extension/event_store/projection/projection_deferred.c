@@ -26,6 +26,7 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "event_store/projection/projection_deferred.h"
 #include "pg/lookup.h"
 #include "pg/spi.h"
@@ -42,6 +43,9 @@ static const ExtensionColumn deferred_columns[] = {
 static ExtensionRelation relation_deferred =
 	EXTENSION_TABLE("event_store", "projection_deferred", deferred_columns);
 static ExtensionRelation index_deferred = {"event_store", "projection_deferred_pkey"};
+
+/* The transaction that has held one back last: appends know of it when it has committed. */
+static LocalTransactionId held_back_by = InvalidLocalTransactionId;
 
 static void lock_exclusively(void *argument);
 
@@ -248,6 +252,17 @@ deferred_hold_back(const Projection *projection)
 	Datum		name = CStringGetTextDatum(projection->name);
 
 	spi_execute(&insert, 1, (Oid[]) {TEXTOID}, &name, NULL);
+	held_back_by = compat_local_transaction();
+}
+
+/*
+ * Whether this transaction has held a projection back: it cannot tell which appends will
+ * not have known of that.
+ */
+bool
+deferred_held_back_here(void)
+{
+	return held_back_by == compat_local_transaction();
 }
 
 /*

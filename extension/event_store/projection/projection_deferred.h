@@ -22,6 +22,7 @@ extern void deferred_remove_up_to(const Projection *projection, int64 upto);
 extern void deferred_remove_all(const char *name);
 
 extern void deferred_hold_back(const Projection *projection);
+extern bool deferred_held_back_here(void);
 extern void deferred_let_go(const Projection *projection);
 
 #endif

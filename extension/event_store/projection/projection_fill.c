@@ -55,9 +55,6 @@ static void finish(Rebuild *rebuild, Outlook *outlook);
 static void bring_over(void *argument);
 static void reopen(Rebuild *rebuild);
 
-/* The transaction that closed an inline projection: it cannot go on itself. */
-static LocalTransactionId closed_by = InvalidLocalTransactionId;
-
 const UnitKind rebuild_units = {"rebuild", list_rebuilds, run_unit};
 
 /*
@@ -249,7 +246,6 @@ close_inline(Rebuild *rebuild, Outlook *outlook)
 	rebuild->live.rebuild_step = REBUILD_CLOSING;
 	rebuild->live.rebuild_until = -1;
 	progress_write(rebuild->projection, &rebuild->live);
-	closed_by = compat_local_transaction();
 	outlook->more = !rebuild->by_hand;
 }
 
@@ -264,7 +260,7 @@ finish(Rebuild *rebuild, Outlook *outlook)
 	outlook->more = true;
 	if (rebuild->live.rebuild_step == REBUILD_CLOSING && rebuild->live.rebuild_until < 0)
 	{
-		if (closed_by == compat_local_transaction())
+		if (deferred_held_back_here())
 		{
 			outlook->more = false;
 			return;

@@ -5,7 +5,8 @@
  * Lock protocol: whoever gives events to a projection from outside an append,
  * or changes its state, holds its row FOR UPDATE until the transaction ends.
  * The row is written in the same transaction as what the handler did, so a
- * crash leaves both or neither.
+ * crash leaves both or neither.  While the handler runs nobody gets the row, the
+ * handler itself not either: what it did to the row would be written over.
  */
 #include "postgres.h"
 
@@ -13,10 +14,12 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/errors.h"
 #include "event_store/projection/projection_progress.h"
 #include "log/wakeup.h"
 #include "pg/clock.h"
 #include "pg/lookup.h"
+#include "pg/scoped.h"
 #include "pg/spi.h"
 
 /* Retries after the first failure,
@@ -62,7 +65,10 @@ static ExtensionRelation index_progress = {"event_store", "projection_progress_p
 
 static const char *const rebuild_steps[] = {NULL, "requested", "replaying", "closing"};
 
+static Scoped in_hand;			/* of ProgressInHand, the innermost */
+
 static RebuildStep rebuild_step(Datum name);
+static bool is_in_hand(const Projection *projection);
 
 /*
  * Reads a projection's row as it is now, without locking it.  False if the
@@ -116,7 +122,8 @@ rebuild_step(Datum name)
 
 /*
  * Locks a projection's row until the transaction ends and reads it.  False if
- * the projection has been dropped, or without wait if somebody else holds it.
+ * the projection has been dropped, or without wait if somebody else holds it, or the
+ * handler that is under way; with wait that is refused.
  */
 bool
 progress_lock(const Projection *projection, bool wait, ProjectionProgress *progress)
@@ -130,8 +137,44 @@ progress_lock(const Projection *projection, bool wait, ProjectionProgress *progr
 	Datum		name = CStringGetTextDatum(projection->name);
 	uint64		locked;
 
+	if (is_in_hand(projection) && !wait)
+		return false;
+	if (is_in_hand(projection))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("projection \"%s\" is being given events by this very transaction",
+						projection->name),
+				 errhint("Its handler cannot change it. When it raises an error it is tried again, and stopped after some failures.")));
 	locked = spi_execute(wait ? &lock_waiting : &lock_skipping, 1, (Oid[]) {TEXTOID}, &name, NULL);
 	return locked == 1 && progress_read(projection, progress);
+}
+
+/*
+ * Until progress_put_back(), or the end of the savepoint after an error, a projection's
+ * handler is under way, and its row is in the caller's memory.
+ */
+void
+progress_take_in_hand(const Projection *projection, ProgressInHand *entry)
+{
+	entry->name = projection->name;
+	entry->outer = (ProgressInHand *) DatumGetPointer(scoped_get(&in_hand));
+	scoped_set(&in_hand, PointerGetDatum(entry));
+}
+
+void
+progress_put_back(const ProgressInHand *entry)
+{
+	scoped_set(&in_hand, PointerGetDatum(entry->outer));
+}
+
+static bool
+is_in_hand(const Projection *projection)
+{
+	const ProgressInHand *entry = (ProgressInHand *) DatumGetPointer(scoped_get(&in_hand));
+
+	while (entry != NULL && strcmp(entry->name, projection->name) != 0)
+		entry = entry->outer;
+	return entry != NULL;
 }
 
 /*

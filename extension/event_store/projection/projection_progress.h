@@ -34,8 +34,17 @@ typedef struct ProjectionProgress
 	bool		of_rebuild;		/* beside the tables that are read, not of the projection */
 } ProjectionProgress;
 
+/* A projection whose handler is being given events, and the one outside of that. */
+typedef struct ProgressInHand
+{
+	const char *name;
+	struct ProgressInHand *outer;
+} ProgressInHand;
+
 extern bool progress_read(const Projection *projection, ProjectionProgress *progress);
 extern bool progress_lock(const Projection *projection, bool wait, ProjectionProgress *progress);
+extern void progress_take_in_hand(const Projection *projection, ProgressInHand *entry);
+extern void progress_put_back(const ProgressInHand *entry);
 extern void progress_write(const Projection *projection, const ProjectionProgress *progress);
 extern bool progress_is_replaying(const ProjectionProgress *progress);
 extern void progress_forget_error(ProjectionProgress *progress);

@@ -274,6 +274,8 @@ start_rebuild(Projection *projection, ProjectionProgress *progress, Outlook *out
 {
 	ErrorData  *error;
 
+	if (progress->rebuild_until < 0 && deferred_held_back_here())
+		return;
 	outlook->more = true;
 	if (progress->rebuild_until < 0)
 	{

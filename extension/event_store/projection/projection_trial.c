@@ -8,6 +8,8 @@
 
 #include "event_store/projection/projection_trial.h"
 
+static bool try_in_hand(ProjectionRun *run, ProjectionProgress *progress, bool *failed);
+
 /*
  * Makes an attempt; when it fails, another one with what came before the
  * failure.  Returns whether all went through; if not, run tells what did, and
@@ -15,6 +17,18 @@
  */
 bool
 projection_try(ProjectionRun *run, ProjectionProgress *progress, bool *failed)
+{
+	ProgressInHand entry;
+	bool		all;
+
+	progress_take_in_hand(run->projection, &entry);
+	all = try_in_hand(run, progress, failed);
+	progress_put_back(&entry);
+	return all;
+}
+
+static bool
+try_in_hand(ProjectionRun *run, ProjectionProgress *progress, bool *failed)
 {
 	TimestampTz started = GetCurrentTimestamp();
 	ErrorData  *error;
