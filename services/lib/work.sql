@@ -26,30 +26,16 @@ BEGIN
 			ADD fence bigint NOT NULL DEFAULT 0,
 			-- when a call without outcome counts as lost
 			ADD lease_until timestamptz,
-			-- on whose behalf, and for which message
+			-- on whose behalf; _for_whom() adds the message
 			ADD correlation_id uuid DEFAULT (ecommerce.context()).correlation_id,
 			ADD user_id text DEFAULT (ecommerce.context()).user_id,
 			ADD tenant_id text DEFAULT (ecommerce.context()).tenant_id,
-			ADD traceparent text DEFAULT (ecommerce.context()).traceparent,
-			ADD causation_id uuid DEFAULT (ecommerce.context()).causation_id
+			ADD traceparent text DEFAULT (ecommerce.context()).traceparent
 	$columns$, work, operations);
 	EXECUTE format('CREATE INDEX %I ON %s (due_at) WHERE operation IS NOT NULL',
 		(SELECT relname FROM pg_class WHERE oid = work) || '_owed', work);
 
 	EXECUTE format($functions$
-		CREATE FUNCTION ecommerce_@service@._act_for(work %1$s)
-		RETURNS void LANGUAGE plpgsql VOLATILE
-		SET search_path = pg_catalog, pg_temp
-		AS $act_for$
-		BEGIN
-			PERFORM ecommerce.set_context(work.correlation_id, work.causation_id,
-				user_id => work.user_id, tenant_id => work.tenant_id,
-				traceparent => work.traceparent);
-		END
-		$act_for$;
-		COMMENT ON FUNCTION ecommerce_@service@._act_for(%1$s) IS
-		'Sets the context in which the work was asked for.';
-
 		CREATE FUNCTION ecommerce_@service@.claim(max_count int, lease interval,
 			OUT work_id uuid, OUT fence bigint, OUT operation text, OUT request jsonb,
 			OUT correlation_id uuid, OUT traceparent text)
@@ -92,3 +78,29 @@ BEGIN
 	$functions$, work, id, at_claim);
 END
 $outside_work$;
+
+-- Has a table of work keep which message asked for it, and writes _act_for(work), once: when the
+-- extension is created, and when a database of 1.0, whose tables have no such column, is upgraded.
+CREATE FUNCTION ecommerce_@service@._for_whom(work regclass)
+RETURNS void LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $for_whom$
+BEGIN
+	EXECUTE format($act_for$
+		ALTER TABLE %1$s ADD causation_id uuid DEFAULT (ecommerce.context()).causation_id;
+
+		CREATE OR REPLACE FUNCTION ecommerce_@service@._act_for(work %1$s)
+		RETURNS void LANGUAGE plpgsql VOLATILE
+		SET search_path = pg_catalog, pg_temp
+		AS $body$
+		BEGIN
+			PERFORM ecommerce.set_context(work.correlation_id, work.causation_id,
+				user_id => work.user_id, tenant_id => work.tenant_id,
+				traceparent => work.traceparent);
+		END
+		$body$;
+		COMMENT ON FUNCTION ecommerce_@service@._act_for(%1$s) IS
+		'Sets the context in which the work was asked for.';
+	$act_for$, work);
+END
+$for_whom$;

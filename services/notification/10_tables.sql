@@ -31,6 +31,8 @@ CREATE INDEX notification_customer
 SELECT ecommerce_notification._outside_work('ecommerce_notification.notification',
 	'notification_id', '{send}');
 DROP FUNCTION ecommerce_notification._outside_work(regclass, name, text[], text);
+SELECT ecommerce_notification._for_whom('ecommerce_notification.notification');
+DROP FUNCTION ecommerce_notification._for_whom(regclass);
 COMMENT ON TABLE ecommerce_notification.notification IS
 'Notifications by step key; a key is sent once. A daemon that dies between sending and recording sends once more: mail has no better promise. email is personal, see forget_customer().';
 

@@ -48,6 +48,8 @@ SELECT ecommerce_payment._outside_work('ecommerce_payment.payment', 'payment_id'
 					CASE w.operation WHEN 'charge' THEN clock_timestamp() END),
 	$at_claim$);
 DROP FUNCTION ecommerce_payment._outside_work(regclass, name, text[], text);
+SELECT ecommerce_payment._for_whom('ecommerce_payment.payment');
+DROP FUNCTION ecommerce_payment._for_whom(regclass);
 COMMENT ON TABLE ecommerce_payment.payment IS
 'Payments by step key, with the intent towards the provider: operation is what is owed there, committed before any call. charge_begun_at: a charge may have arrived since then. not_at_provider: the provider said it knows no such charge. is_asked: a QueryPaymentStatus waits for the answer. is_cancelled: whatever was captured is to be refunded. refunded_amount is what the provider has given back, whoever asked for it; refund_id beside status captured is a refund that is not through yet; refund_number counts refunds that have failed or were refused for good, each has an idempotency key of its own. moves counts changes of status, and tells the saga which of two is newer. disputed: the provider has taken the money back until the dispute is won or lost; a lost one is a refund. Of a card only type, last four digits and the provider''s token.';
 

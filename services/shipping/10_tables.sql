@@ -26,6 +26,8 @@ CREATE INDEX shipment_customer ON ecommerce_shipping.shipment (customer_id, posi
 SELECT ecommerce_shipping._outside_work('ecommerce_shipping.shipment', 'shipment_id',
 	'{arrange,cancel}');
 DROP FUNCTION ecommerce_shipping._outside_work(regclass, name, text[], text);
+SELECT ecommerce_shipping._for_whom('ecommerce_shipping.shipment');
+DROP FUNCTION ecommerce_shipping._for_whom(regclass);
 COMMENT ON TABLE ecommerce_shipping.shipment IS
 'Shipments by step key. operation is what is owed to the carrier, committed before any call; the key makes repeated calls harmless there. A key that was cancelled before it was heard of stands here as cancelled without items.';
 
