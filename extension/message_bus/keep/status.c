@@ -39,6 +39,7 @@ static uint64 count_aside(const Endpoint *endpoint, int32 lane, TimestampTz now)
 static uint64 count_range(const Endpoint *endpoint, int32 lane, AsideRange range,
 						  TimestampTz at);
 static TimestampTz oldest_in_ring(Endpoint *endpoint);
+static Endpoint **begin_endpoints(FunctionCallInfo fcinfo, SetResult *result, int *count);
 
 /*
  * Messages that are deliverable: the depth without what is in flight.
@@ -127,6 +128,18 @@ oldest_in_ring(Endpoint *endpoint)
 	return oldest;
 }
 
+/*
+ * Begins a result with rows about endpoints, and gives them; none on a standby, whose
+ * shared memory knows nothing of them.
+ */
+static Endpoint **
+begin_endpoints(FunctionCallInfo fcinfo, SetResult *result, int *count)
+{
+	result_begin(fcinfo, result);
+	*count = 0;
+	return RecoveryInProgress() ? NULL : endpoint_all(count);
+}
+
 PG_FUNCTION_INFO_V1(message_bus_endpoint_status);
 /*
  * message_bus._endpoint_status(): what shared memory knows, one row per
@@ -138,12 +151,8 @@ message_bus_endpoint_status(PG_FUNCTION_ARGS)
 	SetResult	result;
 	TimestampTz now = GetCurrentTimestamp();
 	int			count;
-	Endpoint  **endpoints;
+	Endpoint  **endpoints = begin_endpoints(fcinfo, &result, &count);
 
-	result_begin(fcinfo, &result);
-	if (RecoveryInProgress())
-		return (Datum) 0;
-	endpoints = endpoint_all(&count);
 	for (int i = 0; i < count; i++)
 	{
 		Endpoint   *endpoint = endpoints[i];
@@ -182,12 +191,8 @@ message_bus_breaker_status(PG_FUNCTION_ARGS)
 {
 	SetResult	result;
 	int			count;
-	Endpoint  **endpoints;
+	Endpoint  **endpoints = begin_endpoints(fcinfo, &result, &count);
 
-	result_begin(fcinfo, &result);
-	if (RecoveryInProgress())
-		return (Datum) 0;
-	endpoints = endpoint_all(&count);
 	for (int i = 0; i < count; i++)
 		breaker_describe(endpoints[i], &result);
 	return (Datum) 0;
@@ -202,12 +207,8 @@ message_bus_lane_status(PG_FUNCTION_ARGS)
 {
 	SetResult	result;
 	int			count;
-	Endpoint  **endpoints;
+	Endpoint  **endpoints = begin_endpoints(fcinfo, &result, &count);
 
-	result_begin(fcinfo, &result);
-	if (RecoveryInProgress())
-		return (Datum) 0;
-	endpoints = endpoint_all(&count);
 	for (int i = 0; i < count; i++)
 	{
 		Endpoint   *endpoint = endpoints[i];
@@ -278,12 +279,8 @@ message_bus_endpoint_totals(PG_FUNCTION_ARGS)
 {
 	SetResult	result;
 	int			count;
-	Endpoint  **endpoints;
+	Endpoint  **endpoints = begin_endpoints(fcinfo, &result, &count);
 
-	result_begin(fcinfo, &result);
-	if (RecoveryInProgress())
-		return (Datum) 0;
-	endpoints = endpoint_all(&count);
 	for (int i = 0; i < count; i++)
 	{
 		Endpoint   *endpoint = endpoints[i];
