@@ -85,6 +85,14 @@ my %wanted = map { $_ => 1 } $asked =~ /\b(ecommerce_[a-z_]+)\b/g;
 is(join(' ', grep { !$given{$_} } sort keys %wanted), '', 'all that is asked for is given');
 is(join(' ', grep { !$wanted{$_} } sort keys %given), '', 'all that is given is shown');
 
+# Whoever is rung at night finds each kind of problem, with what has happened.
+my $kinds = $node->safe_psql('postgres', q{SELECT obj_description('ecommerce.problems'::regclass)});
+my ($found) = slurp_file("$docs/operations.md") =~ /^## At night\n(.*?)^## Metrics/ms;
+$kinds =~ s/\([^()]*\)//g;
+my @kinds = map { split /\s*,\s*|\.$/ } $kinds =~ /\b(?:kind|itself): (.*?\.)(?: |$)/g;
+cmp_ok(scalar @kinds, '>', 40, 'kinds of problems');
+is(join(' ', grep { $found !~ /`$_`/ } map { s/\W//gr } @kinds), '', 'each is in operations.md');
+
 for my $name ('operations.md', 'monitoring/README.md')
 {
 	my $text = slurp_file("$docs/$name");
