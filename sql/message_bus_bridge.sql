@@ -46,6 +46,13 @@ FROM message_bus.bridges ORDER BY name;
 SELECT jsonb_pretty(message_bus.bridge_topology('partners'));
 SELECT message_bus.bridge_topology('spring');
 SELECT outcome($$SELECT message_bus.create_bridge('partners', 'raw', '{"queue": "q"}')$$);
+-- An endpoint or a queue has one bridge: two would lose or double what comes.
+SELECT outcome($$SELECT message_bus.create_bridge('x', 'raw', '{"endpoint": "to-rabbit", "broker": "other"}')$$);
+SELECT outcome($$SELECT message_bus.create_bridge('x', 'raw', '{"queue": "shop", "broker": "rabbit"}')$$);
+SELECT outcome($$SELECT message_bus.create_bridge('x', 'raw', '{"queue": "shop", "broker": "other"}')$$);
+SELECT outcome($$SELECT message_bus.alter_bridge('x', '{"broker": "rabbit"}')$$);
+SELECT outcome($$SELECT message_bus.alter_bridge('x', '{"endpoint": "to-rabbit"}')$$);
+SELECT outcome($$SELECT message_bus.drop_bridge('x')$$);
 SELECT outcome($$SELECT message_bus.create_bridge('', 'raw', '{"queue": "q"}')$$);
 SELECT outcome($$SELECT message_bus.create_bridge('x', 'soap', '{"queue": "q"}')$$);
 SELECT outcome($$SELECT message_bus.create_bridge('x', 'raw', '[]')$$);

@@ -101,6 +101,8 @@ SELECT message_bus.alter_endpoint('out', max_depth => -1);
 
 SELECT message_bus.create_link('from-shop', 'shop', 'out', 'here');
 SELECT outcome($$SELECT message_bus.create_link('from-shop', 'shop', 'out', 'here')$$);
+-- What one of two had told to have arrived would be gone for the other.
+SELECT outcome($$SELECT message_bus.create_link('twice', 'shop', 'out')$$);
 SELECT outcome($$SELECT message_bus.create_link('', 'shop', 'out')$$);
 SELECT outcome($$SELECT message_bus.create_link('x', 'host=a password=b', 'out')$$);
 SELECT outcome($$SELECT message_bus.create_link('x', 'postgres://a:b@c', 'out')$$);
@@ -278,7 +280,7 @@ SELECT got('here');
 
 -- ---------------------------------------------------------------- published; no circles
 
-SELECT message_bus.create_link('all', 'shop', 'out');
+SELECT message_bus.create_link('all', 'shop', 'all');
 SELECT message_bus.subscribe('here', 'Happened');
 SELECT message_bus.create_endpoint('to-shop', 1, forward_to => 'shop');
 SELECT message_bus.create_endpoint('to-mail', 1, forward_to => 'mail');
@@ -292,7 +294,7 @@ SELECT (f.message).headers FROM message_bus.forwarded('to-mail', 0, 0) f;
 SELECT message_bus.publish('Happened', '{"n": 52}', uid(52));
 SELECT got('here'), waiting('to-mail'), waiting('to-shop');
 -- Sent back on purpose, or through too many, it is refused for good.
-SELECT message_bus.create_link('back', 'shop', 'out', 'to-shop');
+SELECT message_bus.create_link('back', 'shop', 'back', 'to-shop');
 SELECT message_bus.accept('back', 0, 0, 1, ARRAY[
 	ROW(uid(53), 'Happened', 1, '{"n": 53}', '{}', uid(1), uid(1), NULL, NULL, NULL,
 		NULL, 'till', now(), NULL, NULL, 'k', 1)::message_bus.message]);

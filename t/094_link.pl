@@ -66,6 +66,37 @@ subtest 'nobody carries' => sub {
 	$bed->stop_linkd($pid);
 };
 
+# linkd looks for links by itself once an hour here.
+subtest 'links come and go' => sub {
+	my $pid = $bed->start_linkd('--link-idle=1h');
+	my $carriers = q{FROM pg_stat_activity WHERE application_name = 'linkd'};
+
+	$bed->send_some(1);
+	ok($bed->drained, 'it carries one');
+	$bed->sql('a', q{SELECT message_bus.create_endpoint('more', 1, forward_to => 'b'),
+		message_bus.send('more', 'Counted', '{"key": "more", "n": 1}')});
+	$bed->sql('b', q{SELECT message_bus.create_link('more', 'a', 'more', 'in')});
+	ok($bed->{a}->poll_query_until($bed->{database},
+		q{SELECT unconfirmed = 0 FROM message_bus.forwards WHERE endpoint = 'more'}),
+		'one that is created is carried at once');
+	is($bed->sql('a', "SELECT count(*) $carriers"), 2, 'over a session of its own');
+	$bed->sql('b', q{SELECT message_bus.drop_link('more')});
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		last if slurp_file($bed->{log}) =~ /Link more is gone/;
+		LinkBed::meanwhile(100_000);
+	}
+	like(slurp_file($bed->{log}), qr/Link more is gone/, 'one that is dropped is let go');
+	# Its backend waits for a commit, and finds that nobody is there.
+	$bed->sql('a', q{SELECT message_bus.send('more', 'Counted', '{}')});
+	ok($bed->{a}->poll_query_until($bed->{database}, "SELECT count(*) = 1 $carriers"),
+		'with its session');
+	$bed->sql('a', q{SELECT message_bus.drop_endpoint('more', force => true)});
+	$bed->handle_all;
+	$bed->sql('b', q{DELETE FROM stress.handled WHERE key = 'more'});
+	$bed->stop_linkd($pid);
+};
+
 # Nothing to do: the servers sleep. What a backend does is counted by its transactions.
 subtest 'at rest it wakes nobody' => sub {
 	my $pid = $bed->start_linkd;

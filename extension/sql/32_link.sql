@@ -69,7 +69,7 @@ AS 'MODULE_PATHNAME', 'message_bus_create_link';
 COMMENT ON FUNCTION message_bus.create_link(text, text, text, text) IS
 'Creates a link from an endpoint (with forward_to) of the database behind a service of pg_service.conf; linkd carries it. source is the service''s name, no address and no secret; endpoints here with forward_to of that name do not get back what came from there. '
 'target: the endpoint that gets the messages; NULL: they are published to those who subscribed here. '
-'42710: the link exists. 22023: no name. MB001: no endpoint target.';
+'42710: the link exists, or that endpoint of the source has another one. 22023: no name. MB001: no endpoint target.';
 
 CREATE FUNCTION message_bus.accept(link text, lane int, after_position bigint, upto bigint,
 	messages message_bus.message[], incarnation text DEFAULT NULL)

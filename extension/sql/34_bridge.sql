@@ -140,7 +140,7 @@ COMMENT ON FUNCTION message_bus.create_bridge(text, text, jsonb) IS
 'unroutable: dead_letter (default) or drop. declare: whether bridged makes queue and exchanges (default true). ordered: one consumer at a time (default true). '
 'without_id: what becomes of a foreign message that has no id: take (default: each time it comes), recognise (not again if the broker brings it again and its content was accepted), or refuse (MB005, a dead letter). '
 'exchange, exchange_type, routing_key, mode, source, prefix, type, type_header, id_header, address: see docs/bridges.md. '
-'42710: the bridge exists. 22023: no such format or option. MB001: no such endpoint. MB006: endpoint does not forward.';
+'42710: the bridge exists, or its endpoint or queue has another one. 22023: no such format or option. MB001: no such endpoint. MB006: endpoint does not forward.';
 
 CREATE FUNCTION message_bus.alter_bridge(bridge text, options jsonb) RETURNS void LANGUAGE c VOLATILE
 SET search_path = pg_catalog, pg_temp

@@ -24,6 +24,7 @@
 static void check_options(Datum format, Datum options);
 static char *option_text(Datum options, const char *name);
 static Datum with_defaults(const char *name, Datum format, Datum options);
+static void check_alone(const char *name, Datum options);
 static void tell(void);
 static void set_paused(FunctionCallInfo fcinfo, bool paused);
 
@@ -84,6 +85,29 @@ with_defaults(const char *name, Datum format, Datum options)
 }
 
 /*
+ * Refuses options with an endpoint or a queue that another bridge has: what one of two had
+ * sent would be gone for the other, and ids of what came are known to one alone.
+ */
+static void
+check_alone(const char *name, Datum options)
+{
+	static SpiStatement find = {
+		"SELECT b.name, CASE WHEN b.options ->> 'endpoint' = $2 ->> 'endpoint'"
+		" THEN 'endpoint' ELSE 'queue' END FROM message_bus.bridge b WHERE b.name <> $1"
+		" AND (b.options ->> 'endpoint' = $2 ->> 'endpoint' OR (b.options ->> 'queue' = $2 ->> 'queue'"
+		" AND b.options ->> 'broker' = $2 ->> 'broker')) ORDER BY b.name LIMIT 1"};
+	Datum		values[] = {CStringGetTextDatum(name), options};
+
+	if (spi_run_latest(&find, 2, (Oid[]) {TEXTOID, JSONBOID}, values, NULL) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("the %s has a bridge already: \"%s\"",
+						spi_text(0, 1, CurrentMemoryContext),
+						spi_text(0, 0, CurrentMemoryContext)),
+				 errhint("Change that one with message_bus.alter_bridge(), or drop it first.")));
+}
+
+/*
  * Tells the programs that carry.
  */
 static void
@@ -127,6 +151,7 @@ message_bus_create_bridge(PG_FUNCTION_ARGS)
 				 errhint("Drop it with message_bus.drop_bridge(), or choose another name.")));
 	check_options(values[1], values[2]);
 	values[2] = with_defaults(name, values[1], values[2]);
+	check_alone(name, values[2]);
 	values[3] = Int32GetDatum(own_endpoint_create(BRIDGE_ENDPOINT_PREFIX, name));
 	(void) spi_run(&insert, 4, (Oid[]) {TEXTOID, TEXTOID, JSONBOID, INT4OID}, values, NULL);
 	tell();
@@ -162,6 +187,7 @@ message_bus_alter_bridge(PG_FUNCTION_ARGS)
 	check_options(format, values[1]);
 	values[0] = Int32GetDatum(bridge->id);
 	values[1] = with_defaults(bridge->name, format, values[1]);
+	check_alone(bridge->name, values[1]);
 	(void) spi_run_latest(&update, 2, (Oid[]) {INT4OID, JSONBOID}, values, NULL);
 	tell();
 	spi_end();

@@ -21,6 +21,8 @@
 #include "pg/argument.h"
 #include "pg/spi.h"
 
+static void check_alone(const Datum *values);
+static void tell(void);
 static void set_paused(FunctionCallInfo fcinfo, bool paused);
 static int32 lane_argument(FunctionCallInfo fcinfo);
 
@@ -31,8 +33,6 @@ PG_FUNCTION_INFO_V1(message_bus_create_link);
 Datum
 message_bus_create_link(PG_FUNCTION_ARGS)
 {
-	static SpiStatement find = {
-		"SELECT FROM message_bus.link l WHERE l.name = $1"};
 	static SpiStatement insert = {
 		"INSERT INTO message_bus.link (name, source, endpoint, target, endpoint_id)"
 		" VALUES ($1, $2, $3, $4, $5)"};
@@ -57,15 +57,12 @@ message_bus_create_link(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(3))
 		(void) endpoint_use_named(text_to_cstring(PG_GETARG_TEXT_PP(3)));
 	spi_begin(SPI_AS_OWNER);
-	if (spi_run_latest(&find, 1, (Oid[]) {TEXTOID}, values, NULL) > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("link \"%s\" already exists", text_to_cstring(PG_GETARG_TEXT_PP(0))),
-				 errhint("Drop it with message_bus.drop_link(), or choose another name.")));
+	check_alone(values);
 	values[4] = Int32GetDatum(own_endpoint_create(LINK_ENDPOINT_PREFIX,
 													text_to_cstring(PG_GETARG_TEXT_PP(0))));
 	(void) spi_run(&insert, 5, (Oid[]) {TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID}, values,
 				   nulls);
+	tell();
 	spi_end();
 	PG_RETURN_VOID();
 }
@@ -91,8 +88,43 @@ message_bus_drop_link(PG_FUNCTION_ARGS)
 	own_endpoint_drop(link->endpoint_id, !PG_ARGISNULL(1) && PG_GETARG_BOOL(1));
 	for (int i = 0; i < lengthof(removals); i++)
 		(void) spi_run_latest(&removals[i], 1, (Oid[]) {INT4OID}, &id, NULL);
+	tell();
 	spi_end();
 	PG_RETURN_VOID();
+}
+
+/*
+ * Refuses a link whose name, or whose endpoint of that source, another one has: what one of
+ * two has told the source to have arrived is gone for the other.
+ */
+static void
+check_alone(const Datum *values)
+{
+	static SpiStatement find = {
+		"SELECT l.name, l.name = $1 FROM message_bus.link l"
+		" WHERE l.name = $1 OR (l.source = $2 AND l.endpoint = $3)"
+		" ORDER BY l.name <> $1, l.name LIMIT 1"};
+	char	   *other;
+
+	if (spi_run_latest(&find, 3, (Oid[]) {TEXTOID, TEXTOID, TEXTOID}, values, NULL) == 0)
+		return;
+	other = spi_text(0, 0, CurrentMemoryContext);
+	ereport(ERROR,
+			(errcode(ERRCODE_DUPLICATE_OBJECT),
+			 spi_bool(0, 1) ? errmsg("link \"%s\" already exists", other)
+			 : errmsg("the endpoint has a link already: \"%s\"", other),
+			 errhint("Drop it with message_bus.drop_link(), or choose another name or endpoint.")));
+}
+
+/*
+ * Tells the programs that carry.
+ */
+static void
+tell(void)
+{
+	static SpiStatement notify = {"SELECT pg_catalog.pg_notify('message_bus.links', '')"};
+
+	(void) spi_run(&notify, 0, NULL, NULL, NULL);
 }
 
 /*
@@ -103,14 +135,13 @@ set_paused(FunctionCallInfo fcinfo, bool paused)
 {
 	static SpiStatement update = {
 		"UPDATE message_bus.link l SET paused = $2 WHERE l.link_id = $1"};
-	static SpiStatement tell = {"SELECT pg_catalog.pg_notify('message_bus.links', '')"};
 	Datum		values[] = {Int32GetDatum(link_argument(fcinfo)->id), BoolGetDatum(paused)};
 
 	PreventCommandIfReadOnly(paused ? "message_bus.pause_link()" : "message_bus.resume_link()");
 	restore_refuse_writing();
 	spi_begin(SPI_AS_OWNER);
 	(void) spi_run_latest(&update, 2, (Oid[]) {INT4OID, BOOLOID}, values, NULL);
-	(void) spi_run(&tell, 0, NULL, NULL, NULL);
+	tell();
 	spi_end();
 }
 
@@ -230,7 +261,6 @@ message_bus_reset_link(PG_FUNCTION_ARGS)
 		"INSERT INTO message_bus.link_lane AS p (link_id, lane, position) VALUES ($1, $2, $3)"
 		" ON CONFLICT (link_id, lane) DO UPDATE SET position = $3, incarnation = NULL,"
 		" error_code = NULL, error = NULL, lost_at = NULL"};
-	static SpiStatement tell = {"SELECT pg_catalog.pg_notify('message_bus.links', '')"};
 	Datum		values[3];
 
 	PreventCommandIfReadOnly("message_bus.reset_link()");
@@ -247,7 +277,7 @@ message_bus_reset_link(PG_FUNCTION_ARGS)
 				 errhint("0 is the beginning.")));
 	spi_begin(SPI_AS_OWNER);
 	(void) spi_run_latest(&reset, 3, (Oid[]) {INT4OID, INT4OID, INT8OID}, values, NULL);
-	(void) spi_run(&tell, 0, NULL, NULL, NULL);
+	tell();
 	spi_end();
 	PG_RETURN_VOID();
 }
