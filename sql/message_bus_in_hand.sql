@@ -107,4 +107,32 @@ SELECT message_bus.maintain();
 SELECT take();
 COMMIT;
 SELECT left_over(20), got('q');
+
+-- ---------------------------------------------------------------- a lane that moves twice
+
+SELECT message_bus.create_endpoint('f', 1, forward_to => 'elsewhere');
+CREATE FUNCTION forward(first int, last int) RETURNS bigint LANGUAGE sql AS
+$$ SELECT count(message_bus.send('f', 'T', jsonb_build_object('n', i), id(i))) FROM generate_series(first, last) i $$;
+-- Up to the message of that number.
+CREATE FUNCTION confirm(number int) RETURNS bigint LANGUAGE sql AS $$
+	SELECT message_bus.confirm_forwarded('f', 0, (SELECT f.position FROM message_bus.forward_lanes('f') l,
+		message_bus.forwarded('f', 0, l.confirmed) f WHERE (f.message).message_id = id(number)))
+$$;
+CREATE VIEW forwards AS SELECT format('depth %s, %s', (SELECT depth FROM message_bus.endpoints WHERE name = 'f'),
+	coalesce((SELECT string_agg(problem, ', ') FROM message_bus.verify()), 'all well'));
+SELECT forward(30, 35);
+SELECT cancel(31);
+BEGIN;
+SELECT confirm(32), confirm(34);
+COMMIT;
+TABLE forwards;
+SELECT forward(40, 45);
+BEGIN;
+SELECT confirm(40), cancel(42), confirm(43), cancel(44);
+SAVEPOINT s;
+SELECT confirm(45);
+ROLLBACK TO s;
+SELECT purge.count FROM message_bus.purge('f');
+COMMIT;
+TABLE forwards;
 DROP EXTENSION ecommerce CASCADE;

@@ -105,6 +105,7 @@ held_lane_acquire(Endpoint *endpoint, int32 lane)
 
 /*
  * Up to where this transaction has settled a lane without deliveries, 0 if it has not.
+ * Who confirms has it several times.
  */
 int64
 held_lane_swept(const Endpoint *endpoint, int32 lane)

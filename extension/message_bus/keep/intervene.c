@@ -110,7 +110,8 @@ remove_from_ring(const Removal *removal, HeldLane *held, const int64 *positions,
 {
 	const Endpoint *endpoint = removal->endpoint;
 	BusLane    *lane = lane_checked(endpoint, removal->lane);
-	int64		cursor = greater((int64) pg_atomic_read_u64(&lane->cursor), held->swept_upto);
+	int64		cursor = greater((int64) pg_atomic_read_u64(&lane->cursor),
+							 held_lane_swept(endpoint, removal->lane));
 	LaneReader	reader;
 	HeapTuple	row;
 	int64		position;

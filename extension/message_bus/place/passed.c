@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/rel.h"
 
@@ -80,5 +81,7 @@ passed_forget(const Endpoint *endpoint, int32 lane, int64 cursor)
 			none_left = false;
 	}
 	table_scan_end(&scan);
+	/* The cursor may move twice in a transaction. */
+	CommandCounterIncrement();
 	return none_left;
 }
