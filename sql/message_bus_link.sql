@@ -116,6 +116,8 @@ FROM message_bus.links;
 -- Everything of the envelope comes along; the source is where it has come through.
 SELECT carried('from-shop', 'out');
 SELECT carried('from-shop', 'out');
+-- The worker has the lane for a moment, for what has expired.
+DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM message_bus.dead) LOOP PERFORM pg_sleep(0.01); END LOOP; END $$;
 SELECT message_id, message_type, schema_version, body, headers, correlation_id, conversation_id,
 	causation_id, user_id, tenant_id, traceparent, source, sent_at <= clock_timestamp(),
 	deliver_at, expires_at, partition_key, attempt
