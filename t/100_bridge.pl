@@ -128,14 +128,15 @@ subtest 'killed after the commit inwards' => sub {
 	$bed->stop_bridged($pid);
 };
 
+my $waits = q{SELECT count(*) = 2 FROM pg_stat_activity
+	WHERE application_name = 'bridged' AND state = 'active'
+	AND query LIKE 'CALL message_bus.wait(%'};
+
 subtest 'killed before the broker has confirmed outwards' => sub {
 	my $pid = $bed->start_bridged;
 
 	like($bed->until_ready($pid, $well), $well, 'it is ready');
 	# Who is not told of a message would find it half a minute later.
-	my $waits = q{SELECT count(*) = 2 FROM pg_stat_activity
-		WHERE application_name = 'bridged' AND state = 'active'
-		AND query LIKE 'CALL message_bus.wait(%'};
 	ok($bed->until_sql($waits), 'it waits for commits, for each bridge');
 	$bed->sql(q{SELECT send_numbers(0, 1)});
 	is(scalar $bed->peer('', 'consume', 'numbers_out', 1), 1, 'it sends');
@@ -183,6 +184,31 @@ sub all_that_left
 	my %seen = map { $json->decode($_)->{n} => 1 } @bodies;
 	return scalar grep { $_ >= $first } keys %seen;
 }
+
+# Both ways; that whoever stands still is replaced takes a minute, so make check leaves it out.
+subtest 'who stands by takes over' => sub {
+	my $carrier = $bed->start_bridged;
+
+	for my $signal ('KILL', $rounds > 4 ? 'STOP' : ())
+	{
+		ok($bed->until_sql($waits), 'one carries both bridges');
+		my $other = $bed->start_bridged;
+		like($bed->until_ready($other, $well), $well, 'another one stands by, and is well');
+		my ($since, $n) = (time, $signal eq 'STOP' ? 700_001 : 700_000);
+		$signal eq 'STOP' ? kill $signal, $carrier : $bed->stop_bridged($carrier, $signal);
+		$bed->publish(numbers($n, 1));
+		$bed->sql("SELECT send_numbers($n, 1)");
+		is_handled(1, "after SIG$signal what comes is taken once");
+		note(sprintf 'after %d s', time - $since);
+		ok($bed->until_sql(q{SELECT unconfirmed = 0 FROM message_bus.forwards
+			WHERE endpoint = 'out'}), 'what goes leaves');
+		note(sprintf 'after %d s', time - $since);
+		is(all_that_left($n), 1, 'and arrives');
+		$bed->stop_bridged($carrier) if $signal eq 'STOP';
+		$carrier = $other;
+	}
+	$bed->stop_bridged($carrier);
+};
 
 subtest 'at any moment, and two of them' => sub {
 	my @pids = map { $bed->start_bridged } 1, 2;
