@@ -259,6 +259,121 @@ subtest 'the broker is reset' => sub {
 	$bed->stop_bridged($pid);
 };
 
+my @inbox = map { "message_bus.inbox_$_" } 0 .. 7;
+
+# Nothing is accepted while somebody holds that.
+my $lock = 'BEGIN; LOCK TABLE ' . join(', ', @inbox) . ' IN SHARE MODE';
+
+# Waits until so many sessions, of those names, want what another one holds.
+sub until_held
+{
+	my ($count, @names) = @_;
+	my $tables = join ', ', map { "'$_'::regclass" } @inbox;
+	my $names = join ', ', map { "'$_'" } @names;
+
+	return $bed->until_sql("SELECT count(*) = $count FROM pg_locks l
+		JOIN pg_stat_activity a USING (pid) WHERE NOT l.granted AND l.relation IN ($tables)
+		AND a.application_name IN ($names)");
+}
+
+# How often they have begun to consume what is for the bridge "numbers".
+sub consumed
+{
+	my @times = slurp_file("$bed->{directory}/bridged.log") =~ /"Bridge numbers consumes from/g;
+	return @times;
+}
+
+# The broker hears of us while we take nothing from it.
+subtest 'the database stands still for longer than the broker is patient' => sub {
+	$bed->write_brokers(heartbeat => 1);
+	my $pid = $bed->start_bridged;
+	my $holder = $bed->{node}->background_psql('shop');
+
+	like($bed->until_ready($pid, $well), $well, 'it is ready');
+	my ($repeated, $consumed) = ($bed->sql("SELECT repeated $numbers"), scalar consumed());
+	$holder->query_safe($lock);
+	$bed->publish(numbers(520_000, 1500));
+	ok(until_held(1, 'bridged'), 'a batch is being accepted');
+	BridgeBed::meanwhile(6_000_000);
+	$holder->query_safe('COMMIT');
+	$holder->quit;
+	is_handled(1500, 'all of them, once');
+	is($bed->sql("SELECT repeated $numbers"), $repeated, 'none has come again');
+	is(scalar consumed(), $consumed, 'and the connection is the same');
+	$bed->stop_bridged($pid);
+	$bed->write_brokers;
+};
+
+# What is accepted is told over the connection that it came over.  Deliveries are numbered anew on
+# the next one: there the number of the last of these is that of some other one.
+subtest 'the connection breaks while a batch is being accepted' => sub {
+	$bed->start_relay;
+	my $pid = $bed->start_bridged;
+	my @holders = map { $bed->{node}->background_psql('shop') } 1, 2;
+
+	like($bed->until_ready($pid, $well), $well, 'it is ready');
+	my $before = accepted();
+	$bed->publish(numbers(530_000, 500));
+	ok(until_accepted($before + 500), 'some are accepted');
+	$holders[0]->query_safe($lock);
+	$bed->publish(numbers(530_500, 1000));
+	ok(until_held(1, 'bridged'), 'a batch is being accepted');
+	# The next one will wait behind this.
+	$holders[1]->query_until(qr/next/, "\\echo next\n$lock;\n");
+	ok(until_held(2, 'bridged', '100_bridge.pl'), 'and then none is');
+	my $consumed = consumed();
+	$bed->cut_relay;
+	$bed->start_relay;
+	is(until_given('numbers_in', $consumed + 1), 0, 'it has got all of them again');
+	$holders[0]->query_safe('COMMIT');
+	ok(until_accepted($before + 501), 'the batch is accepted');
+	ok(until_held(1, 'bridged'), 'the next one waits');
+	BridgeBed::meanwhile(500_000);
+	$bed->stop_bridged($pid, 'KILL');
+	$bed->sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+		WHERE application_name = 'bridged'});
+	$_->quit for @holders;
+	$pid = $bed->start_bridged;
+	is_handled(1500, 'all of them, once');
+	$bed->stop_bridged($pid);
+	$bed->cut_relay;
+	$bed->write_brokers;
+};
+
+# Waits until the queue has been consumed so often, and the broker has given all that is in it to
+# somebody; how many it has not.
+sub until_given
+{
+	my ($queue, $often) = @_;
+	my $count = 'unknown';
+
+	for (1 .. $PostgreSQL::Test::Utils::timeout_default)
+	{
+		($count) = $bed->peer('', 'ready', $queue) if consumed() >= $often;
+		last if $count eq '0';
+		BridgeBed::meanwhile(500_000);
+	}
+	return $count;
+}
+
+subtest 'connections break anywhere' => sub {
+	$bed->start_relay(most => 200_000);
+	my $pid = $bed->start_bridged;
+
+	for my $first (560_000, 570_000)
+	{
+		$bed->sql("SELECT send_numbers($first, 300)");
+		$bed->publish(numbers($first, 300));
+	}
+	ok($bed->until_sql(q{SELECT unconfirmed = 0 FROM message_bus.forwards WHERE endpoint = 'out'}),
+		'all leave');
+	is_handled(600, 'what comes does, once');
+	is(all_that_left(560_000), 600, 'what left arrives');
+	$bed->stop_bridged($pid);
+	$bed->cut_relay;
+	$bed->write_brokers;
+};
+
 subtest 'what the broker or we cannot take' => sub {
 	my $pid = $bed->start_bridged;
 	my $dead = q{SELECT count(*) FROM message_bus.dead_letters WHERE endpoint = 'out'};

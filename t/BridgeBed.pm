@@ -7,11 +7,13 @@ use warnings;
 
 use FindBin;
 use HTTP::Tiny;
+use IO::Socket::INET;
 use IPC::Run qw(run start);
 use JSON::PP;
 use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Relay ();
 use Test::More ();
 use Time::HiRes qw(usleep);
 
@@ -44,14 +46,14 @@ sub sql { return $_[0]{node}->safe_psql('shop', $_[1]); }
 
 sub until_sql { return $_[0]{node}->poll_query_until('shop', $_[1]); }
 
-# Where programs find the broker; password => another one.
+# Where programs find the broker; password, port, heartbeat => others.
 sub write_brokers
 {
 	my ($self, %options) = @_;
 
 	open my $file, '>', "$self->{directory}/brokers.conf" or die "cannot write: $!";
-	print $file "# brokers\n[rabbit]\nhost=127.0.0.1\nport=$self->{port}{amqp}\nheartbeat=4\n",
-	  "password=", $options{password} // 'guest', "\n";
+	print $file "# brokers\n[rabbit]\nhost=127.0.0.1\nport=", $options{port} // $self->{port}{amqp},
+	  "\nheartbeat=", $options{heartbeat} // 4, "\npassword=", $options{password} // 'guest', "\n";
 	close $file;
 	chmod 0600, "$self->{directory}/brokers.conf" or die "cannot chmod: $!";
 	return;
@@ -100,6 +102,33 @@ sub start_broker
 	}
 	my $why = $self->until_broker;
 	die "the broker does not start, see $home/out: $why" if $why;
+	return;
+}
+
+# Programs reach the broker over a relay from now on; most => each connection breaks after so many
+# bytes at most. cut_relay() breaks those that there are.
+sub start_relay
+{
+	my ($self, %options) = @_;
+	my $port = $self->{port}{amqp};
+	my $at = $self->{port}{relay} //= PostgreSQL::Test::Cluster::get_free_port();
+	my $listen = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $at, Listen => 10,
+		ReuseAddr => 1) or die "no socket: $!";
+
+	$self->{relay} = Relay::start($listen,
+		sub { return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) },
+		$options{most});
+	$self->write_brokers(port => $at, %options);
+	return;
+}
+
+sub cut_relay
+{
+	my ($self) = @_;
+	my $pid = delete $self->{relay};
+
+	kill 'KILL', $pid;
+	waitpid $pid, 0;
 	return;
 }
 
@@ -236,6 +265,7 @@ sub end
 
 	kill 'KILL', splice @{ $self->{pids} };
 	eval { $_->kill_kill } for splice @{ $self->{peers} };
+	kill 'KILL', grep { $_ } delete $self->{relay};
 	for my $group (grep { $_ } delete @$self{qw(broker epmd)})
 	{
 		kill 'KILL', -$group;

@@ -13,6 +13,7 @@ use IPC::Run ();
 use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Relay ();
 use Test::More ();
 use Time::HiRes qw(usleep);
 
@@ -339,52 +340,10 @@ sub start_relay
 	my $directory = PostgreSQL::Test::Utils::tempdir_short();
 	my $path = "$directory/.s.PGSQL.5432";
 	my $listen = IO::Socket::UNIX->new(Local => $path, Listen => 10) or die "no socket: $!";
-	my $pid = fork // die "cannot fork: $!";
+	my $target = $server->host . '/.s.PGSQL.' . $server->port;
 
-	if ($pid == 0)
-	{
-		_relay($listen, $server->host . '/.s.PGSQL.' . $server->port);
-		POSIX::_exit(0);
-	}
-	close $listen;
-	return ($pid, $directory);
-}
-
-sub _relay
-{
-	my ($listen, $path) = @_;
-	my %peer;
-
-	for (;;)
-	{
-		my $ready = '';
-		vec($ready, fileno $_, 1) = 1 for $listen, map { $_->[0] } values %peer;
-		select($ready, undef, undef, undef);
-		for my $number (keys %peer)
-		{
-			my ($from, $to) = @{ $peer{$number} // next };
-			next unless vec($ready, $number, 1);
-			if (!sysread $from, my $bytes, 65536)
-			{
-				delete @peer{ $number, fileno $to };
-				close $_ for $from, $to;
-			}
-			else
-			{
-				my $done = 0;
-				$done += syswrite($to, $bytes, length($bytes) - $done, $done) // last
-				  while $done < length $bytes;
-			}
-		}
-		if (vec($ready, fileno $listen, 1))
-		{
-			my $client = $listen->accept or next;
-			my $server = IO::Socket::UNIX->new(Peer => $path) or do { close $client; next };
-			$peer{ fileno $client } = [ $client, $server ];
-			$peer{ fileno $server } = [ $server, $client ];
-		}
-	}
-	return;
+	return (Relay::start($listen, sub { return IO::Socket::UNIX->new(Peer => $target) }),
+		$directory);
 }
 
 sub DESTROY

@@ -6,6 +6,7 @@
 //                                            prints how many the broker has confirmed
 //   bridge_peer.mjs URL consume QUEUE COUNT  prints {"key", "properties", "headers", "body"}
 //   bridge_peer.mjs URL drain QUEUE          prints the bodies of all that is there
+//   bridge_peer.mjs URL ready QUEUE          prints how many nobody has been given
 //   bridge_peer.mjs URL ask COUNT            a client of MassTransit's: requests SubmitOrder,
 //                                            prints the answers
 //   bridge_peer.mjs URL answer QUEUE COUNT   a consumer of MassTransit's: answers what comes
@@ -108,6 +109,10 @@ const commands = {
 			else
 				print(delivery.content.toString());
 		}));
+	},
+
+	async ready(queue) {
+		print((await channel.checkQueue(queue)).messageCount);
 	},
 
 	// The bus of a client: an exchange and a queue that go with it; responses come there.

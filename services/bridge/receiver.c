@@ -250,7 +250,9 @@ read_some(Receiver *receiver)
 	}
 	if (any || full)
 		worker_tell(receiver->worker);
-	/* What is full is not read on; heartbeats must not starve. */
+	/* What is full is not read on; the broker must not take us for dead. */
+	if (full && !wire_beat(wire))
+		return false;
 	worker_wait(receiver->worker, full ? -1 : wire_socket(wire),
 				full ? wire->heartbeat * 250 : wire->heartbeat * 500);
 	return true;

@@ -198,6 +198,15 @@ wire_alive(Wire *wire)
 	return true;
 }
 
+/* Says that we are there, without reading what the broker says; false if the connection is gone. */
+bool
+wire_beat(Wire *wire)
+{
+	amqp_frame_t beat = {.frame_type = AMQP_FRAME_HEARTBEAT};
+
+	return wire_sent(wire, amqp_send_frame(wire->state, &beat));
+}
+
 amqp_bytes_t
 wire_bytes(const char *text)
 {

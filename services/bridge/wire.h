@@ -33,6 +33,7 @@ bool		wire_sent(Wire *wire, int status);
 bool		wire_published(Wire *wire, int status);
 bool		wire_next_frame(Wire *wire, long milliseconds, amqp_frame_t *frame, bool *any);
 bool		wire_alive(Wire *wire);
+bool		wire_beat(Wire *wire);
 amqp_bytes_t wire_bytes(const char *text);
 
 #endif
