@@ -143,5 +143,18 @@ is($node->safe_psql('postgres', q{SELECT kind, count(*),
 is($node->safe_psql('postgres', q{SELECT count(*) FROM ecommerce.all_problems
 		WHERE kind = 'dead_letters'}), 50, 'as many as were looked at can be seen');
 
+# What was given up is passed over, however much of it failed before the first that is to go.
+$node->safe_psql('postgres', q{
+	UPDATE message_bus.dead d SET reason = 'discarded' FROM message_bus.endpoint e
+	WHERE e.endpoint_id = d.endpoint_id AND e.name = 'failing' AND d.last_failed_at < (
+		SELECT percentile_disc(0.9) WITHIN GROUP (ORDER BY f.last_failed_at)
+		FROM message_bus.dead f WHERE f.endpoint_id = e.endpoint_id)});
+$node->safe_psql('postgres', 'VACUUM (ANALYZE) message_bus.dead');
+constant('passed over: ', $bound / 10,
+	q{message_bus.redrive_matching('{"endpoint": "failing"}', max => 1)});
+is($node->safe_psql('postgres', q{SELECT message_id IS NOT NULL, result
+	FROM message_bus.redrive_matching('{"endpoint": "failing"}', max => 1)}), 't|redriven',
+	'and the first to go is found');
+
 $node->stop;
 done_testing();

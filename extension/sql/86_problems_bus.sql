@@ -1,7 +1,8 @@
 -- What is wrong with endpoints: from shared memory and the first rows of indexes, so that it costs
 -- the same at any size.
 
-CREATE INDEX dead_open_idx ON message_bus.dead (endpoint_id, last_failed_at)
+-- With the id, so that those that are to go are found here in their order, however much was discarded.
+CREATE INDEX dead_open_idx ON message_bus.dead (endpoint_id, last_failed_at, message_id)
 	WHERE reason <> 'discarded';
 CREATE VIEW message_bus._is_open_dead AS
 SELECT d.endpoint_id FROM message_bus.dead d WHERE d.reason <> 'discarded';
