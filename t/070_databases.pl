@@ -249,6 +249,20 @@ kill 'TERM', $worker;
 kill 'CONT', $worker;
 ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM ($worker_of_store) w (pid)
 	WHERE pid <> $worker"), 'ended while it was to begin anew, a worker comes back');
+# Nor does one go on by the settings before that has read them and not entered itself yet, as who
+# is held up here.
+my $holder = $node->background_psql('store');
+$holder->query_safe(q{SELECT pg_advisory_lock(hashtext('worker_connected')::bigint)});
+$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM ($worker_of_store) w (pid)");
+my $late = q{SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted};
+ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM ($late) l"),
+	'a worker is about to start');
+$late = $node->safe_psql('postgres', $late);
+$node->safe_psql('postgres', q{BEGIN; ALTER DATABASE store SET work_mem = '6MB';
+	ALTER DATABASE postgres SET work_mem = '6MB'; COMMIT});
+$holder->quit;
+ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM ($worker_of_store) w (pid)
+	WHERE pid <> $late"), 'whose database is given a setting: another one starts');
 my $first = $node->safe_psql('postgres', $launcher);
 $worker = $node->safe_psql('postgres', $worker_of_store);
 $node->safe_psql('postgres', "SELECT pg_terminate_backend($first, 180000)");

@@ -12,6 +12,7 @@
 
 #ifdef ECOMMERCE_DEBUG_POINTS
 
+#include "access/xact.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
@@ -40,6 +41,17 @@ debug_point_wait(const char *name)
 
 	(void) LockAcquire(&tag, ShareLock, false, false);
 	LockRelease(&tag, ShareLock, false);
+}
+
+/*
+ * The same in a transaction of its own.
+ */
+void
+debug_point_wait_outside(const char *name)
+{
+	StartTransactionCommand();
+	debug_point_wait(name);
+	CommitTransactionCommand();
 }
 
 /*

@@ -4,7 +4,7 @@
  *
  * DEBUG_POINT("append_after_position") waits as long as some other session
  * holds pg_advisory_lock(hashtext(name)).  Compiled out unless ECOMMERCE_DEBUG_POINTS is defined
- * (make COPT=-DECOMMERCE_DEBUG_POINTS).
+ * (make COPT=-DECOMMERCE_DEBUG_POINTS).  DEBUG_POINT_OUTSIDE is for where no transaction is.
  *
  * DEBUG_BREAK("no_announce") is true in such a build if the server was started
  * with ECOMMERCE_BREAK=no_announce in its environment: then the code does the
@@ -19,15 +19,18 @@
 
 #ifdef ECOMMERCE_DEBUG_POINTS
 extern void debug_point_wait(const char *name);
+extern void debug_point_wait_outside(const char *name);
 extern bool debug_break(const char *name);
 extern void debug_fail(const char *name);
 extern bool debug_held(const char *name);
 #define DEBUG_POINT(name) debug_point_wait(name)
+#define DEBUG_POINT_OUTSIDE(name) debug_point_wait_outside(name)
 #define DEBUG_BREAK(name) debug_break(name)
 #define DEBUG_FAIL(name) debug_fail(name)
 #define DEBUG_HELD(name) debug_held(name)
 #else
 #define DEBUG_POINT(name) ((void) 0)
+#define DEBUG_POINT_OUTSIDE(name) ((void) 0)
 #define DEBUG_BREAK(name) false
 #define DEBUG_FAIL(name) ((void) 0)
 #define DEBUG_HELD(name) false

@@ -115,6 +115,7 @@ typedef struct Registry
 	int			holds_per_slot;
 	pg_atomic_uint32 launcher;	/* slot of the launcher + 1, 0: none */
 	pg_atomic_uint32 rescan;	/* the launcher shall look at all databases again */
+	pg_atomic_uint32 settings;	/* how often those of some database have been changed */
 	pg_atomic_uint32 failure_count;
 	RegistryFailure failures[REGISTRY_FAILURES];
 	RegistryDatabase databases[REGISTRY_DATABASES];

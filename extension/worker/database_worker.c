@@ -90,6 +90,7 @@ ecommerce_worker_main(Datum arg)
 	MemoryContext loop_context;
 	uint32		announced = 0;
 	uint32		generation;
+	uint32		settings = pg_atomic_read_u32(&registry()->settings);
 	bool		said_other_version = false;
 	bool		has_run = false;
 
@@ -109,6 +110,9 @@ ecommerce_worker_main(Datum arg)
 	if (!worker_enter(WORKER_MAIN))
 		return;					/* there is one already */
 	pg_atomic_write_u32(&shared->worker_failed, 1);
+	/* Ending without saying so makes the launcher start another, which reads them anew. */
+	if (pg_atomic_read_u32(&registry()->settings) != settings)
+		return;
 	generation = restore_generation();
 	loop_context =
 		AllocSetContextCreate(TopMemoryContext, "ecommerce worker", ALLOCSET_DEFAULT_SIZES);

@@ -26,6 +26,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "base/debug_point.h"
 #include "base/order.h"
 #include "log/restore.h"
 #include "log/wakeup.h"
@@ -96,6 +97,7 @@ worker_connect(Oid database, const char *name, const char *lock_timeout)
 	memcpy(&role, MyBgworkerEntry->bgw_extra, sizeof(role));
 	BackgroundWorkerInitializeConnectionByOid(database, role, 0);
 	rights_pin_session();
+	DEBUG_POINT_OUTSIDE("worker_connected");
 	for (int i = 0; i < lengthof(fixed_settings); i++)
 		SetConfigOption(fixed_settings[i].name, fixed_settings[i].value, PGC_SUSET,
 						PGC_S_OVERRIDE);

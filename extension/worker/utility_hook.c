@@ -7,7 +7,8 @@
  * at the end of the transaction, if the database is still there.  After what can let a
  * worker into a database that refused it the launcher looks again.  After CREATE
  * or ALTER EXTENSION the worker is woken, or wanted; after ALTER DATABASE ... SET
- * it starts again, since settings of a database are read at the start.  Who ends a
+ * it starts again, since settings of a database are read at the start, and so does one
+ * that was just about to start.  Who ends a
  * prepared transaction does not know whom it would have woken: he wakes everybody.
  */
 #include "postgres.h"
@@ -35,7 +36,7 @@
 
 static ProcessUtility_hook_type previous_hook = NULL;
 static List *emptied_databases = NIL;	/* in the transaction's memory */
-static Oid	changed_database = InvalidOid;
+static List *changed_databases = NIL;	/* likewise */
 static bool rescan_wanted = false;
 static bool callback_registered = false;
 
@@ -45,6 +46,8 @@ static bool changes_databases(Node *statement);
 static const char *database_to_empty(Node *statement);
 static void empty_database(const char *name);
 static bool wake_processes(RegistryDatabase *database);
+static void note_changed(const char *name);
+static void restart_changed(void);
 static void restart_worker(Oid oid);
 static void transaction_ended(XactEvent event, void *arg);
 
@@ -67,7 +70,7 @@ watch_utility(PlannedStmt *planned, const char *query, bool read_only_tree,
 	if (database != NULL)
 		empty_database(database);
 	if (IsA(statement, AlterDatabaseSetStmt))
-		changed_database = get_database_oid(((AlterDatabaseSetStmt *) statement)->dbname, true);
+		note_changed(((AlterDatabaseSetStmt *) statement)->dbname);
 	if (changes_databases(statement))
 		rescan_wanted = true;
 	if (previous_hook)
@@ -224,6 +227,31 @@ wake_processes(RegistryDatabase *database)
 	return any;
 }
 
+/*
+ * This transaction changes settings of a database.
+ */
+static void
+note_changed(const char *name)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+
+	changed_databases = list_append_unique_oid(changed_databases, get_database_oid(name, true));
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * First the count, for a worker that has read the settings and not entered itself yet.
+ */
+static void
+restart_changed(void)
+{
+	ListCell   *cell;
+
+	pg_atomic_fetch_add_u32(&registry()->settings, 1);
+	foreach(cell, changed_databases)
+		restart_worker(lfirst_oid(cell));
+}
+
 static void
 restart_worker(Oid oid)
 {
@@ -243,9 +271,9 @@ transaction_ended(XactEvent event, void *arg)
 	/* A worker waits by itself for what has been prepared. */
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
-	if (OidIsValid(changed_database) && event == XACT_EVENT_COMMIT)
-		restart_worker(changed_database);
-	changed_database = InvalidOid;
+	if (changed_databases != NIL && event == XACT_EVENT_COMMIT)
+		restart_changed();
+	changed_databases = NIL;
 	foreach(cell, emptied_databases)
 	{
 		RegistryDatabase *database = registry_database(lfirst_oid(cell), false);
