@@ -285,7 +285,7 @@ sub consumed
 
 # The broker hears of us while we take nothing from it.
 subtest 'the database stands still for longer than the broker is patient' => sub {
-	$bed->write_brokers(heartbeat => 1);
+	$bed->write_brokers(heartbeat => 3);
 	my $pid = $bed->start_bridged;
 	my $holder = $bed->{node}->background_psql('shop');
 
@@ -294,7 +294,7 @@ subtest 'the database stands still for longer than the broker is patient' => sub
 	$holder->query_safe($lock);
 	$bed->publish(numbers(520_000, 1500));
 	ok(until_held(1, 'bridged'), 'a batch is being accepted');
-	BridgeBed::meanwhile(6_000_000);
+	BridgeBed::meanwhile(14_000_000);
 	$holder->query_safe('COMMIT');
 	$holder->quit;
 	is_handled(1500, 'all of them, once');
