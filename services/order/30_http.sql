@@ -42,11 +42,12 @@ DECLARE
 	running saga.instance;
 BEGIN
 	PERFORM ecommerce_order._check_caller(id, caller);
+	-- The saga first: when it says that the order has ended, its events tell how.
+	running := saga.get('order', id);
 	SELECT * INTO loaded FROM event_store.load('order-' || id);
 	IF loaded.version = 0 THEN
 		PERFORM ecommerce_order._refuse(404, 'there is no such order');
 	END IF;
-	running := saga.get('order', id);
 	RETURN ecommerce_order._represent(jsonb_build_object(
 		'order_id', id, 'version', loaded.version, 'status', loaded.state -> 'status',
 		'state', running.current_state, 'customer_id', loaded.state -> 'customer_id',
