@@ -286,11 +286,13 @@ sub consumed
 # The broker hears of us while we take nothing from it.
 subtest 'the database stands still for longer than the broker is patient' => sub {
 	$bed->write_brokers(heartbeat => 3);
+	my $consumed = consumed() + 1;
 	my $pid = $bed->start_bridged;
 	my $holder = $bed->{node}->background_psql('shop');
 
 	like($bed->until_ready($pid, $well), $well, 'it is ready');
-	my ($repeated, $consumed) = ($bed->sql("SELECT repeated $numbers"), scalar consumed());
+	is(until_given('numbers_in', $consumed), 0, 'it consumes');
+	my $repeated = $bed->sql("SELECT repeated $numbers");
 	$holder->query_safe($lock);
 	$bed->publish(numbers(520_000, 1500));
 	ok(until_held(1, 'bridged'), 'a batch is being accepted');
