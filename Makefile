@@ -117,7 +117,7 @@ gallery:      ## pictures of every page with nothing, little and much in it: som
 check-film:   ## a daemon dies at FILM_RATE (100) orders a second; who only clicks mends it
 	@FILM_RATE=$${FILM_RATE:-100} TAP_TIMEOUT=1800 TESTS=132_console_film ci/check tap
 
-check-live:   ## what 100 browsers cost a server at rest, beside none, over LIVE_SECONDS (60)
+check-live:   ## what the console costs a server at rest, 100 browsers or none: LIVE_SECONDS (60)
 	@LIVE_SECONDS=$${LIVE_SECONDS:-60} FLAVOUR=release TESTS=133_console_live ci/check tap
 
 check-links:  ## a million messages over a link, 1000 kills, failovers: LINK_MESSAGES, LINK_SEED
